@@ -1,0 +1,59 @@
+"""Finds and builds plugs. A socket is a package under ``src``; a plug is one module in it with ``Options`` and ``build``."""
+
+import importlib
+import pkgutil
+from typing import Any
+
+from src.config import Component, Config, UserError, parse
+
+# config key -> package of the socket
+SOCKETS = {
+    "source": "src.datasets.sources",
+    "knowledge_graph": "src.datasets.graphs",
+    "entities": "src.datasets.preprocess.entities",
+    "retrieval": "src.datasets.preprocess.retrieval",
+    "summary": "src.datasets.preprocess.summaries",
+    "embedding": "src.datasets.preprocess.embeddings",
+    "model.series": "src.models.series",
+    "model.text_fusion": "src.models.text_fusion",
+    "model.fusion": "src.models.fusion",
+}
+
+
+def names(socket: str) -> list[str]:
+    """The plugs of a socket, by the config key it is chosen with: one for every module in its folder."""
+    package = importlib.import_module(SOCKETS[socket])
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def options(socket: str, chosen: Component) -> Any:
+    """The ``Options`` of the chosen plug, filled.
+
+    Raises:
+        UserError: there is no such plug, or an option does not fit.
+    """
+    if chosen.name not in names(socket):
+        raise UserError(f"{socket}.name = '{chosen.name}': there are: {', '.join(names(socket))}")
+    module = importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}")
+    return parse(module.Options, chosen.options, f"[{socket}] name = '{chosen.name}'")
+
+
+def build(socket: str, chosen: Component, **context: Any) -> Any:
+    """The chosen plug, built from its options and what the caller hands it."""
+    filled = options(socket, chosen)
+    return importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}").build(filled, **context)
+
+
+def check(config: Config, sockets: tuple[str, ...]) -> None:
+    """Fill the options of every plug the config chooses for ``sockets``, so that a mistake shows before any work."""
+    for socket in sockets:
+        options(socket, chosen(config, socket))
+
+
+def chosen(config: Config, socket: str) -> Component:
+    """The component that the config names for a socket."""
+    value: Any = config
+    for part in socket.split("."):
+        value = getattr(value, part)
+    assert isinstance(value, Component)
+    return value

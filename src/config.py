@@ -1,0 +1,250 @@
+"""The configuration: one TOML file read once into frozen dataclasses, strictly.
+
+An unknown key, a wrong type or a bad choice is a ``UserError`` that names the key and, where there is one, the nearest
+right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import TypeAdapter, ValidationError
+
+Positive = Annotated[int, Gt(0)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake the user can mend: one line saying what was expected, what came, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """The plug chosen for a socket: the module's name and its options, checked when the plug's ``Options`` are filled."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders, relative to the current folder. The artefact folders follow from dataset, task and run name if not given."""
+
+    raw_dir: Path
+    kg_dir: Path = Path("data/kg/primekg")
+    table_dir: Path | None = None
+    processed_dir: Path | None = None
+    run_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Download:
+    """What stage ``download`` fetches, from where, and how patiently."""
+
+    primekg: Literal["standard", "full", "lightweight", "none"] = "standard"
+    physionet_url: str = "https://physionet.org/files"
+    dataverse_url: str = "https://dataverse.harvard.edu"
+    primekg_doi: str = "doi:10.7910/DVN/IXA7BM"
+    connect_timeout_seconds: Annotated[float, Gt(0)] = 8.0
+    read_timeout_seconds: Annotated[float, Gt(0)] = 60.0
+    retries: Annotated[int, Ge(0)] = 5
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who is in: adult stays long enough to fill the observation window, which opens at ICU admission."""
+
+    min_age: Annotated[int, Ge(0)] = 18
+    min_stay_hours: Annotated[float, Gt(0)] = 48.0
+    window_hours: Positive = 48
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of patients; the rest is test."""
+
+    train: Fraction = 0.7
+    validation: Fraction = 0.1
+
+
+@dataclass(frozen=True)
+class Abnormal:
+    """Abnormal signals: |z| above ``threshold`` against training-split statistics; at most ``max_signals`` a patient."""
+
+    threshold: Annotated[float, Gt(0)] = 2.0
+    max_signals: Positive = 12
+
+
+@dataclass(frozen=True)
+class Linking:
+    """Entity to disease: character n-gram cosine similarity at or above ``threshold``; at most ``max_nodes`` a patient."""
+
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.8
+    max_nodes: Positive = 10
+
+
+@dataclass(frozen=True)
+class Model:
+    """EMERGE's size and parts. Defaults: the published settings (Zhu et al. 2024, section 5)."""
+
+    hidden_size: Positive = 128
+    heads: Positive = 4
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    modalities: tuple[Literal["ehr", "note", "summary"], ...] = ("ehr", "note", "summary")
+    series: Component = Component("gru")
+    text_fusion: Component = Component("adaptive")
+    fusion: Component = Component("cross_attention")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimisation. Defaults: the published settings."""
+
+    batch_size: Positive = 256
+    max_epochs: Positive = 50
+    patience: Positive = 5
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 1e-2
+    gradient_clip: Annotated[float, Gt(0)] = 1.0
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    bootstrap_resamples: Positive = 1000
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``dataset`` and ``task`` name the artefact folders, ``run_name`` the run's."""
+
+    dataset: str
+    run_name: str
+    paths: Paths
+    source: Component
+    task: Literal["mortality"] = "mortality"
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 42
+    offline: bool = False
+    download: Download = Download()
+    knowledge_graph: Component = Component("primekg")
+    cohort: Cohort = Cohort()
+    split: Split = Split()
+    abnormal: Abnormal = Abnormal()
+    entities: Component = Component("rules")
+    linking: Linking = Linking()
+    retrieval: Component = Component("sample")
+    summary: Component = Component("template")
+    embedding: Component = Component("tfidf_svd")
+    model: Model = Model()
+    training: Training = Training()
+
+    @property
+    def raw_dir(self) -> Path:
+        """The source's raw files."""
+        return self.paths.raw_dir
+
+    @property
+    def kg_dir(self) -> Path:
+        """PrimeKG's files."""
+        return self.paths.kg_dir
+
+    @property
+    def table_dir(self) -> Path:
+        """The OneEHR tables."""
+        return self.paths.table_dir or Path("data/tables") / self.dataset / self.task
+
+    @property
+    def processed_dir(self) -> Path:
+        """The model-ready artefacts."""
+        return self.paths.processed_dir or Path("data/processed") / self.dataset / self.task
+
+    @property
+    def run_dir(self) -> Path:
+        """What training wrote."""
+        return self.paths.run_dir or Path("runs") / self.run_name
+
+
+def load(
+    path: Path, seed: int | None = None, offline: bool = False, primekg: Literal["full", "lightweight"] | None = None
+) -> Config:
+    """Read the TOML at ``path``; the keyword arguments are the command line's and win over the file.
+
+    Raises:
+        UserError: the file is missing, is not TOML, or does not fit ``Config``.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
+        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from None
+    config = parse(Config, raw, str(path))
+    if config.split.train + config.split.validation >= 1:
+        raise UserError(f"{path}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.model.hidden_size % config.model.heads:
+        raise UserError(f"{path}: model.hidden_size must be a multiple of model.heads")
+    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
+        raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
+    if seed is not None:
+        config = dataclasses.replace(config, seed=seed)
+    if primekg is not None:
+        config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
+    return dataclasses.replace(config, offline=offline or config.offline)
+
+
+def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """Fill the dataclass ``shape`` from ``raw``, strictly; ``where`` opens every error message.
+
+    Raises:
+        UserError: an unknown or missing key, a wrong type, a value out of its range.
+    """
+    nested = _components_nested(shape, raw)
+    _refuse_unknown(shape, nested, where, "")
+    try:
+        adapter: TypeAdapter[T] = TypeAdapter(shape)
+        return adapter.validate_json(json.dumps(nested, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("missing", "missing_argument"):
+            raise UserError(f"{where}: key '{key}' is missing") from None
+        raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def to_dict(value: Any) -> Any:
+    """A dataclass as plain JSON values, for manifests."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """``{name, a, b}`` -> ``{name, options: {a, b}}`` wherever ``shape`` has a ``Component``."""
+    nested = dict(raw)
+    for spec in dataclasses.fields(shape):
+        table = nested.get(spec.name)
+        if not isinstance(table, dict):
+            continue
+        if spec.type is Component:
+            default = spec.default.name if isinstance(spec.default, Component) else None
+            name = table.get("name", default)
+            options = {key: value for key, value in table.items() if key != "name"}
+            nested[spec.name] = {**({} if name is None else {"name": name}), "options": options}
+        elif dataclasses.is_dataclass(spec.type):
+            nested[spec.name] = _components_nested(spec.type, table)
+    return nested
+
+
+def _refuse_unknown(shape: Any, raw: Mapping[str, Any], where: str, prefix: str) -> None:
+    known = {spec.name: spec.type for spec in dataclasses.fields(shape)}
+    for key, value in raw.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean '{prefix}{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+            raise UserError(f"{where}: unknown key '{prefix}{key}'; {hint}")
+        if dataclasses.is_dataclass(known[key]) and known[key] is not Component and isinstance(value, dict):
+            _refuse_unknown(known[key], value, where, f"{prefix}{key}.")

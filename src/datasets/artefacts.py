@@ -1,0 +1,244 @@
+"""The only reader and writer of artefacts: checked on the way in, written aside and renamed on the way out.
+
+``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
+``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
+were; one killed after it is finished by the next reader or writer of the folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from src.config import UserError
+from src.datasets.schema import DATASET, METADATA, SPLIT, Table
+
+INCOMING, PUBLISHING = ".incoming", ".publishing"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+Floats = NDArray[np.float32]
+
+
+@contextmanager
+def publish(folder: Path) -> Iterator[Path]:
+    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise."""
+    finish_interrupted(folder)
+    incoming = folder / INCOMING
+    shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir(parents=True)
+    try:
+        yield incoming
+        for path in incoming.rglob("*"):
+            if path.is_file():
+                _flush_to_disk(path)
+        incoming.rename(folder / PUBLISHING)
+    except BaseException:
+        shutil.rmtree(incoming, ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    finish_interrupted(folder)
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Move into place what an interrupted ``publish`` had already completed."""
+    publishing = folder / PUBLISHING
+    if not publishing.is_dir():
+        return
+    for path in sorted(publishing.rglob("*")):
+        if path.is_file():
+            target = folder / path.relative_to(publishing)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    shutil.rmtree(publishing)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted, indented JSON; NaN is refused."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """The JSON in ``path``.
+
+    Raises:
+        UserError: it is missing (the message names the stage that makes it) or is not JSON.
+    """
+    finish_interrupted(path.parent)
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run --stage {made_by} first") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not JSON ({error}); run --stage {made_by} again") from None
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """File name (with its folder's) -> SHA-256, so that a manifest does not depend on where the data lie."""
+    return {f"{path.parent.name}/{path.name}": sha256(path) for path in paths}
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """CSV with the project's time format."""
+    table.write_csv(path, datetime_format=TIME_FORMAT)
+
+
+def read_table(folder: Path, table: Table) -> pl.DataFrame:
+    """The table in ``folder``, typed and checked against its schema.
+
+    Raises:
+        UserError: missing file or column, an empty or unreadable field (with its row), a duplicate key.
+    """
+    finish_interrupted(folder)
+    path = folder / table.file
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run --stage {table.stage}, or put your own table there")
+    try:
+        raw = pl.read_csv(path, infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
+    missing = [column.name for column in table.columns if column.name not in raw.columns]
+    if missing:
+        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(raw.columns)}")
+    typed = raw.with_columns(_cast(column.name, column.kind) for column in table.columns)
+    for column in table.columns:
+        text, value = raw[column.name], typed[column.name]
+        bad = value.is_null() & (text.is_not_null() | (not column.nullable))
+        rule = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}[
+            column.kind
+        ]
+        if column.kind == "number":
+            bad = bad | value.is_nan() | value.is_infinite()
+            _refuse(path, column.name, text, bad, f"{rule} ({column.meaning})")
+            low, high = column.low, column.high
+            outside = pl.Series([False]) if low is None or high is None else (value < low) | (value > high)
+            _refuse(path, column.name, text, outside, f"is outside {low:g}-{high:g} ({column.meaning})" if high else "")
+        else:
+            _refuse(path, column.name, text, bad, f"{rule} ({column.meaning})")
+    if table.key and typed.select(table.key).is_duplicated().any():
+        row = typed.select(table.key).is_duplicated().arg_true()[0]
+        raise UserError(
+            f"{path} row {row + 2}: {' and '.join(table.key)} {typed.select(table.key).row(row)} stands twice"
+        )
+    return typed
+
+
+def _cast(name: str, kind: str) -> pl.Expr:
+    if kind == "number":
+        return pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
+    if kind == "time":
+        return parse_time(name)
+    return pl.col(name)
+
+
+def parse_time(name: str) -> pl.Expr:
+    """Text -> Datetime; seconds and the ``T`` separator are optional, a bare date is midnight; null where unreadable."""
+    text = pl.col(name).str.strip_chars().str.replace("T", " ", literal=True)
+    formats = (TIME_FORMAT, "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+    times = [text.str.to_datetime(form, strict=False, time_unit="us") for form in formats]
+    return pl.coalesce(*times, text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))).alias(name)
+
+
+def _refuse(path: Path, column: str, text: pl.Series, bad: pl.Series, rule: str) -> None:
+    if bad.any():
+        row = bad.arg_true()[0]
+        raise UserError(f"{path} row {row + 2}: {column} {text[row]!r} {rule}; {bad.sum()} such rows")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for one-line reports."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What ``train`` reads. N patients, T hours, F features, S static features, D text width, K labels."""
+
+    ehr: Floats  # [N, T, F] standardised; forward-filled, then 0 (the training mean); 0 after ehr_length
+    ehr_mask: Floats  # [N, T, F] 1 where measured in that hour
+    ehr_length: NDArray[np.int64]  # [N] hours observed, 1..T
+    static: Floats  # [N, S]
+    note_embedding: Floats  # [N, D]
+    note_mask: Floats  # [N] 1 where the patient has a note
+    summary_embedding: Floats  # [N, D]
+    summary_mask: Floats  # [N]
+    label: Floats  # [N, K]
+    patient_id: NDArray[np.str_]  # [N]
+    split: dict[str, list[str]]  # train/val/test -> patient ids
+    metadata: dict[str, Any]
+
+
+ARRAYS = tuple(spec.name for spec in fields(Dataset) if spec.name not in ("split", "metadata"))
+
+
+def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(arrays):
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+
+
+def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an npz; pickles are refused.
+
+    Raises:
+        UserError: missing, truncated, or not an npz.
+    """
+    finish_interrupted(path.parent)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run --stage {made_by} first") from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path}: not a readable npz ({first_line(error)}); run --stage {made_by} again") from None
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """The processed artefacts in ``folder``, checked against each other.
+
+    Raises:
+        UserError: something is missing, of another shape, not finite, or the split names unknown patients.
+    """
+    arrays = read_arrays(folder / DATASET, "preprocess")
+    absent = [name for name in ARRAYS if name not in arrays]
+    if absent:
+        raise UserError(f"{folder / DATASET}: no array '{absent[0]}'; it has: {', '.join(sorted(arrays))}")
+    patients = len(arrays["patient_id"])
+    for name in ARRAYS:
+        if len(arrays[name]) != patients:
+            raise UserError(f"{folder / DATASET}: {name} has {len(arrays[name])} rows, patient_id {patients}")
+        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+            raise UserError(f"{folder / DATASET}: {name} holds NaN or infinity")
+    split = read_json(folder / SPLIT, "preprocess")
+    known = set(arrays["patient_id"].tolist())
+    named = [patient for part in ("train", "val", "test") for patient in split.get(part, [])]
+    if len(named) != len(set(named)):
+        raise UserError(f"{folder / SPLIT}: a patient stands in two splits")
+    if unknown := [patient for patient in named if patient not in known]:
+        raise UserError(f"{folder / SPLIT}: patient '{unknown[0]}' is not in {DATASET}; run --stage preprocess again")
+    parts = {part: split[part] for part in ("train", "val", "test")}
+    return Dataset(
+        **{name: arrays[name] for name in ARRAYS}, split=parts, metadata=read_json(folder / METADATA, "preprocess")
+    )

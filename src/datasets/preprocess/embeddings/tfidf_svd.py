@@ -1,0 +1,105 @@
+"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), rows of unit length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import Positive, UserError
+from src.datasets.artefacts import read_arrays, read_json, write_dataset, write_json
+
+TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go."""
+
+    width: Positive = 128
+    max_terms: Positive = 20_000
+    min_documents: Positive = 2
+
+
+@dataclass(frozen=True)
+class FittedTfidfSvd:
+    """``terms`` of the vocabulary in column order, ``idf [V]``, ``components [D, V]``."""
+
+    terms: tuple[str, ...]
+    idf: NDArray[np.float64]
+    components: NDArray[np.float64]
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]`` rows of unit length; zero where a text shares no term with the vocabulary."""
+        from sklearn.preprocessing import normalize
+
+        reduced = _vectoriser(self.terms, self.idf).transform(texts) @ self.components.T
+        unit: NDArray[np.float32] = np.asarray(normalize(reduced), dtype=np.float32)
+        return unit
+
+    def save(self, folder: Path, name: str) -> None:
+        """``<name>.npz`` and ``<name>.json``."""
+        write_dataset(folder / f"{name}.npz", {"idf": self.idf, "components": self.components})
+        write_json(folder / f"{name}.json", {"encoder": "tfidf_svd", "terms": self.terms})
+
+    def description(self) -> dict[str, Any]:
+        """Name, width and vocabulary size."""
+        return {"name": "tfidf_svd", "width": int(self.components.shape[0]), "terms": len(self.terms)}
+
+
+@dataclass(frozen=True)
+class TfidfSvd:
+    """To be fitted on training texts."""
+
+    options: Options
+    seed: int
+
+    def fit(self, texts: Sequence[str]) -> FittedTfidfSvd:
+        """Learn vocabulary, idf and SVD.
+
+        Raises:
+            UserError: the texts hold no word often enough.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectoriser = TfidfVectorizer(min_df=self.options.min_documents, max_features=self.options.max_terms, **_RECIPE)
+        try:
+            matrix = vectoriser.fit_transform(texts)
+        except ValueError as error:
+            raise UserError(
+                f"text encoder tfidf_svd: {len(texts)} training texts are too few or too short: {error}"
+            ) from None
+        terms = tuple(str(term) for term in vectoriser.get_feature_names_out())
+        width = min(self.options.width, *(size - 1 for size in matrix.shape))
+        if width < 1:
+            raise UserError(
+                f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
+            )
+        svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
+        return FittedTfidfSvd(terms, np.asarray(vectoriser.idf_), np.asarray(svd.components_))
+
+
+_RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": TOKEN, "dtype": np.float64}
+
+
+def _vectoriser(terms: Sequence[str], idf: NDArray[np.float64]) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectoriser = TfidfVectorizer(vocabulary={term: column for column, term in enumerate(terms)}, **_RECIPE)
+    vectoriser.idf_ = idf
+    return vectoriser
+
+
+def load(folder: Path, name: str) -> FittedTfidfSvd:
+    """What ``save`` wrote."""
+    arrays = read_arrays(folder / f"{name}.npz", "preprocess")
+    terms = read_json(folder / f"{name}.json", "preprocess")["terms"]
+    return FittedTfidfSvd(tuple(terms), arrays["idf"], arrays["components"])
+
+
+def build(options: Options, *, seed: int) -> TfidfSvd:
+    """The encoder, unfitted."""
+    return TfidfSvd(options, seed)

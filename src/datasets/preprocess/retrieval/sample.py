@@ -1,0 +1,42 @@
+"""Triples as published: a random sample per disease, here seeded by node, so that a disease says the same of every patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from src.config import Positive
+from src.datasets.graphs import KnowledgeGraph
+from src.datasets.preprocess.retrieval import Retrieved
+
+
+@dataclass(frozen=True)
+class Options:
+    """``triples``: at most so many a node; ``description_characters`` bounds a document."""
+
+    triples: Positive = 5
+    description_characters: Positive = 600
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Retrieval from one graph."""
+
+    options: Options
+    graph: KnowledgeGraph
+    seed: int
+
+    def retrieve(self, node_index: int) -> Retrieved:
+        """Sampled without replacement, kept in the graph's order."""
+        disease = self.graph.diseases()[node_index]
+        triples = self.graph.triples(node_index)
+        count = min(self.options.triples, len(triples))
+        rng = np.random.default_rng([self.seed, node_index])
+        chosen = sorted(rng.choice(len(triples), size=count, replace=False).tolist()) if triples else []
+        limit = self.options.description_characters
+        sampled = tuple(triples[i] for i in chosen)
+        return Retrieved(node_index, disease.names[0], disease.definition[:limit], disease.description[:limit], sampled)
+
+
+def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Sample:
+    """The retriever."""
+    return Sample(options, graph, seed)

@@ -1,0 +1,214 @@
+"""Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
+
+import dataclasses
+import logging
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from src import components
+from src.config import Config, UserError, to_dict
+from src.datasets import artefacts, schema
+from src.datasets.graphs import KnowledgeGraph
+from src.datasets.preprocess import abnormal, linking, rag, tensors
+from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
+from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
+from src.datasets.splits import split_by_subject
+
+log = logging.getLogger(__name__)
+SOCKETS = ("knowledge_graph", "entities", "retrieval", "summary", "embedding")
+LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tables:
+    """The tables of stage convert, checked; ``cohort`` has one row a patient, with age, sex and label, in order."""
+
+    cohort: pl.DataFrame
+    dynamic: pl.DataFrame
+    notes: pl.DataFrame
+    provenance: dict[str, Any]
+
+
+def run(config: Config) -> None:
+    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv`` and ``fitted/`` into ``config.processed_dir``.
+
+    Raises:
+        UserError: tables or graph are missing or do not fit together.
+    """
+    tools, encoder = _components(config)
+    tables = _read(config)
+    split = split_by_subject(tables.cohort, config.split, np.random.default_rng(config.seed))
+    for part, patients in split.items():
+        if not patients:
+            raise UserError(
+                f"{config.table_dir}: too few patients ({tables.cohort.height} stays): the {part} split is empty"
+            )
+    training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
+
+    features = tuple(signal.name for signal in SIGNALS)
+    hourly = tensors.hourly(tables.dynamic, tables.cohort, features, config.cohort.window_hours)
+    statistics = tensors.fit(hourly.value[training])
+    ehr, mask = tensors.standardise(hourly, statistics)
+    signals = abnormal.find(hourly, statistics, config.abnormal)
+
+    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
+    persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
+    evidence = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
+    records, counts = rag.records(evidence, tools, hourly, config.linking)
+    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()))
+
+    summaries = records["summary"].to_list()
+    note_encoder, note_embedding = _embed(encoder, notes, training)
+    summary_encoder, summary_embedding = _embed(encoder, summaries, training)
+    static, static_names = _static(tables.cohort, training)
+    arrays: dict[str, NDArray[Any]] = {
+        "ehr": ehr,
+        "ehr_mask": mask,
+        "ehr_length": hourly.length,
+        "static": static,
+        "note_embedding": note_embedding,
+        "note_mask": np.array([bool(text) for text in notes], dtype=np.float32),
+        "summary_embedding": summary_embedding,
+        "summary_mask": np.ones(len(summaries), dtype=np.float32),
+        "label": tables.cohort["positive"].to_numpy().astype(np.float32)[:, None],
+        "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
+    }
+    graph_inputs = tools.graph.inputs()
+    table_inputs = [
+        config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()
+    ]
+    metadata = {
+        "dataset": config.dataset,
+        "task": config.task,
+        "label_names": [config.task],
+        "features": [{"name": name, "unit": SIGNAL_BY_NAME[name].unit} for name in features],
+        "never_measured_in_training": [name for name, n in zip(features, statistics.count, strict=True) if not n],
+        "statistics": {
+            "mean": statistics.mean.tolist(),
+            "std": statistics.std.tolist(),
+            "hours": statistics.count.tolist(),
+        },
+        "static": static_names,
+        "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
+        "rag": counts,
+        "seed": config.seed,
+        "settings": {
+            key: to_dict(getattr(config, key)) for key in ("cohort", "split", "abnormal", "linking", *SOCKETS)
+        },
+        "inputs": artefacts.hashes([*table_inputs, *graph_inputs]),
+        "cohort_flow": tables.provenance.get("cohort_flow"),
+        "warnings": tables.provenance.get("warnings", []),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
+    with artefacts.publish(config.processed_dir) as folder:
+        artefacts.write_dataset(folder / schema.DATASET, arrays)
+        artefacts.write_table(records, folder / schema.RAG_RECORDS)
+        ratios = {"train": config.split.train, "val": config.split.validation}
+        artefacts.write_json(
+            folder / schema.SPLIT, {**split, "seed": config.seed, "ratios": ratios, "group": "subject_id"}
+        )
+        _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
+        artefacts.write_json(folder / schema.METADATA, metadata)
+    sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
+    log.info("preprocess: %d patients (%s) -> %s", len(notes), sizes, config.processed_dir)
+
+
+def _components(config: Config) -> tuple[rag.Tools, TextEncoder]:
+    graph: KnowledgeGraph = components.build("knowledge_graph", config.knowledge_graph, folder=config.kg_dir)
+    tools = rag.Tools(
+        graph,
+        components.build("entities", config.entities, graph=graph),
+        linking.build(graph, config.linking),
+        components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
+        components.build("summary", config.summary, task=config.task),
+    )
+    log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
+    return tools, components.build("embedding", config.embedding, seed=config.seed)
+
+
+def _read(config: Config) -> Tables:
+    """The tables, joined and checked against each other and the windows."""
+    folder = config.table_dir
+    cohort = artefacts.read_table(folder, schema.COHORT)
+    static = artefacts.read_table(folder, schema.STATIC)
+    label = artefacts.read_table(folder, schema.LABEL).filter(pl.col("label_code") == config.task)
+    joined = cohort.join(static, on="patient_id").join(label, on="patient_id").rename({"label_value": "positive"})
+    if joined.height != cohort.height:
+        lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
+        raise UserError(
+            f"{folder}: patient_id '{lost}' of cohort.csv is not in static.csv, or has no '{config.task}' in label.csv"
+        )
+    _refuse_other_labels(folder, joined)
+    joined = joined.sort("patient_id")
+    dynamic = artefacts.read_table(folder, schema.DYNAMIC)
+    _refuse_strangers(folder, schema.DYNAMIC, dynamic, joined)
+    notes = artefacts.read_table(folder, schema.NOTES)
+    _refuse_strangers(folder, schema.NOTES, notes, joined)
+    outside = dynamic.join(joined, on="patient_id").filter(
+        ~pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    )
+    if outside.height:
+        patient, time = outside.select("patient_id", "event_time").row(0)
+        raise UserError(
+            f"{folder / 'dynamic.csv'}: {outside.height} rows outside the observation window, first: {patient} at {time}"
+        )
+    provenance = (
+        artefacts.read_json(folder / schema.PROVENANCE, "convert") if (folder / schema.PROVENANCE).is_file() else {}
+    )
+    late = _late_notes(notes, joined)
+    if late and not provenance.get("warnings"):
+        raise UserError(
+            f"{folder / 'notes.csv'}: {late} notes are timed after the observation window; remove them (they leak the future)"
+        )
+    return Tables(joined, dynamic, notes, provenance)
+
+
+def _late_notes(notes: pl.DataFrame, cohort: pl.DataFrame) -> int:
+    timed = notes.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
+    return timed.filter(pl.col("note_time") >= pl.col("window_end")).height
+
+
+def _refuse_other_labels(folder: Path, cohort: pl.DataFrame) -> None:
+    other = cohort.filter(~pl.col("positive").is_in([0.0, 1.0]))
+    if other.height:
+        patient, value = other.select("patient_id", "positive").row(0)
+        raise UserError(f"{folder / 'label.csv'}: label_value {value} of patient_id '{patient}' is neither 0 nor 1")
+
+
+def _refuse_strangers(folder: Path, table: schema.Table, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    strangers = rows.join(cohort, on="patient_id", how="anti")
+    if strangers.height:
+        first = strangers["patient_id"][0]
+        raise UserError(
+            f"{folder / table.file}: patient_id '{first}' is not in cohort.csv; {strangers.height} such rows"
+        )
+
+
+def _embed(
+    encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]
+) -> tuple[FittedEncoder, NDArray[np.float32]]:
+    fitted = encoder.fit([text for text, inside in zip(texts, training, strict=True) if inside and text])
+    return fitted, fitted.encode(texts)
+
+
+def _static(cohort: pl.DataFrame, training: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:
+    """``[N, 3]``: age standardised by training patients (0 if unknown), female, male."""
+    age = cohort["age"].cast(pl.Float64).to_numpy()
+    known = age[training & ~np.isnan(age)]
+    mean, std = (known.mean(), known.std() or 1.0) if known.size else (0.0, 1.0)
+    sexes = [(cohort["sex"] == sex).fill_null(value=False).to_numpy() for sex in ("F", "M")]
+    return np.stack([np.nan_to_num((age - mean) / std), *sexes], axis=1).astype(np.float32), ["age", "sex_f", "sex_m"]
+
+
+def _save_fitted(folder: Path, statistics: tensors.Statistics, note: FittedEncoder, summary: FittedEncoder) -> None:
+    folder.mkdir()
+    arrays = {"mean": statistics.mean, "std": statistics.std, "count": statistics.count}
+    artefacts.write_dataset(folder / "statistics.npz", arrays)
+    note.save(folder, "note_encoder")
+    summary.save(folder, "summary_encoder")

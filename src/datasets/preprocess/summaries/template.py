@@ -1,0 +1,76 @@
+"""The template summary: no model, nothing said that the evidence does not hold."""
+
+from dataclasses import asdict, dataclass
+
+from src.config import Positive
+from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.linking import Link
+from src.datasets.preprocess.retrieval import Retrieved
+from src.datasets.preprocess.summaries import Evidence, Statement
+from src.datasets.signals import SIGNAL_BY_NAME
+
+QUESTIONS = {"mortality": "death in this hospital admission"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """``definition_characters`` bounds the part of a definition that is quoted."""
+
+    definition_characters: Positive = 300
+
+
+@dataclass(frozen=True)
+class Template:
+    """Summaries for one task."""
+
+    options: Options
+    task: str
+
+    def summarise(self, evidence: Evidence) -> list[Statement]:
+        """Patient, abnormal signals, then each disease with its definition and triples."""
+        statements = [self._opening(evidence)]
+        statements += [_signal(signal) for signal in evidence.signals]
+        if not evidence.signals:
+            statements.append(Statement("No abnormal signal was found.", {"kind": "no signal"}))
+        for link in evidence.links:
+            statements += self._disease(link, evidence.diseases[link.node_index])
+        if not evidence.links:
+            statements.append(Statement("No disease was found in the notes.", {"kind": "no disease"}))
+        return statements
+
+    def _opening(self, evidence: Evidence) -> Statement:
+        sex = {"F": "woman", "M": "man"}.get(evidence.sex or "", "patient")
+        who = f"A {sex}" if evidence.age is None else f"A {evidence.age:.0f}-year-old {sex}"
+        text = f"{who}, first {evidence.window_hours} h of the stay; the question is {QUESTIONS[self.task]}."
+        return Statement(text, {"kind": "patient", "age": evidence.age, "sex": evidence.sex})
+
+    def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
+        evidence = {"kind": "disease", "node_index": link.node_index, "surface": link.surface, "score": link.score}
+        definition = found.definition[: self.options.definition_characters].rstrip(". ")
+        text = f"The notes mention {found.name}" + (f": {definition}." if definition else ".")
+        statements = [Statement(text, {**evidence, "definition": bool(definition)})]
+        relations: dict[str, list[str]] = {}
+        for triple in found.triples:
+            relations.setdefault(triple.display_relation, []).append(triple.y_name)
+        for relation, names in relations.items():
+            text = f"{found.name} - {relation}: {', '.join(names)}."
+            statements.append(
+                Statement(
+                    text, {"kind": "triples", "node_index": link.node_index, "relation": relation, "names": names}
+                )
+            )
+        return statements
+
+
+def _signal(signal: AbnormalSignal) -> Statement:
+    label = SIGNAL_BY_NAME[signal.code].label if signal.code in SIGNAL_BY_NAME else signal.code
+    text = (
+        f"Abnormally {signal.direction} {label}: {signal.value:g} {signal.unit} at hour {signal.hour} (z {signal.z:+.1f}, "
+        f"{signal.hours_beyond} h beyond the threshold)."
+    )
+    return Statement(text, {"kind": "signal", **asdict(signal)})
+
+
+def build(options: Options, *, task: str) -> Template:
+    """The summariser for ``task``."""
+    return Template(options, task)

@@ -1,0 +1,110 @@
+"""Every artefact that passes between stages: its file, the stage that makes it, its columns, types and units.
+
+Times are naive ``YYYY-MM-DD HH:MM:SS`` in the source's own (shifted) calendar. ``patient_id`` is the sample's id: for an
+ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` only.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "number", "time"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. ``low``/``high`` bound a number; ``nullable`` allows an empty field."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    nullable: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CSV file. ``key`` columns are unique together; columns beyond those listed are kept as text."""
+
+    file: str
+    stage: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+
+
+PATIENT = Column("patient_id", "text", "the sample's id: stay_id of an ICU stay")
+
+DYNAMIC = Table(
+    "dynamic.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("event_time", "time", "when it was measured, inside the observation window"),
+        Column("code", "text", "canonical signal name (signals.py)"),
+        Column("value", "number", "in the signal's canonical unit"),
+    ),
+)
+STATIC = Table(
+    "static.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("age", "number", "years at ICU admission", nullable=True, low=0, high=120),
+        Column("sex", "text", "F or M", nullable=True),
+    ),
+    key=("patient_id",),
+)
+LABEL = Table(
+    "label.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("label_time", "time", "when the outcome was known"),
+        Column("label_code", "text", "name of the outcome, e.g. mortality"),
+        Column("label_value", "number", "0 or 1", low=0, high=1),
+    ),
+    key=("patient_id", "label_code"),
+)
+COHORT = Table(
+    "cohort.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("subject_id", "text", "the person; splits are grouped by it"),
+        Column("hadm_id", "text", "the hospital admission"),
+        Column("stay_id", "text", "the ICU stay"),
+        Column("window_start", "time", "opening of the observation window (ICU admission)"),
+        Column("window_end", "time", "its end, exclusive; nothing later enters the input"),
+    ),
+    key=("patient_id",),
+)
+NOTES = Table(
+    "notes.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("note_time", "time", "when it was written; empty if the source does not say", nullable=True),
+        Column("note_type", "text", "the source's category; 'surrogate' where made from billing codes"),
+        Column("text", "text", "the note"),
+    ),
+)
+TABLES = (DYNAMIC, STATIC, LABEL, COHORT, NOTES)
+
+PROVENANCE = "provenance.json"  # convert: cohort flow, counts of dropped values, warnings, input hashes
+
+RAG_RECORDS = "rag_records.csv"  # preprocess: one row a patient; JSON in the columns that hold lists
+RAG_COLUMNS = (
+    "patient_id",
+    "abnormal_signals",
+    "entities",
+    "nodes",
+    "documents",
+    "triples",
+    "summary",
+    "provenance",
+    "faithfulness",
+)
+DATASET = "emerge_dataset.npz"  # preprocess: arrays of artefacts.Dataset, float32, no pickles
+METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes
+SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
+FITTED = "fitted"  # preprocess: folder with what was fitted on the training split

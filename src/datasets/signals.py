@@ -1,0 +1,41 @@
+"""The 17 signals of the in-hospital-mortality benchmark (Harutyunyan et al. 2019): unit, plausible and reference range.
+
+A value outside ``plausible`` cannot come from a living patient or the stated unit and is dropped and counted: the bounds are
+ours, chosen inside those of the benchmark's published outlier table where clinical limits are tighter. ``reference``
+is the usual adult range, used for wording only; abnormality itself is a z-score.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Signal:
+    """``plausible`` and ``reference`` are inclusive, in ``unit``."""
+
+    name: str
+    label: str
+    unit: str
+    plausible: tuple[float, float]
+    reference: tuple[float, float]
+
+
+SIGNALS = (
+    Signal("capillary_refill_rate", "capillary refill", "0 normal, 1 delayed", (0, 1), (0, 0)),
+    Signal("diastolic_blood_pressure", "diastolic blood pressure", "mmHg", (10, 200), (60, 90)),
+    Signal("fraction_inspired_oxygen", "fraction of inspired oxygen", "fraction", (0.2, 1), (0.21, 0.4)),
+    Signal("gcs_eye", "GCS eye opening", "points", (1, 4), (4, 4)),
+    Signal("gcs_motor", "GCS motor response", "points", (1, 6), (6, 6)),
+    Signal("gcs_total", "GCS total", "points", (3, 15), (15, 15)),
+    Signal("gcs_verbal", "GCS verbal response", "points", (1, 5), (5, 5)),
+    Signal("glucose", "glucose", "mg/dL", (10, 2000), (70, 140)),
+    Signal("heart_rate", "heart rate", "beats/min", (10, 300), (60, 100)),
+    Signal("height", "height", "cm", (100, 240), (145, 200)),
+    Signal("mean_blood_pressure", "mean blood pressure", "mmHg", (15, 250), (65, 105)),
+    Signal("oxygen_saturation", "oxygen saturation", "%", (20, 100), (94, 100)),
+    Signal("respiratory_rate", "respiratory rate", "breaths/min", (1, 100), (12, 20)),
+    Signal("systolic_blood_pressure", "systolic blood pressure", "mmHg", (30, 300), (90, 140)),
+    Signal("temperature", "temperature", "degrees Celsius", (25, 45), (36, 38)),
+    Signal("weight", "weight", "kg", (20, 400), (45, 120)),
+    Signal("ph", "pH", "pH", (6.3, 8.0), (7.35, 7.45)),
+)
+SIGNAL_BY_NAME = {signal.name: signal for signal in SIGNALS}

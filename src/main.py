@@ -1,0 +1,77 @@
+"""Command line of EMERGE: which stages there are, in running order, and the module that does each.
+
+Only the standard library is imported here, so that ``--help`` answers at once; a stage's module is imported when it runs.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+SOURCE_FOLDER = Path(__file__).resolve().parent
+# `python src/main.py` puts src/ first on sys.path, where our `datasets` folder would shadow the Hugging Face package.
+sys.path[:] = [str(SOURCE_FOLDER.parent), *(p for p in sys.path if Path(p or ".").resolve() != SOURCE_FOLDER)]
+
+STAGES = {
+    "download": "src.datasets.download",
+    "convert": "src.datasets.convert",
+    "preprocess": "src.datasets.preprocess.run",
+    "train": "src.training.train",
+}
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(prog="python src/main.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="TOML file; configs/synthetic.toml needs no data")
+    parser.add_argument("--stage", choices=["all", *STAGES], default="all", help="one stage, or all in this order")
+    parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument("--offline", action="store_true", help="use what is on disk; list what is missing")
+    graph = parser.add_mutually_exclusive_group()
+    graph.add_argument("--primekg-full", action="store_true", help="download every file of PrimeKG")
+    graph.add_argument(
+        "--primekg-lightweight", action="store_true", help="download PrimeKG without kg.csv (smoke tests)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="more log lines")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the stages asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    options = arguments(argv)
+    from src.config import UserError, load
+
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        config = load(
+            options.config,
+            seed=options.seed,
+            offline=options.offline,
+            primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
+        )
+        names = list(STAGES) if options.stage == "all" else [options.stage]
+        stages = [importlib.import_module(STAGES[name]) for name in names]
+        from src import components
+
+        for stage in stages:
+            components.check(config, stage.SOCKETS)
+        for name, stage in zip(names, stages, strict=True):
+            logging.getLogger(__name__).info("stage %s", name)
+            stage.run(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
