@@ -114,7 +114,7 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage {table.stage}, or put your own table there")
     try:
-        raw = pl.read_csv(path, infer_schema=False)
+        raw = pl.read_csv(path, infer_schema=False, null_values="")
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
     missing = [column.name for column in table.columns if column.name not in raw.columns]
@@ -207,7 +207,7 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     """
     finish_interrupted(path.parent)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None

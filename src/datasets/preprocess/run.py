@@ -1,6 +1,5 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
-import dataclasses
 import logging
 import platform
 from importlib.metadata import version
@@ -17,22 +16,13 @@ from src.datasets import artefacts, schema
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
-from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
+from src.datasets.preprocess.tables import Tables, read
+from src.datasets.signals import SIGNALS
 from src.datasets.splits import split_by_subject
 
 log = logging.getLogger(__name__)
 SOCKETS = ("knowledge_graph", "entities", "retrieval", "summary", "embedding")
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
-
-
-@dataclasses.dataclass(frozen=True)
-class Tables:
-    """The tables of stage convert, checked; ``cohort`` has one row a patient, with age, sex and label, in order."""
-
-    cohort: pl.DataFrame
-    dynamic: pl.DataFrame
-    notes: pl.DataFrame
-    provenance: dict[str, Any]
 
 
 def run(config: Config) -> None:
@@ -42,7 +32,7 @@ def run(config: Config) -> None:
         UserError: tables or graph are missing or do not fit together.
     """
     tools, encoder = _components(config)
-    tables = _read(config)
+    tables = read(config.table_dir, config.task, config.cohort)
     split = split_by_subject(tables.cohort, config.split, np.random.default_rng(config.seed))
     for part, patients in split.items():
         if not patients:
@@ -79,15 +69,10 @@ def run(config: Config) -> None:
         "label": tables.cohort["positive"].to_numpy().astype(np.float32)[:, None],
         "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
     }
-    graph_inputs = tools.graph.inputs()
-    table_inputs = [
-        config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()
-    ]
     metadata = {
-        "dataset": config.dataset,
-        "task": config.task,
+        **_provenance(config, tables, tools.graph),
         "label_names": [config.task],
-        "features": [{"name": name, "unit": SIGNAL_BY_NAME[name].unit} for name in features],
+        "features": [{"name": signal.name, "unit": signal.unit} for signal in SIGNALS],
         "never_measured_in_training": [name for name, n in zip(features, statistics.count, strict=True) if not n],
         "statistics": {
             "mean": statistics.mean.tolist(),
@@ -97,14 +82,6 @@ def run(config: Config) -> None:
         "static": static_names,
         "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
         "rag": counts,
-        "seed": config.seed,
-        "settings": {
-            key: to_dict(getattr(config, key)) for key in ("cohort", "split", "abnormal", "linking", *SOCKETS)
-        },
-        "inputs": artefacts.hashes([*table_inputs, *graph_inputs]),
-        "cohort_flow": tables.provenance.get("cohort_flow"),
-        "warnings": tables.provenance.get("warnings", []),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
     }
     with artefacts.publish(config.processed_dir) as folder:
         artefacts.write_dataset(folder / schema.DATASET, arrays)
@@ -115,8 +92,26 @@ def run(config: Config) -> None:
         )
         _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
         artefacts.write_json(folder / schema.METADATA, metadata)
+    for warning in tables.warnings:
+        log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
     log.info("preprocess: %d patients (%s) -> %s", len(notes), sizes, config.processed_dir)
+
+
+def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
+    """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
+    present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
+    settings = ("cohort", "split", "abnormal", "linking", *SOCKETS)
+    return {
+        "dataset": config.dataset,
+        "task": config.task,
+        "seed": config.seed,
+        "settings": {key: to_dict(getattr(config, key)) for key in settings},
+        "inputs": artefacts.hashes([*present, *graph.inputs()]),
+        "cohort_flow": tables.provenance.get("cohort_flow"),
+        "warnings": tables.warnings,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+    }
 
 
 def _components(config: Config) -> tuple[rag.Tools, TextEncoder]:
@@ -130,64 +125,6 @@ def _components(config: Config) -> tuple[rag.Tools, TextEncoder]:
     )
     log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
     return tools, components.build("embedding", config.embedding, seed=config.seed)
-
-
-def _read(config: Config) -> Tables:
-    """The tables, joined and checked against each other and the windows."""
-    folder = config.table_dir
-    cohort = artefacts.read_table(folder, schema.COHORT)
-    static = artefacts.read_table(folder, schema.STATIC)
-    label = artefacts.read_table(folder, schema.LABEL).filter(pl.col("label_code") == config.task)
-    joined = cohort.join(static, on="patient_id").join(label, on="patient_id").rename({"label_value": "positive"})
-    if joined.height != cohort.height:
-        lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
-        raise UserError(
-            f"{folder}: patient_id '{lost}' of cohort.csv is not in static.csv, or has no '{config.task}' in label.csv"
-        )
-    _refuse_other_labels(folder, joined)
-    joined = joined.sort("patient_id")
-    dynamic = artefacts.read_table(folder, schema.DYNAMIC)
-    _refuse_strangers(folder, schema.DYNAMIC, dynamic, joined)
-    notes = artefacts.read_table(folder, schema.NOTES)
-    _refuse_strangers(folder, schema.NOTES, notes, joined)
-    outside = dynamic.join(joined, on="patient_id").filter(
-        ~pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
-    )
-    if outside.height:
-        patient, time = outside.select("patient_id", "event_time").row(0)
-        raise UserError(
-            f"{folder / 'dynamic.csv'}: {outside.height} rows outside the observation window, first: {patient} at {time}"
-        )
-    provenance = (
-        artefacts.read_json(folder / schema.PROVENANCE, "convert") if (folder / schema.PROVENANCE).is_file() else {}
-    )
-    late = _late_notes(notes, joined)
-    if late and not provenance.get("warnings"):
-        raise UserError(
-            f"{folder / 'notes.csv'}: {late} notes are timed after the observation window; remove them (they leak the future)"
-        )
-    return Tables(joined, dynamic, notes, provenance)
-
-
-def _late_notes(notes: pl.DataFrame, cohort: pl.DataFrame) -> int:
-    timed = notes.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
-    return timed.filter(pl.col("note_time") >= pl.col("window_end")).height
-
-
-def _refuse_other_labels(folder: Path, cohort: pl.DataFrame) -> None:
-    other = cohort.filter(~pl.col("positive").is_in([0.0, 1.0]))
-    if other.height:
-        patient, value = other.select("patient_id", "positive").row(0)
-        raise UserError(f"{folder / 'label.csv'}: label_value {value} of patient_id '{patient}' is neither 0 nor 1")
-
-
-def _refuse_strangers(folder: Path, table: schema.Table, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
-    strangers = rows.join(cohort, on="patient_id", how="anti")
-    if strangers.height:
-        first = strangers["patient_id"][0]
-        raise UserError(
-            f"{folder / table.file}: patient_id '{first}' is not in cohort.csv; {strangers.height} such rows"
-        )
 
 
 def _embed(

@@ -102,7 +102,9 @@ class Mimic4:
         columns = {"stay_id": ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
         events = scan(path, columns).join(item_table(CHART).lazy(), on="itemid")
         events = events.join(windows.lazy().select("stay_id", "patient_id", "window_start", "window_end"), on="stay_id")
-        events = _in_window(events).with_columns(pl.col("value").str.strip_chars().str.to_lowercase().alias("text"))
+        events = _in_window(events, early=pl.col("code").is_in(["height", "weight"])).with_columns(
+            pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
+        )
         events = events.join(score_table().lazy(), on=["code", "text"], how="left")
         number = pl.coalesce(pl.col("valuenum"), pl.col("score"))
         return collect(_scaled(events, number), path)
@@ -159,9 +161,19 @@ class Mimic4:
         return Extract(notes.sort("patient_id"), {"surrogate notes": notes.height}, (warning,))
 
 
-def _in_window(events: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows whose ``charttime`` (text, parsed only for rows that got here) lies in the stay's window."""
-    events = events.with_columns(pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us").alias("event_time"))
+def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
+    """Rows whose ``charttime`` (text, parsed only for rows that got here) lies in the stay's window.
+
+    Where ``early`` holds, a time up to a day before the window counts as its start: the admission form's height and
+    weight carry a time shortly before the ICU admission.
+    """
+    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us")
+    events = events.with_columns(time.alias("event_time"))
+    if early is not None:
+        day_before = pl.col("window_start") - pl.duration(hours=24)
+        moved = early & pl.col("event_time").is_between(day_before, pl.col("window_start"))
+        event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
+        events = events.with_columns(event_time.alias("event_time"))
     return events.filter(pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left"))
 
 

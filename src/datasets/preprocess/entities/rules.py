@@ -6,6 +6,7 @@ longest stands. ``clinical_terms.csv`` maps what clinicians write to the disease
 
 import csv
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ AMBIGUOUS = frozenset(
     | {"pain", "fever", "allergy", "dependence", "abuse", "inflammation", "hyperplasia", "congenital", "tumor"}
     | {"carcinoma in situ", "benign neoplasm", "susceptibility", "hypersensitivity"}
 )
+POSSESSIVE = re.compile(r"'s\b")
 # Same length in and out, so that positions in the folded text are positions in the text.
 FOLD = str.maketrans(
     {**{chr(c): chr(c + 32) for c in range(65, 91)}, "-": " ", "/": " ", "\n": " ", "\t": " ", "’": "'"}
@@ -74,12 +76,13 @@ class Rules:
     def _longest(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Whole-word matches, leftmost then longest, without overlap."""
         folded = text.translate(FOLD)
+        cuts = [match.start() - 2 * n for n, match in enumerate(POSSESSIVE.finditer(folded))]
+        folded = POSSESSIVE.sub("", folded)
         found = []
-        for pattern, start, end in self.automaton.find_matches_as_indexes(folded, overlapping=True):
+        for pattern, first, after in self.automaton.find_matches_as_indexes(folded, overlapping=True):
             name, capitals = self.targets[pattern]
-            whole = (start == 0 or not folded[start - 1].isalnum()) and (
-                end == len(folded) or not folded[end].isalnum()
-            )
+            whole = not (folded[first - 1 : first].isalnum() or folded[after : after + 1].isalnum())
+            start, end = first + 2 * bisect_right(cuts, first), after + 2 * bisect_left(cuts, after)
             if whole and (capitals is None or text[start:end] == capitals):
                 found.append((start, end, name))
         last = 0
@@ -104,7 +107,7 @@ def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
             for form in _forms(name):
                 patterns.setdefault(form, (name, None))
     for term, names in _terms(options.terms_file):
-        chosen = next((normal(name) for name in names if normal(name) in index), normal(names[0]))
+        chosen = next((normal(name) for name in (term, *names) if normal(name) in index), normal(names[0]))
         capitals = term if re.fullmatch(r"[A-Z0-9]{2,}|[A-Z][A-Za-z]*[A-Z]+[A-Za-z]*", term) else None
         for form in [term.translate(FOLD)] if capitals else _forms(term.translate(FOLD)):
             patterns[form] = (chosen, capitals)

@@ -1,0 +1,65 @@
+"""What a model reads: patients as tensors that have checked their own shapes.
+
+Dimensions: N patients, T hours, F features, D1/D2 embedding widths, K labels.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+SHAPES = {
+    "ehr": "N T F",
+    "ehr_mask": "N T F",
+    "ehr_length": "N",
+    "note_embedding": "N D1",
+    "note_mask": "N",
+    "summary_embedding": "N D2",
+    "summary_mask": "N",
+    "label": "N K",
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patients in the same order in every tensor; ``*_mask`` 1 = measured (ehr), 1 = the patient has this text.
+
+    Raises:
+        ValueError: a shape or type is not the one in ``SHAPES``.
+    """
+
+    ehr: Tensor
+    ehr_mask: Tensor
+    ehr_length: Tensor
+    note_embedding: Tensor
+    note_mask: Tensor
+    summary_embedding: Tensor
+    summary_mask: Tensor
+    label: Tensor
+
+    def __post_init__(self) -> None:
+        sizes: dict[str, int] = {}
+        for name, dimensions in SHAPES.items():
+            tensor: Tensor = getattr(self, name)
+            expected = [sizes.get(dimension, "any") for dimension in dimensions.split()]
+            if tensor.ndim != len(expected):
+                raise ValueError(f"Batch.{name}: expected [{dimensions}], got {list(tensor.shape)}")
+            for dimension, size in zip(dimensions.split(), tensor.shape, strict=True):
+                if sizes.setdefault(dimension, size) != size:
+                    raise ValueError(f"Batch.{name}: expected [{dimensions}] = {expected}, got {list(tensor.shape)}")
+            dtype = torch.int64 if name == "ehr_length" else torch.float32
+            if tensor.dtype != dtype:
+                raise ValueError(f"Batch.{name}: expected {dtype}, got {tensor.dtype}")
+
+    def __len__(self) -> int:
+        return len(self.ehr)
+
+    def select(self, index: Tensor) -> Self:
+        """The patients at ``index`` [n], in that order."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in SHAPES})
+
+    def to(self, device: torch.device) -> Self:
+        """The same patients on ``device``."""
+        return dataclasses.replace(self, **{name: getattr(self, name).to(device) for name in SHAPES})

@@ -1,0 +1,101 @@
+"""From probabilities to what a run reports: thresholds, metrics of each split and label, the printed table."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from src.evaluation import metrics
+from src.evaluation.metrics import Array
+
+TITLES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "min_precision_sensitivity": "min(+P,Se)",
+    "f1": "F1",
+    "accuracy": "accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A split's labels and probabilities [N,K], rows as in ``patient_id``, columns as in ``label_names``."""
+
+    split: str
+    patient_id: list[str]
+    label_names: list[str]
+    label: Array
+    probability: Array
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row of predictions.csv."""
+
+    patient_id: str
+    split: str
+    label_code: str
+    y_true: int
+    y_prob: float
+
+
+def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
+    """The rows of predictions.csv, as ``Prediction``."""
+    return [
+        (patient, part.split, name, int(part.label[row, column]), float(part.probability[row, column]))
+        for part in predictions
+        for row, patient in enumerate(part.patient_id)
+        for column, name in enumerate(part.label_names)
+    ]
+
+
+def evaluate(predictions: Sequence[Predictions], resamples: int, seed: int) -> dict[str, Any]:
+    """Thresholds from the first split (validation), then every metric of every split and label; ready for JSON."""
+    names = predictions[0].label_names
+    thresholds = [_threshold(predictions[0], column) for column in range(len(names))]
+    splits = {
+        part.split: {
+            name: dataclasses.asdict(
+                metrics.evaluate(
+                    part.label[:, column], part.probability[:, column], thresholds[column]["value"], resamples, seed
+                )
+            )
+            for column, name in enumerate(names)
+        }
+        for part in predictions
+    }
+    return {
+        "interval": "95 % percentile bootstrap over patients",
+        "seed": seed,
+        "thresholds": dict(zip(names, thresholds, strict=True)),
+        "splits": splits,
+    }
+
+
+def table(evaluated: dict[str, Any]) -> str:
+    """The metrics as aligned text: a row for each split and label."""
+    lines = [["split", "label", "patients", "positive", *TITLES.values()]]
+    for split, labels in evaluated["splits"].items():
+        for name, found in labels.items():
+            cells = [_cell(found["metrics"][metric]) for metric in TITLES]
+            lines.append([split, name, str(found["patients"]), str(found["positives"]), *cells])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    aligned = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([*aligned, f"({evaluated['interval']}; F1 and accuracy at a threshold chosen on validation)"])
+
+
+def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
+    value = metrics.best_threshold(validation.label[:, column], validation.probability[:, column])
+    if value is None:
+        return {"value": 0.5, "chosen": "0.5, because validation has one class only"}
+    return {"value": value, "chosen": "highest F1 on validation"}
+
+
+def _cell(metric: dict[str, Any]) -> str:
+    if metric["value"] is None:
+        return "undefined"
+    if metric["low"] is None:
+        return f"{metric['value']:.3f}"
+    return f"{metric['value']:.3f} ({metric['low']:.3f}-{metric['high']:.3f})"

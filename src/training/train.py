@@ -1,0 +1,150 @@
+"""Stage train: model-ready artefacts -> a trained EMERGE, its predictions and its metrics, in the run folder.
+
+checkpoints/best.safetensors, checkpoints/last.safetensors, history.csv, predictions.csv, metrics.json, config.json,
+manifest.json. Nothing in them tells the time, so that the same run gives the same bytes.
+"""
+
+import csv
+import dataclasses
+import logging
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from src.config import Config, UserError, to_dict
+from src.datasets import artefacts
+from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.models import emerge
+from src.models.batch import SHAPES, Batch
+from src.training import loop, results
+from src.training.results import Predictions
+
+SOCKETS = ("model.series", "model.text_fusion", "model.fusion")
+LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors")
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Train, evaluate, write the run folder, print the metrics.
+
+    Raises:
+        UserError: artefacts missing or made for another task, an empty split, a loss that is not finite.
+    """
+    dataset = artefacts.load_dataset(config.processed_dir)
+    _check(config, dataset)
+    warnings = [*dataset.metadata.get("warnings", []), *_label_warnings(dataset)]
+    for warning in warnings:
+        logger.warning("%s", warning)
+    parts = {name: _part(dataset, name) for name in ("train", "val", "test")}
+    with loop.deterministic(config.seed):
+        model = _model(config, dataset)
+        logger.info("training on %d patients, %d parameters", len(parts["train"]), _parameters(model))
+        fitted = loop.fit(model, parts["train"], parts["val"], config.training, config.seed)
+        model.load_state_dict(fitted.best_weights)
+        predictions = [_predict(model, dataset, name, parts[name], config) for name in ("val", "test")]
+    evaluated = results.evaluate(predictions, config.training.bootstrap_resamples, config.seed)
+    chosen = {"best_epoch": fitted.best.epoch, "epochs": len(fitted.history), "selection": fitted.selection}
+    with artefacts.publish(config.run_dir) as folder:
+        (folder / "checkpoints").mkdir()
+        save_file(fitted.best_weights, folder / "checkpoints" / "best.safetensors")
+        save_file(fitted.last_weights, folder / "checkpoints" / "last.safetensors")
+        _write_csv(folder / "history.csv", loop.Epoch, [dataclasses.astuple(epoch) for epoch in fitted.history])
+        _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+        artefacts.write_json(folder / "metrics.json", {**evaluated, **chosen, "warnings": warnings})
+        artefacts.write_json(folder / "config.json", to_dict(config))
+        artefacts.write_json(folder / "manifest.json", _manifest(config, _parameters(model), fitted.device))
+    print(results.table(evaluated))
+    for warning in warnings:
+        print(f"warning: {warning}")
+    print(f"run folder: {config.run_dir}")
+
+
+def _check(config: Config, dataset: artefacts.Dataset) -> None:
+    task = dataset.metadata.get("task")
+    if task != config.task:
+        where = config.processed_dir / METADATA
+        raise UserError(
+            f"{where}: made for task '{task}', the config says '{config.task}'; run --stage preprocess again"
+        )
+    if len(dataset.metadata.get("label_names", [])) != dataset.label.shape[1]:
+        raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
+    if not np.isin(dataset.label, (0, 1)).all():
+        raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
+    for name in ("train", "val", "test"):
+        if not dataset.split[name]:
+            raise UserError(
+                f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
+            )
+
+
+def _label_warnings(dataset: artefacts.Dataset) -> Iterable[str]:
+    """What is wrong with the labels for training and for choosing the best epoch."""
+    for name in ("train", "val", "test"):
+        label = dataset.label[_rows(dataset, name)]
+        for column, label_name in enumerate(dataset.metadata["label_names"]):
+            if len(np.unique(label[:, column])) < 2:
+                value = label[0, column]
+                yield f"{name}: all {len(label)} patients have {label_name} = {value:g}; its metrics are undefined"
+
+
+def _rows(dataset: artefacts.Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The rows of a split's patients, in the split's order."""
+    row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
+    return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
+
+
+def _part(dataset: artefacts.Dataset, name: str) -> Batch:
+    rows = _rows(dataset, name)
+    return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+
+
+def _model(config: Config, dataset: artefacts.Dataset) -> emerge.Emerge:
+    return emerge.build(
+        config.model,
+        features=dataset.ehr.shape[2],
+        text_widths={"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]},
+        labels=dataset.label.shape[1],
+    )
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _predict(model: nn.Module, dataset: artefacts.Dataset, name: str, part: Batch, config: Config) -> Predictions:
+    logits = loop.predict(model, part, config.training.batch_size)
+    return Predictions(
+        split=name,
+        patient_id=dataset.split[name],
+        label_names=dataset.metadata["label_names"],
+        label=part.label.double().numpy(),
+        probability=logits.double().sigmoid().numpy(),
+    )
+
+
+def _manifest(config: Config, parameters: int, device: str) -> dict[str, Any]:
+    """What the numbers depend on besides the config."""
+    return {
+        "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "seed": config.seed,
+        "parameters": parameters,
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """``row`` is the dataclass whose fields name the columns; None is an empty field, floats keep every digit."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in dataclasses.fields(row)])
+        writer.writerows(rows)

@@ -1,0 +1,120 @@
+"""Entities, their context, linking and retrieval on a small graph written by the test."""
+
+from pathlib import Path
+
+import pytest
+
+from src import components
+from src.config import Component, Linking
+from src.datasets.graphs import KnowledgeGraph, primekg
+from src.datasets.preprocess import linking
+from src.datasets.preprocess.entities import EntityExtractor
+from src.datasets.preprocess.retrieval import sample
+
+HEADER = "node_index,mondo_id,mondo_name,group_name_bert,mondo_definition,umls_description,orphanet_definition,"
+HEADER += "orphanet_clinical_description,mayo_symptoms,mayo_causes\n"
+DISEASES = {
+    1: "pneumonia",
+    2: "asthma",
+    3: "myocardial infarction (disease)",
+    4: "Crohn's disease",
+    5: "kidney failure",
+    6: "acute kidney failure",
+    7: "atrial fibrillation (disease)",
+}
+
+
+@pytest.fixture
+def graph_folder(tmp_path: Path) -> Path:
+    rows = [f'{node},{node},"{name}",,A definition of {node}.,,nan,,,\n' for node, name in DISEASES.items()]
+    (tmp_path / "disease_features.csv").write_text(HEADER + "".join(rows))
+    edges = ["relation,display_relation,x_index,x_id,x_type,x_name,x_source,y_index,y_id,y_type,y_name,y_source\n"]
+    for node, name in DISEASES.items():
+        for number in range(8):
+            disease, phenotype = (
+                f"{node},{node},disease,{name},MONDO",
+                f"{100 + number},{node},effect/phenotype,P{number},HPO",
+            )
+            edges += [
+                f"disease_phenotype_positive,phenotype present,{a},{b}\n"
+                for a, b in ((disease, phenotype), (phenotype, disease))
+            ]
+    (tmp_path / "kg.csv").write_text("".join(edges))
+    return tmp_path
+
+
+@pytest.fixture
+def graph(graph_folder: Path) -> KnowledgeGraph:
+    return primekg.build(primekg.Options(), folder=graph_folder)
+
+
+@pytest.fixture
+def extractor(graph: KnowledgeGraph) -> EntityExtractor:
+    built: EntityExtractor = components.build("entities", Component("rules"), graph=graph)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Admitted with pneumonia.", [("pneumonia", "present")]),
+        ("PNEUMONIAS, recurrent", [("PNEUMONIAS", "present")]),
+        ("No evidence of pneumonia.", [("pneumonia", "negated")]),
+        ("No fever. Pneumonia on the right.", [("Pneumonia", "present")]),
+        ("He denies asthma, but has pneumonia.", [("asthma", "negated"), ("pneumonia", "present")]),
+        ("Mother had asthma.", [("asthma", "family")]),
+        ("Family history of acute kidney failure.", [("acute kidney failure", "family")]),
+        ("Asthma was ruled out.", [("Asthma", "negated")]),
+        ("Return if pneumonia recurs.", [("pneumonia", "hypothetical")]),
+        ("rule out MI", [("MI", "hypothetical")]),
+        ("s/p MI and in AF", [("MI", "present"), ("AF", "present")]),
+        ("Admitted to mi casa", []),
+        ("acute kidney failure", [("acute kidney failure", "present")]),
+        ("AKI on top", [("AKI", "present")]),
+        ("bronchopneumonias", []),
+        ("Crohn's disease", [("Crohn's disease", "present")]),
+        ("Non-ST elevation myocardial infarction", [("myocardial infarction", "present")]),
+        ("", []),
+    ],
+)
+def test_mentions_and_their_context(extractor: EntityExtractor, text: str, expected: list[tuple[str, str]]) -> None:
+    found = extractor.extract(text)
+    assert [(entity.surface, entity.status) for entity in found] == expected
+    assert all(text[entity.start : entity.end] == entity.surface for entity in found)
+
+
+def test_only_present_diseases_are_linked_by_frequency_each_once(
+    extractor: EntityExtractor, graph: KnowledgeGraph
+) -> None:
+    text = "Asthma. Heart attack, then another heart attack: MI. No pneumonia. AKI."
+    entities = extractor.extract(text)
+    linker = linking.build(graph, Linking())
+    linked = linker.link(entity.name for entity in entities)
+    links = linking.patient_links(entities, linked, graph, Linking())
+    assert [(link.name, link.count) for link in links] == [
+        ("myocardial infarction", 3),
+        ("asthma", 1),
+        ("acute kidney failure", 1),
+    ]
+    assert len(linking.patient_links(entities, linked, graph, Linking(max_nodes=1))) == 1
+
+
+def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(graph: KnowledgeGraph) -> None:
+    linked = linking.build(graph, Linking(threshold=0.6)).link(["acute kidney failures", "broken toe"])
+    assert linked["acute kidney failures"][0] == 6 and "broken toe" not in linked
+
+
+def test_sampled_triples_are_seeded_few_and_without_duplicates(graph: KnowledgeGraph) -> None:
+    first, again = (sample.build(sample.Options(), graph=graph, seed=1).retrieve(3) for _ in range(2))
+    assert first == again and len(set(first.triples)) == 5
+    assert all(triple.x_name == "myocardial infarction" for triple in first.triples)
+    assert len(graph.triples(3)) == graph.degree(3) == 8
+    assert any(sample.build(sample.Options(), graph=graph, seed=seed).retrieve(3) != first for seed in range(2, 6))
+
+
+def test_tab_and_csv_files_give_the_same_graph(graph_folder: Path, graph: KnowledgeGraph) -> None:
+    for name in ("kg", "disease_features"):
+        path = graph_folder / f"{name}.csv"
+        path.rename(path.with_suffix(".tab")).write_text((graph_folder / f"{name}.tab").read_text().replace(",", "\t"))
+    again = primekg.build(primekg.Options(), folder=graph_folder)
+    assert again.diseases() == graph.diseases() and again.triples(1) == graph.triples(1)

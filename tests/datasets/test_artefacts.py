@@ -1,0 +1,72 @@
+"""Artefacts appear complete or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.config import UserError
+from src.datasets import artefacts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_files_appear_together_and_a_failure_leaves_the_old_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with artefacts.publish(folder) as new:
+        (new / "sub").mkdir()
+        (new / "a").write_text("1")
+        (new / "sub" / "b").write_text("1")
+    with pytest.raises(ZeroDivisionError), artefacts.publish(folder) as new:
+        (new / "a").write_text("2")
+        raise ZeroDivisionError
+    assert (folder / "a").read_text() == "1" and (folder / "sub" / "b").read_text() == "1"
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "sub"]
+
+
+def test_a_failure_in_a_new_folder_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), artefacts.publish(tmp_path / "out"):
+        raise KeyboardInterrupt
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_writer_leaves_nothing_that_looks_complete_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    script = (
+        "import sys, time; from pathlib import Path; from src.datasets import artefacts\n"
+        f"with artefacts.publish(Path({str(folder)!r})) as new:\n"
+        "    (new / 'a').write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (folder / "a").exists()
+    with artefacts.publish(folder) as new:
+        (new / "a").write_text("whole")
+    assert [path.name for path in folder.iterdir()] == ["a"] and (folder / "a").read_text() == "whole"
+
+
+def test_a_kill_between_renames_is_finished_by_the_next_reader(tmp_path: Path) -> None:
+    publishing = tmp_path / artefacts.PUBLISHING
+    publishing.mkdir()
+    (publishing / "x.json").write_text('{"new": 1}')
+    (tmp_path / "x.json").write_text('{"old": 1}')
+    assert artefacts.read_json(tmp_path / "x.json", "train") == {"new": 1}
+    assert not publishing.exists()
+
+
+def test_arrays_come_back_and_pickles_are_refused(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "p": np.array(["x", "yy"])}
+    artefacts.write_dataset(tmp_path / "d.npz", arrays)
+    found = artefacts.read_arrays(tmp_path / "d.npz", "preprocess")
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    np.savez(tmp_path / "evil.npz", a=np.array([{"x": 1}], dtype=object))
+    with pytest.raises(UserError, match="not a readable npz"):
+        artefacts.read_arrays(tmp_path / "evil.npz", "preprocess")
+    (tmp_path / "d.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:50])
+    with pytest.raises(UserError, match="not a readable npz"):
+        artefacts.read_arrays(tmp_path / "d.npz", "preprocess")

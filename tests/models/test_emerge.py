@@ -1,0 +1,116 @@
+import dataclasses
+from itertools import combinations
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from src import components
+from src.config import Component, Model
+from src.models.batch import Batch
+from src.models.emerge import Emerge, build
+
+NAMES = ("ehr", "note", "summary")
+SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(NAMES, size)]
+PARTS = [
+    {"series": Component(series), "text_fusion": Component(text_fusion), "fusion": Component(fusion)}
+    for series in components.names("model.series")
+    for text_fusion in components.names("model.text_fusion")
+    for fusion in components.names("model.fusion")
+]
+EVERY_MODEL = pytest.mark.parametrize("parts", PARTS, ids=lambda parts: "-".join(p.name for p in parts.values()))
+EVERY_SUBSET = pytest.mark.parametrize("modalities", SUBSETS, ids="+".join)
+
+
+def make(modalities: Any = NAMES, parts: Any = PARTS[0], labels: int = 1) -> Emerge:
+    torch.manual_seed(1)
+    settings = Model(hidden_size=8, heads=2, modalities=modalities, **parts)
+    return build(settings, features=3, text_widths={"note": 5, "summary": 4}, labels=labels).eval()
+
+
+def logits(model: Emerge, batch: Batch) -> torch.Tensor:
+    with torch.no_grad():
+        return model(batch)
+
+
+@EVERY_MODEL
+@EVERY_SUBSET
+def test_one_logit_a_patient_and_label(patients: Batch, parts: Any, modalities: Any) -> None:
+    found = logits(make(modalities, parts, labels=2), patients)
+    assert found.shape == (7, 2)
+    assert found.isfinite().all()
+
+
+@EVERY_MODEL
+@EVERY_SUBSET
+def test_every_parameter_gets_a_gradient(patients: Batch, parts: Any, modalities: Any) -> None:
+    model = make(modalities, parts)
+    model(patients).square().sum().backward()
+    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert idle == []
+
+
+@EVERY_MODEL
+def test_hours_after_the_length_change_nothing(patients: Batch, parts: Any) -> None:
+    model = make(parts=parts)
+    outside = (torch.arange(6) >= patients.ehr_length[:, None])[..., None]
+    noisy = dataclasses.replace(patients, ehr=patients.ehr + 100 * outside, ehr_mask=patients.ehr_mask + 100 * outside)
+    assert torch.equal(logits(model, noisy), logits(model, patients))
+
+
+@EVERY_MODEL
+def test_an_hour_before_the_length_matters(patients: Batch, parts: Any) -> None:
+    model = make(parts=parts)
+    ehr = patients.ehr.clone()
+    ehr[:, 0] += 1
+    assert (logits(model, dataclasses.replace(patients, ehr=ehr)) != logits(model, patients)).all()
+
+
+@EVERY_MODEL
+@EVERY_SUBSET
+def test_the_embedding_of_a_missing_text_changes_nothing(patients: Batch, parts: Any, modalities: Any) -> None:
+    model = make(modalities, parts)
+    noisy = dataclasses.replace(
+        patients,
+        note_embedding=patients.note_embedding + 100 * (1 - patients.note_mask[:, None]),
+        summary_embedding=patients.summary_embedding + 100 * (1 - patients.summary_mask[:, None]),
+    )
+    assert torch.equal(logits(model, noisy), logits(model, patients))
+
+
+@EVERY_MODEL
+def test_a_missing_text_is_not_an_embedding_of_zeros(patients: Batch, parts: Any) -> None:
+    model = make(parts=parts)
+    zeros = dataclasses.replace(patients, note_embedding=torch.zeros_like(patients.note_embedding))
+    absent = dataclasses.replace(zeros, note_mask=torch.zeros(7))
+    present = dataclasses.replace(zeros, note_mask=torch.ones(7))
+    assert (logits(model, absent) != logits(model, present)).all()
+
+
+@EVERY_MODEL
+def test_changing_one_patient_changes_no_other(patients: Batch, parts: Any) -> None:
+    model = make(parts=parts)
+    ehr, note = patients.ehr.clone(), patients.note_embedding.clone()
+    ehr[3, 0] += 5
+    note[3] += 5
+    changed = logits(model, dataclasses.replace(patients, ehr=ehr, note_embedding=note))
+    same = (changed == logits(model, patients))[:, 0]
+    assert same.tolist() == [True, True, True, False, True, True, True]
+
+
+def test_a_patient_gets_the_same_logit_alone_as_in_a_batch(patients: Batch) -> None:
+    model = make()
+    alone = torch.cat([logits(model, patients.select(torch.tensor([row]))) for row in range(7)])
+    torch.testing.assert_close(alone, logits(model, patients))
+
+
+def test_an_unused_modality_adds_no_part_and_no_influence(patients: Batch) -> None:
+    model = make(("ehr", "note"))
+    assert not any("summary" in name for name, _ in model.named_parameters())
+    noisy = dataclasses.replace(patients, summary_embedding=patients.summary_embedding + 1)
+    assert torch.equal(logits(model, noisy), logits(model, patients))
+
+
+def test_the_modalities_of_the_config_are_the_ones_tested() -> None:
+    annotation = Model.__dataclass_fields__["modalities"].type
+    assert set(get_args(get_args(annotation)[0])) == set(NAMES)

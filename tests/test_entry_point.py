@@ -1,0 +1,83 @@
+"""``python src/main.py`` as a user starts it: import shadowing, --help, one-line errors."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAIN = ROOT / "src" / "main.py"
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(MAIN), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_no_folder_of_src_shadows_a_top_level_package(tmp_path: Path) -> None:
+    probe = (
+        "import sys, runpy, importlib.util as u\n"
+        f"sys.path.insert(0, {str(MAIN.parent)!r}); sys.argv = ['main.py', '--help']\n"
+        f"try: runpy.run_path({str(MAIN)!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        f"for name in {[p.name for p in MAIN.parent.iterdir() if p.is_dir()]!r}:\n"
+        "    spec = u.find_spec(name) if name.isidentifier() else None\n"
+        f"    assert spec is None or {str(MAIN.parent)!r} not in str(spec.origin), (name, spec)\n"
+        "print('clean')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.rstrip().endswith("clean"), done.stderr
+
+
+def test_help_names_every_stage_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    done = run("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for stage in ("download", "convert", "preprocess", "train"):
+        assert stage in done.stdout
+    listing = subprocess.run(
+        [sys.executable, "-X", "importtime", str(MAIN), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    for heavy in ("torch", "polars", "numpy", "pydantic", "sklearn"):
+        assert f" {heavy}\n" not in listing.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("dataset = 'd'\nrun_name = 'r'\nsede = 3\n", "unknown key 'sede'; did you mean 'seed'?"),
+        ("dataset = 'd'\nrun_name = 'r'\nseed = 'x'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\n", "seed = 'x'"),
+        ("dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n", "key 'source' is missing"),
+        (
+            "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic5'\n",
+            "there are: mimic4, synthetic",
+        ),
+        (
+            "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\nnote_file=['x']\n",
+            "did you mean 'notes_file'?",
+        ),
+        (
+            "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\n[cohort]\nwindow_hours=-1\n",
+            "window_hours",
+        ),
+        ("dataset = \n", "not a TOML file"),
+    ],
+)
+def test_a_mistake_in_the_config_is_one_line_with_exit_code_2(tmp_path: Path, text: str, expected: str) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    done = run("--stage", "convert", "--config", str(config), cwd=tmp_path)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_missing_config_lists_those_there_are() -> None:
+    done = run("--config", "configs/nothing.toml")
+    assert done.returncode == 2 and "configs/synthetic.toml" in done.stderr

@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from src.config import Component, Config, Model, Paths, Training
+from src.datasets import artefacts
+
+HOURS, FEATURES, WIDTH = 6, 4, 5
+
+
+def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
+    """Artefacts in which the risk shows in the first feature's trend and in the note; a tenth has no note."""
+    generator = np.random.default_rng(seed)
+    risk = generator.normal(size=patients)
+    length = generator.integers(3, HOURS + 1, patients)
+    inside = np.arange(HOURS)[:, None] < length[:, None, None]
+    ehr = generator.normal(size=(patients, HOURS, FEATURES))
+    ehr[:, :, 0] += risk[:, None]
+    note = generator.normal(size=(patients, WIDTH))
+    note[:, 0] += 2 * risk
+    arrays = {
+        "ehr": (ehr * inside).astype(np.float32),
+        "ehr_mask": ((ehr > 0) & inside).astype(np.float32),
+        "ehr_length": length.astype(np.int64),
+        "static": np.zeros((patients, 1), np.float32),
+        "note_embedding": note.astype(np.float32),
+        "note_mask": (generator.random(patients) > 0.1).astype(np.float32),
+        "summary_embedding": generator.normal(size=(patients, WIDTH)).astype(np.float32),
+        "summary_mask": np.ones(patients, np.float32),
+        "label": (risk > 0.5).astype(np.float32)[:, None],
+        "patient_id": np.array([f"p{row}" for row in range(patients)]),
+    } | replaced
+    names = arrays["patient_id"].tolist()
+    train, val = int(0.6 * patients), int(0.8 * patients)
+    folder.mkdir(parents=True)
+    artefacts.write_dataset(folder / "emerge_dataset.npz", arrays)
+    artefacts.write_json(folder / "split.json", {"train": names[:train], "val": names[train:val], "test": names[val:]})
+    metadata = {"task": "mortality", "label_names": ["mortality"], "warnings": ["the notes are surrogates"]}
+    artefacts.write_json(folder / "metadata.json", metadata)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
+    """Writes artefacts into a fresh folder, works there, and gives a config of a small model for them."""
+    monkeypatch.chdir(tmp_path)
+
+    def prepare(patients: int = 40, seed: int = 0, max_epochs: int = 3, **replaced: Any) -> Config:
+        write(Path("processed"), patients, seed, **replaced)
+        return Config(
+            dataset="toy",
+            run_name="toy",
+            paths=Paths(raw_dir=Path("raw"), processed_dir=Path("processed")),
+            source=Component("synthetic"),
+            model=Model(hidden_size=16, heads=2),
+            training=Training(
+                batch_size=32, max_epochs=max_epochs, learning_rate=5e-3, accelerator="cpu", bootstrap_resamples=50
+            ),
+        )
+
+    return prepare

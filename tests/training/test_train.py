@@ -1,0 +1,194 @@
+import csv
+import dataclasses
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+
+from src.config import Component, Config, Model, UserError
+from src.datasets.artefacts import load_dataset
+from src.training import train
+
+Prepare = Callable[..., Config]
+FILES = [
+    "checkpoints/best.safetensors",
+    "checkpoints/last.safetensors",
+    "config.json",
+    "history.csv",
+    "manifest.json",
+    "metrics.json",
+    "predictions.csv",
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def report(config: Config) -> Any:
+    return json.loads((config.run_dir / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_training_twice_writes_the_same_bytes(prepared: Prepare) -> None:
+    config = prepared()
+    train.run(config)
+    first = contents(config.run_dir)
+    torch.rand(3)  # whatever was drawn before must not matter
+    train.run(config)
+    assert sorted(first) == FILES
+    assert contents(config.run_dir) == first
+
+
+def test_another_seed_gives_another_model(prepared: Prepare) -> None:
+    config = prepared()
+    train.run(config)
+    first = contents(config.run_dir)
+    train.run(dataclasses.replace(config, seed=7))
+    assert contents(config.run_dir)["checkpoints/best.safetensors"] != first["checkpoints/best.safetensors"]
+
+
+def test_nothing_written_names_a_folder_outside_the_project(prepared: Prepare, tmp_path: Path) -> None:
+    config = prepared()
+    train.run(config)
+    assert not any(str(tmp_path).encode() in content for content in contents(config.run_dir).values())
+
+
+@pytest.mark.parametrize("text_fusion", ["concat", "adaptive"])
+def test_a_planted_signal_is_learned(prepared: Prepare, text_fusion: str) -> None:
+    config = prepared(patients=400, max_epochs=15)
+    model = dataclasses.replace(config.model, text_fusion=Component(text_fusion))
+    train.run(dataclasses.replace(config, model=model))
+    assert report(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] > 0.8
+
+
+def test_shuffled_labels_cannot_be_learned(prepared: Prepare) -> None:
+    label = np.random.default_rng(1).integers(0, 2, (600, 1)).astype(np.float32)
+    config = prepared(patients=600, label=label)
+    train.run(config)
+    assert report(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] == pytest.approx(0.5, abs=0.15)
+
+
+def test_the_predictions_give_the_reported_metrics(prepared: Prepare) -> None:
+    config = prepared()
+    train.run(config)
+    dataset = load_dataset(config.processed_dir)
+    label = dict(zip(dataset.patient_id.tolist(), dataset.label[:, 0], strict=True))
+    rows = read(config.run_dir / "predictions.csv")
+    assert [row["patient_id"] for row in rows] == [*dataset.split["val"], *dataset.split["test"]]
+    assert {row["label_code"] for row in rows} == {"mortality"}
+    for split in ("val", "test"):
+        part = [row for row in rows if row["split"] == split]
+        truth, probability = [int(row["y_true"]) for row in part], [float(row["y_prob"]) for row in part]
+        assert truth == [label[row["patient_id"]] for row in part]
+        found = report(config)["splits"][split]["mortality"]
+        assert (found["patients"], found["positives"]) == (len(part), sum(truth))
+        assert found["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(truth, probability), rel=0, abs=1e-12)
+
+
+def test_the_best_epoch_is_the_one_of_highest_validation_auprc(prepared: Prepare) -> None:
+    config = prepared(patients=100, max_epochs=12)
+    train.run(config)
+    history, found = read(config.run_dir / "history.csv"), report(config)
+    scores = [float(row["val_auprc"]) for row in history]
+    assert found["best_epoch"] == scores.index(max(scores)) + 1
+    assert len(history) in (found["best_epoch"] + config.training.patience, config.training.max_epochs)
+    assert max(scores) == pytest.approx(found["splits"]["val"]["mortality"]["metrics"]["auprc"]["value"], abs=1e-12)
+    assert found["selection"] == "highest validation AUPRC"
+
+
+def test_the_last_checkpoint_differs_from_the_best_when_training_went_on(prepared: Prepare) -> None:
+    config = prepared(patients=100, max_epochs=12)
+    train.run(config)
+    best, last = (load_file(config.run_dir / "checkpoints" / f"{name}.safetensors") for name in ("best", "last"))
+    same = all(torch.equal(best[name], last[name]) for name in best)
+    assert same == (report(config)["best_epoch"] == report(config)["epochs"])
+
+
+def test_one_class_falls_back_to_the_validation_loss_and_says_so(
+    prepared: Prepare, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = prepared(label=np.zeros((40, 1), np.float32))
+    with caplog.at_level(logging.WARNING):
+        train.run(config)
+    found = report(config)
+    assert found["selection"] == "lowest validation loss"
+    assert found["thresholds"]["mortality"] == {"chosen": "0.5, because validation has one class only", "value": 0.5}
+    assert found["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] is None
+    assert {row["val_auprc"] for row in read(config.run_dir / "history.csv")} == {""}
+    assert "val: all 8 patients have mortality = 0; its metrics are undefined" in found["warnings"]
+    assert "lowest validation loss" in caplog.text
+    assert "undefined" in capsys.readouterr().out
+
+
+def test_the_table_the_warnings_and_the_folder_are_printed(
+    prepared: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = prepared()
+    train.run(config)
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].split() == [
+        *("split", "label", "patients", "positive", "AUROC", "AUPRC", "min(+P,Se)", "F1", "accuracy")
+    ]
+    assert "warning: the notes are surrogates" in printed
+    assert f"run folder: {config.run_dir}" in printed
+    assert report(config)["warnings"] == ["the notes are surrogates"]
+
+
+@pytest.mark.parametrize("modalities", [("ehr",), ("note",), ("ehr", "summary")])
+def test_every_choice_of_modalities_trains(prepared: Prepare, modalities: Any) -> None:
+    config = dataclasses.replace(prepared(max_epochs=1), model=Model(hidden_size=8, heads=2, modalities=modalities))
+    train.run(config)
+    assert report(config)["epochs"] == 1
+
+
+def test_bfloat16_trains(prepared: Prepare) -> None:
+    config = prepared(max_epochs=1)
+    train.run(dataclasses.replace(config, training=dataclasses.replace(config.training, precision="bf16-mixed")))
+    assert report(config)["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "message"),
+    [
+        ("metadata.json", "task", "readmission", "made for task 'readmission'"),
+        ("metadata.json", "label_names", [], "label_names"),
+        ("split.json", "val", [], "no patient in 'val'"),
+    ],
+)
+def test_artefacts_that_do_not_fit_are_refused(
+    prepared: Prepare, file: str, key: str, value: Any, message: str
+) -> None:
+    config = prepared()
+    path = config.processed_dir / file
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        train.run(config)
+    assert not config.run_dir.exists()
+
+
+def test_a_label_that_is_not_0_or_1_is_refused(prepared: Prepare) -> None:
+    with pytest.raises(UserError, match="other than 0 and 1"):
+        train.run(prepared(label=np.full((40, 1), 2, np.float32)))
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_advice(prepared: Prepare) -> None:
+    config = prepared(ehr=np.full((40, 6, 4), 3e38, np.float32), note_embedding=np.full((40, 5), 3e38, np.float32))
+    with pytest.raises(UserError, match=r"lower training\.learning_rate"):
+        train.run(config)
+
+
+def test_the_settings_of_torch_are_left_as_they_were(prepared: Prepare) -> None:
+    train.run(prepared(max_epochs=1))
+    assert not torch.are_deterministic_algorithms_enabled()
