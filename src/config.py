@@ -93,11 +93,12 @@ class Linking:
 
 @dataclass(frozen=True)
 class Model:
-    """EMERGE's size and parts. Defaults: the published settings (Zhu et al. 2024, section 5)."""
+    """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours."""
 
     hidden_size: Positive = 128
     heads: Positive = 4
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    text_dropout: Annotated[float, Ge(0), Lt(1)] = 0.5
     modalities: tuple[Literal["ehr", "note", "summary"], ...] = ("ehr", "note", "summary")
     series: Component = Component("gru")
     text_fusion: Component = Component("adaptive")
@@ -106,12 +107,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """Optimisation. Defaults: the published settings."""
+    """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours."""
 
     batch_size: Positive = 256
     max_epochs: Positive = 50
     patience: Positive = 5
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Gt(0)] = 3e-4
     weight_decay: Annotated[float, Ge(0)] = 1e-2
     gradient_clip: Annotated[float, Gt(0)] = 1.0
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -1,251 +1,269 @@
-"""Fetches files over HTTP so that a file under its final name is always whole and verified.
+"""Fetches files over HTTP: resumed where they broke off, retried with patience, and kept only when the checksum fits.
 
-Bytes go to ``<name>.part``; a cut connection is resumed from there by a range request. Only what has the announced size and
-checksum is renamed. What was fetched stands in ``download.json`` beside the files.
+A file grows as ``NAME.part`` beside its place and gets its name by ``os.replace`` after size and checksum were verified.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from tqdm import tqdm
 
 from src.config import Download, UserError
-from src.datasets.artefacts import first_line, read_json, write_json
+from src.datasets.http_answers import (
+    BusyError,
+    MismatchError,
+    RemoteFile,
+    UnreachableError,
+    check_status,
+    fits,
+    public,
+    refuse_downgrade,
+    total_size,
+    validator,
+)
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 log = logging.getLogger(__name__)
-MANIFEST = "download.json"
-LONGEST_WAIT_SECONDS = 60.0
-FIRST_WAIT_SECONDS = 0.5
-CONTACT_ATTEMPTS = 3
-CHUNK = 1 << 20
-T = TypeVar("T")
+USER_AGENT = "emerge-ehr/0.1"
+BACKOFF_SECONDS = 0.5  # the first pause, doubled at each retry
+LONGEST_PAUSE_SECONDS = 60.0  # bounds the back-off and a server's Retry-After
+FIRST_CONTACT_SECONDS = 22.0  # in all, retries and name look-ups included, until a host counts as unreachable
+FIRST_CONTACT_RETRIES = 2
+MAX_REDIRECTS = 5
+MAX_LISTING_BYTES = 64 << 20
+CHUNK_BYTES = 1 << 20
+
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file to fetch. ``name`` is relative to the target folder; ``size`` in bytes where the site announces it."""
+class Site:
+    """One HTTP site while a stage fetches from it. ``advice`` ends the error line when it cannot be reached."""
 
-    name: str
-    url: str
-    algorithm: str
-    checksum: str
-    version: str
-    size: int | None = None
+    def __init__(self, client: httpx.Client, retries: int, advice: str) -> None:
+        self._client = client
+        self._retries = retries
+        self._advice = advice
+        self._validators: dict[str, str] = {}
 
+    def text(self, url: str) -> str:
+        """A small text, such as a listing: the first contact with the site, so it gives up early.
 
-class _TransientError(Exception):
-    """A fault that may pass; ``seconds`` is the server's own wish."""
+        Raises:
+            UnreachableError: no connection within ``FIRST_CONTACT_SECONDS``.
+            UserError: any other failure.
+        """
+        deadline = time.monotonic() + FIRST_CONTACT_SECONDS
 
-    def __init__(self, message: str, seconds: float | None = None) -> None:
-        super().__init__(message)
-        self.seconds = seconds
+        def attempt() -> str:
+            nonlocal deadline
+            try:
+                return _within(deadline - time.monotonic(), lambda: self._read(url))
+            except BusyError as busy:  # somebody is there
+                deadline = time.monotonic() + FIRST_CONTACT_SECONDS + (busy.pause or LONGEST_PAUSE_SECONDS)
+                raise
 
+        return self._retry(attempt, url, FIRST_CONTACT_RETRIES)
 
-class _UnreachableError(_TransientError):
-    """No connection came about at all."""
+    def fetch(self, remote: RemoteFile, folder: Path) -> None:
+        """``remote`` under ``folder``, verified; a file of that name is replaced.
 
-
-def client(settings: Download) -> httpx.Client:
-    """An HTTP client that follows redirects only to the same scheme or to https; TLS is verified."""
-    timeout = httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds)
-    hooks = {"request": [_refuse_downgrade(set())]}
-    headers = {"User-Agent": "emerge-ehr/0.1", "Accept-Encoding": "identity"}
-    return httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=5, headers=headers, event_hooks=hooks)
-
-
-def _refuse_downgrade(seen: set[str]) -> Callable[[httpx.Request], None]:
-    def check(request: httpx.Request) -> None:
-        if request.url.scheme == "http" and "https" in seen:
-            raise UserError(f"{request.url}: refused: a redirect from https to http")
-        seen.add(request.url.scheme)
-
-    return check
-
-
-def get(web: httpx.Client, url: str, settings: Download, where_by_hand: Path) -> bytes:
-    """A small file (a listing), whole.
-
-    Raises:
-        UserError: the site cannot be reached or does not have it.
-    """
-
-    def once() -> bytes:
+        Raises:
+            MismatchError: size or checksum differ, twice.
+            UserError: the server refuses, or the connection fails more often than the retries allow.
+        """
+        path = folder / remote.name
+        part = path.with_name(f"{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log.info("fetching %s from %s", remote.name, httpx.URL(remote.url).host)
         try:
-            response = web.get(url)
-        except httpx.TransportError as error:
-            raise _UnreachableError(first_line(error)) from error
-        _check_status(response)
-        return response.content
+            self._retry(lambda: self._transfer(remote, part), remote.url, self._retries)
+        except MismatchError as mismatch:
+            part.unlink(missing_ok=True)
+            log.warning("%s; fetching it once more from the start", mismatch)
+            try:
+                self._retry(lambda: self._transfer(remote, part), remote.url, self._retries)
+            except MismatchError as again:
+                part.unlink(missing_ok=True)
+                raise MismatchError(f"{again}; refused twice; try another day, or {self._advice}") from None
+        part.replace(path)
+        _sync(path.parent)
+        log.info("fetched %s (%.1f MB)", remote.name, path.stat().st_size / 1e6)
 
-    return _with_retries(once, url, settings, where_by_hand)
+    def _retry(self, attempt: Callable[[], R], url: str, connect_retries: int) -> R:
+        def stop(state: RetryCallState) -> bool:
+            failed_to_connect = isinstance(_failure(state), httpx.ConnectError | httpx.ConnectTimeout)
+            limit = min(connect_retries, self._retries) if failed_to_connect else self._retries
+            return state.attempt_number > limit
 
+        def announce(state: RetryCallState) -> None:
+            pause = state.next_action.sleep if state.next_action else 0.0
+            log.warning("%s: %s; trying again in %.1f s", public(url), _reason(_failure(state)), pause)
 
-def fetch_all(web: httpx.Client, files: Sequence[RemoteFile], target: Path, settings: Download) -> None:
-    """Fetch what is not there and verified already, and keep the manifest.
+        kinds = retry_if_exception_type((BusyError, httpx.TransportError))
+        try:
+            return Retrying(retry=kinds, stop=stop, wait=_pause, before_sleep=announce, reraise=True)(attempt)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise UnreachableError(f"cannot reach {httpx.URL(url).host} ({_reason(error)}); {self._advice}") from None
+        except (BusyError, httpx.RequestError, httpx.InvalidURL) as error:
+            tried = f"{public(url)}: {_reason(error)}"
+            raise UserError(f"{tried}; run again later, what came is kept and resumed; or {self._advice}") from None
 
-    Raises:
-        UserError: a file cannot be fetched, or is not what was announced.
-    """
-    manifest = read_manifest(target)
-    for file in files:
-        _refuse_traversal(file.name)
-        path = target / file.name
-        if path.is_file() and _is_whole(path, file):
-            log.info("%s: there and verified", path)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(web, file, path, settings)
-        known = manifest.get(file.name, {})
-        if known.get("checksum") != file.checksum:
-            fetched = datetime.now(UTC).isoformat(timespec="seconds")
-            manifest[file.name] = {**asdict(file), "size": path.stat().st_size, "fetched": fetched}
-            aside = target / f"{MANIFEST}.part"
-            write_json(aside, manifest)
-            aside.replace(target / MANIFEST)
+    def _read(self, url: str) -> str:
+        with self._client.stream("GET", url) as response:
+            check_status(response, self._advice)
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MAX_LISTING_BYTES:
+                    raise MismatchError(f"{public(url)}: longer than {MAX_LISTING_BYTES} bytes; a listing was expected")
+        return content.decode("utf-8", errors="replace")
 
-
-def read_manifest(target: Path) -> dict[str, Any]:
-    """What was fetched into ``target`` before: name -> url, version, size, checksum, time."""
-    path = target / MANIFEST
-    return dict(read_json(path, "download")) if path.is_file() else {}
-
-
-def verified(target: Path, names: Sequence[str]) -> bool:
-    """Whether all ``names`` are there as the manifest has them, so that no request is needed."""
-    manifest = read_manifest(target)
-    fields = ("name", "url", "algorithm", "checksum", "version", "size")
-    return all(
-        name in manifest
-        and (target / name).is_file()
-        and _is_whole(target / name, RemoteFile(**{field: manifest[name][field] for field in fields}))
-        for name in names
-    )
-
-
-def digest(path: Path, algorithm: str) -> str:
-    """The file's checksum, streamed."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _is_whole(path: Path, file: RemoteFile) -> bool:
-    if file.size is not None and path.stat().st_size != file.size:
-        return False
-    return digest(path, file.algorithm) == file.checksum
-
-
-def _refuse_traversal(name: str) -> None:
-    if Path(name).is_absolute() or ".." in Path(name).parts or "\\" in name:
-        raise UserError(f"the site lists a file named '{name}', which would leave the target folder: refused")
-
-
-def _fetch(web: httpx.Client, file: RemoteFile, path: Path, settings: Download) -> None:
-    part = path.with_name(f"{path.name}.part")
-    for _ in range(2):
-        _with_retries(lambda: _continue(web, file, part), file.url, settings, path)
-        found = digest(part, file.algorithm)
-        if found == file.checksum:
-            with part.open("rb") as written:
-                os.fsync(written.fileno())
-            part.replace(path)
+    def _transfer(self, remote: RemoteFile, part: Path) -> None:
+        """One attempt: what ``part`` lacks, appended; returns when the whole was verified."""
+        digest, have = _digest_of(part, remote.algorithm)
+        if have and digest.hexdigest() == remote.checksum:
             return
-        part.unlink()
-        log.warning("%s: wrong %s, fetching it once more", file.name, file.algorithm)
-    raise UserError(
-        f"{file.url}: {file.algorithm} is {found}, expected {file.checksum}; nothing was kept. Try again or use a mirror"
-    )
+        if have and remote.size is not None and have >= remote.size:
+            part.unlink()
+            digest, have = _empty(remote.algorithm), 0
+        with self._client.stream("GET", remote.url, headers=self._range(remote.url, have)) as response:
+            check_status(response, self._advice)
+            if not fits(response, have):
+                part.unlink(missing_ok=True)
+                raise BusyError("the server cannot resume there; starting over", pause=0.0)
+            if response.status_code == 200:
+                digest, have = _empty(remote.algorithm), 0
+            self._validators[remote.url] = validator(response)
+            total = total_size(remote, response, have)
+            have = _write(response, part, digest, have, total)
+        if total is not None and have < total:
+            raise httpx.RemoteProtocolError(f"cut off after {have} of {total} bytes")
+        if digest.hexdigest() != remote.checksum:
+            got = digest.hexdigest()
+            raise MismatchError(
+                f"{remote.name}: {remote.algorithm} {remote.checksum} was expected, {got} came ({have} bytes)"
+            )
+
+    def _range(self, url: str, have: int) -> dict[str, str]:
+        if not have:
+            return {}
+        seen = self._validators.get(url)
+        return {"Range": f"bytes={have}-"} | ({"If-Range": seen} if seen else {})
 
 
-def _continue(web: httpx.Client, file: RemoteFile, part: Path) -> None:
-    """One request for what is still missing, appended to ``part``."""
-    have = part.stat().st_size if part.is_file() else 0
-    if file.size is not None and have >= file.size:
-        if have == file.size:
-            return
-        part.unlink()
-        have = 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+@contextlib.contextmanager
+def open_site(settings: Download, advice: str) -> Iterator[Site]:
+    """A ``Site`` whose connections are closed at the end."""
+    with httpx.Client(
+        timeout=httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds),
+        # identity: ranges and announced sizes count the file's bytes, not those of a compressed answer
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
+        follow_redirects=True,
+        max_redirects=MAX_REDIRECTS,
+        event_hooks={"response": [refuse_downgrade]},
+    ) as client:
+        yield Site(client, settings.retries, advice)
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The file's checksum in hexadecimal, streamed."""
+    return _digest_of(path, algorithm)[0].hexdigest()
+
+
+def _digest_of(path: Path, algorithm: str) -> tuple["_Hash", int]:
+    """A hash that has seen the file, and the file's size; of nothing if there is no file."""
+    digest, size = _empty(algorithm), 0
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return digest, size
+
+
+def _empty(algorithm: str) -> "_Hash":
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+def _within(seconds: float, call: Callable[[], R]) -> R:
+    """``call()`` in a daemon thread, since neither a name look-up nor a host with many addresses heeds time-outs."""
+    future: Future[R] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(call())
+        except (UserError, BusyError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
     try:
-        with web.stream("GET", file.url, headers=headers) as response:
-            if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                part.unlink()
-                raise _TransientError("the server refused to resume")
-            _check_status(response)
-            resumed = response.status_code == httpx.codes.PARTIAL_CONTENT
-            _append(response, file, part, have if resumed else 0)
-    except httpx.TransportError as error:
-        kind = _UnreachableError if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else _TransientError
-        raise kind(first_line(error)) from error
+        return future.result(timeout=max(seconds, 0.01))
+    except TimeoutError:
+        raise httpx.ConnectTimeout(f"no answer within {FIRST_CONTACT_SECONDS:.0f} s") from None
 
 
-def _append(response: httpx.Response, file: RemoteFile, part: Path, have: int) -> None:
-    announced = int(response.headers.get("Content-Length", 0))
-    total = file.size or (announced + have if announced else None)
-    bar = tqdm(total=total, initial=have, desc=file.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None)
-    with bar, part.open("ab" if have else "wb") as out:
-        for block in response.iter_bytes(CHUNK):
-            have += len(block)
+def _failure(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _reason(error: BaseException | None) -> str:
+    return str(error) or type(error).__name__
+
+
+def _pause(state: RetryCallState) -> float:
+    error = _failure(state)
+    if isinstance(error, BusyError) and error.pause is not None:
+        return min(max(error.pause, 0.0), LONGEST_PAUSE_SECONDS)
+    growing = wait_exponential_jitter(multiplier=BACKOFF_SECONDS, max=LONGEST_PAUSE_SECONDS / 2, jitter=BACKOFF_SECONDS)
+    return growing(state)
+
+
+def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, total: int | None) -> int:
+    """Append the answer to ``part`` (from ``have`` on) and to ``digest``; the bytes there are now."""
+    bar: Any = tqdm(
+        desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
+    )
+    with bar, _naming(part), part.open("ab" if have else "wb") as file:
+        for chunk in response.iter_raw():
+            have += len(chunk)
             if total is not None and have > total:
-                raise UserError(f"{file.url}: sends more than the {total} bytes it announced: refused")
-            out.write(block)
-            bar.update(len(block))
-    if total is not None and have < total:
-        raise _TransientError(f"the connection ended after {have} of {total} bytes")
+                raise MismatchError(f"{part.stem}: {total} bytes were announced, more came")
+            digest.update(chunk)
+            file.write(chunk)
+            bar.update(len(chunk))
+        file.flush()
+        os.fsync(file.fileno())
+    return have
 
 
-def _check_status(response: httpx.Response) -> None:
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.status_code >= 500:
-        raise _TransientError(f"HTTP {response.status_code}", _retry_after(response))
-    if response.is_error:
-        raise UserError(
-            f"{response.url}: HTTP {response.status_code} {response.reason_phrase}; check the URL in [download]"
-        )
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds, or a date, as RFC 9110 section 10.2.3 has it."""
-    value = response.headers.get("Retry-After", "")
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Gives an ``OSError`` of a write (a full disk) the file's name, which it lacks."""
     try:
-        return float(value) if value.isdigit() else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
-        return None
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
-def _with_retries(action: Callable[[], T], url: str, settings: Download, where_by_hand: Path) -> T:
-    backoff = wait_exponential_jitter(initial=FIRST_WAIT_SECONDS, max=LONGEST_WAIT_SECONDS)
-
-    def wait(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        wished = error.seconds if isinstance(error, _TransientError) else None
-        return backoff(state) if wished is None else min(max(wished, 0.0), LONGEST_WAIT_SECONDS)
-
-    def stop(state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        limit = (
-            min(CONTACT_ATTEMPTS, settings.retries + 1)
-            if isinstance(error, _UnreachableError)
-            else settings.retries + 1
-        )
-        return stop_after_attempt(limit)(state)
-
-    try:
-        return Retrying(retry=retry_if_exception_type(_TransientError), wait=wait, stop=stop, reraise=True)(action)
-    except _UnreachableError as error:
-        host = httpx.URL(url).host
-        raise UserError(
-            f"cannot reach {host} ({error}); put the files into {where_by_hand} by hand and use --offline; "
-            "`make demo` needs no download"
-        ) from None
-    except _TransientError as error:
-        raise UserError(
-            f"{url}: gave up after {settings.retries + 1} attempts: {error}; run it again to resume"
-        ) from None
+def _sync(folder: Path) -> None:
+    """Make a rename in ``folder`` outlive a power cut, where the system lets a folder be opened."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

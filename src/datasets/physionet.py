@@ -1,56 +1,86 @@
-"""Files of an open PhysioNet project, checked against its ``SHA256SUMS.txt``."""
+"""Files of a PhysioNet project, verified against the project's ``SHA256SUMS.txt``."""
 
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from src.config import Download, UserError
-from src.datasets import fetch
-from src.datasets.fetch import RemoteFile
+from src.datasets.download_record import Record, require, safe
+from src.datasets.fetch import Site, open_site
+from src.datasets.http_answers import RemoteFile, UnreachableError
 
 log = logging.getLogger(__name__)
 SUMS = "SHA256SUMS.txt"
 
 
 def download(project: str, version: str, files: Sequence[str], target: Path, settings: Download, offline: bool) -> None:
-    """Bring ``files`` of ``project``/``version`` into ``target``; no request where all are there and verified.
+    """Bring ``files`` (paths within the project) into ``target``; what is there and fits is left alone.
 
     Raises:
-        UserError: offline and something is missing, the site cannot be reached, or a file is not what it announces.
+        UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
     """
-    if offline:
-        _check_offline(files, target)
-        return
-    if fetch.verified(target, files):
-        log.info("%s: all %d files there and verified", target, len(files))
-        return
+    record = Record(target, project, version)
     base = f"{settings.physionet_url.rstrip('/')}/{project}/{version}"
-    with fetch.client(settings) as web:
-        sums = parse_sums(fetch.get(web, f"{base}/{SUMS}", settings, target).decode("utf-8", "replace"))
-        if unlisted := [name for name in files if name not in sums]:
-            raise UserError(f"{base}/{SUMS}: does not list {unlisted[0]}; check source.project and source.version")
-        wanted = [RemoteFile(name, f"{base}/{name}", "sha256", sums[name], version) for name in files]
-        fetch.fetch_all(web, wanted, target, settings)
+    if offline:
+        require(files, record, _sums_on_disk(target, base, project, version))
+        return
+    pending = [name for name in files if not record.recorded(name)]
+    if not pending:
+        log.info("%s %s: %d files are there and verified in %s", project, version, len(files), target)
+        return
+    advice = f"put {', '.join(pending)} into {target} by hand; `make demo` needs no download"
+    with open_site(settings, advice) as site:
+        try:
+            text = site.text(f"{base}/{SUMS}")
+        except UnreachableError as unreachable:
+            known = _sums_on_disk(target, base, project, version)
+            if not all(record.present(name, known.get(name)) for name in pending):
+                raise
+            log.warning("%s; all files are there, so going on without", unreachable)
+            return
+        listed = read_sums(text, base, project, version)
+        _keep(target / SUMS, text)
+        _bring(pending, listed, record, site)
 
 
-def parse_sums(text: str) -> dict[str, str]:
-    """``SHA256SUMS.txt`` -> file name -> checksum.
+def read_sums(text: str, base: str, project: str, version: str) -> dict[str, RemoteFile]:
+    """The files in a list of ``sha256 path`` lines.
 
-    >>> parse_sums("ab12 hosp/a.csv.gz")
-    {'hosp/a.csv.gz': 'ab12'}
+    Raises:
+        UserError: a line is something else, or a path leaves the folder.
     """
-    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
-    return {name.strip().lstrip("*").removeprefix("./"): checksum for checksum, name in pairs}
+    found = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(\S.*?)\s*", line)
+        if match is None:
+            raise UserError(f"{project} {version} {SUMS} line {number}: {line[:80]!r} is not 'sha256 path'")
+        name = safe(match[2], f"{project} {version} {SUMS} line {number}")
+        found[name] = RemoteFile(name, f"{base}/{name}", project, version, "sha256", match[1].lower())
+    return found
 
 
-def _check_offline(files: Sequence[str], target: Path) -> None:
-    missing = [name for name in files if not (target / name).is_file()]
-    needed = [
-        name
-        for name in missing
-        if name.endswith((".csv.gz", ".csv")) and not (target / name.removesuffix(".gz")).is_file()
-    ]
-    if needed:
-        raise UserError(f"offline, and missing in {target}: {', '.join(needed)}")
-    if not fetch.verified(target, files):
-        log.warning("%s: files were put there by hand; their checksums were not verified", target)
+def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: Record, site: Site) -> None:
+    unlisted = [name for name in names if name not in listed]
+    if unlisted:
+        raise UserError(f"{record.dataset} {record.version}: {SUMS} does not list {', '.join(unlisted)}")
+    for name in names:
+        if record.adopt(listed[name]) or record.present(name, listed[name]):
+            continue
+        site.fetch(listed[name], record.folder)
+        record.add(listed[name])
+
+
+def _sums_on_disk(target: Path, base: str, project: str, version: str) -> dict[str, RemoteFile]:
+    path = target / SUMS
+    return read_sums(path.read_text("utf-8", errors="replace"), base, project, version) if path.is_file() else {}
+
+
+def _keep(path: Path, text: str) -> None:
+    """The list itself, beside the files, for later checks offline."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.part")
+    aside.write_text(text, "utf-8")
+    aside.replace(path)

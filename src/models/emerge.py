@@ -4,7 +4,8 @@
     note embedding    -> projection --+                                +-> cross-attention -> head -> logits
     summary embedding -> projection --+-> text fusion -> text ---------+
 
-Departures from the original code: the mask of measured hours is an input beside the values; the attention keys
+Departures from the original code: dropout on the embeddings' components, the projected texts and the series' states (small
+cohorts overfit without it); the mask of measured hours is an input beside the values; the attention keys
 (see ``fusion/cross_attention.py``); projected texts are layer-normalised, because encoders differ in scale by a factor
 of ten and more (TF-IDF vectors have length one); a text that a patient lacks is a learned vector, masked as a key.
 """
@@ -38,7 +39,8 @@ def build(settings: Model, *, features: int, text_widths: Mapping[str, int], lab
         text_fusion = components.build("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
     if series is not None and widths:
         fusion = components.build("model.fusion", settings.fusion, hidden_size=size, heads=settings.heads)
-    return Emerge(series, widths, text_fusion, fusion, hidden_size=size, dropout=settings.dropout, labels=labels)
+    dropouts = {"dropout": settings.dropout, "text_dropout": settings.text_dropout}
+    return Emerge(series, widths, text_fusion, fusion, hidden_size=size, labels=labels, **dropouts)
 
 
 @final
@@ -54,11 +56,15 @@ class Emerge(nn.Module):
         *,
         hidden_size: int,
         dropout: float,
+        text_dropout: float,
         labels: int,
     ) -> None:
         super().__init__()
         self.series = series
-        self.projections = nn.ModuleDict({name: Projection(width, hidden_size) for name, width in text_widths.items()})
+        self.projections = nn.ModuleDict(
+            {name: Projection(width, hidden_size, text_dropout, dropout) for name, width in text_widths.items()}
+        )
+        self.dropout = nn.Dropout(dropout)
         self.text_fusion = text_fusion
         self.fusion = fusion
         self.head = nn.Sequential(
@@ -77,6 +83,7 @@ class Emerge(nn.Module):
     def read_hours(self, series: Series, batch: Batch) -> Modality:
         """Batch of N -> the last state and the states of the T hours."""
         states, last = series(torch.cat([batch.ehr, batch.ehr_mask], dim=2), batch.ehr_length)
+        states, last = self.dropout(states), self.dropout(last)
         hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)
         return Modality(last, states, hours < batch.ehr_length[:, None])
 
@@ -102,12 +109,14 @@ class Emerge(nn.Module):
 class Projection(nn.Module):
     """A text embedding to the hidden size; for a patient without this text, a learned vector."""
 
-    def __init__(self, width: int, hidden_size: int) -> None:
+    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
         super().__init__()
+        self.masking = nn.Dropout(text_dropout)
         self.linear = nn.Linear(width, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(dropout)
         self.absent = nn.Parameter(torch.randn(hidden_size))
 
     def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
         """Embedding [N,D], present [N] bool -> [N,H]."""
-        return torch.where(present[:, None], self.norm(self.linear(embedding)), self.absent)
+        return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)

@@ -22,6 +22,7 @@ from src.datasets.splits import split_by_subject
 
 log = logging.getLogger(__name__)
 SOCKETS = ("knowledge_graph", "entities", "retrieval", "summary", "embedding")
+# whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 

@@ -51,8 +51,7 @@ class Mimic4:
             return
         codes = () if self.options.notes_file else CODES
         names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes)] + [f"icu/{name}.csv.gz" for name in ICU]
-        files = [*names, "LICENSE.txt", "README.txt"]
-        physionet.download(self.options.project, self.options.version, files, self.raw_dir, settings, offline)
+        physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
         """The raw tables read, and the notes or the code tables that stand in for them."""

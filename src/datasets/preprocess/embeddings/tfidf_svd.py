@@ -1,4 +1,9 @@
-"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), rows of unit length."""
+"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), centred, on one common scale.
+
+All texts of a corpus share most of their words, so that unit vectors point nearly the same way; what tells them apart is the
+small rest. Subtracting the training mean and dividing by one number for all components (not one each, which would raise the noise
+of the last components to the level of the first) lets a network see it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +16,7 @@ from numpy.typing import NDArray
 from src.config import Positive, UserError
 from src.datasets.artefacts import read_arrays, read_json, write_dataset, write_json
 
+ARRAYS = ("idf", "components", "centre", "scale")
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 
 
@@ -18,30 +24,30 @@ TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 class Options:
     """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go."""
 
-    width: Positive = 128
+    width: Positive = 64
     max_terms: Positive = 20_000
     min_documents: Positive = 2
 
 
 @dataclass(frozen=True)
 class FittedTfidfSvd:
-    """``terms`` of the vocabulary in column order, ``idf [V]``, ``components [D, V]``."""
+    """``terms`` in column order, ``idf [V]``, ``components [D, V]``; of training ``centre [D]`` and ``scale [1]``."""
 
     terms: tuple[str, ...]
     idf: NDArray[np.float64]
     components: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]`` rows of unit length; zero where a text shares no term with the vocabulary."""
-        from sklearn.preprocessing import normalize
-
-        reduced = _vectoriser(self.terms, self.idf).transform(texts) @ self.components.T
-        unit: NDArray[np.float32] = np.asarray(normalize(reduced), dtype=np.float32)
-        return unit
+        """``[N, D]``; zero where a text shares no term with the vocabulary."""
+        unit = _unit(_vectoriser(self.terms, self.idf).transform(texts) @ self.components.T)
+        known = np.any(unit != 0, axis=1, keepdims=True)
+        return np.where(known, (unit - self.centre) / self.scale, 0).astype(np.float32)
 
     def save(self, folder: Path, name: str) -> None:
         """``<name>.npz`` and ``<name>.json``."""
-        write_dataset(folder / f"{name}.npz", {"idf": self.idf, "components": self.components})
+        write_dataset(folder / f"{name}.npz", {name: getattr(self, name) for name in ARRAYS})
         write_json(folder / f"{name}.json", {"encoder": "tfidf_svd", "terms": self.terms})
 
     def description(self) -> dict[str, Any]:
@@ -79,10 +85,20 @@ class TfidfSvd:
                 f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
             )
         svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
-        return FittedTfidfSvd(terms, np.asarray(vectoriser.idf_), np.asarray(svd.components_))
+        components = np.asarray(svd.components_)
+        unit = _unit(matrix @ components.T)
+        centre = unit.mean(axis=0)
+        spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
+        return FittedTfidfSvd(terms, np.asarray(vectoriser.idf_), components, centre, np.where(spread > 0, spread, 1.0))
 
 
 _RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": TOKEN, "dtype": np.float64}
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length one; zero rows stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1.0)
 
 
 def _vectoriser(terms: Sequence[str], idf: NDArray[np.float64]) -> Any:
@@ -97,7 +113,7 @@ def load(folder: Path, name: str) -> FittedTfidfSvd:
     """What ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     terms = read_json(folder / f"{name}.json", "preprocess")["terms"]
-    return FittedTfidfSvd(tuple(terms), arrays["idf"], arrays["components"])
+    return FittedTfidfSvd(tuple(terms), **{name: arrays[name] for name in ARRAYS})
 
 
 def build(options: Options, *, seed: int) -> TfidfSvd:

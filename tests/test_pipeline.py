@@ -1,0 +1,111 @@
+"""The whole pipeline on a small synthetic hospital, by the command line, as a user runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = """
+dataset = "synthetic"
+run_name = "small"
+[paths]
+raw_dir = "data/raw/synthetic"
+kg_dir = "data/kg/synthetic"
+[source]
+name = "synthetic"
+stays = 220
+[download]
+primekg = "none"
+[model]
+hidden_size = 16
+[training]
+max_epochs = 4
+bootstrap_resamples = 50
+"""
+
+
+def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == expected, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    (folder / "small.toml").write_text(CONFIG)
+    done = run(folder, "--stage", "all")
+    assert "AUROC" in done.stdout and "runs/small" in done.stdout
+    return folder
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_all_promised_artefacts_are_there(folder: Path) -> None:
+    tables = folder / "data/tables/synthetic/mortality"
+    processed = folder / "data/processed/synthetic/mortality"
+    names = ("dynamic.csv", "static.csv", "label.csv", "cohort.csv", "notes.csv")
+    assert all((tables / name).is_file() for name in names)
+    names = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.csv")
+    assert all((processed / name).is_file() for name in names)
+    names = (
+        "metrics.json",
+        "predictions.csv",
+        "history.csv",
+        "config.json",
+        "manifest.json",
+        "checkpoints/best.safetensors",
+    )
+    assert all((folder / "runs/small" / name).is_file() for name in names)
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".") or path.suffix == ".part"]
+
+
+def test_the_reported_auroc_is_that_of_the_predictions(folder: Path) -> None:
+    metrics = json.loads((folder / "runs/small/metrics.json").read_text())
+    predictions = pl.read_csv(folder / "runs/small/predictions.csv").filter(pl.col("split") == "test")
+    expected = roc_auc_score(predictions["y_true"], predictions["y_prob"])
+    assert np.isclose(metrics["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train"])
+def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None:
+    before = files(folder)
+    run(folder, "--stage", stage)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("stage", ["convert", "preprocess", "train"])
+def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(folder: Path, stage: str) -> None:
+    before = files(folder)
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", stage]
+    for seconds in (0.5, 1.5, 2.5):
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(seconds)
+            os.kill(process.pid, signal.SIGKILL)
+        assert {path: content for path, content in files(folder).items() if path in before} == before
+    run(folder, "--stage", stage)
+    assert files(folder) == before
+
+
+def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(CONFIG)
+    for stage, hint in (
+        ("convert", "--stage download"),
+        ("preprocess", "--stage download"),
+        ("train", "--stage preprocess"),
+    ):
+        done = run(tmp_path, "--stage", stage, expected=2)
+        assert hint in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
