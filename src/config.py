@@ -112,7 +112,7 @@ class Training:
     batch_size: Positive = 256
     max_epochs: Positive = 50
     patience: Positive = 5
-    learning_rate: Annotated[float, Gt(0)] = 3e-4
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
     weight_decay: Annotated[float, Ge(0)] = 1e-2
     gradient_clip: Annotated[float, Gt(0)] = 1.0
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
