@@ -44,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("httpx", "httpcore"):  # they would log URLs and headers
+        logging.getLogger(library).setLevel(logging.WARNING)
     try:
         config = load(
             options.config,

@@ -34,9 +34,9 @@ class Epoch:
     val_auroc: float | None
 
     @property
-    def score(self) -> float:
-        """What early stopping maximises."""
-        return -self.val_loss if self.val_auprc is None else self.val_auprc
+    def score(self) -> tuple[float, float]:
+        """What early stopping maximises: AUPRC, and among equals the lower loss (in small cohorts AUPRC ties often)."""
+        return (0.0 if self.val_auprc is None else self.val_auprc, -self.val_loss)
 
 
 @dataclass(frozen=True)
