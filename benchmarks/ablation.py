@@ -22,9 +22,9 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from src.config import Config, load  # noqa: E402
-from src.evaluation import metrics  # noqa: E402
-from src.training import train  # noqa: E402
+from src.config import Config, load
+from src.evaluation import metrics
+from src.training import train
 
 MODALITIES: tuple[Literal["ehr", "note", "summary"], ...] = ("ehr", "note", "summary")
 

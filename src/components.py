@@ -9,6 +9,7 @@ from src.config import Component, Config, UserError, parse
 # config key -> package of the socket
 SOCKETS = {
     "source": "src.datasets.sources",
+    "task": "src.datasets.tasks",
     "knowledge_graph": "src.datasets.graphs",
     "entities": "src.datasets.preprocess.entities",
     "retrieval": "src.datasets.preprocess.retrieval",

@@ -7,17 +7,19 @@ right key. Every default stands here, or in the ``Options`` of a plug, and nowhe
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
 
 Positive = Annotated[int, Gt(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
+Name = Annotated[str, MinLen(1)]
 
 T = TypeVar("T")
 
@@ -60,10 +62,16 @@ class Download:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who is in: adult stays long enough to fill the observation window, which opens at ICU admission."""
+    """Who is in, and what the model sees of them.
+
+    ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
+    all of it. ``min_stay_hours``: how long the stay (or admission) must last.
+    """
 
     min_age: Annotated[int, Ge(0)] = 18
     min_stay_hours: Annotated[float, Gt(0)] = 48.0
+    anchor: Literal["icu", "hospital"] = "icu"
+    window: Literal["first", "last", "whole"] = "first"
     window_hours: Positive = 48
 
 
@@ -122,13 +130,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``dataset`` and ``task`` name the artefact folders, ``run_name`` the run's."""
+    """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's."""
 
-    dataset: str
-    run_name: str
+    dataset: Name
+    run_name: Name
     paths: Paths
     source: Component
-    task: Literal["mortality"] = "mortality"
+    task: Component = Component("mortality")
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 42
     offline: bool = False
     download: Download = Download()
@@ -157,12 +165,12 @@ class Config:
     @property
     def table_dir(self) -> Path:
         """The OneEHR tables."""
-        return self.paths.table_dir or Path("data/tables") / self.dataset / self.task
+        return self.paths.table_dir or Path("data/tables") / self.dataset / self.task.name
 
     @property
     def processed_dir(self) -> Path:
         """The model-ready artefacts."""
-        return self.paths.processed_dir or Path("data/processed") / self.dataset / self.task
+        return self.paths.processed_dir or Path("data/processed") / self.dataset / self.task.name
 
     @property
     def run_dir(self) -> Path:
@@ -179,7 +187,7 @@ def load(
         UserError: the file is missing, is not TOML, or does not fit ``Config``.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
         raise UserError(f"{path}: no such config file; there are: {nearby}") from None
@@ -193,6 +201,8 @@ def load(
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
     if seed is not None:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"--seed {seed}: must lie between 0 and 4294967295")
         config = dataclasses.replace(config, seed=seed)
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
@@ -205,6 +215,9 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
     Raises:
         UserError: an unknown or missing key, a wrong type, a value out of its range.
     """
+    infinite = [key for key, value in _leaves(raw) if isinstance(value, float) and not math.isfinite(value)]
+    if infinite:
+        raise UserError(f"{where}: {infinite[0]} must be a finite number")
     nested = _components_nested(shape, raw)
     _refuse_unknown(shape, nested, where, "")
     try:
@@ -223,11 +236,22 @@ def to_dict(value: Any) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
+def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested tables with their dotted keys."""
+    for key, value in raw.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``{name, a, b}`` -> ``{name, options: {a, b}}`` wherever ``shape`` has a ``Component``."""
+    """``{name, a, b}``, or just the name -> ``{name, options: {a, b}}`` wherever ``shape`` has a ``Component``."""
     nested = dict(raw)
     for spec in dataclasses.fields(shape):
         table = nested.get(spec.name)
+        if spec.type is Component and isinstance(table, str):
+            nested[spec.name] = {"name": table}
         if not isinstance(table, dict):
             continue
         if spec.type is Component:

@@ -9,6 +9,7 @@ import logging
 import sys
 from pathlib import Path
 
+ABOUT = "EMERGE: predicts outcomes of intensive care from time series, clinical notes and a knowledge graph."
 SOURCE_FOLDER = Path(__file__).resolve().parent
 # `python src/main.py` puts src/ first on sys.path, where our `datasets` folder would shadow the Hugging Face package.
 sys.path[:] = [str(SOURCE_FOLDER.parent), *(p for p in sys.path if Path(p or ".").resolve() != SOURCE_FOLDER)]
@@ -23,7 +24,7 @@ STAGES = {
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The parsed command line."""
-    parser = argparse.ArgumentParser(prog="python src/main.py", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python src/main.py", description=ABOUT)
     parser.add_argument("--config", type=Path, required=True, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument("--stage", choices=["all", *STAGES], default="all", help="one stage, or all in this order")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")

@@ -56,7 +56,7 @@ def test_help_names_every_stage_and_imports_nothing_heavy(tmp_path: Path) -> Non
         ("dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n", "key 'source' is missing"),
         (
             "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic5'\n",
-            "there are: mimic4, synthetic",
+            "mimic4, ",
         ),
         (
             "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\nnote_file=['x']\n",

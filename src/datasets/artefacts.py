@@ -5,14 +5,17 @@
 were; one killed after it is finished by the next reader or writer of the folder.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +28,55 @@ from src.datasets.schema import DATASET, METADATA, SPLIT, Table
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
 Floats = NDArray[np.float32]
 
 
 @contextmanager
 def publish(folder: Path) -> Iterator[Path]:
     """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise."""
-    finish_interrupted(folder)
-    incoming = folder / INCOMING
-    shutil.rmtree(incoming, ignore_errors=True)
-    incoming.mkdir(parents=True)
-    try:
-        yield incoming
-        for path in incoming.rglob("*"):
-            if path.is_file():
-                _flush_to_disk(path)
-        incoming.rename(folder / PUBLISHING)
-    except BaseException:
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        finish_interrupted(folder)
+        incoming = folder / INCOMING
         shutil.rmtree(incoming, ignore_errors=True)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-        raise
-    finish_interrupted(folder)
+        incoming.mkdir()
+        try:
+            yield incoming
+            for path in incoming.rglob("*"):
+                if path.is_file():
+                    _flush_to_disk(path)
+            incoming.rename(folder / PUBLISHING)
+        except BaseException:
+            shutil.rmtree(incoming, ignore_errors=True)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+            raise
+        finish_interrupted(folder)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else publishes into ``folder`` meanwhile; the lock is on the folder itself and ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"{folder}: another run is writing there; wait for it, or choose another folder") from None
+    finally:
+        os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Say before the work, not after it, that its results cannot be written.
+
+    Raises:
+        UserError: ``folder``, or the nearest folder above it that exists, takes no files.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{nearest}: not a folder to write into; mend its permissions or set another one in [paths]")
 
 
 def finish_interrupted(folder: Path) -> None:
@@ -65,6 +95,18 @@ def finish_interrupted(folder: Path) -> None:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of ``path`` when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.part")
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -87,20 +129,73 @@ def read_json(path: Path, made_by: str) -> Any:
         raise UserError(f"{path}: not JSON ({error}); run --stage {made_by} again") from None
 
 
-def sha256(path: Path) -> str:
-    """The file's SHA-256, streamed."""
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The file's checksum in hexadecimal, streamed."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def hashes(paths: Sequence[Path]) -> dict[str, str]:
     """File name (with its folder's) -> SHA-256, so that a manifest does not depend on where the data lie."""
-    return {f"{path.parent.name}/{path.name}": sha256(path) for path in paths}
+    return {f"{path.parent.name}/{path.name}": checksum(path) for path in paths}
+
+
+def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None:
+    """Compare files with the checksums that were recorded when they were made: name in ``folder`` -> SHA-256.
+
+    Raises:
+        UserError: a file is missing, damaged, or of another run.
+    """
+    for name, expected in recorded.items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: missing; run --stage {made_by} again")
+        if checksum(folder / name) != expected:
+            raise UserError(
+                f"{folder / name}: changed since --stage {made_by} wrote it together with its record; run that stage again"
+            )
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The versions of Python and of ``libraries``, for manifests."""
+    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
     """CSV with the project's time format."""
     table.write_csv(path, datetime_format=TIME_FORMAT)
+
+
+def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
+    """The table in ``folder``, lazily, its columns typed: null where a field is empty or unreadable (``read_table`` says where).
+
+    Raises:
+        UserError: missing file or column.
+    """
+    finish_interrupted(folder)
+    path = folder / table.file
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run --stage {table.stage}, or put your own table there")
+    try:
+        raw = pl.scan_csv(path, infer_schema=False, null_values="")
+        present = raw.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _not_csv(path, error) from None
+    missing = [column.name for column in table.columns if column.name not in present]
+    if missing:
+        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}")
+    return raw.with_columns(_cast(column.name, column.kind) for column in table.columns)
+
+
+def collect_table(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
+    """What a query over ``scan_table`` finds, in streaming mode.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return frame.collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _not_csv(path, error) from None
 
 
 def read_table(folder: Path, table: Table) -> pl.DataFrame:
@@ -109,32 +204,19 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     Raises:
         UserError: missing file or column, an empty or unreadable field (with its row), a duplicate key.
     """
-    finish_interrupted(folder)
     path = folder / table.file
-    if not path.is_file():
-        raise UserError(f"{path}: missing; run --stage {table.stage}, or put your own table there")
-    try:
-        raw = pl.read_csv(path, infer_schema=False, null_values="")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
-    missing = [column.name for column in table.columns if column.name not in raw.columns]
-    if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(raw.columns)}")
-    typed = raw.with_columns(_cast(column.name, column.kind) for column in table.columns)
+    typed = collect_table(scan_table(folder, table), path)
+    raw = collect_table(pl.scan_csv(path, infer_schema=False, null_values=""), path)
     for column in table.columns:
         text, value = raw[column.name], typed[column.name]
         bad = value.is_null() & (text.is_not_null() | (not column.nullable))
-        rule = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}[
-            column.kind
-        ]
-        if column.kind == "number":
-            bad = bad | value.is_nan() | value.is_infinite()
-            _refuse(path, column.name, text, bad, f"{rule} ({column.meaning})")
-            low, high = column.low, column.high
-            outside = pl.Series([False]) if low is None or high is None else (value < low) | (value > high)
-            _refuse(path, column.name, text, outside, f"is outside {low:g}-{high:g} ({column.meaning})" if high else "")
-        else:
-            _refuse(path, column.name, text, bad, f"{rule} ({column.meaning})")
+        _refuse(path, column.name, text, bad, f"{RULES[column.kind]} ({column.meaning})")
+        if column.low is not None and column.high is not None:
+            outside = (value < column.low) | (value > column.high)
+            _refuse(path, column.name, text, outside, f"is outside {column.low:g}-{column.high:g} ({column.meaning})")
+        if column.choices:
+            other = value.is_not_null() & ~value.is_in(list(column.choices))
+            _refuse(path, column.name, text, other, f"is not one of {', '.join(column.choices)}")
     if table.key and typed.select(table.key).is_duplicated().any():
         row = typed.select(table.key).is_duplicated().arg_true()[0]
         raise UserError(
@@ -143,9 +225,14 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     return typed
 
 
+def _not_csv(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable CSV: {first_line(error)}")
+
+
 def _cast(name: str, kind: str) -> pl.Expr:
     if kind == "number":
-        return pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
+        number = pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
+        return pl.when(number.is_finite()).then(number).alias(name)
     if kind == "time":
         return parse_time(name)
     return pl.col(name)
@@ -160,6 +247,7 @@ def parse_time(name: str) -> pl.Expr:
 
 
 def _refuse(path: Path, column: str, text: pl.Series, bad: pl.Series, rule: str) -> None:
+    bad = bad.fill_null(value=False)
     if bad.any():
         row = bad.arg_true()[0]
         raise UserError(f"{path} row {row + 2}: {column} {text[row]!r} {rule}; {bad.sum()} such rows")
@@ -182,13 +270,17 @@ class Dataset:
     note_mask: Floats  # [N] 1 where the patient has a note
     summary_embedding: Floats  # [N, D]
     summary_mask: Floats  # [N]
-    label: Floats  # [N, K]
+    label: Floats  # [N, K] 0 or 1
+    label_mask: Floats  # [N, K] 1 where the outcome is defined for the patient
     patient_id: NDArray[np.str_]  # [N]
     split: dict[str, list[str]]  # train/val/test -> patient ids
     metadata: dict[str, Any]
 
 
 ARRAYS = tuple(spec.name for spec in fields(Dataset) if spec.name not in ("split", "metadata"))
+
+
+DIMENSIONS = {"ehr": 3, "ehr_mask": 3} | dict.fromkeys(("ehr_length", "note_mask", "summary_mask", "patient_id"), 1)
 
 
 def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -221,17 +313,27 @@ def load_dataset(folder: Path) -> Dataset:
     Raises:
         UserError: something is missing, of another shape, not finite, or the split names unknown patients.
     """
+    metadata = read_json(folder / METADATA, "preprocess")
+    if not isinstance(metadata, dict):
+        raise UserError(f"{folder / METADATA}: not the metadata of a dataset; run --stage preprocess again")
+    refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
     absent = [name for name in ARRAYS if name not in arrays]
     if absent:
         raise UserError(f"{folder / DATASET}: no array '{absent[0]}'; it has: {', '.join(sorted(arrays))}")
-    patients = len(arrays["patient_id"])
+    patients = len(np.atleast_1d(arrays["patient_id"]))
     for name in ARRAYS:
+        if arrays[name].ndim != DIMENSIONS.get(name, 2):
+            raise UserError(
+                f"{folder / DATASET}: {name} has {arrays[name].ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
+            )
         if len(arrays[name]) != patients:
             raise UserError(f"{folder / DATASET}: {name} has {len(arrays[name])} rows, patient_id {patients}")
         if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
             raise UserError(f"{folder / DATASET}: {name} holds NaN or infinity")
     split = read_json(folder / SPLIT, "preprocess")
+    if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in ("train", "val", "test")):
+        raise UserError(f"{folder / SPLIT}: does not list train, val and test; run --stage preprocess again")
     known = set(arrays["patient_id"].tolist())
     named = [patient for part in ("train", "val", "test") for patient in split.get(part, [])]
     if len(named) != len(set(named)):
@@ -239,6 +341,4 @@ def load_dataset(folder: Path) -> Dataset:
     if unknown := [patient for patient in named if patient not in known]:
         raise UserError(f"{folder / SPLIT}: patient '{unknown[0]}' is not in {DATASET}; run --stage preprocess again")
     parts = {part: split[part] for part in ("train", "val", "test")}
-    return Dataset(
-        **{name: arrays[name] for name in ARRAYS}, split=parts, metadata=read_json(folder / METADATA, "preprocess")
-    )
+    return Dataset(**{name: arrays[name] for name in ARRAYS}, split=parts, metadata=metadata)

@@ -1,6 +1,8 @@
 """Who is in the cohort: exclusions in order, each counted in stays and persons."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -19,28 +21,29 @@ class Step:
 
 
 def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
-    """Adds ``patient_id`` and the observation window: from ICU admission for ``window_hours``, cut at ICU discharge."""
-    end = pl.min_horizontal(pl.col("intime") + pl.duration(hours=rule.window_hours), pl.col("outtime"))
-    return stays.with_columns(
-        pl.col("stay_id").alias("patient_id"), pl.col("intime").alias("window_start"), end.alias("window_end")
-    )
+    """Adds ``patient_id`` (the stay, or the admission) and the observation window, which never leaves the stay (admission)."""
+    opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
+    hours = timedelta(hours=rule.window_hours)
+    start = {"last": pl.max_horizontal(opened, pl.col(closed) - hours)}.get(rule.window, pl.col(opened))
+    end = {"first": pl.min_horizontal(pl.col(opened) + hours, closed)}.get(rule.window, pl.col(closed))
+    sample = "stay_id" if rule.anchor == "icu" else "hadm_id"
+    return stays.with_columns(pl.col(sample).alias("patient_id"), start.alias("window_start"), end.alias("window_end"))
 
 
 def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]:
-    """The stays that satisfy ``rule``, and the flow that led there.
-
-    A death within the window is excluded: the outcome would be known at prediction time.
-    """
-    hours = (pl.col("outtime") - pl.col("intime")).dt.total_seconds() / 3600
+    """The stays that satisfy ``rule``, by ``patient_id``, and the flow that led there."""
+    opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
+    what = "ICU" if rule.anchor == "icu" else "hospital"
+    hours = (pl.col(closed) - pl.col(opened)).dt.total_seconds() / 3600
     exclusions = {
-        "no ICU admission or discharge time": pl.col("intime").is_null() | pl.col("outtime").is_null(),
+        f"no {what} admission or discharge time": pl.col(opened).is_null() | pl.col(closed).is_null(),
         f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(value=True),
-        f"ICU stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
-        "died before the end of the observation window": (pl.col("deathtime") < pl.col("window_end")).fill_null(
-            value=False
-        ),
-        "outcome unknown": pl.col("died").is_null() | ~pl.col("died").is_in([0, 1]),
+        f"{what} stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
     }
+    if rule.anchor == "hospital":
+        exclusions["later ICU stay of the same admission"] = (
+            pl.int_range(pl.len()).over("hadm_id", order_by="intime") > 0
+        )
     left = with_windows(stays, rule)
     steps = [Step("ICU stays in the source", 0, 0, left.height, left["subject_id"].n_unique())]
     for reason, condition in exclusions.items():
@@ -56,3 +59,18 @@ def exclude(stays: pl.DataFrame, condition: pl.Expr, reason: str) -> tuple[pl.Da
     return kept, Step(
         reason, stays.height - kept.height, stays["subject_id"].n_unique() - patients, kept.height, patients
     )
+
+
+def exclude_undefined(stays: pl.DataFrame, undefined: Mapping[str, list[str]]) -> tuple[pl.DataFrame, list[Step]]:
+    """Drops the samples listed under each reason."""
+    steps = []
+    for reason, patients in undefined.items():
+        stays, step = exclude(stays, pl.col("patient_id").is_in(patients), reason)
+        steps.append(step)
+    return stays, steps
+
+
+def known_in_window(labels: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``labels`` whose outcome was known before the sample's observation window closed: they would leak."""
+    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
+    return timed.filter(pl.col("label_time") < pl.col("window_end")).drop("window_end")

@@ -2,16 +2,31 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from src import components
-from src.config import Config, UserError, to_dict
-from src.datasets import artefacts, cohort, schema
-from src.datasets.sources import Extract, Source
+from src.config import Cohort, Config, UserError, to_dict
+from src.datasets import artefacts, cohort, harmonise, schema
+from src.datasets.signals import Signal
+from src.datasets.sources import Match, Source
+from src.datasets.tasks import Task
 
 log = logging.getLogger(__name__)
-SOCKETS = ("source",)
+SOCKETS = ("source", "task")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Who is in the cohort, one row a sample with its number ``n``, the labels, and how it came about."""
+
+    stays: pl.DataFrame
+    labels: pl.DataFrame
+    flow: list[cohort.Step]
+    warnings: list[str]
 
 
 def run(config: Config) -> None:
@@ -23,59 +38,121 @@ def run(config: Config) -> None:
     source: Source = components.build(
         "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
     )
+    task: Task = components.build("task", config.task)
+    _refuse_foreign(config.table_dir)
     inputs = source.inputs()
-    stays, flow = cohort.select(source.stays(), config.cohort)
-    measured = source.measurements(stays) if stays.height else Extract(pl.DataFrame({"patient_id": []}))
-    seen = pl.col("patient_id").is_in(measured.table["patient_id"].unique().to_list())
-    stays, step = cohort.exclude(stays, ~seen, "no measurement in the window")
-    flow.append(step)
-    for line in flow:
-        log.info(
-            "cohort: %6d stays, %6d patients  (-%d) %s", line.stays, line.patients, line.dropped_stays, line.reason
-        )
-    if not stays.height:
-        raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
-    notes = source.notes(stays)
-    for warning in notes.warnings:
-        log.warning("%s", warning)
-    provenance = {
-        "dataset": config.dataset,
-        "task": config.task,
-        "cohort": to_dict(config.cohort),
-        "cohort_flow": [dataclasses.asdict(line) for line in flow],
-        "measurements": {"rows": measured.table.height, "dropped or repaired": measured.counts},
-        "notes": {"rows": notes.table.height, "counts": notes.counts},
-        "warnings": [*measured.warnings, *notes.warnings],
-        "inputs": artefacts.hashes(inputs),
-        "source": {"name": config.source.name, **config.source.options},
-    }
+    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
+    sample = _sample(config, source, task)
     with artefacts.publish(config.table_dir) as folder:
-        artefacts.write_table(measured.table, folder / schema.DYNAMIC.file)
-        artefacts.write_table(_static(stays), folder / schema.STATIC.file)
-        artefacts.write_table(_label(stays, config.task), folder / schema.LABEL.file)
-        artefacts.write_table(_cohort(stays), folder / schema.COHORT.file)
+        stays, signals = sample.stays, source.signals()
+        measured, rows = harmonise.write_dynamic(
+            source.measurements(stays, match), stays, signals, folder / schema.DYNAMIC.file
+        )
+        stays, step = cohort.exclude(stays, ~pl.col("patient_id").is_in(measured.to_list()), "no measurement in window")
+        _log_flow([step])
+        if not stays.height:
+            raise UserError(f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window")
+        notes = source.notes(stays)
+        labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
+        absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
+        missing = [f"no sample has a measurement of {', '.join(absent)}"] if absent else []
+        warnings = [*sample.warnings, *missing, *notes.warnings]
+        artefacts.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
+        artefacts.write_table(labels, folder / schema.LABEL.file)
+        artefacts.write_table(
+            stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
+        )
         artefacts.write_table(notes.table, folder / schema.NOTES.file)
+        provenance = {
+            "dataset": config.dataset,
+            "task": to_dict(config.task),
+            "cohort": to_dict(config.cohort),
+            "cohort_flow": [dataclasses.asdict(line) for line in [*sample.flow, step]],
+            "signals": _described(signals),
+            "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
+            "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
+            "warnings": warnings,
+            "inputs": artefacts.hashes(inputs),
+            "source": to_dict(config.source),
+            "tables": {table.file: artefacts.checksum(folder / table.file) for table in schema.TABLES},
+        }
         artefacts.write_json(folder / schema.PROVENANCE, provenance)
+    for warning in warnings:
+        log.warning("%s", warning)
+    counted = {**rows.counts, **notes.counts}
     log.info(
-        "convert: %d stays, %d deaths, %d measurements, %d notes -> %s",
+        "dropped or repaired: %s", ", ".join(f"{count} {reason}" for reason, count in counted.items()) or "nothing"
+    )
+    positive = ", ".join(
+        f"{n:g} {code}"
+        for code, n in labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
+    )
+    log.info(
+        "convert: %d stays (%s), %d measurements, %d notes -> %s",
         stays.height,
-        stays["died"].sum(),
-        measured.table.height,
+        positive,
+        rows.table["len"].sum(),
         notes.table.height,
         config.table_dir,
     )
 
 
-def _static(stays: pl.DataFrame) -> pl.DataFrame:
-    return stays.select("patient_id", "age", "sex", "ethnicity", "icu_type")
+def _refuse_foreign(folder: Path) -> None:
+    """A folder of somebody's own tables is no place to convert into."""
+    present = [table.file for table in schema.TABLES if (folder / table.file).is_file()]
+    artefacts.finish_interrupted(folder)
+    if present and not (folder / schema.PROVENANCE).is_file():
+        raise UserError(
+            f"{folder / present[0]}: not written by --stage convert (there is no {schema.PROVENANCE}), and would be replaced; "
+            "start at --stage preprocess to use these tables, or set another paths.table_dir"
+        )
+    artefacts.require_writable(folder)
 
 
-def _label(stays: pl.DataFrame, task: str) -> pl.DataFrame:
-    known = pl.coalesce("deathtime", "dischtime", "outtime")
-    return stays.select(
-        "patient_id", known.alias("label_time"), pl.lit(task).alias("label_code"), pl.col("died").alias("label_value")
-    )
+def _sample(config: Config, source: Source, task: Task) -> Sample:
+    """Cohort rules, then the task's: who has an outcome, unknown while the window was open."""
+    candidates = source.stays()
+    stays, flow = cohort.select(candidates.table, config.cohort)
+    labels = task.labels(stays, source)
+    stays, steps = cohort.exclude_undefined(stays, labels.undefined)
+    early = cohort.known_in_window(labels.table, stays)
+    table = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
+    known = ~pl.col("patient_id").is_in(table["patient_id"].unique().to_list())
+    stays, step = cohort.exclude(stays, known, "outcome known before the end of the observation window")
+    flow = [*flow, *steps, step]
+    _log_flow(flow)
+    if not stays.height:
+        raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
+    numbered = stays.with_row_index("n")
+    warnings = [*candidates.warnings, *labels.warnings, *_late_windows(table, stays, config.cohort)]
+    return Sample(numbered, table, flow, warnings)
 
 
-def _cohort(stays: pl.DataFrame) -> pl.DataFrame:
-    return stays.select("patient_id", "subject_id", "hadm_id", "stay_id", "window_start", "window_end")
+def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
+    """A warning where windows reach so close to the outcomes that these are described rather than predicted."""
+    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
+    close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
+    if close < 0.1 * labels.height:
+        return []
+    return [
+        f"{close} of {labels.height} outcomes were known within an hour of the end of their observation window "
+        f"(cohort.window = '{rule.window}'): scores describe the past rather than predict"
+    ]
+
+
+def _log_flow(flow: Sequence[cohort.Step]) -> None:
+    for line in flow:
+        log.info(
+            "cohort: %6d stays, %6d patients  (-%d) %s", line.stays, line.patients, line.dropped_stays, line.reason
+        )
+
+
+def _static(stays: pl.DataFrame) -> list[str]:
+    return [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
+
+
+def _described(signals: Sequence[Signal]) -> list[dict[str, Any]]:
+    return [
+        {"name": signal.name, "label": signal.label, "unit": signal.unit, "reference": signal.reference}
+        for signal in signals
+    ]

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from src.config import UserError
-from src.datasets.artefacts import write_json
-from src.datasets.fetch import checksum
+from src.datasets.artefacts import checksum, replacing, write_json
 from src.datasets.http_answers import RemoteFile, public
 
 log = logging.getLogger(__name__)
@@ -102,10 +101,8 @@ class Record:
     def _save(self) -> None:
         if self._content == _read(self.folder / MANIFEST):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f"{MANIFEST}.part"
-        write_json(aside, self._content)
-        aside.replace(self.folder / MANIFEST)
+        with replacing(self.folder / MANIFEST) as aside:
+            write_json(aside, self._content)
 
 
 def forms(name: str) -> tuple[str, ...]:

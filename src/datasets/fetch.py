@@ -178,11 +178,6 @@ def open_site(settings: Download, advice: str) -> Iterator[Site]:
         yield Site(client, settings.retries, advice)
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The file's checksum in hexadecimal, streamed."""
-    return _digest_of(path, algorithm)[0].hexdigest()
-
-
 def _digest_of(path: Path, algorithm: str) -> tuple["_Hash", int]:
     """A hash that has seen the file, and the file's size; of nothing if there is no file."""
     digest, size = _empty(algorithm), 0

@@ -1,53 +1,123 @@
-"""Makes measurements comparable: canonical units; implausible values and duplicates dropped and counted."""
+"""Makes measurements comparable: canonical units; implausible values and duplicates dropped and counted.
+
+Memory stays bounded at any size of the raw files: the rows that survive the scan are spilled to disk in blocks of samples, and
+each block is put in order and appended to ``dynamic.csv`` by itself.
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
-from src.datasets.signals import SIGNALS
-from src.datasets.sources import Extract
+from src.datasets.artefacts import TIME_FORMAT
+from src.datasets.raw_csv import unreadable
+from src.datasets.signals import Signal
+from src.datasets.sources import Events, Extract
 
-MEASUREMENT = ("patient_id", "event_time", "code", "value")
+MEASUREMENT = ("n", "event_time", "code", "value")
+BLOCK = 2000  # samples put in order together: 48 h of 17 signals are about 1.5 million rows
 
 
-def canonical(events: pl.DataFrame) -> Extract:
-    """``patient_id, event_time, code, value`` in ``signals`` units, from values already scaled to the signal's unit.
+def write_dynamic(
+    events: Sequence[Events], cohort: pl.DataFrame, signals: Sequence[Signal], target: Path
+) -> tuple[pl.Series, Extract]:
+    """Write ``dynamic.csv`` for the cohort's samples, sorted by patient, time, code and value.
 
-    A fraction of inspired oxygen above 1 was charted in percent. The GCS total is the sum of the three parts charted at the
-    same time. Dropped and counted: no number, outside the plausible range, charted twice.
+    ``cohort`` has ``n, patient_id``, in order of ``patient_id``. Returns the ids of samples with a measurement, and an
+    ``Extract`` whose table counts the rows of each code.
+
+    Raises:
+        UserError: a raw file is damaged.
     """
-    percent = (pl.col("code") == "fraction_inspired_oxygen") & (pl.col("value") > 1)
-    events = events.select(MEASUREMENT).with_columns(
-        pl.when(percent).then(pl.col("value") / 100).otherwise(pl.col("value")).alias("value")
-    )
-    counts = {"no number": events["value"].null_count()}
-    events = events.drop_nulls("value").with_columns(pl.col("value").round(4))
+    spill = target.with_name(f"{target.name}.spill")
+    folders = [spill / str(number) for number in range(len(events))]
+    kind = pl.Enum(sorted(signal.name for signal in signals))
+    counts: Counter[str] = Counter()
+    measured, rows = [], []
+    try:
+        for part, folder in zip(events, folders, strict=True):
+            _spill(part, kind, folder)
+        with target.open("wb") as file:
+            file.write(b"patient_id,event_time,code,value\n")
+            for block in range(-(-cohort.height // BLOCK)):
+                parts = _block(folders, block, kind)
+                for part, found in zip(events, parts, strict=True):
+                    counts[part.repair] += int(found["repaired"].sum()) if "repaired" in found.columns else 0
+                found = pl.concat([found.select(MEASUREMENT) for found in parts])
+                extract = canonical(found.with_columns(pl.col("code").cast(pl.String)), signals)
+                counts.update(extract.counts)
+                table = extract.table.join(cohort.select("n", "patient_id"), on="n", maintain_order="left")
+                measured.append(table["patient_id"].unique(maintain_order=True))
+                rows.append(table.group_by("code").len())
+                table = table.select("patient_id", *MEASUREMENT[1:])
+                table.write_csv(file, include_header=False, datetime_format=TIME_FORMAT)
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+    table = pl.concat(rows).group_by("code").agg(pl.col("len").sum()).sort("code")
+    return pl.concat(measured), Extract(table, {reason: count for reason, count in sorted(counts.items()) if count})
+
+
+def canonical(events: pl.DataFrame, signals: Sequence[Signal]) -> Extract:
+    """``n, event_time, code, value`` in order, from values already scaled to the signal's unit.
+
+    Values of a ``percent`` signal above 1 are divided by 100; a ``sum_of`` signal is added where its parts were charted at the
+    same time. Dropped and counted: no time, no number, outside the plausible range, charted twice.
+    """
+    percent = pl.col("code").is_in([signal.name for signal in signals if signal.percent]) & (pl.col("value") > 1)
+    value = pl.when(percent).then(pl.col("value") / 100).otherwise(pl.col("value"))
+    events = events.with_columns(value.round(4).alias("value"))
+    counts = {"no time": events["event_time"].null_count()}
+    events = events.drop_nulls("event_time")
+    counts["no number"] = int((events["value"].is_null() | ~events["value"].is_finite()).sum())
+    events = events.filter(pl.col("value").is_finite())
     bounds = pl.DataFrame(
         {
-            "code": [s.name for s in SIGNALS],
-            "low": [float(s.plausible[0]) for s in SIGNALS],
-            "high": [float(s.plausible[1]) for s in SIGNALS],
+            "code": [signal.name for signal in signals],
+            "low": [float(signal.plausible[0]) for signal in signals],
+            "high": [float(signal.plausible[1]) for signal in signals],
         }
     )
-    events = events.join(bounds, on="code", how="inner")
+    events = events.join(bounds, on="code")
     plausible = pl.col("value").is_between(pl.col("low"), pl.col("high"))
     dropped = events.filter(~plausible).group_by("code").len().sort("code")
     counts |= {f"implausible {code}": count for code, count in dropped.rows()}
     kept = events.filter(plausible).select(MEASUREMENT)
     unique = kept.unique()
     counts["charted twice"] = kept.height - unique.height
-    return Extract(
-        pl.concat([unique, gcs_total(unique)]).sort(MEASUREMENT), {reason: n for reason, n in counts.items() if n}
-    )
+    sums = [summed(unique, signal) for signal in signals if signal.sum_of]
+    return Extract(pl.concat([unique, *sums]).unique().sort(MEASUREMENT), counts)
 
 
-def gcs_total(events: pl.DataFrame) -> pl.DataFrame:
-    """GCS totals where eye, motor and verbal were charted together (the highest of each if charted more than once).
+def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
+    """The ``signal`` where all its parts were charted together (the highest of each if charted more than once).
 
-    >>> rows = [("a", 1, "gcs_eye", 4.0), ("a", 1, "gcs_motor", 6.0), ("a", 1, "gcs_verbal", 5.0), ("a", 2, "gcs_eye", 3.0)]
-    >>> gcs_total(pl.DataFrame(rows, schema=list(MEASUREMENT), orient="row")).rows()
-    [('a', 1, 'gcs_total', 15.0)]
+    >>> total = Signal("both", "", sum_of=("left", "right"))
+    >>> rows = [(7, 1, "left", 4.0), (7, 1, "left", 3.0), (7, 1, "right", 6.0), (7, 2, "left", 3.0)]
+    >>> summed(pl.DataFrame(rows, schema=list(MEASUREMENT), orient="row"), total).rows()
+    [(7, 1, 'both', 10.0)]
     """
-    parts = events.filter(pl.col("code").is_in(["gcs_eye", "gcs_motor", "gcs_verbal"]))
-    best = parts.group_by("patient_id", "event_time", "code").agg(pl.col("value").max())
-    sums = best.group_by("patient_id", "event_time").agg(pl.len().alias("parts"), pl.col("value").sum())
-    total = sums.filter(pl.col("parts") == 3).with_columns(pl.lit("gcs_total").alias("code"))
+    parts = events.filter(pl.col("code").is_in(list(signal.sum_of)))
+    best = parts.group_by("n", "event_time", "code").agg(pl.col("value").max())
+    sums = best.group_by("n", "event_time").agg(pl.len().alias("parts"), pl.col("value").sum())
+    total = sums.filter(pl.col("parts") == len(signal.sum_of)).with_columns(pl.lit(signal.name).alias("code"))
     return total.select(MEASUREMENT).with_columns(pl.col("value").cast(events.schema["value"]))
+
+
+def _spill(part: Events, kind: pl.Enum, folder: Path) -> None:
+    """Write the rows of one raw file to ``folder/block=B/*.parquet``."""
+    frame = part.frame.with_columns(pl.col("code").cast(kind), (pl.col("n") // BLOCK).alias("block"))
+    try:
+        frame.sink_parquet(
+            pl.PartitionBy(folder, key="block", include_key=False), mkdir=True, compression="uncompressed"
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise unreadable(part.path, error) from None
+
+
+def _block(folders: Sequence[Path], block: int, kind: pl.Enum) -> list[pl.DataFrame]:
+    """What each raw file gave for one block of samples; an empty table where it gave nothing."""
+    empty = pl.DataFrame(schema={"n": pl.UInt32, "event_time": pl.Datetime("us"), "code": kind, "value": pl.Float64})
+    paths = [sorted((folder / f"block={block}").glob("*.parquet")) for folder in folders]
+    return [pl.read_parquet(found) if found else empty for found in paths]

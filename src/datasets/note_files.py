@@ -1,5 +1,6 @@
 """Reads clinical notes from CSVs of any layout: finds the columns, assigns notes to stays, keeps what the window allows."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ DISCHARGE = r"(?i)^\s*(ds|discharge.*)\s*$"
 
 @dataclass(frozen=True)
 class NoteFiles:
-    """Where notes are and which to keep; an empty column name means: find it by name."""
+    """Where notes are and which to keep; an empty column name means: find it by name.
+
+    ``error_column``: rows that say 1 there were entered in error.
+    """
 
     paths: tuple[Path, ...]
     id_column: str = ""
@@ -29,19 +33,35 @@ class NoteFiles:
     text_column: str = ""
     include_discharge_summaries: bool = False
     after_window: bool = False
+    error_column: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One file's columns; ``key`` is the cohort's column that ``id_column`` names, ``person_column`` the fallback."""
+
+    path: Path
+    id_column: str
+    key: str
+    person_column: str
+    time_columns: tuple[str, ...]
+    type_column: str
+    text_column: str
+    error_column: str
 
 
 def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
     """Notes of the cohort's stays, sorted by stay and time.
 
-    A note belongs to a stay by ``stay_id`` or ``hadm_id``, or by ``subject_id`` and time, if written between hospital
-    admission and the window's end. A time that is only a date counts as the day's end. Notes without any time cannot
-    be placed: they are kept, with a warning, only where the id names the stay or the admission.
+    A note belongs to a stay by its ``stay_id`` or ``hadm_id``; where that is empty (as in half of MIMIC-IV's radiology
+    reports), or the file has only ``subject_id``, by person and time, if written between hospital admission and the window's
+    end. A time that is only a date (or midnight) counts as the day's end. Notes without any time cannot be placed: they
+    are kept, with a warning, only where the id names the stay or the admission.
 
     Raises:
         UserError: a file or column is missing, or no note matches any stay.
     """
-    extracts = [_read_file(path, files, cohort) for path in files.paths]
+    extracts = [_read_file(_layout(path, files), files, cohort) for path in files.paths]
     counts: dict[str, int] = {}
     for extract in extracts:
         counts = {key: counts.get(key, 0) + extract.counts.get(key, 0) for key in {**counts, **extract.counts}}
@@ -52,28 +72,26 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
     return Extract(table, counts, warnings)
 
 
-def _read_file(path: Path, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
-    notes, key, timed = _load(path, files)
-    counts = {"notes read": notes.height, "notes without text": notes["text"].null_count()}
-    notes = notes.drop_nulls("text")
-    matched = notes.join(cohort.select("patient_id", pl.col(key).alias("id"), "admittime", "window_end"), on="id")
+def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
+    notes, counts = _load(layout, cohort)
+    matched = _assigned(notes, layout, cohort)
     if matched.is_empty():
         example = notes["id"].drop_nulls().head(1).to_list()
         raise UserError(
-            f"{path}: none of its {notes.height} notes matches a stay by {key} (first id: {example}); check note_id_column"
+            f"{layout.path}: none of its {counts['notes read']} notes matches a stay by {layout.key}"
+            f"{f' (first id: {example[0]})' if example else ''}; check note_id_column"
         )
-    if timed and key == "subject_id":
-        matched = matched.filter(pl.col("note_time") >= pl.col("admittime"))
-    counts["notes of the cohort"] = matched.height
+    counts["notes assigned to stays"] = matched.height
+    counts["notes matched by person and time"] = int(matched["by_time"].sum())
     discharge = pl.col("note_type").str.contains(DISCHARGE)
     late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=False)
-    warnings = []
+    name, warnings = layout.path.name, []
     if not files.include_discharge_summaries:
         counts["discharge summaries excluded"] = matched.filter(discharge).height
         matched = matched.filter(~discharge)
     if files.after_window:
         warnings.append(
-            f"{path.name}: notes written after the observation window are kept (notes_after_window): they leak the future"
+            f"{name}: notes written after the observation window are kept (notes_after_window): they leak the future"
         )
     else:
         counts["notes after the window excluded"] = matched.filter(late).height
@@ -82,20 +100,75 @@ def _read_file(path: Path, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
     if untimed:
         counts["notes without a time kept"] = untimed
         warnings.append(
-            f"{path.name}: {untimed} notes carry no time, so they may have been written after the observation window"
+            f"{name}: {untimed} notes carry no time, so they may have been written after the observation window"
         )
     return Extract(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
 
 
-def _load(path: Path, files: NoteFiles) -> tuple[pl.DataFrame, str, bool]:
-    """``id, note_time, note_type, text``, the cohort column that ``id`` matches, and whether notes are timed."""
+def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """``id, person, note_time, note_type, text`` of the cohort's persons or ids, and counts over the whole file.
+
+    One pass; texts of others are dropped while the file is read, so that memory holds the cohort's notes only.
+    """
+    wrong = pl.col(layout.error_column).str.strip_chars() == "1" if layout.error_column else pl.lit(value=False)
+    ids = cohort.select(pl.col(layout.key).unique().alias("id"), pl.lit(value=True).alias("of_cohort")).lazy()
+    persons = cohort.select(pl.col("subject_id").unique().alias("person"), pl.lit(value=True).alias("of_person")).lazy()
+    text = pl.col(layout.text_column)
+    frame = (
+        pl.scan_csv(layout.path, infer_schema=False)
+        .select(
+            _id(layout.id_column).alias("id"),
+            (_id(layout.person_column) if layout.person_column else pl.lit(None, pl.String)).alias("person"),
+            _note_time(layout.time_columns).alias("note_time"),
+            _note_type(layout).alias("note_type"),
+            pl.when(text.str.strip_chars() != "").then(text).alias("text"),
+            wrong.fill_null(value=False).alias("wrong"),
+            _not_a_time(layout.time_columns).alias("not_a_time"),
+        )
+        .with_row_index("row")
+    )
+    frame = frame.join(ids, on="id", how="left", maintain_order="left")
+    frame = frame.join(persons, on="person", how="left", maintain_order="left")
+    wanted = pl.col("of_cohort").is_not_null() | (pl.col("id").is_null() & pl.col("of_person").is_not_null())
+    blank = pl.col("text").is_null()
+    frame = frame.with_columns(blank.alias("blank"), pl.when(wanted).then("text").alias("text")).drop("of_person")
+    found = collect(frame, layout.path)
+    strange = found.filter(pl.col("not_a_time").is_not_null())
+    if strange.height:
+        record, text = strange.select("row", "not_a_time").row(0)
+        raise UserError(
+            f"{layout.path} record {record + 1}: time {text!r} is not a time (YYYY-MM-DD HH:MM:SS); {strange.height} such notes"
+        )
+    counts = {"notes read": found.height, "notes without text": int(found["blank"].sum())}
+    if layout.error_column:
+        counts["notes entered in error"] = int(found["wrong"].sum())
+    return found.filter(~pl.col("wrong") & pl.col("text").is_not_null()), counts
+
+
+def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.DataFrame:
+    """Notes joined to their samples, with ``by_time`` where person and time decided."""
+    stays = cohort.select("patient_id", "subject_id", "admittime", "window_end", pl.col(layout.key).alias("id"))
+    during = (pl.col("note_time") >= pl.col("admittime")) & (pl.col("note_time") < pl.col("window_end"))
+    columns = ("patient_id", "note_time", "note_type", "text", "window_end", "by_time")
+    by_id = notes.join(stays, on="id").with_columns(pl.lit(value=layout.key == "subject_id").alias("by_time"))
+    if layout.key == "subject_id":
+        by_id = by_id.filter(pl.col("note_time") >= pl.col("admittime"))
+    by_person = notes.filter(pl.col("id").is_null()).join(stays, left_on="person", right_on="subject_id")
+    by_person = by_person.filter(during).with_columns(pl.lit(value=True).alias("by_time"))
+    return pl.concat([by_id.select(columns), by_person.select(columns)])
+
+
+def _layout(path: Path, files: NoteFiles) -> Layout:
     if not path.is_file():
         raise UserError(f"{path}: missing; set notes_file to your notes, or leave it out for surrogate notes")
     present = header(path)
     id_column = _column(path, present, files.id_column, ID_COLUMNS, "note_id_column")
     text_column = _column(path, present, files.text_column, TEXT_COLUMNS, "note_text_column")
-    time_columns = [c for c in ([files.time_column] if files.time_column else _all(present, TIME_COLUMNS)) if c]
-    type_column = next(iter(_all(present, TYPE_COLUMNS)), None)
+    time_columns = (
+        [_column(path, present, files.time_column, (), "note_time_column")]
+        if files.time_column
+        else _all(present, TIME_COLUMNS)
+    )
     key = id_column.lower().replace("icustay_id", "stay_id")
     if key not in ID_COLUMNS:
         raise UserError(f"{path}: note_id_column '{id_column}' must be one of {', '.join(ID_COLUMNS)}")
@@ -103,26 +176,39 @@ def _load(path: Path, files: NoteFiles) -> tuple[pl.DataFrame, str, bool]:
         raise UserError(
             f"{path}: notes with only subject_id need a time column to be assigned to a stay; it has: {', '.join(present)}"
         )
-    default_type = "discharge" if "discharge" in path.name.lower() else "note"
-    frame = pl.scan_csv(path, infer_schema=False).select(
-        pl.col(id_column).str.strip_chars().str.replace(r"\.0$", "").alias("id"),
-        _note_time(time_columns).alias("note_time"),
-        (pl.col(type_column).fill_null("note") if type_column else pl.lit(default_type)).alias("note_type"),
-        pl.when(pl.col(text_column).str.strip_chars() != "").then(pl.col(text_column)).alias("text"),
-    )
-    return collect(frame, path), key, bool(time_columns)
+    person = next(iter(_all(present, ("subject_id",))), "") if key != "subject_id" and time_columns else ""
+    kind = next(iter(_all(present, TYPE_COLUMNS)), "")
+    wrong = next(iter(_all(present, (files.error_column.lower(),))), "") if files.error_column else ""
+    return Layout(path, id_column, key, person, tuple(time_columns), kind, text_column, wrong)
+
+
+def _id(column: str) -> pl.Expr:
+    """Ids as text; empty is null, and a whole number written as a float loses its point."""
+    text = pl.col(column).str.strip_chars().str.replace(r"\.0$", "")
+    return pl.when(text != "").then(text)
+
+
+def _note_type(layout: Layout) -> pl.Expr:
+    if layout.type_column:
+        return pl.col(layout.type_column).str.strip_chars().fill_null("note")
+    return pl.lit("discharge" if "discharge" in layout.path.name.lower() else "note")
 
 
 def _note_time(columns: Sequence[str]) -> pl.Expr:
-    """The first time there is; a bare date is the end of its day, so that it never counts as earlier than it was."""
-    end_of_day = pl.duration(hours=23, minutes=59, seconds=59)
-    times = [
-        pl.when(pl.col(name).str.strip_chars().str.len_chars() <= 10)
-        .then(parse_time(name) + end_of_day)
-        .otherwise(parse_time(name))
-        for name in columns
+    """The first time there is. A bare date, also as midnight (MIMIC-IV's discharge summaries), is the end of its day, so that
+    it never counts as earlier than it was."""
+    time = pl.coalesce(*(parse_time(name) for name in columns), pl.lit(None, dtype=pl.Datetime("us")))
+    whole_day = time.dt.time() == datetime.time(0)
+    return pl.when(whole_day).then(time + datetime.timedelta(hours=23, minutes=59, seconds=59)).otherwise(time)
+
+
+def _not_a_time(columns: Sequence[str]) -> pl.Expr:
+    """What stands in a time column and is no time; null where all is well."""
+    texts = [pl.col(name).str.strip_chars() for name in columns]
+    wrong = [
+        pl.when((text != "") & parse_time(name).is_null()).then(text) for name, text in zip(columns, texts, strict=True)
     ]
-    return pl.coalesce(*times, pl.lit(None, dtype=pl.Datetime("us")))
+    return pl.coalesce(*wrong, pl.lit(None, dtype=pl.String))
 
 
 def _all(present: list[str], wanted: Sequence[str]) -> list[str]:

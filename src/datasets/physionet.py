@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from src.config import Download, UserError
+from src.datasets.artefacts import replacing
 from src.datasets.download_record import Record, require, safe
 from src.datasets.fetch import Site, open_site
 from src.datasets.http_answers import RemoteFile, UnreachableError
@@ -40,7 +41,8 @@ def download(project: str, version: str, files: Sequence[str], target: Path, set
             log.warning("%s; all files are there, so going on without", unreachable)
             return
         listed = read_sums(text, base, project, version)
-        _keep(target / SUMS, text)
+        with replacing(target / SUMS) as aside:  # kept beside the files, for later checks offline
+            aside.write_text(text, "utf-8")
         _bring(pending, listed, record, site)
 
 
@@ -76,11 +78,3 @@ def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: Record, 
 def _sums_on_disk(target: Path, base: str, project: str, version: str) -> dict[str, RemoteFile]:
     path = target / SUMS
     return read_sums(path.read_text("utf-8", errors="replace"), base, project, version) if path.is_file() else {}
-
-
-def _keep(path: Path, text: str) -> None:
-    """The list itself, beside the files, for later checks offline."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, "utf-8")
-    aside.replace(path)

@@ -14,22 +14,30 @@ Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 
 
 def find(folder: Path, name: str) -> Path:
-    """``name.csv.gz`` or ``name.csv`` in ``folder``.
+    """``name.csv.gz`` or ``name.csv`` in ``folder``, in upper or lower case.
 
     Raises:
         UserError: neither is there.
     """
-    for suffix in (".csv.gz", ".csv"):
-        path = folder / f"{name}{suffix}"
-        if path.is_file():
-            return path
-    raise UserError(
-        f"{folder / name}.csv.gz: missing (nor is {name}.csv there); check paths.raw_dir, or run --stage download"
-    )
+    found = look(folder, name)
+    if found is None:
+        there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+        raise UserError(
+            f"{folder / name}.csv.gz: missing (nor is {name}.csv there; found: {there or 'nothing'}); "
+            "check paths.raw_dir, or run --stage download"
+        )
+    return found
+
+
+def look(folder: Path, name: str) -> Path | None:
+    """As ``find``, but None where the file is not there."""
+    wanted = (f"{name}.csv.gz".lower(), f"{name}.csv".lower())
+    present = {path.name.lower(): path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+    return next((present[file] for file in wanted if file in present), None)
 
 
 def header(path: Path) -> list[str]:
-    """Column names of a CSV.
+    """Column names of a CSV, as they are written.
 
     Raises:
         UserError: the file is empty, not text, or a damaged gzip.
@@ -42,23 +50,29 @@ def header(path: Path) -> list[str]:
         raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
     if not names:
         raise UserError(f"{path}: empty; a header line was expected")
-    return [name.strip('"') for name in names.split(",")]
+    columns = [name.strip('"') for name in names.split(",")]
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: two columns are named '{twice[0]}'")
+    return columns
 
 
 def scan(path: Path, columns: Schema) -> pl.LazyFrame:
-    """The named columns, lazily. ``Datetime`` columns are parsed; ids asked for as ``Int64`` stay numbers.
+    """The named columns, lazily, found without regard to case. ``Datetime`` columns are parsed.
 
     Raises:
         UserError: a column is missing.
     """
     present = header(path)
-    missing = [name for name in columns if name not in present]
+    written = {name.lower(): name for name in present}
+    missing = [name for name in columns if name.lower() not in written]
     if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}")
-    times = [name for name, kind in columns.items() if kind == pl.Datetime]
-    plain = {name: (pl.String if name in times else kind) for name, kind in columns.items()}
-    frame = pl.scan_csv(path, schema_overrides=plain, infer_schema=False).select(list(columns))
-    return frame.with_columns(parse_time(name) for name in times)
+        hint = "; fields must be separated by commas" if len(present) == 1 else ""
+        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
+    plain = {written[name.lower()]: (pl.String if kind == pl.Datetime else kind) for name, kind in columns.items()}
+    frame = pl.scan_csv(path, schema_overrides=plain, infer_schema=False)
+    frame = frame.select(pl.col(written[name.lower()]).alias(name) for name in columns)
+    return frame.with_columns(parse_time(name) for name, kind in columns.items() if kind == pl.Datetime)
 
 
 def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
@@ -70,9 +84,49 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
     try:
         return frame.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row") from None
+        raise unreadable(path, error) from None
 
 
-def read(path: Path, columns: Schema) -> pl.DataFrame:
-    """The named columns of a small file, in memory."""
-    return collect(scan(path, columns), path)
+def unreadable(path: Path, error: Exception) -> UserError:
+    """What to tell of a file that Polars could not read to its end, or write from."""
+    if "No space left" in str(error):
+        return UserError(f"while reading {path}: no space left on the disk that is written to; free some and run again")
+    return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
+
+
+def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame:
+    """The named columns of a small file, in memory; ``key`` columns are unique together.
+
+    Raises:
+        UserError: as ``scan``; a time that is there but is none; a key that stands twice.
+    """
+    times = [name for name, kind in columns.items() if kind == pl.Datetime]
+    table = collect(scan(path, {**columns, **dict.fromkeys(times, pl.String)}), path)
+    for name in times:
+        parsed = table.select(parse_time(name)).to_series()
+        bad = parsed.is_null() & (table[name].str.strip_chars() != "")
+        if bad.any():
+            row = bad.arg_true()[0]
+            raise UserError(
+                f"{path} row {row + 2}: {name} {table[name][row]!r} is not a time (YYYY-MM-DD HH:MM:SS); {bad.sum()} such rows"
+            )
+        table = table.with_columns(parsed)
+    if key and table.select(key).is_duplicated().any():
+        row = table.select(key).is_duplicated().arg_true()[0]
+        raise UserError(f"{path} row {row + 2}: {' and '.join(key)} {table.select(key).row(row)} stands twice")
+    return table
+
+
+def refuse_orphans(path: Path, rows: pl.DataFrame, other_path: Path, other: pl.DataFrame, keys: list[str]) -> None:
+    """Check that every row finds its partner in the other file.
+
+    Raises:
+        UserError: some do not, as when files of two versions are mixed.
+    """
+    orphans = rows.join(other, on=keys, how="anti")
+    if orphans.height:
+        first = ", ".join(f"{key} {orphans[key][0]}" for key in keys)
+        raise UserError(
+            f"{path}: {orphans.height} of {rows.height} rows are not in {other_path} (first: {first}); "
+            "the files must be of one version of the data"
+        )

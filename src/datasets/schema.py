@@ -12,7 +12,7 @@ Kind = Literal["text", "number", "time"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column. ``low``/``high`` bound a number; ``nullable`` allows an empty field."""
+    """One column. ``low``/``high`` bound a number; ``choices`` a text; ``nullable`` allows an empty field."""
 
     name: str
     kind: Kind
@@ -20,6 +20,7 @@ class Column:
     nullable: bool = False
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ STATIC = Table(
     (
         PATIENT,
         Column("age", "number", "years at ICU admission", nullable=True, low=0, high=120),
-        Column("sex", "text", "F or M", nullable=True),
+        Column("sex", "text", "F or M", nullable=True, choices=("F", "M")),
     ),
     key=("patient_id",),
 )

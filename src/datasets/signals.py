@@ -1,31 +1,35 @@
-"""The 17 signals of the in-hospital-mortality benchmark (Harutyunyan et al. 2019): unit, plausible and reference range.
+"""What is measured: the 17 signals of the in-hospital-mortality benchmark (Harutyunyan et al. 2019), and anybody's own.
 
 A value outside ``plausible`` cannot come from a living patient or the stated unit and is dropped and counted: the bounds are
 ours, chosen inside those of the benchmark's published outlier table where clinical limits are tighter. ``reference``
 is the usual adult range, used for wording only; abnormality itself is a z-score.
 """
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Signal:
-    """``plausible`` and ``reference`` are inclusive, in ``unit``."""
+    """``plausible`` and ``reference`` are inclusive, in ``unit``. ``percent``: a value above 1 was charted in percent.
+    ``sum_of``: where all these signals were charted at one time, their sum is a measurement of this one."""
 
     name: str
     label: str
-    unit: str
-    plausible: tuple[float, float]
-    reference: tuple[float, float]
+    unit: str = ""
+    plausible: tuple[float, float] = (-math.inf, math.inf)
+    reference: tuple[float, float] | None = None
+    percent: bool = False
+    sum_of: tuple[str, ...] = ()
 
 
 SIGNALS = (
     Signal("capillary_refill_rate", "capillary refill", "0 normal, 1 delayed", (0, 1), (0, 0)),
     Signal("diastolic_blood_pressure", "diastolic blood pressure", "mmHg", (10, 200), (60, 90)),
-    Signal("fraction_inspired_oxygen", "fraction of inspired oxygen", "fraction", (0.2, 1), (0.21, 0.4)),
+    Signal("fraction_inspired_oxygen", "fraction of inspired oxygen", "fraction", (0.2, 1), (0.21, 0.4), percent=True),
     Signal("gcs_eye", "GCS eye opening", "points", (1, 4), (4, 4)),
     Signal("gcs_motor", "GCS motor response", "points", (1, 6), (6, 6)),
-    Signal("gcs_total", "GCS total", "points", (3, 15), (15, 15)),
+    Signal("gcs_total", "GCS total", "points", (3, 15), (15, 15), sum_of=("gcs_eye", "gcs_motor", "gcs_verbal")),
     Signal("gcs_verbal", "GCS verbal response", "points", (1, 5), (5, 5)),
     Signal("glucose", "glucose", "mg/dL", (10, 2000), (70, 140)),
     Signal("heart_rate", "heart rate", "beats/min", (10, 300), (60, 100)),
@@ -39,3 +43,8 @@ SIGNALS = (
     Signal("ph", "pH", "pH", (6.3, 8.0), (7.35, 7.45)),
 )
 SIGNAL_BY_NAME = {signal.name: signal for signal in SIGNALS}
+
+
+def described(code: str) -> Signal:
+    """The benchmark's signal of that name, or a bare one for a code of the user's own."""
+    return SIGNAL_BY_NAME.get(code) or Signal(code, code.replace("_", " "))

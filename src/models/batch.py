@@ -19,12 +19,13 @@ SHAPES = {
     "summary_embedding": "N D2",
     "summary_mask": "N",
     "label": "N K",
+    "label_mask": "N K",
 }
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patients in the same order in every tensor; ``*_mask`` 1 = measured (ehr), 1 = the patient has this text.
+    """Patients in the same order in every tensor; ``*_mask`` 1 = measured (ehr), has this text, outcome is defined (label).
 
     Raises:
         ValueError: a shape or type is not the one in ``SHAPES``.
@@ -38,6 +39,7 @@ class Batch:
     summary_embedding: Tensor
     summary_mask: Tensor
     label: Tensor
+    label_mask: Tensor
 
     def __post_init__(self) -> None:
         sizes: dict[str, int] = {}

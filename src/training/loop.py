@@ -55,9 +55,12 @@ def fit(model: nn.Module, train: Batch, validation: Batch, settings: Training, s
     """Train ``model`` in place; the same inputs, machine and number of threads give the same weights.
 
     Raises:
-        UserError: the loss is not finite.
+        UserError: this machine has no such accelerator; the loss is not finite.
     """
-    fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
+    try:
+        fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
+    except RuntimeError as error:
+        raise UserError(f"training.accelerator = '{settings.accelerator}': {error}; use 'auto' or 'cpu'") from None
     optimizer: Any = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
@@ -98,6 +101,12 @@ def predict(model: nn.Module, patients: Batch, batch_size: int) -> Tensor:
         return torch.cat([model(patients.select(part).to(device)).cpu() for part in parts])
 
 
+def masked_loss(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over the labels [N,K] that are defined; 0 if none is."""
+    loss = binary_cross_entropy_with_logits(logits, label, weight=mask, reduction="sum")
+    return loss / mask.sum().clamp(min=1)
+
+
 @contextlib.contextmanager
 def deterministic(seed: int) -> Iterator[None]:
     """Seed torch (initial weights, dropout); without a GPU, allow only deterministic algorithms.
@@ -122,7 +131,7 @@ def _train_epoch(
     for batch in batches:
         with fabric.autocast():
             logits = model(batch)
-        loss = binary_cross_entropy_with_logits(logits.float(), batch.label)
+        loss = masked_loss(logits.float(), batch.label, batch.label_mask)
         optimizer.zero_grad()
         fabric.backward(loss)
         fabric.clip_gradients(model, optimizer, max_norm=gradient_clip, error_if_nonfinite=False)
@@ -134,12 +143,13 @@ def _train_epoch(
 
 def _validate(model: nn.Module, validation: Batch, batch_size: int, number: int, train_loss: float) -> Epoch:
     logits = predict(model, validation, batch_size)
-    label = validation.label.cpu()
-    columns = list(zip(label.double().numpy().T, logits.double().sigmoid().numpy().T, strict=True))
+    label, mask = validation.label.cpu(), validation.label_mask.cpu()
+    truth, probability, defined = label.double().numpy(), logits.double().sigmoid().numpy(), mask.numpy() > 0
+    columns = [(truth[defined[:, k], k], probability[defined[:, k], k]) for k in range(truth.shape[1])]
     return Epoch(
         epoch=number,
         train_loss=train_loss,
-        val_loss=float(binary_cross_entropy_with_logits(logits, label)),
+        val_loss=float(masked_loss(logits, label, mask)),
         val_auprc=_mean([metrics.point(metrics.auprc, *column) for column in columns]),
         val_auroc=_mean([metrics.point(metrics.auroc, *column) for column in columns]),
     )

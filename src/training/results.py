@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from src.evaluation import metrics
 from src.evaluation.metrics import Array
 
@@ -19,30 +22,43 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """A split's labels and probabilities [N,K], rows as in ``patient_id``, columns as in ``label_names``."""
+    """A split's labels, where they are ``defined``, and probabilities [N,K]; rows as in ``patient_id``, columns as in
+    ``label_names``."""
 
     split: str
     patient_id: list[str]
     label_names: list[str]
     label: Array
+    defined: NDArray[np.bool_]
     probability: Array
+
+    def known(self, column: int) -> tuple[Array, Array]:
+        """Labels and probabilities of the patients for whom this outcome is defined."""
+        rows = self.defined[:, column]
+        return self.label[rows, column], self.probability[rows, column]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A row of predictions.csv."""
+    """A row of predictions.csv; ``y_true`` is empty where the outcome is not defined."""
 
     patient_id: str
     split: str
     label_code: str
-    y_true: int
+    y_true: int | None
     y_prob: float
 
 
 def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
     """The rows of predictions.csv, as ``Prediction``."""
     return [
-        (patient, part.split, name, int(part.label[row, column]), float(part.probability[row, column]))
+        (
+            patient,
+            part.split,
+            name,
+            int(part.label[row, column]) if part.defined[row, column] else None,
+            float(part.probability[row, column]),
+        )
         for part in predictions
         for row, patient in enumerate(part.patient_id)
         for column, name in enumerate(part.label_names)
@@ -56,9 +72,7 @@ def evaluate(predictions: Sequence[Predictions], resamples: int, seed: int) -> d
     splits = {
         part.split: {
             name: dataclasses.asdict(
-                metrics.evaluate(
-                    part.label[:, column], part.probability[:, column], thresholds[column]["value"], resamples, seed
-                )
+                metrics.evaluate(*part.known(column), thresholds[column]["value"], resamples, seed)
             )
             for column, name in enumerate(names)
         }
@@ -87,7 +101,7 @@ def table(evaluated: dict[str, Any]) -> str:
 
 
 def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
-    value = metrics.best_threshold(validation.label[:, column], validation.probability[:, column])
+    value = metrics.best_threshold(*validation.known(column))
     if value is None:
         return {"value": 0.5, "chosen": "0.5, because validation has one class only"}
     return {"value": value, "chosen": "highest F1 on validation"}

@@ -7,9 +7,7 @@ manifest.json. Nothing in them tells the time, so that the same run gives the sa
 import csv
 import dataclasses
 import logging
-import platform
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +36,13 @@ def run(config: Config) -> None:
     Raises:
         UserError: artefacts missing or made for another task, an empty split, a loss that is not finite.
     """
+    artefacts.require_writable(config.run_dir)
     dataset = artefacts.load_dataset(config.processed_dir)
     _check(config, dataset)
-    warnings = [*dataset.metadata.get("warnings", []), *_label_warnings(dataset)]
+    warnings = [*(dataset.metadata.get("warnings") or []), *_label_warnings(dataset)]
     for warning in warnings:
         logger.warning("%s", warning)
-    parts = {name: _part(dataset, name) for name in ("train", "val", "test")}
+    parts = {name: _part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
     with loop.deterministic(config.seed):
         model = _model(config, dataset)
         logger.info("training on %d patients, %d parameters", len(parts["train"]), _parameters(model))
@@ -60,7 +59,7 @@ def run(config: Config) -> None:
         _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", {**evaluated, **chosen, "warnings": warnings})
         artefacts.write_json(folder / "config.json", to_dict(config))
-        artefacts.write_json(folder / "manifest.json", _manifest(config, _parameters(model), fitted.device))
+        artefacts.write_json(folder / "manifest.json", _manifest(config, dataset, _parameters(model), fitted.device))
     print(results.table(evaluated))
     for warning in warnings:
         print(f"warning: {warning}")
@@ -69,12 +68,18 @@ def run(config: Config) -> None:
 
 def _check(config: Config, dataset: artefacts.Dataset) -> None:
     task = dataset.metadata.get("task")
-    if task != config.task:
+    if task != config.task.name:
         where = config.processed_dir / METADATA
         raise UserError(
-            f"{where}: made for task '{task}', the config says '{config.task}'; run --stage preprocess again"
+            f"{where}: made for task '{task}', the config says '{config.task.name}'; run --stage preprocess again"
         )
-    if len(dataset.metadata.get("label_names", [])) != dataset.label.shape[1]:
+    for key, made_with in dataset.metadata.get("settings", {}).items():
+        if made_with != to_dict(getattr(config, key)):
+            where = config.processed_dir / METADATA
+            raise UserError(
+                f"{where}: made with other [{key}] settings than this config's; run --stage preprocess again"
+            )
+    if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
         raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
     if not np.isin(dataset.label, (0, 1)).all():
         raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
@@ -88,11 +93,14 @@ def _check(config: Config, dataset: artefacts.Dataset) -> None:
 def _label_warnings(dataset: artefacts.Dataset) -> Iterable[str]:
     """What is wrong with the labels for training and for choosing the best epoch."""
     for name in ("train", "val", "test"):
-        label = dataset.label[_rows(dataset, name)]
+        rows = _rows(dataset, name)
         for column, label_name in enumerate(dataset.metadata["label_names"]):
-            if len(np.unique(label[:, column])) < 2:
-                value = label[0, column]
-                yield f"{name}: all {len(label)} patients have {label_name} = {value:g}; its metrics are undefined"
+            label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
+            values = np.unique(label)
+            if len(values) == 1:
+                yield f"{name}: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+            elif not len(values):
+                yield f"{name}: {label_name} is defined for no patient; its metrics are undefined"
 
 
 def _rows(dataset: artefacts.Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -101,9 +109,12 @@ def _rows(dataset: artefacts.Dataset, name: str) -> np.ndarray[tuple[int], np.dt
     return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
 
 
-def _part(dataset: artefacts.Dataset, name: str) -> Batch:
+def _part(dataset: artefacts.Dataset, name: str, artefact: Path) -> Batch:
     rows = _rows(dataset, name)
-    return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+    try:
+        return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+    except ValueError as error:
+        raise UserError(f"{artefact}: {error}; run --stage preprocess again") from None
 
 
 def _model(config: Config, dataset: artefacts.Dataset) -> emerge.Emerge:
@@ -126,16 +137,19 @@ def _predict(model: nn.Module, dataset: artefacts.Dataset, name: str, part: Batc
         patient_id=dataset.split[name],
         label_names=dataset.metadata["label_names"],
         label=part.label.double().numpy(),
+        defined=part.label_mask.numpy() > 0,
         probability=logits.double().sigmoid().numpy(),
     )
 
 
-def _manifest(config: Config, parameters: int, device: str) -> dict[str, Any]:
+def _manifest(config: Config, dataset: artefacts.Dataset, parameters: int, device: str) -> dict[str, Any]:
     """What the numbers depend on besides the config."""
     return {
         "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": artefacts.versions(LIBRARIES),
         "seed": config.seed,
+        "dataset": dataset.metadata.get("dataset"),
+        "split_seed": dataset.metadata.get("seed"),
         "parameters": parameters,
         "device": device,
         "threads": torch.get_num_threads(),

@@ -16,7 +16,7 @@ import pytest
 from src.config import Config, UserError
 from src.datasets import convert, schema
 from src.datasets.artefacts import read_table
-from src.datasets.mimic4_items import CHART, LAB
+from src.datasets.mimic_items import CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
 
 # Clinically plausible medians of adult ICU patients' first two days.

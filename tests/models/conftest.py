@@ -22,4 +22,5 @@ def patients() -> Batch:
         summary_embedding=torch.randn(PATIENTS, SUMMARY, generator=generator),
         summary_mask=torch.tensor([0.0, 1, 0, 1, 1, 1, 1]),
         label=torch.tensor([[0.0], [1], [0], [1], [0], [1], [0]]),
+        label_mask=torch.ones(7, 1),
     )

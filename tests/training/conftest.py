@@ -31,6 +31,7 @@ def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
         "summary_embedding": generator.normal(size=(patients, WIDTH)).astype(np.float32),
         "summary_mask": np.ones(patients, np.float32),
         "label": (risk > 0.5).astype(np.float32)[:, None],
+        "label_mask": np.ones((patients, 1), np.float32),
         "patient_id": np.array([f"p{row}" for row in range(patients)]),
     } | replaced
     names = arrays["patient_id"].tolist()

@@ -8,6 +8,8 @@ import re
 
 from src.datasets.preprocess.entities import Status
 
+REACH = 300  # characters before and after a mention in which a trigger counts, however long the sentence
+
 SENTENCE_END = re.compile(r"[.;!?](?=\s|$)|\n\s*(?=\n|[-*•#]|\d+[.)]|[A-Z][A-Za-z /]*:)")
 TURN = re.compile(
     r"\b(?:but|however|although|except|aside from|apart from|yet|now with|presents? with|found to have)\b", re.I
@@ -77,13 +79,13 @@ def status(text: str, start: int, end: int, sentence_start: int, sentence_end: i
     >>> status(text, 7, 13, 0, len(text)), status(text, 22, 26, 0, len(text))
     ('negated', 'present')
     """
-    before = text[sentence_start:start]
+    before = text[max(sentence_start, start - REACH) : start]
     cut = max((turn.end() for turn in TURN.finditer(before)), default=0)
     governed = PSEUDO.sub(" ", before[cut:])
     for found, pattern in BEFORE:
         if pattern.search(governed):
             return found
     for found, pattern in AFTER:
-        if pattern.search(text[end:sentence_end]):
+        if pattern.search(text[end : min(sentence_end, end + REACH)]):
             return found
     return "present"

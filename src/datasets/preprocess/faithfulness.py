@@ -13,21 +13,21 @@ from src.datasets.preprocess.summaries import Statement
 def audit(
     statements: Sequence[Statement],
     notes: str,
-    hours: NDArray[np.float64],
+    hours: NDArray[np.float32],
     features: Sequence[str],
     graph: KnowledgeGraph,
 ) -> dict[str, Any]:
     """``{supported: share of statements, unsupported: their texts}``.
 
-    A signal must stand at its hour in ``hours [T, F]``, a disease's surface literally in ``notes`` and its definition in the
-    graph, a triple in the graph.
+    A signal's value must stand at its hour in ``hours [T, F]``, a disease's surface literally in ``notes`` and its node in the
+    graph, a triple in the graph. Definitions, directions and counts are not checked.
     """
     failing = [s.text for s in statements if not _holds(s.evidence, notes, hours, features, graph)]
     return {"supported": round(1 - len(failing) / max(len(statements), 1), 4), "unsupported": failing}
 
 
 def _holds(
-    evidence: Mapping[str, Any], notes: str, hours: NDArray[np.float64], features: Sequence[str], graph: KnowledgeGraph
+    evidence: Mapping[str, Any], notes: str, hours: NDArray[np.float32], features: Sequence[str], graph: KnowledgeGraph
 ) -> bool:
     match evidence["kind"]:
         case "signal":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from src.config import Linking
+from src.config import Linking, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity
 from src.datasets.preprocess.names import name_index, normal
@@ -54,6 +54,8 @@ def build(graph: KnowledgeGraph, rule: Linking) -> Linker:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     index = name_index(graph)
+    if not index:
+        raise UserError("the knowledge graph holds no disease; check the files in paths.kg_dir")
     names = sorted(index)
     vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
     return Linker(index, names, vectoriser, vectoriser.fit_transform(names), rule.threshold)

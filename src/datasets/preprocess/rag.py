@@ -70,7 +70,7 @@ def records(
         for link in links:
             if link.node_index not in retrieved:
                 retrieved[link.node_index] = tools.retriever.retrieve(link.node_index)
-        evidence = Evidence(patient.age, patient.sex, hourly.value.shape[1], patient.signals, links, retrieved)
+        evidence = Evidence(patient.age, patient.sex, patient.signals, links, retrieved)
         statements = tools.summarizer.summarise(evidence)
         audit = faithfulness.audit(statements, patient.notes, hourly.value[patient.n], hourly.features, tools.graph)
         counts.add(found, links, audit)

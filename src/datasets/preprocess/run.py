@@ -1,8 +1,6 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +9,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src import components
-from src.config import Config, UserError, to_dict
+from src.config import Cohort, Config, UserError, to_dict
 from src.datasets import artefacts, schema
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
+from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, read
-from src.datasets.signals import SIGNALS
 from src.datasets.splits import split_by_subject
+from src.datasets.tasks import Task
 
 log = logging.getLogger(__name__)
-SOCKETS = ("knowledge_graph", "entities", "retrieval", "summary", "embedding")
+SOCKETS = ("task", "knowledge_graph", "entities", "retrieval", "summary", "embedding")
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
@@ -32,21 +31,17 @@ def run(config: Config) -> None:
     Raises:
         UserError: tables or graph are missing or do not fit together.
     """
-    tools, encoder = _components(config)
-    tables = read(config.table_dir, config.task, config.cohort)
-    split = split_by_subject(tables.cohort, config.split, np.random.default_rng(config.seed))
-    for part, patients in split.items():
-        if not patients:
-            raise UserError(
-                f"{config.table_dir}: too few patients ({tables.cohort.height} stays): the {part} split is empty"
-            )
+    artefacts.require_writable(config.processed_dir)
+    task: Task = components.build("task", config.task)
+    tools, encoder = _components(config, task)
+    tables = read(config.table_dir, config, task)
+    split = _split(config, tables.cohort)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
-    features = tuple(signal.name for signal in SIGNALS)
-    hourly = tensors.hourly(tables.dynamic, tables.cohort, features, config.cohort.window_hours)
+    hourly = tables.hourly
     statistics = tensors.fit(hourly.value[training])
     ehr, mask = tensors.standardise(hourly, statistics)
-    signals = abnormal.find(hourly, statistics, config.abnormal)
+    signals = abnormal.find(hourly, statistics, tables.signals, config.abnormal)
 
     notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
@@ -67,19 +62,13 @@ def run(config: Config) -> None:
         "note_mask": np.array([bool(text) for text in notes], dtype=np.float32),
         "summary_embedding": summary_embedding,
         "summary_mask": np.ones(len(summaries), dtype=np.float32),
-        "label": tables.cohort["positive"].to_numpy().astype(np.float32)[:, None],
+        "label": tables.label,
+        "label_mask": tables.label_mask,
         "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
     }
     metadata = {
         **_provenance(config, tables, tools.graph),
-        "label_names": [config.task],
-        "features": [{"name": signal.name, "unit": signal.unit} for signal in SIGNALS],
-        "never_measured_in_training": [name for name, n in zip(features, statistics.count, strict=True) if not n],
-        "statistics": {
-            "mean": statistics.mean.tolist(),
-            "std": statistics.std.tolist(),
-            "hours": statistics.count.tolist(),
-        },
+        **_features(tables, statistics),
         "static": static_names,
         "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
         "rag": counts,
@@ -87,16 +76,43 @@ def run(config: Config) -> None:
     with artefacts.publish(config.processed_dir) as folder:
         artefacts.write_dataset(folder / schema.DATASET, arrays)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
-        ratios = {"train": config.split.train, "val": config.split.validation}
-        artefacts.write_json(
-            folder / schema.SPLIT, {**split, "seed": config.seed, "ratios": ratios, "group": "subject_id"}
-        )
+        artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
-        artefacts.write_json(folder / schema.METADATA, metadata)
+        made = {name: artefacts.checksum(folder / name) for name in (schema.DATASET, schema.SPLIT, schema.RAG_RECORDS)}
+        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": made})
     for warning in tables.warnings:
         log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
     log.info("preprocess: %d patients (%s) -> %s", len(notes), sizes, config.processed_dir)
+
+
+def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
+    split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
+    for part, patients in split.items():
+        if not patients:
+            raise UserError(f"{config.table_dir}: too few patients ({cohort.height} stays): the {part} split is empty")
+    return split
+
+
+def _rule(config: Config) -> dict[str, Any]:
+    """How the split was made."""
+    ratios = {"train": config.split.train, "val": config.split.validation}
+    return {"seed": config.seed, "ratios": ratios, "group": "subject_id"}
+
+
+def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
+    """Names, units and training statistics of the features, and the labels' names."""
+    counted = zip(tables.signals, statistics.count, strict=True)
+    return {
+        "label_names": tables.label_names,
+        "features": [{"name": signal.name, "unit": signal.unit} for signal in tables.signals],
+        "never_measured_in_training": [signal.name for signal, hours in counted if not hours],
+        "statistics": {
+            "mean": statistics.mean.tolist(),
+            "std": statistics.std.tolist(),
+            "hours": statistics.count.tolist(),
+        },
+    }
 
 
 def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
@@ -105,33 +121,45 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
     settings = ("cohort", "split", "abnormal", "linking", *SOCKETS)
     return {
         "dataset": config.dataset,
-        "task": config.task,
+        "task": config.task.name,
         "seed": config.seed,
         "settings": {key: to_dict(getattr(config, key)) for key in settings},
         "inputs": artefacts.hashes([*present, *graph.inputs()]),
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
+        "versions": artefacts.versions(LIBRARIES),
     }
 
 
-def _components(config: Config) -> tuple[rag.Tools, TextEncoder]:
+def _components(config: Config, task: Task) -> tuple[rag.Tools, TextEncoder]:
     graph: KnowledgeGraph = components.build("knowledge_graph", config.knowledge_graph, folder=config.kg_dir)
     tools = rag.Tools(
         graph,
         components.build("entities", config.entities, graph=graph),
         linking.build(graph, config.linking),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
-        components.build("summary", config.summary, task=config.task),
+        components.build("summary", config.summary, question=task.question, window=_window(config.cohort)),
     )
     log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
     return tools, components.build("embedding", config.embedding, seed=config.seed)
 
 
+def _window(rule: Cohort) -> str:
+    """The observation window in words.
+
+    >>> _window(Cohort()), _window(Cohort(anchor="hospital", window="whole"))
+    ('first 48 h of the stay', 'the whole admission')
+    """
+    what = "stay" if rule.anchor == "icu" else "admission"
+    return f"the whole {what}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {what}"
+
+
 def _embed(
     encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]
 ) -> tuple[FittedEncoder, NDArray[np.float32]]:
-    fitted = encoder.fit([text for text, inside in zip(texts, training, strict=True) if inside and text])
+    """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
+    known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
+    fitted = encoder.fit(known) if known else NoText()
     return fitted, fitted.encode(texts)
 
 

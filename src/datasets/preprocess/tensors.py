@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src.config import UserError
+
 Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
+HOUR = 3_600_000_000  # microseconds
+LARGEST = 2**36  # bytes of the hourly values
 
 
 @dataclass(frozen=True)
 class Hourly:
     """``value [N, T, F]`` in canonical units, NaN where not measured; ``length [N]`` hours observed, 1..T."""
 
-    value: NDArray[np.float64]
+    value: Floats
     length: NDArray[np.int64]
     features: tuple[str, ...]
 
@@ -28,44 +31,71 @@ class Statistics:
     count: NDArray[np.int64]
 
 
-def hourly(dynamic: pl.DataFrame, cohort: pl.DataFrame, features: tuple[str, ...], hours: int) -> Hourly:
-    """Bins measurements by hour since the window's start, keeping the last one in each hour.
+def place(dynamic: pl.LazyFrame, cohort: pl.DataFrame, features: tuple[str, ...]) -> pl.LazyFrame:
+    """``n, f, since`` (microseconds since the window's start), ``value`` of every row, lazily.
 
-    ``cohort`` (``patient_id, window_start, window_end``) sets the order of N. Measurements at one time are ordered by value.
+    Null where a row has no place: an unknown patient or code, no number, a time outside ``[window_start, window_end)``.
     """
-    patients = cohort.select("patient_id", "window_start").with_row_index("n")
-    codes = pl.DataFrame({"code": features}, schema={"code": pl.String}).with_row_index("f")
-    hour = (pl.col("event_time") - pl.col("window_start")).dt.total_seconds() // 3600
-    binned = (
-        dynamic.join(patients, on="patient_id").join(codes, on="code").with_columns(hour.alias("t"))
-        .filter(pl.col("t").is_between(0, hours - 1))
-        .sort("event_time", "value").group_by("n", "t", "f").agg(pl.col("value").last())
-    )  # fmt: skip
-    value = np.full((cohort.height, hours, len(features)), np.nan)
-    value[binned["n"].to_numpy(), binned["t"].to_numpy(), binned["f"].to_numpy()] = binned["value"].to_numpy()
+    patients = cohort.lazy().select("patient_id", "window_start", "window_end").with_row_index("n")
+    codes = pl.LazyFrame({"code": features}, schema={"code": pl.String}).with_row_index("f")
+    rows = dynamic.join(patients, on="patient_id", how="left").join(codes, on="code", how="left")
+    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    since = (pl.col("event_time") - pl.col("window_start")).dt.total_microseconds()
+    return rows.select("n", "f", pl.when(inside).then(since).alias("since"), "value")
+
+
+def hourly(placed: pl.DataFrame, cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) -> Hourly:
+    """The last measurement of each hour since the window's start (of several at one time the highest).
+
+    ``placed`` is what ``place`` gives. ``hours``: T; None: that of the longest window.
+
+    Raises:
+        UserError: the tensor would be larger than any sensible memory.
+    """
     seconds = (cohort["window_end"] - cohort["window_start"]).dt.total_seconds().to_numpy()
-    length = np.clip(np.ceil(seconds / 3600), 1, hours).astype(np.int64)
-    return Hourly(value, length, features)
+    whole = np.maximum(np.ceil(seconds / 3600), 1).astype(np.int64)
+    hours = hours or int(whole.max())
+    shape = (cohort.height, hours, len(features))
+    if 4 * np.prod(shape, dtype=np.int64) > LARGEST:
+        raise UserError(
+            f"{shape[0]} patients x {shape[1]} hours x {shape[2]} features do not fit in memory; choose a shorter "
+            "cohort.window, or fewer codes"
+        )
+    value = np.full(shape, np.nan, dtype=np.float32)
+    hour = pl.col("since") // HOUR
+    cell = (pl.col("n").cast(pl.Int64) * hours + hour) * len(features) + pl.col("f").cast(pl.Int64)
+    inside = placed.lazy().filter(hour < hours)
+    ordered = inside.select(cell.alias("cell"), pl.col("since") % HOUR, "value").sort("since", "value").collect()
+    value.reshape(-1)[ordered["cell"].to_numpy()] = ordered["value"].to_numpy()  # of a repeated cell the last one stays
+    return Hourly(value, np.minimum(whole, hours), features)
 
 
-def fit(value: NDArray[np.float64]) -> Statistics:
+def fit(value: Floats) -> Statistics:
     """Statistics of ``value [N, T, F]``, NaN ignored; a constant feature keeps std 1."""
-    measured = ~np.isnan(value)
-    count = measured.sum(axis=(0, 1))
-    safe = np.maximum(count, 1)
-    mean = np.where(measured, value, 0).sum(axis=(0, 1)) / safe
-    deviation = np.where(measured, value - mean, 0)
-    std = np.sqrt((deviation**2).sum(axis=(0, 1)) / safe)
-    return Statistics(mean, np.where(std > 1e-8, std, 1.0), count)
+    moments = [_moments(value[:, :, feature]) for feature in range(value.shape[2])]
+    mean, std, count = (np.array(column) for column in zip(*moments, strict=True))
+    return Statistics(mean, std, count)
+
+
+def _moments(column: Floats) -> tuple[float, float, int]:
+    measured = column[~np.isnan(column)].astype(np.float64)
+    if not measured.size:
+        return 0.0, 1.0, 0
+    std = float(measured.std())
+    return float(measured.mean()), std if std > 1e-8 else 1.0, measured.size
 
 
 def standardise(data: Hourly, statistics: Statistics) -> tuple[Floats, Floats]:
     """``ehr [N, T, F]`` and ``ehr_mask [N, T, F]``: z-scores, forward-filled, 0 (the training mean) before the first
     measurement and beyond ``length``."""
-    mask = ~np.isnan(data.value)
-    z = (data.value - statistics.mean) / statistics.std
-    steps = np.arange(z.shape[1])[None, :, None]
-    latest = np.maximum.accumulate(np.where(mask, steps, 0), axis=1)
-    filled = np.nan_to_num(np.take_along_axis(z, latest, axis=1), nan=0.0)
-    inside = np.arange(z.shape[1])[None, :] < data.length[:, None]
-    return (filled * inside[:, :, None]).astype(np.float32), (mask & inside[:, :, None]).astype(np.float32)
+    steps = np.arange(data.value.shape[1])[None, :]
+    inside = steps < data.length[:, None]
+    ehr, mask = np.zeros((2, *data.value.shape), dtype=np.float32)
+    for feature, (mean, std) in enumerate(zip(statistics.mean, statistics.std, strict=True)):
+        value = data.value[:, :, feature]
+        measured = ~np.isnan(value)
+        latest = np.maximum.accumulate(np.where(measured, steps, 0), axis=1)
+        z = (np.take_along_axis(value, latest, axis=1) - mean) / std
+        ehr[:, :, feature] = np.nan_to_num(z, nan=0.0) * inside
+        mask[:, :, feature] = measured & inside
+    return ehr, mask

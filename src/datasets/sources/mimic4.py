@@ -1,22 +1,25 @@
-"""MIMIC-IV (v2.2 layout: ``hosp/``, ``icu/``), the demo or the full copy."""
+"""MIMIC-IV (v2.x and v3.x: ``hosp/``, ``icu/``, and MIMIC-IV-Note's ``note/``), the demo or the full copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
-from src.config import Download
-from src.datasets import physionet
-from src.datasets.artefacts import TIME_FORMAT
-from src.datasets.harmonise import canonical
-from src.datasets.mimic4_items import CHART, LAB, item_table, score_table
+from src.config import Download, UserError
+from src.datasets import mimic_events, physionet
+from src.datasets.mimic_items import CHART, LAB
 from src.datasets.note_files import NoteFiles, read_notes
-from src.datasets.raw_csv import collect, find, read, scan
-from src.datasets.sources import Extract
+from src.datasets.raw_csv import Schema, find, look, read, refuse_orphans, scan
+from src.datasets.signals import SIGNALS, Signal
+from src.datasets.sources import Events, Extract, Match
+from src.datasets.surrogate_notes import surrogate_notes
 
 HOSPITAL = ("patients", "admissions", "labevents")
 CODES = ("diagnoses_icd", "d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
 ICU = ("icustays", "chartevents", "d_items")
+NOTES = ("discharge", "radiology")
+PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types that are arranged beforehand
 ID = pl.Int64
 
 
@@ -24,7 +27,8 @@ ID = pl.Int64
 class Options:
     """``project``/``version``: the PhysioNet project to download, none for a credentialed copy put in place by hand.
 
-    ``notes_file``: one or several CSVs of notes; none makes surrogate notes from billing codes. Its columns are found by
+    ``notes_file``: one or several CSVs of notes; by default MIMIC-IV-Note's files, where ``raw_dir`` has ``note/``; without
+    either, surrogate notes are made from billing codes. Columns not named are found by name.
     """
 
     project: str = ""
@@ -49,136 +53,101 @@ class Mimic4:
         if not self.options.project:
             self.inputs()
             return
-        codes = () if self.options.notes_file else CODES
+        codes = () if self._note_paths() else CODES
         names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes)] + [f"icu/{name}.csv.gz" for name in ICU]
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
         """The raw tables read, and the notes or the code tables that stand in for them."""
-        hospital = HOSPITAL if self.options.notes_file else (*HOSPITAL, *CODES)
-        tables = [find(self.raw_dir / "hosp", name) for name in hospital]
+        if self.raw_dir.is_dir() and not (self.raw_dir / "icu").is_dir():
+            there = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
+            raise UserError(f"{self.raw_dir}: holds {there}; MIMIC-IV v2 or v3 has the folders hosp/ and icu/ there")
+        notes = self._note_paths()
+        tables = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
         tables += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
-        return tables + list(self.options.notes_file)
+        return [*tables, *notes]
 
-    def stays(self) -> pl.DataFrame:
-        """``icustays`` with its admission and patient; age = anchor age + years since the anchor year."""
+    def stays(self) -> Extract:
+        """``icustays`` with its admission and patient; age = anchor age + years since the anchor year.
+
+        Raises:
+            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+        """
         ids = {"subject_id": ID, "hadm_id": ID}
-        stays = read(
-            find(self.raw_dir / "icu", "icustays"),
-            {**ids, "stay_id": ID, "first_careunit": pl.String, "intime": pl.Datetime, "outtime": pl.Datetime},
-        )
+        icu = find(self.raw_dir / "icu", "icustays")
+        times = {"intime": pl.Datetime, "outtime": pl.Datetime}
+        stays = read(icu, {**ids, "stay_id": ID, "first_careunit": pl.String, **times}, key=("stay_id",))
+        hospital = find(self.raw_dir / "hosp", "admissions")
         times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
-        admissions = read(
-            find(self.raw_dir / "hosp", "admissions"), {**ids, **times, "race": pl.String, "hospital_expire_flag": ID}
+        columns: Schema = {**ids, **times, "race": pl.String, "hospital_expire_flag": ID}
+        admissions = read(hospital, columns, key=("hadm_id",))
+        persons = find(self.raw_dir / "hosp", "patients")
+        columns = {"subject_id": ID, "gender": pl.String, "anchor_age": ID, "anchor_year": ID}
+        patients = read(persons, columns, key=("subject_id",))
+        refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
+        refuse_orphans(icu, stays, persons, patients, ["subject_id"])
+        joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
+        names = {"gender": "sex", "race": "ethnicity", "first_careunit": "icu_type", "hospital_expire_flag": "died"}
+        return Extract(
+            joined.with_columns(
+                (pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")).alias("age"),
+                *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
+            ).rename(names)
         )
-        patients = read(
-            find(self.raw_dir / "hosp", "patients"),
-            {"subject_id": ID, "gender": pl.String, "anchor_age": ID, "anchor_year": ID},
-        )
-        joined = stays.join(admissions, on=["subject_id", "hadm_id"], how="left").join(
-            patients, on="subject_id", how="left"
-        )
-        return joined.with_columns(
-            (pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")).alias("age"),
-            *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
-        ).rename({"gender": "sex", "race": "ethnicity", "first_careunit": "icu_type", "hospital_expire_flag": "died"})
 
-    def measurements(self, cohort: pl.DataFrame) -> Extract:
-        """The 17 signals from ``chartevents`` (by stay) and ``labevents`` (by person and time)."""
-        windows = cohort.select(
-            "patient_id",
-            "window_start",
-            "window_end",
-            *(pl.col(name).cast(ID) for name in ("subject_id", "hadm_id", "stay_id")),
-        )
-        labs, without_admission = self._labs(windows)
-        extract = canonical(pl.concat([self._chart(windows), labs]))
-        counts = {**extract.counts, "lab rows matched by person and time, having no hadm_id": without_admission}
-        return Extract(extract.table, counts)
+    def signals(self) -> tuple[Signal, ...]:
+        """The benchmark's 17."""
+        return SIGNALS
 
-    def _chart(self, windows: pl.DataFrame) -> pl.DataFrame:
-        path = find(self.raw_dir / "icu", "chartevents")
-        columns = {"stay_id": ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
-        events = scan(path, columns).join(item_table(CHART).lazy(), on="itemid")
-        events = events.join(windows.lazy().select("stay_id", "patient_id", "window_start", "window_end"), on="stay_id")
-        events = _in_window(events, early=pl.col("code").is_in(["height", "weight"])).with_columns(
-            pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
-        )
-        events = events.join(score_table().lazy(), on=["code", "text"], how="left")
-        number = pl.coalesce(pl.col("valuenum"), pl.col("score"))
-        return collect(_scaled(events, number), path)
-
-    def _labs(self, windows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-        path = find(self.raw_dir / "hosp", "labevents")
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """The 17 signals from ``chartevents`` and ``labevents``."""
+        charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
+        columns = {match: ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
+        chart = mimic_events.chart(charted, scan(charted, columns), CHART, cohort, match)
         columns = {"subject_id": ID, "hadm_id": ID, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
-        events = scan(path, columns).join(item_table(LAB).lazy(), on="itemid")
-        stays = windows.lazy().rename({"hadm_id": "stay_hadm_id"})
-        events = _in_window(events.join(stays, on="subject_id"))
-        events = events.filter(pl.col("hadm_id").is_null() | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
-        scaled = _scaled(events, pl.col("valuenum"), pl.col("hadm_id").is_null().alias("unmatched"))
-        found = collect(scaled, path)
-        return found.drop("unmatched"), int(found["unmatched"].sum())
+        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Extract:
-        """Notes from ``notes_file``; without one, the surrogate made from diagnosis and procedure titles."""
-        if self.options.notes_file:
-            chosen = self.options
-            files = NoteFiles(
-                chosen.notes_file,
-                chosen.note_id_column,
-                chosen.note_time_column,
-                chosen.note_text_column,
-                chosen.include_discharge_summaries,
-                chosen.notes_after_window,
-            )
-            return read_notes(files, cohort)
-        return self._surrogate_notes(cohort)
-
-    def _surrogate_notes(self, cohort: pl.DataFrame) -> Extract:
-        parts = []
-        for heading, codes, titles in (
-            ("Diagnoses", "diagnoses_icd", "d_icd_diagnoses"),
-            ("Procedures", "procedures_icd", "d_icd_procedures"),
-        ):
-            code = {"icd_code": pl.String, "icd_version": ID}
-            rows = read(find(self.raw_dir / "hosp", codes), {"hadm_id": ID, "seq_num": ID, **code})
-            names = read(find(self.raw_dir / "hosp", titles), {**code, "long_title": pl.String})
-            rows = rows.join(names, on=["icd_code", "icd_version"]).sort("hadm_id", "seq_num", "icd_code")
-            body = pl.format(f"{heading}:\n{{}}.", pl.col("long_title").str.join(".\n"))
-            parts.append(rows.group_by("hadm_id", maintain_order=True).agg(body.alias("text")))
-        text = pl.concat(parts).group_by("hadm_id", maintain_order=True).agg(pl.col("text").str.join("\n"))
-        notes = cohort.select("patient_id", pl.col("hadm_id").cast(ID), "dischtime").join(
-            text, on="hadm_id", how="inner"
+        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        chosen, paths = self.options, self._note_paths()
+        if not paths:
+            titles = {"Diagnoses": ("diagnoses_icd", "d_icd_diagnoses")}
+            titles["Procedures"] = ("procedures_icd", "d_icd_procedures")
+            return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
+        files = NoteFiles(
+            paths,
+            chosen.note_id_column,
+            chosen.note_time_column,
+            chosen.note_text_column,
+            chosen.include_discharge_summaries,
+            chosen.notes_after_window,
         )
-        notes = notes.select(
-            "patient_id", pl.col("dischtime").alias("note_time"), pl.lit("surrogate").alias("note_type"), "text"
-        )
-        warning = (
-            "surrogate notes: no notes_file is set, so each note is made of the admission's diagnosis and procedure titles. "
-            "Billing codes are assigned after discharge: they leak the future, and scores with them are optimistic"
-        )
-        return Extract(notes.sort("patient_id"), {"surrogate notes": notes.height}, (warning,))
+        return read_notes(files, cohort)
 
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """Admissions and diagnoses of the whole hospital."""
+        hospital = self.raw_dir / "hosp"
+        ids = {"subject_id": ID, "hadm_id": ID}
+        if kind == "admissions":
+            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
+            rows = read(find(hospital, "admissions"), {**ids, **times, "admission_type": pl.String})
+            rows = rows.with_columns(pl.col("admission_type").is_in(list(PLANNED)).alias("planned"))
+        elif kind == "diagnoses":
+            rows = read(find(hospital, "diagnoses_icd"), {**ids, "icd_version": ID, "icd_code": pl.String})
+            rows = rows.with_columns(pl.col("icd_code").str.strip_chars())
+        else:
+            raise UserError("[source] name = 'mimic4' has no ready-made labels; choose another task")
+        return rows.with_columns(pl.col("subject_id", "hadm_id").cast(pl.String))
 
-def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
-    """Rows whose ``charttime`` (text, parsed only for rows that got here) lies in the stay's window.
+    def _note_paths(self) -> tuple[Path, ...]:
+        found = (look(self.raw_dir / "note", name) for name in NOTES)
+        return self.options.notes_file or tuple(path for path in found if path)
 
-    Where ``early`` holds, a time up to a day before the window counts as its start: the admission form's height and
-    weight carry a time shortly before the ICU admission.
-    """
-    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us")
-    events = events.with_columns(time.alias("event_time"))
-    if early is not None:
-        day_before = pl.col("window_start") - pl.duration(hours=24)
-        moved = early & pl.col("event_time").is_between(day_before, pl.col("window_start"))
-        event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
-        events = events.with_columns(event_time.alias("event_time"))
-    return events.filter(pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left"))
-
-
-def _scaled(events: pl.LazyFrame, number: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    value = number * pl.col("scale") + pl.col("offset")
-    return events.select("patient_id", "event_time", "code", value.alias("value"), *more)
+    def _titles(self, codes: str, titles: str) -> pl.DataFrame:
+        code = {"icd_code": pl.String, "icd_version": ID}
+        rows = read(find(self.raw_dir / "hosp", codes), {"hadm_id": ID, "seq_num": ID, **code})
+        names = read(find(self.raw_dir / "hosp", titles), {**code, "long_title": pl.String})
+        return rows.join(names, on=["icd_code", "icd_version"]).with_columns(pl.col("hadm_id").cast(pl.String))
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Mimic4:

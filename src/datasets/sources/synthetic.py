@@ -3,12 +3,14 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 
 from src.config import Download, Positive, UserError
-from src.datasets.artefacts import read_json, write_json
-from src.datasets.sources import Extract, mimic4
+from src.datasets.artefacts import hashes, read_json, replacing, write_json
+from src.datasets.signals import Signal
+from src.datasets.sources import Events, Extract, Match, mimic4
 from src.datasets.synthetic.generate import generate
 
 log = logging.getLogger(__name__)
@@ -36,41 +38,68 @@ class Synthetic:
         notes = mimic4.Options(notes_file=(self.raw_dir / "note" / "notes.csv.gz",))
         return mimic4.Mimic4(notes, self.raw_dir)
 
+    @property
+    def _wanted(self) -> dict[str, int]:
+        return {"stays": self.options.stays, "seed": self.seed, "generator": 1}
+
+    def _record(self) -> dict[str, Any]:
+        """What was generated here; empty if nothing, or the record is damaged."""
+        try:
+            found = read_json(self.raw_dir / RECORD, "download")
+        except UserError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _generated(self, record: dict[str, Any], files: bool) -> bool:
+        """Whether the record is of what is wanted; with ``files``, whether they are still as they were written."""
+        if {key: record.get(key) for key in self._wanted} != self._wanted:
+            return False
+        present = [*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))]
+        return not files or hashes(present) == record.get("files")
+
     def download(self, settings: Download, offline: bool) -> None:
         """Generate, unless the same folder was generated with the same options before."""
-        wanted = {"stays": self.options.stays, "seed": self.seed, "generator": 1}
         record = self.raw_dir / RECORD
-        if record.is_file() and read_json(record, "download") == wanted:
+        if self._generated(self._record(), files=True):
             log.info("synthetic: %d stays already generated in %s", self.options.stays, self.raw_dir)
             return
         record.unlink(missing_ok=True)
         generate(self.raw_dir, self.kg_dir, self.options.stays, self.seed)
-        aside = record.with_suffix(".part")
-        write_json(aside, wanted)
-        aside.replace(record)
+        files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
+        with replacing(record) as aside:
+            write_json(aside, {**self._wanted, "files": files})
         log.info("synthetic: generated %d stays in %s", self.options.stays, self.raw_dir)
 
     def inputs(self) -> list[Path]:
         """The generated files.
 
         Raises:
-            UserError: they were not generated to the end.
+            UserError: they were not generated to the end, or with other options.
         """
-        if not (self.raw_dir / RECORD).is_file():
-            raise UserError(f"{self.raw_dir}: not generated yet; run --stage download first")
+        if not self._generated(self._record(), files=False):
+            wanted = ", ".join(f"{key} {value}" for key, value in self._wanted.items())
+            raise UserError(f"{self.raw_dir}: not generated with {wanted}; run --stage download first")
         return self._records.inputs()
 
-    def stays(self) -> pl.DataFrame:
+    def stays(self) -> Extract:
         """As MIMIC-IV's."""
         return self._records.stays()
 
-    def measurements(self, cohort: pl.DataFrame) -> Extract:
+    def signals(self) -> tuple[Signal, ...]:
         """As MIMIC-IV's."""
-        return self._records.measurements(cohort)
+        return self._records.signals()
+
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """As MIMIC-IV's."""
+        return self._records.measurements(cohort, match)
 
     def notes(self, cohort: pl.DataFrame) -> Extract:
         """As MIMIC-IV's."""
         return self._records.notes(cohort)
+
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """As MIMIC-IV's."""
+        return self._records.records(kind)
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Synthetic:

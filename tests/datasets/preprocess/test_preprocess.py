@@ -142,7 +142,7 @@ def test_changing_another_patient_or_the_future_changes_nothing(
     [
         ("static.csv", "age", "abc", r"static.csv row 2: age 'abc' is not a number"),
         ("static.csv", "age", "300", r"row 2: age '300' is outside 0-120"),
-        ("static.csv", "patient_id", "1", "of cohort.csv is not in static.csv"),
+        ("static.csv", "patient_id", "1", "of cohort.csv is not there"),
         ("label.csv", "label_value", "0.5", "neither 0 nor 1"),
         ("label.csv", "label_time", "yesterday", "is not a time"),
         ("dynamic.csv", "value", "", "dynamic.csv row 2: value None is not a number"),

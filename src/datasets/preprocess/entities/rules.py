@@ -131,6 +131,8 @@ def _terms(path: Path) -> list[tuple[str, list[str]]]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; entities.terms_file is a CSV with columns term,names") from None
-    if not rows or set(rows[0]) != {"term", "names"}:
-        raise UserError(f"{path}: expected the columns term,names and at least one row")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
+    if not rows or set(rows[0]) != {"term", "names"} or not all(row["term"] and row["names"] for row in rows):
+        raise UserError(f"{path}: expected the columns term,names, none of them empty, and at least one row")
     return [(row["term"], row["names"].split("|")) for row in rows]

@@ -15,7 +15,6 @@ class Evidence:
 
     age: float | None
     sex: str | None
-    window_hours: int
     signals: Sequence[AbnormalSignal]
     links: Sequence[Link]
     diseases: Mapping[int, Retrieved]

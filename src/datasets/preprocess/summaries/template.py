@@ -7,9 +7,6 @@ from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
 from src.datasets.preprocess.summaries import Evidence, Statement
-from src.datasets.signals import SIGNAL_BY_NAME
-
-QUESTIONS = {"mortality": "death in this hospital admission"}
 
 
 @dataclass(frozen=True)
@@ -21,10 +18,11 @@ class Options:
 
 @dataclass(frozen=True)
 class Template:
-    """Summaries for one task."""
+    """Summaries for one ``question`` about what was seen in one ``window``."""
 
     options: Options
-    task: str
+    question: str
+    window: str
 
     def summarise(self, evidence: Evidence) -> list[Statement]:
         """Patient, abnormal signals, then each disease with its definition and triples."""
@@ -41,7 +39,7 @@ class Template:
     def _opening(self, evidence: Evidence) -> Statement:
         sex = {"F": "woman", "M": "man"}.get(evidence.sex or "", "patient")
         who = f"A {sex}" if evidence.age is None else f"A {evidence.age:.0f}-year-old {sex}"
-        text = f"{who}, first {evidence.window_hours} h of the stay; the question is {QUESTIONS[self.task]}."
+        text = f"{who}, {self.window}; the question is {self.question}."
         return Statement(text, {"kind": "patient", "age": evidence.age, "sex": evidence.sex})
 
     def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
@@ -63,14 +61,14 @@ class Template:
 
 
 def _signal(signal: AbnormalSignal) -> Statement:
-    label = SIGNAL_BY_NAME[signal.code].label if signal.code in SIGNAL_BY_NAME else signal.code
+    unit = f" {signal.unit}" if signal.unit else ""
     text = (
-        f"Abnormally {signal.direction} {label}: {signal.value:g} {signal.unit} at hour {signal.hour} (z {signal.z:+.1f}, "
+        f"Abnormally {signal.direction} {signal.label}: {signal.value:g}{unit} at hour {signal.hour} (z {signal.z:+.1f}, "
         f"{signal.hours_beyond} h beyond the threshold)."
     )
     return Statement(text, {"kind": "signal", **asdict(signal)})
 
 
-def build(options: Options, *, task: str) -> Template:
-    """The summariser for ``task``."""
-    return Template(options, task)
+def build(options: Options, *, question: str, window: str) -> Template:
+    """The summariser; ``question`` and ``window`` in words: "death in this hospital admission", "first 48 h of the stay"."""
+    return Template(options, question, window)

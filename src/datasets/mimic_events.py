@@ -1,0 +1,75 @@
+"""Chart and lab rows of MIMIC-III and IV -> measurements in canonical units, lazily: only rows of a window survive the scan."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from src.datasets.artefacts import TIME_FORMAT
+from src.datasets.mimic_items import Items, item_table, score_table
+from src.datasets.sources import Events, Match
+
+# Height and weight of the admission form carry a time shortly before the ICU admission.
+EARLY_SIGNALS, EARLY = ("height", "weight"), timedelta(hours=24)
+
+
+def chart(
+    path: Path,
+    rows: pl.LazyFrame,
+    items: Items,
+    cohort: pl.DataFrame,
+    match: Match,
+    in_error: pl.Expr | None = None,
+) -> Events:
+    """``rows``: ``stay_id`` or ``hadm_id, charttime`` (text), ``itemid, value, valuenum``. A worded score becomes its number.
+
+    Where ``in_error`` holds, the row is counted and its value taken away, so that it is dropped as no number.
+    """
+    events = rows.join(item_table(items).lazy(), on="itemid").join(_windows(cohort, match), on=match)
+    events = _in_window(events, early=pl.col("code").is_in(EARLY_SIGNALS)).with_columns(
+        pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
+    )
+    events = events.join(score_table().lazy(), on=["code", "text"], how="left")
+    number = pl.coalesce(pl.col("valuenum"), pl.col("score"))
+    if in_error is None:
+        return Events(path, _scaled(events, number))
+    wrong = in_error.fill_null(value=False)
+    scaled = _scaled(events, pl.when(~wrong).then(number), wrong.alias("repaired"))
+    return Events(path, scaled, "chart rows marked as errors, left out (they count as no number too)")
+
+
+def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
+    """``rows``: ``subject_id, hadm_id, itemid, charttime`` (text), ``valuenum``, matched by person and time.
+
+    Rows of another admission are left out; rows of none (a tenth in MIMIC) are kept and counted.
+    """
+    stays = _windows(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
+    events = _in_window(rows.join(item_table(items).lazy(), on="itemid").join(stays, on="subject_id"))
+    unmatched = pl.col("hadm_id").is_null()
+    events = events.filter(unmatched | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
+    scaled = _scaled(events, pl.col("valuenum"), unmatched.alias("repaired"))
+    return Events(path, scaled, "lab rows matched by person and time, having no hadm_id")
+
+
+def _windows(cohort: pl.DataFrame, key: str, *more: pl.Expr) -> pl.LazyFrame:
+    return cohort.lazy().select(pl.col(key).cast(pl.Int64), "n", "window_start", "window_end", *more)
+
+
+def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
+    """Rows whose ``charttime`` (parsed only for rows that got here) is blank or lies in the window.
+
+    Where ``early`` holds, a time up to ``EARLY`` before the window counts as its start.
+    """
+    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us")
+    events = events.with_columns(time.alias("event_time"))
+    if early is not None:
+        moved = early & pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
+        event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
+        events = events.with_columns(event_time.alias("event_time"))
+    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    return events.filter(inside | pl.col("event_time").is_null())
+
+
+def _scaled(events: pl.LazyFrame, number: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
+    value = number * pl.col("scale") + pl.col("offset")
+    return events.select("n", "event_time", "code", value.alias("value"), *more)
