@@ -1,0 +1,167 @@
+"""MIMIC-III v1.4, charted in CareVue or MetaVision: one folder with ``ADMISSIONS.csv.gz`` and so on, or the open demo's CSVs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from src.config import Download, UserError
+from src.datasets import mimic_events, physionet
+from src.datasets.mimic_items import CAREVUE, CHART, LAB
+from src.datasets.note_files import NoteFiles, read_notes
+from src.datasets.raw_csv import collect, find, look, read, refuse_orphans, scan
+from src.datasets.signals import SIGNALS, Signal
+from src.datasets.sources import Events, Extract, Match
+from src.datasets.surrogate_notes import surrogate_notes
+
+TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS")
+CODES = ("DIAGNOSES_ICD", "D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
+NOTES = "NOTEEVENTS"
+ID = pl.Int64
+IDS = {"subject_id": ID, "hadm_id": ID}
+# MIMIC-III moves the birth of persons over 89 to 300 years before their first admission; nobody is between.
+SHIFTED_AGE, OLDEST_AGE = 200, 90
+
+
+@dataclass(frozen=True)
+class Options:
+    """``project``/``version``: the PhysioNet project to download, none for a credentialed copy put in place by hand.
+
+    ``notes_file``: one or several CSVs of notes; by default ``NOTEEVENTS`` in ``raw_dir``, unless it has no rows, as the demo's;
+    without either, surrogate notes are made from billing codes. Columns not named are found by name.
+    """
+
+    project: str = ""
+    version: str = ""
+    notes_file: tuple[Path, ...] = ()
+    note_id_column: str = ""
+    note_time_column: str = ""
+    note_text_column: str = ""
+    include_discharge_summaries: bool = False
+    notes_after_window: bool = False
+
+
+@dataclass(frozen=True)
+class Mimic3:
+    """Source over ``raw_dir``."""
+
+    options: Options
+    raw_dir: Path
+
+    def download(self, settings: Download, offline: bool) -> None:
+        """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
+        if not self.options.project:
+            self.inputs()
+            return
+        codes = () if self._note_paths() else CODES
+        names = [f"{name}.csv" for name in (*TABLES, *codes)]
+        physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
+
+    def inputs(self) -> list[Path]:
+        """The raw tables read, and the notes or the code tables that stand in for them."""
+        notes = self._note_paths()
+        return [*(find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))), *notes]
+
+    def stays(self) -> Extract:
+        """``ICUSTAYS`` with its admission and patient; age in whole years at ICU admission, 90 for all above 89.
+
+        Raises:
+            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+        """
+        icu, hospital, persons = (find(self.raw_dir, name) for name in ("ICUSTAYS", "ADMISSIONS", "PATIENTS"))
+        times = dict.fromkeys(("intime", "outtime"), pl.Datetime)
+        stays = read(icu, {**IDS, "icustay_id": ID, "first_careunit": pl.String, **times})
+        times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
+        admissions = read(hospital, {**IDS, **times, "ethnicity": pl.String, "hospital_expire_flag": ID})
+        patients = read(persons, {"subject_id": ID, "gender": pl.String, "dob": pl.Datetime})
+        refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
+        refuse_orphans(icu, stays, persons, patients, ["subject_id"])
+        joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
+        names = {
+            "icustay_id": "stay_id",
+            "gender": "sex",
+            "first_careunit": "icu_type",
+            "hospital_expire_flag": "died",
+        }
+        ids = (pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "icustay_id"))
+        return Extract(joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob"))
+
+    def signals(self) -> tuple[Signal, ...]:
+        """The benchmark's 17."""
+        return SIGNALS
+
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """The 17 signals from ``CHARTEVENTS`` (rows with ``ERROR`` 1 left out) and ``LABEVENTS``."""
+        charted, drawn = find(self.raw_dir, "CHARTEVENTS"), find(self.raw_dir, "LABEVENTS")
+        key = {"stay_id": "icustay_id", "hadm_id": "hadm_id"}[match]
+        text = dict.fromkeys(("charttime", "value", "error"), pl.String)
+        rows = scan(charted, {key: ID, "itemid": ID, "valuenum": pl.Float64, **text}).rename({key: match})
+        wrong = pl.col("error").str.strip_chars() == "1"
+        chart = mimic_events.chart(charted, rows, {**CAREVUE, **CHART}, cohort, match, wrong)
+        columns = {**IDS, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
+        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
+
+    def notes(self, cohort: pl.DataFrame) -> Extract:
+        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        chosen, paths = self.options, self._note_paths()
+        if not paths:
+            titles = {"Diagnoses": CODES[:2], "Procedures": CODES[2:]}
+            return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
+        files = NoteFiles(
+            paths,
+            chosen.note_id_column,
+            chosen.note_time_column,
+            chosen.note_text_column,
+            chosen.include_discharge_summaries,
+            chosen.notes_after_window,
+            error_column="iserror",
+        )
+        return read_notes(files, cohort)
+
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """Admissions and diagnoses of the whole hospital; a diagnosis row without a code names none."""
+        if kind == "admissions":
+            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
+            rows = read(find(self.raw_dir, "ADMISSIONS"), {**IDS, **times, "admission_type": pl.String})
+            rows = rows.with_columns((pl.col("admission_type").str.strip_chars() == "ELECTIVE").alias("planned"))
+        elif kind == "diagnoses":
+            rows = read(find(self.raw_dir, "DIAGNOSES_ICD"), {**IDS, "icd9_code": pl.String})
+            code = pl.col("icd9_code").str.strip_chars().alias("icd_code")
+            rows = rows.select(*IDS, pl.lit(9, ID).alias("icd_version"), code).drop_nulls("icd_code")
+        else:
+            raise UserError("[source] name = 'mimic3' has no ready-made labels; choose another task")
+        return rows.with_columns(pl.col(*IDS).cast(pl.String))
+
+    def _note_paths(self) -> tuple[Path, ...]:
+        """The user's files, or ``NOTEEVENTS`` unless it holds a header only."""
+        if self.options.notes_file:
+            return self.options.notes_file
+        path = look(self.raw_dir, NOTES)
+        filled = path is not None and collect(scan(path, {"text": pl.String}).head(1), path).height
+        return (path,) if path is not None and filled else ()
+
+    def _titles(self, codes: str, titles: str) -> pl.DataFrame:
+        """``hadm_id`` (text), ``seq_num, long_title``."""
+        rows = read(find(self.raw_dir, codes), {"hadm_id": ID, "seq_num": ID, "icd9_code": pl.String})
+        names = read(find(self.raw_dir, titles), {"icd9_code": pl.String, "long_title": pl.String})
+        return rows.join(names, on="icd9_code").with_columns(pl.col("hadm_id").cast(pl.String))
+
+
+def _age() -> pl.Expr:
+    """Birthdays between ``dob`` and ``intime``.
+
+    >>> from datetime import datetime
+    >>> dob = [datetime(2100, 5, 2), datetime(2100, 5, 3), datetime(1859, 1, 1)]
+    >>> pl.DataFrame({"dob": dob, "intime": [datetime(2160, 5, 2, 12)] * 3}).select(_age()).to_series().to_list()
+    [60, 59, 90]
+    """
+    intime, dob = pl.col("intime"), pl.col("dob")
+    day_in_year = [time.dt.month().cast(pl.Int32) * 100 + time.dt.day() for time in (intime, dob)]
+    years = intime.dt.year() - dob.dt.year() - (day_in_year[0] < day_in_year[1]).cast(pl.Int32)
+    return pl.when(years > SHIFTED_AGE).then(OLDEST_AGE).otherwise(years)
+
+
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Mimic3:
+    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    return Mimic3(options, raw_dir)

@@ -1,0 +1,583 @@
+"""The MIMIC-III source on generated files in the true v1.4 layout, against plain loops over the same rows."""
+
+import csv
+import dataclasses
+import gzip
+import json
+import math
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from src.config import Component, Config, Download, UserError, load
+from src.datasets import convert, schema
+from src.datasets.artefacts import read_table
+from src.datasets.mimic_items import CAREVUE, CHART, LAB
+from src.datasets.signals import SIGNAL_BY_NAME
+from src.datasets.sources import Extract, mimic3
+
+ROOT = Path(__file__).resolve().parents[3]
+DEMO = ROOT / "configs" / "mimic3_demo.toml"
+FORM = "%Y-%m-%d %H:%M:%S"
+HEADERS = {
+    "ADMISSIONS": "ROW_ID SUBJECT_ID HADM_ID ADMITTIME DISCHTIME DEATHTIME ADMISSION_TYPE ADMISSION_LOCATION "
+    "DISCHARGE_LOCATION INSURANCE LANGUAGE RELIGION MARITAL_STATUS ETHNICITY EDREGTIME EDOUTTIME DIAGNOSIS "
+    "HOSPITAL_EXPIRE_FLAG HAS_CHARTEVENTS_DATA",
+    "PATIENTS": "ROW_ID SUBJECT_ID GENDER DOB DOD DOD_HOSP DOD_SSN EXPIRE_FLAG",
+    "ICUSTAYS": "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID DBSOURCE FIRST_CAREUNIT LAST_CAREUNIT FIRST_WARDID LAST_WARDID "
+    "INTIME OUTTIME LOS",
+    "CHARTEVENTS": "ROW_ID SUBJECT_ID HADM_ID ICUSTAY_ID ITEMID CHARTTIME STORETIME CGID VALUE VALUENUM VALUEUOM "
+    "WARNING ERROR RESULTSTATUS STOPPED",
+    "LABEVENTS": "ROW_ID SUBJECT_ID HADM_ID ITEMID CHARTTIME VALUE VALUENUM VALUEUOM FLAG",
+    "NOTEEVENTS": "ROW_ID SUBJECT_ID HADM_ID CHARTDATE CHARTTIME STORETIME CATEGORY DESCRIPTION CGID ISERROR TEXT",
+    "DIAGNOSES_ICD": "ROW_ID SUBJECT_ID HADM_ID SEQ_NUM ICD9_CODE",
+    "D_ICD_DIAGNOSES": "ROW_ID ICD9_CODE SHORT_TITLE LONG_TITLE",
+    "PROCEDURES_ICD": "ROW_ID SUBJECT_ID HADM_ID SEQ_NUM ICD9_CODE",
+    "D_ICD_PROCEDURES": "ROW_ID ICD9_CODE SHORT_TITLE LONG_TITLE",
+}
+# What each item's number means, by hand from the labels of D_ITEMS: signal, unit, a charted number, and the canonical value.
+ITEMS: dict[int, tuple[str, str, float, float]] = {
+    3348: ("capillary_refill_rate", "", 1, 1),
+    8368: ("diastolic_blood_pressure", "mmHg", 61, 61),
+    8441: ("diastolic_blood_pressure", "mmHg", 58, 58),
+    220180: ("diastolic_blood_pressure", "mmHg", 55, 55),
+    3420: ("fraction_inspired_oxygen", "%", 40, 0.4),
+    189: ("fraction_inspired_oxygen", "", 0.35, 0.35),
+    223835: ("fraction_inspired_oxygen", "%", 50, 0.5),
+    184: ("gcs_eye", "", 3, 3),
+    454: ("gcs_motor", "", 6, 6),
+    198: ("gcs_total", "", 14, 14),
+    723: ("gcs_verbal", "", 4, 4),
+    220739: ("gcs_eye", "", 4, 4),
+    223901: ("gcs_motor", "", 5, 5),
+    223900: ("gcs_verbal", "", 5, 5),
+    807: ("glucose", "", 133, 133),
+    811: ("glucose", "", 141, 141),
+    220621: ("glucose", "mg/dL", 122, 122),
+    211: ("heart_rate", "BPM", 88, 88),
+    220045: ("heart_rate", "bpm", 92, 92),
+    920: ("height", "inch", 70, 177.8),
+    226730: ("height", "cm", 168, 168),
+    226707: ("height", "Inch", 65, 165.1),
+    52: ("mean_blood_pressure", "mmHg", 77, 77),
+    456: ("mean_blood_pressure", "mmHg", 81, 81),
+    220052: ("mean_blood_pressure", "mmHg", 79, 79),
+    646: ("oxygen_saturation", "%", 97, 97),
+    220277: ("oxygen_saturation", "%", 96, 96),
+    618: ("respiratory_rate", "BPM", 18, 18),
+    220210: ("respiratory_rate", "insp/min", 21, 21),
+    51: ("systolic_blood_pressure", "mmHg", 121, 121),
+    455: ("systolic_blood_pressure", "mmHg", 117, 117),
+    220179: ("systolic_blood_pressure", "mmHg", 125, 125),
+    678: ("temperature", "Deg. F", 98.6, 37),
+    679: ("temperature", "Deg. F", 100.4, 38),
+    676: ("temperature", "Deg. C", 36.6, 36.6),
+    677: ("temperature", "Deg. C", 37.2, 37.2),
+    223761: ("temperature", "?F", 101.3, 38.5),
+    762: ("weight", "kg", 82, 82),
+    763: ("weight", "kg", 80.5, 80.5),
+    3580: ("weight", "kg", 71, 71),
+    3581: ("weight", "lb", 150, 68.0389),
+    3582: ("weight", "oz", 2400, 68.0389),
+    226531: ("weight", "", 180, 81.6466),
+    780: ("ph", "", 7.36, 7.36),
+    223830: ("ph", "", 7.41, 7.41),
+    50809: ("glucose", "mg/dL", 101, 101),
+    50931: ("glucose", "mg/dL", 155, 155),
+    50816: ("fraction_inspired_oxygen", "%", 60, 0.6),
+    50820: ("ph", "units", 7.28, 7.28),
+}
+WORDS = {  # where the chart has words and no number
+    (3348, "Brisk"): 0,
+    (3348, "Normal <3 secs"): 0,
+    (115, "Delayed"): 1,
+    (8377, "Abnormal >3 secs"): 1,
+    (723, "1.0 ET/Trach"): 1,
+    (184, "4 Spontaneously"): 4,
+    (454, "2 Abnorm extensn"): 2,
+    (223900, "No Response-ETT"): 1,
+}
+SIGNAL_OF = {item: row[0] for item, row in ITEMS.items()} | {
+    115: "capillary_refill_rate",
+    8377: "capillary_refill_rate",
+}
+UNRELATED = (581, 3692, 224, 614, 651, 224689, 128)  # previous weight, balloon pump, spontaneous breaths, code status
+UNRELATED_LABS = (50817, 51491, 51478, 50912)  # mixed oxygen saturation, urine pH and glucose, creatinine
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+
+def generated(seed: int = 7, persons: int = 24) -> Tables:
+    """A small hospital: two ICU stays for every third person, all items charted, every fault that v1.4 has."""
+    rng = random.Random(seed)
+    tables: Tables = {name: [] for name in HEADERS}
+    for person in range(persons):
+        subject, born = 10006 + 7 * person, datetime(2050 + person, 3, 14)
+        first = datetime(2120, 1, 5, 21, 8) + timedelta(days=31 * person)
+        if person % 5 == 0:
+            born = first.replace(hour=0, minute=0) - timedelta(days=300 * 365.2425 // 1)
+        tables["PATIENTS"].append(
+            {"SUBJECT_ID": subject, "GENDER": "MF"[person % 2], "DOB": None if person == 23 else born, "EXPIRE_FLAG": 1}
+        )
+        for visit in range(2 if person % 3 == 0 else 1):
+            admitted = first + timedelta(days=200 * visit)
+            hadm, stay = 142000 + 10 * person + visit, 206504 + 10 * person + visit
+            died = (person + visit) % 4 == 0
+            left = admitted + timedelta(days=9, hours=person)
+            tables["ADMISSIONS"].append(
+                {
+                    "SUBJECT_ID": subject,
+                    "HADM_ID": hadm,
+                    "ADMITTIME": admitted,
+                    "DISCHTIME": left,
+                    "DEATHTIME": left if died else None,
+                    "ADMISSION_TYPE": ("EMERGENCY", "ELECTIVE", "URGENT", "NEWBORN")[person % 4],
+                    "ETHNICITY": "BLACK/AFRICAN AMERICAN" if person % 2 else "WHITE",
+                    "DIAGNOSIS": 'CHEST PAIN, "R/O MI"\\CATH',
+                    "HOSPITAL_EXPIRE_FLAG": int(died),
+                    "HAS_CHARTEVENTS_DATA": 1,
+                }
+            )
+            entered = admitted + timedelta(hours=5, seconds=rng.randrange(3600))
+            days = 1.2 if person % 6 == 1 else 3.5
+            tables["ICUSTAYS"].append(
+                {
+                    "SUBJECT_ID": subject,
+                    "HADM_ID": hadm,
+                    "ICUSTAY_ID": stay,
+                    "DBSOURCE": "carevue" if person % 2 else "metavision",
+                    "FIRST_CAREUNIT": "MICU",
+                    "LAST_CAREUNIT": "MICU",
+                    "INTIME": entered,
+                    "OUTTIME": entered + timedelta(days=days),
+                    "LOS": days,
+                }
+            )
+            measure(tables, rng, (subject, hadm, stay), entered)
+            code(tables, subject, hadm)
+            write_notes(tables["NOTEEVENTS"], subject, hadm, admitted, entered)
+    titles = {"D_ICD_DIAGNOSES": {"99591": "Sepsis", "0389": "Septicemia, unspecified"}}
+    titles["D_ICD_PROCEDURES"] = {"0331": "Spinal tap", "9671": "Ventilation < 96 hours"}
+    for name, named in titles.items():
+        tables[name] = [{"ICD9_CODE": key, "SHORT_TITLE": key, "LONG_TITLE": title} for key, title in named.items()]
+    return tables
+
+
+def measure(tables: Tables, rng: random.Random, ids: tuple[int, int, int], entered: datetime) -> None:
+    """Chart and lab rows from a day before the ICU stay to a day after its window."""
+    subject, hadm, stay = ids
+    chart: Row = {"SUBJECT_ID": subject, "HADM_ID": hadm, "ICUSTAY_ID": stay, "CGID": 17525, "STORETIME": entered}
+
+    def moment() -> datetime:
+        return (entered + timedelta(hours=rng.randrange(-25, 75), minutes=rng.randrange(60))).replace(second=0)
+
+    for item, (_, unit, number, _) in ITEMS.items():
+        for _repeat in range(3):
+            value = round(number * rng.choice((0.9, 1, 1, 1.05)), 2)
+            value = rng.choice((number, value, -4.0)) if rng.random() < 0.2 else value
+            text = f"{value:g}"
+            if item in LAB:
+                row: Row = {"SUBJECT_ID": subject, "HADM_ID": rng.choice((hadm, hadm, None, hadm + 1)), "ITEMID": item}
+                tables["LABEVENTS"].append(
+                    {
+                        **row,
+                        "CHARTTIME": moment(),
+                        "VALUE": text,
+                        "VALUENUM": value,
+                        "VALUEUOM": unit,
+                        "FLAG": "abnormal",
+                    }
+                )
+            else:
+                newer = item >= 220000
+                error = rng.choice((0, 0, 0, 1)) if newer else None
+                flags = {"WARNING": 0, "ERROR": error} if newer else {"STOPPED": "NotStopd"}
+                row = {**chart, "ITEMID": item, "CHARTTIME": moment(), "VALUE": text, "VALUENUM": value, **flags}
+                tables["CHARTEVENTS"].append({**row, "VALUEUOM": unit})
+    for item, words in WORDS:
+        row = {**chart, "ITEMID": item, "CHARTTIME": entered.replace(second=0) + timedelta(hours=rng.randrange(1, 40))}
+        tables["CHARTEVENTS"].append({**row, "VALUE": words})
+    tables["CHARTEVENTS"].append({**chart, "ITEMID": 3348, "CHARTTIME": moment(), "VALUE": "Other/Remarks"})
+    tables["CHARTEVENTS"].append(  # no ICU stay, though of its admission
+        {**chart, "ICUSTAY_ID": None, "ITEMID": 211, "CHARTTIME": moment(), "VALUE": "70", "VALUENUM": 70}
+    )
+    together = entered.replace(second=0) + timedelta(hours=3)
+    for item, score in ((184, 4), (454, 6), (723, 5)):
+        tables["CHARTEVENTS"].append(
+            {**chart, "ITEMID": item, "CHARTTIME": together, "VALUE": f"{score} Words", "VALUENUM": score}
+        )
+    for item in UNRELATED:
+        tables["CHARTEVENTS"].append({**chart, "ITEMID": item, "CHARTTIME": moment(), "VALUE": "60", "VALUENUM": 60})
+    for item in UNRELATED_LABS:
+        row = {"SUBJECT_ID": subject, "HADM_ID": hadm, "ITEMID": item}
+        tables["LABEVENTS"].append({**row, "CHARTTIME": moment(), "VALUE": "___", "VALUENUM": 7})
+
+
+def code(tables: Tables, subject: int, hadm: int) -> None:
+    ids: Row = {"SUBJECT_ID": subject, "HADM_ID": hadm}
+    for number, icd in enumerate(("0389", "99591"), 1):
+        tables["DIAGNOSES_ICD"].append({**ids, "SEQ_NUM": number, "ICD9_CODE": icd})
+    tables["PROCEDURES_ICD"].append({**ids, "SEQ_NUM": 1, "ICD9_CODE": "0331"})
+    if hadm % 10 == 0:
+        tables["DIAGNOSES_ICD"].append({**ids, "SEQ_NUM": None, "ICD9_CODE": None})
+
+
+def write_notes(notes: list[Row], subject: int, hadm: int, admitted: datetime, entered: datetime) -> None:
+    """Each text says first whether it must be kept."""
+    ids: Row = {"SUBJECT_ID": subject, "HADM_ID": hadm}
+    day = timedelta(days=1)
+    kinds: list[tuple[str, str, datetime, datetime | None, Row]] = [
+        ("keep", "Physician ", entered, entered + 3 * day / 24, {"STORETIME": entered + 4 * day / 24, "CGID": 20823}),
+        ("keep", "Radiology", admitted, admitted + day / 24, {}),
+        ("keep", "ECG", entered + day / 2, None, {}),  # a date only, before the window's last day ends
+        ("keep", "Nursing", entered, entered + day, {"HADM_ID": None}),
+        ("late: date only", "Echo", entered + 2 * day, None, {}),
+        ("late", "Nursing/other", entered + 3 * day, entered + 3 * day, {}),
+        ("wrong", "Nursing", entered, entered + day, {"ISERROR": 1}),
+        ("discharge", "Discharge summary", entered + day, None, {}),
+        ("other visit", "General", entered - 40 * day, entered - 40 * day, {"HADM_ID": None}),
+    ]
+    for fate, category, date, time, more in kinds:
+        text = f'{fate} {hadm}: Pt. w/ "CHF",\nno edema.\n\n\tBP 120/80, [**2151-7-16**] {category}\r\n'
+        row = {**ids, "CHARTDATE": f"{date:%Y-%m-%d}", "CHARTTIME": time, "CATEGORY": category, "TEXT": text}
+        notes.append({**row, "DESCRIPTION": "Report", **more})
+
+
+def write(folder: Path, tables: Tables, demo: bool = False) -> Path:
+    """As in the full copy (gzipped, text and headers quoted, upper case), or as in the demo (plain, lower case, no notes)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, columns in HEADERS.items():
+        rows = [] if demo and name == "NOTEEVENTS" else tables[name]
+        path = folder / (f"{name}.csv" if demo else f"{name}.csv.gz")
+        with path.open("wt", newline="") if demo else gzip.open(path, "wt", newline="") as file:
+            names = columns.split()
+            file.write(",".join(f.lower() if demo else f'"{f}"' for f in names) + "\n")
+            quoted: Callable[[Any], str] = plain if demo else always
+            for number, row in enumerate(rows, 1):
+                file.write(",".join(quoted({"ROW_ID": number, **row}.get(field)) for field in names) + "\n")
+    return folder
+
+
+def always(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return '"' + value.replace('"', '""') + '"'
+    return value.strftime(FORM) if isinstance(value, datetime) else str(value)
+
+
+def plain(value: Any) -> str:
+    return (
+        always(value) if isinstance(value, str) and any(mark in value for mark in ',"\n') else always(value).strip('"')
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def config(raw: Path, out: Path, **options: Any) -> Config:
+    loaded = load(DEMO)
+    paths = dataclasses.replace(loaded.paths, raw_dir=raw, table_dir=out)
+    return dataclasses.replace(loaded, paths=paths, source=Component("mimic3", options))
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("mimic3") / "1.4", generated())
+
+
+@pytest.fixture(scope="module")
+def tables(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tables") / "out"
+    convert.run(config(raw, out))
+    return out
+
+
+def provenance(tables: Path) -> Any:
+    return json.loads((tables / schema.PROVENANCE).read_text())
+
+
+def in_cohort(raw: Path) -> dict[str, dict[str, str]]:
+    """Stays of two days or more, of those whose birth is known."""
+    born = {row["SUBJECT_ID"]: row["DOB"] for row in rows(raw / "PATIENTS.csv.gz")}
+    stays = {row["ICUSTAY_ID"]: row for row in rows(raw / "ICUSTAYS.csv.gz")}
+    return {key: row for key, row in stays.items() if float(row["LOS"]) >= 2 and born[row["SUBJECT_ID"]]}
+
+
+def expected_value(itemid: int, number: str, words: str) -> tuple[str, float] | None:
+    if itemid not in SIGNAL_OF:
+        return None
+    value = float(number) if number else WORDS.get((itemid, words))
+    if value is None:
+        return None
+    code, unit = SIGNAL_OF[itemid], ITEMS[itemid][1] if itemid in ITEMS else ""
+    pounds = {"lb": 1.0, "oz": 1 / 16}.get(unit, 1.0 if itemid == 226531 else None)
+    if unit.endswith("F"):
+        value = (value - 32) / 1.8
+    elif pounds:
+        value *= 0.45359237 * pounds
+    elif unit.lower() == "inch":
+        value *= 2.54
+    elif code == "fraction_inspired_oxygen" and value > 1:
+        value /= 100
+    low, high = SIGNAL_BY_NAME[code].plausible
+    return (code, round(value, 4)) if low <= round(value, 4) <= high else None
+
+
+def expected(raw: Path) -> tuple[set[tuple[str, str, str, float]], int]:
+    """Every measurement of the cohort by a plain loop, and how many rows in the window were marked as errors."""
+    stays, found, errors = in_cohort(raw), set(), 0
+    start = {key: datetime.strptime(row["INTIME"], FORM) for key, row in stays.items()}
+
+    def placed(stay: str, time: str, code: str) -> str | None:
+        moment, opened = datetime.strptime(time, FORM), start[stay]
+        if code in ("height", "weight") and opened - timedelta(hours=24) <= moment < opened:
+            moment = opened
+        return moment.strftime(FORM) if opened <= moment < opened + timedelta(hours=48) else None
+
+    for row in rows(raw / "CHARTEVENTS.csv.gz"):
+        item, stay = int(row["ITEMID"]), row["ICUSTAY_ID"]
+        if stay not in stays or item not in SIGNAL_OF:
+            continue
+        time = placed(stay, row["CHARTTIME"], SIGNAL_OF[item])
+        errors += time is not None and row["ERROR"] == "1"
+        value = expected_value(item, row["VALUENUM"], row["VALUE"])
+        if time and value and row["ERROR"] != "1":
+            found.add((stay, time, *value))
+    for row in rows(raw / "LABEVENTS.csv.gz"):
+        for stay, record in stays.items():
+            value = expected_value(int(row["ITEMID"]), row["VALUENUM"], "")
+            if value and record["SUBJECT_ID"] == row["SUBJECT_ID"] and row["HADM_ID"] in ("", record["HADM_ID"]):
+                time = placed(stay, row["CHARTTIME"], "")
+                found |= {(stay, time, *value)} if time else set()
+    parts: dict[tuple[str, str], dict[str, float]] = {}
+    for stay, time, code, score in found:
+        if code in ("gcs_eye", "gcs_motor", "gcs_verbal"):
+            best = parts.setdefault((stay, time), {})
+            best[code] = max(score, best.get(code, 0))
+    sums = {(stay, time, "gcs_total", sum(best.values())) for (stay, time), best in parts.items() if len(best) == 3}
+    return found | sums, errors
+
+
+def test_every_measurement_equals_a_plain_loop_over_the_raw_rows(raw: Path, tables: Path) -> None:
+    plain_rows, errors = expected(raw)
+    with (tables / "dynamic.csv").open(newline="") as file:
+        found = [(r["patient_id"], r["event_time"], r["code"], float(r["value"])) for r in csv.DictReader(file)]
+    assert len(found) > 1000 and len(found) == len(set(found))
+    assert Counter(row[2] for row in found) == Counter(row[2] for row in plain_rows)
+    assert {row[2] for row in found} == set(SIGNAL_BY_NAME)
+    for ours, theirs in zip(sorted(found), sorted(plain_rows), strict=True):
+        assert ours[:3] == theirs[:3] and math.isclose(ours[3], theirs[3], abs_tol=2e-4)
+    dropped = provenance(tables)["measurements"]["dropped or repaired"]
+    assert errors > 20
+    assert dropped["chart rows marked as errors, left out (they count as no number too)"] == errors
+    assert dropped["lab rows matched by person and time, having no hadm_id"] > 0
+
+
+@pytest.mark.parametrize("itemid", ITEMS)
+def test_an_item_comes_out_in_the_signals_unit(itemid: int, source_values: Mapping[int, tuple[str, float]]) -> None:
+    code, _, _, value = ITEMS[itemid]
+    found = source_values[itemid]
+    assert found[0] == code and found[1] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def source_values(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, float]]:
+    """Item -> its only measurement: one person an item, charted once."""
+    hospital = generated(persons=1)
+    tables: Tables = {name: [] for name in HEADERS}
+    for number, (item, (_, unit, value, _)) in enumerate(ITEMS.items()):
+        ids: Row = {"SUBJECT_ID": number, "HADM_ID": 1000 + number, "ICUSTAY_ID": item}
+        for name in ("PATIENTS", "ADMISSIONS", "ICUSTAYS"):
+            tables[name].append({**hospital[name][0], **ids})
+        time = hospital["ICUSTAYS"][0]["INTIME"].replace(second=0) + timedelta(hours=2)
+        row = {**ids, "ITEMID": item, "CHARTTIME": time, "VALUE": f"{value}", "VALUENUM": value, "VALUEUOM": unit}
+        tables["LABEVENTS" if item in LAB else "CHARTEVENTS"].append(row)
+    tables["NOTEEVENTS"] = [{**ids, "CHARTTIME": time, "CATEGORY": "Nursing", "TEXT": "stable"}]
+    folder = tmp_path_factory.mktemp("units")
+    convert.run(config(write(folder / "raw", tables), folder / "out"))
+    found = read_table(folder / "out", schema.DYNAMIC).select("patient_id", "code", "value").rows()
+    return {int(patient): (code, value) for patient, code, value in found}
+
+
+def test_the_item_maps_name_each_item_once_and_signals_that_exist() -> None:
+    assert not set(CAREVUE) & set(CHART) and not set(CAREVUE) & set(LAB)
+    assert {code for code, _ in CAREVUE.values()} == set(SIGNAL_BY_NAME)
+    assert all(SIGNAL_OF[item] == code for item, (code, _) in {**CAREVUE, **CHART, **LAB}.items() if item in SIGNAL_OF)
+    assert not (set(UNRELATED) | set(UNRELATED_LABS)) & (set(CAREVUE) | set(CHART) | set(LAB))
+
+
+def test_notes_in_error_late_or_of_discharge_are_dropped_and_counted(raw: Path, tables: Path) -> None:
+    notes, stays = read_table(tables, schema.NOTES), in_cohort(raw)
+    written = {row["TEXT"] for row in rows(raw / "NOTEEVENTS.csv.gz") if row["TEXT"].startswith("keep")}
+    ours = {text for text in written if any(f" {row['HADM_ID']}: " in text for row in stays.values())}
+    assert set(notes["text"]) == ours and notes.height == len(ours) == 4 * len(stays)
+    assert set(notes["note_type"]) == {"Physician", "Radiology", "ECG", "Nursing"}
+    counts = provenance(tables)["notes"]["counts"]
+    assert counts["notes entered in error"] == len(rows(raw / "ICUSTAYS.csv.gz"))
+    assert counts["discharge summaries excluded"] == len(stays)
+    assert counts["notes after the window excluded"] == 2 * len(stays)
+    assert counts["notes matched by person and time"] == len(stays)
+
+
+def test_a_note_with_only_a_date_counts_as_written_at_that_days_end(tables: Path) -> None:
+    times = read_table(tables, schema.NOTES).filter(pl.col("note_type") == "ECG")["note_time"]
+    assert set(times.dt.strftime("%H:%M:%S")) == {"23:59:59"}
+
+
+def test_discharge_summaries_and_late_notes_come_in_when_asked_for(raw: Path, tmp_path: Path) -> None:
+    chosen = {"include_discharge_summaries": True, "notes_after_window": True}
+    convert.run(config(raw, tmp_path / "out", **chosen))
+    fates = Counter(text.split()[0].strip(":") for text in read_table(tmp_path / "out", schema.NOTES)["text"])
+    assert fates == {"keep": 4 * fates["discharge"], "late": 2 * fates["discharge"], "discharge": fates["discharge"]}
+
+
+def test_notes_come_from_the_users_file_when_one_is_named(raw: Path, tmp_path: Path) -> None:
+    hadm = next(iter(in_cohort(raw).values()))["HADM_ID"]
+    (tmp_path / "own.csv").write_text(f"hadm_id,charttime,text\n{hadm},2100-01-01 00:00:00,mine\n")
+    convert.run(config(raw, tmp_path / "out", notes_file=[str(tmp_path / "own.csv")]))
+    assert read_table(tmp_path / "out", schema.NOTES)["text"].to_list() == ["mine"]
+
+
+def test_ages_are_birthdays_and_shifted_births_are_ninety(raw: Path) -> None:
+    stays = source(raw).stays().table
+    born = {row["SUBJECT_ID"]: row["DOB"] for row in rows(raw / "PATIENTS.csv.gz")}
+    expected_ages: dict[str, int | None] = {}
+    for row in rows(raw / "ICUSTAYS.csv.gz"):
+        if not born[row["SUBJECT_ID"]]:
+            expected_ages[row["ICUSTAY_ID"]] = None
+            continue
+        entered, birth = (datetime.strptime(time, FORM) for time in (row["INTIME"], born[row["SUBJECT_ID"]]))
+        age = entered.year - birth.year - ((entered.month, entered.day) < (birth.month, birth.day))
+        expected_ages[row["ICUSTAY_ID"]] = 90 if age > 250 else age
+    assert dict(stays.select("stay_id", "age").rows()) == expected_ages
+    assert Counter(expected_ages.values())[90] >= 5 and None in expected_ages.values()
+
+
+def test_stays_carry_the_outcome_and_the_person(raw: Path) -> None:
+    stays = source(raw).stays().table
+    hospital = {row["HADM_ID"]: row for row in rows(raw / "ADMISSIONS.csv.gz")}
+    for hadm, died, deathtime, ethnicity in stays.select("hadm_id", "died", "deathtime", "ethnicity").rows():
+        row = hospital[hadm]
+        assert str(died) == row["HOSPITAL_EXPIRE_FLAG"] and ethnicity == row["ETHNICITY"]
+        assert (deathtime.strftime(FORM) if deathtime else "") == row["DEATHTIME"]
+    assert set(stays["icu_type"]) == {"MICU"} and set(stays["sex"]) == {"F", "M"}
+
+
+def source(raw: Path, **options: Any) -> mimic3.Mimic3:
+    return mimic3.build(mimic3.Options(**options), raw_dir=raw, kg_dir=raw, seed=0)
+
+
+def test_admissions_say_which_were_planned(raw: Path) -> None:
+    found = source(raw).records("admissions")
+    planned = {row["HADM_ID"]: row["ADMISSION_TYPE"] == "ELECTIVE" for row in rows(raw / "ADMISSIONS.csv.gz")}
+    assert dict(found.select("hadm_id", "planned").rows()) == planned and any(planned.values())
+
+
+def test_diagnoses_are_icd_9_codes_with_their_leading_zeros(raw: Path) -> None:
+    found = source(raw).records("diagnoses")
+    assert set(found["icd_version"]) == {9} and set(found["icd_code"]) == {"0389", "99591"}
+    assert found.schema["hadm_id"] == pl.String
+
+
+def test_ready_made_labels_are_refused(raw: Path) -> None:
+    with pytest.raises(UserError, match="no ready-made labels"):
+        source(raw).records("labels")
+
+
+def test_measurements_of_an_admission_take_in_rows_without_an_icu_stay(raw: Path) -> None:
+    stays = source(raw).stays().table.rename({"admittime": "window_start", "dischtime": "window_end"})
+    cohort = stays.with_row_index("n").with_columns(pl.col("hadm_id").alias("patient_id"))
+    events = source(raw).measurements(cohort, "hadm_id")[0].frame.filter(pl.col("code") == "heart_rate").collect()
+    plain_rows = [row for row in rows(raw / "CHARTEVENTS.csv.gz") if row["ITEMID"] in ("211", "220045")]
+    hospital = {row["HADM_ID"]: row for row in rows(raw / "ADMISSIONS.csv.gz")}
+    inside = [
+        row
+        for row in plain_rows
+        if hospital[row["HADM_ID"]]["ADMITTIME"] <= row["CHARTTIME"] < hospital[row["HADM_ID"]]["DISCHTIME"]
+    ]
+    assert events.height == len(inside) and any(not row["ICUSTAY_ID"] for row in inside)
+
+
+def test_the_demo_converts_from_the_command_line_with_surrogate_notes(raw: Path, tables: Path, tmp_path: Path) -> None:
+    write(tmp_path / "data/raw/mimiciii-demo/1.4", generated(), demo=True)
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", str(DEMO), "--stage", "convert"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "data/tables/mimic-iii-demo/mortality"
+    for name in ("dynamic.csv", "static.csv", "label.csv", "cohort.csv"):
+        assert (out / name).read_bytes() == (tables / name).read_bytes(), name
+    notes = read_table(out, schema.NOTES)
+    assert set(notes["note_type"]) == {"surrogate"} and "leak the future" in done.stderr
+    assert notes["text"][0] == "Diagnoses:\nSepticemia, unspecified.\nSepsis.\nProcedures:\nSpinal tap."
+
+
+def test_the_demo_is_listed_file_by_file_when_it_is_missing(tmp_path: Path) -> None:
+    loaded = load(DEMO)
+    with pytest.raises(UserError, match=r"CHARTEVENTS\.csv") as caught:
+        source(tmp_path, **loaded.source.options).download(Download(), offline=True)
+    assert all(f"{name}.csv" in str(caught.value) for name in (*mimic3.TABLES, *mimic3.CODES))
+
+
+def test_a_credentialed_copy_needs_no_code_tables_when_it_has_notes(raw: Path) -> None:
+    source(raw).download(Download(), offline=False)
+    assert {path.name for path in source(raw).inputs()} == {f"{name}.csv.gz" for name in (*mimic3.TABLES, "NOTEEVENTS")}
+
+
+def damaged(raw: Path, folder: Path, name: str, change: Callable[[bytes], bytes] | None) -> Path:
+    """A copy of the files with one changed, or left out."""
+    folder.mkdir()
+    for path in raw.iterdir():
+        if path.name != f"{name}.csv.gz":
+            (folder / path.name).symlink_to(path)
+        elif change:
+            (folder / path.name).write_bytes(change(path.read_bytes()))
+    return folder
+
+
+def zipped(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda data: gzip.compress(change(gzip.decompress(data)))
+
+
+DAMAGES: Iterable[tuple[str, Callable[[bytes], bytes] | None, str]] = [
+    ("CHARTEVENTS", lambda data: data[: len(data) // 2], r"CHARTEVENTS\.csv\.gz: .*cannot be read"),
+    ("CHARTEVENTS", zipped(lambda text: text.replace(b'"ERROR"', b'"MISTAKE"', 1)), r"no column 'error'"),
+    ("ICUSTAYS", zipped(lambda text: text.replace(b'"ICUSTAY_ID"', b'"STAY"', 1)), r"ICUSTAYS.*no column 'icustay_id'"),
+    ("ICUSTAYS", zipped(lambda text: text.replace(b"206504", b"20650x", 1)), r"ICUSTAYS.*20650x"),
+    ("NOTEEVENTS", lambda data: data[: len(data) // 2], r"NOTEEVENTS\.csv\.gz: .*cannot be read"),
+    ("LABEVENTS", None, r"LABEVENTS\.csv\.gz: missing"),
+    (
+        "ADMISSIONS",
+        zipped(lambda text: text.replace(b",142000,", b",999,", 1)),
+        r"1 of 32 rows are not in .*ADMISSIONS",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), DAMAGES)
+def test_a_damaged_raw_file_is_one_clear_line_and_writes_nothing(
+    raw: Path, tmp_path: Path, name: str, change: Callable[[bytes], bytes] | None, message: str
+) -> None:
+    folder = damaged(raw, tmp_path / "raw", name, change)
+    with pytest.raises(UserError, match=message) as caught:
+        convert.run(config(folder, tmp_path / "out"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_notes_extract_is_empty_of_other_peoples_texts(raw: Path) -> None:
+    stays = source(raw).stays().table.filter(pl.col("stay_id") == "206504")
+    end = pl.col("intime") + timedelta(hours=48)
+    cohort = stays.with_columns(pl.col("stay_id").alias("patient_id"), end.alias("window_end"))
+    found: Extract = source(raw).notes(cohort)
+    assert found.table.height == 4 and all(" 142000: " in text for text in found.table["text"])
