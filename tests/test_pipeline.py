@@ -99,6 +99,21 @@ def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(
     assert files(folder) == before
 
 
+def test_a_killed_download_is_not_taken_for_a_complete_one(folder: Path) -> None:
+    before = files(folder)
+    record = folder / "data/raw/synthetic/generated.json"
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", "download"]
+    for seconds in (0.4, 0.7, 1.0):
+        record.unlink(missing_ok=True)
+        with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(seconds)
+            os.kill(process.pid, signal.SIGKILL)
+        if not record.exists():
+            assert "--stage download" in run(folder, "--stage", "convert", expected=2).stderr
+    run(folder, "--stage", "download")
+    assert files(folder) == before
+
+
 def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(CONFIG)
     for stage, hint in (
