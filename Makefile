@@ -5,6 +5,17 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 UV := $(shell command -v uv 2>/dev/null)
 
+define PINS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))
+print(*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sep="\n")
+endef
+define CONSTRAINTS
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["uv"]["constraint-dependencies"], sep="\n")
+endef
+export PINS CONSTRAINTS
+
 .PHONY: demo test check clean
 
 demo: $(VENV)/installed
@@ -23,8 +34,9 @@ ifneq ($(UV),)
 	uv sync
 else
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); print(*p["project"]["dependencies"], *p["dependency-groups"]["dev"], sep="\n")' > $(VENV)/requirements.txt
-	$(RUN) -m pip install --quiet --requirement $(VENV)/requirements.txt
+	$(RUN) -c "$$PINS" > $(VENV)/requirements.txt
+	$(RUN) -c "$$CONSTRAINTS" > $(VENV)/constraints.txt
+	$(RUN) -m pip install --quiet --requirement $(VENV)/requirements.txt --constraint $(VENV)/constraints.txt
 endif
 	touch $@
 

@@ -57,6 +57,10 @@ def run(config: Config) -> None:
         absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
         missing = [f"no sample has a measurement of {', '.join(absent)}"] if absent else []
         warnings = [*sample.warnings, *missing, *notes.warnings]
+        if task.from_codes and (notes.table["note_type"] == "surrogate").any():
+            warnings.append(
+                "the notes are made of the codes that the labels are made of: scores with them mean nothing"
+            )
         artefacts.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
         artefacts.write_table(labels, folder / schema.LABEL.file)
         artefacts.write_table(
@@ -83,14 +87,12 @@ def run(config: Config) -> None:
     log.info(
         "dropped or repaired: %s", ", ".join(f"{count} {reason}" for reason, count in counted.items()) or "nothing"
     )
-    positive = ", ".join(
-        f"{n:g} {code}"
-        for code, n in labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
-    )
+    positive = labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
+    shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
     log.info(
         "convert: %d stays (%s), %d measurements, %d notes -> %s",
         stays.height,
-        positive,
+        shown,
         rows.table["len"].sum(),
         notes.table.height,
         config.table_dir,

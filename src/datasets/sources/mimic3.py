@@ -10,13 +10,13 @@ from src.config import Download, UserError
 from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.note_files import NoteFiles, read_notes
-from src.datasets.raw_csv import collect, find, look, read, refuse_orphans, scan
+from src.datasets.raw_csv import Schema, collect, find, look, read, refuse_orphans, scan
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
 
-TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS")
-CODES = ("DIAGNOSES_ICD", "D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
+TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
+CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
 NOTES = "NOTEEVENTS"
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
@@ -71,10 +71,13 @@ class Mimic3:
         """
         icu, hospital, persons = (find(self.raw_dir, name) for name in ("ICUSTAYS", "ADMISSIONS", "PATIENTS"))
         times = dict.fromkeys(("intime", "outtime"), pl.Datetime)
-        stays = read(icu, {**IDS, "icustay_id": ID, "first_careunit": pl.String, **times})
+        columns: Schema = {**IDS, "icustay_id": ID, "first_careunit": pl.String, **times}
+        stays = read(icu, columns, key=("icustay_id",))
         times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
-        admissions = read(hospital, {**IDS, **times, "ethnicity": pl.String, "hospital_expire_flag": ID})
-        patients = read(persons, {"subject_id": ID, "gender": pl.String, "dob": pl.Datetime})
+        columns = {**IDS, **times, "ethnicity": pl.String, "hospital_expire_flag": ID}
+        admissions = read(hospital, columns, key=("hadm_id",))
+        columns = {"subject_id": ID, "gender": pl.String, "dob": pl.Datetime}
+        patients = read(persons, columns, key=("subject_id",))
         refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
         refuse_orphans(icu, stays, persons, patients, ["subject_id"])
         joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
@@ -106,7 +109,7 @@ class Mimic3:
         """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
         chosen, paths = self.options, self._note_paths()
         if not paths:
-            titles = {"Diagnoses": CODES[:2], "Procedures": CODES[2:]}
+            titles = {"Diagnoses": ("DIAGNOSES_ICD", CODES[0]), "Procedures": CODES[1:]}
             return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
         files = NoteFiles(
             paths,

@@ -15,8 +15,8 @@ from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
 
-HOSPITAL = ("patients", "admissions", "labevents")
-CODES = ("diagnoses_icd", "d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
+HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
+CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
 ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types that are arranged beforehand

@@ -32,6 +32,10 @@ class Task(Protocol):
     def codes(self) -> tuple[str, ...] | None:
         """The label codes in the model's order; None: those in ``label.csv``, sorted."""
 
+    @property
+    def from_codes(self) -> bool:
+        """Whether labels are made of billing codes, as surrogate notes are."""
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """Labels of the cohort: the columns of ``Source.stays`` with ``patient_id, window_start, window_end``.
 

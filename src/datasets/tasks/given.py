@@ -35,6 +35,11 @@ class Given:
         """Those asked for, else those that are there."""
         return self.options.label_codes or None
 
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """The rows of the cohort's samples.
 

@@ -34,6 +34,11 @@ class LengthOfStay:
         """``los_3, los_7``."""
         return tuple(f"los_{days}" for days in self.options.days)
 
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """From ICU admission and discharge; death ends a stay too. Who left by the window's end has no label: its length tells.
 

@@ -29,6 +29,11 @@ class Mortality:
         """One label."""
         return ("mortality",)
 
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """``died`` of the stays; a stay of unknown outcome has no label."""
         known = cohort.filter(pl.col("died").is_in([0, 1]))

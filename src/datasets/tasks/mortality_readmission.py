@@ -28,6 +28,11 @@ class MortalityReadmission:
         """Two labels."""
         return ("mortality", "readmission")
 
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """The labels of both tasks; a sample is out only where its mortality is unknown."""
         death = mortality.build(mortality.Options()).labels(cohort, source)

@@ -36,6 +36,11 @@ class Readmission:
         """One label."""
         return ("readmission",)
 
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """Compares the discharge with the person's next admission to the hospital, with or without intensive care.
 
