@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Sample:
 
     stays: pl.DataFrame
     labels: pl.DataFrame
+    counts: Mapping[str, int]
     flow: list[cohort.Step]
     warnings: list[str]
 
@@ -74,6 +75,7 @@ def run(config: Config) -> None:
             "cohort_flow": [dataclasses.asdict(line) for line in [*sample.flow, step]],
             "signals": _described(signals),
             "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
+            "stays": dict(sample.counts),
             "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
             "warnings": warnings,
             "inputs": artefacts.hashes(inputs),
@@ -83,7 +85,7 @@ def run(config: Config) -> None:
         artefacts.write_json(folder / schema.PROVENANCE, provenance)
     for warning in warnings:
         log.warning("%s", warning)
-    counted = {**rows.counts, **notes.counts}
+    counted = {**sample.counts, **rows.counts, **notes.counts}
     log.info(
         "dropped or repaired: %s", ", ".join(f"{count} {reason}" for reason, count in counted.items()) or "nothing"
     )
@@ -127,7 +129,7 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
         raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
     numbered = stays.with_row_index("n")
     warnings = [*candidates.warnings, *labels.warnings, *_late_windows(table, stays, config.cohort)]
-    return Sample(numbered, table, flow, warnings)
+    return Sample(numbered, table, candidates.counts, flow, warnings)
 
 
 def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
