@@ -65,7 +65,7 @@ class Cohort:
     """Who is in, and what the model sees of them.
 
     ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
-    all of it. ``min_stay_hours``: how long the stay (or admission) must last.
+    all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 takes those of unknown age too.
     """
 
     min_age: Annotated[int, Ge(0)] = 18

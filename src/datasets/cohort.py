@@ -37,7 +37,9 @@ def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]
     hours = (pl.col(closed) - pl.col(opened)).dt.total_seconds() / 3600
     exclusions = {
         f"no {what} admission or discharge time": pl.col(opened).is_null() | pl.col(closed).is_null(),
-        f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(value=True),
+        f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(
+            value=rule.min_age > 0
+        ),
         f"{what} stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
     }
     if rule.anchor == "hospital":

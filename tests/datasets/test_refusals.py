@@ -108,6 +108,15 @@ def test_codes_of_a_users_own_tables_become_features(config: Config) -> None:
     assert not metadata["never_measured_in_training"]
 
 
+def test_values_of_another_unit_are_warned_of(config: Config) -> None:
+    warm = pl.col("code") == "temperature"
+    fahrenheit = pl.when(warm).then(pl.col("value").cast(pl.Float64) * 1.8 + 32).otherwise(pl.col("value").cast(float))
+    change(own(config).table_dir / "dynamic.csv", lambda table: table.with_columns(fahrenheit.alias("value")))
+    preprocess.run(config)
+    warnings = json.loads((config.processed_dir / "metadata.json").read_text())["warnings"]
+    assert any("of temperature lie outside 25-45 degrees Celsius" in warning for warning in warnings)
+
+
 @pytest.mark.parametrize(
     ("file", "column", "value", "expected"),
     [

@@ -1,6 +1,6 @@
 """Reads the OneEHR tables, ours or a user's own, and refuses what does not fit together or leaks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +58,8 @@ def read(folder: Path, config: Config, task: Task) -> Tables:
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
     hourly = _hourly(folder, joined, signals, hours)
-    return Tables(joined, signals, hourly, notes, names, label, mask, provenance, _warnings(notes, provenance))
+    warnings = [*_warnings(notes, provenance), *_implausible(signals, hourly)]
+    return Tables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
 
 
 def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
@@ -193,6 +194,20 @@ def _warnings(notes: pl.DataFrame, provenance: Mapping[str, Any]) -> list[str]:
     if untimed := notes["note_time"].null_count():
         warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
     return warnings
+
+
+def _implausible(signals: tuple[Signal, ...], hourly: tensors.Hourly) -> Iterator[str]:
+    """Warnings of values that a benchmark signal cannot have in its unit; ``convert`` has left none in its tables."""
+    for feature, signal in enumerate(signals):
+        low, high = signal.plausible
+        value = hourly.value[:, :, feature]
+        outside = int(((value < low - 1e-3) | (value > high + 1e-3)).sum())
+        if outside:
+            measured = int((~np.isnan(value)).sum())
+            yield (
+                f"{outside} of {measured} hourly values of {signal.name} lie outside {low:g}-{high:g} {signal.unit}: "
+                "are they in that unit?"
+            )
 
 
 def _refuse_strangers(path: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
