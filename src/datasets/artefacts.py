@@ -241,9 +241,11 @@ def _cast(name: str, kind: str) -> pl.Expr:
 def parse_time(name: str) -> pl.Expr:
     """Text -> Datetime; seconds and the ``T`` separator are optional, a bare date is midnight; null where unreadable."""
     text = pl.col(name).str.strip_chars().str.replace("T", " ", literal=True)
-    formats = (TIME_FORMAT, "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
-    times = [text.str.to_datetime(form, strict=False, time_unit="us") for form in formats]
-    return pl.coalesce(*times, text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))).alias(name)
+    first = text.str.to_datetime(TIME_FORMAT, strict=False, time_unit="us")
+    rest = pl.when(first.is_null()).then(text)  # nearly nothing: three more attempts at every row would be slow
+    formats = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+    times = [rest.str.to_datetime(form, strict=False, time_unit="us") for form in formats]
+    return pl.coalesce(first, *times, rest.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))).alias(name)
 
 
 def _refuse(path: Path, column: str, text: pl.Series, bad: pl.Series, rule: str) -> None:

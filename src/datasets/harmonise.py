@@ -16,6 +16,7 @@ from src.datasets.raw_csv import unreadable
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract
 
+DIGITS = 7  # what the tensors' float32 holds
 MEASUREMENT = ("n", "event_time", "code", "value")
 BLOCK = 2000  # samples spilled together: 48 h of 17 signals are about 1.5 million rows, of a monitor ten times as many
 SLICE = 200  # samples put in order together
@@ -71,7 +72,7 @@ def canonical(events: pl.DataFrame, signals: Sequence[Signal]) -> Extract:
     """
     percent = pl.col("code").is_in([signal.name for signal in signals if signal.percent]) & (pl.col("value") > 1)
     value = pl.when(percent).then(pl.col("value") / 100).otherwise(pl.col("value"))
-    events = events.with_columns(value.round(4).alias("value"))
+    events = events.with_columns(value.round_sig_figs(DIGITS).alias("value"))
     counts = {"no time": events["event_time"].null_count()}
     events = events.drop_nulls("event_time")
     counts["no number"] = int((events["value"].is_null() | ~events["value"].is_finite()).sum())

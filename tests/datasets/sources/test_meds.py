@@ -1,0 +1,540 @@
+"""Source meds: the real demo written as MIMIC_IV_MEDS writes it, against source mimic4; small shards, against a plain loop."""
+
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from src.components import options as plug_options
+from src.config import Cohort, UserError, load, parse
+from src.datasets.cohort import select, with_windows
+from src.datasets.harmonise import write_dynamic
+from src.datasets.mimic_items import CHART, LAB
+from src.datasets.sources import Extract, Source, mimic4
+from src.datasets.sources.meds import Meds, Options, build
+
+ROOT = Path(__file__).resolve().parents[3]
+MAPPING = ROOT / "configs" / "mimic4_meds.toml"
+START = datetime(2150, 5, 1, 8)
+COLUMNS = {
+    "subject_id": pl.Int64,
+    "time": pl.Datetime("us"),
+    "code": pl.String,
+    "numeric_value": pl.Float32,
+    "text_value": pl.String,
+}
+IDS = {"hadm_id": pl.Int64, "icustay_id": pl.Int64}
+STAY = (
+    "subject_id",
+    "hadm_id",
+    "stay_id",
+    "admittime",
+    "intime",
+    "outtime",
+    "dischtime",
+    "deathtime",
+    "age",
+    "sex",
+    "ethnicity",
+    "icu_type",
+    "died",
+)
+Row = tuple[Any, ...]
+
+
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+def write(folder: Path, rows: list[Row], columns: dict[str, Any] = COLUMNS, shard: str = "train/0") -> Path:
+    """A shard of ``subject, time, code, number, text[, hadm, icustay]``; short rows end in nulls."""
+    path = folder / "data" / f"{shard}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    full = [(*row, *[None] * (len(columns) - len(row))) for row in rows]
+    pl.DataFrame(full, schema=columns, orient="row").write_parquet(path)
+    return folder
+
+
+def source(folder: Path, signals: dict[str, list[Any]] | None = None, **more: Any) -> Meds:
+    options = parse(Options, {"signals": signals or {"heart_rate": ["HR"]}, **more}, "test")
+    return build(options, raw_dir=folder, kg_dir=folder, seed=0)
+
+
+def person(subject: int, hours: tuple[float, float] = (0, 100)) -> list[Row]:
+    """One person with one ICU stay inside one hospital stay, discharged home."""
+    return [
+        (subject, None, "GENDER//F"),
+        (subject, datetime(2100, 5, 2), "MEDS_BIRTH"),
+        (subject, at(hours[0] - 5), "HOSPITAL_ADMISSION//ELECTIVE//HOME"),
+        (subject, at(hours[0] - 5), "RACE//WHITE"),
+        (subject, at(hours[0]), "ICU_ADMISSION//MICU"),
+        (subject, at(hours[1]), "ICU_DISCHARGE//MICU"),
+        (subject, at(hours[1] + 9), "HOSPITAL_DISCHARGE//HOME"),
+    ]
+
+
+def cohort_of(plug: Source) -> pl.DataFrame:
+    return with_windows(plug.stays().table, Cohort()).sort("patient_id").with_row_index("n")
+
+
+def measured(plug: Source, cohort: pl.DataFrame, folder: Path, files: slice = slice(None)) -> tuple[list[Row], Extract]:
+    path = folder / "dynamic.csv"
+    _, counts = write_dynamic(plug.measurements(cohort, "stay_id")[files], cohort, plug.signals(), path)
+    rows = pl.read_csv(path, schema_overrides={"patient_id": pl.String, "value": pl.Float64})
+    return rows.sort(pl.all()).rows(), counts
+
+
+# The real demo
+
+
+@pytest.fixture(scope="module")
+def export(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo as MIMIC_IV_MEDS 0.2 exports it, of the tables that matter: labs at ``storetime``, codes and ids as there."""
+
+    def read(name: str) -> pl.DataFrame:
+        return pl.read_csv(demo_raw / f"{name}.csv.gz", infer_schema=False)
+
+    def time(name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pl.Expr:
+        return pl.col(name).str.to_datetime(form, time_unit="us", strict=False)
+
+    def events(table: pl.DataFrame, code: pl.Expr, when: pl.Expr, **more: str) -> pl.DataFrame:
+        values = {
+            name: pl.col(more[name]) if name in more else pl.lit(None) for name in ("numeric_value", "text_value")
+        }
+        ids = {"hadm_id": "hadm_id", "icustay_id": "stay_id"}
+        found = {name: pl.col(column) if column in table.columns else pl.lit(None) for name, column in ids.items()}
+        subject = pl.col("subject_id").cast(pl.Int64)
+        made = table.select(subject, when.alias("time"), code.alias("code"), **values, **found)
+        return made.cast({**COLUMNS, **IDS})
+
+    patients, admissions, stays = read("hosp/patients"), read("hosp/admissions"), read("icu/icustays")
+    deaths = admissions.group_by("subject_id").agg(pl.col("deathtime").min())
+    patients = patients.join(deaths, on="subject_id")
+    birth = (pl.col("anchor_year").cast(pl.Int32) - pl.col("anchor_age").cast(pl.Int32)).cast(pl.String) + "-01-01"
+    died = pl.coalesce(time("deathtime"), time("dod", "%Y-%m-%d"))
+    diagnoses = read("hosp/diagnoses_icd").join(admissions.select("hadm_id", "dischtime"), on="hadm_id")
+    chart, lab = read("icu/chartevents"), read("hosp/labevents")
+    chart = chart.filter(pl.col("itemid").cast(pl.Int64).is_in(list(CHART)))
+    lab = lab.filter(pl.col("itemid").cast(pl.Int64).is_in([*LAB, 50912]))
+    unit = pl.col("valueuom").fill_null("UNK")
+    place = pl.col("admission_location").fill_null("UNK")
+    tables = [
+        events(patients, pl.format("GENDER//{}", "gender"), pl.lit(None)),
+        events(patients, pl.lit("MEDS_BIRTH"), birth.str.to_datetime("%Y-%m-%d", time_unit="us")),
+        events(patients, pl.lit("MEDS_DEATH"), died).filter(pl.col("time").is_not_null()),
+        events(admissions, pl.format("HOSPITAL_ADMISSION//{}//{}", "admission_type", place), time("admittime")),
+        events(admissions, pl.format("RACE//{}", "race"), time("admittime")),
+        events(
+            admissions, pl.format("HOSPITAL_DISCHARGE//{}", pl.col("discharge_location").fill_null("UNK")), time("dischtime")
+        ),
+        events(stays, pl.format("ICU_ADMISSION//{}", "first_careunit"), time("intime")),
+        events(stays, pl.format("ICU_DISCHARGE//{}", "last_careunit"), time("outtime")),
+        events(diagnoses, pl.format("DIAGNOSIS//ICD//{}//{}", "icd_version", "icd_code"), time("dischtime")),
+        events(chart, pl.format("LAB//{}//{}", "itemid", unit), time("charttime"), numeric_value="valuenum", text_value="value"),
+        events(lab, pl.format("LAB//RESULT//{}//{}", "itemid", unit), time("storetime"), numeric_value="valuenum").filter(
+            pl.col("time").is_not_null()
+        ),
+    ]  # fmt: skip
+    folder = tmp_path_factory.mktemp("meds")
+    whole = pl.concat(tables).sort("subject_id", "time", maintain_order=True)
+    (folder / "data" / "train").mkdir(parents=True)
+    (folder / "data" / "held_out").mkdir()
+    whole.filter(pl.col("subject_id") % 3 > 0).write_parquet(folder / "data" / "train" / "0.parquet")
+    whole.filter(pl.col("subject_id") % 3 == 0).write_parquet(folder / "data" / "held_out" / "0.parquet")
+    return folder
+
+
+def demo(folder: Path) -> Meds:
+    options = plug_options("source", load(MAPPING).source)
+    return build(options, raw_dir=folder, kg_dir=folder, seed=0)
+
+
+def test_stays_and_records_of_the_demo_equal_those_of_mimic4(export: Path, demo_raw: Path) -> None:
+    ours, theirs = demo(export), mimic4.build(mimic4.Options(), raw_dir=demo_raw, kg_dir=demo_raw, seed=0)
+    stays = [plug.stays().table.select(STAY).sort("stay_id") for plug in (ours, theirs)]
+    assert stays[0].cast(stays[1].schema).equals(stays[1])
+    for kind in ("admissions", "diagnoses"):
+        rows = ours.records(kind)
+        assert rows.sort(pl.all()).equals(theirs.records(kind).select(rows.columns).sort(pl.all()))
+
+
+def test_without_ids_the_same_stays_are_found_by_person_and_time(export: Path, tmp_path: Path) -> None:
+    for number, path in enumerate(demo(export).inputs()):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        pl.read_parquet(path).drop("hadm_id", "icustay_id").write_parquet(tmp_path / "data" / f"{number}.parquet")
+    bare, full = demo(tmp_path), demo(export)
+    facts = [name for name in STAY if name not in ("hadm_id", "stay_id")]
+    stays = [plug.stays().table.select(facts).sort("subject_id", "intime") for plug in (bare, full)]
+    assert stays[0].equals(stays[1]) and stays[0].height == 140
+    assert bare.stays().table["stay_id"].n_unique() == 140
+    codes = ["icd_version", "icd_code"]
+    diagnoses = [plug.records("diagnoses").select(codes).sort(codes) for plug in (bare, full)]
+    assert diagnoses[0].equals(diagnoses[1])
+
+
+def test_every_charted_value_of_the_demo_equals_mimic4s_up_to_single_precision(
+    export: Path, demo_raw: Path, tmp_path: Path
+) -> None:
+    theirs = mimic4.build(mimic4.Options(), raw_dir=demo_raw, kg_dir=demo_raw, seed=0)
+    options = plug_options("source", load(MAPPING).source)
+    charted = {
+        name: tuple(entry for entry in entries if "RESULT" not in str(entry))
+        for name, entries in options.signals.items()
+    }
+    ours = build(dataclasses.replace(options, signals=charted), raw_dir=export, kg_dir=export, seed=0)
+    assert ours.signals() == theirs.signals()
+    cohort = select(theirs.stays().table, Cohort())[0].with_row_index("n")
+    found, expected = (measured(plug, cohort, tmp_path, slice(n))[0] for plug, n in ((ours, None), (theirs, 1)))
+    assert len(found) == len(expected) > 30_000
+    for row, other in zip(found, expected, strict=True):
+        assert row[:3] == other[:3] and abs(row[3] - other[3]) < 2e-4
+
+
+def test_labs_of_the_demo_equal_a_plain_loop_with_the_time_of_the_result(
+    export: Path, demo_raw: Path, tmp_path: Path
+) -> None:
+    signals = {
+        "glucose": ["LAB//RESULT//50809//*", "LAB//RESULT//50931//*"],
+        "creatinine": ["LAB//RESULT//50912//mg/dL"],
+    }
+    plug = source(export, signals)
+    cohort = select(plug.stays().table, Cohort())[0].with_row_index("n")
+    expected = set()
+    by_person: dict[str, list[dict[str, Any]]] = {}
+    for stay in cohort.to_dicts():
+        by_person.setdefault(stay["subject_id"], []).append(stay)
+    for row in pl.read_csv(demo_raw / "hosp" / "labevents.csv.gz", infer_schema=False).to_dicts():
+        code = {"50809": "glucose", "50931": "glucose", "50912": "creatinine"}.get(row["itemid"])
+        if code is None or not row["valuenum"] or not row["storetime"]:
+            continue
+        for stay in by_person.get(row["subject_id"], []):
+            time = datetime.fromisoformat(row["storetime"])
+            inside = stay["window_start"] <= time < stay["window_end"] and row["hadm_id"] in (None, stay["hadm_id"])
+            if inside and not (code == "glucose" and not 10 <= float(row["valuenum"]) <= 2000):
+                expected.add((stay["patient_id"], row["storetime"], code, float(row["valuenum"])))
+    found, _ = measured(plug, cohort, tmp_path)
+    assert {row[2] for row in found} == {"glucose", "creatinine"} and len(found) == len(expected)
+    for row, other in zip(found, sorted(expected), strict=True):
+        assert row[:3] == other[:3] and abs(row[3] - other[3]) < 2e-4
+
+
+def test_stage_convert_reads_the_demo_by_the_mapping_in_configs(export: Path, tmp_path: Path) -> None:
+    text = MAPPING.read_text().replace('raw_dir = "data/raw/mimic-iv-meds"', f'raw_dir = "{export}"')
+    (tmp_path / "meds.toml").write_text(text)
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "convert", "--config", "meds.toml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    tables = tmp_path / "data" / "tables" / "mimic-iv-meds" / "mortality"
+    provenance = json.loads((tables / "provenance.json").read_text())
+    assert provenance["cohort_flow"][-1]["stays"] == 74
+    assert pl.read_csv(tables / "label.csv")["label_value"].sum() == 12
+    assert (tables / "notes.csv").read_text() == "patient_id,note_time,note_type,text\n"
+
+
+# Small shards
+
+
+def test_every_measurement_equals_a_plain_loop_over_the_rows(tmp_path: Path) -> None:
+    """Two overlapping stays of person 1, one of person 2; units, words, static rows and codes of no signal."""
+    draw = random.Random(3)
+    signals = {
+        "heart_rate": ["HR//*"],
+        "temperature": ["TEMP//C", {"code": "TEMP//F*", "unit": "fahrenheit"}],
+        "weight": [{"code": "WEIGHT", "unit": "pound"}],
+        "gcs_eye": ["EYE"],
+        "mood": ["MOOD.(x)*"],
+    }
+    rows = [*person(1), *person(2, (10, 90)), (1, at(20), "ICU_ADMISSION//SICU"), (1, at(80), "ICU_DISCHARGE//SICU")]
+    values: list[tuple[int, datetime | None, str, float | None, str | None]] = []
+    for _ in range(900):
+        code = draw.choice(["HR//bpm", "HR", "TEMP//C", "TEMP//F/x", "WEIGHT", "EYE", "MOOD.(x)1", "MOODxx1", "OTHER"])
+        time = None if draw.random() < 0.05 else at(draw.randrange(-30, 110))
+        number = draw.choice([None, float(draw.randrange(30, 110))])
+        text = draw.choice([" To Pain", "none", "words", None])
+        values.append((draw.choice([1, 2]), time, code, number, text))
+    write(tmp_path, [*rows, *values[:500]])
+    write(tmp_path, values[500:], shard="tuning/a/7")
+    plug = source(tmp_path, signals)
+    cohort = cohort_of(plug)
+    stays = {("1", at(0)): ("1-1", at(48)), ("2", at(10)): ("2-1", at(58)), ("1", at(20)): ("1-2", at(68))}
+    assert {(s["subject_id"], s["intime"]): (s["stay_id"], s["window_end"]) for s in cohort.to_dicts()} == stays
+    expected = set()
+    for subject, time, code, number, text in values:
+        for (owner, start), (stay, end) in stays.items():
+            if str(subject) != owner or time is None:
+                continue
+            weight = code == "WEIGHT" and start - timedelta(hours=24) <= time <= start
+            shown = start if weight else time
+            if not start <= shown < end:
+                continue
+            meaning: dict[str, tuple[str, Callable[[float], float]]] = {
+                "HR//bpm": ("heart_rate", lambda x: x),
+                "TEMP//C": ("temperature", lambda x: x),
+                "TEMP//F/x": ("temperature", lambda x: (x - 32) * 5 / 9),
+                "WEIGHT": ("weight", lambda x: x * 0.45359237),
+                "EYE": ("gcs_eye", lambda x: x),
+                "MOOD.(x)1": ("mood", lambda x: x),
+            }
+            if code not in meaning:
+                continue
+            name, unit = meaning[code]
+            score = {" To Pain": 2.0, "none": 1.0}.get(text or "") if name == "gcs_eye" else None
+            value = number if number is not None else score
+            low, high = {"heart_rate": (10, 300), "temperature": (25, 45), "weight": (20, 400), "gcs_eye": (1, 4)}.get(
+                name, (-1e9, 1e9)
+            )
+            if value is not None and low <= unit(value) <= high:
+                expected.add((stay, shown.isoformat(" "), name, round(unit(value), 4)))
+    found, _ = measured(plug, cohort, tmp_path)
+    assert {row[2] for row in found} == set(signals)
+    assert [(*row[:3], round(row[3], 4)) for row in found] == sorted(expected)
+
+
+def test_rows_that_name_another_stay_or_admission_are_left_out(tmp_path: Path) -> None:
+    columns = {**COLUMNS, **IDS}
+    rows = [
+        (1, at(-5), "HOSPITAL_ADMISSION//X", None, None, 11),
+        (1, at(0), "ICU_ADMISSION//M", None, None, 11, 21),
+        (1, at(20), "ICU_ADMISSION//S", None, None, 11, 22),
+        (1, at(90), "ICU_DISCHARGE//S", None, None, 11, 22),
+        (1, at(95), "ICU_DISCHARGE//M", None, None, 11, 21),
+        (1, at(99), "HOSPITAL_DISCHARGE//HOME", None, None, 11),
+        (1, at(30), "HR", 71.0, None, 11, 21),
+        (1, at(30), "HR", 72.0, None, 11, 22),
+        (1, at(30), "HR", 73.0, None, 11, None),
+        (1, at(30), "HR", 74.0, None, 12, None),
+        (1, at(30), "HR", 75.0, None, None, None),
+    ]
+    plug = source(write(tmp_path, rows, columns))
+    cohort = cohort_of(plug)
+    assert cohort.select("stay_id", "hadm_id", "outtime").rows() == [("21", "11", at(95)), ("22", "11", at(90))]
+    found, counts = measured(plug, cohort, tmp_path)
+    assert [(row[0], row[3]) for row in found] == [
+        ("21", 71),
+        ("21", 73),
+        ("21", 75),
+        ("22", 72),
+        ("22", 73),
+        ("22", 75),
+    ]
+    assert counts.counts["rows matched by person and time, having no hadm_id"] == 2
+
+
+def test_ids_of_measurements_are_not_used_where_the_admissions_have_none(tmp_path: Path) -> None:
+    rows = [*person(1), (1, at(3), "HR", 70.0, None, 5, 6)]
+    plug = source(write(tmp_path, rows, {**COLUMNS, **IDS}))
+    found, counts = measured(plug, cohort_of(plug), tmp_path)
+    assert found == [("1-1", at(3).isoformat(" "), "heart_rate", 70.0)] and not counts.counts
+
+
+def test_a_person_is_as_old_as_birthdays_passed(tmp_path: Path) -> None:
+    rows = [*person(1), *person(2, (24, 90)), *person(3)[2:], *person(4), (4, datetime(1850, 1, 1), "MEDS_BIRTH")]
+    stays = source(write(tmp_path, rows)).stays()
+    assert stays.table["age"].to_list() == [49, 50, None, 91]
+    assert stays.table["sex"].to_list() == ["F", "F", None, "F"]
+    assert stays.table["ethnicity"].to_list() == ["WHITE"] * 4 and stays.table["icu_type"].to_list() == ["MICU"] * 4
+    assert any("age of 1 stays is above 120" in warning for warning in stays.warnings)
+
+
+@pytest.mark.parametrize(
+    ("discharge", "death", "died", "known"),
+    [
+        ("HOME", None, 0, None),
+        ("DIED", None, 1, None),
+        ("HOME", at(50), 1, at(50)),
+        ("DIED", at(110), 1, at(110)),  # an hour after the paperwork
+        ("HOME", at(110), 0, None),
+        ("HOME", datetime(2150, 5, 5), 0, None),  # only a date, that of discharge: the code decides
+        ("DIED", datetime(2150, 5, 5), 1, datetime(2150, 5, 5, 23, 59, 59)),
+        ("HOME", datetime(2150, 5, 4), 1, datetime(2150, 5, 4, 23, 59, 59)),
+        ("HOME", at(-900), 0, None),
+        (None, at(200), 1, at(200)),  # never discharged
+        (None, None, None, None),
+    ],
+)
+def test_death_in_hospital_is_told_by_its_time_or_by_the_discharge(
+    tmp_path: Path, discharge: str | None, death: datetime | None, died: int | None, known: datetime | None
+) -> None:
+    rows = [*person(1)[:-1], *person(2), (2, at(900), "MEDS_DEATH")]
+    rows += [(1, at(109), f"HOSPITAL_DISCHARGE//{discharge}")] if discharge else []
+    rows += [(1, death, "MEDS_DEATH")] if death else []
+    stay = source(write(tmp_path, rows)).stays().table.row(0, named=True)
+    assert (stay["died"], stay["deathtime"]) == (died, known)
+
+
+def test_where_no_code_tells_of_deaths_no_outcome_is_known(tmp_path: Path) -> None:
+    stays = source(write(tmp_path, person(1))).stays()
+    assert stays.table["died"].to_list() == [None]
+    assert any("death: MEDS_DEATH; " in warning and "died: HOSPITAL" in warning for warning in stays.warnings)
+
+
+def test_a_stay_is_in_the_admission_around_it_or_in_none(tmp_path: Path) -> None:
+    rows = [
+        *person(1),
+        (1, at(-400), "HOSPITAL_ADMISSION//A"),
+        (1, at(-300), "HOSPITAL_DISCHARGE//HOME"),
+        (1, at(-200), "ICU_ADMISSION//alone"),
+        (1, at(-180), "ICU_DISCHARGE//alone"),
+        (2, at(0), "ICU_ADMISSION//before paperwork"),
+        (2, at(1), "HOSPITAL_ADMISSION//B"),
+        (2, at(50), "ICU_DISCHARGE//back to back"),
+        (2, at(50), "ICU_ADMISSION//next"),
+        (2, at(70), "HOSPITAL_DISCHARGE//DIED"),
+        (3, at(-50), "HOSPITAL_ADMISSION//C"),
+        (3, at(0), "ICU_ADMISSION//M"),
+        (3, at(1), "HOSPITAL_ADMISSION//nearer, and later"),
+        (3, at(9), "ICU_DISCHARGE//M"),
+        (3, at(10), "HOSPITAL_DISCHARGE//HOME"),
+    ]
+    stays = source(write(tmp_path, rows)).stays()
+    found = stays.table.select("stay_id", "hadm_id", "outtime", "died").rows()
+    assert found == [
+        ("1-1", "icu-1-1", at(-180), None),
+        ("1-2", "1-2", at(100), 0),
+        ("2-1", "2-1", at(50), 1),
+        ("2-2", "2-1", None, 1),
+        ("3-1", "3-1", at(9), 0),
+    ]
+    assert any("1 of 5 ICU stays lie in no hospital admission" in warning for warning in stays.warnings)
+
+
+def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -> None:
+    notes = [
+        (1, at(4), "NOTE//RADIOLOGY", None, "first"),
+        (1, at(47), "NOTE//Nursing", None, "second"),
+        (1, at(-4), "NOTE//Nursing", None, "since admission"),
+        (1, at(-6), "NOTE//Nursing", None, "before admission"),
+        (1, at(48), "NOTE//Nursing", None, "late"),
+        (1, datetime(2150, 5, 3), "NOTE//Nursing", None, "that day, until its end"),
+        (1, at(4), "NOTE//Discharge summary", None, "summary"),
+        (1, at(4), "NOTE//DS", None, "summary"),
+        (1, at(4), "NOTE//Nursing", None, "  "),
+        (2, at(4), "NOTE//Nursing", None, "of no stay"),
+    ]
+    plug = source(write(tmp_path, [*person(1), *notes]), notes=["NOTE//*"])
+    extract = plug.notes(cohort_of(plug))
+    assert extract.table.select("note_type", "text").rows() == [
+        ("Nursing", "since admission"),
+        ("RADIOLOGY", "first"),
+        ("Nursing", "second"),
+    ]
+    assert dict(extract.counts) == {
+        "notes read": 9,
+        "notes of the cohort": 7,
+        "discharge summaries excluded": 2,
+        "notes after the window excluded": 2,
+    }
+    without = source(tmp_path)
+    empty = without.notes(cohort_of(without))
+    assert empty.table.is_empty() and empty.table.schema == extract.table.schema and not empty.counts
+
+
+def test_sums_of_mapped_signals_are_signals_too(tmp_path: Path) -> None:
+    plug = source(tmp_path, {"own": ["X"], "gcs_verbal": ["V"], "gcs_eye": ["E"], "gcs_motor": ["M"], "heart_rate": []})
+    names = [signal.name for signal in plug.signals()]
+    assert names == ["gcs_eye", "gcs_motor", "gcs_total", "gcs_verbal", "heart_rate", "own"]
+
+
+def test_patterns_that_match_nothing_are_named_in_one_warning(tmp_path: Path) -> None:
+    plug = source(write(tmp_path, [*person(1), (1, at(1), "HR", 70.0)]), {"heart_rate": ["HR", "PULSE*"], "ph": ["PH"]})
+    (warning,) = plug.stays().warnings
+    assert "heart_rate: PULSE*" in warning and "ph: PH" in warning and "heart_rate: HR" not in warning
+
+
+def test_shards_of_other_types_and_columns_are_read_alike(tmp_path: Path) -> None:
+    rows = [*person(1), (1, at(1), "HR", 70.0, "x"), (1, at(2), "HR", None, "y")]
+    write(tmp_path, rows)
+    expected = measured(source(tmp_path), cohort_of(source(tmp_path)), tmp_path)[0]
+    path = next(tmp_path.rglob("*.parquet"))
+    table = pl.read_parquet(path)
+    late = table.filter(pl.col("time") > at(1))
+    early = table.join(late, on=["time", "code"], how="anti", nulls_equal=True)
+    early.drop("text_value").cast(
+        {"subject_id": pl.UInt32, "time": pl.Datetime("ms", "UTC"), "code": pl.Categorical}
+    ).write_parquet(path)
+    late.with_columns(hadm_id=pl.lit(None, pl.Float64)).write_parquet(path.with_name("1.parquet"))
+    plug = source(tmp_path)
+    assert (
+        measured(plug, cohort_of(plug), tmp_path)[0] == expected == [("1-1", at(1).isoformat(" "), "heart_rate", 70.0)]
+    )
+
+
+def damaged(folder: Path, how: str) -> None:
+    path = next(folder.rglob("*.parquet"))
+    if how == "no data":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif how == "garbled":
+        path.write_bytes(b"PAR1" + bytes(600) + path.read_bytes()[604:])
+    elif how == "column":
+        pl.read_parquet(path).rename({"subject_id": "patient_id"}).write_parquet(path)
+    elif how == "type":
+        pl.read_parquet(path).cast({"time": pl.String}).write_parquet(path)
+    elif how == "no stays":
+        write(folder, [(1, at(1), "HR", 70.0)])
+    else:
+        write(folder, person(1))
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("no data", "has no .parquet; paths.raw_dir must be the root of a MEDS dataset"),
+        ("truncated", "0.parquet: not a readable parquet file"),
+        ("garbled", "0.parquet: cannot be read"),
+        ("column", "0.parquet: no column 'subject_id'; MEDS 0.4 was expected; it has: patient_id, time"),
+        ("type", "subject_id and time are Int64 and String; MEDS has an integer and a Datetime"),
+        (
+            "no stays",
+            "no code matches source.icu_admission = ICU_ADMISSION//*; set it to this dataset's codes, such as HR",
+        ),
+        ("no signal", "none of its 7 codes matches [source.signals]; they are such as GENDER//F"),
+    ],
+)
+def test_a_damaged_or_foreign_dataset_is_one_clear_line(tmp_path: Path, how: str, expected: str) -> None:
+    rows = [(1, at(hour / 60), "HR", float(hour % 50), f"word {hour}") for hour in range(5000)]
+    damaged(write(tmp_path, [*person(1), *rows]), how)
+    plug = source(tmp_path)
+    with pytest.raises(UserError) as caught:
+        plug.inputs()
+        measured(plug, cohort_of(plug), tmp_path)
+    assert expected in str(caught.value) and str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "key 'signals' is missing"),
+        ({"signals": {"ph": "PH"}}, "signals.ph = 'PH'"),
+        ({"signals": {"ph": [{"code": "PH", "unit": "kelvin"}]}}, "kelvin"),
+        ({"signals": {"ph": [{"code": "PH", "units": "inch"}]}}, "units"),
+        ({"signals": {"ph": ["PH"]}, "deaths": ["X"]}, "did you mean 'death'?"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Options, options, "[source]")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_code_with_two_meanings_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, [*person(1), (1, at(1), "T//F", 70.0)])
+    twice = source(tmp_path, {"temperature": ["T//*", {"code": "T//F", "unit": "fahrenheit"}]})
+    with pytest.raises(UserError, match="code 'T//F' matches with two meanings: temperature and temperature"):
+        twice.measurements(cohort_of(source(tmp_path)), "stay_id")
+    same = source(tmp_path, {"temperature": ["T//*", "T//F"]})
+    assert len(same.measurements(cohort_of(same), "stay_id")) == 1
+
+
+def test_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no ready-made labels"):
+        source(tmp_path).records("labels")
