@@ -12,11 +12,13 @@ import os
 import platform
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,20 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
 def hashes(paths: Sequence[Path]) -> dict[str, str]:
     """File name (with its folder's) -> SHA-256, so that a manifest does not depend on where the data lie."""
     return {f"{path.parent.name}/{path.name}": checksum(path) for path in paths}
+
+
+def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:
+    """Start ``hashes`` in the background; the result is what the returned function waits for. Ends with the process."""
+    outcome: Future[dict[str, str]] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(hashes(paths))
+        except OSError as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return outcome.result
 
 
 def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None:

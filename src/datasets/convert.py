@@ -41,7 +41,7 @@ def run(config: Config) -> None:
     )
     task: Task = components.build("task", config.task)
     _refuse_foreign(config.table_dir)
-    inputs = source.inputs()
+    inputs = artefacts.hashing(source.inputs())
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     sample = _sample(config, source, task)
     with artefacts.publish(config.table_dir) as folder:
@@ -78,7 +78,7 @@ def run(config: Config) -> None:
             "stays": dict(sample.counts),
             "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
             "warnings": warnings,
-            "inputs": artefacts.hashes(inputs),
+            "inputs": inputs(),
             "source": to_dict(config.source),
             "tables": {table.file: artefacts.checksum(folder / table.file) for table in schema.TABLES},
         }
