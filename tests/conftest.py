@@ -1,12 +1,14 @@
 """Paths and configs that tests share."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from src.config import Config, load
+from src.config import Config, Model, Training, load
+from src.datasets.artefacts import Dataset, load_dataset
+from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -34,3 +36,35 @@ def demo_config(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         run_dir=out / "run",
     )
     yield dataclasses.replace(config, paths=paths)
+
+
+@pytest.fixture(scope="session")
+def mini_graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic default's knowledge graph."""
+    folder = tmp_path_factory.mktemp("graph")
+    write_graph(load_graph(), folder)
+    return folder
+
+
+@pytest.fixture
+def trained(mini_graph: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Path], Dataset]:
+    """Takes a config, converted in ``folder``, through preprocess and train; a small model, a small graph."""
+
+    def finish(config_file: Path, folder: Path) -> Dataset:
+        from src.datasets.preprocess import run as preprocess
+        from src.training import train
+
+        monkeypatch.chdir(folder)
+        config = load(config_file)
+        config = dataclasses.replace(
+            config,
+            paths=dataclasses.replace(config.paths, kg_dir=mini_graph),
+            model=Model(hidden_size=8, heads=2),
+            training=Training(max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
+        )
+        preprocess.run(config)
+        train.run(config)
+        assert (config.run_dir / "metrics.json").is_file()
+        return load_dataset(config.processed_dir)
+
+    return finish

@@ -58,6 +58,8 @@ def run(config: Config) -> None:
         absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
         missing = [f"no sample has a measurement of {', '.join(absent)}"] if absent else []
         warnings = [*sample.warnings, *missing, *notes.warnings]
+        if notes.table.is_empty():
+            warnings.append("there are no notes: that modality is empty and masked")
         if task.from_codes and (notes.table["note_type"] == "surrogate").any():
             warnings.append(
                 "the notes are made of the codes that the labels are made of: scores with them mean nothing"

@@ -20,7 +20,7 @@ import pytest
 from src import components
 from src.config import Cohort, Component, Config, Download, Paths, UserError, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
+from src.datasets.artefacts import Dataset, read_table
 from src.datasets.signals import SIGNAL_BY_NAME
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -232,7 +232,9 @@ def hospital(raw: Path, seed: int = 3) -> None:
                 }
             )
     write(raw, "nurseCharting", chart)
-    write(raw, "note", [])
+    path = "notes/Progress Notes/Assessment and Plan/Plan/Text"
+    stays = [int(row["patientunitstayid"]) for row in patients]
+    write(raw, "note", [element(stay, stay, 30, 40, path, "Text", "Septic shock") for stay in stays[::2]])
     write(raw, "diagnosis", [])
 
 
@@ -638,7 +640,9 @@ def test_offline_without_the_demos_files_says_which_are_missing(tmp_path: Path) 
         source(tmp_path).download(Download(), offline=True)
 
 
-def test_stage_convert_by_the_command_line(raw: Path, tables: Path, tmp_path: Path) -> None:
+def test_convert_by_the_command_line_then_a_trained_model(
+    raw: Path, tables: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
+) -> None:
     text = f"""
 dataset = "eicu"
 run_name = "eicu"
@@ -653,3 +657,4 @@ name = "eicu"
     assert done.returncode == 0, done.stderr
     out = tmp_path / "data" / "tables" / "eicu" / "mortality"
     assert (out / "dynamic.csv").read_bytes() == (tables / "dynamic.csv").read_bytes()
+    assert trained(tmp_path / "eicu.toml", tmp_path).note_mask.any()

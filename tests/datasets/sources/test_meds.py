@@ -15,6 +15,7 @@ import pytest
 
 from src.components import options as plug_options
 from src.config import Cohort, UserError, load, parse
+from src.datasets.artefacts import Dataset
 from src.datasets.cohort import select, with_windows
 from src.datasets.harmonise import write_dynamic
 from src.datasets.mimic_items import CHART, LAB
@@ -226,7 +227,9 @@ def test_labs_of_the_demo_equal_a_plain_loop_with_the_time_of_the_result(
         assert row[:3] == other[:3] and abs(row[3] - other[3]) < 2e-4
 
 
-def test_stage_convert_reads_the_demo_by_the_mapping_in_configs(export: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_by_the_mapping_in_configs_to_a_trained_model(
+    export: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
+) -> None:
     text = MAPPING.read_text().replace('raw_dir = "data/raw/mimic-iv-meds"', f'raw_dir = "{export}"')
     (tmp_path / "meds.toml").write_text(text)
     command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "convert", "--config", "meds.toml"]
@@ -237,6 +240,8 @@ def test_stage_convert_reads_the_demo_by_the_mapping_in_configs(export: Path, tm
     assert provenance["cohort_flow"][-1]["stays"] == 74
     assert pl.read_csv(tables / "label.csv")["label_value"].sum() == 12
     assert (tables / "notes.csv").read_text() == "patient_id,note_time,note_type,text\n"
+    dataset = trained(tmp_path / "meds.toml", tmp_path)
+    assert len(dataset.patient_id) == 74 and not dataset.note_mask.any()
 
 
 # Small shards

@@ -19,7 +19,7 @@ import pytest
 
 from src.config import Component, Config, Download, UserError, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
+from src.datasets.artefacts import Dataset, read_table
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
 from src.datasets.sources import Extract, mimic3
@@ -509,7 +509,9 @@ def test_measurements_of_an_admission_take_in_rows_without_an_icu_stay(raw: Path
     assert events.height == len(inside) and any(not row["ICUSTAY_ID"] for row in inside)
 
 
-def test_the_demo_converts_from_the_command_line_with_surrogate_notes(raw: Path, tables: Path, tmp_path: Path) -> None:
+def test_the_demo_runs_from_the_command_line_to_a_trained_model_with_surrogate_notes(
+    raw: Path, tables: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
+) -> None:
     write(tmp_path / "data/raw/mimiciii-demo/1.4", generated(), demo=True)
     command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", str(DEMO), "--stage", "convert"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
@@ -520,6 +522,8 @@ def test_the_demo_converts_from_the_command_line_with_surrogate_notes(raw: Path,
     notes = read_table(out, schema.NOTES)
     assert set(notes["note_type"]) == {"surrogate"} and "leak the future" in done.stderr
     assert notes["text"][0] == "Diagnoses:\nSepticemia, unspecified.\nSepsis.\nProcedures:\nSpinal tap."
+    dataset = trained(DEMO, tmp_path)
+    assert dataset.note_mask.all() and any("leak the future" in text for text in dataset.metadata["warnings"])
 
 
 def test_the_demo_is_listed_file_by_file_when_it_is_missing(tmp_path: Path) -> None:

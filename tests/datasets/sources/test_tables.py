@@ -6,7 +6,7 @@ import math
 import random
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from src.config import Cohort, UserError, parse
+from src.datasets.artefacts import Dataset
 from src.datasets.cohort import with_windows
 from src.datasets.harmonise import write_dynamic
 from src.datasets.sources.tables import Options, Tables, build
@@ -260,7 +261,9 @@ def test_excel_and_gzip_copies_read_the_same(tmp_path: Path) -> None:
     assert source(tmp_path).stays().table["age"].to_list() == [30, 31]
 
 
-def test_stage_convert_turns_a_users_files_into_tables(tmp_path: Path) -> None:
+def test_a_users_files_become_tables_and_a_trained_model(
+    tmp_path: Path, trained: Callable[[Path, Path], Dataset]
+) -> None:
     generate(tmp_path / "raw")
     config = tmp_path / "own.toml"
     config.write_text(
@@ -274,3 +277,6 @@ def test_stage_convert_turns_a_users_files_into_tables(tmp_path: Path) -> None:
     assert provenance["cohort_flow"][-1]["stays"] == 12
     assert set(provenance["measurements"]["rows"]) == {"glucose", "lactate", *(f"rhythm={word}" for word in RHYTHMS)}
     assert (tmp_path / "tables" / "notes.csv").read_text() == "patient_id,note_time,note_type,text\n"
+    dataset = trained(config, tmp_path)
+    assert dataset.metadata["label_names"] == ["relapse"]
+    assert [feature["name"] for feature in dataset.metadata["features"]][:2] == ["glucose", "lactate"]

@@ -84,7 +84,8 @@ class TfidfSvd:
             raise UserError(
                 f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
             )
-        svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
+        with np.errstate(invalid="ignore"):  # texts that are all alike have no variance to explain
+            svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
         components = np.asarray(svd.components_)
         unit = _unit(matrix @ components.T)
         centre = unit.mean(axis=0)
