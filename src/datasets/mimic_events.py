@@ -25,17 +25,14 @@ def chart(
 
     Where ``in_error`` holds, the row is counted and its value taken away, so that it is dropped as no number.
     """
-    events = rows.join(item_table(items).lazy(), on="itemid").join(_windows(cohort, match), on=match)
-    events = _in_window(events, early=pl.col("code").is_in(EARLY_SIGNALS)).with_columns(
-        pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
-    )
-    events = events.join(score_table().lazy(), on=["code", "text"], how="left")
-    number = pl.coalesce(pl.col("valuenum"), pl.col("score"))
-    if in_error is None:
-        return Events(path, _scaled(events, number))
-    wrong = in_error.fill_null(value=False)
-    scaled = _scaled(events, pl.when(~wrong).then(number), wrong.alias("repaired"))
-    return Events(path, scaled, "chart rows marked as errors, left out (they count as no number too)")
+    wrong = pl.lit(value=False) if in_error is None else in_error.fill_null(value=False)
+    words = pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
+    events = _wanted(rows.with_columns(wrong.alias("repaired"), words), items).drop("value")
+    events = events.join(score_table().lazy(), on=["code", "text"], how="left").drop("text")
+    number = pl.when(~pl.col("repaired")).then(pl.coalesce("valuenum", "score"))
+    events = events.with_columns(number.alias("number")).join(_windows(cohort, match), on=match)
+    inside = _in_window(events, early=pl.col("code").is_in(EARLY_SIGNALS))
+    return Events(path, _scaled(inside), "chart rows marked as errors, left out (they count as no number too)")
 
 
 def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
@@ -43,12 +40,22 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
 
     Rows of another admission are left out; rows of none (a tenth in MIMIC) are kept and counted.
     """
-    stays = _windows(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
-    events = _in_window(rows.join(item_table(items).lazy(), on="itemid").join(stays, on="subject_id"))
     unmatched = pl.col("hadm_id").is_null()
-    events = events.filter(unmatched | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
-    scaled = _scaled(events, pl.col("valuenum"), unmatched.alias("repaired"))
-    return Events(path, scaled, "lab rows matched by person and time, having no hadm_id")
+    events = _wanted(rows.with_columns(unmatched.alias("repaired")), items).rename({"valuenum": "number"})
+    stays = _windows(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
+    events = events.join(stays, on="subject_id")
+    events = events.filter(pl.col("repaired") | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
+    return Events(path, _scaled(_in_window(events)), "lab rows matched by person and time, having no hadm_id")
+
+
+def _wanted(rows: pl.LazyFrame, items: Items) -> pl.LazyFrame:
+    """Rows of the items, with ``event_time`` for ``charttime`` and ``code, scale, offset``.
+
+    Times are parsed at once: a text that waits for a join or a sink keeps its whole block of the file in memory.
+    """
+    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us").alias("event_time")
+    found = rows.filter(pl.col("itemid").is_in(list(items))).with_columns(time).drop("charttime")
+    return found.join(item_table(items).lazy(), on="itemid")
 
 
 def _windows(cohort: pl.DataFrame, key: str, *more: pl.Expr) -> pl.LazyFrame:
@@ -56,12 +63,10 @@ def _windows(cohort: pl.DataFrame, key: str, *more: pl.Expr) -> pl.LazyFrame:
 
 
 def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
-    """Rows whose ``charttime`` (parsed only for rows that got here) is blank or lies in the window.
+    """Rows whose ``event_time`` is null or lies in the window.
 
     Where ``early`` holds, a time up to ``EARLY`` before the window counts as its start.
     """
-    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us")
-    events = events.with_columns(time.alias("event_time"))
     if early is not None:
         moved = early & pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
         event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
@@ -70,6 +75,6 @@ def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFra
     return events.filter(inside | pl.col("event_time").is_null())
 
 
-def _scaled(events: pl.LazyFrame, number: pl.Expr, *more: pl.Expr) -> pl.LazyFrame:
-    value = number * pl.col("scale") + pl.col("offset")
-    return events.select("n", "event_time", "code", value.alias("value"), *more)
+def _scaled(events: pl.LazyFrame) -> pl.LazyFrame:
+    value = pl.col("number") * pl.col("scale") + pl.col("offset")
+    return events.select("n", "event_time", "code", value.alias("value"), "repaired")
