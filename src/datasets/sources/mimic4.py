@@ -9,7 +9,8 @@ import polars as pl
 from src.config import Download, UserError
 from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CHART, LAB
-from src.datasets.note_files import NoteFiles, read_notes
+from src.datasets.mimic_options import Options
+from src.datasets.note_files import read_notes
 from src.datasets.raw_csv import Schema, find, look, read, refuse_orphans, scan
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
@@ -21,24 +22,6 @@ ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types that are arranged beforehand
 ID = pl.Int64
-
-
-@dataclass(frozen=True)
-class Options:
-    """``project``/``version``: the PhysioNet project to download, none for a credentialed copy put in place by hand.
-
-    ``notes_file``: one or several CSVs of notes; by default MIMIC-IV-Note's files, where ``raw_dir`` has ``note/``; without
-    either, surrogate notes are made from billing codes. Columns not named are found by name.
-    """
-
-    project: str = ""
-    version: str = ""
-    notes_file: tuple[Path, ...] = ()
-    note_id_column: str = ""
-    note_time_column: str = ""
-    note_text_column: str = ""
-    include_discharge_summaries: bool = False
-    notes_after_window: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,20 +92,12 @@ class Mimic4:
 
     def notes(self, cohort: pl.DataFrame) -> Extract:
         """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
-        chosen, paths = self.options, self._note_paths()
+        paths = self._note_paths()
         if not paths:
             titles = {"Diagnoses": ("diagnoses_icd", "d_icd_diagnoses")}
             titles["Procedures"] = ("procedures_icd", "d_icd_procedures")
             return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
-        files = NoteFiles(
-            paths,
-            chosen.note_id_column,
-            chosen.note_time_column,
-            chosen.note_text_column,
-            chosen.include_discharge_summaries,
-            chosen.notes_after_window,
-        )
-        return read_notes(files, cohort)
+        return read_notes(self.options.note_files(paths), cohort)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of the whole hospital."""

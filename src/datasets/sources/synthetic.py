@@ -8,6 +8,7 @@ from typing import Any, Literal
 import polars as pl
 
 from src.config import Download, Positive, UserError
+from src.datasets import mimic_options
 from src.datasets.artefacts import hashes, read_json, replacing, write_json
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract, Match, mimic4
@@ -35,7 +36,7 @@ class Synthetic:
 
     @property
     def _records(self) -> mimic4.Mimic4:
-        notes = mimic4.Options(notes_file=(self.raw_dir / "note" / "notes.csv.gz",))
+        notes = mimic_options.Options(notes_file=(self.raw_dir / "note" / "notes.csv.gz",))
         return mimic4.Mimic4(notes, self.raw_dir)
 
     @property
