@@ -67,6 +67,15 @@ def test_help_names_every_stage_and_imports_nothing_heavy(tmp_path: Path) -> Non
             "window_hours",
         ),
         ("dataset = \n", "not a TOML file"),
+        (
+            "dataset = 'd'\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\n[training]\ngradient_clip=inf\n",
+            "training.gradient_clip must be a finite number",
+        ),
+        ("dataset = ''\nrun_name = 'r'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\n", "dataset = ''"),
+        (
+            "dataset = 'd'\nrun_name = 'r'\ntask = 'motality'\n[paths]\nraw_dir='r'\n[source]\nname='mimic4'\n",
+            "mortality, ",
+        ),
     ],
 )
 def test_a_mistake_in_the_config_is_one_line_with_exit_code_2(tmp_path: Path, text: str, expected: str) -> None:
@@ -81,3 +90,9 @@ def test_a_mistake_in_the_config_is_one_line_with_exit_code_2(tmp_path: Path, te
 def test_a_missing_config_lists_those_there_are() -> None:
     done = run("--config", "configs/nothing.toml")
     assert done.returncode == 2 and "configs/synthetic.toml" in done.stderr
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_out_of_range_is_one_line(seed: str, tmp_path: Path) -> None:
+    done = run("--seed", seed, "--config", str(ROOT / "configs" / "synthetic.toml"), cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith(f"error: --seed {seed}")

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from src.config import Component, Config, Model, UserError
 from src.datasets.artefacts import load_dataset
-from src.training import train
+from src.training import loop, train
 
 Prepare = Callable[..., Config]
 FILES = [
@@ -192,3 +193,42 @@ def test_a_loss_that_is_not_finite_stops_training_with_advice(prepared: Prepare)
 def test_the_settings_of_torch_are_left_as_they_were(prepared: Prepare) -> None:
     train.run(prepared(max_epochs=1))
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_label_that_is_not_defined_changes_nothing(prepared: Prepare) -> None:
+    mask = np.ones((60, 2), np.float32)
+    mask[::3, 1] = 0
+    label = np.random.default_rng(2).integers(0, 2, (60, 2)).astype(np.float32)
+    found = []
+    for folder, hidden in (("zeros", 0.0), ("ones", 1.0)):
+        config = prepared(patients=60, label=np.where(mask > 0, label, hidden).astype(np.float32), label_mask=mask)
+        metadata = json.loads((config.processed_dir / "metadata.json").read_text()) | {
+            "label_names": ["mortality", "again"]
+        }
+        (config.processed_dir / "metadata.json").write_text(json.dumps(metadata))
+        train.run(config)
+        rows = read(config.run_dir / "predictions.csv")
+        found.append((rows, report(config)["splits"]))
+        shutil.move(config.processed_dir, folder)
+    assert found[0] == found[1]
+    rows, splits = found[0]
+    again = [row for row in rows if row["label_code"] == "again" and row["split"] == "test"]
+    known = [row for row in again if row["y_true"]]
+    assert len(known) == splits["test"]["again"]["patients"] < len(again) == splits["test"]["mortality"]["patients"]
+
+
+def test_the_loss_is_the_mean_over_the_defined_labels() -> None:
+    logits, label = torch.tensor([[0.3, -1.0], [2.0, 0.5]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    probability = 1 / (1 + np.exp(-np.array([0.3, 2.0, 0.5])))
+    expected = -np.log([probability[0], 1 - probability[1], probability[2]]).mean()
+    assert loop.masked_loss(logits, label, mask).item() == pytest.approx(expected, abs=1e-6)
+    assert loop.masked_loss(logits, label, torch.zeros(2, 2)).item() == 0
+
+
+def test_an_accelerator_that_is_not_there_is_one_line(prepared: Prepare) -> None:
+    config = prepared()
+    absent = "cuda" if not torch.cuda.is_available() else "mps"
+    settings = dataclasses.replace(config.training, accelerator=absent)
+    with pytest.raises(UserError, match=f"training.accelerator = '{absent}'"):
+        train.run(dataclasses.replace(config, training=settings))

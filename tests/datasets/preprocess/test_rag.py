@@ -118,3 +118,11 @@ def test_tab_and_csv_files_give_the_same_graph(graph_folder: Path, graph: Knowle
         path.rename(path.with_suffix(".tab")).write_text((graph_folder / f"{name}.tab").read_text().replace(",", "\t"))
     again = primekg.build(primekg.Options(), folder=graph_folder)
     assert again.diseases() == graph.diseases() and again.triples(1) == graph.triples(1)
+
+
+def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() -> None:
+    from src.datasets.preprocess.context import REACH, status
+
+    for gap, expected in ((20, "negated"), (REACH + 50, "present")):
+        text = "denies " + "word " * (gap // 5) + "asthma"
+        assert status(text, len(text) - 6, len(text), 0, len(text)) == expected
