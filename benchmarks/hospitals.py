@@ -43,10 +43,8 @@ def main() -> None:
         ours, best = (metrics.point(metrics.auroc, truth, joined[name].to_numpy()) for name in ("y_prob", "true_risk"))
         assert ours is not None and best is not None
         gaps.append(best - ours)
-        print(
-            f"seed {seed:3d}: {len(truth)} stays, {truth.sum():.0f} deaths, AUROC {ours:.3f}, true risk {best:.3f}, gap {gaps[-1]:.3f}",
-            flush=True,
-        )
+        scores = f"AUROC {ours:.3f}, true risk {best:.3f}, gap {gaps[-1]:.3f}"
+        print(f"seed {seed:3d}: {len(truth)} stays, {truth.sum():.0f} deaths, {scores}", flush=True)
     print(f"mean gap {np.mean(gaps):.3f}, largest {max(gaps):.3f}")
 
 
