@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -229,6 +229,14 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
         if first["type"] in ("missing", "missing_argument"):
             raise UserError(f"{where}: key '{key}' is missing") from None
         raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
+
+
+def refuse_repeated(values: Sequence[object], key: str) -> None:
+    """Raises:
+    UserError: a value stands twice.
+    """
+    if twice := next((value for value in values if values.count(value) > 1), None):
+        raise UserError(f"{key} = {list(values)}: {twice!r} stands twice")
 
 
 def to_dict(value: Any) -> Any:

@@ -138,8 +138,11 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
 
 
 def hashes(paths: Sequence[Path]) -> dict[str, str]:
-    """File name (with its folder's) -> SHA-256, so that a manifest does not depend on where the data lie."""
-    return {f"{path.parent.name}/{path.name}": checksum(path) for path in paths}
+    """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie."""
+    depth = 2
+    while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
+        depth += 1
+    return {"/".join(path.parts[-depth:]): checksum(path) for path in paths}
 
 
 def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:

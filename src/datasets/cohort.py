@@ -24,10 +24,13 @@ def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
     """Adds ``patient_id`` (the stay, or the admission) and the observation window, which never leaves the stay (admission)."""
     opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
     hours = timedelta(hours=rule.window_hours)
-    start = {"last": pl.max_horizontal(opened, pl.col(closed) - hours)}.get(rule.window, pl.col(opened))
-    end = {"first": pl.min_horizontal(pl.col(opened) + hours, closed)}.get(rule.window, pl.col(closed))
+    # clocks differ: a person may die, or leave the hospital, minutes before the discharge that is written down
+    stays = stays.with_columns(pl.min_horizontal(closed, "dischtime", "deathtime").alias("until"))
+    start = {"last": pl.max_horizontal(opened, pl.col("until") - hours)}.get(rule.window, pl.col(opened))
+    end = {"first": pl.min_horizontal(pl.col(opened) + hours, closed)}.get(rule.window, pl.col("until"))
     sample = "stay_id" if rule.anchor == "icu" else "hadm_id"
-    return stays.with_columns(pl.col(sample).alias("patient_id"), start.alias("window_start"), end.alias("window_end"))
+    stays = stays.with_columns(pl.col(sample).alias("patient_id"), start.alias("window_start"), end.alias("window_end"))
+    return stays.drop("until")
 
 
 def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]:
@@ -35,17 +38,16 @@ def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]
     opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
     what = "ICU" if rule.anchor == "icu" else "hospital"
     hours = (pl.col(closed) - pl.col(opened)).dt.total_seconds() / 3600
+    later = pl.int_range(pl.len()).over("hadm_id", order_by="intime") > 0
     exclusions = {
         f"no {what} admission or discharge time": pl.col(opened).is_null() | pl.col(closed).is_null(),
+        f"{what} discharge before admission": hours < 0,
+        **({"later ICU stay of the same admission": later} if rule.anchor == "hospital" else {}),
         f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(
             value=rule.min_age > 0
         ),
         f"{what} stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
     }
-    if rule.anchor == "hospital":
-        exclusions["later ICU stay of the same admission"] = (
-            pl.int_range(pl.len()).over("hadm_id", order_by="intime") > 0
-        )
     left = with_windows(stays, rule)
     steps = [Step("ICU stays in the source", 0, 0, left.height, left["subject_id"].n_unique())]
     for reason, condition in exclusions.items():

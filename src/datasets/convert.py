@@ -17,6 +17,7 @@ from src.datasets.tasks import Task
 
 log = logging.getLogger(__name__)
 SOCKETS = ("source", "task")
+CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosis codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +61,8 @@ def run(config: Config) -> None:
         warnings = [*sample.warnings, *missing, *notes.warnings]
         if notes.table.is_empty():
             warnings.append("there are no notes: that modality is empty and masked")
-        if task.from_codes and (notes.table["note_type"] == "surrogate").any():
-            warnings.append(
-                "the notes are made of the codes that the labels are made of: scores with them mean nothing"
-            )
+        if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
+            warnings.append("the notes name the codes that the labels are made of: scores with them mean nothing")
         artefacts.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
         artefacts.write_table(labels, folder / schema.LABEL.file)
         artefacts.write_table(
@@ -88,9 +87,8 @@ def run(config: Config) -> None:
     for warning in warnings:
         log.warning("%s", warning)
     counted = {**sample.counts, **rows.counts, **notes.counts}
-    log.info(
-        "dropped or repaired: %s", ", ".join(f"{count} {reason}" for reason, count in counted.items()) or "nothing"
-    )
+    told = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
+    log.info("counted: %s", told or "nothing dropped or repaired")
     positive = labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
     shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
     log.info(

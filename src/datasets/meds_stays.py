@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import polars as pl
 
-DAY_END = timedelta(hours=23, minutes=59, seconds=59)
+from src.datasets.note_files import day_end
+
 SEX = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
 OLDEST, SHIFTED = 120, 91  # a greater age is a shifted birth date; MIMIC-IV writes 91 for everybody over 89
 
@@ -17,12 +18,6 @@ OLDEST, SHIFTED = 120, 91  # a greater age is a shifted birth date; MIMIC-IV wri
 def of_kind(events: pl.DataFrame, kind: str) -> pl.DataFrame:
     """The events of one kind, in order of person and time; those without a time, as sex may be, come last."""
     return events.filter(pl.col("kind") == kind).drop("kind").sort("subject_id", "time", "code", nulls_last=True)
-
-
-def day_end(time: str) -> pl.Expr:
-    """A time at midnight is only a date: it counts as that day's end, so that it is never earlier than it was."""
-    bare = pl.col(time).dt.time() == pl.time(0)
-    return pl.when(bare).then(pl.col(time) + DAY_END).otherwise(pl.col(time))
 
 
 def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -54,6 +49,10 @@ def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame
         check_sortedness=False,
         coalesce=False,
     )
+    # an end after the person's next opening is that one's: this stay's own end is not told
+    following = pl.col("time").shift(-1).over("subject_id", order_by="time")
+    own = (pl.col("end") <= following).fill_null(value=True)
+    others = others.with_columns(pl.when(own).then(pl.col(name)).alias(name) for name in ("end", "end_code"))
     return pl.concat([named, others.select(named.columns)]).sort("subject_id", "time")
 
 
@@ -67,11 +66,11 @@ def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collect
     stays = paired(of_kind(events, "hospital_admission"), of_kind(events, "hospital_discharge"), "hadm_id")
     deaths = of_kind(events, "death").group_by("subject_id").agg(pl.col("time").min().alias("death"))
     stays = stays.rename({"time": "admittime", "end": "dischtime"}).join(
-        deaths.with_columns(day_end("death")), on="subject_id", how="left"
+        deaths.with_columns(day_end(pl.col("death"))), on="subject_id", how="left"
     )
     stays = stays.sort("subject_id", "admittime")
     said = pl.col("end_code").is_in(list(died)).fill_null(value=False)
-    left = pl.when(said).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end("dischtime"))
+    left = pl.when(said).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
     last = pl.col("admittime") == pl.col("admittime").max().over("subject_id")
     inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= left).fill_null(last)
     inside = inside.fill_null(value=False)

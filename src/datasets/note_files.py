@@ -14,7 +14,8 @@ from src.datasets.sources import Extract
 
 # In order of preference; compared without case.
 ID_COLUMNS = ("stay_id", "icustay_id", "hadm_id", "subject_id")
-TIME_COLUMNS = ("charttime", "note_time", "storetime", "chartdate")
+TIME_COLUMNS = ("charttime", "note_time", "chartdate")
+STORE_COLUMNS = ("storetime",)  # when the text was saved: nobody could read it before
 TEXT_COLUMNS = ("text", "note_text", "note")
 TYPE_COLUMNS = ("note_type", "category")
 DISCHARGE = r"(?i)^\s*(ds|discharge.*)\s*$"
@@ -45,6 +46,7 @@ class Layout:
     key: str
     person_column: str
     time_columns: tuple[str, ...]
+    store_columns: tuple[str, ...]
     type_column: str
     text_column: str
     error_column: str
@@ -53,15 +55,17 @@ class Layout:
 def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
     """Notes of the cohort's stays, sorted by stay and time.
 
-    A note belongs to a stay by its ``stay_id`` or ``hadm_id``; where that is empty (as in half of MIMIC-IV's radiology
-    reports), or the file has only ``subject_id``, by person and time, if written between hospital admission and the window's
-    end. A time that is only a date (or midnight) counts as the day's end. Notes without any time cannot be placed: they
-    are kept, with a warning, only where the id names the stay or the admission.
+    A note counts from its chart time, or its store time if that is later; a time that is only a date (or midnight) counts as
+    the day's end. A note belongs to a stay by its ``stay_id`` or ``hadm_id``; where that is empty (as in half of MIMIC-IV's
+    radiology reports), or the file has only ``subject_id``, by person and time, if written between hospital admission and the
+    window's end. Notes without any time cannot be placed: they are kept, with a warning, only where the id names the stay
+    or the admission.
 
     Raises:
         UserError: a file or column is missing, or no note matches any stay.
     """
-    extracts = [_read_file(_layout(path, files), files, cohort) for path in files.paths]
+    by_admission = bool((cohort["patient_id"] == cohort["hadm_id"]).all())
+    extracts = [_read_file(_layout(path, files, by_admission), files, cohort) for path in files.paths]
     counts: dict[str, int] = {}
     for extract in extracts:
         counts = {key: counts.get(key, 0) + extract.counts.get(key, 0) for key in {**counts, **extract.counts}}
@@ -119,11 +123,11 @@ def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str,
         .select(
             _id(layout.id_column).alias("id"),
             (_id(layout.person_column) if layout.person_column else pl.lit(None, pl.String)).alias("person"),
-            _note_time(layout.time_columns).alias("note_time"),
+            pl.max_horizontal(_note_time(layout.time_columns), _note_time(layout.store_columns)).alias("note_time"),
             _note_type(layout).alias("note_type"),
             pl.when(text.str.strip_chars() != "").then(text).alias("text"),
             wrong.fill_null(value=False).alias("wrong"),
-            _not_a_time(layout.time_columns).alias("not_a_time"),
+            _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
         )
         .with_row_index("row")
     )
@@ -158,11 +162,13 @@ def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.D
     return pl.concat([by_id.select(columns), by_person.select(columns)])
 
 
-def _layout(path: Path, files: NoteFiles) -> Layout:
+def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
+    """The file's columns; where samples are admissions, the admission's id is preferred to one of its ICU stays'."""
     if not path.is_file():
         raise UserError(f"{path}: missing; set notes_file to your notes, or leave it out for surrogate notes")
     present = header(path)
-    id_column = _column(path, present, files.id_column, ID_COLUMNS, "note_id_column")
+    wanted = ("hadm_id", *ID_COLUMNS) if by_admission else ID_COLUMNS
+    id_column = _column(path, present, files.id_column, wanted, "note_id_column")
     text_column = _column(path, present, files.text_column, TEXT_COLUMNS, "note_text_column")
     time_columns = (
         [_column(path, present, files.time_column, (), "note_time_column")]
@@ -179,7 +185,8 @@ def _layout(path: Path, files: NoteFiles) -> Layout:
     person = next(iter(_all(present, ("subject_id",))), "") if key != "subject_id" and time_columns else ""
     kind = next(iter(_all(present, TYPE_COLUMNS)), "")
     wrong = next(iter(_all(present, (files.error_column.lower(),))), "") if files.error_column else ""
-    return Layout(path, id_column, key, person, tuple(time_columns), kind, text_column, wrong)
+    stored = () if files.time_column else tuple(_all(present, STORE_COLUMNS))
+    return Layout(path, id_column, key, person, tuple(time_columns), stored, kind, text_column, wrong)
 
 
 def _id(column: str) -> pl.Expr:
@@ -195,11 +202,15 @@ def _note_type(layout: Layout) -> pl.Expr:
 
 
 def _note_time(columns: Sequence[str]) -> pl.Expr:
-    """The first time there is. A bare date, also as midnight (MIMIC-IV's discharge summaries), is the end of its day, so that
-    it never counts as earlier than it was."""
-    time = pl.coalesce(*(parse_time(name) for name in columns), pl.lit(None, dtype=pl.Datetime("us")))
-    whole_day = time.dt.time() == datetime.time(0)
-    return pl.when(whole_day).then(time + datetime.timedelta(hours=23, minutes=59, seconds=59)).otherwise(time)
+    """The first time there is."""
+    return day_end(pl.coalesce(*(parse_time(name) for name in columns), pl.lit(None, dtype=pl.Datetime("us"))))
+
+
+def day_end(time: pl.Expr) -> pl.Expr:
+    """A time at midnight is only a date (as of MIMIC-IV's discharge summaries): it counts as that day's end, so that it is
+    never earlier than it was."""
+    bare = time.dt.time() == datetime.time(0)
+    return pl.when(bare).then(time + datetime.timedelta(hours=23, minutes=59, seconds=59)).otherwise(time)
 
 
 def _not_a_time(columns: Sequence[str]) -> pl.Expr:

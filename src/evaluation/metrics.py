@@ -121,6 +121,9 @@ def evaluate(label: Array, probability: Array, threshold: float, resamples: int,
 
     F1 and accuracy call a patient positive at ``probability >= threshold``, which must come from other patients.
     """
+    if not len(label):
+        undefined = Interval(None, None, None, "the outcome is defined for no patient")
+        return Evaluation(0, 0, 0, 0, dict.fromkeys((*RANKING, *THRESHOLDED), undefined))
     ordered = _Sorted(label, probability)
     whole = _measure(ordered, np.ones((1, len(label))), threshold)
     drawn = [_measure(ordered, counts, threshold) for counts in draws(len(label), resamples, seed)]

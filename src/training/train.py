@@ -73,6 +73,9 @@ def _check(config: Config, dataset: artefacts.Dataset) -> None:
         raise UserError(
             f"{where}: made for task '{task}', the config says '{config.task.name}'; run --stage preprocess again"
         )
+    if (made_of := dataset.metadata.get("dataset", config.dataset)) != config.dataset:
+        where = config.processed_dir / METADATA
+        raise UserError(f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'")
     for key, made_with in dataset.metadata.get("settings", {}).items():
         if made_with != to_dict(getattr(config, key)):
             where = config.processed_dir / METADATA

@@ -27,7 +27,7 @@ def stays(*rows: tuple[str, str, int, int, int, int]) -> pl.DataFrame:
         }
         for hadm, stay, *times in rows
     ]
-    return pl.DataFrame(records)
+    return pl.DataFrame(records).with_columns(pl.lit(None, pl.Datetime("us")).alias("deathtime"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,14 @@ def test_an_admission_is_one_sample_however_many_icu_stays_it_has() -> None:
     table = stays(("h", "late", 0, 60, 90, 100), ("h", "early", 0, 10, 30, 100), ("i", "other", 200, 210, 230, 290))
     kept, flow = select(table, Cohort(anchor="hospital"))
     assert kept.select("patient_id", "stay_id").rows() == [("h", "early"), ("i", "other")]
-    assert (flow[-1].reason, flow[-1].dropped_stays) == ("later ICU stay of the same admission", 1)
+    assert {step.reason: step.dropped_stays for step in flow}["later ICU stay of the same admission"] == 1
+
+
+@pytest.mark.parametrize("window", ["last", "whole"])
+def test_a_window_to_the_end_ends_with_a_death_before_the_discharge(window: Literal["last", "whole"]) -> None:
+    table = stays(("h", "s", 0, 10, 90, 100)).with_columns(pl.lit(DAY + timedelta(hours=80)).alias("deathtime"))
+    found = with_windows(table, Cohort(window=window))
+    assert found["window_end"].item() == DAY + timedelta(hours=80)
 
 
 def test_unknown_ages_are_out_unless_every_age_is_in() -> None:

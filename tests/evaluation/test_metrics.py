@@ -99,3 +99,9 @@ def test_the_order_of_the_patients_does_not_change_a_point_estimate() -> None:
     first = metrics.evaluate(label, score, threshold, 1, 0).metrics
     second = metrics.evaluate(label[order], score[order], threshold, 1, 0).metrics
     assert [first[name].value for name in NAMES] == [second[name].value for name in NAMES]
+
+
+def test_an_outcome_defined_for_nobody_has_no_metrics_and_says_why() -> None:
+    found = metrics.evaluate(np.empty(0), np.empty(0), 0.5, 10, 0)
+    assert found.patients == 0
+    assert {metric.reason for metric in found.metrics.values()} == {"the outcome is defined for no patient"}

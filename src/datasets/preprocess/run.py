@@ -118,7 +118,7 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
 def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
-    settings = ("cohort", "split", "abnormal", "linking", *SOCKETS)
+    settings = ("source", "cohort", "split", "abnormal", "linking", *SOCKETS)
     return {
         "dataset": config.dataset,
         "task": config.task.name,

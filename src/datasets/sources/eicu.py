@@ -83,7 +83,8 @@ class Eicu:
         """``patient``: a row a unit stay. Ages above 89 are 90. Who expired in the unit died at its discharge, others who
         expired at hospital discharge; expired in the unit but discharged alive from the hospital is an unknown outcome."""
         path = find(self.raw_dir, "patient")
-        rows = read(path, {**dict.fromkeys((STAY, HOSPITAL, *OFFSETS), ID), **dict.fromkeys(TEXTS, pl.String)})
+        columns = {**dict.fromkeys((STAY, HOSPITAL, *OFFSETS), ID), **dict.fromkeys(TEXTS, pl.String)}
+        rows = read(path, columns, key=(STAY,))
         rows = rows.with_columns(_blank_is_null(name) for name in TEXTS)
         hospital, unit = (pl.col(f"{place}dischargestatus").str.to_lowercase() for place in ("hospital", "unit"))
         in_unit = unit.eq_missing("expired")

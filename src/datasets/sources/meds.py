@@ -18,7 +18,7 @@ from src.datasets import meds_stays
 from src.datasets.meds_files import Patterns, Shards
 from src.datasets.mimic_events import EARLY, EARLY_SIGNALS
 from src.datasets.mimic_items import FAHRENHEIT, INCH, POUND, SAME, score_table
-from src.datasets.note_files import DISCHARGE
+from src.datasets.note_files import DISCHARGE, day_end
 from src.datasets.signals import SIGNALS, Signal, described
 from src.datasets.sources import Events, Extract, Match
 
@@ -154,7 +154,7 @@ class Meds:
         notes = self._shards.rows({"notes": self.options.notes}, "text_value")
         notes = notes.filter(pl.col("text_value").str.strip_chars() != "")
         columns = ("patient_id", "admittime", "window_start", "window_end", pl.col("hadm_id").alias("our_hadm_id"))
-        ours = notes.with_columns(meds_stays.day_end("time").alias("note_time")).join(
+        ours = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
         )
         since = (pl.col("note_time") >= pl.coalesce("admittime", "window_start")).fill_null(value=False)

@@ -20,6 +20,7 @@ import polars as pl
 from src.config import Download, Positive, UserError
 from src.datasets import schema
 from src.datasets.artefacts import read_table
+from src.datasets.note_files import day_end
 from src.datasets.raw_csv import collect, find, header, scan
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract, Match
@@ -27,7 +28,6 @@ from src.datasets.sources import Events, Extract, Match
 DYNAMIC = {"patient_id": pl.String, "event_time": pl.String, "code": pl.String, "value": pl.String}
 NO_VALUE = ("", "NA", "NaN", "nan")
 NUMERIC_SHARE = 0.95  # of a code's values, at least, are numbers where the code is a number
-DATE_CHARACTERS = 10
 STAY_TIMES = {"intime": "window_start", "outtime": "window_end", "admittime": "intime", "dischtime": "outtime"}
 
 
@@ -115,10 +115,7 @@ class Tables:
             columns = {column.name: times.get(column.name, pl.String()) for column in schema.NOTES.columns}
             return Extract(pl.DataFrame(schema=columns))
         notes = read_table(self.raw_dir, schema.NOTES)
-        written = collect(scan(path, {"note_time": pl.String}), path)["note_time"]
-        date = written.str.strip_chars().str.len_chars() <= DATE_CHARACTERS
-        end = pl.col("note_time") + pl.duration(hours=23, minutes=59, seconds=59)
-        notes = notes.with_columns(pl.when(date).then(end).otherwise("note_time").alias("note_time"))
+        notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"))
         ours = notes.join(cohort.select("patient_id", "window_end"), on="patient_id")
         late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=False)
         kept = ours.filter(~late).select(column.name for column in schema.NOTES.columns)

@@ -5,7 +5,7 @@ from typing import final
 
 import polars as pl
 
-from src.config import UserError
+from src.config import UserError, refuse_repeated
 from src.datasets.sources import Source
 from src.datasets.tasks import Labels
 
@@ -62,4 +62,5 @@ class Given:
 
 def build(options: Options) -> Given:
     """The task."""
+    refuse_repeated(options.label_codes, "[task] label_codes")
     return Given(options)

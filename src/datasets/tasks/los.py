@@ -5,7 +5,7 @@ from typing import final
 
 import polars as pl
 
-from src.config import Positive, UserError
+from src.config import Positive, UserError, refuse_repeated
 from src.datasets.sources import Source
 from src.datasets.tasks import Labels
 
@@ -55,7 +55,7 @@ class LengthOfStay:
             if seen.height:
                 raise UserError(
                     f"[task] los: {days} days after ICU admission lie inside the observation window of {seen.height} stays, "
-                    "which would show the outcome; shorten cohort.window_hours or ask for more days"
+                    "which would show the outcome; take a shorter cohort.window ('first') or ask for more days"
                 )
             tables.append(
                 staying.select(
@@ -72,4 +72,5 @@ class LengthOfStay:
 
 def build(options: Options) -> LengthOfStay:
     """The task."""
+    refuse_repeated(options.days, "[task] days")
     return LengthOfStay(options)

@@ -406,9 +406,23 @@ def test_a_stay_is_in_the_admission_around_it_or_in_none(tmp_path: Path) -> None
         ("1-2", "1-2", at(100), 0),
         ("2-1", "2-1", at(50), 1),
         ("2-2", "2-1", None, 1),
-        ("3-1", "3-1", at(9), 0),
+        ("3-1", "3-1", at(9), None),  # whose end the one discharge is cannot be told
     ]
     assert any("1 of 5 ICU stays lie in no hospital admission" in warning for warning in stays.warnings)
+
+
+def test_a_visit_whose_discharge_is_missing_does_not_take_the_next_visits(tmp_path: Path) -> None:
+    rows = [
+        *person(1),
+        (1, at(200), "HOSPITAL_ADMISSION//A"),
+        (1, at(201), "ICU_ADMISSION//M"),
+        (1, at(8000), "HOSPITAL_ADMISSION//B"),
+        (1, at(8001), "ICU_ADMISSION//M"),
+        (1, at(8100), "ICU_DISCHARGE//M"),
+        (1, at(8200), "HOSPITAL_DISCHARGE//HOME"),
+    ]
+    found = source(write(tmp_path, rows)).stays().table.select("intime", "outtime", "dischtime", "died").rows()
+    assert (at(201), None, None, None) in found and (at(8001), at(8100), at(8200), None) in found
 
 
 def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -> None:

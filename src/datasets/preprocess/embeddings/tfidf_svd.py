@@ -17,6 +17,7 @@ from src.config import Positive, UserError
 from src.datasets.artefacts import read_arrays, read_json, write_dataset, write_json
 
 ARRAYS = ("idf", "components", "centre", "scale")
+NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 
 
@@ -70,6 +71,7 @@ class TfidfSvd:
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
+        from threadpoolctl import threadpool_limits
 
         vectoriser = TfidfVectorizer(min_df=self.options.min_documents, max_features=self.options.max_terms, **_RECIPE)
         try:
@@ -84,9 +86,12 @@ class TfidfSvd:
             raise UserError(
                 f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
             )
-        with np.errstate(invalid="ignore"):  # texts that are all alike have no variance to explain
+        # One thread: the last digits, and with them the sign and order of near-equal components, depend on their number.
+        # Texts that are all alike have no variance to explain.
+        with threadpool_limits(1), np.errstate(invalid="ignore"):
             svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
-        components = np.asarray(svd.components_)
+        directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
+        components = np.asarray(svd.components_)[directions]
         unit = _unit(matrix @ components.T)
         centre = unit.mean(axis=0)
         spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
