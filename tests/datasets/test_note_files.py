@@ -71,3 +71,26 @@ def test_notes_without_a_time_are_kept_with_a_warning(tmp_path: Path) -> None:
 def test_notes_that_cannot_be_used_say_why(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         read_notes(NoteFiles(write(tmp_path, text)), COHORT)
+
+
+def test_a_note_saved_after_the_window_is_late_however_early_its_chart_time(tmp_path: Path) -> None:
+    paths = write(
+        tmp_path,
+        "hadm_id,charttime,storetime,text\n20,2150-01-02 10:00:00,2150-01-03 09:00:00,signed late\n"
+        "20,2150-01-02 10:00:00,2150-01-02 11:00:00,kept\n20,2150-01-02 12:00:00,,never signed\n",
+    )
+    found = read_notes(NoteFiles(paths), COHORT)
+    assert found.table["text"].to_list() == ["kept", "never signed"]
+    assert found.table["note_time"][0] == datetime(2150, 1, 2, 11)
+    chosen = read_notes(NoteFiles(paths, time_column="charttime"), COHORT)
+    assert "signed late" in chosen.table["text"].to_list()
+
+
+def test_notes_of_an_admission_count_by_its_id_where_samples_are_admissions(tmp_path: Path) -> None:
+    paths = write(tmp_path, "stay_id,hadm_id,charttime,text\n39,20,2150-01-02 10:00:00,of another stay\n")
+    admissions = COHORT.with_columns(pl.col("hadm_id").alias("patient_id"))
+    assert read_notes(NoteFiles(paths), admissions).table.select("patient_id", "text").rows() == [
+        ("20", "of another stay")
+    ]
+    with pytest.raises(UserError, match="none of its 1 notes"):
+        read_notes(NoteFiles(paths), COHORT)
