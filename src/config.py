@@ -45,6 +45,7 @@ class Paths:
     table_dir: Path | None = None
     processed_dir: Path | None = None
     run_dir: Path | None = None
+    cache_dir: Path = Path("data/cache")  # graph index, embeddings, answers of language models: made again if deleted
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,14 @@ class Linking:
 
 
 @dataclass(frozen=True)
+class TokenLevel:
+    """For token-level fusion: embeddings of a text's pieces beside that of the whole; at most so many a text, 0 for none."""
+
+    note_chunks: Annotated[int, Ge(0)] = 0
+    summary_chunks: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
 class Model:
     """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours."""
 
@@ -149,6 +158,7 @@ class Config:
     retrieval: Component = Component("sample")
     summary: Component = Component("template")
     embedding: Component = Component("tfidf_svd")
+    token_level: TokenLevel = TokenLevel()
     model: Model = Model()
     training: Training = Training()
 

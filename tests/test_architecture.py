@@ -73,5 +73,17 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         left, right = components.chosen(short, socket), components.chosen(full, socket)
         assert left.name == right.name
         assert components.options(socket, left) == components.options(socket, right), socket
-    for part in ("paths", "download", "cohort", "split", "abnormal", "linking", "training", "seed", "task", "offline"):
+    for part in (
+        "paths",
+        "download",
+        "cohort",
+        "split",
+        "abnormal",
+        "linking",
+        "token_level",
+        "training",
+        "seed",
+        "task",
+        "offline",
+    ):
         assert getattr(short, part) == getattr(full, part), part

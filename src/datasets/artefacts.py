@@ -291,6 +291,10 @@ class Dataset:
     note_mask: Floats  # [N] 1 where the patient has a note
     summary_embedding: Floats  # [N, D]
     summary_mask: Floats  # [N]
+    note_tokens: Floats  # [N, C1, D] the note's pieces, C1 = 0 unless token_level asks for them
+    note_tokens_mask: Floats  # [N, C1] 1 where there is a piece
+    summary_tokens: Floats  # [N, C2, D]
+    summary_tokens_mask: Floats  # [N, C2]
     label: Floats  # [N, K] 0 or 1
     label_mask: Floats  # [N, K] 1 where the outcome is defined for the patient
     patient_id: NDArray[np.str_]  # [N]
@@ -301,7 +305,9 @@ class Dataset:
 ARRAYS = tuple(spec.name for spec in fields(Dataset) if spec.name not in ("split", "metadata"))
 
 
-DIMENSIONS = {"ehr": 3, "ehr_mask": 3} | dict.fromkeys(("ehr_length", "note_mask", "summary_mask", "patient_id"), 1)
+DIMENSIONS = dict.fromkeys(("ehr", "ehr_mask", "note_tokens", "summary_tokens"), 3) | dict.fromkeys(
+    ("ehr_length", "note_mask", "summary_mask", "patient_id"), 1
+)
 
 
 def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:

@@ -104,6 +104,9 @@ RAG_COLUMNS = (
     "summary",
     "provenance",
     "faithfulness",
+    "entity_backend",
+    "summary_backend",
+    "failures",
 )
 DATASET = "emerge_dataset.npz"  # preprocess: arrays of artefacts.Dataset, float32, no pickles
 METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes

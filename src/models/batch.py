@@ -1,6 +1,6 @@
 """What a model reads: patients as tensors that have checked their own shapes.
 
-Dimensions: N patients, T hours, F features, D1/D2 embedding widths, K labels.
+Dimensions: N patients, T hours, F features, D1/D2 embedding widths, C1/C2 pieces of a text, K labels.
 """
 
 import dataclasses
@@ -18,6 +18,10 @@ SHAPES = {
     "note_mask": "N",
     "summary_embedding": "N D2",
     "summary_mask": "N",
+    "note_tokens": "N C1 D1",
+    "note_tokens_mask": "N C1",
+    "summary_tokens": "N C2 D2",
+    "summary_tokens_mask": "N C2",
     "label": "N K",
     "label_mask": "N K",
 }
@@ -38,6 +42,10 @@ class Batch:
     note_mask: Tensor
     summary_embedding: Tensor
     summary_mask: Tensor
+    note_tokens: Tensor
+    note_tokens_mask: Tensor
+    summary_tokens: Tensor
+    summary_tokens_mask: Tensor
     label: Tensor
     label_mask: Tensor
 

@@ -21,6 +21,10 @@ def patients() -> Batch:
         note_mask=torch.tensor([0.0, 0, 1, 1, 1, 1, 1]),
         summary_embedding=torch.randn(PATIENTS, SUMMARY, generator=generator),
         summary_mask=torch.tensor([0.0, 1, 0, 1, 1, 1, 1]),
+        note_tokens=torch.randn(PATIENTS, 3, NOTE, generator=generator),
+        note_tokens_mask=torch.tensor([[0.0, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0]]),
+        summary_tokens=torch.randn(PATIENTS, 2, SUMMARY, generator=generator),
+        summary_tokens_mask=torch.tensor([[0.0, 0], [1, 1], [0, 0], [1, 0], [1, 1], [1, 0], [1, 1]]),
         label=torch.tensor([[0.0], [1], [0], [1], [0], [1], [0]]),
         label_mask=torch.ones(7, 1),
     )

@@ -20,6 +20,10 @@ class NoText:
         """``[N, 1]`` zeros."""
         return np.zeros((len(texts), 1), dtype=np.float32)
 
+    def split(self, text: str) -> list[str]:
+        """No pieces."""
+        return []
+
     def save(self, folder: Path, name: str) -> None:
         """``<name>.json`` says that there is nothing."""
         write_json(folder / f"{name}.json", self.description())

@@ -6,16 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from src.config import Linking
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import faithfulness, linking
 from src.datasets.preprocess.abnormal import AbnormalSignal
-from src.datasets.preprocess.entities import Entity, EntityExtractor
-from src.datasets.preprocess.linking import Link
-from src.datasets.preprocess.retrieval import Retrieved, Retriever
-from src.datasets.preprocess.summaries import Evidence, Statement, Summarizer
+from src.datasets.preprocess.entities import EntityExtractor, Extraction
+from src.datasets.preprocess.retrieval import Query, Retriever
+from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary
 from src.datasets.preprocess.tensors import Hourly
 from src.datasets.schema import RAG_COLUMNS
 
@@ -57,48 +55,47 @@ def records(
     patients: Sequence[Patient], tools: Tools, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The rows of ``rag_records.csv`` in the patients' order, and the counts for metadata and log."""
-    bar = tqdm(patients, desc="entities", unit="patient", disable=None, leave=False)
-    entities = [list(tools.extractor.extract(patient.notes)) for patient in bar]
-    names = {entity.name for found in entities for entity in found if entity.status == "present"}
+    extractions = tools.extractor.extract([patient.notes for patient in patients])
+    names = {entity.name for found in extractions for entity in found.entities if entity.status == "present"}
     linked = tools.linker.link(names)
-    retrieved: dict[int, Retrieved] = {}
+    links = [linking.patient_links(found.entities, linked, tools.graph, rule) for found in extractions]
+    queries = [
+        Query(tuple(link.node_index for link in own), patient.signals)
+        for patient, own in zip(patients, links, strict=True)
+    ]
+    evidence = [
+        Evidence(patient.age, patient.sex, patient.signals, own, {found.node_index: found for found in retrieved})
+        for patient, own, retrieved in zip(patients, links, tools.retriever.retrieve(queries), strict=True)
+    ]
+    summaries = tools.summarizer.summarise(evidence)
     rows, counts = [], _Counts(len(names), len(linked))
-    for patient, found in zip(
-        tqdm(patients, desc="summaries", unit="patient", disable=None, leave=False), entities, strict=True
-    ):
-        links = linking.patient_links(found, linked, tools.graph, rule)
-        for link in links:
-            if link.node_index not in retrieved:
-                retrieved[link.node_index] = tools.retriever.retrieve(link.node_index)
-        evidence = Evidence(patient.age, patient.sex, patient.signals, links, retrieved)
-        statements = tools.summarizer.summarise(evidence)
-        audit = faithfulness.audit(statements, patient.notes, hourly.value[patient.n], hourly.features, tools.graph)
-        counts.add(found, links, audit)
-        rows.append(_row(patient, found, links, retrieved, statements, audit))
+    for patient, found, known, summary in zip(patients, extractions, evidence, summaries, strict=True):
+        values = hourly.value[patient.n]
+        audit = faithfulness.audit(summary.statements, patient.notes, values, hourly.features, tools.graph)
+        counts.add(found, known, summary, audit)
+        rows.append(_row(patient, found, known, summary, audit))
     return pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row"), counts.as_dict()
 
 
 def _row(
-    patient: Patient,
-    entities: Sequence[Entity],
-    links: Sequence[Link],
-    retrieved: Mapping[int, Retrieved],
-    statements: Sequence[Statement],
-    audit: Mapping[str, Any],
+    patient: Patient, extraction: Extraction, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    found = [retrieved[link.node_index] for link in links]
+    found = [evidence.diseases[link.node_index] for link in evidence.links]
     documents = [{k: getattr(f, k) for k in ("node_index", "name", "definition", "description")} for f in found]
     triples = [[f.node_index, t.x_name, t.display_relation, t.y_name] for f in found for t in f.triples]
     return (
         patient.patient_id,
         _json([asdict(signal) for signal in patient.signals]),
-        _json([asdict(entity) for entity in entities]),
-        _json([asdict(link) for link in links]),
+        _json([asdict(entity) for entity in extraction.entities]),
+        _json([asdict(link) for link in evidence.links]),
         _json(documents),
         _json(triples),
-        " ".join(statement.text for statement in statements),
-        _json([{"text": s.text, **s.evidence} for s in statements]),
+        summary.text,
+        _json([{"text": s.text, **s.evidence} for s in summary.statements]),
         _json(audit),
+        extraction.backend,
+        summary.backend,
+        _json([failure for failure in (extraction.failure, summary.failure) if failure]),
     )
 
 
@@ -117,12 +114,16 @@ class _Counts:
     patients_without_a_disease: int = 0
     nodes: int = 0
     unsupported_statements: int = 0
+    entity_failures: int = 0
+    summary_failures: int = 0
 
-    def add(self, entities: Sequence[Entity], links: Sequence[Link], audit: Mapping[str, Any]) -> None:
-        self.mentions += len(entities)
-        self.mentions_negated_family_or_hypothetical += sum(e.status != "present" for e in entities)
-        self.patients_without_a_disease += not links
-        self.nodes += len(links)
+    def add(self, extraction: Extraction, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]) -> None:
+        self.mentions += len(extraction.entities)
+        self.mentions_negated_family_or_hypothetical += sum(e.status != "present" for e in extraction.entities)
+        self.patients_without_a_disease += not evidence.links
+        self.nodes += len(evidence.links)
+        self.entity_failures += extraction.failure is not None
+        self.summary_failures += summary.failure is not None
         self.unsupported_statements += len(audit["unsupported"])
 
     def as_dict(self) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def run(config: Config) -> None:
     summaries = records["summary"].to_list()
     note_encoder, note_embedding = _embed(encoder, notes, training)
     summary_encoder, summary_embedding = _embed(encoder, summaries, training)
+    note_tokens, note_tokens_mask = _tokens(note_encoder, notes, config.token_level.note_chunks)
+    summary_tokens, summary_tokens_mask = _tokens(summary_encoder, summaries, config.token_level.summary_chunks)
     static, static_names = _static(tables.cohort, training)
     arrays: dict[str, NDArray[Any]] = {
         "ehr": ehr,
@@ -61,7 +64,11 @@ def run(config: Config) -> None:
         "note_embedding": note_embedding,
         "note_mask": np.array([bool(text) for text in notes], dtype=np.float32),
         "summary_embedding": summary_embedding,
-        "summary_mask": np.ones(len(summaries), dtype=np.float32),
+        "summary_mask": np.array([bool(text) for text in summaries], dtype=np.float32),
+        "note_tokens": note_tokens,
+        "note_tokens_mask": note_tokens_mask,
+        "summary_tokens": summary_tokens,
+        "summary_tokens_mask": summary_tokens_mask,
         "label": tables.label,
         "label_mask": tables.label_mask,
         "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
@@ -118,7 +125,7 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
 def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
-    settings = ("source", "cohort", "split", "abnormal", "linking", *SOCKETS)
+    settings = ("source", "cohort", "split", "abnormal", "linking", "token_level", *SOCKETS)
     return {
         "dataset": config.dataset,
         "task": config.task.name,
@@ -161,6 +168,19 @@ def _embed(
     known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
     fitted = encoder.fit(known) if known else NoText()
     return fitted, fitted.encode(texts)
+
+
+def _tokens(
+    encoder: FittedEncoder, texts: Sequence[str], limit: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``[N, C, D]`` embeddings of each text's first pieces, at most ``limit``, and ``[N, C]`` where there is one."""
+    pieces = [encoder.split(text)[:limit] for text in texts] if limit else [[] for _ in texts]
+    most = max(map(len, pieces), default=0)
+    mask = np.array([len(found) > np.arange(most) for found in pieces], dtype=np.float32).reshape(len(texts), most)
+    embedded = encoder.encode([piece for found in pieces for piece in found])
+    tokens = np.zeros((*mask.shape, embedded.shape[1]), dtype=np.float32)
+    tokens[mask > 0] = embedded
+    return tokens, mask
 
 
 def _static(cohort: pl.DataFrame, training: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:

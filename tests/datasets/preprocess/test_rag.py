@@ -9,7 +9,7 @@ from src.config import Component, Linking
 from src.datasets.graphs import KnowledgeGraph, primekg
 from src.datasets.preprocess import linking
 from src.datasets.preprocess.entities import EntityExtractor
-from src.datasets.preprocess.retrieval import sample
+from src.datasets.preprocess.retrieval import Query, Retrieved, sample
 
 HEADER = "node_index,mondo_id,mondo_name,group_name_bert,mondo_definition,umls_description,orphanet_definition,"
 HEADER += "orphanet_clinical_description,mayo_symptoms,mayo_causes\n"
@@ -78,7 +78,7 @@ def extractor(graph: KnowledgeGraph) -> EntityExtractor:
     ],
 )
 def test_mentions_and_their_context(extractor: EntityExtractor, text: str, expected: list[tuple[str, str]]) -> None:
-    found = extractor.extract(text)
+    found = extractor.extract([text])[0].entities
     assert [(entity.surface, entity.status) for entity in found] == expected
     assert all(text[entity.start : entity.end] == entity.surface for entity in found)
 
@@ -87,7 +87,7 @@ def test_only_present_diseases_are_linked_by_frequency_each_once(
     extractor: EntityExtractor, graph: KnowledgeGraph
 ) -> None:
     text = "Asthma. Heart attack, then another heart attack: MI. No pneumonia. AKI."
-    entities = extractor.extract(text)
+    entities = extractor.extract([text])[0].entities
     linker = linking.build(graph, Linking())
     linked = linker.link(entity.name for entity in entities)
     links = linking.patient_links(entities, linked, graph, Linking())
@@ -105,11 +105,14 @@ def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(graph:
 
 
 def test_sampled_triples_are_seeded_few_and_without_duplicates(graph: KnowledgeGraph) -> None:
-    first, again = (sample.build(sample.Options(), graph=graph, seed=1).retrieve(3) for _ in range(2))
+    def sampled(seed: int) -> Retrieved:
+        return sample.build(sample.Options(), graph=graph, seed=seed).retrieve([Query((3,), [])])[0][0]
+
+    first, again = sampled(1), sampled(1)
     assert first == again and len(set(first.triples)) == 5
     assert all(triple.x_name == "myocardial infarction" for triple in first.triples)
     assert len(graph.triples(3)) == graph.degree(3) == 8
-    assert any(sample.build(sample.Options(), graph=graph, seed=seed).retrieve(3) != first for seed in range(2, 6))
+    assert any(sampled(seed) != first for seed in range(2, 6))
 
 
 def test_tab_and_csv_files_give_the_same_graph(graph_folder: Path, graph: KnowledgeGraph) -> None:

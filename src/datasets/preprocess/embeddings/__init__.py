@@ -14,6 +14,9 @@ class FittedEncoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``; an empty text is a zero row."""
 
+    def split(self, text: str) -> list[str]:
+        """The text cut into pieces that ``encode`` reads whole; none for an empty text."""
+
     def save(self, folder: Path, name: str) -> None:
         """Arrays and JSON, no pickles: ``<name>.npz``, ``<name>.json``."""
 

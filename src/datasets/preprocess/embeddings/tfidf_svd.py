@@ -23,11 +23,13 @@ TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 
 @dataclass(frozen=True)
 class Options:
-    """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go."""
+    """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go.
+    ``chunk_words``: the size of a piece in token-level fusion."""
 
     width: Positive = 64
     max_terms: Positive = 20_000
     min_documents: Positive = 2
+    chunk_words: Positive = 128
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,27 @@ class FittedTfidfSvd:
     components: NDArray[np.float64]
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
+    chunk_words: int
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``; zero where a text shares no term with the vocabulary."""
+        if not texts:
+            return np.zeros((0, len(self.components)), dtype=np.float32)
         unit = _unit(_vectoriser(self.terms, self.idf).transform(texts) @ self.components.T)
         known = np.any(unit != 0, axis=1, keepdims=True)
         return np.where(known, (unit - self.centre) / self.scale, 0).astype(np.float32)
 
+    def split(self, text: str) -> list[str]:
+        """Pieces of ``chunk_words`` words."""
+        words = text.split()
+        return [" ".join(words[at : at + self.chunk_words]) for at in range(0, len(words), self.chunk_words)]
+
     def save(self, folder: Path, name: str) -> None:
         """``<name>.npz`` and ``<name>.json``."""
         write_dataset(folder / f"{name}.npz", {name: getattr(self, name) for name in ARRAYS})
-        write_json(folder / f"{name}.json", {"encoder": "tfidf_svd", "terms": self.terms})
+        write_json(
+            folder / f"{name}.json", {"encoder": "tfidf_svd", "chunk_words": self.chunk_words, "terms": self.terms}
+        )
 
     def description(self) -> dict[str, Any]:
         """Name, width and vocabulary size."""
@@ -95,7 +107,9 @@ class TfidfSvd:
         unit = _unit(matrix @ components.T)
         centre = unit.mean(axis=0)
         spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
-        return FittedTfidfSvd(terms, np.asarray(vectoriser.idf_), components, centre, np.where(spread > 0, spread, 1.0))
+        scale = np.where(spread > 0, spread, 1.0)
+        idf = np.asarray(vectoriser.idf_)
+        return FittedTfidfSvd(terms, idf, components, centre, scale, self.options.chunk_words)
 
 
 _RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": TOKEN, "dtype": np.float64}
@@ -118,8 +132,10 @@ def _vectoriser(terms: Sequence[str], idf: NDArray[np.float64]) -> Any:
 def load(folder: Path, name: str) -> FittedTfidfSvd:
     """What ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
-    terms = read_json(folder / f"{name}.json", "preprocess")["terms"]
-    return FittedTfidfSvd(tuple(terms), **{name: arrays[name] for name in ARRAYS})
+    saved = read_json(folder / f"{name}.json", "preprocess")
+    return FittedTfidfSvd(
+        tuple(saved["terms"]), **{name: arrays[name] for name in ARRAYS}, chunk_words=saved["chunk_words"]
+    )
 
 
 def build(options: Options, *, seed: int) -> TfidfSvd:

@@ -18,8 +18,18 @@ class Entity:
     status: Status
 
 
+@dataclass(frozen=True)
+class Extraction:
+    """What one text gave. ``backend`` is the plug that did it (a fallback if not the one configured); ``failure`` says why a
+    text could not be read: it then has no entities, and the next run tries again."""
+
+    entities: tuple[Entity, ...]
+    backend: str
+    failure: str | None = None
+
+
 class EntityExtractor(Protocol):
     """Finds disease mentions."""
 
-    def extract(self, text: str) -> Sequence[Entity]:
-        """Mentions in order of position, not overlapping."""
+    def extract(self, texts: Sequence[str]) -> list[Extraction]:
+        """For each text its mentions in order of position, not overlapping."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from src.config import Positive, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.context import sentences, status
-from src.datasets.preprocess.entities import Entity
+from src.datasets.preprocess.entities import Entity, Extraction
 from src.datasets.preprocess.names import name_index, normal
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
@@ -60,8 +62,12 @@ class Rules:
     automaton: Any
     targets: Sequence[tuple[str, str | None]]
 
-    def extract(self, text: str) -> list[Entity]:
+    def extract(self, texts: Sequence[str]) -> list[Extraction]:
         """Mentions in order of position."""
+        bar = tqdm(texts, desc="entities", unit="patient", disable=None, leave=False)
+        return [Extraction(tuple(self._mentions(text)), "rules") for text in bar]
+
+    def _mentions(self, text: str) -> list[Entity]:
         ends = sentences(text)
         mentions = []
         sentence, sentence_start = 0, 0

@@ -1,9 +1,11 @@
 """SOCKET Retriever: a disease node -> its documents and the triples worth telling."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from src.datasets.graphs import Triple
+from src.datasets.preprocess.abnormal import AbnormalSignal
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,16 @@ class Retrieved:
     triples: tuple[Triple, ...]
 
 
-class Retriever(Protocol):
-    """Looks a disease up."""
+@dataclass(frozen=True)
+class Query:
+    """One patient: the linked disease nodes, most mentioned first, and the abnormal signals."""
 
-    def retrieve(self, node_index: int) -> Retrieved:
-        """Definition, description and a few triples of the node."""
+    nodes: tuple[int, ...]
+    signals: Sequence[AbnormalSignal]
+
+
+class Retriever(Protocol):
+    """Looks diseases up."""
+
+    def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
+        """For each patient and each of its nodes, in order: definition, description and a few triples."""

@@ -1,12 +1,13 @@
 """Triples as published: a random sample per disease, here seeded by node, so that a disease says the same of every patient."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess.retrieval import Retrieved
+from src.datasets.preprocess.retrieval import Query, Retrieved
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,12 @@ class Sample:
     graph: KnowledgeGraph
     seed: int
 
-    def retrieve(self, node_index: int) -> Retrieved:
+    def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
+        """Each node is looked up once."""
+        known = {node: self._node(node) for node in {node for query in queries for node in query.nodes}}
+        return [tuple(known[node] for node in query.nodes) for query in queries]
+
+    def _node(self, node_index: int) -> Retrieved:
         """Sampled without replacement, kept in the graph's order."""
         disease = self.graph.diseases()[node_index]
         triples = self.graph.triples(node_index)

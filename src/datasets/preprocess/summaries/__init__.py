@@ -28,8 +28,23 @@ class Statement:
     evidence: Mapping[str, Any]
 
 
-class Summarizer(Protocol):
-    """Writes the summary."""
+@dataclass(frozen=True)
+class Summary:
+    """The statements in order; ``text`` is theirs joined by spaces. ``backend`` is the plug that wrote it (a fallback if not
+    the one configured); ``failure`` says why there is none: the next run tries again."""
 
-    def summarise(self, evidence: Evidence) -> list[Statement]:
-        """The statements in order; the summary is their texts joined by spaces."""
+    statements: tuple[Statement, ...]
+    backend: str
+    failure: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The summary."""
+        return " ".join(statement.text for statement in self.statements)
+
+
+class Summarizer(Protocol):
+    """Writes the summaries."""
+
+    def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
+        """One summary a patient, in the patients' order."""

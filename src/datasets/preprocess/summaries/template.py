@@ -1,12 +1,13 @@
 """The template summary: no model, nothing said that the evidence does not hold."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from src.config import Positive
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
-from src.datasets.preprocess.summaries import Evidence, Statement
+from src.datasets.preprocess.summaries import Evidence, Statement, Summary
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,11 @@ class Template:
     question: str
     window: str
 
-    def summarise(self, evidence: Evidence) -> list[Statement]:
+    def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
+        """One summary a patient."""
+        return [Summary(tuple(self._statements(one)), "template") for one in evidence]
+
+    def _statements(self, evidence: Evidence) -> list[Statement]:
         """Patient, abnormal signals, then each disease with its definition and triples."""
         statements = [self._opening(evidence)]
         statements += [_signal(signal) for signal in evidence.signals]
