@@ -34,6 +34,7 @@ def demo_config(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         table_dir=out / "tables",
         processed_dir=out / "processed",
         run_dir=out / "run",
+        cache_dir=out / "cache",
     )
     yield dataclasses.replace(config, paths=paths)
 

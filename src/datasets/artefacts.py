@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -137,12 +137,16 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-def hashes(paths: Sequence[Path]) -> dict[str, str]:
-    """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie."""
+def hashes(paths: Sequence[Path], known: Mapping[Path, str] | None = None) -> dict[str, str]:
+    """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie.
+
+    What is in ``known`` already is not read.
+    """
     depth = 2
     while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
         depth += 1
-    return {"/".join(path.parts[-depth:]): checksum(path) for path in paths}
+    known = known or {}
+    return {"/".join(path.parts[-depth:]): known.get(path) or checksum(path) for path in paths}
 
 
 def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:

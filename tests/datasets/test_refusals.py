@@ -35,7 +35,14 @@ def config(hospital: Path, tmp_path: Path) -> Config:
     return Config(
         dataset="d",
         run_name="r",
-        paths=Paths(tmp_path / "raw", hospital / "kg", tmp_path / "tables", tmp_path / "processed", tmp_path / "run"),
+        paths=Paths(
+            tmp_path / "raw",
+            hospital / "kg",
+            tmp_path / "tables",
+            tmp_path / "processed",
+            tmp_path / "run",
+            tmp_path / "cache",
+        ),
         source=Component("mimic4", source),
         model=Model(hidden_size=8, heads=2),
         training=Training(max_epochs=1, bootstrap_resamples=10, accelerator="cpu"),

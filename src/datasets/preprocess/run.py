@@ -131,7 +131,7 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "task": config.task.name,
         "seed": config.seed,
         "settings": {key: to_dict(getattr(config, key)) for key in settings},
-        "inputs": artefacts.hashes([*present, *graph.inputs()]),
+        "inputs": artefacts.hashes([*present, *graph.inputs()], graph.inputs()),
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
         "versions": artefacts.versions(LIBRARIES),
@@ -139,7 +139,9 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
 
 
 def _components(config: Config, task: Task) -> tuple[rag.Tools, TextEncoder]:
-    graph: KnowledgeGraph = components.build("knowledge_graph", config.knowledge_graph, folder=config.kg_dir)
+    graph: KnowledgeGraph = components.build(
+        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
+    )
     tools = rag.Tools(
         graph,
         components.build("entities", config.entities, graph=graph),

@@ -8,7 +8,7 @@ from src.datasets.graphs import Triple
 from src.datasets.preprocess.abnormal import AbnormalSignal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Retrieved:
     """What the graph says of one disease; definition and description may be empty."""
 

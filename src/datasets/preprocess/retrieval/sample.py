@@ -7,6 +7,7 @@ import numpy as np
 
 from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
+from src.datasets.preprocess.documents import Documents
 from src.datasets.preprocess.retrieval import Query, Retrieved
 
 
@@ -23,7 +24,7 @@ class Sample:
     """Retrieval from one graph."""
 
     options: Options
-    graph: KnowledgeGraph
+    documents: Documents
     seed: int
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
@@ -33,16 +34,12 @@ class Sample:
 
     def _node(self, node_index: int) -> Retrieved:
         """Sampled without replacement, kept in the graph's order."""
-        disease = self.graph.diseases()[node_index]
-        triples = self.graph.triples(node_index)
-        count = min(self.options.triples, len(triples))
+        degree = self.documents.graph.degree(node_index)
         rng = np.random.default_rng([self.seed, node_index])
-        chosen = sorted(rng.choice(len(triples), size=count, replace=False).tolist()) if triples else []
-        limit = self.options.description_characters
-        sampled = tuple(triples[i] for i in chosen)
-        return Retrieved(node_index, disease.names[0], disease.definition[:limit], disease.description[:limit], sampled)
+        chosen = rng.choice(degree, size=min(self.options.triples, degree), replace=False).tolist() if degree else []
+        return self.documents.of(node_index, sorted(chosen))
 
 
 def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Sample:
     """The retriever."""
-    return Sample(options, graph, seed)
+    return Sample(options, Documents(graph, options.description_characters), seed)
