@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ class Disease:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Triple:
+class Triple(NamedTuple):  # not a dataclass: hundreds of thousands are made
     """``(x_name, display_relation, y_name)`` with the disease as x; ``relation`` is the graph's own key."""
 
     x_name: str

@@ -37,13 +37,13 @@ class PrimeKG:
     def triples(self, node_index: int) -> Sequence[Triple]:
         """By relation, then name of the other node."""
         if node_index not in self.told:
-            start, end = self._spans.get(node_index, (0, 0))
-            edges = self.tables.edges[start:end]
-            shown, names = self._relations, self._names
-            name = self._diseases[node_index].names[0] if end else ""
-            ends = zip(edges["relation"].to_list(), edges["node"].to_list(), strict=True)
+            span, edges = slice(*self._spans.get(node_index, (0, 0))), self._edges
+            relations, names = self._relations, edges.name
+            shown = [relations[relation] for relation in edges.relation[span].tolist()]
+            ends = [names[node] for node in edges.neighbour[span].tolist()]
+            name = self._diseases[node_index].names[0] if ends else ""
             self.told[node_index] = tuple(
-                Triple(name, shown[relation][0], shown[relation][1], names[node]) for relation, node in ends
+                Triple(name, relation, display, end) for (relation, display), end in zip(shown, ends, strict=True)
             )
         return self.told[node_index]
 
@@ -75,10 +75,6 @@ class PrimeKG:
         return self.tables.relations.rows()
 
     @cached_property
-    def _names(self) -> list[str]:
-        return self.tables.nodes["name"].to_list()
-
-    @cached_property
     def _edges(self) -> Edges:
         diseases, nodes, edges = self.tables.diseases, self.tables.nodes, self.tables.edges
         return Edges(
@@ -89,7 +85,7 @@ class PrimeKG:
             [relation for relation, _ in self._relations],
             nodes["node_index"].to_numpy(),
             nodes["node_type"].to_list(),
-            self._names,
+            nodes["name"].to_list(),
         )
 
 

@@ -19,7 +19,8 @@ from src.datasets.preprocess.specificity import by_degree, diseases_of
 
 Integers = NDArray[np.int64]
 Cells = NDArray[np.uint16]
-PRESENT, ABSENT = "disease_phenotype_positive", "disease_phenotype_negative"
+PRESENT = "disease_phenotype_positive"
+WORTHLESS = ("disease_phenotype_negative", "contraindication")
 ONE = np.uint16(1)
 OWN, SHOWN = np.uint16(1 << 15), np.uint16(1 << 14)  # flags above the count
 COUNT = np.uint16(SHOWN - 1)
@@ -79,10 +80,16 @@ class Ranking:
             cells[touched] = 0
         some = np.flatnonzero(found != ONE)  # only the disease itself is joined to the others: worth nothing
         score = self._score(found[some], place[some])
-        group = np.repeat(turn, length)[some]
-        order = np.lexsort((self.rank[place[some]], -score, group))
-        order = order[score[order] > 0]
-        scored = _first(group[order], self.rank[place[some[order]]], len(row), k)
+        worth = np.flatnonzero(score)
+        group, rank, score = (
+            np.repeat(np.arange(len(row)), length)[some[worth]],
+            self.rank[place[some[worth]]],
+            score[worth],
+        )
+        # Groups ascend and so do the ranks in each: a stable sort by group and score leaves equals in that order.
+        order = np.argsort(group * (score.max(initial=0) + 1) - score, kind="stable")
+        scored = np.empty((len(row), k), dtype=np.int64)
+        scored[turn] = _first(group[order], rank[order], len(row), k)
         return np.ascontiguousarray(np.column_stack((row, self._positions(scored, row, k))))
 
     def _flags(self, queries: Sequence[Query], patient: Integers, row: Integers) -> list[tuple[np.uint16, Integers]]:
@@ -140,7 +147,7 @@ def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]])
     key_of_relation = np.array([*edges.relations, ""])  # never empty
     relation, neighbour = key_of_relation[edges.relation[order]], edges.neighbour[order]
     able = (degree[neighbour] > 1) | np.isin(neighbour, called.values) | np.isin(neighbour, signals.values)
-    able &= relation != ABSENT
+    able &= ~np.isin(relation, WORTHLESS)
     length, place = called.of(np.arange(len(edges.disease)))
     names = np.repeat(np.arange(len(length)), length) * len(degree) + called.values[place]
     return Ranking(

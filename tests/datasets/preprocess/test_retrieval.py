@@ -102,6 +102,7 @@ def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[lis
     name = dict(zip(edges.node_index.tolist(), edges.name, strict=True))
     kind = dict(zip(edges.node_index.tolist(), edges.node_type, strict=True))
     everything = joined(graph)
+    worthless = ("disease_phenotype_negative", "contraindication")
     shown = {normal(n) for s in query.signals for n in SHOWN.get((s.code, s.direction), [])}
     called = {d: {normal(n) for n in graph.diseases()[d].names} for d in query.nodes}
 
@@ -114,13 +115,13 @@ def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[lis
         for position, (_, y, relation) in enumerate(edge for edge in everything if edge[0] == d):
             degree = len({e for e, other, _ in everything if other == y})
             score = 0.0
-            if relation != "disease_phenotype_negative":
+            if relation not in worthless:
                 own = any(is_called(y, e) for e in query.nodes) and not is_called(y, d)
                 seen = relation == "disease_phenotype_positive" and normal(name[y]) in shown
                 others = {
                     e
                     for e, other, how in everything
-                    if other == y and e in query.nodes and e != d and how != "disease_phenotype_negative"
+                    if other == y and e in query.nodes and e != d and how not in worthless
                 }
                 score = own + seen + (len(others) / math.log(degree) if others else 0.0)
             scored.append((-round(score, 9), -degree, position, relation, name[y]))

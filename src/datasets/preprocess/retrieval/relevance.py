@@ -10,8 +10,9 @@ For a patient with the diseases D and the abnormal signals S, the triple from d 
 - the rest is the index of Adamic and Adar (2003, doi 10.1016/S0378-8733(03)00009-1): what d shares with other diseases of the
   patient counts more, the fewer diseases n(y) it is joined to in the whole graph.
 
-A phenotype that a disease lacks is worth nothing and is not shared. The best come first; among equals those whose n(y) is
-higher, then those earlier in the graph's order. So without any other evidence, the choice is that of ``degree``.
+A phenotype that a disease lacks and a drug that it forbids are worth nothing and are not shared: hundreds of drugs are forbidden
+in any two common diseases. The best come first; among equals those whose n(y) is higher, then those earlier in the graph's order.
+So without any other evidence, the choice is that of ``degree``.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,164 @@
+"""The knowledge graph at official size: first index, opening, and retrieval, beside a bare Polars scan of the same file.
+
+    python benchmarks/knowledge_graph.py
+    python benchmarks/knowledge_graph.py --folder data/benchmark/primekg --repeats 5
+
+``kg.csv`` (8,100,498 rows, 1.0 GB) and ``disease_features.csv`` are generated into ``--folder`` where they are not there yet;
+without it into a temporary folder that is deleted at the end. Every figure is of a process of its own, page cache warm, the
+quickest of ``--repeats``; the contenders take turns. The floor is a streaming ``polars.scan_csv`` of the eight columns that the
+index needs, as text, of the rows that touch a disease, collected; it keeps nothing. Indexing also checks and hashes both files,
+makes the graph, writes it and opens it. Opening ends with every disease in memory. Retrieval is of ``--patients`` patients of
+ten diseases, drawn by their number of edges as common diseases are, and four abnormal signals, on one core.
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+RETRIEVERS = ("sample", "degree", "relevance")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock and of the processors together, peak resident memory in GB, and what the process had to say."""
+
+    seconds: float
+    processor: float
+    gigabytes: float
+    said: str
+
+
+def floor(folder: Path) -> str:
+    """Scan, filter, collect."""
+    import polars as pl
+
+    from src.datasets.primekg_files import EDGES
+
+    scan = pl.scan_csv(folder / "kg.csv", infer_schema=False).select(EDGES)
+    touching = (pl.col("x_type") == "disease") | (pl.col("y_type") == "disease")
+    return f"{scan.filter(touching).collect(engine='streaming').height} rows"
+
+
+def opened(folder: Path) -> str:
+    """The graph with all its diseases; indexes it first where there is no index."""
+    from src.datasets.graphs import primekg
+
+    graph = primekg.build(primekg.Options(), folder=folder, cache_dir=folder / "cache")
+    return f"{len(graph.diseases())} diseases"
+
+
+def retrieved(folder: Path, name: str, count: int) -> str:
+    """Retrieval alone, timed inside: of the first call, so that triples are made in it."""
+    from src import components
+    from src.config import Component
+    from src.datasets.graphs import primekg
+    from src.datasets.preprocess.abnormal import AbnormalSignal
+    from src.datasets.preprocess.retrieval import Query
+    from src.datasets.signals import SIGNALS
+
+    graph = primekg.build(primekg.Options(), folder=folder, cache_dir=folder / "cache")
+    edges, rng = graph.edges(), np.random.default_rng(1)
+    degree = np.diff(edges.start)
+    rows = rng.choice(len(degree), size=(count, 10), p=degree / degree.sum())
+    signals = [
+        AbnormalSignal(each.name, each.label, direction, 1.0, each.unit, 1, 3.0, 2)
+        for each in SIGNALS
+        for direction in ("high", "low")
+    ]
+    chosen = rng.integers(len(signals), size=(count, 4)).tolist()
+    queries = [
+        Query(tuple(dict.fromkeys(own)), [signals[i] for i in some])
+        for own, some in zip(edges.disease[rows].tolist(), chosen, strict=True)
+    ]
+    retriever = components.build("retrieval", Component(name), graph=graph, seed=42)
+    start, before = time.perf_counter(), time.process_time()
+    told = retriever.retrieve(queries)
+    seconds, processor = time.perf_counter() - start, time.process_time() - before
+    assert len(told) == count
+    rates = f"{count / seconds:,.0f} patients/s by the clock, {count / processor:,.0f} by processor time"
+    return f"{rates} ({degree[rows].sum(axis=1).mean():.0f} edges a patient)"
+
+
+def measure(step: str, folder: Path, patients: int) -> Cost:
+    """Run one step in a process of its own."""
+    command = [sys.executable, __file__, "--step", step, "--folder", str(folder), "--patients", str(patients)]
+    threads = {"POLARS_MAX_THREADS": "1"} if step in RETRIEVERS else {}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads}, check=False)
+    if done.returncode:
+        raise SystemExit(f"{step} failed:\n{done.stderr}")
+    seconds, processor, gigabytes, said = done.stdout.strip().split("\t")
+    return Cost(float(seconds), float(processor), float(gigabytes), said)
+
+
+def compare(folder: Path, patients: int, repeats: int) -> None:
+    """Every step ``repeats`` times."""
+    costs: dict[str, list[Cost]] = {}
+    for _ in range(repeats):
+        shutil.rmtree(folder / "cache", ignore_errors=True)
+        for step in ("floor", "index", "open"):
+            costs.setdefault(step, []).append(measure(step, folder, patients))
+    best = {step: min(found, key=lambda cost: cost.seconds) for step, found in costs.items()}
+    for step, cost in best.items():
+        ratio = cost.seconds / best["floor"].seconds
+        least = min(each.processor for each in costs[step])
+        shares = (
+            f"x{ratio:.2f} by the clock, x{least / min(each.processor for each in costs['floor']):.2f} by processor"
+        )
+        peak = max(each.gigabytes for each in costs[step])
+        print(
+            f"{step:10s} {cost.seconds:6.2f} s {least:6.2f} s of processor, peak {peak:.2f} GB  {shares}  {cost.said}"
+        )
+    index = sum(path.stat().st_size for path in (folder / "cache").rglob("*.arrow"))
+    print(f"index      {index / 1e6:.0f} MB on disk")
+    for name in RETRIEVERS:
+        cost = min((measure(name, folder, patients) for _ in range(repeats)), key=lambda each: each.seconds)
+        print(f"{name:10s} {cost.said}, peak {cost.gigabytes:.2f} GB", flush=True)
+
+
+def run_step(step: str, folder: Path, patients: int) -> None:
+    """One step, and its cost on standard output; imports are made before the clock starts."""
+    import polars as pl
+
+    from src.datasets.graphs import primekg
+
+    assert pl and primekg
+    start, before = time.perf_counter(), time.process_time()
+    steps = {"floor": floor, "index": opened, "open": opened}
+    said = retrieved(folder, step, patients) if step in RETRIEVERS else steps[step](folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(time.perf_counter() - start, time.process_time() - before, peak, said, sep="\t")
+
+
+def main() -> None:
+    """Generate what is missing, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="where the generated files are, or go")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--patients", type=int, default=20_000)
+    parser.add_argument("--step", choices=["floor", "index", "open", *RETRIEVERS], help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.step:
+        run_step(chosen.step, chosen.folder, chosen.patients)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary)
+        if not (folder / "kg.csv").is_file():
+            subprocess.run([sys.executable, ROOT / "benchmarks" / "primekg_files.py", "--output", folder], check=True)
+        size = (folder / "kg.csv").stat().st_size
+        print(f"kg.csv {size / 1e9:.2f} GB, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+        compare(folder, chosen.patients, chosen.repeats)
+
+
+if __name__ == "__main__":
+    main()
