@@ -46,12 +46,11 @@ def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[Tables, list
         hashing = known_hashes.hashing(memory, paths)
         tables = primekg_files.read(features, edges)
         hashes = hashing()
-        if not os.access(cache, os.W_OK):
-            log.warning(
-                "knowledge graph: %s takes no files, so the index is not kept and is made at every start", cache
-            )
-        elif _open(cache / _key(hashes)) is None:
-            _write(tables, cache / _key(hashes))
+        if _open(cache / _key(hashes)) is None:
+            try:
+                _write(tables, cache / _key(hashes))
+            except (OSError, pl.exceptions.PolarsError) as error:
+                log.warning("knowledge graph: %s takes no index, so the next run makes it again (%s)", cache, error)
         return tables, hashes
 
 

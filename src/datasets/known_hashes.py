@@ -1,12 +1,13 @@
 """SHA-256 of big inputs, remembered by path, size and times of change, so that a gigabyte is not hashed at every start."""
 
-import os
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.config import UserError
 from src.datasets import artefacts
 
+log = logging.getLogger(__name__)
 Stamp = list[int]
 
 
@@ -40,9 +41,11 @@ def hashing(memory: Path, paths: Sequence[Path]) -> Callable[[], list[str]]:
             if stamp(path) != known:
                 raise UserError(f"{path}: changed while it was read; wait until it is complete and run again")
         entries = {str(path.resolve()): [s, h] for path, s, h in zip(paths, before, hashes, strict=True)}
-        if os.access(memory.parent, os.W_OK):
+        try:
             with artefacts.replacing(memory) as aside:
                 artefacts.write_json(aside, {**_read(memory), **entries})
+        except OSError as error:
+            log.warning("%s cannot be written, so the next run hashes again (%s)", memory, error)
         return hashes
 
     return finish

@@ -11,7 +11,7 @@ import pytest
 
 from src import components
 from src.config import Component, UserError
-from src.datasets import artefacts, primekg_files
+from src.datasets import artefacts, graph_index, primekg_files
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.primekg_files import Tables
 
@@ -124,6 +124,23 @@ def test_a_damaged_memory_of_hashes_is_only_a_memory_lost(folder: Path, tmp_path
     for content in ("{", "[]", '{"a": 1}', "\xff"):
         (tmp_path / "cache" / "kg" / "hashes.json").write_text(content, "latin-1")
         assert everything(opened(folder, tmp_path / "cache")) == expected
+
+
+def test_a_full_disk_costs_the_index_but_not_the_run(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = everything(opened(folder, tmp_path / "cache"))
+    shutil.rmtree(tmp_path / "cache")
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(graph_index, "_write", full)
+        patch.setattr(artefacts, "write_json", full)
+        assert everything(opened(folder, tmp_path / "cache")) == expected
+    assert "takes no index" in caplog.text and "hashes again" in caplog.text
+    assert everything(opened(folder, tmp_path / "cache")) == expected and len(parts(tmp_path / "cache")) == 5
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
