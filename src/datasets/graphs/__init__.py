@@ -39,10 +39,15 @@ class Edges:
     start: NDArray[np.int64]  # [D + 1]
     neighbour: NDArray[np.int64]  # [E] row of the three below
     relation: NDArray[np.int64]  # [E] row of ``relations``
-    relations: Sequence[str]  # the graph's own keys
+    relations: Sequence[tuple[str, str]]  # the graph's own key, and as it is displayed
     node_index: NDArray[np.int64]  # [Y] ascending
     node_type: Sequence[str]  # [Y]
     name: Sequence[str]  # [Y]
+
+    def triple(self, x_name: str, edge: int) -> Triple:
+        """An edge in words; ``x_name`` is its disease's."""
+        relation, displayed = self.relations[self.relation[edge]]
+        return Triple(x_name, relation, displayed, self.name[self.neighbour[edge]])
 
 
 class KnowledgeGraph(Protocol):

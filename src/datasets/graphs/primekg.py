@@ -37,14 +37,9 @@ class PrimeKG:
     def triples(self, node_index: int) -> Sequence[Triple]:
         """By relation, then name of the other node."""
         if node_index not in self.told:
-            span, edges = slice(*self._spans.get(node_index, (0, 0))), self._edges
-            relations, names = self._relations, edges.name
-            shown = [relations[relation] for relation in edges.relation[span].tolist()]
-            ends = [names[node] for node in edges.neighbour[span].tolist()]
-            name = self._diseases[node_index].names[0] if ends else ""
-            self.told[node_index] = tuple(
-                Triple(name, relation, display, end) for (relation, display), end in zip(shown, ends, strict=True)
-            )
+            span = range(*self._spans.get(node_index, (0, 0)))
+            name = self._diseases[node_index].names[0] if span else ""
+            self.told[node_index] = tuple(self._edges.triple(name, edge) for edge in span)
         return self.told[node_index]
 
     def degree(self, node_index: int) -> int:
@@ -71,10 +66,6 @@ class PrimeKG:
         return {node: (start, end) for node, start, end in zip(indices, ends, ends[1:], strict=False)}
 
     @cached_property
-    def _relations(self) -> list[tuple[str, str]]:
-        return self.tables.relations.rows()
-
-    @cached_property
     def _edges(self) -> Edges:
         diseases, nodes, edges = self.tables.diseases, self.tables.nodes, self.tables.edges
         return Edges(
@@ -82,7 +73,7 @@ class PrimeKG:
             np.concatenate(([0], np.cumsum(diseases["degree"].to_numpy()))),
             edges["node"].to_numpy().astype(np.int64),
             edges["relation"].to_numpy().astype(np.int64),
-            [relation for relation, _ in self._relations],
+            [(relation, displayed) for relation, displayed in self.tables.relations.iter_rows()],
             nodes["node_index"].to_numpy(),
             nodes["node_type"].to_list(),
             nodes["name"].to_list(),

@@ -46,7 +46,7 @@ class Ranking:
 
     disease: Integers  # [D] node_index, ascending
     start: Integers  # [D + 1] the edges of each disease
-    position: Integers  # [E] of the edge among its disease's triples
+    order: Integers  # [E + 1] the edges' numbers in the graph, then -1
     neighbours: Lists  # D lists of nodes: the ends of the edges that may be worth something
     rank: Integers  # for each value in ``neighbours``: its edge's number in the disease's order
     present: NDArray[np.bool_]  # ... the relation says that the phenotype is present
@@ -62,7 +62,7 @@ class Ranking:
         return len(self.weight)
 
     def best(self, queries: Sequence[Query], k: int, cells: Cells) -> Integers:
-        """``[G, 1 + K]``: for each disease of each patient its row, and the positions of its best triples, then -1."""
+        """``[G, 1 + K]``: for each disease of each patient its row, and its best edges, then -1."""
         patient = np.repeat(np.arange(len(queries)), [len(query.nodes) for query in queries])
         node_index = np.fromiter(chain.from_iterable(query.nodes for query in queries), np.int64, len(patient))
         row = np.searchsorted(self.disease, node_index)
@@ -90,7 +90,7 @@ class Ranking:
         order = np.argsort(group * (score.max(initial=0) + 1) - score, kind="stable")
         scored = np.empty((len(row), k), dtype=np.int64)
         scored[turn] = _first(group[order], rank[order], len(row), k)
-        return np.ascontiguousarray(np.column_stack((row, self._positions(scored, row, k))))
+        return np.ascontiguousarray(np.column_stack((row, self._edges(scored, row, k))))
 
     def _flags(self, queries: Sequence[Query], patient: Integers, row: Integers) -> list[tuple[np.uint16, Integers]]:
         """The cells of the patients' own diseases and of what their signals show."""
@@ -112,7 +112,7 @@ class Ranking:
         score += ((found & SHOWN) > 0) & self.present[place]
         return score
 
-    def _positions(self, scored: Integers, row: Integers, k: int) -> Integers:
+    def _edges(self, scored: Integers, row: Integers, k: int) -> Integers:
         """``[G, K]``: where fewer than K edges are worth something, the first of the rest follow; -1 where there is none."""
         rest = np.arange(2 * k)
         degree = self.start[row + 1] - self.start[row]
@@ -120,13 +120,13 @@ class Ranking:
         both = np.concatenate((scored, np.where(usable, rest, -1)), axis=1)
         front = np.argsort(both < 0, axis=1, kind="stable")[:, :k]
         ranks = np.take_along_axis(both, front, axis=1)
-        edge = np.where(ranks < 0, 0, self.start[row][:, None] + ranks)
-        return np.where(ranks < 0, -1, self.position[edge])
+        return self.order[np.where(ranks < 0, -1, self.start[row][:, None] + ranks)]
 
 
 def _first(group: Integers, value: Integers, groups: int, k: int) -> Integers:
     """``[groups, K]``: the first K values of each group, then -1; ``group`` ascends."""
-    number = np.arange(len(group)) - np.searchsorted(group, group)
+    count = np.bincount(group, minlength=groups)
+    number = np.arange(len(group)) - np.repeat(np.cumsum(count) - count, count)
     table = np.full((groups, k), -1, dtype=np.int64)
     table[group[number < k], number[number < k]] = value[number < k]
     return table
@@ -144,7 +144,7 @@ def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]])
         [phenotypes[normal(name)] for name in names if normal(name) in phenotypes] for names in shown.values()
     )
 
-    key_of_relation = np.array([*edges.relations, ""])  # never empty
+    key_of_relation = np.array([*(relation for relation, _ in edges.relations), ""])  # never empty
     relation, neighbour = key_of_relation[edges.relation[order]], edges.neighbour[order]
     able = (degree[neighbour] > 1) | np.isin(neighbour, called.values) | np.isin(neighbour, signals.values)
     able &= ~np.isin(relation, WORTHLESS)
@@ -153,7 +153,7 @@ def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]])
     return Ranking(
         disease=edges.disease,
         start=edges.start,
-        position=order - edges.start[disease],
+        order=np.append(order, -1),
         neighbours=Lists(np.concatenate(([0], np.cumsum(able)))[edges.start], neighbour[able]),
         rank=(np.arange(len(order)) - edges.start[disease])[able],
         present=(relation == PRESENT)[able],

@@ -202,7 +202,7 @@ def test_the_arrays_say_what_the_triples_say(write: Callable[..., Path]) -> None
     edges = graph.edges()
     for row, disease in enumerate(edges.disease.tolist()):
         span = range(edges.start[row], edges.start[row + 1])
-        pairs = [(edges.relations[edges.relation[e]], edges.name[edges.neighbour[e]]) for e in span]
+        pairs = [(edges.relations[edges.relation[e]][0], edges.name[edges.neighbour[e]]) for e in span]
         assert pairs == [(triple.relation, triple.y_name) for triple in graph.triples(disease)]
     fever = edges.node_index.tolist().index(20)
     assert (edges.name[fever], edges.node_type[fever]) == ("Fever", "effect/phenotype")
@@ -285,7 +285,7 @@ def test_the_open_graph_reads_as_a_plain_reading_of_its_files_says() -> None:
     assert graph.diseases()[37659].names[0] == "heart failure"
     span = slice(edges.start[row], edges.start[row + 1])
     read = {
-        (edges.relations[r], str(edges.node_index[y]))
+        (edges.relations[r][0], str(edges.node_index[y]))
         for r, y in zip(edges.relation[span], edges.neighbour[span], strict=True)
     }
     assert read == set(rows.filter(x_index="37659").select("relation", "y_index").rows())

@@ -93,7 +93,7 @@ def joined(graph: KnowledgeGraph) -> list[tuple[int, int, str]]:
     edges = graph.edges()
     rows = np.repeat(edges.disease, np.diff(edges.start)).tolist()
     ends = edges.node_index[edges.neighbour].tolist()
-    return list(zip(rows, ends, [edges.relations[r] for r in edges.relation], strict=True))
+    return list(zip(rows, ends, [edges.relations[r][0] for r in edges.relation], strict=True))
 
 
 def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[list[tuple[str, str]]]:

@@ -43,7 +43,7 @@ class Degree:
     def _node(self, node_index: int) -> Retrieved:
         row = int(np.searchsorted(self.edges.disease, node_index))
         start, end = self.edges.start[row : row + 2].tolist()
-        chosen = self.order[start : min(end, start + self.options.triples)] - start
+        chosen = self.order[start : min(end, start + self.options.triples)]
         return self.documents.of(node_index, chosen.tolist())
 
 
@@ -51,5 +51,8 @@ def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Degree:
     """The retriever; nothing is drawn, so the seed does not matter."""
     edges = graph.edges()
     return Degree(
-        options, Documents(graph, options.description_characters), edges, by_degree(edges, diseases_of(edges))
+        options,
+        Documents(graph, edges, options.description_characters),
+        edges,
+        by_degree(edges, diseases_of(edges)),
     )

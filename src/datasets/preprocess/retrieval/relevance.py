@@ -70,8 +70,8 @@ class Relevance:
         """One for each row of ``chosen``, from those made before where there is one."""
         keys = chosen.view(f"V{chosen.itemsize * chosen.shape[1]}").ravel().tolist()
         fresh = [number for number, key in enumerate(keys) if key not in known]
-        for number, (row, *positions) in zip(fresh, chosen[fresh].tolist(), strict=True):
-            told = [position for position in positions if position >= 0]
+        for number, (row, *edges) in zip(fresh, chosen[fresh].tolist(), strict=True):
+            told = [edge for edge in edges if edge >= 0]
             known[keys[number]] = self.documents.of(int(self.ranking.disease[row]), told)
         return [known[key] for key in keys]
 
@@ -83,4 +83,6 @@ def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Relevance:
         UserError: the table of phenotypes is missing or damaged.
     """
     shown = read(options.phenotypes_file)
-    return Relevance(options, Documents(graph, options.description_characters), evidence_ranking.build(graph, shown))
+    return Relevance(
+        options, Documents(graph, graph.edges(), options.description_characters), evidence_ranking.build(graph, shown)
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.config import Positive
-from src.datasets.graphs import KnowledgeGraph
+from src.datasets.graphs import Edges, KnowledgeGraph
 from src.datasets.preprocess.documents import Documents
 from src.datasets.preprocess.retrieval import Query, Retrieved
 
@@ -25,6 +25,7 @@ class Sample:
 
     options: Options
     documents: Documents
+    edges: Edges
     seed: int
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
@@ -34,12 +35,15 @@ class Sample:
 
     def _node(self, node_index: int) -> Retrieved:
         """Sampled without replacement, kept in the graph's order."""
-        degree = self.documents.graph.degree(node_index)
+        row = int(np.searchsorted(self.edges.disease, node_index))
+        start, end = self.edges.start[row : row + 2].tolist()
         rng = np.random.default_rng([self.seed, node_index])
-        chosen = rng.choice(degree, size=min(self.options.triples, degree), replace=False).tolist() if degree else []
-        return self.documents.of(node_index, sorted(chosen))
+        size = min(self.options.triples, end - start)
+        chosen = rng.choice(end - start, size=size, replace=False).tolist() if size else []
+        return self.documents.of(node_index, [start + position for position in sorted(chosen)])
 
 
 def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Sample:
     """The retriever."""
-    return Sample(options, Documents(graph, options.description_characters), seed)
+    edges = graph.edges()
+    return Sample(options, Documents(graph, edges, options.description_characters), edges, seed)
