@@ -24,6 +24,7 @@ WORTHLESS = ("disease_phenotype_negative", "contraindication")
 ONE = np.uint16(1)
 OWN, SHOWN = np.uint16(1 << 15), np.uint16(1 << 14)  # flags above the count
 COUNT = np.uint16(SHOWN - 1)
+DECIMALS = 6  # of a score: 1 / ln 3 and 2 / ln 9 are equal, whatever their last digits
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,8 @@ class Ranking:
         some = np.flatnonzero(found != ONE)  # only the disease itself is joined to the others: worth nothing
         score = self._score(found[some], place[some])
         worth = np.flatnonzero(score)
-        group, rank, score = (
-            np.repeat(np.arange(len(row)), length)[some[worth]],
-            self.rank[place[some[worth]]],
-            score[worth],
-        )
+        group, rank = np.repeat(np.arange(len(row)), length)[some[worth]], self.rank[place[some[worth]]]
+        score = np.round(score[worth], DECIMALS)
         # Groups ascend and so do the ranks in each: a stable sort by group and score leaves equals in that order.
         order = np.argsort(group * (score.max(initial=0) + 1) - score, kind="stable")
         scored = np.empty((len(row), k), dtype=np.int64)

@@ -124,7 +124,7 @@ def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[lis
                     if other == y and e in query.nodes and e != d and how not in worthless
                 }
                 score = own + seen + (len(others) / math.log(degree) if others else 0.0)
-            scored.append((-round(score, 9), -degree, position, relation, name[y]))
+            scored.append((-round(score, 6), -degree, position, relation, name[y]))
         answers.append([(relation, y) for *_, relation, y in sorted(scored)[:k]])
     return answers
 

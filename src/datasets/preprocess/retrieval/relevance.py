@@ -11,8 +11,8 @@ For a patient with the diseases D and the abnormal signals S, the triple from d 
   patient counts more, the fewer diseases n(y) it is joined to in the whole graph.
 
 A phenotype that a disease lacks and a drug that it forbids are worth nothing and are not shared: hundreds of drugs are forbidden
-in any two common diseases. The best come first; among equals those whose n(y) is higher, then those earlier in the graph's order.
-So without any other evidence, the choice is that of ``degree``.
+in any two common diseases. The best come first; among equals (to six decimals) those whose n(y) is higher, then those earlier
+in the graph's order. So without any other evidence, the choice is that of ``degree``.
 """
 
 from collections.abc import Sequence
