@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where the generated files are, or go")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--patients", type=int, default=20_000)
+    parser.add_argument("--patients", type=int, default=100_000)
     parser.add_argument("--step", choices=["floor", "index", "open", *RETRIEVERS], help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.step:

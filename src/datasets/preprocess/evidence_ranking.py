@@ -62,7 +62,7 @@ class Ranking:
         """Y."""
         return len(self.weight)
 
-    def best(self, queries: Sequence[Query], k: int, cells: Cells) -> Integers:
+    def best(self, queries: Sequence[Query], k: int, cells: Cells) -> NDArray[np.int32]:
         """``[G, 1 + K]``: for each disease of each patient its row, and its best edges, then -1."""
         patient = np.repeat(np.arange(len(queries)), [len(query.nodes) for query in queries])
         node_index = np.fromiter(chain.from_iterable(query.nodes for query in queries), np.int64, len(patient))
@@ -88,7 +88,7 @@ class Ranking:
         order = np.argsort(group * (score.max(initial=0) + 1) - score, kind="stable")
         scored = np.empty((len(row), k), dtype=np.int64)
         scored[turn] = _first(group[order], rank[order], len(row), k)
-        return np.ascontiguousarray(np.column_stack((row, self._edges(scored, row, k))))
+        return np.ascontiguousarray(np.column_stack((row, self._edges(scored, row, k))).astype(np.int32))
 
     def _flags(self, queries: Sequence[Query], patient: Integers, row: Integers) -> list[tuple[np.uint16, Integers]]:
         """The cells of the patients' own diseases and of what their signals show."""

@@ -66,7 +66,7 @@ class Relevance:
             answers += [tuple(islice(told, len(query.nodes))) for query in block]
         return answers
 
-    def _told(self, chosen: NDArray[np.int64], known: dict[bytes, Retrieved]) -> list[Retrieved]:
+    def _told(self, chosen: NDArray[np.int32], known: dict[bytes, Retrieved]) -> list[Retrieved]:
         """One for each row of ``chosen``, from those made before where there is one."""
         keys = chosen.view(f"V{chosen.itemsize * chosen.shape[1]}").ravel().tolist()
         fresh = [number for number, key in enumerate(keys) if key not in known]
