@@ -31,7 +31,7 @@ DESCRIPTIONS = (
 FEATURES = ("node_index", "mondo_name", "group_name_bert", "mondo_definition", *DESCRIPTIONS)
 EMPTY = ("", "nan", "NaN")
 QUALIFIER = r"\s+\(disease\)$"  # PrimeKG appends it to names that are also phenotypes
-LONGEST_LINE = 1 << 20
+LONGEST_LINE = 1 << 17  # also the longest field that Python's csv reads
 AGAIN = "get the file again, or mend that row"
 
 
@@ -201,7 +201,7 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     """
     header = _header(path)
     separator = "\t" if "\t" in header else ","
-    names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+    names = [name.strip().strip('"') for name in header.split(separator)]
     missing = [name for name in columns if name not in names]
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's?")

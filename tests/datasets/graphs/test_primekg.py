@@ -263,6 +263,40 @@ def test_binary_garbage_is_refused_in_one_line(write: Callable[..., Path], file:
     refused(folder, "cannot be read|is empty|not a whole number")
 
 
+@pytest.mark.parametrize(
+    ("file", "added", "expected"),
+    [
+        ("disease_features", b'9,1,x,,,"never\nclosed\n', "cannot be read"),
+        ("disease_features", b'9,1,x,,,"never\nclosed', "cut off"),
+        (
+            "disease_features",
+            b"99999999999999999999,1,x,,,,,,,,,,,,,,,\n",
+            "'99999999999999999999' is not a whole number",
+        ),
+        ("kg", b'indication,indication,1,2,drug,"open\n', "cannot be read"),
+        ("kg", b"indication,indication,1,2,drug\n", "kg.csv row 20: y_type is empty"),
+        ("kg", "indication,x,1,2,disease,Ménière,M,3,3,drug,d,D\n".encode("latin-1"), "invalid utf-8"),
+        ("kg", b"a" * 300_000, "cut off"),
+        ("kg", b"\0" * 5000 + b"\n", "row 20: display_relation is empty"),
+    ],
+)
+def test_rubbish_at_the_end_is_refused_in_one_line(
+    write: Callable[..., Path], file: str, added: bytes, expected: str
+) -> None:
+    folder = write(EDGES, FEATURES)
+    with (folder / f"{file}.csv").open("ab") as stream:
+        stream.write(added)
+    refused(folder, expected)
+
+
+def test_blank_lines_are_nothing(write: Callable[..., Path]) -> None:
+    folder = write(EDGES, FEATURES)
+    expected = everything(opened(folder))
+    for path in folder.iterdir():
+        path.write_text(path.read_text() + "\n\n")
+    assert everything(opened(folder)) == expected
+
+
 def test_a_graph_without_diseases_is_refused(write: Callable[..., Path]) -> None:
     refused(write([EDGES[-1]]), "no row has x_type or y_type 'disease'")
 
