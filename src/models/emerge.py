@@ -1,8 +1,10 @@
 """EMERGE: hourly series, clinical note and retrieved summary -> one logit a label (Zhu et al., CIKM 2024).
 
     ehr, ehr_mask   -> series encoder -----------------> states, ehr --+
-    note embedding    -> projection --+                                +-> cross-attention -> head -> logits
+    note embedding    -> projection --+                                +-> fusion -> head -> logits
     summary embedding -> projection --+-> text fusion -> text ---------+
+
+or, token-level, the hourly states and the pieces of the two texts, projected, all into the fusion.
 
 Departures from the original code: dropout on the embeddings' components, the projected texts and the series' states (small
 cohorts overfit without it); the mask of measured hours is an input beside the values; the attention keys
@@ -21,7 +23,7 @@ from src.config import Model
 from src.models.batch import Batch
 from src.models.fusion import Fusion, Modality
 from src.models.series import Series
-from src.models.text_fusion import TextFusion
+from src.models.texts import PiecesOfTexts, WholeTexts
 
 
 def build(settings: Model, *, features: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
@@ -32,53 +34,88 @@ def build(settings: Model, *, features: int, text_widths: Mapping[str, int], lab
     size = settings.hidden_size
     chosen: tuple[str, ...] = settings.modalities
     widths = {name: width for name, width in text_widths.items() if name in chosen}
-    series = text_fusion = fusion = None
+    series = None
     if "ehr" in settings.modalities:
         series = components.build("model.series", settings.series, input_size=2 * features, hidden_size=size)
+    parts = _token_level if reads_pieces(settings) else _whole
+    texts, fusion = parts(settings, widths)
+    return Emerge(series, texts, fusion, hidden_size=size, dropout=settings.dropout, labels=labels)
+
+
+def reads_pieces(settings: Model) -> bool:
+    """Whether the model reads ``note_tokens`` and ``summary_tokens``, not the embeddings of the whole texts."""
+    pieces: bool = components.options("model.fusion", settings.fusion).pieces
+    return pieces
+
+
+def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
+    """The texts as one vector, if there are any; its fusion with the EHR, if there is both."""
+    if not widths:
+        return None, None
+    size = settings.hidden_size
+    text_fusion = fusion = None
     if len(widths) > 1:
         text_fusion = components.build("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
-    if series is not None and widths:
-        fusion = components.build("model.fusion", settings.fusion, hidden_size=size, heads=settings.heads)
-    dropouts = {"dropout": settings.dropout, "text_dropout": settings.text_dropout}
-    return Emerge(series, widths, text_fusion, fusion, hidden_size=size, labels=labels, **dropouts)
+    if "ehr" in settings.modalities:
+        fusion = _fusion(settings, ("ehr", "text"))
+    dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
+    return WholeTexts(widths, text_fusion, hidden_size=size, **dropouts), fusion
+
+
+def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:
+    """The pieces of the texts, if there are any; the fusion of all tokens."""
+    texts = PiecesOfTexts(widths, hidden_size=settings.hidden_size, text_dropout=settings.text_dropout)
+    names = (*(["ehr"] if "ehr" in settings.modalities else []), *widths)
+    return texts if widths else None, _fusion(settings, names)
+
+
+def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
+    size, heads, dropout = settings.hidden_size, settings.heads, settings.dropout
+    context = {"modalities": modalities, "hidden_size": size, "heads": heads, "dropout": dropout}
+    fusion: Fusion = components.build("model.fusion", settings.fusion, **context)
+    return fusion
 
 
 @final
 class Emerge(nn.Module):
-    """The whole model; ``series`` None = no EHR, ``text_fusion`` None = fewer than two texts."""
+    """The whole model; ``series`` None = no EHR, ``texts`` None = no text, ``fusion`` None = one modality, as it is."""
 
     def __init__(
         self,
         series: Series | None,
-        text_widths: Mapping[str, int],
-        text_fusion: TextFusion | None,
+        texts: WholeTexts | PiecesOfTexts | None,
         fusion: Fusion | None,
         *,
         hidden_size: int,
         dropout: float,
-        text_dropout: float,
         labels: int,
     ) -> None:
         super().__init__()
         self.series = series
-        self.projections = nn.ModuleDict(
-            {name: Projection(width, hidden_size, text_dropout, dropout) for name, width in text_widths.items()}
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.text_fusion = text_fusion
+        self.texts = texts
         self.fusion = fusion
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Sequential(
             nn.GELU(), nn.Linear(hidden_size, hidden_size), nn.Dropout(dropout), nn.Linear(hidden_size, labels)
         )
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        if self.series is None:
-            return self.classify(self.read_texts(batch).representation)
-        ehr = self.read_hours(self.series, batch)
-        if self.fusion is None:
-            return self.classify(ehr.representation)
-        return self.classify(self.fusion(ehr, self.read_texts(batch)))
+        logits: Tensor = self.head(self.fuse(self.read(batch)))
+        return logits
+
+    def attention(self, batch: Batch) -> dict[str, Tensor] | None:
+        """How much each hour, text or piece of a text counted: modality -> [N,L], as the fusion's ``attention`` describes it.
+
+        None where nothing attends. For a model in evaluation mode; with dropout the weights are those of one draw.
+        """
+        with torch.no_grad():
+            return None if self.fusion is None else self.fusion.attention(self.read(batch))
+
+    def read(self, batch: Batch) -> dict[str, Modality]:
+        """Batch of N -> what there is to fuse: ``ehr``, and ``text`` or (token-level) ``note`` and ``summary``."""
+        modalities = {} if self.series is None else {"ehr": self.read_hours(self.series, batch)}
+        return modalities if self.texts is None else modalities | self.texts(batch)
 
     def read_hours(self, series: Series, batch: Batch) -> Modality:
         """Batch of N -> the last state and the states of the T hours."""
@@ -87,36 +124,9 @@ class Emerge(nn.Module):
         hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)
         return Modality(last, states, hours < batch.ehr_length[:, None])
 
-    def read_texts(self, batch: Batch) -> Modality:
-        """Batch of N -> the text representation; tokens: the projected texts, and first their fusion if there are two."""
-        embeddings = {"note": batch.note_embedding, "summary": batch.summary_embedding}
-        masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
-        present = torch.stack([masks[name] for name in self.projections], dim=1)
-        texts = torch.stack([part(embeddings[name], masks[name]) for name, part in self.projections.items()], dim=1)
-        if self.text_fusion is None:
-            return Modality(texts[:, 0], texts, present)
-        fused = self.text_fusion(texts, present)
-        always = torch.ones_like(present[:, :1])
-        return Modality(fused, torch.cat([fused[:, None], texts], dim=1), torch.cat([always, present], dim=1))
-
-    def classify(self, representation: Tensor) -> Tensor:
-        """Representation [N,H] -> logits [N,K]."""
-        logits: Tensor = self.head(representation)
-        return logits
-
-
-@final
-class Projection(nn.Module):
-    """A text embedding to the hidden size; for a patient without this text, a learned vector."""
-
-    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
-        super().__init__()
-        self.masking = nn.Dropout(text_dropout)
-        self.linear = nn.Linear(width, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
-        self.absent = nn.Parameter(torch.randn(hidden_size))
-
-    def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
-        """Embedding [N,D], present [N] bool -> [N,H]."""
-        return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)
+    def fuse(self, modalities: dict[str, Modality]) -> Tensor:
+        """Modalities by name -> one representation [N,H]."""
+        if self.fusion is not None:
+            return self.fusion(modalities)
+        (only,) = modalities.values()
+        return only.representation

@@ -12,13 +12,15 @@ from src.models.emerge import Emerge, build
 
 NAMES = ("ehr", "note", "summary")
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(NAMES, size)]
-PARTS = [
-    {"series": Component(series), "text_fusion": Component(text_fusion), "fusion": Component(fusion)}
-    for series in components.names("model.series")
-    for text_fusion in components.names("model.text_fusion")
-    for fusion in components.names("model.fusion")
+SOCKETS = ("series", "text_fusion", "fusion")
+# the defaults, then each plug beside the others' defaults; every combination takes a step in test_combinations.py
+PARTS: list[dict[str, Component]] = [
+    {},
+    *({socket: Component(name)} for socket in SOCKETS for name in components.names(f"model.{socket}")),
 ]
-EVERY_MODEL = pytest.mark.parametrize("parts", PARTS, ids=lambda parts: "-".join(p.name for p in parts.values()))
+EVERY_MODEL = pytest.mark.parametrize(
+    "parts", PARTS, ids=lambda parts: "-".join(f"{socket}={part.name}" for socket, part in parts.items()) or "default"
+)
 EVERY_SUBSET = pytest.mark.parametrize("modalities", SUBSETS, ids="+".join)
 
 
@@ -70,36 +72,43 @@ def test_an_hour_before_the_length_matters(patients: Batch, parts: Any) -> None:
 @EVERY_SUBSET
 def test_the_embedding_of_a_missing_text_changes_nothing(patients: Batch, parts: Any, modalities: Any) -> None:
     model = make(modalities, parts)
-    noisy = dataclasses.replace(
-        patients,
-        note_embedding=patients.note_embedding + 100 * (1 - patients.note_mask[:, None]),
-        summary_embedding=patients.summary_embedding + 100 * (1 - patients.summary_mask[:, None]),
-    )
-    assert torch.equal(logits(model, noisy), logits(model, patients))
+    noise = {
+        name: getattr(patients, name) + 100 * (1 - mask[..., None])
+        for name, mask in (
+            ("note_embedding", patients.note_mask),
+            ("summary_embedding", patients.summary_mask),
+            ("note_tokens", patients.note_tokens_mask),
+            ("summary_tokens", patients.summary_tokens_mask),
+        )
+    }
+    assert torch.equal(logits(model, dataclasses.replace(patients, **noise)), logits(model, patients))
 
 
 @EVERY_MODEL
 def test_a_missing_text_is_not_an_embedding_of_zeros(patients: Batch, parts: Any) -> None:
     model = make(parts=parts)
-    zeros = dataclasses.replace(patients, note_embedding=torch.zeros_like(patients.note_embedding))
-    absent = dataclasses.replace(zeros, note_mask=torch.zeros(7))
-    present = dataclasses.replace(zeros, note_mask=torch.ones(7))
+    zeros = {name: torch.zeros_like(getattr(patients, name)) for name in ("note_embedding", "note_tokens")}
+    masks = {name: torch.ones_like(getattr(patients, name)) for name in ("note_mask", "note_tokens_mask")}
+    present = dataclasses.replace(patients, **zeros, **masks)
+    absent = dataclasses.replace(patients, **zeros, **{name: 0 * mask for name, mask in masks.items()})
     assert (logits(model, absent) != logits(model, present)).all()
 
 
 @EVERY_MODEL
 def test_changing_one_patient_changes_no_other(patients: Batch, parts: Any) -> None:
     model = make(parts=parts)
-    ehr, note = patients.ehr.clone(), patients.note_embedding.clone()
-    ehr[3, 0] += 5
-    note[3] += 5
-    changed = logits(model, dataclasses.replace(patients, ehr=ehr, note_embedding=note))
+    names = ("ehr", "note_embedding", "note_tokens")
+    values = {name: getattr(patients, name).clone() for name in names}
+    for value in values.values():
+        value[3] += 5
+    changed = logits(model, dataclasses.replace(patients, **values))
     same = (changed == logits(model, patients))[:, 0]
     assert same.tolist() == [True, True, True, False, True, True, True]
 
 
-def test_a_patient_gets_the_same_logit_alone_as_in_a_batch(patients: Batch) -> None:
-    model = make()
+@EVERY_MODEL
+def test_a_patient_gets_the_same_logit_alone_as_in_a_batch(patients: Batch, parts: Any) -> None:
+    model = make(parts=parts)
     alone = torch.cat([logits(model, patients.select(torch.tensor([row]))) for row in range(7)])
     torch.testing.assert_close(alone, logits(model, patients))
 

@@ -47,7 +47,9 @@ def plain_attention(weights: torch.nn.MultiheadAttention, query: Tensor, tokens:
 
 def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing() -> None:
     torch.manual_seed(0)
-    plug = cross_attention.build(cross_attention.Options(), hidden_size=8, heads=2)
+    plug = cross_attention.build(
+        cross_attention.Options(), modalities=("ehr", "text"), hidden_size=8, heads=2, dropout=0.5
+    )
     torch.nn.init.normal_(plug.text_to_ehr.in_proj_bias)
     torch.nn.init.normal_(plug.ehr_to_text.in_proj_bias)
     hours = torch.arange(5) < torch.tensor([[5], [2], [0]])
@@ -56,7 +58,7 @@ def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(
         torch.randn(3, 8), torch.randn(3, 2, 8), torch.tensor([[True, True], [False, True], [False, False]])
     )
     with torch.no_grad():
-        found = plug(ehr, text)
+        found = plug({"ehr": ehr, "text": text})
         for row in range(3):
             from_ehr = plain_attention(plug.text_to_ehr, text.representation[row], ehr.tokens[row, ehr.present[row]])
             from_text = plain_attention(plug.ehr_to_text, ehr.representation[row], text.tokens[row, text.present[row]])

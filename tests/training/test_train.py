@@ -179,6 +179,29 @@ def test_artefacts_that_do_not_fit_are_refused(
     assert not config.run_dir.exists()
 
 
+def test_token_level_fusion_without_pieces_says_which_setting_makes_them(prepared: Prepare) -> None:
+    config = prepared()
+    model = dataclasses.replace(config.model, fusion=Component("token_level"))
+    with pytest.raises(
+        UserError, match=r"note_tokens is empty.*note_chunks in \[token_level\] and run --stage preprocess"
+    ):
+        train.run(dataclasses.replace(config, model=model))
+    model = dataclasses.replace(model, modalities=("ehr",))
+    train.run(dataclasses.replace(config, model=model))
+
+
+def test_token_level_fusion_learns_from_pieces(prepared: Prepare) -> None:
+    generator = np.random.default_rng(3)
+    label = generator.integers(0, 2, 400).astype(np.float32)
+    tokens = generator.normal(size=(400, 3, 5)).astype(np.float32)
+    tokens[:, 1, 0] += 4 * label
+    pieces = {"note_tokens": tokens, "note_tokens_mask": np.ones((400, 3), np.float32)}
+    config = prepared(patients=400, max_epochs=15, label=label[:, None], **pieces)
+    model = dataclasses.replace(config.model, fusion=Component("token_level"), modalities=("ehr", "note"))
+    train.run(dataclasses.replace(config, model=model))
+    assert report(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] > 0.8
+
+
 def test_a_label_that_is_not_0_or_1_is_refused(prepared: Prepare) -> None:
     with pytest.raises(UserError, match="other than 0 and 1"):
         train.run(prepared(label=np.full((40, 1), 2, np.float32)))
