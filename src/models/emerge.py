@@ -19,27 +19,45 @@ import torch
 from torch import Tensor, nn
 
 from src import components
-from src.config import Model
+from src.config import Component, Model
+from src.models import heads
 from src.models.batch import Batch
 from src.models.fusion import Fusion, Modality
 from src.models.series import Series
+from src.models.text_fusion import BOTH
 from src.models.texts import PiecesOfTexts, WholeTexts
 
 
-def build(settings: Model, *, features: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
-    """The model for ``features`` an hour, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
+def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
+    """The model for ``features`` an hour, ``statics``, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
 
     Only the parts that ``settings.modalities`` need are made, so every parameter is trained.
     """
     size = settings.hidden_size
-    chosen: tuple[str, ...] = settings.modalities
-    widths = {name: width for name, width in text_widths.items() if name in chosen}
+    widths = {name: text_widths[name] for name in texts_read(settings)}
     series = None
     if "ehr" in settings.modalities:
-        series = components.build("model.series", settings.series, input_size=2 * features, hidden_size=size)
+        context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
+        series = components.build("model.series", settings.series, input_size=2 * features, **context)
     parts = _token_level if reads_pieces(settings) else _whole
     texts, fusion = parts(settings, widths)
-    return Emerge(series, texts, fusion, hidden_size=size, dropout=settings.dropout, labels=labels)
+    head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
+    static = nn.Linear(statics, size) if settings.static else None
+    return Emerge(series, texts, fusion, static, head, settings.dropout)
+
+
+def texts_read(settings: Model) -> tuple[str, ...]:
+    """The texts among the modalities that ``text_fusion`` reads.
+
+    Raises:
+        ValueError: it reads none of them; ``config.load`` has refused this before, by the keys' names.
+    """
+    texts = [name for name in BOTH if name in settings.modalities]
+    fused: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    read = tuple(name for name in texts if name in fused)
+    if texts and not read:
+        raise ValueError(f"model.text_fusion reads {fused}, model.modalities has {texts}")
+    return read
 
 
 def reads_pieces(settings: Model) -> bool:
@@ -53,9 +71,9 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
     if not widths:
         return None, None
     size = settings.hidden_size
-    text_fusion = fusion = None
-    if len(widths) > 1:
-        text_fusion = components.build("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
+    fusion = None
+    chosen = settings.text_fusion if len(widths) > 1 else Component(f"{next(iter(widths))}_only")
+    text_fusion = components.build("model.text_fusion", chosen, texts=len(widths), hidden_size=size)
     if "ehr" in settings.modalities:
         fusion = _fusion(settings, ("ehr", "text"))
     dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
@@ -78,30 +96,31 @@ def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
 
 @final
 class Emerge(nn.Module):
-    """The whole model; ``series`` None = no EHR, ``texts`` None = no text, ``fusion`` None = one modality, as it is."""
+    """The whole model; None = no EHR, no text, a single modality that goes on as it is, no static features."""
 
     def __init__(
         self,
         series: Series | None,
         texts: WholeTexts | PiecesOfTexts | None,
         fusion: Fusion | None,
-        *,
-        hidden_size: int,
+        static: nn.Linear | None,
+        head: nn.Module,
         dropout: float,
-        labels: int,
     ) -> None:
         super().__init__()
         self.series = series
         self.texts = texts
         self.fusion = fusion
+        self.static = static
+        self.head = head
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Sequential(
-            nn.GELU(), nn.Linear(hidden_size, hidden_size), nn.Dropout(dropout), nn.Linear(hidden_size, labels)
-        )
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        logits: Tensor = self.head(self.fuse(self.read(batch)))
+        representation = self.fuse(self.read(batch))
+        if self.static is not None:
+            representation = representation + self.static(batch.static)
+        logits: Tensor = self.head(representation)
         return logits
 
     def attention(self, batch: Batch) -> dict[str, Tensor] | None:

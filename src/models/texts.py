@@ -13,12 +13,12 @@ from src.models.text_fusion import TextFusion
 
 @final
 class WholeTexts(nn.Module):
-    """One modality, ``text``; ``text_fusion`` None = a single text."""
+    """One modality, ``text``."""
 
     def __init__(
         self,
         widths: Mapping[str, int],
-        text_fusion: TextFusion | None,
+        text_fusion: TextFusion,
         *,
         hidden_size: int,
         text_dropout: float,
@@ -36,9 +36,9 @@ class WholeTexts(nn.Module):
         masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
         present = torch.stack([masks[name] for name in self.projections], dim=1)
         texts = torch.stack([part(embeddings[name], masks[name]) for name, part in self.projections.items()], dim=1)
-        if self.text_fusion is None:
-            return {"text": Modality(texts[:, 0], texts, present)}
         fused = self.text_fusion(texts, present)
+        if len(self.projections) == 1:
+            return {"text": Modality(fused, texts, present)}
         always = torch.ones_like(present[:, :1])
         tokens = torch.cat([fused[:, None], texts], dim=1)
         return {"text": Modality(fused, tokens, torch.cat([always, present], dim=1))}

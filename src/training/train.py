@@ -103,7 +103,7 @@ def _require_pieces(config: Config, dataset: artefacts.Dataset) -> None:
         ("note", dataset.note_mask, dataset.note_tokens),
         ("summary", dataset.summary_mask, dataset.summary_tokens),
     ):
-        if name in config.model.modalities and mask.any() and not pieces.shape[1]:
+        if name in emerge.texts_read(config.model) and mask.any() and not pieces.shape[1]:
             raise UserError(
                 f"{config.processed_dir / DATASET}: {name}_tokens is empty, but model.fusion = '{config.model.fusion.name}' "
                 f"reads pieces of texts; set {name}_chunks in [token_level] and run --stage preprocess again"
@@ -141,6 +141,7 @@ def _model(config: Config, dataset: artefacts.Dataset) -> emerge.Emerge:
     return emerge.build(
         config.model,
         features=dataset.ehr.shape[2],
+        statics=dataset.static.shape[1],
         text_widths={"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]},
         labels=dataset.label.shape[1],
     )

@@ -20,12 +20,12 @@ def plain_gru(weights: torch.nn.GRU, values: Tensor) -> list[Tensor]:
 
 def test_the_gru_follows_its_equations_and_stops_at_the_length() -> None:
     torch.manual_seed(0)
-    plug = gru.build(gru.Options(), input_size=3, hidden_size=4)
+    plug = gru.build(gru.Options(), input_size=3, hidden_size=4, heads=2, dropout=0.5)
     values, length = torch.randn(3, 5, 3), torch.tensor([5, 2, 0])
     with torch.no_grad():
         states, last = plug(values, length)
         for row, hours in enumerate(length.tolist()):
-            expected = plain_gru(plug.gru, values[row, :hours])
+            expected = plain_gru(plug.cells, values[row, :hours])
             for hour in range(5):
                 torch.testing.assert_close(states[row, hour], expected[hour] if hour < hours else torch.zeros(4))
             torch.testing.assert_close(last[row], expected[-1] if hours else torch.zeros(4))

@@ -24,7 +24,6 @@ from src.config import Positive
 from src.models.fusion import Modality
 from src.models.transformer import Block, positions
 
-
 INITIAL = 0.02  # standard deviation of the learned embeddings before training, as in BERT
 
 

@@ -105,7 +105,7 @@ def test_the_weights_of_a_patient_sum_to_one_over_what_is_present() -> None:
 def token_model(chosen: tuple[str, ...] = ("ehr", "note", "summary")) -> Emerge:
     torch.manual_seed(1)
     settings = Model(hidden_size=8, heads=2, modalities=chosen, fusion=Component("token_level"))  # type: ignore[arg-type]
-    return build(settings, features=3, text_widths={"note": 5, "summary": 4}, labels=1).eval()
+    return build(settings, features=3, statics=2, text_widths={"note": 5, "summary": 4}, labels=1).eval()
 
 
 def longer(batch: Batch) -> Batch:
