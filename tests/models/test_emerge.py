@@ -134,6 +134,64 @@ def test_an_unused_modality_adds_no_part_and_no_influence(patients: Batch) -> No
     assert torch.equal(logits(model, noisy), logits(model, patients))
 
 
+@pytest.mark.parametrize("fusion", components.names("model.fusion"))
+@pytest.mark.parametrize("text", ["note", "summary"])
+def test_a_text_fusion_of_one_text_is_the_model_without_the_other(patients: Batch, text: str, fusion: str) -> None:
+    only = make(NAMES, {"text_fusion": Component(f"{text}_only"), "fusion": Component(fusion)})
+    without = make(("ehr", text), {"fusion": Component(fusion)})
+    assert torch.equal(logits(only, patients), logits(without, patients))
+
+
+def test_a_text_fusion_of_a_text_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="text_fusion reads"):
+        make(("ehr", "note"), {"text_fusion": Component("summary_only")})
+
+
+def test_static_features_count_when_they_are_asked_for(patients: Batch) -> None:
+    older = dataclasses.replace(patients, static=patients.static + 1)
+    assert torch.equal(logits(make(), older), logits(make(), patients))
+    reading = make(parts={"static": True})
+    assert (logits(reading, older) != logits(reading, patients)).all()
+    with torch.no_grad():  # h + W s + b, and then the head
+        representation = reading.fuse(reading.read(patients))
+        assert reading.static is not None
+        shift = patients.static @ reading.static.weight.T + reading.static.bias
+        torch.testing.assert_close(logits(reading, patients), reading.head(representation + shift))
+
+
+def test_static_features_change_no_other_initial_weight() -> None:
+    with_static, without = make(parts={"static": True}).state_dict(), make().state_dict()
+    assert with_static.keys() - without.keys() == {"static.weight", "static.bias"}
+    assert all(torch.equal(with_static[name], value) for name, value in without.items())
+
+
+def test_where_the_cross_attention_looked_is_read_by_hour_and_by_text(patients: Batch) -> None:
+    attention = make().attention(patients)
+    assert attention is not None
+    assert {name: tuple(weights.shape) for name, weights in attention.items()} == {"ehr": (7, 6), "text": (7, 3)}
+    inside = torch.arange(6) < patients.ehr_length[:, None]
+    assert ((attention["ehr"] > 0) == inside).all()
+    for weights in attention.values():
+        assert (weights.sum(dim=1) < 1).all()  # the rest is the learned key's
+
+
+def test_where_the_token_level_fusion_looked_is_read_by_hour_and_by_piece(patients: Batch) -> None:
+    attention = make(parts={"fusion": Component("token_level")}).attention(patients)
+    assert attention is not None
+    assert {name: tuple(weights.shape) for name, weights in attention.items()} == {
+        "ehr": (7, 6),
+        "note": (7, 3),
+        "summary": (7, 2),
+    }
+    modality = torch.stack([weights.sum(dim=1) for weights in attention.values()], dim=1)
+    torch.testing.assert_close(modality.sum(dim=1), torch.ones(7))
+    assert not modality[0, 1:].any()  # this patient has no text
+
+
+def test_a_model_of_one_modality_has_no_attention_to_read(patients: Batch) -> None:
+    assert make(("ehr",)).attention(patients) is None
+
+
 def test_the_modalities_of_the_config_are_the_ones_tested() -> None:
     annotation = Model.__dataclass_fields__["modalities"].type
     assert set(get_args(get_args(annotation)[0])) == set(NAMES)
