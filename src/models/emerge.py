@@ -88,9 +88,8 @@ def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTe
 
 
 def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
-    size, heads, dropout = settings.hidden_size, settings.heads, settings.dropout
-    context = {"modalities": modalities, "hidden_size": size, "heads": heads, "dropout": dropout}
-    fusion: Fusion = components.build("model.fusion", settings.fusion, **context)
+    context = {"hidden_size": settings.hidden_size, "heads": settings.heads, "dropout": settings.dropout}
+    fusion: Fusion = components.build("model.fusion", settings.fusion, modalities=modalities, **context)
     return fusion
 
 
