@@ -110,7 +110,10 @@ class TokenLevel:
 
 @dataclass(frozen=True)
 class Model:
-    """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours."""
+    """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours.
+
+    ``static``: age and sex are read too. ``head``: one network for all labels, or one for each (multitask).
+    """
 
     hidden_size: Positive = 128
     heads: Positive = 4
@@ -120,6 +123,8 @@ class Model:
     series: Component = Component("gru")
     text_fusion: Component = Component("adaptive")
     fusion: Component = Component("cross_attention")
+    static: bool = False
+    head: Literal["shared", "separate"] = "shared"
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,7 @@ def load(
         raise UserError(f"{path}: model.hidden_size must be a multiple of model.heads")
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
+    _refuse_contradictions(config, path)
     if seed is not None:
         if not 0 <= seed < 2**32:
             raise UserError(f"--seed {seed}: must lie between 0 and 4294967295")
@@ -217,6 +223,21 @@ def load(
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline)
+
+
+def _refuse_contradictions(config: Config, path: Path) -> None:
+    """Raises:
+    UserError: the model is to read a text, or pieces of one, that another setting leaves out.
+    """
+    model = config.model
+    texts = [name for name in ("note", "summary") if name in model.modalities]
+    only = model.text_fusion.name.removesuffix("_only")
+    if texts and only in ("note", "summary") and only not in texts:
+        raise UserError(f"{path}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
+    read = [name for name in texts if only not in texts or name == only]
+    for name in read if model.fusion.name == "token_level" else ():
+        if not getattr(config.token_level, f"{name}_chunks"):
+            raise UserError(f"{path}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
 
 
 def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:

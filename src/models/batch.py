@@ -1,6 +1,6 @@
 """What a model reads: patients as tensors that have checked their own shapes.
 
-Dimensions: N patients, T hours, F features, D1/D2 embedding widths, C1/C2 pieces of a text, K labels.
+Dimensions: N patients, T hours, F features, S static features, D1/D2 embedding widths, C1/C2 pieces of a text, K labels.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ SHAPES = {
     "ehr": "N T F",
     "ehr_mask": "N T F",
     "ehr_length": "N",
+    "static": "N S",
     "note_embedding": "N D1",
     "note_mask": "N",
     "summary_embedding": "N D2",
@@ -38,6 +39,7 @@ class Batch:
     ehr: Tensor
     ehr_mask: Tensor
     ehr_length: Tensor
+    static: Tensor
     note_embedding: Tensor
     note_mask: Tensor
     summary_embedding: Tensor

@@ -1,8 +1,10 @@
 """EMERGE: hourly series, clinical note and retrieved summary -> one logit a label (Zhu et al., CIKM 2024).
 
     ehr, ehr_mask   -> series encoder -----------------> states, ehr --+
-    note embedding    -> projection --+                                +-> cross-attention -> head -> logits
+    note embedding    -> projection --+                                +-> fusion -> head -> logits
     summary embedding -> projection --+-> text fusion -> text ---------+
+
+or, token-level, the hourly states and the pieces of the two texts, projected, all into the fusion.
 
 Departures from the original code: dropout on the embeddings' components, the projected texts and the series' states (small
 cohorts overfit without it); the mask of measured hours is an input beside the values; the attention keys
@@ -17,68 +19,121 @@ import torch
 from torch import Tensor, nn
 
 from src import components
-from src.config import Model
+from src.config import Component, Model
+from src.models import heads
 from src.models.batch import Batch
 from src.models.fusion import Fusion, Modality
 from src.models.series import Series
-from src.models.text_fusion import TextFusion
+from src.models.text_fusion import BOTH
+from src.models.texts import PiecesOfTexts, WholeTexts
 
 
-def build(settings: Model, *, features: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
-    """The model for ``features`` an hour, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
+def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
+    """The model for ``features`` an hour, ``statics``, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
 
     Only the parts that ``settings.modalities`` need are made, so every parameter is trained.
     """
     size = settings.hidden_size
-    chosen: tuple[str, ...] = settings.modalities
-    widths = {name: width for name, width in text_widths.items() if name in chosen}
-    series = text_fusion = fusion = None
+    widths = {name: text_widths[name] for name in texts_read(settings)}
+    series = None
     if "ehr" in settings.modalities:
-        series = components.build("model.series", settings.series, input_size=2 * features, hidden_size=size)
-    if len(widths) > 1:
-        text_fusion = components.build("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
-    if series is not None and widths:
-        fusion = components.build("model.fusion", settings.fusion, hidden_size=size, heads=settings.heads)
-    dropouts = {"dropout": settings.dropout, "text_dropout": settings.text_dropout}
-    return Emerge(series, widths, text_fusion, fusion, hidden_size=size, labels=labels, **dropouts)
+        context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
+        series = components.build("model.series", settings.series, input_size=2 * features, **context)
+    parts = _token_level if reads_pieces(settings) else _whole
+    texts, fusion = parts(settings, widths)
+    head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
+    static = nn.Linear(statics, size) if settings.static else None
+    return Emerge(series, texts, fusion, static, head, settings.dropout)
+
+
+def texts_read(settings: Model) -> tuple[str, ...]:
+    """The texts among the modalities that ``text_fusion`` reads.
+
+    Raises:
+        ValueError: it reads none of them; ``config.load`` has refused this before, by the keys' names.
+    """
+    texts = [name for name in BOTH if name in settings.modalities]
+    fused: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    read = tuple(name for name in texts if name in fused)
+    if texts and not read:
+        raise ValueError(f"model.text_fusion reads {fused}, model.modalities has {texts}")
+    return read
+
+
+def reads_pieces(settings: Model) -> bool:
+    """Whether the model reads ``note_tokens`` and ``summary_tokens``, not the embeddings of the whole texts."""
+    pieces: bool = components.options("model.fusion", settings.fusion).pieces
+    return pieces
+
+
+def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
+    """The texts as one vector, if there are any; its fusion with the EHR, if there is both."""
+    if not widths:
+        return None, None
+    size = settings.hidden_size
+    fusion = None
+    chosen = settings.text_fusion if len(widths) > 1 else Component(f"{next(iter(widths))}_only")
+    text_fusion = components.build("model.text_fusion", chosen, texts=len(widths), hidden_size=size)
+    if "ehr" in settings.modalities:
+        fusion = _fusion(settings, ("ehr", "text"))
+    dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
+    return WholeTexts(widths, text_fusion, hidden_size=size, **dropouts), fusion
+
+
+def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:
+    """The pieces of the texts, if there are any; the fusion of all tokens."""
+    texts = PiecesOfTexts(widths, hidden_size=settings.hidden_size, text_dropout=settings.text_dropout)
+    names = (*(["ehr"] if "ehr" in settings.modalities else []), *widths)
+    return texts if widths else None, _fusion(settings, names)
+
+
+def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
+    context = {"hidden_size": settings.hidden_size, "heads": settings.heads, "dropout": settings.dropout}
+    fusion: Fusion = components.build("model.fusion", settings.fusion, modalities=modalities, **context)
+    return fusion
 
 
 @final
 class Emerge(nn.Module):
-    """The whole model; ``series`` None = no EHR, ``text_fusion`` None = fewer than two texts."""
+    """The whole model; None = no EHR, no text, a single modality that goes on as it is, no static features."""
 
     def __init__(
         self,
         series: Series | None,
-        text_widths: Mapping[str, int],
-        text_fusion: TextFusion | None,
+        texts: WholeTexts | PiecesOfTexts | None,
         fusion: Fusion | None,
-        *,
-        hidden_size: int,
+        static: nn.Linear | None,
+        head: nn.Module,
         dropout: float,
-        text_dropout: float,
-        labels: int,
     ) -> None:
         super().__init__()
         self.series = series
-        self.projections = nn.ModuleDict(
-            {name: Projection(width, hidden_size, text_dropout, dropout) for name, width in text_widths.items()}
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.text_fusion = text_fusion
+        self.texts = texts
         self.fusion = fusion
-        self.head = nn.Sequential(
-            nn.GELU(), nn.Linear(hidden_size, hidden_size), nn.Dropout(dropout), nn.Linear(hidden_size, labels)
-        )
+        self.static = static
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        if self.series is None:
-            return self.classify(self.read_texts(batch).representation)
-        ehr = self.read_hours(self.series, batch)
-        if self.fusion is None:
-            return self.classify(ehr.representation)
-        return self.classify(self.fusion(ehr, self.read_texts(batch)))
+        representation = self.fuse(self.read(batch))
+        if self.static is not None:
+            representation = representation + self.static(batch.static)
+        logits: Tensor = self.head(representation)
+        return logits
+
+    def attention(self, batch: Batch) -> dict[str, Tensor] | None:
+        """How much each hour, text or piece of a text counted: modality -> [N,L], as the fusion's ``attention`` describes it.
+
+        None where nothing attends. For a model in evaluation mode; with dropout the weights are those of one draw.
+        """
+        with torch.no_grad():
+            return None if self.fusion is None else self.fusion.attention(self.read(batch))
+
+    def read(self, batch: Batch) -> dict[str, Modality]:
+        """Batch of N -> what there is to fuse: ``ehr``, and ``text`` or (token-level) ``note`` and ``summary``."""
+        modalities = {} if self.series is None else {"ehr": self.read_hours(self.series, batch)}
+        return modalities if self.texts is None else modalities | self.texts(batch)
 
     def read_hours(self, series: Series, batch: Batch) -> Modality:
         """Batch of N -> the last state and the states of the T hours."""
@@ -87,36 +142,9 @@ class Emerge(nn.Module):
         hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)
         return Modality(last, states, hours < batch.ehr_length[:, None])
 
-    def read_texts(self, batch: Batch) -> Modality:
-        """Batch of N -> the text representation; tokens: the projected texts, and first their fusion if there are two."""
-        embeddings = {"note": batch.note_embedding, "summary": batch.summary_embedding}
-        masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
-        present = torch.stack([masks[name] for name in self.projections], dim=1)
-        texts = torch.stack([part(embeddings[name], masks[name]) for name, part in self.projections.items()], dim=1)
-        if self.text_fusion is None:
-            return Modality(texts[:, 0], texts, present)
-        fused = self.text_fusion(texts, present)
-        always = torch.ones_like(present[:, :1])
-        return Modality(fused, torch.cat([fused[:, None], texts], dim=1), torch.cat([always, present], dim=1))
-
-    def classify(self, representation: Tensor) -> Tensor:
-        """Representation [N,H] -> logits [N,K]."""
-        logits: Tensor = self.head(representation)
-        return logits
-
-
-@final
-class Projection(nn.Module):
-    """A text embedding to the hidden size; for a patient without this text, a learned vector."""
-
-    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
-        super().__init__()
-        self.masking = nn.Dropout(text_dropout)
-        self.linear = nn.Linear(width, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
-        self.absent = nn.Parameter(torch.randn(hidden_size))
-
-    def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
-        """Embedding [N,D], present [N] bool -> [N,H]."""
-        return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)
+    def fuse(self, modalities: dict[str, Modality]) -> Tensor:
+        """Modalities by name -> one representation [N,H]."""
+        if self.fusion is not None:
+            return self.fusion(modalities)
+        (only,) = modalities.values()
+        return only.representation

@@ -82,6 +82,8 @@ def _check(config: Config, dataset: artefacts.Dataset) -> None:
             raise UserError(
                 f"{where}: made with other [{key}] settings than this config's; run --stage preprocess again"
             )
+    if emerge.reads_pieces(config.model):
+        _require_pieces(config, dataset)
     if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
         raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
     if not np.isin(dataset.label, (0, 1)).all():
@@ -90,6 +92,21 @@ def _check(config: Config, dataset: artefacts.Dataset) -> None:
         if not dataset.split[name]:
             raise UserError(
                 f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
+            )
+
+
+def _require_pieces(config: Config, dataset: artefacts.Dataset) -> None:
+    """Raises:
+    UserError: patients have a text that the model reads, and none of its pieces was embedded.
+    """
+    for name, mask, pieces in (
+        ("note", dataset.note_mask, dataset.note_tokens),
+        ("summary", dataset.summary_mask, dataset.summary_tokens),
+    ):
+        if name in emerge.texts_read(config.model) and mask.any() and not pieces.shape[1]:
+            raise UserError(
+                f"{config.processed_dir / DATASET}: {name}_tokens is empty, but model.fusion = '{config.model.fusion.name}' "
+                f"reads pieces of texts; set {name}_chunks in [token_level] and run --stage preprocess again"
             )
 
 
@@ -124,6 +141,7 @@ def _model(config: Config, dataset: artefacts.Dataset) -> emerge.Emerge:
     return emerge.build(
         config.model,
         features=dataset.ehr.shape[2],
+        statics=dataset.static.shape[1],
         text_widths={"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]},
         labels=dataset.label.shape[1],
     )

@@ -3,7 +3,7 @@ import torch
 
 from src.models.batch import Batch
 
-PATIENTS, HOURS, FEATURES, NOTE, SUMMARY = 7, 6, 3, 5, 4
+PATIENTS, HOURS, FEATURES, NOTE, SUMMARY, STATIC = 7, 6, 3, 5, 4, 2
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def patients() -> Batch:
         ehr=values * inside,
         ehr_mask=(values > 0).float() * inside,
         ehr_length=length,
+        static=torch.randn(PATIENTS, STATIC, generator=torch.Generator().manual_seed(9)),
         note_embedding=torch.randn(PATIENTS, NOTE, generator=generator),
         note_mask=torch.tensor([0.0, 0, 1, 1, 1, 1, 1]),
         summary_embedding=torch.randn(PATIENTS, SUMMARY, generator=generator),

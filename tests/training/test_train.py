@@ -179,6 +179,41 @@ def test_artefacts_that_do_not_fit_are_refused(
     assert not config.run_dir.exists()
 
 
+def test_token_level_fusion_without_pieces_says_which_setting_makes_them(prepared: Prepare) -> None:
+    config = prepared()
+    model = dataclasses.replace(config.model, fusion=Component("token_level"))
+    with pytest.raises(
+        UserError, match=r"note_tokens is empty.*note_chunks in \[token_level\] and run --stage preprocess"
+    ):
+        train.run(dataclasses.replace(config, model=model))
+    model = dataclasses.replace(model, modalities=("ehr",))
+    train.run(dataclasses.replace(config, model=model))
+
+
+def test_token_level_fusion_learns_from_pieces(prepared: Prepare) -> None:
+    generator = np.random.default_rng(3)
+    label = generator.integers(0, 2, 400).astype(np.float32)
+    tokens = generator.normal(size=(400, 3, 5)).astype(np.float32)
+    tokens[:, 1, 0] += 4 * label
+    pieces = {"note_tokens": tokens, "note_tokens_mask": np.ones((400, 3), np.float32)}
+    config = prepared(patients=400, max_epochs=15, label=label[:, None], **pieces)
+    model = dataclasses.replace(config.model, fusion=Component("token_level"), modalities=("ehr", "note"))
+    train.run(dataclasses.replace(config, model=model))
+    assert report(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] > 0.8
+
+
+def test_static_features_are_learned_from_when_they_are_asked_for(prepared: Prepare) -> None:
+    generator = np.random.default_rng(4)
+    static = generator.normal(size=(400, 2)).astype(np.float32)
+    config = prepared(patients=400, max_epochs=15, static=static, label=(static[:, :1] > 0.5).astype(np.float32))
+    found = []
+    for asked in (False, True):
+        train.run(dataclasses.replace(config, model=dataclasses.replace(config.model, static=asked)))
+        found.append(report(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"])
+    assert found[0] < 0.7
+    assert found[1] > 0.8
+
+
 def test_a_label_that_is_not_0_or_1_is_refused(prepared: Prepare) -> None:
     with pytest.raises(UserError, match="other than 0 and 1"):
         train.run(prepared(label=np.full((40, 1), 2, np.float32)))
@@ -195,7 +230,8 @@ def test_the_settings_of_torch_are_left_as_they_were(prepared: Prepare) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_label_that_is_not_defined_changes_nothing(prepared: Prepare) -> None:
+@pytest.mark.parametrize("head", ["shared", "separate"])
+def test_a_label_that_is_not_defined_changes_nothing(prepared: Prepare, head: Any) -> None:
     mask = np.ones((60, 2), np.float32)
     mask[::3, 1] = 0
     label = np.random.default_rng(2).integers(0, 2, (60, 2)).astype(np.float32)
@@ -206,7 +242,7 @@ def test_a_label_that_is_not_defined_changes_nothing(prepared: Prepare) -> None:
             "label_names": ["mortality", "again"]
         }
         (config.processed_dir / "metadata.json").write_text(json.dumps(metadata))
-        train.run(config)
+        train.run(dataclasses.replace(config, model=dataclasses.replace(config.model, head=head)))
         rows = read(config.run_dir / "predictions.csv")
         found.append((rows, report(config)["splits"]))
         shutil.move(config.processed_dir, folder)

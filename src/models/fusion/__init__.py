@@ -1,21 +1,30 @@
-"""Socket: EHR and text into one vector; a plug's ``build(options, *, hidden_size, heads)`` makes a ``Fusion``."""
+"""Socket: modalities into one vector; ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a ``Fusion``.
 
+``Options.pieces`` says what it fuses. False: the modalities ``ehr`` and ``text``, the latter from ``text_fusion``. True:
+any of ``ehr``, ``note`` and ``summary``, the texts as their pieces (token-level).
+"""
+
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
 
 class Modality(NamedTuple):
-    """One representation of a patient and the L tokens to attend to: the hours, or the texts and their fusion."""
+    """One representation of a patient and the L tokens to attend to: hours, pieces of a text, or texts and their fusion."""
 
     representation: Tensor  # [N,H]
     tokens: Tensor  # [N,L,H]
-    present: Tensor  # [N,L] bool: an hour before the patient's length; a text that the patient has
+    present: Tensor  # [N,L] bool: an hour before the patient's length; a text, or piece of it, that the patient has
 
 
 class Fusion(Protocol):
-    """Fuses the two modalities; a token that is not present must not change anything."""
+    """Fuses the modalities it was built for; a token that is not present must not change anything."""
 
-    def __call__(self, ehr: Modality, text: Modality) -> Tensor:
-        """EHR, text -> [N,H]."""
+    def __call__(self, modalities: Mapping[str, Modality]) -> Tensor:
+        """Modalities by name -> [N,H]."""
+        ...
+
+    def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor] | None:
+        """How much each token counted: modality -> [N,L], 0 where not present; None where nothing attends."""
         ...

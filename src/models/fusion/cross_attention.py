@@ -7,8 +7,9 @@ summary. Attention that settles on the two representations gives back the origin
 and value that is always there: where a patient has no text, or no hour, attention has somewhere to go.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,12 @@ from src.models.fusion import Modality
 class Options:
     """None."""
 
+    pieces: ClassVar[bool] = False
 
-def build(options: Options, *, hidden_size: int, heads: int) -> "CrossAttention":
+
+def build(
+    options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float
+) -> "CrossAttention":
     """Two cross-attentions of ``heads`` heads; ``hidden_size`` is a multiple of ``heads``."""
     return CrossAttention(hidden_size, heads)
 
@@ -36,12 +41,24 @@ class CrossAttention(nn.Module):
         self.ehr_to_text = nn.MultiheadAttention(hidden_size, heads, batch_first=True, add_bias_kv=True)
         self.projection = nn.Linear(2 * hidden_size, hidden_size)
 
-    def forward(self, ehr: Modality, text: Modality) -> Tensor:
+    def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
         """EHR, text -> [N,H]."""
+        ehr, text = modalities["ehr"], modalities["text"]
         from_ehr = _attend(self.text_to_ehr, text.representation, ehr)
         from_text = _attend(self.ehr_to_text, ehr.representation, text)
         fused: Tensor = self.projection(torch.cat([from_ehr, from_text], dim=1))
         return fused
+
+    def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor]:
+        """``ehr [N,T]``: what the text looked at; ``text [N,L]``: what the EHR looked at, of fusion, note and summary.
+
+        Means over the heads. Each sums to 1, less what went to the learned key.
+        """
+        ehr, text = modalities["ehr"], modalities["text"]
+        return {
+            "ehr": _weights(self.text_to_ehr, text.representation, ehr),
+            "text": _weights(self.ehr_to_text, ehr.representation, text),
+        }
 
 
 def _attend(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
@@ -50,3 +67,11 @@ def _attend(attention: nn.MultiheadAttention, query: Tensor, other: Modality) ->
     found, _ = attention(query[:, None], keys, keys, key_padding_mask=~other.present, need_weights=False)
     answer: Tensor = found[:, 0]
     return answer
+
+
+def _weights(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
+    """Query [N,H] over the other modality's tokens [N,L,H] -> weights [N,L], without that of the learned key."""
+    keys = other.tokens
+    _, weights = attention(query[:, None], keys, keys, key_padding_mask=~other.present)
+    found: Tensor = weights[:, 0, :-1]
+    return found

@@ -4,15 +4,19 @@ The original code's ``adaptive`` is one learned number for all patients; here it
 """
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
+
+from src.models.text_fusion import BOTH
 
 
 @dataclass(frozen=True)
 class Options:
     """None."""
+
+    reads: ClassVar[tuple[str, ...]] = BOTH
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> "Adaptive":

@@ -1,14 +1,18 @@
 """Texts side by side, then one linear layer: the default of the original code."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from torch import Tensor, nn
+
+from src.models.text_fusion import BOTH
 
 
 @dataclass(frozen=True)
 class Options:
     """None."""
+
+    reads: ClassVar[tuple[str, ...]] = BOTH
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> "Concat":

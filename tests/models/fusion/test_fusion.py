@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from src import components
+from src.config import Component
+from src.models.fusion import Modality, concat, cross_attention, mag, tensor
+
+BUILD = {"modalities": ("ehr", "text"), "hidden_size": 8, "heads": 2, "dropout": 0.5}
+
+
+def plain_attention(weights: torch.nn.MultiheadAttention, query: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(q k / sqrt(d)) v, head by head, one patient: query [H], the tokens present [L,H] and the learned one.
+
+    And the softmax, mean over the heads.
+    """
+    query_weight, key_weight, value_weight = weights.in_proj_weight.chunk(3)
+    query_bias, key_bias, value_bias = weights.in_proj_bias.chunk(3)
+    projected = query_weight @ query + query_bias
+    keys = torch.cat([tokens @ key_weight.T + key_bias, weights.bias_k[0]])
+    values = torch.cat([tokens @ value_weight.T + value_bias, weights.bias_v[0]])
+    heads, shares = [], []
+    for part in torch.arange(weights.embed_dim).chunk(weights.num_heads):
+        attention = torch.softmax(keys[:, part] @ projected[part] / weights.head_dim**0.5, dim=0)
+        heads.append(attention @ values[:, part])
+        shares.append(attention)
+    return weights.out_proj(torch.cat(heads)), torch.stack(shares).mean(dim=0)
+
+
+def sides() -> dict[str, Modality]:
+    """Three patients: everything, some of it, nothing."""
+    generator = torch.Generator().manual_seed(1)
+    hours = torch.arange(5) < torch.tensor([[5], [2], [0]])
+    texts = torch.tensor([[True, True], [False, True], [False, False]])
+    return {
+        name: Modality(
+            torch.randn(3, 8, generator=generator), torch.randn(*present.shape, 8, generator=generator), present
+        )
+        for name, present in (("ehr", hours), ("text", texts))
+    }
+
+
+def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing() -> None:
+    torch.manual_seed(0)
+    plug = cross_attention.build(cross_attention.Options(), **BUILD).eval()
+    torch.nn.init.normal_(plug.text_to_ehr.in_proj_bias)
+    torch.nn.init.normal_(plug.ehr_to_text.in_proj_bias)
+    ehr, text = sides().values()
+    with torch.no_grad():
+        found, weights = plug(sides()), plug.attention(sides())
+        for row in range(3):
+            from_ehr, hours = plain_attention(
+                plug.text_to_ehr, text.representation[row], ehr.tokens[row, ehr.present[row]]
+            )
+            from_text, texts = plain_attention(
+                plug.ehr_to_text, ehr.representation[row], text.tokens[row, text.present[row]]
+            )
+            torch.testing.assert_close(found[row], plug.projection(torch.cat([from_ehr, from_text])))
+            for name, expected in (("ehr", hours), ("text", texts)):
+                torch.testing.assert_close(weights[name][row, sides()[name].present[row]], expected[:-1])
+                assert not weights[name][row, ~sides()[name].present[row]].any()
+
+
+def test_concat_is_one_linear_layer_on_the_two_side_by_side() -> None:
+    plug = concat.build(concat.Options(), **BUILD)
+    ehr, text = sides().values()
+    given = torch.cat([ehr.representation, text.representation], dim=1)
+    torch.testing.assert_close(plug(sides()), given @ plug.projection.weight.T + plug.projection.bias)
+
+
+def test_mag_shifts_the_ehr_by_the_text() -> None:
+    plug = mag.build(mag.Options(beta=0.5), **BUILD)
+    ehr, text = sides().values()
+    assert torch.equal(plug(sides()), plug.gate(ehr.representation, text.representation))
+    assert plug.gate.beta == 0.5
+
+
+def test_tensor_fusion_is_linear_in_all_products_of_the_two_and_in_each_alone() -> None:
+    plug = tensor.build(tensor.Options(width=3), **BUILD)
+    weights = {name: value.detach().double().numpy() for name, value in plug.state_dict().items()}
+    found = plug(sides()).detach().double().numpy()
+    for row in range(3):
+        sided = []
+        for name in ("ehr", "text"):
+            vector = sides()[name].representation[row].double().numpy()
+            sided.append([*np.maximum(weights[f"{name}.weight"] @ vector + weights[f"{name}.bias"], 0), 1.0])
+        products = [a * b for a in sided[0] for b in sided[1]]
+        expected = weights["projection.weight"] @ np.array(products) + weights["projection.bias"]
+        np.testing.assert_allclose(found[row], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["concat", "mag", "tensor"])
+def test_a_fusion_of_two_vectors_has_no_attention_to_read(name: str) -> None:
+    assert components.build("model.fusion", Component(name), **BUILD).attention(sides()) is None
