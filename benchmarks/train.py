@@ -2,9 +2,9 @@
 
     python benchmarks/train.py --stays 20000 --epochs 3      # the Trainer needs: pip install pytorch-lightning==2.6.6
 
-Each is timed after one epoch of warming up, in turn, so that a busy machine slows all alike; the ratio is that of the medians. Ours
-includes validation, the checkpoint of every epoch and the history; the bare loop trains and validates, and nothing else. The arrays are
-random: only the time means anything.
+Each is timed after one epoch of warming up, in turn, so that a busy machine slows all alike; the ratio is that of the
+medians. Ours includes validation, the checkpoint of every epoch and the history; the bare loop trains and validates, and
+nothing else. The arrays are random: only the time means anything.
 """
 
 import argparse
@@ -67,10 +67,9 @@ def main() -> None:
     )
     own = np.median(seconds["ours"])
     for name, taken in seconds.items():
-        print(
-            f"{name:<32} {np.median(taken):7.2f} s an epoch ({min(taken):.2f}-{max(taken):.2f})  ours / this {own / np.median(taken):.2f}"
-        )
-    print("peak memory after each epoch of all loops, GiB: " + ", ".join(f"{value:.2f}" for value in memory))
+        spread, ratio = f"{min(taken):.2f}-{max(taken):.2f}", own / np.median(taken)
+        print(f"{name:<32} {np.median(taken):7.2f} s an epoch ({spread})  ours / this {ratio:.2f}")
+    print("peak memory after each epoch of all loops, GiB:", *(f"{value:.2f}" for value in memory))
 
 
 def arrays(stays: int) -> Batch:
@@ -139,7 +138,7 @@ def bare(train: Batch, validation: Batch, settings: Training) -> Iterator[float]
 
 
 def trainer(train: Batch, validation: Batch, settings: Training) -> Iterator[float]:
-    """A map-style dataset, the default collation and pytorch_lightning.Trainer, as its documentation shows them; a Trainer an epoch."""
+    """A map-style dataset, the default collation and pytorch_lightning.Trainer, as documented; a Trainer an epoch."""
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset
 

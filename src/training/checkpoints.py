@@ -1,8 +1,8 @@
 """Checkpoints: weights that any tool can read, and beside them all that training needs to go on as if never stopped.
 
-``best`` and ``last`` each have ``<name>.safetensors`` (the weights) and ``<name>_state.safetensors`` (optimiser, schedule, random
-states: the tensors, and all else as JSON in the header). Neither can execute code, and equal states are equal bytes. While training
-runs they lie in ``.training/`` of the run folder, a folder an epoch, which appears under its name only when complete.
+``best`` and ``last`` each have ``<name>.safetensors`` (the weights) and ``<name>_state.safetensors`` (optimiser, schedule,
+random states: the tensors, and all else as JSON in the header). Neither can execute code; equal states are equal bytes. While
+training runs they lie in ``.training/`` of the run folder, a folder an epoch, which gets its name when it is complete.
 """
 
 import json
