@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 Positive = Annotated[int, Gt(0)]
 Fraction = Annotated[float, Gt(0), Lt(1)]
 Name = Annotated[str, MinLen(1)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 T = TypeVar("T")
 
@@ -129,7 +130,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours."""
+    """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours.
+
+    ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
+    not fallen for two epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
+    ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
+    """
 
     batch_size: Positive = 256
     max_epochs: Positive = 50
@@ -137,22 +143,31 @@ class Training:
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     weight_decay: Annotated[float, Ge(0)] = 1e-2
     gradient_clip: Annotated[float, Gt(0)] = 1.0
+    scheduler: Literal["constant", "cosine", "plateau"] = "constant"
+    class_weights: Literal["none", "balanced"] = "none"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    deterministic: bool = False
+    loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
     bootstrap_resamples: Positive = 1000
 
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's."""
+    """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
+
+    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed."""
 
     dataset: Name
     run_name: Name
     paths: Paths
     source: Component
     task: Component = Component("mortality")
-    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 42
+    seed: Seed = 42
+    seeds: tuple[Seed, ...] = ()
     offline: bool = False
+    resume: bool = False
     download: Download = Download()
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
@@ -194,7 +209,12 @@ class Config:
 
 
 def load(
-    path: Path, seed: int | None = None, offline: bool = False, primekg: Literal["full", "lightweight"] | None = None
+    path: Path,
+    seed: int | None = None,
+    seeds: Sequence[int] = (),
+    resume: bool = False,
+    offline: bool = False,
+    primekg: Literal["full", "lightweight"] | None = None,
 ) -> Config:
     """Read the TOML at ``path``; the keyword arguments are the command line's and win over the file.
 
@@ -216,13 +236,18 @@ def load(
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
     _refuse_contradictions(config, path)
+    for option, given in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
+        for value in given:
+            if not 0 <= value < 2**32:
+                raise UserError(f"{option} {value}: must lie between 0 and 4294967295")
     if seed is not None:
-        if not 0 <= seed < 2**32:
-            raise UserError(f"--seed {seed}: must lie between 0 and 4294967295")
         config = dataclasses.replace(config, seed=seed)
+    if seeds:
+        config = dataclasses.replace(config, seeds=tuple(seeds))
+    refuse_repeated(config.seeds, f"{path}: seeds")
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
-    return dataclasses.replace(config, offline=offline or config.offline)
+    return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
 
 
 def _refuse_contradictions(config: Config, path: Path) -> None:

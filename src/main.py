@@ -6,6 +6,7 @@ Only the standard library is imported here, so that ``--help`` answers at once; 
 import argparse
 import importlib
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, required=True, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument("--stage", choices=["all", *STAGES], default="all", help="one stage, or all in this order")
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="train once with each; mean and deviation")
+    parser.add_argument("--resume", action="store_true", help="continue a training run that was stopped")
     parser.add_argument("--offline", action="store_true", help="use what is on disk; list what is missing")
     graph = parser.add_mutually_exclusive_group()
     graph.add_argument("--primekg-full", action="store_true", help="download every file of PrimeKG")
@@ -51,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         config = load(
             options.config,
             seed=options.seed,
+            seeds=options.seeds,
+            resume=options.resume,
             offline=options.offline,
             primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
         )
@@ -60,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
 
         for stage in stages:
             components.check(config, stage.SOCKETS)
+        if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
         for name, stage in zip(names, stages, strict=True):
             logging.getLogger(__name__).info("stage %s", name)
             stage.run(config)

@@ -1,95 +1,84 @@
-"""The training loop: epochs over shuffled batches, validation after each, early stopping, best and last weights."""
+"""The training loop: epochs over shuffled batches, validation after each, early stopping."""
 
-import contextlib
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.config import Training, UserError
 from src.evaluation import metrics
 from src.models.batch import Batch
+from src.training import devices, objective
+from src.training.checkpoints import Checkpoint, Epoch, Progress, Weights
 
 logger = logging.getLogger(__name__)
-Weights = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """A row of the history; a metric is the mean over the labels that have both classes, None if there is none."""
+def fit(
+    model: nn.Module,
+    train: Batch,
+    validation: Batch,
+    settings: Training,
+    seed: int,
+    *,
+    fabric: Fabric,
+    resumed: Progress | None = None,
+    after_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Train ``model`` in place, from the start or from ``resumed``; ``after_epoch`` sees the state after each epoch.
 
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_auprc: float | None
-    val_auroc: float | None
-
-    @property
-    def score(self) -> tuple[float, float]:
-        """What early stopping maximises: AUPRC, and among equals the lower loss (in small cohorts AUPRC ties often)."""
-        return (0.0 if self.val_auprc is None else self.val_auprc, -self.val_loss)
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What training leaves; ``selection`` says by what the best epoch was chosen."""
-
-    history: list[Epoch]
-    best: Epoch
-    best_weights: Weights
-    last_weights: Weights
-    selection: str
-    device: str
-
-
-def fit(model: nn.Module, train: Batch, validation: Batch, settings: Training, seed: int) -> Fitted:
-    """Train ``model`` in place; the same inputs, machine and number of threads give the same weights.
+    The same inputs, machine and number of threads give the same weights, interrupted or not.
 
     Raises:
-        UserError: this machine has no such accelerator; the loss is not finite.
+        UserError: the loss is not finite; ``resumed`` ran on another number of processes.
     """
-    try:
-        fabric = Fabric(accelerator=settings.accelerator, devices=1, precision=settings.precision)
-    except RuntimeError as error:
-        raise UserError(f"training.accelerator = '{settings.accelerator}': {error}; use 'auto' or 'cpu'") from None
-    optimizer: Any = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    _, optimizer = fabric.setup(model, optimizer)  # moves the model to the device, in place
+    model.to(fabric.device)
+    compiled: Any = torch.compile(model) if settings.compile else model
+    module, optimizer = fabric.setup(_Unsealing(compiled), objective.optimiser(model, settings))
+    scheduler = objective.scheduler(optimizer.optimizer, settings)
     train, validation = train.to(fabric.device), validation.to(fabric.device)
-    generator = torch.Generator().manual_seed(seed)
-    history: list[Epoch] = []
-    best, best_weights = None, _weights(model)
+    weight = objective.positive_weight(train, settings)
+    shuffle = torch.Generator().manual_seed(seed)
+    if fabric.global_rank:
+        torch.manual_seed(seed + fabric.global_rank)  # each process draws its own dropout
+    progress = resumed
+    if progress is not None:
+        _restore(progress.last, model, optimizer, scheduler, shuffle, fabric)
     with logging_redirect_tqdm():
-        for number in tqdm(range(1, settings.max_epochs + 1), desc="train", unit="epoch", disable=None):
-            order = torch.randperm(len(train), generator=generator).to(fabric.device)
-            batches = (train.select(index) for index in torch.split(order, settings.batch_size))
-            train_loss = _train_epoch(fabric, model, optimizer, batches, settings.gradient_clip)
-            epoch = _validate(model, validation, settings.batch_size, number, train_loss)
+        bar = tqdm(
+            desc="train", unit="epoch", total=settings.max_epochs, disable=None if fabric.is_global_zero else True
+        )
+        bar.update(len(progress.history) if progress else 0)
+        while not _finished(progress, settings):
+            rate = optimizer.param_groups[0]["lr"]
+            order = torch.randperm(len(train), generator=shuffle).to(fabric.device)
+            loss = _train_epoch(fabric, module, optimizer, train, order, settings, weight)
+            number = len(progress.history) + 1 if progress else 1
+            epoch = fabric.broadcast(_validate(model, validation, settings.batch_size, number, loss, rate, weight))
             if not math.isfinite(epoch.train_loss + epoch.val_loss):
                 raise UserError(
                     f"epoch {number}: the loss is not finite; lower training.learning_rate or gradient_clip"
                 )
-            history.append(epoch)
-            if best is None or epoch.score > best.score:
-                best, best_weights = epoch, _weights(model)
-            logger.info(_line(epoch, best))
-            if number - best.epoch >= settings.patience:
-                break
-    assert best is not None
-    selection = "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
-    if best.val_auprc is None:
+            objective.advance(scheduler, epoch.val_loss)
+            progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
+            after_epoch(progress)
+            logger.info(_line(epoch, progress.best_row))
+            bar.set_postfix(
+                {"best": progress.best_epoch, **{k: f"{v:.4f}" for k, v in _scores(epoch) if v is not None}}
+            )
+            bar.update()
+        bar.close()
+    assert progress is not None
+    if progress.best_row.val_auprc is None:
         logger.warning("validation has one class only: the best epoch is the one of lowest validation loss")
-    return Fitted(history, best, best_weights, _weights(model), selection, fabric.device.type)
+    return progress
 
 
 def predict(model: nn.Module, patients: Batch, batch_size: int) -> Tensor:
@@ -101,47 +90,75 @@ def predict(model: nn.Module, patients: Batch, batch_size: int) -> Tensor:
         return torch.cat([model(patients.select(part).to(device)).cpu() for part in parts])
 
 
-def masked_loss(logits: Tensor, label: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over the labels [N,K] that are defined; 0 if none is."""
-    loss = binary_cross_entropy_with_logits(logits, label, weight=mask, reduction="sum")
-    return loss / mask.sum().clamp(min=1)
+def selection(best: Epoch) -> str:
+    """By what the best epoch was chosen."""
+    return "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
 
 
-@contextlib.contextmanager
-def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch (initial weights, dropout); without a GPU, allow only deterministic algorithms.
+class _Sealed:
+    """A batch that Fabric leaves alone: for mixed precision it casts the tensors of a dataclass, which fails on a frozen one."""
 
-    On a GPU the recurrent kernels have no such guarantee: there two runs may differ in the last digits.
-    """
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(not torch.cuda.is_available())
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+class _Unsealing(nn.Module):
+    """The model behind Fabric's wrapper."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sealed: _Sealed) -> Tensor:
+        """Batch of N -> logits [N,K]."""
+        logits: Tensor = self.model(sealed.batch)
+        return logits
 
 
 def _train_epoch(
-    fabric: Fabric, model: nn.Module, optimizer: Any, batches: Iterable[Batch], gradient_clip: float
+    fabric: Fabric,
+    module: Any,
+    optimizer: Any,
+    train: Batch,
+    order: Tensor,
+    settings: Training,
+    weight: Tensor | None,
 ) -> float:
     """One pass over the batches; the mean loss a patient."""
-    model.train()
+    module.train()
     losses, sizes = [], []
-    for batch in batches:
-        with fabric.autocast():
-            logits = model(batch)
-        loss = masked_loss(logits.float(), batch.label, batch.label_mask)
+    for index in torch.split(order, settings.batch_size):
+        defined = train.label_mask[index].sum().clamp(min=1)
+        batch, share = _own_share(train, index, fabric)
+        logits = module(_Sealed(batch)).float()
+        # DDP averages the processes' gradients; each sums its own patients, so the factor makes it the whole batch's mean.
+        summed = objective.summed_loss(logits, batch.label, batch.label_mask * share, weight)
+        loss = summed / defined * fabric.world_size
         optimizer.zero_grad()
         fabric.backward(loss)
-        fabric.clip_gradients(model, optimizer, max_norm=gradient_clip, error_if_nonfinite=False)
+        fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False)
         optimizer.step()
         losses.append(loss.detach())
-        sizes.append(len(batch))
-    return float(np.average(torch.stack(losses).float().cpu().numpy(), weights=sizes))
+        sizes.append(len(index))
+    mean: Any = fabric.all_reduce(torch.stack(losses).float(), reduce_op="mean")
+    return float(np.average(mean.cpu().numpy(), weights=sizes))
 
 
-def _validate(model: nn.Module, validation: Batch, batch_size: int, number: int, train_loss: float) -> Epoch:
+def _own_share(train: Batch, index: Tensor, fabric: Fabric) -> tuple[Batch, float]:
+    """This process's patients of a batch, and 1; or, where the batch has fewer patients than processes, any patient and 0."""
+    own = index[fabric.global_rank :: fabric.world_size]
+    return (train.select(own), 1.0) if len(own) else (train.select(index[:1]), 0.0)
+
+
+def _validate(
+    model: nn.Module,
+    validation: Batch,
+    batch_size: int,
+    number: int,
+    train_loss: float,
+    rate: float,
+    weight: Tensor | None,
+) -> Epoch:
     logits = predict(model, validation, batch_size)
     label, mask = validation.label.cpu(), validation.label_mask.cpu()
     truth, probability, defined = label.double().numpy(), logits.double().sigmoid().numpy(), mask.numpy() > 0
@@ -149,13 +166,65 @@ def _validate(model: nn.Module, validation: Batch, batch_size: int, number: int,
     return Epoch(
         epoch=number,
         train_loss=train_loss,
-        val_loss=float(masked_loss(logits, label, mask)),
+        val_loss=float(objective.masked_loss(logits, label, mask, None if weight is None else weight.cpu())),
         val_auprc=_mean([metrics.point(metrics.auprc, *column) for column in columns]),
         val_auroc=_mean([metrics.point(metrics.auroc, *column) for column in columns]),
+        learning_rate=rate,
     )
 
 
-def _mean(values: list[float | None]) -> float | None:
+def _finished(progress: Progress | None, settings: Training) -> bool:
+    if progress is None:
+        return False
+    done = len(progress.history)
+    return done >= settings.max_epochs or done - progress.best_epoch >= settings.patience
+
+
+def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint) -> Progress:
+    if progress is None or epoch.score > progress.best_row.score:
+        return Progress([*(progress.history if progress else ()), epoch], epoch.epoch, now, now)
+    return Progress([*progress.history, epoch], progress.best_epoch, progress.best, now)
+
+
+def _checkpoint(
+    model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: Fabric
+) -> Checkpoint:
+    """Copies on the CPU, so that later steps do not change them."""
+    own = devices.random_state(fabric.device)
+    gathered: Any = fabric.all_gather({name: state[None] for name, state in own.items()})
+    everyone = {name: states.reshape(fabric.world_size, -1).cpu() for name, states in gathered.items()}
+    random = [{name: states[rank].clone() for name, states in everyone.items()} for rank in range(fabric.world_size)]
+    return Checkpoint(
+        _weights(model), _copied(optimizer.state_dict()), _copied(scheduler.state_dict()), random, shuffle.get_state()
+    )
+
+
+def _restore(
+    last: Checkpoint, model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: Fabric
+) -> None:
+    if len(last.random) != fabric.world_size:
+        raise UserError(
+            f"--resume: the run was trained by {len(last.random)} processes, not {fabric.world_size}; use as many again"
+        )
+    model.load_state_dict(last.weights)
+    optimizer.load_state_dict(last.optimiser)
+    scheduler.load_state_dict(last.scheduler)
+    shuffle.set_state(last.shuffle)
+    devices.restore_random_state(last.random[fabric.global_rank], fabric.device)
+
+
+def _copied(value: Any) -> Any:
+    """Nested dictionaries and lists with their tensors copied to the CPU; functions, which cannot be stored, left out."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined else None
 
@@ -164,10 +233,11 @@ def _weights(model: nn.Module) -> Weights:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
+def _scores(epoch: Epoch) -> Iterator[tuple[str, float | None]]:
+    yield from (("val_auprc", epoch.val_auprc), ("val_auroc", epoch.val_auroc))
+
+
 def _line(epoch: Epoch, best: Epoch) -> str:
-    scores = "".join(
-        f"  {name} {'undefined' if value is None else f'{value:.4f}'}"
-        for name, value in (("val_auprc", epoch.val_auprc), ("val_auroc", epoch.val_auroc))
-    )
+    scores = "".join(f"  {name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in _scores(epoch))
     mark = "  (best)" if best is epoch else ""
     return f"epoch {epoch.epoch:3d}  train_loss {epoch.train_loss:.4f}  val_loss {epoch.val_loss:.4f}{scores}{mark}"

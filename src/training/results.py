@@ -93,11 +93,26 @@ def table(evaluated: dict[str, Any]) -> str:
         for name, found in labels.items():
             cells = [_cell(found["metrics"][metric]) for metric in TITLES]
             lines.append([split, name, str(found["patients"]), str(found["positives"]), *cells])
+    return "\n".join(
+        [*aligned(lines), f"({evaluated['interval']}; F1 and accuracy at a threshold chosen on validation)"]
+    )
+
+
+def flat(evaluated: dict[str, Any]) -> dict[str, float]:
+    """The defined point estimates by ``split/label/metric``."""
+    return {
+        f"{split}/{name}/{metric}": found["value"]
+        for split, labels in evaluated["splits"].items()
+        for name, label in labels.items()
+        for metric, found in label["metrics"].items()
+        if found["value"] is not None
+    }
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of text, columns below each other."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    aligned = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    ]
-    return "\n".join([*aligned, f"({evaluated['interval']}; F1 and accuracy at a threshold chosen on validation)"])
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _threshold(validation: Predictions, column: int) -> dict[str, Any]:

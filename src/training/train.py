@@ -1,19 +1,22 @@
 """Stage train: model-ready artefacts -> a trained EMERGE, its predictions and its metrics, in the run folder.
 
-checkpoints/best.safetensors, checkpoints/last.safetensors, history.csv, predictions.csv, metrics.json, config.json,
-manifest.json. Nothing in them tells the time, so that the same run gives the same bytes.
+checkpoints/ (best and last, weights and training state), history.csv, predictions.csv, metrics.json, config.json, manifest.json.
+Nothing in them tells the time, so that the same run gives the same bytes, also one that was killed and resumed. With
+``seeds``, a folder ``seed_<n>`` holds that for each, and ``seeds.csv``, ``seeds.json`` their mean and deviation.
 """
 
 import csv
 import dataclasses
+import hashlib
+import json
 import logging
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from src.config import Config, UserError, to_dict
@@ -21,49 +24,123 @@ from src.datasets import artefacts
 from src.datasets.schema import DATASET, METADATA, SPLIT
 from src.models import emerge
 from src.models.batch import SHAPES, Batch
-from src.training import loop, results
+from src.training import checkpoints, devices, loggers, loop, results, seeds
+from src.training.checkpoints import Epoch, Progress
 from src.training.results import Predictions
 
 SOCKETS = ("model.series", "model.text_fusion", "model.fusion")
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors")
+UNFINISHED = ".training"  # in the run folder: the state after the last epoch of a run that has not ended
 
 logger = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
-    """Train, evaluate, write the run folder, print the metrics.
+    """Train, evaluate, write the run folder, print the metrics; once, or once a seed.
 
     Raises:
         UserError: artefacts missing or made for another task, an empty split, a loss that is not finite.
     """
     artefacts.require_writable(config.run_dir)
+    if not devices.is_first():
+        logging.getLogger().setLevel(logging.WARNING)
     dataset = artefacts.load_dataset(config.processed_dir)
     _check(config, dataset)
     warnings = [*(dataset.metadata.get("warnings") or []), *_label_warnings(dataset)]
-    for warning in warnings:
-        logger.warning("%s", warning)
+    if devices.is_first():
+        for warning in warnings:
+            logger.warning("%s", warning)
+    evaluated = {one.seed: _train(one, dataset, warnings) for one in seeds.configs(config)}
+    if devices.is_first():
+        print(seeds.publish(config.run_dir, evaluated) if config.seeds else results.table(evaluated[config.seed]))
+        for warning in warnings:
+            print(f"warning: {warning}")
+        print(f"run folder: {config.run_dir}")
+
+
+def _train(config: Config, dataset: artefacts.Dataset, warnings: Sequence[str]) -> dict[str, Any]:
+    """One run: what goes into its metrics.json."""
     parts = {name: _part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
-    with loop.deterministic(config.seed):
+    recorded = dataclasses.replace(config, resume=False, seeds=())
+    with devices.deterministic(config.seed, on_gpu=config.training.deterministic):
         model = _model(config, dataset)
-        logger.info("training on %d patients, %d parameters", len(parts["train"]), _parameters(model))
-        fitted = loop.fit(model, parts["train"], parts["val"], config.training, config.seed)
-        model.load_state_dict(fitted.best_weights)
+        logger.info(
+            "training on %d patients, %d parameters, seed %d", len(parts["train"]), _parameters(model), config.seed
+        )
+        fabric = devices.fabric(config.training)
+        manifest = _manifest(config, dataset, _parameters(model), fabric.device.type)
+        progress, trackers = _fit(recorded, model, parts, fabric, manifest, resume=config.resume)
+        model.load_state_dict(progress.best.weights)
         predictions = [_predict(model, dataset, name, parts[name], config) for name in ("val", "test")]
     evaluated = results.evaluate(predictions, config.training.bootstrap_resamples, config.seed)
-    chosen = {"best_epoch": fitted.best.epoch, "epochs": len(fitted.history), "selection": fitted.selection}
-    with artefacts.publish(config.run_dir) as folder:
-        (folder / "checkpoints").mkdir()
-        save_file(fitted.best_weights, folder / "checkpoints" / "best.safetensors")
-        save_file(fitted.last_weights, folder / "checkpoints" / "last.safetensors")
-        _write_csv(folder / "history.csv", loop.Epoch, [dataclasses.astuple(epoch) for epoch in fitted.history])
-        _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
-        artefacts.write_json(folder / "metrics.json", {**evaluated, **chosen, "warnings": warnings})
-        artefacts.write_json(folder / "config.json", to_dict(config))
-        artefacts.write_json(folder / "manifest.json", _manifest(config, dataset, _parameters(model), fitted.device))
-    print(results.table(evaluated))
-    for warning in warnings:
-        print(f"warning: {warning}")
-    print(f"run folder: {config.run_dir}")
+    best = progress.best_row
+    chosen = {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best)}
+    if devices.is_first():
+        with artefacts.publish(config.run_dir) as folder:
+            (folder / "checkpoints").mkdir()
+            checkpoints.save(folder / "checkpoints", progress)
+            _write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in progress.history])
+            _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+            artefacts.write_json(folder / "metrics.json", {**evaluated, **chosen, "warnings": list(warnings)})
+            artefacts.write_json(folder / "config.json", to_dict(recorded))
+            artefacts.write_json(folder / "manifest.json", manifest)
+        shutil.rmtree(config.run_dir / UNFINISHED, ignore_errors=True)
+    for tracker in trackers:
+        tracker.close(results.flat(evaluated))
+    return evaluated
+
+
+def _fit(
+    config: Config,
+    model: nn.Module,
+    parts: Mapping[str, Batch],
+    fabric: Any,
+    manifest: Mapping[str, Any],
+    *,
+    resume: bool,
+) -> tuple[Progress, list[loggers.Tracker]]:
+    """Train from the start, or from where an unfinished run of the same settings stopped."""
+    unfinished, mark = config.run_dir / UNFINISHED, _fingerprint(config, manifest)
+    resumed = checkpoints.resume(unfinished, mark) if resume else None
+    if resumed:
+        logger.info("resuming after epoch %d", len(resumed.history))
+    elif resume:
+        logger.info("%s: nothing to resume; training from the start", unfinished)
+    elif unfinished.is_dir() and devices.is_first():
+        logger.info("%s: a run that did not end is started anew; --resume would continue it", unfinished)
+        shutil.rmtree(unfinished)
+    names = config.training.loggers if devices.is_first() else ()
+    trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
+
+    def after_epoch(progress: Progress) -> None:
+        if devices.is_first():
+            checkpoints.keep(unfinished, progress, mark)
+        for tracker in trackers:
+            tracker.epoch(progress.history[-1])
+
+    settings = config.training
+    progress = loop.fit(
+        model,
+        parts["train"],
+        parts["val"],
+        settings,
+        config.seed,
+        fabric=fabric,
+        resumed=resumed,
+        after_epoch=after_epoch,
+    )
+    return progress, trackers
+
+
+def _fingerprint(config: Config, manifest: Mapping[str, Any]) -> str:
+    """What must be the same for an unfinished run to go on; how long it may go on may change."""
+    settings = to_dict(config)
+    freely = ["patience", "bootstrap_resamples", "loggers"]
+    if config.training.scheduler != "cosine":
+        freely.append("max_epochs")
+    training = {key: value for key, value in settings["training"].items() if key not in freely}
+    text = json.dumps([settings["model"], training, config.seed, manifest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _check(config: Config, dataset: artefacts.Dataset) -> None:

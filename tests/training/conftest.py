@@ -9,6 +9,24 @@ from src.config import Component, Config, Model, Paths, Training
 from src.datasets import artefacts
 
 HOURS, FEATURES, WIDTH = 6, 4, 5
+TOML = """
+dataset = "toy"
+run_name = "toy"
+[paths]
+raw_dir = "raw"
+processed_dir = "processed"
+[source]
+name = "synthetic"
+[model]
+hidden_size = 16
+heads = 2
+[training]
+batch_size = 32
+max_epochs = 25
+patience = 25
+accelerator = "cpu"
+bootstrap_resamples = 20
+"""
 
 
 def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
@@ -66,3 +84,9 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
         )
 
     return prepare
+
+
+@pytest.fixture
+def toy_toml() -> str:
+    """A config for the artefacts of ``prepared``, for the command line."""
+    return TOML

@@ -15,12 +15,14 @@ from sklearn.metrics import roc_auc_score
 
 from src.config import Component, Config, Model, UserError
 from src.datasets.artefacts import load_dataset
-from src.training import loop, train
+from src.training import objective, train
 
 Prepare = Callable[..., Config]
 FILES = [
     "checkpoints/best.safetensors",
+    "checkpoints/best_state.safetensors",
     "checkpoints/last.safetensors",
+    "checkpoints/last_state.safetensors",
     "config.json",
     "history.csv",
     "manifest.json",
@@ -258,8 +260,8 @@ def test_the_loss_is_the_mean_over_the_defined_labels() -> None:
     mask = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
     probability = 1 / (1 + np.exp(-np.array([0.3, 2.0, 0.5])))
     expected = -np.log([probability[0], 1 - probability[1], probability[2]]).mean()
-    assert loop.masked_loss(logits, label, mask).item() == pytest.approx(expected, abs=1e-6)
-    assert loop.masked_loss(logits, label, torch.zeros(2, 2)).item() == 0
+    assert objective.masked_loss(logits, label, mask).item() == pytest.approx(expected, abs=1e-6)
+    assert objective.masked_loss(logits, label, torch.zeros(2, 2)).item() == 0
 
 
 def test_an_accelerator_that_is_not_there_is_one_line(prepared: Prepare) -> None:
