@@ -89,7 +89,8 @@ def _edge_rows(path: Path) -> pl.DataFrame:
     touching = (pl.col("x_type") == "disease") | (pl.col("y_type") == "disease")
     with _scan(path, EDGES) as frame:  # of its other columns none is read, which saves a quarter of the time
         rows = collect(frame.select("row", *EDGES).filter(touching.fill_null(value=True)), path)
-    rows = rows.filter(~pl.all_horizontal(pl.col(EDGES).is_null()))
+    if rows["x_type"].null_count():
+        rows = rows.filter(~pl.all_horizontal(pl.col(EDGES).is_null()))  # blank lines
     for name in ("relation", "display_relation", "x_type", "y_type"):
         _refuse_empty(rows, name, path)
     if rows.is_empty():
@@ -100,9 +101,8 @@ def _edge_rows(path: Path) -> pl.DataFrame:
 
 def _feature_rows(path: Path) -> pl.DataFrame:
     with _scan(path, FEATURES) as frame:
-        rows = collect(frame, path).select(
-            "row", *FEATURES
-        )  # all columns are read, so that a field too many is noticed
+        rows = collect(frame, path)  # all its columns, so that a field too many is noticed
+    rows = rows.select("row", pl.col(FEATURES).replace(EMPTY, [None] * len(EMPTY)))
     rows = rows.filter(~pl.all_horizontal(pl.col(FEATURES).is_null()))
     return rows.with_columns(_numbers(rows, "node_index", path))
 
@@ -113,15 +113,17 @@ def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
         rows.select(node_index=f"{side}_index", node_type=f"{side}_type", name=f"{side}_name") for side in "xy"
     )
     named = ends.group_by("node_index", "node_type", "name").agg(pl.len().alias("rows"))
+    named = named.with_columns(_tidy("name"))
     named = named.sort("node_index", pl.col("name").is_null(), -pl.col("rows").cast(pl.Int64), "node_type", "name")
-    twofold = named.filter(pl.col("node_type").n_unique().over("node_index") > 1)
+    kinds = named.select("node_index", "node_type").unique()
+    twofold = kinds.filter(pl.col("node_index").is_duplicated()).sort("node_index", "node_type")
     if twofold.height:
-        index, kinds = twofold["node_index"][0], twofold["node_type"].unique().sort()
+        index = twofold["node_index"][0]
         raise UserError(
-            f"{path}: node_index {index} is of the types {' and '.join(kinds)}; an index names one node: get the file again"
+            f"{path}: node_index {index} is of the types {' and '.join(twofold.filter(node_index=index)['node_type'])}; an index names one node: get the file again"
         )
     nodes = named.unique("node_index", keep="first", maintain_order=True)
-    return nodes.select("node_index", "node_type", _tidy("name"))
+    return nodes.select("node_index", "node_type", "name")
 
 
 def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
@@ -173,7 +175,7 @@ def _edges(rows: pl.DataFrame, nodes: pl.DataFrame, relations: pl.DataFrame, dis
 def _tidy(name: str) -> pl.Expr:
     """One line, without PrimeKG's qualifier; null if nothing remains."""
     tidy = pl.col(name).str.replace_all(r"\s+", " ").str.strip_chars().str.replace(QUALIFIER, "")
-    return pl.when(tidy != "").then(tidy).alias(name)
+    return pl.when(~tidy.is_in(EMPTY)).then(tidy).alias(name)
 
 
 def _numbers(rows: pl.DataFrame, name: str, path: Path) -> pl.Series:
@@ -187,9 +189,9 @@ def _numbers(rows: pl.DataFrame, name: str, path: Path) -> pl.Series:
 
 
 def _refuse_empty(rows: pl.DataFrame, name: str, path: Path) -> None:
-    if rows[name].null_count():
-        at = rows[name].is_null().arg_true()[0]
-        raise UserError(f"{path} row {rows['row'][at] + 2}: {name} is empty; {AGAIN}")
+    empty = rows[name].is_null() | (rows[name] == "")
+    if empty.any():
+        raise UserError(f"{path} row {rows['row'][empty.arg_true()[0]] + 2}: {name} is empty; {AGAIN}")
 
 
 @contextmanager
@@ -207,10 +209,7 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's?")
     _refuse_cut_off(path, separator, len(names))
     with _standard_quotes(path, separator) as standard:
-        frame = pl.scan_csv(
-            standard, separator=separator, infer_schema=False, null_values=list(EMPTY), row_index_name="row"
-        )
-        yield frame
+        yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row")
 
 
 def _header(path: Path) -> str:
