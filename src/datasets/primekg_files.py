@@ -119,8 +119,9 @@ def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
     twofold = kinds.filter(pl.col("node_index").is_duplicated()).sort("node_index", "node_type")
     if twofold.height:
         index = twofold["node_index"][0]
+        both = " and ".join(twofold.filter(node_index=index)["node_type"])
         raise UserError(
-            f"{path}: node_index {index} is of the types {' and '.join(twofold.filter(node_index=index)['node_type'])}; an index names one node: get the file again"
+            f"{path}: node_index {index} is of the types {both}; an index names one node: get the file again"
         )
     nodes = named.unique("node_index", keep="first", maintain_order=True)
     return nodes.select("node_index", "node_type", "name")
