@@ -1,6 +1,7 @@
 """Finds and builds plugs. A socket is a package under ``src``; a plug is one module in it with ``Options`` and ``build``."""
 
 import importlib
+import inspect
 import pkgutil
 from typing import Any
 
@@ -40,9 +41,11 @@ def options(socket: str, chosen: Component) -> Any:
 
 
 def build(socket: str, chosen: Component, **context: Any) -> Any:
-    """The chosen plug, built from its options and what the caller hands it."""
+    """The chosen plug, built from its options and of the ``context`` what its ``build`` names: plugs of one socket need not need
+    the same."""
     filled = options(socket, chosen)
-    return importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}").build(filled, **context)
+    make = importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}").build
+    return make(filled, **{name: context[name] for name in inspect.signature(make).parameters if name in context})
 
 
 def check(config: Config, sockets: tuple[str, ...]) -> None:

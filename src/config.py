@@ -102,6 +102,37 @@ class Linking:
 
 
 @dataclass(frozen=True)
+class Llm:
+    """A chat-completions endpoint, and what may be spent and sent there (docs/llm.md).
+
+    ``entity_backend``, ``summary_backend``: the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the
+    request, as the endpoint documents them. ``price_*``: per million tokens, in any one currency; ``max_cost`` in the same, for
+    one run, 0 for no bound. 0 requests or tokens a minute: as fast as ``concurrency`` allows.
+    """
+
+    entity_backend: Name = "rules"
+    summary_backend: Name = "template"
+    api_base_url: Name = "https://api.deepseek.com"
+    api_key_env: str = "DEEPSEEK_API_KEY"
+    model: Name = "deepseek-v4-flash"
+    json_mode: Literal["schema", "object", "none"] = "object"
+    temperature: Annotated[float, Ge(0)] = 0.0
+    max_output_tokens: Positive = 2048
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    concurrency: Positive = 8
+    requests_per_minute: Annotated[int, Ge(0)] = 0
+    tokens_per_minute: Annotated[int, Ge(0)] = 0
+    timeout_seconds: Annotated[float, Gt(0)] = 120.0
+    retries: Annotated[int, Ge(0)] = 5
+    price_input: Annotated[float, Ge(0)] = 0.0
+    price_output: Annotated[float, Ge(0)] = 0.0
+    max_cost: Annotated[float, Ge(0)] = 0.0
+    allow_remote: bool = False
+    remote_reason: str = ""
+    fallback_to_rules: bool = False
+
+
+@dataclass(frozen=True)
 class TokenLevel:
     """For token-level fusion: embeddings of a text's pieces beside that of the whole; at most so many a text, 0 for none."""
 
@@ -157,7 +188,8 @@ class Training:
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
-    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed."""
+    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed. ``credentialed``:
+    whether a data use agreement binds the records; None: as the source says (``preprocess/llm/privacy.py``)."""
 
     dataset: Name
     run_name: Name
@@ -168,6 +200,7 @@ class Config:
     seeds: tuple[Seed, ...] = ()
     offline: bool = False
     resume: bool = False
+    credentialed: bool | None = None
     download: Download = Download()
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
@@ -178,6 +211,7 @@ class Config:
     retrieval: Component = Component("sample")
     summary: Component = Component("template")
     embedding: Component = Component("tfidf_svd")
+    llm: Llm = field(default_factory=Llm)
     token_level: TokenLevel = TokenLevel()
     model: Model = Model()
     training: Training = Training()
@@ -228,7 +262,7 @@ def load(
         raise UserError(f"{path}: no such config file; there are: {nearby}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise UserError(f"{path}: not a TOML file: {error}") from None
-    config = parse(Config, raw, str(path))
+    config = parse(Config, _backends_named_once(raw, str(path)), str(path))
     if config.split.train + config.split.validation >= 1:
         raise UserError(f"{path}: split.train + split.validation must be below 1, so that a test share is left")
     if config.model.hidden_size % config.model.heads:
@@ -263,6 +297,29 @@ def _refuse_contradictions(config: Config, path: Path) -> None:
     for name in read if model.fusion.name == "token_level" else ():
         if not getattr(config.token_level, f"{name}_chunks"):
             raise UserError(f"{path}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
+
+
+def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``llm.entity_backend`` and ``entities.name`` say the same thing, as do ``llm.summary_backend`` and ``summary.name``:
+    whichever is given holds for both.
+
+    Raises:
+        UserError: both are given, and differ.
+    """
+    raw, llm = dict(raw), raw.get("llm", {})
+    if not isinstance(llm, dict):
+        return raw
+    for key, socket in (("entity_backend", "entities"), ("summary_backend", "summary")):
+        section = raw.get(socket, {})
+        section = section if isinstance(section, dict) else {"name": section}
+        name = llm.get(key, section.get("name"))
+        if name is not None:
+            if section.get("name", name) != name:
+                raise UserError(
+                    f"{where}: llm.{key} = '{name}' but {socket}.name = '{section['name']}'; give one of them"
+                )
+            raw[socket], llm = {**section, "name": name}, {**llm, key: name}
+    return {**raw, "llm": llm} if llm else raw
 
 
 def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:

@@ -37,8 +37,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     graph.add_argument(
         "--primekg-lightweight", action="store_true", help="download PrimeKG without kg.csv (smoke tests)"
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
+    )
     parser.add_argument("--verbose", action="store_true", help="more log lines")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.dry_run and options.stage != "preprocess":
+        parser.error("--dry-run goes with --stage preprocess")
+    return options
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,14 +68,16 @@ def main(argv: list[str] | None = None) -> int:
         names = list(STAGES) if options.stage == "all" else [options.stage]
         stages = [importlib.import_module(STAGES[name]) for name in names]
         from src import components
+        from src.datasets.preprocess.llm import privacy
 
+        privacy.check(config)
         for stage in stages:
             components.check(config, stage.SOCKETS)
         if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
         for name, stage in zip(names, stages, strict=True):
             logging.getLogger(__name__).info("stage %s", name)
-            stage.run(config)
+            (stage.estimate if options.dry_run else stage.run)(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -80,6 +80,7 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         "split",
         "abnormal",
         "linking",
+        "llm",
         "token_level",
         "training",
         "seed",

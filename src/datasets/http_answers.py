@@ -71,14 +71,14 @@ def check_status(response: httpx.Response, advice: str) -> None:
     """
     status, url = response.status_code, public(str(response.url))
     if status in BUSY:
-        raise BusyError(f"HTTP {status}", _retry_after(response.headers.get("Retry-After", "")))
+        raise BusyError(f"HTTP {status}", retry_after(response.headers.get("Retry-After", "")))
     if status in (401, 403):
         raise UserError(f"{url}: HTTP {status}: access is restricted; {advice}")
     if status not in (200, 206, 416):
         raise UserError(f"{url}: HTTP {status}; check [download] and the project's name and version, or {advice}")
 
 
-def _retry_after(value: str) -> float | None:
+def retry_after(value: str) -> float | None:
     """Seconds, from a number or a date (RFC 9110, 10.2.3)."""
     if value.strip().isdigit():
         return float(value)

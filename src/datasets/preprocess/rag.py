@@ -52,7 +52,7 @@ def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
 
 
 def records(
-    patients: Sequence[Patient], tools: Tools, hourly: Hourly, rule: Linking
+    patients: Sequence[Patient], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The rows of ``rag_records.csv`` in the patients' order, and the counts for metadata and log."""
     extractions = tools.extractor.extract([patient.notes for patient in patients])
@@ -68,13 +68,15 @@ def records(
         for patient, own, retrieved in zip(patients, links, tools.retriever.retrieve(queries), strict=True)
     ]
     summaries = tools.summarizer.summarise(evidence)
-    rows, counts = [], _Counts(len(names), len(linked))
-    for patient, found, known, summary in zip(patients, extractions, evidence, summaries, strict=True):
-        values = hourly.value[patient.n]
-        audit = faithfulness.audit(summary.statements, patient.notes, values, hourly.features, tools.graph)
-        counts.add(found, known, summary, audit)
-        rows.append(_row(patient, found, known, summary, audit))
-    return pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row"), counts.as_dict()
+    entities = [found.entities for found in extractions]
+    charted = [(patient.notes, hourly.value[patient.n]) for patient in patients]
+    audits = auditor.audit(summaries, evidence, entities, charted, hourly.features)
+    counts = _Counts(len(names), len(linked))
+    for found, known, summary in zip(extractions, evidence, summaries, strict=True):
+        counts.add(found, known, summary)
+    whole = zip(patients, extractions, evidence, summaries, audits, strict=True)
+    table = pl.DataFrame([_row(*one) for one in whole], schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
+    return table, {**counts.as_dict(), **faithfulness.totals(audits)}
 
 
 def _row(
@@ -113,18 +115,16 @@ class _Counts:
     mentions_negated_family_or_hypothetical: int = 0
     patients_without_a_disease: int = 0
     nodes: int = 0
-    unsupported_statements: int = 0
     entity_failures: int = 0
     summary_failures: int = 0
 
-    def add(self, extraction: Extraction, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]) -> None:
+    def add(self, extraction: Extraction, evidence: Evidence, summary: Summary) -> None:
         self.mentions += len(extraction.entities)
         self.mentions_negated_family_or_hypothetical += sum(e.status != "present" for e in extraction.entities)
         self.patients_without_a_disease += not evidence.links
         self.nodes += len(evidence.links)
         self.entity_failures += extraction.failure is not None
         self.summary_failures += summary.failure is not None
-        self.unsupported_statements += len(audit["unsupported"])
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

@@ -10,11 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src import components
-from src.config import Cohort, Config, UserError, to_dict
+from src.config import Cohort, Component, Config, UserError, to_dict
 from src.datasets import artefacts, schema
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import abnormal, linking, rag, tensors
+from src.datasets.preprocess import abnormal, faithfulness, linking, rag, tensors
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
+from src.datasets.preprocess.llm.client import Chat, connect
 from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, read
 from src.datasets.splits import split_by_subject
@@ -34,7 +35,9 @@ def run(config: Config) -> None:
     """
     artefacts.require_writable(config.processed_dir)
     task: Task = components.build("task", config.task)
-    tools, encoder = _components(config, task)
+    chat = connect(config)
+    tools = _tools(config, task, chat)
+    encoder: TextEncoder = components.build("embedding", config.embedding, seed=config.seed)
     tables = read(config.table_dir, config, task)
     split = _split(config, tables.cohort)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
@@ -42,12 +45,7 @@ def run(config: Config) -> None:
     hourly = tables.hourly
     statistics = tensors.fit(hourly.value[training])
     ehr, mask = tensors.standardise(hourly, statistics)
-    signals = abnormal.find(hourly, statistics, tables.signals, config.abnormal)
-
-    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
-    persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
-    evidence = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
-    records, counts = rag.records(evidence, tools, hourly, config.linking)
+    notes, records, counts = _records(config, task, tools, tables, statistics)
     log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()))
 
     summaries = records["summary"].to_list()
@@ -79,6 +77,7 @@ def run(config: Config) -> None:
         "static": static_names,
         "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
         "rag": counts,
+        **({"llm": chat.metadata()} if chat else {}),
     }
     with artefacts.publish(config.processed_dir) as folder:
         artefacts.write_dataset(folder / schema.DATASET, arrays)
@@ -91,6 +90,40 @@ def run(config: Config) -> None:
         log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
     log.info("preprocess: %d patients (%s) -> %s", len(notes), sizes, config.processed_dir)
+
+
+def estimate(config: Config) -> None:
+    """``--dry-run``: prints what the requests to the language model would take; sends none, and writes nothing.
+
+    The entities of notes that have no answer yet are guessed by the rules: summaries are asked for from what was found in the notes.
+
+    Raises:
+        UserError: as ``run``; or no backend is a language model.
+    """
+    task: Task = components.build("task", config.task)
+    chat = connect(config, dry=True)
+    if chat is None:
+        raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
+    tools = _tools(config, task, chat)
+    tables = read(config.table_dir, config, task)
+    split = _split(config, tables.cohort)
+    training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
+    _records(config, task, tools, tables, tensors.fit(tables.hourly.value[training]))
+    print(*chat.estimate(), sep="\n")
+
+
+def _records(
+    config: Config, task: Task, tools: rag.Tools, tables: Tables, statistics: tensors.Statistics
+) -> tuple[list[str], pl.DataFrame, dict[str, Any]]:
+    """The patients' notes, the rows of ``rag_records.csv``, and their counts."""
+    signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
+    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
+    persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
+    patients = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
+    dictionary = components.build("entities", Component("rules"), graph=tools.graph)
+    given = (task.question, _window(config.cohort))
+    auditor = faithfulness.build(tools.graph, dictionary, tables.signals, given)
+    return notes, *rag.records(patients, tools, auditor, tables.hourly, config.linking)
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
@@ -138,19 +171,18 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
     }
 
 
-def _components(config: Config, task: Task) -> tuple[rag.Tools, TextEncoder]:
+def _tools(config: Config, task: Task, chat: Chat | None) -> rag.Tools:
     graph: KnowledgeGraph = components.build(
         "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
     )
-    tools = rag.Tools(
+    log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
+    return rag.Tools(
         graph,
-        components.build("entities", config.entities, graph=graph),
+        components.build("entities", config.entities, graph=graph, llm=chat),
         linking.build(graph, config.linking),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
-        components.build("summary", config.summary, question=task.question, window=_window(config.cohort)),
+        components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
     )
-    log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
-    return tools, components.build("embedding", config.embedding, seed=config.seed)
 
 
 def _window(rule: Cohort) -> str:

@@ -20,8 +20,8 @@ class Entity:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one text gave. ``backend`` is the plug that did it (a fallback if not the one configured); ``failure`` says why a
-    text could not be read: it then has no entities, and the next run tries again."""
+    """What one text gave. ``backend`` is the plug that did it (a fallback if not the one configured); ``failure`` says why the
+    one configured could not: the entities are then the fallback's, or none, and the next run tries again."""
 
     entities: tuple[Entity, ...]
     backend: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol
 
 from src.datasets.preprocess.abnormal import AbnormalSignal
@@ -31,7 +32,7 @@ class Statement:
 @dataclass(frozen=True)
 class Summary:
     """The statements in order; ``text`` is theirs joined by spaces. ``backend`` is the plug that wrote it (a fallback if not
-    the one configured); ``failure`` says why there is none: the next run tries again."""
+    the one configured); ``failure`` says why the one configured wrote none: the next run tries again."""
 
     statements: tuple[Statement, ...]
     backend: str
@@ -41,6 +42,16 @@ class Summary:
     def text(self) -> str:
         """The summary."""
         return " ".join(statement.text for statement in self.statements)
+
+
+def bounded(statements: Sequence[Statement], characters: int) -> tuple[Statement, ...]:
+    """The statements from the first on that fit together, never part of one; they stand in order of relevance.
+
+    >>> [s.text for s in bounded([Statement("Short.", {}), Statement("Too long for it.", {}), Statement("Ok.", {})], 12)]
+    ['Short.']
+    """
+    lengths = accumulate(len(statement.text) + 1 for statement in statements)
+    return tuple(statement for statement, length in zip(statements, lengths, strict=True) if length - 1 <= characters)
 
 
 class Summarizer(Protocol):

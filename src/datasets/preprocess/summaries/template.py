@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from annotated_types import Ge
 
 from src.config import Positive
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
-from src.datasets.preprocess.summaries import Evidence, Statement, Summary
+from src.datasets.preprocess.summaries import Evidence, Statement, Summary, bounded
 
 
 @dataclass(frozen=True)
 class Options:
-    """``definition_characters`` bounds the part of a definition that is quoted."""
+    """``definition_characters`` bounds the part of a definition that is quoted, ``max_characters`` the summary."""
 
     definition_characters: Positive = 300
+    max_characters: Annotated[int, Ge(200)] = 12000
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,15 @@ class Template:
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
         """One summary a patient."""
-        return [Summary(tuple(self._statements(one)), "template") for one in evidence]
+        limit = self.options.max_characters
+        return [Summary(bounded(self._statements(one), limit), "template") for one in evidence]
 
     def _statements(self, evidence: Evidence) -> list[Statement]:
         """Patient, abnormal signals, then each disease with its definition and triples."""
         statements = [self._opening(evidence)]
-        statements += [_signal(signal) for signal in evidence.signals]
+        statements += [
+            Statement(signal_text(signal), {"kind": "signal", **asdict(signal)}) for signal in evidence.signals
+        ]
         if not evidence.signals:
             statements.append(Statement("No abnormal signal was found.", {"kind": "no signal"}))
         for link in evidence.links:
@@ -65,13 +72,13 @@ class Template:
         return statements
 
 
-def _signal(signal: AbnormalSignal) -> Statement:
+def signal_text(signal: AbnormalSignal) -> str:
+    """One signal in words."""
     unit = f" {signal.unit}" if signal.unit else ""
-    text = (
+    return (
         f"Abnormally {signal.direction} {signal.label}: {signal.value:g}{unit} at hour {signal.hour} (z {signal.z:+.1f}, "
         f"{signal.hours_beyond} h beyond the threshold)."
     )
-    return Statement(text, {"kind": "signal", **asdict(signal)})
 
 
 def build(options: Options, *, question: str, window: str) -> Template:

@@ -1,0 +1,1 @@
+"""Language models behind a chat-completions endpoint: what may be asked, how it is asked, and what came back."""

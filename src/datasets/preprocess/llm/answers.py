@@ -1,0 +1,50 @@
+"""What a language model wrote -> the JSON it was asked for, tolerant of wrapping and small slips."""
+
+import json
+import re
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from src.datasets.preprocess.llm.cache import Answer
+
+# Where no reasoning parser is set, thinking models put their thoughts before the answer.
+THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>", re.DOTALL)
+
+
+def json_object(answer: Answer) -> dict[str, Any]:
+    """The object in the answer; repaired where it is nearly JSON.
+
+    Raises:
+        ValueError: there is none, or the answer was cut off.
+
+    >>> json_object(Answer("Sure:\\n```json\\n{'a': [1, 2,]}\\n```", "stop", 0, 0))
+    {'a': [1, 2]}
+    """
+    from json_repair import repair_json
+
+    if answer.finish_reason == "length":
+        raise ValueError("it was cut off at the bound on output tokens")
+    text = THOUGHTS.sub("", answer.content, count=1).strip()
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = repair_json(text, return_objects=True, skip_json_loads=True)
+    if isinstance(value, list):  # text around the object makes the repair see several values
+        value = next((part for part in value if isinstance(part, dict)), None)
+    if not isinstance(value, dict) or not value:
+        raise ValueError("it holds no JSON object")
+    return value
+
+
+def fill(adapter: TypeAdapter[Any], value: dict[str, Any]) -> Any:
+    """The object in the shape it should have; keys nobody asked for are left out.
+
+    Raises:
+        ValueError: it does not fit; the message repeats nothing of the answer but the place.
+    """
+    try:
+        return adapter.validate_json(json.dumps(value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None

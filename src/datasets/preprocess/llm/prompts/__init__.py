@@ -1,0 +1,24 @@
+"""Prompts as text files, ``name.vN.txt``. One that has been used is never edited: a better one is a new file with the next N."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+FOLDER = Path(__file__).parent
+SYSTEM, USER = "=== system ===\n", "=== user ===\n"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """``name`` with its version; ``$``-fields in ``system`` and ``user`` are filled by who asks."""
+
+    name: str
+    system: Template
+    user: Template
+
+
+def read(name: str) -> Prompt:
+    """The prompt in ``name.txt``."""
+    text = (FOLDER / f"{name}.txt").read_text("utf-8")
+    system, user = text.removeprefix(SYSTEM).split(USER)
+    return Prompt(name, Template(system.strip()), Template(user.strip()))
