@@ -9,6 +9,7 @@ import pytest
 from src.config import Config, Model, Training, load
 from src.datasets.artefacts import Dataset, load_dataset
 from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
+from tests.chat_server import Body, ChatServer, Fault
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -69,3 +70,17 @@ def trained(mini_graph: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
         return load_dataset(config.processed_dir)
 
     return finish
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ChatServer]]:
+    """Starts chat-completions servers, and ends them."""
+    servers: list[ChatServer] = []
+
+    def start(model: Callable[[Body], str], fault: Callable[[int, Body], Fault | None] = lambda n, body: None) -> ChatServer:
+        servers.append(ChatServer(model, fault))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

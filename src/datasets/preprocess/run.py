@@ -95,7 +95,7 @@ def run(config: Config) -> None:
 def estimate(config: Config) -> None:
     """``--dry-run``: prints what the requests to the language model would take; sends none, and writes nothing.
 
-    The entities of notes that have no answer yet are guessed by the rules: summaries are asked for from what was found in the notes.
+    Entities of notes that have no answer yet are guessed by the rules, as summaries are asked for from what the notes hold.
 
     Raises:
         UserError: as ``run``; or no backend is a language model.

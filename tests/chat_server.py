@@ -1,0 +1,166 @@
+"""A chat-completions endpoint on 127.0.0.1 with a model that only copies, and with every fault an endpoint may have."""
+
+import hashlib
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Body = dict[str, Any]
+FENCED = re.compile(r"\[begin (excerpt|evidence) (\w+)\]\n(.*)\n\[end \1 \2\]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``drop``: the
+    connection is closed before, or with ``partial`` amid, the answer. ``die``: the server ends."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    content: str | None = None
+    finish_reason: str = "stop"
+    drop: bool = False
+    partial: bool = False
+    die: bool = False
+    body: str = '{"error": {"message": "Note text: SECRET", "code": "some_code"}}'
+
+
+def copying_model(*conditions: str) -> Callable[[Body], str]:
+    """A model that names ``conditions`` where they stand ("no" before one negates it), and sums up by copying the evidence."""
+
+    def answer(body: Body) -> str:
+        kind, _, text = FENCED.search(body["messages"][1]["content"]).groups()  # type: ignore[union-attr]
+        if kind == "excerpt":
+            names = "|".join(map(re.escape, sorted(conditions, key=len, reverse=True)))
+            found = re.finditer(rf"(\bno (?:evidence of )?)?\b({names})\b", text, re.IGNORECASE)
+            entities = [{"text": m[2], "status": "negated" if m[1] else "present"} for m in found]
+            return json.dumps({"entities": entities})
+        lines = [line.split(". ", 1) for line in text.splitlines()]
+        statements = [{"text": told, "evidence": [key]} for key, told in lines if key[0] in "SDT"]
+        return json.dumps({"statements": statements or [{"text": "Nothing abnormal was noted.", "evidence": ["P1"]}]})
+
+    return answer
+
+
+@dataclass
+class ChatServer:
+    """``fault(n, body)`` says what happens to the n-th request. ``paid`` counts the answers that were sent, by what was asked."""
+
+    model: Callable[[Body], str]
+    fault: Callable[[int, Body], Fault | None] = lambda n, body: None
+    requests: list[Body] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    paid: Counter[str] = field(default_factory=Counter)
+    most_at_once: int = 0
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open = 0
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                try:
+                    server._serve(self)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, *_: object) -> None:
+                pass
+
+        self._http = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """From now on connections are refused."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    def _serve(self, handler: BaseHTTPRequestHandler) -> None:
+        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        with self._lock:
+            n = len(self.requests)
+            self.requests.append(body)
+            self.headers.append(dict(handler.headers))
+            self._open += 1
+            self.most_at_once = max(self.most_at_once, self._open)
+        try:
+            self._answer(handler, body, self.fault(n, body) or Fault())
+        finally:
+            with self._lock:
+                self._open -= 1
+
+    def _answer(self, handler: BaseHTTPRequestHandler, body: Body, fault: Fault) -> None:
+        time.sleep(fault.seconds)
+        if fault.die:
+            threading.Thread(target=self.close, daemon=True).start()
+        if fault.die or fault.drop:
+            handler.close_connection = True
+            return
+        sent = (fault.body if fault.status != 200 else json.dumps(self._completion(body, fault))).encode()
+        handler.send_response(fault.status)
+        for name, value in fault.headers:
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(sent)))
+        handler.end_headers()
+        handler.wfile.write(sent[: len(sent) // 2] if fault.partial else sent)
+        handler.wfile.flush()
+        handler.close_connection = fault.partial
+        if fault.status == 200 and not fault.partial:
+            with self._lock:
+                self.paid[asked(body)] += 1
+
+    def _completion(self, body: Body, fault: Fault) -> Body:
+        content = self.model(body) if fault.content is None else fault.content
+        message = {"role": "assistant", "content": content, "reasoning_content": "thoughts"}
+        question = body["messages"][1]["content"].split("\n\nAnswer ")[0]  # a nudge is not counted: runs stay comparable
+        usage = {"prompt_tokens": len(question) // 4, "completion_tokens": len(content) // 4}
+        choice = {"index": 0, "message": message, "finish_reason": fault.finish_reason}
+        return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def asked(body: Body) -> str:
+    """The request, as a key."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def chaos(share: float, seed: int = 0) -> Callable[[int, Body], Fault | None]:
+    """Faults of every kind for a ``share`` of requests, at most three for one request: then it is answered."""
+    seen: Counter[str] = Counter()
+    faults = (
+        Fault(status=500),
+        Fault(status=503),
+        Fault(status=429, headers=(("Retry-After", "0"),)),
+        Fault(drop=True),
+        Fault(partial=True),
+        Fault(content="I cannot help with that."),
+        Fault(content='{"entities": "none", "statements": 3}'),
+        Fault(content='{"enti', finish_reason="length"),
+        Fault(seconds=0.1),
+    )
+
+    def fault(n: int, body: Body) -> Fault | None:
+        key = hashlib.sha256(body["messages"][1]["content"].split("\n\nAnswer ")[0].encode()).hexdigest()
+        seen[key] += 1
+        draw = random.Random(f"{seed} {key} {seen[key]}")
+        return draw.choice(faults) if seen[key] <= 2 and draw.random() < share else None
+
+    return fault

@@ -1,0 +1,30 @@
+"""A client of a test server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from src.config import Component, Config, Llm, Paths
+from src.datasets.preprocess.llm.client import Chat, connect
+from tests.chat_server import ChatServer
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Callable[..., Chat]:
+    """A chat with a server; the keyword arguments are those of ``[llm]``."""
+
+    def build(server: ChatServer, dry: bool = False, **settings: object) -> Chat:
+        config = Config(
+            dataset="test",
+            run_name="test",
+            paths=Paths(raw_dir=tmp_path, cache_dir=tmp_path / "cache"),
+            source=Component("tables"),
+            entities=Component("openai_compatible"),
+            llm=Llm(api_base_url=server.url, **{"retries": 2, **settings}),  # type: ignore[arg-type]
+        )
+        chat = connect(config, dry=dry)
+        assert chat is not None
+        return chat
+
+    return build

@@ -1,0 +1,220 @@
+"""Both language-model backends by the command line, against a server on 127.0.0.1 that does everything a server may do."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from src.datasets.synthetic.knowledge_graph import load_graph
+from tests.chat_server import Body, ChatServer, Fault, chaos, copying_model
+
+ROOT = Path(__file__).resolve().parents[1]
+Serve = Callable[..., ChatServer]
+CONFIG = """
+dataset = "synthetic"
+run_name = "llm"
+[paths]
+raw_dir = "data/raw/synthetic"
+kg_dir = "data/kg/synthetic"
+[source]
+name = "synthetic"
+stays = 150
+[cohort]
+min_stay_hours = 24.0
+[download]
+primekg = "none"
+[llm]
+entity_backend = "openai_compatible"
+summary_backend = "openai_compatible"
+retries = 4
+price_input = 1.0
+price_output = 2.0
+"""
+ARTEFACTS = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.csv")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "src" / "main.py"), "--config", "llm.toml", *arguments]
+
+
+def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=200, check=False, env=environment()
+    )
+    assert done.returncode == expected, done.stderr
+    return done
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "DEEPSEEK_API_KEY": "sk-secret-key"}
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llm")
+    (folder / "llm.toml").write_text(CONFIG)
+    for stage in ("download", "convert"):
+        run(folder, "--stage", stage)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model() -> Callable[[Body], str]:
+    return copying_model(*(disease.name for disease in load_graph().diseases), "sepsis", "CHF", "AKI", "COPD")
+
+
+def fresh(converted: Path, folder: Path, server: ChatServer, more: str = "") -> Path:
+    """A copy of the converted hospital whose config asks ``server``."""
+    shutil.copytree(converted, folder)
+    (folder / "llm.toml").write_text(f'{CONFIG}api_base_url = "{server.url}"\n{more}')
+    return folder
+
+
+def processed(folder: Path) -> dict[str, bytes]:
+    place = folder / "data/processed/synthetic/mortality"
+    return {name: (place / name).read_bytes() for name in ARTEFACTS}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    converted: Path, model: Callable[[Body], str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    server = ChatServer(model)
+    folder = fresh(converted, tmp_path_factory.mktemp("calm") / "run", server)
+    run(folder, "--stage", "preprocess")
+    server.close()
+    files = processed(folder)
+    run(folder, "--stage", "preprocess")  # the server is gone: all answers are stored
+    assert processed(folder) == files
+    return files
+
+
+def test_both_backends_write_records_with_their_name_and_an_account(undisturbed: dict[str, bytes]) -> None:
+    records = pl.read_csv(undisturbed["rag_records.csv"], infer_schema=False)
+    assert set(records["entity_backend"]) == set(records["summary_backend"]) == {"openai_compatible"}
+    assert set(records["failures"]) == {"[]"} and records["nodes"].str.len_chars().max() > 50
+    metadata = json.loads(undisturbed["metadata.json"])
+    usage = metadata["llm"]["usage"]
+    assert metadata["llm"]["endpoint"] == "127.0.0.1" and metadata["llm"]["credentialed"] is False
+    assert usage["summary.v1"]["answers"] > 50 and usage["entities.v1"]["cost"] > 0
+    assert metadata["rag"]["share_of_statements_supported"] > 0.97
+
+
+def test_killed_and_restarted_nothing_is_paid_twice_and_the_artefacts_are_the_same(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    server = serve(model, lambda n, body: Fault(seconds=20, drop=True) if n >= 40 else None)
+    folder = fresh(converted, tmp_path / "run", server)
+    process = subprocess.Popen(command("--stage", "preprocess"), cwd=folder, stderr=subprocess.DEVNULL, env=environment())
+    wait_for_answers(folder / "data/cache/llm.sqlite", 40)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "data/processed").exists()
+    server.fault = lambda n, body: None
+    run(folder, "--stage", "preprocess")
+    assert set(server.paid.values()) == {1}
+    assert processed(folder) == undisturbed
+
+
+def wait_for_answers(path: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if path.exists():
+            cache = sqlite3.connect(path)
+            try:
+                if cache.execute("SELECT COUNT(*) FROM answers").fetchone()[0] >= count:
+                    return
+            except sqlite3.OperationalError:
+                pass  # not made yet
+            finally:
+                cache.close()
+        time.sleep(0.05)
+    raise AssertionError("the answers did not come")
+
+
+def test_chaos_ends_in_the_same_artefacts(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    server = serve(model, chaos(0.5))
+    folder = fresh(converted, tmp_path / "run", server)
+    run(folder, "--stage", "preprocess")
+    assert processed(folder) == undisturbed
+    assert max(server.paid.values()) == 1
+    everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert b"sk-secret-key" not in everything and b"SECRET" not in everything
+
+
+def test_a_patient_without_an_answer_is_a_recorded_failure_and_mends_at_the_next_run(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    def some(n: int, body: Body) -> Fault | None:
+        return Fault(content="no") if len(body["messages"][1]["content"].split("\n\nAnswer ")[0]) % 10 == 0 else None
+
+    server = serve(model, some)
+    folder = fresh(converted, tmp_path / "run", server)
+    done = run(folder, "--stage", "preprocess")
+    records = pl.read_csv(processed(folder)["rag_records.csv"], infer_schema=False)
+    failed = records.filter(pl.col("failures") != "[]")
+    assert 0 < failed.height < records.height and "the next run asks again" in done.stderr
+    assert failed["failures"].str.contains("it holds no JSON object").all()
+    server.fault = lambda n, body: None
+    run(folder, "--stage", "preprocess")
+    assert processed(folder) == undisturbed and max(server.paid.values()) == 1
+
+
+def test_the_fallback_is_marked_and_only_used_if_configured(
+    converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(model)
+    server.close()
+    folder = fresh(converted, tmp_path / "run", server, "retries = 0\n".replace("retries", "temperature"))
+    done = run(folder, "--stage", "preprocess", expected=2)
+    assert done.stderr.count("error:") == 1 and "no connection" in done.stderr
+    assert not (folder / "data/processed").exists()
+    (folder / "llm.toml").write_text((folder / "llm.toml").read_text() + "fallback_to_rules = true\n")
+    run(folder, "--stage", "preprocess")
+    records = pl.read_csv(processed(folder)["rag_records.csv"], infer_schema=False)
+    assert set(records["entity_backend"]) == {"openai_compatible", "rules"} or set(records["entity_backend"]) == {"rules"}
+    assert set(records["summary_backend"]) == {"template"}
+    assert records["failures"].str.contains("no connection").all()
+
+
+def test_a_dry_run_sends_nothing_and_writes_nothing(
+    converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(model)
+    folder = fresh(converted, tmp_path / "run", server)
+    before = {path for path in folder.rglob("*")}
+    done = run(folder, "--stage", "preprocess", "--dry-run")
+    assert not server.requests and {path for path in folder.rglob("*")} == before
+    entities, summaries, total = done.stdout.splitlines()
+    assert entities.startswith("entities.v1: 0 answers are stored") and summaries.startswith("summary.v1: 0 answers")
+    assert total.startswith("in all about ")
+    run(folder, "--stage", "preprocess")
+    done = run(folder, "--stage", "preprocess", "--dry-run")
+    assert done.stdout.count("0 requests would be sent") == 2
+    requests = {line.split(":")[0]: int(line.split("stored, ")[1].split()[0]) for line in (entities, summaries)}
+    assert sum(requests.values()) == pytest.approx(len(server.requests), abs=2)
+
+
+def test_interrupted_it_ends_in_one_line(
+    converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(model, lambda n, body: Fault(seconds=20, drop=True) if n >= 5 else None)
+    folder = fresh(converted, tmp_path / "run", server)
+    process = subprocess.Popen(
+        command("--stage", "preprocess"), cwd=folder, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    wait_for_answers(folder / "data/cache/llm.sqlite", 5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=15)
+    assert process.returncode == 130 and said.splitlines()[-1] == "interrupted" and "Traceback" not in said
