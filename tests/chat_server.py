@@ -131,7 +131,9 @@ class ChatServer:
     def _completion(self, body: Body, fault: Fault) -> Body:
         content = self.model(body) if fault.content is None else fault.content
         message = {"role": "assistant", "content": content, "reasoning_content": "thoughts"}
-        question = body["messages"][1]["content"].split("\n\nAnswer ")[0]  # a nudge is not counted: runs stay comparable
+        question = body["messages"][1]["content"].split("\n\nAnswer ")[
+            0
+        ]  # a nudge is not counted: runs stay comparable
         usage = {"prompt_tokens": len(question) // 4, "completion_tokens": len(content) // 4}
         choice = {"index": 0, "message": message, "finish_reason": fault.finish_reason}
         return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}

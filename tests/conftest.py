@@ -77,7 +77,9 @@ def serve() -> Iterator[Callable[..., ChatServer]]:
     """Starts chat-completions servers, and ends them."""
     servers: list[ChatServer] = []
 
-    def start(model: Callable[[Body], str], fault: Callable[[int, Body], Fault | None] = lambda n, body: None) -> ChatServer:
+    def start(
+        model: Callable[[Body], str], fault: Callable[[int, Body], Fault | None] = lambda n, body: None
+    ) -> ChatServer:
         servers.append(ChatServer(model, fault))
         return servers[-1]
 

@@ -27,7 +27,7 @@ raw_dir = "data/raw/synthetic"
 kg_dir = "data/kg/synthetic"
 [source]
 name = "synthetic"
-stays = 150
+stays = 100
 [cohort]
 min_stay_hours = 24.0
 [download]
@@ -114,7 +114,9 @@ def test_killed_and_restarted_nothing_is_paid_twice_and_the_artefacts_are_the_sa
 ) -> None:
     server = serve(model, lambda n, body: Fault(seconds=20, drop=True) if n >= 40 else None)
     folder = fresh(converted, tmp_path / "run", server)
-    process = subprocess.Popen(command("--stage", "preprocess"), cwd=folder, stderr=subprocess.DEVNULL, env=environment())
+    process = subprocess.Popen(
+        command("--stage", "preprocess"), cwd=folder, stderr=subprocess.DEVNULL, env=environment()
+    )
     wait_for_answers(folder / "data/cache/llm.sqlite", 40)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -183,7 +185,9 @@ def test_the_fallback_is_marked_and_only_used_if_configured(
     (folder / "llm.toml").write_text((folder / "llm.toml").read_text() + "fallback_to_rules = true\n")
     run(folder, "--stage", "preprocess")
     records = pl.read_csv(processed(folder)["rag_records.csv"], infer_schema=False)
-    assert set(records["entity_backend"]) == {"openai_compatible", "rules"} or set(records["entity_backend"]) == {"rules"}
+    assert set(records["entity_backend"]) == {"openai_compatible", "rules"} or set(records["entity_backend"]) == {
+        "rules"
+    }
     assert set(records["summary_backend"]) == {"template"}
     assert records["failures"].str.contains("no connection").all()
 
@@ -193,9 +197,9 @@ def test_a_dry_run_sends_nothing_and_writes_nothing(
 ) -> None:
     server = serve(model)
     folder = fresh(converted, tmp_path / "run", server)
-    before = {path for path in folder.rglob("*")}
+    before = set(folder.rglob("*"))
     done = run(folder, "--stage", "preprocess", "--dry-run")
-    assert not server.requests and {path for path in folder.rglob("*")} == before
+    assert not server.requests and set(folder.rglob("*")) == before
     entities, summaries, total = done.stdout.splitlines()
     assert entities.startswith("entities.v1: 0 answers are stored") and summaries.startswith("summary.v1: 0 answers")
     assert total.startswith("in all about ")

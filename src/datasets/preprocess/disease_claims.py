@@ -7,12 +7,13 @@ or be its neighbour in the graph, by the relation that the words state.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.entities import Entity
 from src.datasets.preprocess.linking import Link
-from src.datasets.preprocess.names import normal
+from src.datasets.preprocess.names import normal as normal_form
 from src.datasets.preprocess.names_in_text import NamesInText, Span, build, literal, longest
 from src.datasets.preprocess.retrieval import Retrieved
 from src.datasets.preprocess.signal_claims import NUMBER, TERMS, Claim
@@ -26,6 +27,7 @@ STRICT = {
     "phenotype present": re.compile(r"phenotype present", re.IGNORECASE),
     "parent-child": re.compile(r"parent-child", re.IGNORECASE),
 }
+ANY_STRICT = re.compile("|".join(f"(?:{pattern.pattern})" for pattern in STRICT.values()), re.IGNORECASE)
 LOOSE = {
     "indication": re.compile(r"\btreat(?:s|ed|ment|ments)?\b", re.IGNORECASE),
     "off-label use": re.compile(r"\btreat(?:s|ed|ment|ments)?\b", re.IGNORECASE),
@@ -44,6 +46,7 @@ NO_CONDITION = re.compile(
 AMBIGUOUS = frozenset(
     {"lead", "gold", "iron", "tin", "onset", "falls", "metals", "mo", "pain", "death", "age", "water", "oxygen"}
 )
+normal = lru_cache(200_000)(normal_form)  # the same names come back in every summary
 AGREES = {"negated": ("negated", "hypothetical"), "hypothetical": ("hypothetical", "negated")}
 
 
@@ -203,6 +206,8 @@ def _holds(name: str, known: Documents) -> bool:
 
 
 def _stated(clause: str, relations: Mapping[str, re.Pattern[str]]) -> list[str]:
+    if relations is STRICT and not ANY_STRICT.search(clause):
+        return []
     return [relation for relation, pattern in relations.items() if pattern.search(clause)]
 
 
@@ -214,8 +219,8 @@ def _clause(text: str, place: int) -> str:
 
 def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: Patient) -> list[Claim]:
     """A strict relation needs two ends: a clause that names none but the patient's diseases must hold a triple between them."""
-    found = []
-    for relation, pattern in STRICT.items():
+    found: list[Claim] = []
+    for relation, pattern in STRICT.items() if ANY_STRICT.search(rest) else ():
         for match in pattern.finditer(rest):
             clause = _clause(text, match.start())
             names = {name for start, _, name in spans if _clause(text, start) == clause}

@@ -34,6 +34,11 @@ OUTCOME = re.compile(
     r"\b(?:die|dies|death|dead|mortality|surviv\w+|readmi\w+|discharge[ds]?)\b",
     re.IGNORECASE,
 )
+CAUSE = re.compile(
+    r"\b(?:caused by|causing|due to|because of|secondary to|contribut\w+ to|(?:leads?|leading|led) to"
+    r"|result(?:s|ed|ing)? (?:in|from)|suggest\w*|indicat(?:es|ing|ive)|explain\w*|attribut\w+ to|complicated by)\b",
+    re.IGNORECASE,
+)
 CLAUSE_END = re.compile(r"[:;]\s+|\.\s+|\s-\s|\.$")
 QUOTE = 20  # characters of a clause that count as quoted if a document holds them
 
@@ -144,7 +149,7 @@ class Auditor:
     def _of_person(
         self, rest: str, text: str, evidence: Evidence, patient: Patient, subjects: frozenset[int]
     ) -> list[Claim]:
-        """Age, sex, outcome, numbers and signals, in what is no name and no quotation."""
+        """Age, sex, outcome, causes, numbers and signals, in what is no name and no quotation."""
         found = []
         for match in AGE.finditer(rest):
             right = evidence.age is not None and (match[1] or match[2]) == f"{evidence.age:.0f}"
@@ -164,6 +169,8 @@ class Auditor:
                 found.append(Claim(*match.span(), match[0], "there is some" if getattr(patient, what) else None))
         for match in OUTCOME.finditer(rest):
             found.append(Claim(*match.span(), match[0], "it speaks of the outcome, of which there is no evidence"))
+        for match in CAUSE.finditer(rest):
+            found.append(Claim(*match.span(), match[0], "a cause that no document states in these words"))
         in_documents = {float(n) for node in subjects for n in self.documents[node].numbers}
         return found + signal_claims.claims(rest, patient.signals, self.words, in_documents)
 

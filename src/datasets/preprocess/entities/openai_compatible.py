@@ -17,7 +17,7 @@ from src import components
 from src.config import Component, Positive, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity, EntityExtractor, Extraction, Status
-from src.datasets.preprocess.llm.answers import fill
+from src.datasets.preprocess.llm.answers import closed_schema, fill
 from src.datasets.preprocess.llm.client import Chat, Question
 from src.datasets.preprocess.llm.fence import fence_of
 from src.datasets.preprocess.llm.prompts import read
@@ -137,7 +137,7 @@ def _question(text: str) -> Question[Found]:
     prompt, fence = read(PROMPT), fence_of(text)
     system = prompt.system.substitute(statuses=", ".join(f'"{status}"' for status in get_args(Status)), fence=fence)
     user = prompt.user.substitute(text=text, fence=fence)
-    return Question(PROMPT, system, user, ADAPTER.json_schema(), partial(_found, text))
+    return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(_found, text))
 
 
 def _found(text: str, value: dict[str, Any]) -> Found:

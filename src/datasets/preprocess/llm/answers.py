@@ -37,6 +37,21 @@ def json_object(answer: Answer) -> dict[str, Any]:
     return value
 
 
+def closed_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    """The JSON schema of the answer, its objects closed, as endpoints that hold to it strictly want it."""
+
+    def close(part: Any) -> Any:
+        if isinstance(part, list):
+            return [close(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        closed = {key: close(value) for key, value in part.items()}
+        return {**closed, "additionalProperties": False} if part.get("type") == "object" else closed
+
+    schema: dict[str, Any] = close(adapter.json_schema())
+    return schema
+
+
 def fill(adapter: TypeAdapter[Any], value: dict[str, Any]) -> Any:
     """The object in the shape it should have; keys nobody asked for are left out.
 

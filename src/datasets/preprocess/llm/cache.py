@@ -50,7 +50,7 @@ class Cache:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
-            self._connection = sqlite3.connect(self.place, timeout=60, isolation_level=None)
+            self._connection = sqlite3.connect(self.place, timeout=60, isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._connection.close)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")

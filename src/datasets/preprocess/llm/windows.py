@@ -1,7 +1,7 @@
 """Cuts a long text into overlapping windows at the ends of sentences."""
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 
 BOUNDARY = re.compile(r"(?<=[.;!?])\s+|\n+")
 
@@ -16,16 +16,23 @@ def windows(text: str, size: int, overlap: int) -> list[tuple[int, int]]:
     ends = [match.end() for match in BOUNDARY.finditer(text)]
     found, start = [], 0
     while len(text) - start > size:
-        place = bisect_right(ends, start + size) - 1
-        end = ends[place] if place >= 0 and ends[place] > start + size // 2 else _blank(text, start, start + size)
+        limit = start + size
+        end = _last(ends, start + size // 2, limit) or _blank(text, start + size // 2, limit) or limit
         found.append((start, end))
-        place = bisect_left(ends, end - overlap)
-        again = ends[place] if place < len(ends) and ends[place] < end else end - overlap
-        start = max(again, start + 1)
+        again = end - overlap
+        start = (
+            _last(ends, max(start, again - overlap), again) or _blank(text, max(start, again - overlap), again) or again
+        )
     return [*found, (start, len(text))] if text[start:].strip() else found
 
 
-def _blank(text: str, start: int, end: int) -> int:
-    """After the last blank of a sentence that is longer than a window; its very end if there is none."""
-    found = text.rfind(" ", start + (end - start) // 2, end)
-    return end if found < 0 else found + 1
+def _last(ends: list[int], low: int, high: int) -> int | None:
+    """The last sentence's end in ``low < end <= high``."""
+    place = bisect_right(ends, high) - 1
+    return ends[place] if place >= 0 and ends[place] > low else None
+
+
+def _blank(text: str, low: int, high: int) -> int | None:
+    """After the last blank there, for sentences that are longer."""
+    found = text.rfind(" ", low, high)
+    return found + 1 if found >= low else None

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from src import components
 from src.config import Component, Positive
-from src.datasets.preprocess.llm.answers import fill
+from src.datasets.preprocess.llm.answers import closed_schema, fill
 from src.datasets.preprocess.llm.client import Chat, Question
 from src.datasets.preprocess.llm.fence import fence_of
 from src.datasets.preprocess.llm.prompts import read
@@ -80,7 +80,7 @@ class OpenAICompatible:
         prompt, fence = read(PROMPT), fence_of(shown)
         system = prompt.system.substitute(question=self.question, characters=self.options.max_characters, fence=fence)
         user = prompt.user.substitute(question=self.question, evidence=shown, fence=fence)
-        return Question(PROMPT, system, user, ADAPTER.json_schema(), partial(self._statements, items))
+        return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(self._statements, items))
 
     def _statements(self, items: Mapping[str, Mapping[str, Any]], value: dict[str, Any]) -> tuple[Statement, ...]:
         """Statements that cite this patient's evidence; ids of nobody are left out, and statements with no other.

@@ -269,7 +269,9 @@ def test_a_dry_run_counts_and_sends_nothing(serve: Serve, client: Client, tmp_pa
     dry = client(server, dry=True, price_input=1.0, price_output=1.0)
     replies = dry.ask([question(n) for n in range(10)], "numbers")
     assert not server.requests and all(reply.failure for reply in replies)
-    assert "0 answers are stored, 10 requests would be sent" in dry.estimate()[0] and "rule of thumb" in dry.estimate()[0]
+    assert (
+        "0 answers are stored, 10 requests would be sent" in dry.estimate()[0] and "rule of thumb" in dry.estimate()[0]
+    )
     assert not (tmp_path / "cache").exists()
     asked(client(server), 4)
     dry = client(server, dry=True)
