@@ -144,8 +144,9 @@ def claims(
     """
     entities = {(entity.start, entity.end): entity for entity in mentioned}
     known = [*named, *((start, end, text[start:end].lower()) for start, end in entities)]
-    own = literal(rest, (*patient.names, *patient.objects))
-    spans = longest([*own, *(span for span in known if rest[span[0] : span[1]] == text[span[0] : span[1]])])
+    own = longest(literal(rest, (*patient.names, *patient.objects)))
+    known = [span for span in known if rest[span[0] : span[1]] == text[span[0] : span[1]] and _apart(text, span, own)]
+    spans = longest([*own, *known])
     found, left = [], rest
     for start, end, name in spans:
         entity = entities.get((start, end))
@@ -158,6 +159,14 @@ def claims(
             left = left[:start] + " " * (end - start) + left[end:]
     found += _relations_of_nothing(text, rest, spans, patient)
     return found + _unknown_conditions(left, patient, subjects), left
+
+
+def _apart(text: str, span: Span, own: Sequence[Span]) -> bool:
+    """Whether a name of the dictionary is one beside the patient's own, or holds one of them (``recurrent pneumonia``); else it
+    only joins what a list has side by side."""
+    touched = [one for one in own if one[0] < span[1] and span[0] < one[1]]
+    inside = all(span[0] <= one[0] and one[1] <= span[1] for one in touched)
+    return not touched or (inside and len(touched) == 1 and "," not in text[span[0] : span[1]])
 
 
 def _why_not(

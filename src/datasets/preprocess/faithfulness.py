@@ -40,7 +40,7 @@ CAUSE = re.compile(
     re.IGNORECASE,
 )
 CLAUSE_END = re.compile(r"[:;]\s+|\.\s+|\s-\s|\.$")
-QUOTE = 20  # characters of a clause that count as quoted if a document holds them
+QUOTE = 10  # characters of a clause that count as quoted if a document holds them
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ class Auditor:
         return text
 
     def _quotations(self, text: str, patient: Patient, subjects: frozenset[int]) -> tuple[list[Claim], str]:
-        """Clauses that stand in a document of the statement's diseases, and the text without them."""
+        """Clauses that stand in a document of the statement's diseases, and the text without them. Where a relation is stated,
+        what stands there are its ends, and no quotation."""
         found, start = [], 0
         for end in [match.end() for match in CLAUSE_END.finditer(text)] + [len(text)]:
             clause = normal(text[start:end])
@@ -144,7 +145,7 @@ class Auditor:
         rest = text
         for claim in found:
             rest = _blanked(rest, claim.start, claim.end)
-        return found, rest
+        return ([], text) if disease_claims.ANY_STRICT.search(rest) else (found, rest)
 
     def _of_person(
         self, rest: str, text: str, evidence: Evidence, patient: Patient, subjects: frozenset[int]

@@ -77,8 +77,8 @@ class OpenAICompatible:
         """A text any window of which has no answer has no entities, or the rules'."""
         options = self.options
         cuts = [windows(text, options.window_characters, options.overlap_characters) for text in texts]
-        asked = [_question(text[start:end]) for text, own in zip(texts, cuts, strict=True) for start, end in own]
-        replies = iter(self.chat.ask(asked, "entities"))
+        asked = [(text, start, end) for text, own in zip(texts, cuts, strict=True) for start, end in own]
+        replies = iter(self.chat.ask(_question, asked, "entities"))
         answered = [[next(replies) for _ in own] for own in cuts]
         failures = [next((reply.failure for reply in own if reply.failure), None) for own in answered]
         spans = [
@@ -133,7 +133,9 @@ def merged(cuts: Sequence[tuple[int, int]], found: Sequence[Found]) -> list[Span
     return chosen
 
 
-def _question(text: str) -> Question[Found]:
+def _question(window: tuple[str, int, int]) -> Question[Found]:
+    text, start, end = window
+    text = text[start:end]
     prompt, fence = read(PROMPT), fence_of(text)
     system = prompt.system.substitute(statuses=", ".join(f'"{status}"' for status in get_args(Status)), fence=fence)
     user = prompt.user.substitute(text=text, fence=fence)

@@ -41,6 +41,7 @@ class Account:
     prices: Llm
     paid: Usage = field(default_factory=Usage)
     used: dict[str, Usage] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
     def receive(self, answer: Answer) -> None:
         """An answer came and is stored.
@@ -55,9 +56,11 @@ class Account:
                 f"llm.max_cost = {bound:g} is reached ({self.paid.answers} answers); they are kept: raise it to go on"
             )
 
-    def use(self, prompt: str, answer: Answer) -> None:
-        """The artefacts will rest on this answer."""
-        self.used.setdefault(prompt, Usage()).add(answer)
+    def use(self, key: str, prompt: str, answer: Answer) -> None:
+        """The artefacts will rest on this answer to the request ``key``, perhaps more than once."""
+        if key not in self.seen:
+            self.seen.add(key)
+            self.used.setdefault(prompt, Usage()).add(answer)
 
     def record(self) -> dict[str, Any]:
         """For ``metadata.json``: the same in every run over the same answers."""
@@ -75,11 +78,17 @@ class Estimate:
     """What the requests of one prompt will take that have no answer yet."""
 
     prompt: str
-    stored: int
-    requests: int
-    characters: int
     experience: Experience | None
     answer_tokens: float
+    stored: int = 0
+    requests: int = 0
+    characters: int = 0
+
+    def add(self, stored: int, requests: int, characters: int) -> None:
+        """More of them."""
+        self.stored += stored
+        self.requests += requests
+        self.characters += characters
 
     def usage(self) -> Usage:
         """Tokens by experience with this prompt and model, else by rule of thumb."""

@@ -53,7 +53,7 @@ class Cache:
             self._connection = sqlite3.connect(self.place, timeout=60, isolation_level=None, check_same_thread=False)
             weakref.finalize(self, self._connection.close)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.execute(TABLE)
 
     def answers(self, key: str) -> list[Answer]:
@@ -64,7 +64,7 @@ class Cache:
             return [Answer(*row) for row in rows]
 
     def store(self, key: str, attempt: int, prompt: str, model: str, characters: int, answer: Answer) -> None:
-        """On the disk when this returns. If another process was faster, its answer stands."""
+        """Outlives the process when this returns; a power failure may take the last ones. The first of two processes wins."""
         row = (key, attempt, prompt, model, characters, answer.content, answer.finish_reason)
         with self._errors():
             self._connection.execute(

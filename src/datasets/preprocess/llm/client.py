@@ -26,7 +26,9 @@ ATTEMPTS = 3  # answers to one question that a run may find unusable
 IN_A_ROW = 20  # requests that failed one after the other: the endpoint is not well
 NUDGE = "\n\nAnswer {attempt} could not be used: {reason}. Answer again, with the JSON object only."
 ANSWER_TOKENS = 200.0  # guessed length of an answer as long as none is known
+BLOCK = 2000  # questions in memory at a time
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -84,41 +86,47 @@ class Chat:
             f"in all about {total(self.estimates, self.settings):.4f} by llm.price_input and llm.price_output; nothing was sent",
         ]
 
-    def ask(self, questions: Sequence[Question[T]], what: str) -> list[Reply[T]]:
-        """A reply to each, in order. The same question twice is asked once.
+    def ask(self, make: Callable[[Item], Question[T]], items: Sequence[Item], what: str) -> list[Reply[T]]:
+        """A reply to the question about each item, in order. The same question twice is asked once.
 
         Raises:
             UserError: no request can be answered (key, model, dead endpoint, bound on the cost): what was answered is kept.
         """
+        replies: list[Reply[T]] = []
+        for start in range(0, len(items), BLOCK):
+            questions = [make(item) for item in items[start : start + BLOCK]]
+            replies += self._block(questions, f"{what} {start}/{len(items)}")
+        failures = [reply.failure for reply in replies if reply.failure]
+        log.info("llm: %s: %d replies, %d failures; %s", what, len(replies), len(failures), self.account)
+        if failures and not self.dry:
+            log.warning("llm: %s: %s; failures are asked for again by the next run", what, failures[0])
+        return replies
+
+    def _block(self, questions: Sequence[Question[T]], what: str) -> list[Reply[T]]:
+        """Texts of some thousands are in memory at a time."""
         keys = [self._key(question) for question in questions]
         distinct = dict(zip(keys, questions, strict=True))
         replies = {key: reply for key, question in distinct.items() if (reply := self._stored(key, question))}
         pending = {key: question for key, question in distinct.items() if key not in replies}
-        log.info("llm: %s: %d answers are stored, %d to ask for", what, len(replies), len(pending))
         if self.dry:
-            self._estimate(questions, len(replies), pending)
+            self._estimate(questions[0].prompt, len(replies), pending)
             replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
         elif pending:
             self._require_online(len(pending))
             replies |= asyncio.run(self._ask(pending, what))
-            log.info("llm: %s", self.account)
-        failures = [reply.failure for reply in replies.values() if reply.failure]
-        if failures and not self.dry:
-            log.warning(
-                "llm: %s: %d requests failed; the next run asks again; the first: %s", what, len(failures), failures[0]
-            )
         return [replies[key] for key in keys]
 
     def _require_online(self, pending: int) -> None:
         if self.offline and not privacy.is_loopback(self.url.host):
             raise UserError(f"--offline: {pending} answers of {self.settings.model} are not in {self.cache.place}")
 
-    def _estimate(self, questions: Sequence[Question[T]], stored: int, pending: Mapping[str, Question[T]]) -> None:
-        prompt = questions[0].prompt if questions else "nothing"
+    def _estimate(self, prompt: str, stored: int, pending: Mapping[str, Question[T]]) -> None:
+        if prompt not in self.estimates:
+            answer_tokens = min(ANSWER_TOKENS, self.settings.max_output_tokens)
+            known = self.cache.experience(prompt, self.settings.model)
+            self.estimates[prompt] = Estimate(prompt, known, answer_tokens)
         characters = sum(len(question.system) + len(question.user) for question in pending.values())
-        known = self.cache.experience(prompt, self.settings.model)
-        answer_tokens = min(ANSWER_TOKENS, self.settings.max_output_tokens)
-        self.estimates[prompt] = Estimate(prompt, stored, len(pending), characters, known, answer_tokens)
+        self.estimates[prompt].add(stored, len(pending), characters)
 
     def _stored(self, key: str, question: Question[T]) -> Reply[T] | None:
         """The first stored answer that can be used."""
@@ -127,7 +135,7 @@ class Chat:
                 reply = Reply(question.read(json_object(answer)))
             except ValueError:
                 continue
-            self.account.use(question.prompt, answer)
+            self.account.use(key, question.prompt, answer)
             return reply
         return None
 
@@ -141,7 +149,6 @@ class Chat:
         replies: dict[str, Reply[T]] = {}
         bar = tqdm(total=len(pending), desc=what, unit="request", disable=None, leave=False)
         queue = iter(pending.items())
-
         stopped: list[UserError] = []
 
         async def work() -> None:
@@ -251,6 +258,10 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
     record: dict[str, Any] = {
         "endpoint": url.host,
         "model": settings.model,
+        "temperature": settings.temperature,
+        "max_output_tokens": settings.max_output_tokens,
+        "json_mode": settings.json_mode,
+        "extra_body": dict(settings.extra_body),
         "credentialed": privacy.credentialed(config),
         "remote_reason": None if privacy.is_loopback(url.host) else settings.remote_reason,
     }

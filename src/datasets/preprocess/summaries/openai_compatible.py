@@ -63,7 +63,7 @@ class OpenAICompatible:
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
         """One summary a patient."""
-        replies = self.chat.ask([self._question(one) for one in evidence], "summaries")
+        replies = self.chat.ask(self._question, evidence, "summaries")
         summaries = [Summary(reply.value or (), NAME, reply.failure) for reply in replies]
         if not self.chat.falls_back:
             return summaries

@@ -34,7 +34,7 @@ def model(body: Body) -> str:
 
 
 def asked(chat: Chat, count: int) -> list[int | None]:
-    return [reply.value for reply in chat.ask([question(n) for n in range(count)], "numbers")]
+    return [reply.value for reply in chat.ask(question, range(count), "numbers")]
 
 
 def test_answers_come_in_order_and_are_asked_for_once_over_clients(serve: Serve, client: Client) -> None:
@@ -46,8 +46,24 @@ def test_answers_come_in_order_and_are_asked_for_once_over_clients(serve: Serve,
 
 def test_the_same_question_twice_in_a_batch_is_paid_once(serve: Serve, client: Client) -> None:
     server = serve(model)
-    replies = client(server).ask([question(1), question(2), question(1)], "numbers")
+    replies = client(server).ask(question, [1, 2, 1], "numbers")
     assert [reply.value for reply in replies] == [1, 2, 1] and len(server.requests) == 2
+
+
+def test_more_questions_than_fit_into_memory_are_asked_in_blocks(
+    serve: Serve, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from src.datasets.preprocess.llm import client as module
+
+    monkeypatch.setattr(module, "BLOCK", 7)
+    server = serve(model)
+    chat = client(server)
+    replies = chat.ask(question, [*range(20), *range(20)], "numbers")
+    assert [reply.value for reply in replies] == [*range(20), *range(20)] and len(server.requests) == 20
+    assert chat.metadata()["usage"]["test.v1"]["answers"] == 20
+    dry = client(server, dry=True)
+    dry.ask(question, range(30), "numbers")
+    assert (dry.estimates["test.v1"].stored, dry.estimates["test.v1"].requests) == (20, 10)
 
 
 def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> None:
@@ -63,14 +79,15 @@ def test_requests_keep_to_the_rate(serve: Serve, client: Client) -> None:
     assert time.monotonic() - start >= 0.7
 
 
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("form", ["seconds", "date", "unsaid"])
 def test_a_busy_endpoint_is_waited_for_as_long_as_it_says(serve: Serve, client: Client, form: str) -> None:
     times: list[float] = []
 
     def busy(n: int, body: Body) -> Fault | None:
         times.append(time.time())
         later = email.utils.formatdate(times[0] + 2, usegmt=True) if form == "date" else "1"
-        return Fault(status=429, headers=(("Retry-After", later),)) if n == 0 else None
+        headers = () if form == "unsaid" else (("Retry-After", later),)
+        return Fault(status=429, headers=headers) if n == 0 else None
 
     server = serve(model, busy)
     assert asked(client(server, concurrency=1, retries=0), 2) == [0, 1]
@@ -112,7 +129,7 @@ def test_an_unusable_answer_is_kept_and_asked_for_again_with_a_nudge_a_bounded_n
     serve: Serve, client: Client, tmp_path: Path
 ) -> None:
     server = serve(model, lambda n, body: Fault(content='{"n": 99}'))
-    (reply,) = client(server).ask([question(1)], "numbers")
+    (reply,) = client(server).ask(question, [1], "numbers")
     assert reply.value is None and reply.failure == f"no usable answer in {ATTEMPTS} attempts; the last: n is not 1"
     assert len(server.requests) == ATTEMPTS
     assert "Answer 2 could not be used: n is not 1" in server.requests[2]["messages"][1]["content"]
@@ -127,7 +144,7 @@ def test_an_unusable_answer_is_kept_and_asked_for_again_with_a_nudge_a_bounded_n
 def test_failures_are_recorded_and_only_they_are_retried(serve: Serve, client: Client) -> None:
     bad = {"n = 3", "n = 4"}
     server = serve(model, lambda n, body: Fault(status=500) if body["messages"][1]["content"] in bad else None)
-    replies = client(server, retries=1).ask([question(n) for n in range(6)], "numbers")
+    replies = client(server, retries=1).ask(question, range(6), "numbers")
     assert [reply.value for reply in replies] == [0, 1, 2, None, None, 5]
     assert [reply.failure for reply in replies[3:5]] == ["HTTP 500"] * 2
     server.fault = lambda n, body: None
@@ -137,7 +154,7 @@ def test_failures_are_recorded_and_only_they_are_retried(serve: Serve, client: C
 
 def test_a_refused_request_is_a_failure_that_repeats_nothing_of_the_note(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(status=400) if n == 0 else None)
-    replies = client(server, concurrency=1).ask([question(n) for n in range(3)], "numbers")
+    replies = client(server, concurrency=1).ask(question, range(3), "numbers")
     assert [reply.failure for reply in replies] == ["HTTP 400 (some_code)", None, None]
 
 
@@ -175,7 +192,7 @@ def test_with_a_fallback_a_dead_endpoint_fails_the_rest_without_waiting(serve: S
     server = serve(model)
     server.close()
     start = time.monotonic()
-    replies = client(server, retries=1, fallback_to_rules=True).ask([question(n) for n in range(5000)], "numbers")
+    replies = client(server, retries=1, fallback_to_rules=True).ask(question, range(5000), "numbers")
     assert all(reply.failure for reply in replies) and time.monotonic() - start < 20
 
 
@@ -267,7 +284,7 @@ def test_proxies_of_the_environment_do_not_see_a_local_endpoint(
 def test_a_dry_run_counts_and_sends_nothing(serve: Serve, client: Client, tmp_path: Path) -> None:
     server = serve(model)
     dry = client(server, dry=True, price_input=1.0, price_output=1.0)
-    replies = dry.ask([question(n) for n in range(10)], "numbers")
+    replies = dry.ask(question, range(10), "numbers")
     assert not server.requests and all(reply.failure for reply in replies)
     assert (
         "0 answers are stored, 10 requests would be sent" in dry.estimate()[0] and "rule of thumb" in dry.estimate()[0]

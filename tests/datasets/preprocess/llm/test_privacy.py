@@ -119,7 +119,7 @@ def test_offline_nothing_is_asked_of_another_machine(make: Make, monkeypatch: py
     chat = connect(make('name = "synthetic"', top="offline = true"))
     assert chat is not None
     with pytest.raises(UserError, match="--offline: 1 answers of deepseek-v4-flash are not in"):
-        chat.ask([Question("p.v1", "s", "u", {}, dict)], "numbers")
+        chat.ask(lambda n: Question("p.v1", "s", str(n), {}, dict), [1], "numbers")
 
 
 def test_a_config_without_a_model_is_never_refused(make: Make) -> None:

@@ -1,6 +1,7 @@
 """Prompts as text files, ``name.vN.txt``. One that has been used is never edited: a better one is a new file with the next N."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Template
 
@@ -17,6 +18,7 @@ class Prompt:
     user: Template
 
 
+@cache
 def read(name: str) -> Prompt:
     """The prompt in ``name.txt``."""
     text = (FOLDER / f"{name}.txt").read_text("utf-8")

@@ -1,0 +1,140 @@
+"""What the client adds to bare requests, and how fast summaries are audited.
+
+    python benchmarks/llm.py [--requests 2000] [--patients 2000] [--graph FOLDER]
+
+Requests go to a server in this process that answers after 20 ms; the floor is a loop of httpx posts with the same
+concurrency, without retries, cache or checks. The audit runs over template summaries of made-up patients; ``--graph``: a
+folder with PrimeKG's files.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import httpx
+import numpy as np
+
+from src import components
+from src.config import Component, Config, Llm, Paths
+from src.datasets.graphs import primekg
+from src.datasets.preprocess import faithfulness
+from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.linking import Link
+from src.datasets.preprocess.llm.client import Question, connect
+from src.datasets.preprocess.retrieval import Query
+from src.datasets.preprocess.summaries import Evidence
+from src.datasets.signals import SIGNALS
+from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
+from tests.chat_server import ChatServer, Fault
+
+WIDTH = 32
+QUESTION, WINDOW = "death in this hospital admission", "first 48 h of the stay"
+
+
+def question(n: int) -> Question[dict[str, int]]:
+    """A request of about the size of a window of notes."""
+    return Question("test.v1", "Answer as JSON. " * 100, f"{n} " + "word " * 1200, {"type": "object"}, dict)
+
+
+def bare(url: str, count: int) -> float:
+    """Seconds of a plain loop."""
+
+    async def post(client: httpx.AsyncClient, queue: list[int]) -> None:
+        while queue:
+            asked = question(queue.pop())
+            messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
+            (await client.post(f"{url}/chat/completions", json={"messages": messages})).json()
+
+    async def loop() -> None:
+        queue = list(range(count))
+        async with httpx.AsyncClient() as client:
+            await asyncio.gather(*(post(client, queue) for _ in range(WIDTH)))
+
+    start = time.perf_counter()
+    asyncio.run(loop())
+    return time.perf_counter() - start
+
+
+def requests(count: int, folder: Path) -> None:
+    """Client against floor, then from the cache."""
+    server = ChatServer(lambda body: '{"n": 1}', lambda n, body: Fault(seconds=0.02))
+    config = Config(
+        dataset="benchmark",
+        run_name="benchmark",
+        paths=Paths(raw_dir=folder, cache_dir=folder),
+        source=Component("synthetic"),
+        entities=Component("openai_compatible"),
+        llm=Llm(api_base_url=server.url, concurrency=WIDTH),
+    )
+    floor = bare(server.url, count)
+    seconds = []
+    for _ in range(2):
+        chat = connect(config)
+        assert chat is not None
+        start = time.perf_counter()
+        replies = chat.ask(question, range(count), "benchmark")
+        seconds.append(time.perf_counter() - start)
+        assert not any(reply.failure for reply in replies)
+    print(
+        f"{count} requests, {WIDTH} at once: {count / floor:.0f}/s bare, {count / seconds[0]:.0f}/s by the client",
+        end="",
+    )
+    print(f" ({seconds[0] / floor:.2f} times the floor's time); from the cache {count / seconds[1]:.0f}/s")
+
+
+def audits(count: int, folder: Path) -> None:
+    """Template summaries of patients with up to ten diseases and five signals."""
+    graph = primekg.build(primekg.Options(), folder=folder)
+    rng = np.random.default_rng(1)
+    nodes = [node for node in graph.diseases() if graph.degree(node)]
+    queries = [Query(tuple(rng.choice(nodes, min(10, len(nodes)), replace=False).tolist()), []) for _ in range(count)]
+    retriever = components.build("retrieval", Component("sample"), graph=graph, seed=1)
+    values = np.zeros((48, len(SIGNALS)), dtype=np.float32)
+    signals = [AbnormalSignal(s.name, s.label, "high", 0.0, s.unit, n, 2.5, 3) for n, s in enumerate(SIGNALS[3:8])]
+    evidence = []
+    for found in retriever.retrieve(queries):
+        links = [Link(one.node_index, one.name, "note", 1.0, 1) for one in found]
+        evidence.append(Evidence(60.0, "F", signals, links, {one.node_index: one for one in found}))
+    written = components.build("summary", Component("template"), question=QUESTION, window=WINDOW).summarise(evidence)
+    start = time.perf_counter()
+    dictionary = components.build("entities", Component("rules"), graph=graph)
+    auditor = faithfulness.build(graph, dictionary, SIGNALS, (QUESTION, WINDOW))
+    built = time.perf_counter() - start
+    start = time.perf_counter()
+    dictionary.extract([summary.text for summary in written])
+    floor = time.perf_counter() - start
+    start = time.perf_counter()
+    features = [signal.name for signal in SIGNALS]
+    result = auditor.audit(written, evidence, [()] * count, [("note", values)] * count, features)
+    seconds = time.perf_counter() - start
+    totals = faithfulness.totals(result)
+    print(
+        f"audit of {count} summaries, {totals['statements']} statements, {len(graph.diseases())} diseases: built in {built:.1f} s,"
+    )
+    print(
+        f"  {1000 * seconds / count:.2f} ms a patient ({seconds / floor:.1f} times one dictionary pass over the summaries);",
+        totals,
+    )
+
+
+def main() -> None:
+    """Both, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--patients", type=int, default=2000)
+    parser.add_argument("--graph", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        requests(options.requests, Path(folder))
+        if options.graph is None:
+            write_graph(load_graph(), Path(folder))
+        audits(options.patients, options.graph or Path(folder))
+
+
+if __name__ == "__main__":
+    main()
