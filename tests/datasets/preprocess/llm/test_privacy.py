@@ -129,7 +129,7 @@ def test_a_config_without_a_model_is_never_refused(make: Make) -> None:
 
 
 def test_a_bound_on_the_cost_needs_prices(make: Make) -> None:
-    with pytest.raises(UserError, match="llm.max_cost bounds nothing without"):
+    with pytest.raises(UserError, match=r"llm.max_cost bounds nothing without"):
         privacy.check(make('name = "synthetic"', more="max_cost = 1.0"))
 
 
