@@ -188,8 +188,8 @@ class Training:
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
-    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed. ``credentialed``:
-    whether a data use agreement binds the records; None: as the source says (``preprocess/llm/privacy.py``)."""
+    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed.
+    ``credentialed``: whether an agreement binds the records' use; None: as the source says (``preprocess/llm/privacy.py``)."""
 
     dataset: Name
     run_name: Name

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.entities import Entity
@@ -93,7 +95,8 @@ def documents(graph: KnowledgeGraph, node: int) -> Documents:
 
 def neighbour_names(graph: KnowledgeGraph, signals: Iterable[str]) -> NamesInText:
     """Finds whatever the graph connects with any disease: drugs, genes, phenotypes, exposures, diseases; no signal's name."""
-    names = {triple.y_name for node in graph.diseases() for triple in graph.triples(node)}
+    edges = graph.edges()
+    names = {edges.name[row] for row in np.unique(edges.neighbour).tolist()}
     others = AMBIGUOUS | {name.lower() for name in signals}
     return build(name for name in names if len(name) > 2 and name.lower() not in others)
 
