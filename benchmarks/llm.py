@@ -113,14 +113,9 @@ def audits(count: int, folder: Path) -> None:
     result = auditor.audit(written, evidence, [()] * count, [("note", values)] * count, features)
     seconds = time.perf_counter() - start
     totals = faithfulness.totals(result)
-    print(
-        f"audit of {count} summaries, {totals['statements']} statements, {len(graph.diseases())} diseases: "
-        f"built in {built:.1f} s,"
-    )
-    print(
-        f"  {1000 * seconds / count:.2f} ms a patient ({seconds / floor:.1f} times one dictionary pass over the summaries);",
-        totals,
-    )
+    sizes = f"{count} summaries, {totals['statements']} statements, {len(graph.diseases())} diseases"
+    print(f"audit of {sizes}: built in {built:.1f} s, {1000 * seconds / count:.2f} ms a patient,")
+    print(f"  {seconds / floor:.1f} times one pass of the dictionary; {totals}")
 
 
 def main() -> None:

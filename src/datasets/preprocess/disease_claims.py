@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.entities import Entity
@@ -70,7 +72,7 @@ class Patient:
     linked: Mapping[int, Link]
     documents: Mapping[int, Documents]
     names: Mapping[str, int]
-    objects: frozenset[str]
+    objects: Mapping[int, tuple[str, ...]]
     noted: Mapping[int | str, frozenset[str]]
 
     @property
@@ -93,7 +95,8 @@ def documents(graph: KnowledgeGraph, node: int) -> Documents:
 
 def neighbour_names(graph: KnowledgeGraph, signals: Iterable[str]) -> NamesInText:
     """Finds whatever the graph connects with any disease: drugs, genes, phenotypes, exposures, diseases; no signal's name."""
-    names = {triple.y_name for node in graph.diseases() for triple in graph.triples(node)}
+    edges = graph.edges()
+    names = {edges.name[row] for row in np.unique(edges.neighbour).tolist()}
     others = AMBIGUOUS | {name.lower() for name in signals}
     return build(name for name in names if len(name) > 2 and name.lower() not in others)
 
@@ -111,7 +114,7 @@ def patient(
     for node, link in linked.items():
         for name in (link.name, link.surface, diseases[node].name):
             names.setdefault(" ".join(name.lower().split()), node)
-    objects = frozenset(triple.y_name.lower() for node in linked for triple in diseases[node].triples if triple.y_name)
+    objects = {node: tuple({triple.y_name.lower() for triple in diseases[node].triples} - {""}) for node in linked}
     noted: dict[int | str, set[str]] = {}
     for entity in entities:
         for key in {normal(entity.name), normal(entity.surface)}:
@@ -144,7 +147,8 @@ def claims(
     """
     entities = {(entity.start, entity.end): entity for entity in mentioned}
     known = [*named, *((start, end, text[start:end].lower()) for start, end in entities)]
-    own = longest(literal(rest, (*patient.names, *patient.objects)))
+    objects = [name for node in subjects for name in patient.objects[node]]
+    own = longest(literal(rest, (*patient.names, *objects)))
     known = [span for span in known if rest[span[0] : span[1]] == text[span[0] : span[1]] and _apart(text, span, own)]
     spans = longest([*own, *known])
     found, left = [], rest
@@ -175,7 +179,9 @@ def _why_not(
     """Why a name does not belong into the statement; None if it does. ``said`` is its status there."""
     name = span[2]
     if node in patient.linked:
-        of_graph = _stated(_clause(text, span[0]), STRICT) or any(_holds(name, patient.documents[n]) for n in subjects)
+        of_graph = _stated(_clause(text, span[0]), strict=True) or any(
+            _holds(name, patient.documents[n]) for n in subjects
+        )
         denied = said in ("negated", "family") and not of_graph
         return f"stated as {said}, the notes have it as present" if denied else None
     related = _related(text, span, patient, subjects)
@@ -192,13 +198,13 @@ def _why_not(
 def _related(text: str, span: Span, patient: Patient, subjects: frozenset[int]) -> str | None:
     """None if a subject's documents hold the name, or a triple of the relation that its clause states."""
     name = span[2].lower()
-    stated = _stated(_clause(text, span[0]), STRICT)
+    stated = _stated(_clause(text, span[0]), strict=True)
     if stated:
         triples = {(relation, name) for relation in stated}
         if any(triples & patient.documents[node].triples for node in subjects):
             return None
         return f"no triple connects it as {' or '.join(stated)}"
-    stated = _stated(_clause(text, span[0]), LOOSE)
+    stated = _stated(_clause(text, span[0]), strict=False)
     for node in subjects:
         known = patient.documents[node]
         if _holds(name, known) or any((relation, name) in known.triples for relation in stated):
@@ -214,12 +220,15 @@ def _holds(name: str, known: Documents) -> bool:
     return f" {normal(name)} " in known.text
 
 
-def _stated(clause: str, relations: Mapping[str, re.Pattern[str]]) -> list[str]:
-    if relations is STRICT and not ANY_STRICT.search(clause):
-        return []
-    return [relation for relation, pattern in relations.items() if pattern.search(clause)]
+@lru_cache(100_000)
+def _stated(clause: str, strict: bool) -> tuple[str, ...]:
+    """The relations that a clause's words state."""
+    if strict and not ANY_STRICT.search(clause):
+        return ()
+    return tuple(relation for relation, pattern in (STRICT if strict else LOOSE).items() if pattern.search(clause))
 
 
+@lru_cache(100_000)
 def _clause(text: str, place: int) -> str:
     start = max((match.end() for match in CLAUSE.finditer(text, 0, place)), default=0)
     after = CLAUSE.search(text, place)

@@ -10,7 +10,7 @@ import pytest
 
 from src import components
 from src.config import Component
-from src.datasets.graphs import Disease, Triple
+from src.datasets.graphs import Disease, Edges, Triple
 from src.datasets.preprocess import faithfulness
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.entities import Entity, Status
@@ -49,8 +49,8 @@ TRIPLES = {
 
 @dataclass(frozen=True)
 class SmallGraph:
-    def inputs(self) -> list[Path]:
-        return []
+    def inputs(self) -> dict[Path, str]:
+        return {}
 
     def diseases(self) -> dict[int, Disease]:
         return {node: Disease(node, (name,), definition, "") for node, (name, definition) in DEFINITIONS.items()}
@@ -58,6 +58,15 @@ class SmallGraph:
     def triples(self, node_index: int) -> list[Triple]:
         name = DEFINITIONS[node_index][0]
         return [Triple(name, relation, relation, other) for relation, other in TRIPLES.get(node_index, ())]
+
+    def edges(self) -> Edges:
+        triples = [triple for node in DEFINITIONS for triple in self.triples(node)]
+        rows = np.arange(len(triples))
+        names = [triple.y_name for triple in triples]
+        counts = [self.degree(node) for node in DEFINITIONS]
+        relations = [(triple.relation, triple.display_relation) for triple in triples]
+        start = np.cumsum([0, *counts])
+        return Edges(np.array(list(DEFINITIONS)), start, rows, rows, relations, rows, ["node"] * len(rows), names)
 
     def degree(self, node_index: int) -> int:
         return len(self.triples(node_index))

@@ -128,6 +128,20 @@ def test_a_config_without_a_model_is_never_refused(make: Make) -> None:
     assert connect(config) is None
 
 
+def test_a_bound_on_the_cost_needs_prices(make: Make) -> None:
+    with pytest.raises(UserError, match=r"llm.max_cost bounds nothing without"):
+        privacy.check(make('name = "synthetic"', more="max_cost = 1.0"))
+
+
+def test_the_ready_config_may_ask_its_endpoint_because_the_demo_is_open(tmp_path: Path) -> None:
+    ready = ROOT / "configs" / "mimic4_demo_llm.toml"
+    privacy.check(load(ready))
+    full = tmp_path / "full.toml"
+    full.write_text(ready.read_text().replace('project = "mimic-iv-demo"\n', ""))
+    with pytest.raises(UserError, match="is credentialed"):
+        privacy.check(load(full))
+
+
 @pytest.mark.parametrize("stage", ["all", "convert", "train"])
 def test_the_refusal_comes_before_any_work(make: Make, tmp_path: Path, stage: str) -> None:
     make()
