@@ -116,7 +116,7 @@ class SentenceEncoder:
                     trust_remote_code=False,
                     model_kwargs={"dtype": self.placement.dtype(), "weights_only": True},
                 )
-            except (OSError, ValueError, RuntimeError, KeyError) as error:
+            except model_files.UNREADABLE as error:
                 raise UserError(
                     f"{WHERE}: {self.files.folder}: the model cannot be read: {first_line(error)}"
                 ) from None

@@ -10,10 +10,15 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+
+from safetensors import SafetensorError
 
 from src.config import UserError
 from src.datasets.artefacts import checksum, first_line
 
+# What the libraries raise for weights that are damaged, or hold anything but tensors.
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError)
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 CONFIGURATION = ("*.json", "*.txt", "*.model")

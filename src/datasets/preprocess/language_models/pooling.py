@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from src.config import UserError
 from src.datasets.artefacts import first_line
 from src.datasets.preprocess.language_models.batches import backing_off
+from src.datasets.preprocess.language_models.model_files import UNREADABLE
 from src.datasets.preprocess.language_models.precision import Placement
 
 Pooling = Literal["cls", "mean", "last_token"]
@@ -98,7 +99,7 @@ def read_model(folder: Path, placement: Placement, where: str) -> Any:
                 dtype=placement.dtype(),
                 output_loading_info=True,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{where}: {folder}: the model cannot be read: {first_line(error)}") from None
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLER))
     if missing:
