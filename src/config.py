@@ -100,7 +100,7 @@ class Linking:
     The threshold belongs to the similarity: docs/encoders.md says how the default was chosen, and for what it was measured.
     """
 
-    threshold: Annotated[float, Gt(0), Le(1)] = 0.8
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.7
     max_nodes: Positive = 10
     similarity: Component = Component("character_ngrams")
 

@@ -8,20 +8,15 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive, UserError
+from src.config import Positive
 from src.datasets.preprocess.nearest import sparse_nearest
 
 
 @dataclass(frozen=True)
 class Options:
-    """N-grams of ``shortest`` to ``longest`` characters, inside words."""
+    """N-grams of ``size`` characters, inside words. Three do as well as two to four, and faster."""
 
-    shortest: Positive = 2
-    longest: Positive = 4
-
-    def __post_init__(self) -> None:
-        if self.shortest > self.longest:
-            raise UserError(f"[linking] similarity: shortest = {self.shortest} is above longest = {self.longest}")
+    size: Positive = 3
 
 
 @final
@@ -45,5 +40,5 @@ def build(options: Options, *, names: Sequence[str], seed: int, cache_dir: Path)
     """Fitted on the names; there is nothing random in it, and nothing worth keeping."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(options.shortest, options.longest), dtype=np.float32)
+    vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(options.size, options.size), dtype=np.float32)
     return CharacterNgrams(vectoriser, vectoriser.fit_transform(names))
