@@ -74,6 +74,7 @@ def run(config: Config) -> None:
         **_features(tables, statistics),
         "static": static_names,
         "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
+        "similarity": tools.linker.similarity.description(),
         "rag": counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
@@ -174,14 +175,15 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
 
 
 def _tools(config: Config, task: Task, chat: Chat | None) -> rag.Tools:
+    cache_dir = config.paths.cache_dir
     graph: KnowledgeGraph = components.build(
-        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
+        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=cache_dir
     )
     log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
     return rag.Tools(
         graph,
         components.build("entities", config.entities, graph=graph, llm=chat),
-        linking.build(graph, config.linking, config.seed, config.paths.cache_dir),
+        linking.build(graph, config.linking, config.seed, cache_dir),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
         components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
     )

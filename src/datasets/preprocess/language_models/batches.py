@@ -22,7 +22,7 @@ T = TypeVar("T")
 Vectors = NDArray[np.float32]
 CHARACTERS_A_TOKEN = 4  # about, in English; a batch is planned before its texts are cut into tokens
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-MOST_TEXTS = 1024  # a batch; bounds what a kill can lose where texts are short
+MOST_TEXTS = 128  # a batch; where texts are short, more are no faster on a CPU, and a kill would lose more
 
 
 @dataclass(frozen=True)

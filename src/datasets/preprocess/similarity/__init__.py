@@ -4,7 +4,7 @@ A plug's module also has ``download(options, offline)``, for what stage ``downlo
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,3 +15,6 @@ class NameSimilarity(Protocol):
 
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """For each query the position of the most similar name, and the similarity, at most 1. Of equals, the first name."""
+
+    def description(self) -> dict[str, Any]:
+        """Name and what decides its answers: for ``metadata.json``."""

@@ -31,6 +31,10 @@ class CharacterNgrams:
         """Exact, over all names."""
         return sparse_nearest(self.vectoriser.transform(queries), self.names)
 
+    def description(self) -> dict[str, Any]:
+        """Name and size of n-grams."""
+        return {"name": "character_ngrams", "size": self.vectoriser.ngram_range[0]}
+
 
 def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""

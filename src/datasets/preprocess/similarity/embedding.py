@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ class EmbeddingSimilarity:
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Exact, over all names."""
         return dense_nearest(_unit(self.encoder.encode_queries(queries)), self.names)
+
+    def description(self) -> dict[str, Any]:
+        """Name and encoder."""
+        return {"name": "embedding", "encoder": self.encoder.description()}
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
