@@ -24,6 +24,8 @@ CHARACTERS_A_TOKEN = 4  # about, in English; a batch is planned before its texts
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 MOST_TEXTS = 128  # a batch; where texts are short, more are no faster on a CPU, and a kill would lose more
 
+READ_ROWS = 4096
+
 
 @dataclass(frozen=True)
 class Batches:
@@ -52,7 +54,9 @@ class Batches:
                 bar.update(len(batch))
         result = np.zeros((len(texts), self.store.width), dtype=np.float32)
         rows = [row for row, text in enumerate(texts) if text.strip()]
-        result[rows] = self.store.read([key(prefix, texts[row]) for row in rows])
+        for at in range(0, len(rows), READ_ROWS):
+            some = rows[at : at + READ_ROWS]
+            result[some] = self.store.read([key(prefix, texts[row]) for row in some])
         return result
 
     def _plan(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,13 +83,14 @@ class EmbeddingStore:
             with _connected(self.path) as connection:
                 return work(connection)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) not in DAMAGED:
+            if error.sqlite_errorcode & 0xFF not in DAMAGED:
                 raise UserError(
                     f"{self.path}: {error}; free the disk or mend permissions, or delete the file"
                 ) from None
         aside = self.path.with_suffix(".damaged")
         log.warning("%s: damaged, moved to %s; its embeddings are computed again", self.path, aside.name)
-        self.path.replace(aside)
+        with suppress(FileNotFoundError):  # another process was faster
+            self.path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         with _connected(self.path) as connection:

@@ -57,21 +57,15 @@ def locate(model: str, revision: str | None, where: str) -> ModelFiles:
         return ModelFiles(Path(model), f"sha256:{_digest(Path(model))}")
     _require_commit(model, revision, where)
     require_library("huggingface_hub", where)
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = Path(
-            snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=[*CONFIGURATION])
-        )
+        return ModelFiles(_snapshot(model, revision, True, where), f"{model}@{revision}")
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{where}: model '{model}' at {revision} is not on this disk; run --stage download with a network, or "
-            "copy the model here and set model to its folder"
+            f"{where}: model '{model}' at {revision} is not on this disk, or not all of it; run --stage download with a "
+            "network, or copy the model here and set model to its folder"
         ) from None
-    if not any(next(folder.glob(pattern), None) for pattern in (SAFE_WEIGHTS, PICKLED_WEIGHTS)):
-        raise UserError(f"{folder}: no weights of '{model}' there; run --stage download again")
-    return ModelFiles(folder, f"{model}@{revision}")
 
 
 def require_same(files: ModelFiles, identity: str, saved: Path) -> None:
@@ -97,7 +91,7 @@ def download(model: str, revision: str | None, offline: bool, where: str) -> Non
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError, XetDownloadError
 
     try:
-        _fetch(model, revision, where)
+        _snapshot(model, revision, False, where)
     except RevisionNotFoundError:
         raise UserError(
             f"{where}: '{model}' has no commit {revision}; see https://huggingface.co/{model}/commits/main"
@@ -108,16 +102,23 @@ def download(model: str, revision: str | None, offline: bool, where: str) -> Non
         raise UserError(f"{where}: could not fetch model '{model}' from the hub: {first_line(error)}") from None
 
 
-def _fetch(model: str, revision: str | None, where: str) -> None:
-    """Safetensors if there are any, else PyTorch's pickle, which transformers reads as pure tensors (``weights_only``)."""
+def _snapshot(model: str, revision: str | None, local: bool, where: str) -> Path:
+    """The folder with all a model needs, fetched unless ``local``; what is missing there is the hub library's error.
+
+    Safetensors if there are any, else PyTorch's pickle, which transformers reads as pure tensors (``weights_only``).
+    """
     from huggingface_hub import snapshot_download
 
     for weights in (SAFE_WEIGHTS, PICKLED_WEIGHTS):
-        folder = snapshot_download(
-            model, revision=revision, allow_patterns=[*CONFIGURATION, weights], ignore_patterns=[*OTHER_FORMATS]
+        found = snapshot_download(
+            model,
+            revision=revision,
+            local_files_only=local,
+            allow_patterns=[*CONFIGURATION, weights],
+            ignore_patterns=[*OTHER_FORMATS],
         )
-        if any(Path(folder).glob(weights)):
-            return
+        if any(Path(found).glob(weights)):
+            return Path(found)
     raise UserError(f"{where}: '{model}' at {revision} holds neither {SAFE_WEIGHTS} nor {PICKLED_WEIGHTS}")
 
 

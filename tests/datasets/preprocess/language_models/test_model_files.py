@@ -69,11 +69,12 @@ def test_download_brings_safetensors_or_else_the_pickle_and_locate_finds_them(
     assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == sorted(["config.json", weights])
     assert model_files.locate("BAAI/bge-m3", COMMIT, "x").identity == f"BAAI/bge-m3@{COMMIT}"
     assert all(call["revision"] == COMMIT for call in calls)
+    assert all("onnx/*" in call["ignore_patterns"] for call in calls)
 
 
 def test_offline_only_the_disk_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = hub(tmp_path, monkeypatch, ["config.json"])
-    with pytest.raises(UserError, match=r"'BAAI/bge-m3' at 5617\w+ is not on this disk; run --stage download"):
+    with pytest.raises(UserError, match=r"'BAAI/bge-m3' at 5617\w+ is not on this disk, .*; run --stage download"):
         model_files.download("BAAI/bge-m3", COMMIT, True, "x")
     assert [call["local_files_only"] for call in calls] == [True]
 
@@ -100,3 +101,29 @@ def test_a_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"needs the library transformers: uv sync --extra lm"):
         model_files.require_library("transformers", "encoder huggingface")
+
+
+def test_a_copy_in_the_hub_librarys_own_cache_is_found_and_an_interrupted_one_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--BAAI--bge-m3" / "snapshots" / COMMIT
+    (folder / "1_Pooling").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json", "1_Pooling/config.json"):
+        (folder / name).write_text("{}")
+    listing = [
+        "config.json",
+        "tokenizer.json",
+        "1_Pooling/config.json",
+        "pytorch_model.bin",
+        "onnx/config.json",
+        "a.png",
+    ]
+    entry = TreeCacheEntry(size=2, blob_id="0" * 40, lfs_sha256=None, lfs_size=None, xet_hash=None)
+    write_tree_cache(str(folder.parents[1]), COMMIT, dict.fromkeys(listing, entry))
+    with pytest.raises(UserError, match="is not on this disk, or not all of it"):
+        model_files.locate("BAAI/bge-m3", COMMIT, "x")
+    (folder / "pytorch_model.bin").write_text("weights")
+    assert model_files.locate("BAAI/bge-m3", COMMIT, "x").folder.resolve() == folder.resolve()
