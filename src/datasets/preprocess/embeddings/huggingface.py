@@ -122,7 +122,8 @@ class HuggingFace:
         windows = pooling.windows(self._tokenizer, [prefix + text for text in texts], self._limit)
         if self.options.long_documents == "truncate":
             windows = windows.first_of_each()
-        vectors = pooling.states(self._model, self._tokenizer, windows.tokens, self.options.pooling, self._at_once)
+        with pooling.quiet():  # Longformer would announce its padding
+            vectors = pooling.states(self._model, self._tokenizer, windows.tokens, self.options.pooling, self._at_once)
         return pooling.mean_of_windows(vectors, windows, self.options.normalize)
 
     @property

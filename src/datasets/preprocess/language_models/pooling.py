@@ -110,7 +110,7 @@ def read_model(folder: Path, placement: Placement, where: str) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and reports of heads that are not used, while a model is read."""
+    """None of transformers' own progress bars and reports, such as those of heads that are not used."""
     from logging import ERROR
 
     from transformers.utils import logging
