@@ -13,6 +13,7 @@ SOCKETS = {
     "task": "src.datasets.tasks",
     "knowledge_graph": "src.datasets.graphs",
     "entities": "src.datasets.preprocess.entities",
+    "linking.similarity": "src.datasets.preprocess.similarity",
     "retrieval": "src.datasets.preprocess.retrieval",
     "summary": "src.datasets.preprocess.summaries",
     "embedding": "src.datasets.preprocess.embeddings",
@@ -43,9 +44,14 @@ def options(socket: str, chosen: Component) -> Any:
 def build(socket: str, chosen: Component, **context: Any) -> Any:
     """The chosen plug, built from its options and of the ``context`` what its ``build`` names: plugs of one socket need not need
     the same."""
+    return call("build", socket, chosen, **context)
+
+
+def call(function: str, socket: str, chosen: Component, **context: Any) -> Any:
+    """A function of the chosen plug's module, given its options and of the ``context`` what it names."""
     filled = options(socket, chosen)
-    make = importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}").build
-    return make(filled, **{name: context[name] for name in inspect.signature(make).parameters if name in context})
+    work = getattr(importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}"), function)
+    return work(filled, **{name: context[name] for name in inspect.signature(work).parameters if name in context})
 
 
 def check(config: Config, sockets: tuple[str, ...]) -> None:

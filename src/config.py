@@ -95,10 +95,14 @@ class Abnormal:
 
 @dataclass(frozen=True)
 class Linking:
-    """Entity to disease: character n-gram cosine similarity at or above ``threshold``; at most ``max_nodes`` a patient."""
+    """Entity to disease: the most similar name, if its similarity reaches ``threshold``; at most ``max_nodes`` a patient.
 
-    threshold: Annotated[float, Gt(0), Le(1)] = 0.8
+    The threshold belongs to the similarity: docs/encoders.md says how the default was chosen, and for what it was measured.
+    """
+
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.7
     max_nodes: Positive = 10
+    similarity: Component = Component("character_ngrams")
 
 
 @dataclass(frozen=True)

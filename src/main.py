@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    for library in ("httpx", "httpcore"):  # they would log URLs and headers
+    for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         config = load(

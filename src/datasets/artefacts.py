@@ -26,7 +26,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src.config import UserError
-from src.datasets.schema import DATASET, METADATA, SPLIT, Table
+from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, SPLIT, SUMMARY_TOKENS, Table
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -314,10 +314,16 @@ DIMENSIONS = dict.fromkeys(("ehr", "ehr_mask", "note_tokens", "summary_tokens"),
 )
 
 
+# Arrays that may be larger than memory stand in files of their own beside the npz, for an npz cannot be memory-mapped.
+MAPPED = {"note_tokens": NOTE_TOKENS, "summary_tokens": SUMMARY_TOKENS}
+
+
 def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes."""
+    """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes; those of ``MAPPED`` beside it."""
+    for name in MAPPED.keys() & arrays.keys():
+        np.save(path.with_name(MAPPED[name]), arrays[name], allow_pickle=False)
     with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(arrays):
+        for name in sorted(arrays.keys() - MAPPED.keys()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
 
@@ -338,6 +344,38 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
         raise UserError(f"{path}: not a readable npz ({first_line(error)}); run --stage {made_by} again") from None
 
 
+def map_array(path: Path, made_by: str) -> NDArray[Any]:
+    """The array of an ``.npy`` file, memory-mapped and read-only; pickles are refused.
+
+    Raises:
+        UserError: missing, truncated, or not an npy.
+    """
+    finish_interrupted(path.parent)
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run --stage {made_by} first") from None
+    except (ValueError, OSError, EOFError) as error:
+        # An array without elements cannot be mapped, and needs not be.
+        if (empty := _empty_array(path)) is not None:
+            return empty
+        raise UserError(f"{path}: not a readable npy ({first_line(error)}); run --stage {made_by} again") from None
+    return array
+
+
+def _empty_array(path: Path) -> NDArray[Any] | None:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        return None
+    return None if array.size else array
+
+
+def _finite(array: NDArray[Any]) -> bool:
+    """Looked at in parts: the array may be larger than memory."""
+    return all(bool(np.isfinite(array[at : at + 1024]).all()) for at in range(0, len(array), 1024))
+
+
 def load_dataset(folder: Path) -> Dataset:
     """The processed artefacts in ``folder``, checked against each other.
 
@@ -349,6 +387,7 @@ def load_dataset(folder: Path) -> Dataset:
         raise UserError(f"{folder / METADATA}: not the metadata of a dataset; run --stage preprocess again")
     refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
+    arrays |= {name: map_array(folder / file, "preprocess") for name, file in MAPPED.items()}
     absent = [name for name in ARRAYS if name not in arrays]
     if absent:
         raise UserError(f"{folder / DATASET}: no array '{absent[0]}'; it has: {', '.join(sorted(arrays))}")
@@ -360,7 +399,7 @@ def load_dataset(folder: Path) -> Dataset:
             )
         if len(arrays[name]) != patients:
             raise UserError(f"{folder / DATASET}: {name} has {len(arrays[name])} rows, patient_id {patients}")
-        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+        if arrays[name].dtype.kind == "f" and not _finite(arrays[name]):
             raise UserError(f"{folder / DATASET}: {name} holds NaN or infinity")
     split = read_json(folder / SPLIT, "preprocess")
     if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in ("train", "val", "test")):

@@ -1,17 +1,19 @@
-"""Stage download: the source's raw files and PrimeKG, fetched, resumed and verified; or, offline, checked for completeness."""
+"""Stage download: the source's raw files, PrimeKG and the language models that the config names, fetched, resumed and verified;
+or, offline, checked for completeness."""
 
 from collections.abc import Callable
+from functools import partial
 
 from src import components
 from src.config import Config, UserError
 from src.datasets import dataverse
 from src.datasets.sources import Source
 
-SOCKETS = ("source", "knowledge_graph")
+SOCKETS = ("source", "knowledge_graph", "linking.similarity", "embedding")
 
 
 def run(config: Config) -> None:
-    """Fills ``config.raw_dir`` and ``config.kg_dir``.
+    """Fills ``config.raw_dir``, ``config.kg_dir`` and the hub library's cache of models.
 
     Raises:
         UserError: a site cannot be reached or sends damaged files; offline: files are missing, all of them in one line.
@@ -22,6 +24,9 @@ def run(config: Config) -> None:
     steps: list[Callable[[], None]] = [lambda: source.download(config.download, config.offline)]
     if config.download.primekg != "none":
         steps.append(lambda: dataverse.download_primekg(config.kg_dir, config.download, config.offline))
+    for socket in ("linking.similarity", "embedding"):
+        plug = components.chosen(config, socket)
+        steps.append(partial(components.call, "download", socket, plug, offline=config.offline))
     missing = []
     for step in steps:
         try:

@@ -109,6 +109,8 @@ RAG_COLUMNS = (
     "failures",
 )
 DATASET = "emerge_dataset.npz"  # preprocess: arrays of artefacts.Dataset, float32, no pickles
+NOTE_TOKENS = "note_tokens.npy"  # preprocess: float32 [N, C, D], memory-mapped by its readers
+SUMMARY_TOKENS = "summary_tokens.npy"  # preprocess: the same of the summaries
 METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes
 SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
 FITTED = "fitted"  # preprocess: folder with what was fitted on the training split

@@ -1,15 +1,15 @@
-"""Links an entity's name to a disease node: exactly, else by similarity of character n-grams (TF-IDF cosine)."""
+"""Links an entity's name to a disease node: exactly, else to the most similar name, if that is similar enough."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-
+from src import components
 from src.config import Linking, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity
 from src.datasets.preprocess.names import name_index, normal
+from src.datasets.preprocess.similarity import NameSimilarity
 
 
 @dataclass(frozen=True)
@@ -25,40 +25,34 @@ class Link:
 
 @dataclass(frozen=True)
 class Linker:
-    """The graph's names with their TF-IDF rows. Fitted on the graph alone: no patient's text is in it."""
+    """The graph's names, in the order that ``similarity`` knows them by."""
 
     index: Mapping[str, int]
     names: Sequence[str]
-    vectoriser: Any
-    matrix: Any
+    similarity: NameSimilarity
     threshold: float
 
     def link(self, names: Iterable[str]) -> dict[str, tuple[int, float]]:
         """name -> (node, score) for those that reach the threshold."""
         wanted = sorted({normal(name) for name in names})
         found = {name: (self.index[name], 1.0) for name in wanted if name in self.index}
-        rest = [name for name in wanted if name not in found]
-        for start in range(0, len(rest), 512):
-            block = rest[start : start + 512]
-            scores = self.vectoriser.transform(block) @ self.matrix.T
-            best = np.asarray(scores.argmax(axis=1)).ravel()
-            for row, name in enumerate(block):
-                score = float(scores[row, best[row]])
+        rest = [name for name in wanted if name not in found and name]
+        if rest:
+            positions, scores = self.similarity.nearest(rest)
+            for name, position, score in zip(rest, positions.tolist(), scores.tolist(), strict=True):
                 if score >= self.threshold:
-                    found[name] = (self.index[self.names[best[row]]], round(score, 4))
+                    found[name] = (self.index[self.names[position]], min(1.0, round(score, 4)))
         return found
 
 
-def build(graph: KnowledgeGraph, rule: Linking) -> Linker:
+def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path) -> Linker:
     """The linker over all disease names of the graph."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     index = name_index(graph)
     if not index:
         raise UserError("the knowledge graph holds no disease; check the files in paths.kg_dir")
     names = sorted(index)
-    vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
-    return Linker(index, names, vectoriser, vectoriser.fit_transform(names), rule.threshold)
+    similarity = components.build("linking.similarity", rule.similarity, names=names, seed=seed, cache_dir=cache_dir)
+    return Linker(index, names, similarity, rule.threshold)
 
 
 def patient_links(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from src.datasets.artefacts import write_json
 
+NAME = "none"
+
 
 @final
 @dataclass(frozen=True)
@@ -20,14 +22,23 @@ class NoText:
         """``[N, 1]`` zeros."""
         return np.zeros((len(texts), 1), dtype=np.float32)
 
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, 1]`` zeros."""
+        return self.encode(texts)
+
     def split(self, text: str) -> list[str]:
         """No pieces."""
         return []
 
     def save(self, folder: Path, name: str) -> None:
         """``<name>.json`` says that there is nothing."""
-        write_json(folder / f"{name}.json", self.description())
+        write_json(folder / f"{name}.json", {"encoder": NAME})
 
     def description(self) -> dict[str, Any]:
         """Name and width."""
-        return {"name": "none", "width": 1}
+        return {"name": NAME, "width": 1}
+
+
+def load(folder: Path, name: str, *, cache_dir: Path) -> NoText:
+    """There is nothing to read."""
+    return NoText()

@@ -1,7 +1,6 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from src import components
 from src.config import Cohort, Component, Config, UserError, to_dict
 from src.datasets import artefacts, schema
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import abnormal, faithfulness, linking, rag, tensors
+from src.datasets.preprocess import abnormal, faithfulness, linking, rag, tensors, tokens
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.llm.client import Chat, connect
 from src.datasets.preprocess.no_text import NoText
@@ -22,7 +21,7 @@ from src.datasets.splits import split_by_subject
 from src.datasets.tasks import Task
 
 log = logging.getLogger(__name__)
-SOCKETS = ("task", "knowledge_graph", "entities", "retrieval", "summary", "embedding")
+SOCKETS = ("task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
@@ -36,8 +35,9 @@ def run(config: Config) -> None:
     artefacts.require_writable(config.processed_dir)
     task: Task = components.build("task", config.task)
     chat = connect(config)
+    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir}
+    encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = _tools(config, task, chat)
-    encoder: TextEncoder = components.build("embedding", config.embedding, seed=config.seed)
     tables = read(config.table_dir, config, task)
     split = _split(config, tables.cohort)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
@@ -51,8 +51,8 @@ def run(config: Config) -> None:
     summaries = records["summary"].to_list()
     note_encoder, note_embedding = _embed(encoder, notes, training)
     summary_encoder, summary_embedding = _embed(encoder, summaries, training)
-    note_tokens, note_tokens_mask = _tokens(note_encoder, notes, config.token_level.note_chunks)
-    summary_tokens, summary_tokens_mask = _tokens(summary_encoder, summaries, config.token_level.summary_chunks)
+    note_pieces = tokens.pieces(note_encoder, notes, config.token_level.note_chunks)
+    summary_pieces = tokens.pieces(summary_encoder, summaries, config.token_level.summary_chunks)
     static, static_names = _static(tables.cohort, training)
     arrays: dict[str, NDArray[Any]] = {
         "ehr": ehr,
@@ -63,10 +63,8 @@ def run(config: Config) -> None:
         "note_mask": np.array([bool(text) for text in notes], dtype=np.float32),
         "summary_embedding": summary_embedding,
         "summary_mask": np.array([bool(text) for text in summaries], dtype=np.float32),
-        "note_tokens": note_tokens,
-        "note_tokens_mask": note_tokens_mask,
-        "summary_tokens": summary_tokens,
-        "summary_tokens_mask": summary_tokens_mask,
+        "note_tokens_mask": tokens.mask(note_pieces),
+        "summary_tokens_mask": tokens.mask(summary_pieces),
         "label": tables.label,
         "label_mask": tables.label_mask,
         "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
@@ -76,15 +74,19 @@ def run(config: Config) -> None:
         **_features(tables, statistics),
         "static": static_names,
         "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
+        "similarity": tools.linker.similarity.description(),
         "rag": counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
     with artefacts.publish(config.processed_dir) as folder:
         artefacts.write_dataset(folder / schema.DATASET, arrays)
+        tokens.write(folder / schema.NOTE_TOKENS, note_encoder, note_pieces)
+        tokens.write(folder / schema.SUMMARY_TOKENS, summary_encoder, summary_pieces)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
-        made = {name: artefacts.checksum(folder / name) for name in (schema.DATASET, schema.SPLIT, schema.RAG_RECORDS)}
+        files = (schema.DATASET, schema.NOTE_TOKENS, schema.SUMMARY_TOKENS, schema.SPLIT, schema.RAG_RECORDS)
+        made = {name: artefacts.checksum(folder / name) for name in files}
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": made})
     for warning in tables.warnings:
         log.warning("%s", warning)
@@ -158,7 +160,8 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
 def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
-    settings = ("source", "cohort", "split", "abnormal", "linking", "token_level", *SOCKETS)
+    parts = [socket.partition(".")[0] for socket in SOCKETS]
+    settings = dict.fromkeys(("source", "cohort", "split", "abnormal", "linking", "token_level", *parts))
     return {
         "dataset": config.dataset,
         "task": config.task.name,
@@ -172,14 +175,15 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
 
 
 def _tools(config: Config, task: Task, chat: Chat | None) -> rag.Tools:
+    cache_dir = config.paths.cache_dir
     graph: KnowledgeGraph = components.build(
-        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
+        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=cache_dir
     )
     log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
     return rag.Tools(
         graph,
         components.build("entities", config.entities, graph=graph, llm=chat),
-        linking.build(graph, config.linking),
+        linking.build(graph, config.linking, config.seed, cache_dir),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
         components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
     )
@@ -202,19 +206,6 @@ def _embed(
     known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
     fitted = encoder.fit(known) if known else NoText()
     return fitted, fitted.encode(texts)
-
-
-def _tokens(
-    encoder: FittedEncoder, texts: Sequence[str], limit: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``[N, C, D]`` embeddings of each text's first pieces, at most ``limit``, and ``[N, C]`` where there is one."""
-    pieces = [encoder.split(text)[:limit] for text in texts] if limit else [[] for _ in texts]
-    most = max(map(len, pieces), default=0)
-    mask = np.array([len(found) > np.arange(most) for found in pieces], dtype=np.float32).reshape(len(texts), most)
-    embedded = encoder.encode([piece for found in pieces for piece in found])
-    tokens = np.zeros((*mask.shape, embedded.shape[1]), dtype=np.float32)
-    tokens[mask > 0] = embedded
-    return tokens, mask
 
 
 def _static(cohort: pl.DataFrame, training: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:

@@ -11,8 +11,8 @@ import pytest
 from src.config import Config, UserError
 from src.datasets import convert, schema
 from src.datasets.artefacts import Dataset, load_dataset, read_table
+from src.datasets.preprocess import embeddings
 from src.datasets.preprocess import run as preprocess
-from src.datasets.preprocess.embeddings import tfidf_svd
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_every_statement_of_every_summary_is_supported(records: pl.DataFrame) ->
 
 
 def test_the_saved_encoder_gives_the_saved_embeddings(processed: Path, data: Dataset, records: pl.DataFrame) -> None:
-    encoder = tfidf_svd.load(processed / schema.FITTED, "summary_encoder")
+    encoder = embeddings.load(processed / schema.FITTED, "summary_encoder", processed)
     assert np.array_equal(encoder.encode(records["summary"].to_list()), data.summary_embedding)
 
 

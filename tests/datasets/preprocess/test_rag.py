@@ -84,11 +84,11 @@ def test_mentions_and_their_context(extractor: EntityExtractor, text: str, expec
 
 
 def test_only_present_diseases_are_linked_by_frequency_each_once(
-    extractor: EntityExtractor, graph: KnowledgeGraph
+    extractor: EntityExtractor, graph: KnowledgeGraph, tmp_path: Path
 ) -> None:
     text = "Asthma. Heart attack, then another heart attack: MI. No pneumonia. AKI."
     entities = extractor.extract([text])[0].entities
-    linker = linking.build(graph, Linking())
+    linker = linking.build(graph, Linking(), 0, tmp_path)
     linked = linker.link(entity.name for entity in entities)
     links = linking.patient_links(entities, linked, graph, Linking())
     assert [(link.name, link.count) for link in links] == [
@@ -99,8 +99,10 @@ def test_only_present_diseases_are_linked_by_frequency_each_once(
     assert len(linking.patient_links(entities, linked, graph, Linking(max_nodes=1))) == 1
 
 
-def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(graph: KnowledgeGraph) -> None:
-    linked = linking.build(graph, Linking(threshold=0.6)).link(["acute kidney failures", "broken toe"])
+def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(
+    graph: KnowledgeGraph, tmp_path: Path
+) -> None:
+    linked = linking.build(graph, Linking(threshold=0.6), 0, tmp_path).link(["acute kidney failures", "broken toe"])
     assert linked["acute kidney failures"][0] == 6 and "broken toe" not in linked
 
 

@@ -51,6 +51,10 @@ class FittedTfidfSvd:
         known = np.any(unit != 0, axis=1, keepdims=True)
         return np.where(known, (unit - self.centre) / self.scale, 0).astype(np.float32)
 
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same."""
+        return self.encode(texts)
+
     def split(self, text: str) -> list[str]:
         """Pieces of ``chunk_words`` words."""
         words = text.split()
@@ -129,7 +133,11 @@ def _vectoriser(terms: Sequence[str], idf: NDArray[np.float64]) -> Any:
     return vectoriser
 
 
-def load(folder: Path, name: str) -> FittedTfidfSvd:
+def download(options: Options, offline: bool) -> None:
+    """Nothing to fetch."""
+
+
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
     """What ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     saved = read_json(folder / f"{name}.json", "preprocess")
@@ -138,6 +146,6 @@ def load(folder: Path, name: str) -> FittedTfidfSvd:
     )
 
 
-def build(options: Options, *, seed: int) -> TfidfSvd:
+def build(options: Options, *, seed: int, cache_dir: Path) -> TfidfSvd:
     """The encoder, unfitted."""
     return TfidfSvd(options, seed)

@@ -1,0 +1,160 @@
+"""A frozen sentence encoder of the Sentence Transformers library, pooled and normalised as its authors published it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.config import Positive, UserError, parse, to_dict
+from src.datasets.artefacts import first_line, read_json, write_json
+from src.datasets.preprocess.language_models import model_files, pieces, pooling
+from src.datasets.preprocess.language_models.batches import Batches, backing_off
+from src.datasets.preprocess.language_models.embedding_store import open_store
+from src.datasets.preprocess.language_models.model_files import ModelFiles
+from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose
+
+WHERE = "encoder sentence_transformers"
+PROMPTS = "config_sentence_transformers.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``model``: a local folder, or a hub name with ``revision``, its commit. ``max_tokens``: by default the model's own limit;
+    what is longer is cut off. ``query_instruction``: what queries ask for, instead of the model's own query prompt.
+    ``batch_tokens``: tokens at a time, padding included. ``chunk_tokens``: the size of a piece in token-level fusion, by default
+    all the model reads."""
+
+    model: str
+    revision: str | None = None
+    max_tokens: Positive | None = None
+    query_instruction: str | None = None
+    batch_tokens: Positive = 16_384
+    chunk_tokens: Positive | None = None
+    precision: Precision = "auto"
+    device: Device = "auto"
+
+
+@final
+@dataclass(frozen=True)
+class SentenceEncoder:
+    """The model is read from ``files`` when it is first needed."""
+
+    options: Options
+    files: ModelFiles
+    placement: Placement
+    cache_dir: Path
+
+    def fit(self, texts: Sequence[str]) -> "SentenceEncoder":
+        """Itself: the model stays as published."""
+        return self
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]``, with the model's own prompt for documents, if it has one."""
+        return self._batches.encode(texts, self._prompts.get("document", ""), self.placement.precision)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]``, with the instruction, or the model's own prompt for queries."""
+        instruction = self.options.query_instruction
+        prompt = pooling.instructed(instruction) if instruction else self._prompts.get("query", "")
+        return self._batches.encode(texts, prompt, self.placement.precision)
+
+    def split(self, text: str) -> list[str]:
+        """Pieces of ``chunk_tokens`` tokens, or of as many as the model reads."""
+        tokenizer = self._model.tokenizer
+        room = self._model.max_seq_length - tokenizer.num_special_tokens_to_add()
+        return pieces.split(tokenizer, text, self.options.chunk_tokens or room)
+
+    def save(self, folder: Path, name: str) -> None:
+        """``<name>.json``: the options, and the identity of the model they were used with."""
+        saved = {"encoder": "sentence_transformers", "identity": self.files.identity, "options": to_dict(self.options)}
+        write_json(folder / f"{name}.json", saved)
+
+    def description(self) -> dict[str, Any]:
+        """Name, width, model and what decides its vectors."""
+        return {"name": "sentence_transformers", "width": self._batches.store.width, **self._decisive()}
+
+    def _decisive(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        return {
+            "model": self.files.identity,
+            "max_tokens": self.options.max_tokens,
+            "precision": self.placement.precision,
+            "transformers": version("transformers"),
+            "sentence-transformers": version("sentence-transformers"),
+        }
+
+    @cached_property
+    def _prompts(self) -> dict[str, str]:
+        path = self.files.folder / PROMPTS
+        found = read_json(path, "download").get("prompts") if path.is_file() else None
+        return found or {}
+
+    @cached_property
+    def _batches(self) -> Batches:
+        width = int(self._model.get_embedding_dimension())
+        store = open_store(self.cache_dir, {"plug": "sentence_transformers", **self._decisive()}, width)
+        return Batches(self._compute, store, self.options.batch_tokens, self._model.max_seq_length)
+
+    @cached_property
+    def _model(self) -> Any:
+        """Raises:
+        UserError: it cannot be read, or reads fewer tokens than ``max_tokens``.
+        """
+        from sentence_transformers import SentenceTransformer
+
+        with pooling.quiet():
+            try:
+                model = SentenceTransformer(
+                    str(self.files.folder),
+                    device=self.placement.device,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    model_kwargs={"dtype": self.placement.dtype(), "weights_only": True},
+                )
+            except model_files.UNREADABLE as error:
+                raise UserError(
+                    f"{WHERE}: {self.files.folder}: the model cannot be read: {first_line(error)}"
+                ) from None
+        special = model.tokenizer.num_special_tokens_to_add()
+        model.max_seq_length = pieces.limit(model.max_seq_length, self.options.max_tokens, special, WHERE)
+        return model.eval()
+
+    def _compute(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+        def run(some: Sequence[str]) -> NDArray[np.float32]:
+            found = self._model.encode(list(some), prompt=prompt, batch_size=len(some), show_progress_bar=False)
+            return np.asarray(found, dtype=np.float32)
+
+        return backing_off(texts, run)
+
+
+def download(options: Options, offline: bool) -> None:
+    """The model's files, or, offline, whether they are there."""
+    model_files.download(options.model, options.revision, offline, WHERE)
+
+
+def build(options: Options, *, seed: int, cache_dir: Path) -> SentenceEncoder:
+    """The encoder; nothing in it is random, so ``seed`` decides nothing.
+
+    Raises:
+        UserError: the library or the model is not here.
+    """
+    model_files.require_library("sentence_transformers", WHERE)
+    files = model_files.locate(options.model, options.revision, WHERE)
+    return SentenceEncoder(options, files, choose(options.device, options.precision), cache_dir)
+
+
+def load(folder: Path, name: str, *, cache_dir: Path) -> SentenceEncoder:
+    """What ``save`` wrote.
+
+    Raises:
+        UserError: the model has changed since.
+    """
+    saved = read_json(folder / f"{name}.json", "preprocess")
+    built = build(parse(Options, saved["options"], str(folder / f"{name}.json")), seed=0, cache_dir=cache_dir)
+    model_files.require_same(built.files, saved["identity"], folder / f"{name}.json")
+    return built
