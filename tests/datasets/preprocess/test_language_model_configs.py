@@ -80,7 +80,9 @@ def parts(name: str, models: Path) -> dict[str, Any]:
 def test_the_2026_config_runs_from_raw_files_to_metrics_offline(tiny_models: Path, tmp_path: Path) -> None:
     chosen = parts("mimic4_demo_2026", tiny_models)
     lines = "\n".join(f"{key} = {toml(value)}" for key, value in chosen.items())
-    (tmp_path / "small.toml").write_text(lines + HOSPITAL)
+    fusion = tomllib.loads((ROOT / "configs" / "mimic4_demo_2026.toml").read_text())["model"]["fusion"]
+    hospital = HOSPITAL.replace("hidden_size = 16", f"hidden_size = 16\nfusion = {toml(fusion)}")
+    (tmp_path / "small.toml").write_text(lines + hospital)
     run(tmp_path, "--stage", "all", "--offline")
     assert (tmp_path / "runs" / "small" / "metrics.json").is_file()
     data = load_dataset(tmp_path / "processed")

@@ -137,8 +137,8 @@ def download(options: Options, offline: bool) -> None:
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
-def build(options: Options, *, seed: int, cache_dir: Path) -> SentenceEncoder:
-    """The encoder; nothing in it is random, so ``seed`` decides nothing.
+def build(options: Options, *, cache_dir: Path) -> SentenceEncoder:
+    """The encoder, with its vectors kept under ``cache_dir``.
 
     Raises:
         UserError: the library or the model is not here.
@@ -155,6 +155,6 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> SentenceEncoder:
         UserError: the model has changed since.
     """
     saved = read_json(folder / f"{name}.json", "preprocess")
-    built = build(parse(Options, saved["options"], str(folder / f"{name}.json")), seed=0, cache_dir=cache_dir)
+    built = build(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir=cache_dir)
     model_files.require_same(built.files, saved["identity"], folder / f"{name}.json")
     return built

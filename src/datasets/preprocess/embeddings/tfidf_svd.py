@@ -146,6 +146,6 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
     )
 
 
-def build(options: Options, *, seed: int, cache_dir: Path) -> TfidfSvd:
+def build(options: Options, *, seed: int) -> TfidfSvd:
     """The encoder, unfitted."""
     return TfidfSvd(options, seed)

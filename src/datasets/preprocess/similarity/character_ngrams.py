@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -40,8 +39,8 @@ def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""
 
 
-def build(options: Options, *, names: Sequence[str], seed: int, cache_dir: Path) -> CharacterNgrams:
-    """Fitted on the names; there is nothing random in it, and nothing worth keeping."""
+def build(options: Options, *, names: Sequence[str]) -> CharacterNgrams:
+    """Fitted on the names."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(options.size, options.size), dtype=np.float32)
