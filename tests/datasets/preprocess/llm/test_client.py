@@ -72,10 +72,15 @@ def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> 
     assert server.most_at_once == 3
 
 
-def test_requests_keep_to_the_rate(serve: Serve, client: Client) -> None:
+@pytest.mark.parametrize(
+    "rate",
+    [{"requests_per_minute": 600}, {"tokens_per_minute": 60_000, "max_output_tokens": 96}],
+    ids=["requests", "tokens"],
+)
+def test_requests_keep_to_the_rate(serve: Serve, client: Client, rate: dict[str, int]) -> None:
     server = serve(model)
     start = time.monotonic()
-    asked(client(server, requests_per_minute=600), 8)  # one in 0.1 s
+    asked(client(server, **rate), 8)  # one in 0.1 s, of about 100 tokens with its answer
     assert time.monotonic() - start >= 0.7
 
 
