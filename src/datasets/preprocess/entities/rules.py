@@ -1,101 +1,63 @@
-"""Dictionary extraction: all disease names of the graph and a table of clinical terms, in one Aho-Corasick automaton.
+"""Dictionary extraction: all disease names of the graph, a table of clinical terms and the cues of context in one automaton.
 
-Case, hyphens and plurals do not matter; an abbreviation in capitals matches only capitals. Of overlapping matches the
-longest stands. ``clinical_terms.csv`` maps what clinicians write to the disease's name, first name in the graph wins.
+One pass of Aho-Corasick over the folded text finds every whole-word pattern. Of overlapping ones that count, the leftmost and then
+the longest stands. ``clinical_terms.csv`` maps what clinicians write to the disease's name: the first name in the graph wins.
 """
 
-import csv
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
+from annotated_types import Ge
 from tqdm import tqdm
 
-from src.config import Positive, UserError
+from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess.context import sentences, status
+from src.datasets.preprocess.abbreviations import definitions
+from src.datasets.preprocess.context import Reader, breaks, places
+from src.datasets.preprocess.cues import Cue
+from src.datasets.preprocess.dictionary import NEAR, WORDS, Entry, Target, dictionary
 from src.datasets.preprocess.entities import Entity, Extraction
-from src.datasets.preprocess.names import name_index, normal
+from src.datasets.preprocess.folding import codes, fold_codes
+from src.datasets.preprocess.in_parallel import in_parallel
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
-# Disease names of the graph that in a clinical text almost always mean something else.
-AMBIGUOUS = frozenset(
-    {
-        "mo",
-        "injury",
-        "disease",
-        "syndrome",
-        "disorder",
-        "infection",
-        "burn",
-        "palsy",
-        "polyp",
-        "neoplasm",
-        "cyst",
-        "death",
-    }
-    | {"pain", "fever", "allergy", "dependence", "abuse", "inflammation", "hyperplasia", "congenital", "tumor"}
-    | {"carcinoma in situ", "benign neoplasm", "susceptibility", "hypersensitivity"}
-)
-POSSESSIVE = re.compile(r"'s\b")
-# Same length in and out, so that positions in the folded text are positions in the text.
-FOLD = str.maketrans(
-    {**{chr(c): chr(c + 32) for c in range(65, 91)}, "-": " ", "/": " ", "\n": " ", "\t": " ", "’": "'"}
-)
+INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that parts two names
+PHRASE_END = re.compile(r"[ \t]*(?:[,.;:)\n]|$)|[ \t]+(?:and|or|with|who)\b")
+Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, what it is
 
 
 @dataclass(frozen=True)
 class Options:
-    """``terms_file``: a table ``term,names`` to use instead of the built-in one. ``minimum_length`` guards short names."""
+    """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one. ``minimum_length`` guards short
+    names. ``workers``: processes; 0 takes one a core where there is much text."""
 
     terms_file: Path = TERMS
     minimum_length: Positive = 4
+    workers: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``automaton`` over ``patterns`` (folded); each pattern's looked-up name and whether it must be in capitals."""
+    """``patterns``: what is looked for, folded, and what each stands for."""
 
-    automaton: Any
-    targets: Sequence[tuple[str, str | None]]
+    patterns: Mapping[str, Entry]
+    workers: int
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """Mentions in order of position."""
-        bar = tqdm(texts, desc="entities", unit="patient", disable=None, leave=False)
-        return [Extraction(tuple(self._mentions(text)), "rules") for text in bar]
-
-    def _mentions(self, text: str) -> list[Entity]:
-        ends = sentences(text)
-        mentions = []
-        sentence, sentence_start = 0, 0
-        for start, end, name in self._longest(text):
-            while ends[sentence] < end:
-                sentence_start = ends[sentence]
-                sentence += 1
-            where = min(sentence_start, start)
-            mentions.append(Entity(text[start:end], name, start, end, status(text, start, end, where, ends[sentence])))
-        return mentions
-
-    def _longest(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Whole-word matches, leftmost then longest, without overlap."""
-        folded = text.translate(FOLD)
-        cuts = [match.start() - 2 * n for n, match in enumerate(POSSESSIVE.finditer(folded))]
-        folded = POSSESSIVE.sub("", folded)
-        found = []
-        for pattern, first, after in self.automaton.find_matches_as_indexes(folded, overlapping=True):
-            name, capitals = self.targets[pattern]
-            whole = not (folded[first - 1 : first].isalnum() or folded[after : after + 1].isalnum())
-            start, end = first + 2 * bisect_right(cuts, first), after + 2 * bisect_left(cuts, after)
-            if whole and (capitals is None or text[start:end] == capitals):
-                found.append((start, end, name))
-        last = 0
-        for start, end, name in sorted(found, key=lambda match: (match[0], -match[1], match[2])):
-            if start >= last:
-                yield start, end, name
-                last = end
+        """Mentions in order of position. The number of workers changes no mention."""
+        bar = tqdm(total=len(texts), desc="entities", unit="patient", disable=None, leave=False)
+        found = in_parallel(texts, self.patterns, _prepare, _mentions, self.workers)
+        extractions = []
+        for mentions in found:
+            extractions.append(Extraction(tuple(Entity(*mention) for mention in mentions), "rules"))
+            bar.update()
+        bar.close()
+        return extractions
 
 
 def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
@@ -104,41 +66,139 @@ def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
     Raises:
         UserError: the terms file is missing or has other columns.
     """
+    return Rules(dictionary(graph, options.terms_file, options.minimum_length), options.workers)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``automaton`` over the patterns; ``entries`` says what each stands for, by the pattern's number."""
+
+    automaton: Any
+    entries: Sequence[Entry]
+
+
+def _prepare(patterns: Mapping[str, Entry]) -> Prepared:
     from ahocorasick_rs import AhoCorasick, MatchKind
 
-    index = name_index(graph)
-    patterns: dict[str, tuple[str, str | None]] = {}
-    for name in sorted(index):
-        if len(name) >= options.minimum_length and name not in AMBIGUOUS:
-            for form in _forms(name):
-                patterns.setdefault(form, (name, None))
-    for term, names in _terms(options.terms_file):
-        chosen = next((normal(name) for name in (term, *names) if normal(name) in index), normal(names[0]))
-        capitals = term if re.fullmatch(r"[A-Z0-9]{2,}|[A-Z][A-Za-z]*[A-Z]+[A-Za-z]*", term) else None
-        for form in [term.translate(FOLD)] if capitals else _forms(term.translate(FOLD)):
-            patterns[form] = (chosen, capitals)
-    automaton = AhoCorasick(list(patterns), matchkind=MatchKind.Standard)
-    return Rules(automaton, list(patterns.values()))
+    return Prepared(AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
 
 
-def _forms(name: str) -> list[str]:
-    """The name, its plural, and the form without comma inversion.
+def _mentions(prepared: Prepared, text: str) -> list[tuple[str, str, int, int, Any]]:
+    """The fields of each entity."""
+    events = _defined(_standing(prepared, text), text)
+    reader = Reader(text)
+    names = []
+    for start, end, sentence, entry in events:
+        if isinstance(entry, Cue):
+            reader.cue(entry, start, end, sentence)
+        elif entry is not None:
+            reader.mention(start, end, sentence)
+            names.append(entry.name)
+    spans = zip(names, reader.spans, reader.statuses, strict=True)
+    return [(text[start:end], name, start, end, status) for name, (start, end), status in spans]
 
-    >>> _forms("kidney failure"), _forms("coronary artery")[1:]
-    (['kidney failure', 'kidney failures'], ['coronary arteries', 'coronary arterys'])
-    """
-    plural = [f"{name[:-1]}ies"] if name.endswith("y") else []
-    return [name, *plural, f"{name}s"]
+
+def _standing(prepared: Prepared, text: str) -> list[Event]:
+    """What stands of all matches: counted by its guards, leftmost, then longest; a qualifier only as part of a mention."""
+    points = codes(text)
+    folded = fold_codes(points)
+    hits = np.array(prepared.automaton.find_matches_as_indexes(folded.text, overlapping=True), dtype=np.int64).reshape(-1, 3)
+    hits = hits[np.lexsort((-hits[:, 2], hits[:, 1]))]
+    starts, ends = places(folded, hits)
+    stops = breaks(text, points)
+    first, final = np.searchsorted(stops, starts, side="right"), np.searchsorted(stops, ends - 1, side="right")
+    columns = (hits[:, 0], starts, ends, first, final)
+    events: list[Event] = []
+    free, qualified = 0, (-1, -1)
+    for pattern, start, end, sentence, sentence_end in zip(*(column.tolist() for column in columns), strict=True):
+        if start < free:
+            continue
+        entry = prepared.entries[pattern]
+        if isinstance(entry, Target):
+            if not _counts(entry, text, start, end, sentence != sentence_end):
+                continue
+            begin = qualified[0] if start - qualified[1] in (1, 2) and qualified[0] >= 0 else start
+            events.append((begin, end, sentence, entry))
+        elif entry is None:
+            qualified = (qualified[0] if start - qualified[1] == 1 and qualified[0] >= 0 else start, end)
+        else:
+            events.append((start, end, sentence, entry))
+        free = end
+    return events
 
 
-def _terms(path: Path) -> list[tuple[str, list[str]]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; entities.terms_file is a CSV with columns term,names") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
-    if not rows or set(rows[0]) != {"term", "names"} or not all(row["term"] and row["names"] for row in rows):
-        raise UserError(f"{path}: expected the columns term,names, none of them empty, and at least one row")
-    return [(row["term"], row["names"].split("|")) for row in rows]
+def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> bool:
+    if target.written is not None and text[start:end] != target.written:
+        return False
+    if not target.punctuated and (crosses or INSIDE.search(text, start, end)):
+        return False
+    if target.punctuated and crosses and "\n\n" in text[start:end]:
+        return False
+    if target.turned and ("," not in text[start:end] or not PHRASE_END.match(text, end)):
+        return False
+    if target.written in WORDS and _shouted(text, start, end):
+        return False
+    if target.near is None and target.unless is None:
+        return True
+    return _context_allows(target, text, start, end)
+
+
+def _shouted(text: str, start: int, end: int) -> bool:
+    """Whether all around is in capitals, so that an abbreviation cannot be told from a word."""
+    around = text[max(start - 20, 0) : start] + text[end : end + 20]
+    return around.isupper() and sum(letter.isalpha() for letter in around) > 10
+
+
+def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
+    if text[end : end + 1] == ":" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
+        return False  # a header, such as "PE:" for physical examination
+    before, after = text[max(start - NEAR, 0) : start], text[end : end + NEAR]
+    around = f"{before} {after}"
+    if target.near is not None and not _words(target.near).search(around):
+        return False
+    return target.unless is None or not _words(target.unless).search(around)
+
+
+@cache
+def _words(listed: str) -> re.Pattern[str]:
+    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in listed.split("|")), re.I)
+
+
+def _defined(events: list[Event], text: str) -> list[Event]:
+    """The events with the text's own abbreviations: of a mention, it counts wherever it stands; of anything else, nowhere."""
+    if "(" not in text:
+        return events
+    ending = {end: entry for _, end, _, entry in events if isinstance(entry, Target)}
+    meanings: dict[str, Target | None] = {}
+    for found in definitions(text):
+        meanings.setdefault(found.short, ending.get(found.end))
+    if not meanings:
+        return events
+    kept = [event for event in events if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)]
+    return _merged(kept, sorted(_occurrences(meanings, text)), text)
+
+
+def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[tuple[int, int, Target]]:
+    for short, target in meanings.items():
+        at = text.find(short) if target is not None else -1
+        while at >= 0 and target is not None:
+            end = at + len(short)
+            if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+                yield at, end, target
+            at = text.find(short, end)
+
+
+def _merged(events: list[Event], found: list[tuple[int, int, Target]], text: str) -> list[Event]:
+    """Both in order; where they overlap, the events stand."""
+    stops = breaks(text, codes(text))
+    numbers = np.searchsorted(stops, [start for start, _, _ in found], side="right").tolist()
+    merged: list[Event] = []
+    at = 0
+    for (start, end, target), number in zip(found, numbers, strict=True):
+        while at < len(events) and events[at][0] < start:
+            merged.append(events[at])
+            at += 1
+        clear = at == len(events) or events[at][0] >= end
+        if clear and (not merged or merged[-1][1] <= start):
+            merged.append((start, end, number, target))
+    return merged + events[at:]

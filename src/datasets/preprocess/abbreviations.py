@@ -1,0 +1,59 @@
+"""Abbreviations that a text defines itself, "long form (LF)", by the algorithm of Schwartz and Hearst (2003).
+
+A. S. Schwartz, M. A. Hearst: A simple algorithm for identifying abbreviation definitions in biomedical text, Pacific Symposium on
+Biocomputing 8:451-462: the short form in parentheses has 2 to 10 characters; of the at most ``min(n + 5, 2 n)`` words before it, the
+long form is the shortest end in which the short form's characters occur in order, the first at the start of a word.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+SHORT = re.compile(r"\(\s*([A-Za-z0-9][A-Za-z0-9/.\-]{1,9})\s*[;,)]")
+WINDOW = 200  # characters before the parenthesis
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """``text[start:end]`` is the long form of ``short``."""
+
+    short: str
+    start: int
+    end: int
+
+
+def definitions(text: str) -> Iterator[Definition]:
+    """Each definition in order of position.
+
+    >>> [(found.short, found.start) for found in definitions("known acute kidney injury (AKI), worse (see CT)")]
+    [('AKI', 6)]
+    """
+    for match in SHORT.finditer(text):
+        short = match[1]
+        if any(letter.isupper() for letter in short):
+            end = match.start()
+            while end and text[end - 1].isspace():
+                end -= 1
+            start = _long_form(short, text, end)
+            if start is not None:
+                yield Definition(short, start, end)
+
+
+def _long_form(short: str, text: str, end: int) -> int | None:
+    """Where the long form that ends at ``end`` begins: the short form's characters matched from the last to the first."""
+    at = end
+    lowest = max(end - WINDOW, 0)
+    for place in range(len(short) - 1, -1, -1):
+        wanted = short[place].lower()
+        if not wanted.isalnum():
+            continue
+        at -= 1
+        while at >= lowest and (text[at].lower() != wanted or (place == 0 and at > 0 and text[at - 1].isalnum())):
+            at -= 1
+        if at < lowest:
+            return None
+    long = text[at:end]
+    words = len(re.split(r"[\s\-]+", long))
+    letters = sum(letter.isalnum() for letter in short)
+    fits = words <= min(letters + 5, 2 * letters) and len(long) > len(short) and not re.search(r"[.;:(]\s", long)
+    return at if fits else None

@@ -1,0 +1,59 @@
+"""One function over many texts, in this process or in several; the answers come in order and do not depend on their number."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+WORTH = 40_000_000  # characters below which starting processes costs more than it saves
+BLOCK = 2_000_000  # characters handed to a process at a time
+
+_state: dict[str, Any] = {}  # in a worker process: what was prepared, and the function
+
+
+def in_parallel(
+    texts: Sequence[str],
+    given: Any,
+    prepare: Callable[[Any], Any],
+    answer: Callable[[Any, str], Any],
+    workers: int,
+) -> Iterator[Any]:
+    """``answer(prepare(given), text)`` of every text. ``workers`` 0: one a core where there is much text, else none.
+
+    The processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang.
+    """
+    if workers == 0:
+        workers = (os.cpu_count() or 1) if sum(map(len, texts)) >= WORTH else 1
+    blocks = list(_blocks(texts))
+    if workers == 1 or len(blocks) < 2:
+        prepared = prepare(given)
+        yield from (answer(prepared, text) for text in texts)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (given, prepare, answer))
+    try:
+        for answers in pool.map(_block, blocks):
+            yield from answers
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _begin(given: Any, prepare: Callable[[Any], Any], answer: Callable[[Any, str], Any]) -> None:
+    _state.update(prepared=prepare(given), answer=answer)
+
+
+def _block(texts: list[str]) -> list[Any]:
+    return [_state["answer"](_state["prepared"], text) for text in texts]
