@@ -19,7 +19,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
-from src.config import Component
 from src.datasets.graphs import KnowledgeGraph, primekg
 from src.datasets.preprocess.entities import rules
 from src.datasets.preprocess.names import name_index, normal
@@ -124,6 +123,18 @@ def concept_nodes(references: Path, features: Path) -> dict[str, set[int]]:
     return found
 
 
+def widened(known: dict[str, set[int]], folder: Path) -> dict[str, set[int]]:
+    """Each concept's nodes and what the graph joins to them by a disease-disease edge: parents and children."""
+    import polars as pl
+
+    edges = pl.scan_csv(folder / "kg.csv", infer_schema=False).filter(pl.col("relation") == "disease_disease")
+    near: defaultdict[int, set[int]] = defaultdict(set)
+    for x, y in edges.select(pl.col("x_index", "y_index").cast(pl.Int64)).collect().rows():
+        near[x].add(y)
+        near[y].add(x)
+    return {concept: nodes.union(*(near[node] for node in nodes)) for concept, nodes in known.items()}
+
+
 def links(
     documents: Sequence[Document], find: Callable[[str], Found], index: dict[str, int], known: dict[str, set[int]]
 ) -> str:
@@ -158,7 +169,9 @@ def statuses(extractor: rules.Rules, half: str, failures: bool) -> None:
             print(f"    {row['status']} read as {got}: {row['mention']!r} in {row['text']!r}")
     each = "  ".join(f"{status} {right[status]}/{everything[status]}" for status in sorted(everything))
     total = everything.total()
-    print(f"  {half:8s} {right.total() / total:.3f} of {total}; of the patient or not {linked / total:.3f}; {each}; not found {missed}")
+    print(
+        f"  {half:8s} {right.total() / total:.3f} of {total}; of the patient or not {linked / total:.3f}; {each}; not found {missed}"
+    )
 
 
 NOTE = """Name:  ___                     Unit No:   ___
@@ -235,13 +248,15 @@ def speed(extractor: rules.Rules, title: str, megabytes: float) -> None:
     count = int(megabytes * 1e6 / len(NOTE))
     for times, workers in ((1, 1), (8, 1), (8, 2)):
         texts = [NOTE.replace("71", str(50 + n % 50), 1) for n in range(count * times)]
-        chosen = rules.Rules(extractor.patterns, workers)
+        chosen = rules.Rules(extractor.patterns, extractor.prepared, workers)
         start = time.perf_counter()
         found = chosen.extract(texts)
         seconds = time.perf_counter() - start
         size = sum(map(len, texts)) / 1e6
         per = sum(len(one.entities) for one in found) / size / 1e3
-        print(f"  {title}: {size:6.1f} MB, {workers} process(es): {size / seconds:5.1f} MB/s ({seconds:.2f} s, {per:.1f} mentions a kB)")
+        print(
+            f"  {title}: {size:6.1f} MB, {workers} process(es): {size / seconds:5.1f} MB/s ({seconds:.2f} s, {per:.1f} mentions a kB)"
+        )
 
 
 def main() -> None:
@@ -259,6 +274,7 @@ def main() -> None:
     print(f"dictionary of {len(extractor.patterns):,} patterns in {time.perf_counter() - start:.1f} s")
     documents = ncbi(chosen.data / "ncbi-disease" / "NCBIdevelopset_corpus.txt")
     known = concept_nodes(folder / "mondo_references.csv.gz", folder / "disease_features.csv")
+    wide = widened(known, folder)
     ids = Counter(bool(known.get(concept)) for document in documents for concept in document.concepts)
     print(
         f"NCBI disease development set: {len(documents)} abstracts, {sum(len(d.spans) for d in documents)} mentions, of them "
@@ -269,6 +285,7 @@ def main() -> None:
         for line in mentions(documents, find):
             print(f"  {title} mentions {line}")
         print(f"  {title} linking              {links(documents, find, index, known)}")
+        print(f"  {title} linking, parent or child counts too: {links(documents, find, index, wide)}")
     print("Status cases:")
     for half in ("tuning", "held_out"):
         statuses(extractor, half, chosen.failures == half)

@@ -35,6 +35,7 @@ def definitions(text: str) -> Iterator[Definition]:
             while end and text[end - 1].isspace():
                 end -= 1
             start = _long_form(short, text, end)
+            start = _initials(short, text, end) if start is None else start
             if start is not None:
                 yield Definition(short, start, end)
 
@@ -57,3 +58,15 @@ def _long_form(short: str, text: str, end: int) -> int | None:
     letters = sum(letter.isalnum() for letter in short)
     fits = words <= min(letters + 5, 2 * letters) and len(long) > len(short) and not re.search(r"[.;:(]\s", long)
     return at if fits else None
+
+
+def _initials(short: str, text: str, end: int) -> int | None:
+    """Beyond the algorithm: the words' initials in another order, as in "myotonic dystrophy (DM)"."""
+    words = list(re.finditer(r"[A-Za-z]+", text[max(end - WINDOW, 0) : end]))[-len(short) :]
+    if (
+        not short.isalpha()
+        or len(words) < len(short)
+        or sorted(word[0][0].lower() for word in words) != sorted(short.lower())
+    ):
+        return None
+    return max(end - WINDOW, 0) + words[0].start()

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from src.datasets.preprocess.cues import Cue, phrases
 from src.datasets.preprocess.entities import Status
-from src.datasets.preprocess.folding import SPACE, Folded, codes, fold, fold_codes
+from src.datasets.preprocess.folding import SPACE, Folded, codes, fold_codes
 
 REACH = 300  # characters over which a cue governs, however long the sentence
 BACK = 30  # characters between a mention and a cue that follows what it qualifies
 ORDER: tuple[Status, ...] = ("family", "negated", "hypothetical", "historical")  # which cue stands where several govern
 LINE_END = re.compile(r"\n\s*(?=\n|[-*•#]|\d+[.)]|[A-Z][A-Za-z /]*:)")
-TITLES = frozenset({b"dr", b"mr", b"ms", b"vs", b"st"})  # a full stop after these ends no sentence
+TITLES = [
+    first << 8 | second for first, second in (b"dr", b"mr", b"ms", b"vs", b"st")
+]  # a full stop after these ends no sentence
 # A section ends at an empty line or at the next header: two capitalised words or one in capitals, or a common one, and a colon.
 SECTION_END = re.compile(
     r"\n[ \t]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|Vitals|Exam|"
@@ -48,9 +50,13 @@ def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray
     at = np.flatnonzero(stop)
     following = points[np.minimum(at + 1, max(len(points) - 1, 0))]
     at = at[(following <= SPACE) | (at == len(points) - 1)]
-    ends = [end for end in (at + 1).tolist() if text[max(end - 3, 0) : end - 1].lower().encode("utf-8", "replace") not in TITLES]
-    lines = [match.end() for match in LINE_END.finditer(text)]
-    return np.array(sorted({*ends, *lines}), dtype=np.int64)
+    before = (points[np.maximum(at - 2, 0)].astype(np.int64) | 32) << 8 | points[np.maximum(at - 1, 0)] | 32
+    titled = np.zeros(len(at), dtype=bool)
+    for title in TITLES:
+        titled |= before == title
+    titled &= (at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE)
+    lines = np.array([match.end() for match in LINE_END.finditer(text)], dtype=np.int64)
+    return np.union1d(at[~titled] + 1, lines)
 
 
 @dataclass(slots=True)
@@ -157,7 +163,7 @@ class Reader:
         if last < self._first or cue.status is None:
             return False
         between = self.text[self.spans[last][1] : start]
-        near = 3 if cue.reach == "touching" or cue.status == "family" and cue.direction == "both" else BACK
+        near = 3 if cue.reach == "touching" or (cue.status == "family" and cue.direction == "both") else BACK
         if len(between) > near or "," in between.strip(" ,:()-\n"):
             return False
         if cue.status == "family" and cue.direction == "both" and not between.strip().startswith(("(", "-", ":")):
@@ -196,7 +202,7 @@ def statuses(text: str, spans: Iterable[tuple[int, int]]) -> list[Status]:
     folded, ends = fold_codes(points), breaks(text, points).tolist()
     mentions = list(spans)
     reader = Reader(text)
-    events = [(start, -end, None) for start, end in mentions]
+    events: list[tuple[int, int, Cue | None]] = [(start, -end, None) for start, end in mentions]
     events += [(start, -end, cue) for start, end, cue in cue_spans(folded)]
     last = 0
     for start, negative_end, cue in sorted(events, key=lambda event: (event[0], event[1], event[2] is not None)):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from src.datasets.preprocess.entities import Status
-from src.datasets.preprocess.folding import fold
+from src.datasets.preprocess.folding import pattern
 
 Direction = Literal["forward", "backward", "both", "turn", "nothing"]
 Reach = Literal["list", "comma", "next", "touching"]
@@ -22,8 +22,19 @@ Turn = Literal["all", "cause", "after comma", "family"]
 RELATIVES = "mother father mom dad parents parent brother brothers sister sisters sibling siblings aunt aunts uncle uncles cousin cousins"
 RELATIVES += " son sons daughter daughters grandmother grandfather grandparents wife husband spouse child children niece nephew twin"
 OWN = ("", "his ", "her ", "the ", "their ", "a ", "patient ", "pt ")
-REPORTS = "reports reported states stated says said notes noted noticed found called denies brought at is bedside".split()
-LED_BY = ("per", "lives with", "living with", "brought in by", "accompanied by", "with help from", "according to", "discussed with")
+REPORTS = (
+    ["reports", "reported", "states", "stated", "says", "said", "notes", "noted", "noticed", "found", "called", "denies", "brought", "at", "is", "bedside"]
+)
+LED_BY: tuple[str, ...] = (
+    "per",
+    "lives with",
+    "living with",
+    "brought in by",
+    "accompanied by",
+    "with help from",
+    "according to",
+    "discussed with",
+)
 LED_BY += ("spoke with", "history from", "contacted", "cared for by", "met with")
 
 
@@ -121,24 +132,30 @@ TABLE: tuple[tuple[Cue, str], ...] = (
         "in the past|as a child|in childhood|years ago|in his youth|in her youth|has resolved|have resolved|now resolved|resolved|"
         "months ago|was resolved|since resolved",
     ),
-    (Cue("forward", "hypothetical", section=True), "allergies|allergies and adverse reactions|adverse reactions|drug allergies"),
+    (
+        Cue("forward", "hypothetical", section=True),
+        "allergies|allergies and adverse reactions|adverse reactions|drug allergies",
+    ),
     (
         Cue("turn"),
         "but|however|although|though|except|except for|aside from|apart from|other than|yet|now with|now has|present with|presents with|"
         "presenting with|presented with|p/w|present for|presents for|presented for|who presents|who presented|found to have|here with|"
-        "here for|admitted with|admitted for|diagnosed with|was diagnosed with|is diagnosed with|while|whereas|nevertheless|rather|"
+        "here for|admitted with|admitted for|while|whereas|nevertheless|rather|"
         "positive for|tested positive for|is positive for|and she|and he|and now|and patient takes|admitted w/|instead",
     ),
     (
         Cue("turn", turn="cause"),
         "due to|secondary to|because of|given|in the setting of|in light of|in setting of|attributed to|caused by|d/t|2/2|for which|"
-        "treated for|treated with|on treatment for|consistent with|most consistent with",
+        "treated for|treated with|diagnosed with|was diagnosed with|is diagnosed with|on treatment for|consistent with|most consistent with",
     ),
     (
         Cue("turn", turn="after comma"),
         "has|had|have|is|with|known|admitted|presents|presented|does have|now|s/p|started|started on|treated|likely|found",
     ),
-    (Cue("turn", turn="family"), "patient|pt|the patient|patient has|pt has|he himself|she herself|himself|herself|he has|she has"),
+    (
+        Cue("turn", turn="family"),
+        "patient|pt|the patient|patient has|pt has|he himself|she herself|himself|herself|he has|she has",
+    ),
     (
         Cue("nothing"),
         "no change|no changes|no change in|no increase|no increase in|no significant change|no significant change in|no further|"
@@ -153,7 +170,9 @@ TABLE: tuple[tuple[Cue, str], ...] = (
         "child's pugh|child pugh|child class|possible side effects|non suspected|no doubt|without doubt|"
         + "|".join(f"{led} {own}{who}" for led in LED_BY for own in OWN for who in RELATIVES.split())
         + "|"
-        + "|".join(f"{who} {said}" for who in RELATIVES.split() for said in REPORTS if said not in ("noted", "found", "is")),
+        + "|".join(
+            f"{who} {said}" for who in RELATIVES.split() for said in REPORTS if said not in ("noted", "found", "is")
+        ),
     ),
 )
 
@@ -163,7 +182,7 @@ def phrases() -> dict[str, Cue]:
     found: dict[str, Cue] = {}
     for cue, listed in TABLE:
         for phrase in listed.split("|"):
-            key = fold(phrase).text
+            key = pattern(phrase)
             if key not in found or cue.section:
                 found[key] = cue
     return found

@@ -9,30 +9,33 @@ from pathlib import Path
 from src.config import UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.cues import Cue, phrases
-from src.datasets.preprocess.folding import fold
+from src.datasets.preprocess.folding import pattern
 from src.datasets.preprocess.name_forms import forms
 from src.datasets.preprocess.names import name_index, normal
 
 COLUMNS = ("term", "names", "near", "unless")
 # Names of the graph that in a clinical text almost always mean something else, or nothing that could be looked up.
 AMBIGUOUS = frozenset(
-    "mo injury disease syndrome disorder infection burn palsy polyp cyst death pain fever allergy dependence abuse inflammation "
-    "hyperplasia congenital susceptibility hypersensitivity esterase chronectin chondronectin mammastatin pygmy rhiny caronte poisoning "
-    "coinfection nondisjunction monosomy mutism ankylosis blastoma".split()
+    ["mo", "injury", "disease", "syndrome", "disorder", "infection", "burn", "palsy", "polyp", "cyst", "death", "pain", "fever", "allergy", "dependence", "abuse", "inflammation", "hyperplasia", "congenital", "susceptibility", "hypersensitivity", "esterase", "chronectin", "chondronectin", "mammastatin", "pygmy", "rhiny", "caronte", "poisoning", "coinfection", "nondisjunction", "monosomy", "mutism", "ankylosis", "blastoma"]
 ) | {"carcinoma in situ", "benign neoplasm"}
 # Longer phrases around a disease's name that are no disease.
 NO_DISEASE = (
     "tumor necrosis factor|tumour necrosis factor|tumor suppressor|tumour suppressor|tumor marker|tumor markers|tumor board|"
     "cancer center|cancer institute|cancer antigen|leukocyte esterase|heart failure clinic|ms contin|hearing aids|"
     "retinoblastoma protein|tetanus toxoid|tetanus vaccine|influenza vaccine|pneumonia vaccine|tumor suppressor gene|"
-    "american heart association|cancer cell|cancer cells|tumor cell|tumor cells|anemia panel|hepatitis panel|depression screen"
+    "american heart association|diabetic diet|diabetic shoes|diabetic supplies|rheumatoid factor|celiac artery|celiac axis|celiac trunk|"
+    "celiac plexus|celiac node|celiac nodes|flu like|flu shot|flu swab|flu season|hepatitis serologies|stroke volume|stroke center|"
+    "stroke team|septic workup|septic work up|hypertension clinic|diabetes clinic|cancer screening|obesity clinic|lupus anticoagulant|"
+    "cancer society|mass general|lupus inhibitor|gouty tophi|cancer cell|cancer cells|tumor cell|tumor cells|anemia panel|hepatitis panel|depression screen"
 )
 QUALIFIERS = (
     "acute|chronic|subacute|hereditary|familial|inherited|sporadic|congenital|autosomal dominant|autosomal recessive|x linked|"
-    "early onset|late onset|adult onset|juvenile onset|metastatic"
+    "early onset|late onset|adult onset|juvenile onset|recurrent|primary|idiopathic|malignant|metastatic"
 )
 # Abbreviations that are words or other abbreviations in small letters, or where a whole text is in capitals.
-WORDS = frozenset("AIDS ALI ALL ALS AS CAP HAP HUS ICH IDA MS PAD PANDAS PE PD RA SAD SLE TIA".split())
+WORDS = frozenset(
+    ["AIDS", "ALI", "ALL", "ALS", "AS", "CAD", "CAP", "CAS", "CMP", "CRI", "DRESS", "GAD", "GPA", "HAP", "HIT", "HUS", "ICH", "IDA", "MONO", "MS", "NEC", "PAD", "PANDAS", "PCP", "PE", "PD", "PRES", "RA", "RAD", "SAD", "SIRS", "SLE", "TEN", "TIA"]
+)
 NEAR = 60  # characters either side in which words speak for or against an abbreviation
 
 
@@ -62,11 +65,11 @@ def dictionary(graph: KnowledgeGraph, terms_file: Path, minimum_length: int) -> 
         UserError: the terms file is missing or not as expected.
     """
     index = name_index(graph)
-    found: dict[str, Entry] = {fold(word).text: None for word in QUALIFIERS.split("|")}
+    found: dict[str, Entry] = {pattern(word): None for word in QUALIFIERS.split("|")}
     found |= phrases()
     found |= _graph(graph, index, minimum_length)
     found |= _clinical(index, terms_file)
-    return found | {fold(phrase).text: Cue("nothing") for phrase in NO_DISEASE.split("|")}
+    return found | {pattern(phrase): Cue("nothing") for phrase in NO_DISEASE.split("|")}
 
 
 def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int) -> dict[str, Entry]:
@@ -97,18 +100,23 @@ def _symbol(name: str) -> str | None:
 
 def _clinical(index: Mapping[str, int], path: Path) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
+    unknown: dict[str, Entry] = {}  # a name that this graph lacks stands for the one that took its place
     for row in terms(path):
         term, names = row["term"], row["names"].split("|")
         name = next((normal(one) for one in (term, *names) if normal(one) in index), normal(names[0]))
-        target = Target(name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=not term.isalnum())
+        target = Target(
+            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=not term.isalnum()
+        )
+        for missing in names[: [normal(one) for one in names].index(name)] if name in map(normal, names) else []:
+            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=True))
         if not _abbreviation(term):
             found |= dict.fromkeys(forms(term)[0], target)
         elif len(term) > 2 and term not in WORDS:
-            found |= {fold(term).text: target, fold(f"{term}s").text: target}
+            found |= {pattern(term): target, pattern(f"{term}s"): target}
         else:
             for written in (term, f"{term}s"):
-                found[fold(written).text] = Target(name, written, target.near, target.unless)
-    return found
+                found[pattern(written)] = Target(name, written, target.near, target.unless)
+    return unknown | found
 
 
 def _abbreviation(term: str) -> bool:

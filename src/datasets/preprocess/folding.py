@@ -5,13 +5,19 @@ text map to positions in the text exactly, whatever the text holds (``str.lower`
 """
 
 import functools
+import re
 import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-SPACE, APOSTROPHE, MARK, LETTER = 32, 1, 2, 3  # LETTER: a letter without an ASCII form, part of a word, equal to no other
+SPACE, APOSTROPHE, MARK, LETTER = (
+    32,
+    1,
+    2,
+    3,
+)  # LETTER: a letter without an ASCII form, part of a word, equal to no other
 APOSTROPHES = "'’‘ʼ`´"
 
 
@@ -60,7 +66,7 @@ def codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
 def fold(text: str) -> Folded:
     """Lower case, no accents, punctuation as spaces, one space between words, no apostrophes and no possessive s.
 
-    >>> fold("Crohn's  disease,\\n(Sjögren)").text
+    >>> fold("Crohn's  disease,\\nSjögren").text
     ' crohn disease sjogren '
     """
     return fold_codes(codes(text))
@@ -80,3 +86,14 @@ def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
     gaps = np.flatnonzero(dropped)
     kept = folded[~dropped] if len(gaps) else folded
     return Folded(f" {kept.tobytes().decode('ascii')} ", gaps - np.arange(len(gaps)))
+
+
+def pattern(phrase: str) -> str:
+    """The phrase folded, between two spaces: found in folded text, it stands there as whole words.
+
+    >>> pattern("C. diff"), pattern("Guillain-Barré (GBS)")
+    (' c diff ', ' guillain barre gbs ')
+    """
+    plain = phrase.isascii() and "'" not in phrase and "`" not in phrase
+    words = re.findall("[a-z0-9]+", phrase.lower()) if plain else fold(phrase).text.split()
+    return f" {' '.join(words)} "

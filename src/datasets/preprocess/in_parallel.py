@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-WORTH = 40_000_000  # characters below which starting processes costs more than it saves
+WORTH = 100_000_000  # characters below which starting processes costs more than it saves
 BLOCK = 2_000_000  # characters handed to a process at a time
 
 _state: dict[str, Any] = {}  # in a worker process: what was prepared, and the function
@@ -14,12 +14,13 @@ _state: dict[str, Any] = {}  # in a worker process: what was prepared, and the f
 
 def in_parallel(
     texts: Sequence[str],
-    given: Any,
-    prepare: Callable[[Any], Any],
+    prepared: Any,
     answer: Callable[[Any, str], Any],
     workers: int,
+    anew: tuple[Callable[[Any], Any], Any],
 ) -> Iterator[Any]:
-    """``answer(prepare(given), text)`` of every text. ``workers`` 0: one a core where there is much text, else none.
+    """``answer(prepared, text)`` of every text. ``workers`` 0: one a core where there is much text, else none. A process makes its
+    own ``prepared`` as ``anew[0](anew[1])``; all three functions are found by their names.
 
     The processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang.
     """
@@ -27,10 +28,9 @@ def in_parallel(
         workers = (os.cpu_count() or 1) if sum(map(len, texts)) >= WORTH else 1
     blocks = list(_blocks(texts))
     if workers == 1 or len(blocks) < 2:
-        prepared = prepare(given)
         yield from (answer(prepared, text) for text in texts)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (given, prepare, answer))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (anew, answer))
     try:
         for answers in pool.map(_block, blocks):
             yield from answers
@@ -51,8 +51,8 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _begin(given: Any, prepare: Callable[[Any], Any], answer: Callable[[Any, str], Any]) -> None:
-    _state.update(prepared=prepare(given), answer=answer)
+def _begin(anew: tuple[Callable[[Any], Any], Any], answer: Callable[[Any, str], Any]) -> None:
+    _state.update(prepared=anew[0](anew[1]), answer=answer)
 
 
 def _block(texts: list[str]) -> list[Any]:

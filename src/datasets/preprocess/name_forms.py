@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from src.datasets.preprocess.folding import fold
+from src.datasets.preprocess.folding import pattern
 
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
 ARABIC = {arabic: roman for roman, arabic in ROMAN.items()}
@@ -40,6 +40,8 @@ AMERICAN = (
     (re.compile(r"\bpaed"), "ped"),
     (re.compile(r"oea\b"), "ea"),
 )
+# What a name must hold for one of these to change it.
+SPELLED = re.compile("emi|hem|dema|esoph|tumo|ped|rrh|celi|fetal|gynec|cecal|iz|fiber|phaeo|paed|oea")
 # Last word -> words that say the same of the same site.
 HEADS = {
     "carcinoma": ("cancer",),
@@ -51,14 +53,53 @@ HEADS = {
     "regurgitation": ("insufficiency",),
     "insufficiency": ("regurgitation",),
     "thrombosis": ("thrombus",),
-    "hyperlipidemia": ("hyperlipemia",),
+    "disease": ("disorder",),
+    "disorder": ("disease",),
 }
+# First word -> the same site by another word.
+SITES = {
+    "kidney": "renal",
+    "liver": "hepatic",
+    "heart": "cardiac",
+    "lung": "pulmonary",
+    "stomach": "gastric",
+    "prostate": "prostatic",
+}
+SITES |= {
+    "brain": "cerebral",
+    "pancreas": "pancreatic",
+    "thymus": "thymic",
+    "gallbladder": "biliary",
+    "colon": "colonic",
+}
+SITES |= {"gastrointestinal": "gi", "urinary bladder": "bladder", "thyroid gland": "thyroid", "skin": "cutaneous"}
+SITES |= {other: site for site, other in SITES.items() if other not in ("biliary", "bladder", "thyroid", "gi")}
 INHERITED = ("hereditary", "familial", "inherited")
-OF_SITE = frozenset({"cancer", "carcinoma", "neoplasm", "tumor", "infection", "deficiency", "stenosis", "thrombosis", "fracture"})
-OF_SITE |= {"abscess", "hemorrhage", "cirrhosis", "dissection", "rupture", "adenocarcinoma", "lymphoma", "sarcoma", "melanoma", "disease"}
-INVERTIBLE = frozenset({"acute", "chronic", "primary", "secondary", "acquired", "congenital", "recurrent", "viral", "bacterial"})
-EPONYM = re.compile(r"^([A-Z][a-zà-ÿ]{3,})(?:['’]s)? (disease|syndrome|lymphoma|sarcoma|tumor|palsy|anemia|chorea|encephalopathy)$")
-DOUBLE_EPONYM = re.compile(r"^((?:von |van |de )?[A-Z][a-zà-ÿ]+(?:-[A-Z][a-zà-ÿ]+)+|von [A-Z][a-z]+) (?:disease|syndrome)$")
+OF_SITE = frozenset(
+    {"cancer", "carcinoma", "neoplasm", "tumor", "infection", "deficiency", "stenosis", "thrombosis", "fracture"}
+)
+OF_SITE |= {
+    "abscess",
+    "hemorrhage",
+    "cirrhosis",
+    "dissection",
+    "rupture",
+    "adenocarcinoma",
+    "lymphoma",
+    "sarcoma",
+    "melanoma",
+    "disease",
+}
+INVERTIBLE = frozenset(
+    {"acute", "chronic", "primary", "secondary", "acquired", "congenital", "recurrent", "viral", "bacterial"}
+)
+EXPLAINED = re.compile(r"^([^()]{4,}) \([^()]*\)$")  # "blindness (disorder)"
+EPONYM = re.compile(
+    r"^([A-Z][a-zà-ÿ]{3,})(?:['’]s)? (disease|syndrome|lymphoma|sarcoma|tumor|palsy|anemia|chorea|encephalopathy)$"
+)
+DOUBLE_EPONYM = re.compile(
+    r"^((?:von |van |de )?[A-Z][a-zà-ÿ]+(?:-[A-Z][a-zà-ÿ]+)+|von [A-Z][a-z]+) (?:disease|syndrome)$"
+)
 
 
 def forms(name: str) -> tuple[list[str], list[str]]:
@@ -67,15 +108,17 @@ def forms(name: str) -> tuple[list[str], list[str]]:
     >>> forms("chronic kidney disease")[0][:2], forms("chronic kidney disease")[1]
     ([' chronic kidney disease ', ' chronic kidney diseases '], [' kidney disease chronic '])
     """
-    turned = [fold(form).text.strip() for form in _around_commas(name)]
-    first = [fold(name).text.strip()]
+    turned = [_folded(form) for form in _around_commas(name)]
+    first = [_folded(name)]
     if first[0].startswith("obsolete "):
         first.append(first[0].removeprefix("obsolete "))
+    if explained := EXPLAINED.match(name):
+        first.append(_folded(explained[1]))
     ways = [way for form in (*first, *turned) for way in (form, *_ways(form))]
     if eponym := EPONYM.match(name):
-        ways.append(fold(f"{eponym[1]}s {eponym[2]}").text.strip())
+        ways.append(_folded(f"{eponym[1]}s {eponym[2]}"))
     if double := DOUBLE_EPONYM.match(name):
-        ways.append(fold(double[1]).text.strip())
+        ways.append(_folded(double[1]))
     spelled = [form for way in ways for form in _spellings(way)]
     found = dict.fromkeys(form for way in spelled for form in (way, *plurals(way)))
     words = first[0].split()
@@ -83,10 +126,16 @@ def forms(name: str) -> tuple[list[str], list[str]]:
     return [f" {form} " for form in found if form], [f" {form} " for form in inverted]
 
 
+def _folded(name: str) -> str:
+    return pattern(name).strip()
+
+
 def _around_commas(name: str) -> list[str]:
-    """"cardiomyopathy, dilated" -> "dilated cardiomyopathy"; of more parts the last ones first."""
+    """ "cardiomyopathy, dilated" -> "dilated cardiomyopathy"; of more parts the last ones first."""
     parts = [part.strip() for part in name.split(",") if part.strip()]
-    if len(parts) < 2 or any(part.startswith(("susceptibility", "with", "due", "without", "type", "and ")) for part in parts[1:]):
+    if len(parts) < 2 or any(
+        part.startswith(("susceptibility", "with", "due", "without", "type", "and ")) for part in parts[1:]
+    ):
         return []
     return [" ".join([*reversed(parts[1:]), parts[0]]), *([" ".join([*parts[1:], parts[0]])] if len(parts) > 2 else [])]
 
@@ -97,22 +146,33 @@ def _ways(form: str) -> Iterator[str]:
         yield f"{last[2]} {last[1]}"
     if first := TYPE_FIRST.match(form):
         yield f"{first[2]} {first[1]}"
-    rest, _, head = form.rpartition(" ")
-    if rest:
-        for other in HEADS.get(head, ()):
-            yield f"{rest} {other}"
-        if head in OF_SITE:
-            for other in (head, *HEADS.get(head, ())):
-                yield f"{other} of {rest}"
-                yield f"{other} of the {rest}"
-    before, _, after = form.partition(" ")
-    if before in INHERITED and after:
-        for other in INHERITED:
-            yield f"{other} {after}"
-            for swapped in HEADS.get(head, ()):
-                yield f"{other} {after.rpartition(' ')[0]} {swapped}".replace("  ", " ")
+    if form.endswith(" infectious disease"):
+        yield form.replace(" infectious disease", " infection")
     if "non " in form:
         yield re.sub(r"\bnon ", "non", form)
+    yield from _other_heads(form)
+    for site, other in SITES.items():
+        if form.startswith(f"{site} "):
+            moved = f"{other}{form[len(site) :]}"
+            yield moved
+            yield from _other_heads(moved)
+    before, _, after = form.partition(" ")
+    if before in INHERITED and after:
+        for word in INHERITED:
+            yield f"{word} {after}"
+            yield from _other_heads(f"{word} {after}")
+
+
+def _other_heads(form: str) -> Iterator[str]:
+    """The last word by another, and before the site: "lung cancer" -> "lung carcinoma", "cancer of the lung"."""
+    rest, _, head = form.rpartition(" ")
+    others = HEADS.get(head, ()) if rest else ()
+    for other in others:
+        yield f"{rest} {other}"
+    if rest and head in OF_SITE:
+        for other in (head, *others):
+            yield f"{other} of {rest}"
+            yield f"{other} of the {rest}"
 
 
 def _spellings(form: str) -> list[str]:
@@ -120,7 +180,11 @@ def _spellings(form: str) -> list[str]:
     numbered = [form]
     if TYPE.search(form):
         numbered += [TYPE.sub(_arabic, form), TYPE.sub(_roman, form)]
-    return [spelled for one in dict.fromkeys(numbered) for spelled in dict.fromkeys((one, _all(AMERICAN, one), _all(BRITISH, one)))]
+    return [
+        spelled
+        for one in dict.fromkeys(numbered)
+        for spelled in dict.fromkeys((one, _all(AMERICAN, one), _all(BRITISH, one)))
+    ]
 
 
 def _arabic(match: re.Match[str]) -> str:
@@ -132,10 +196,12 @@ def _roman(match: re.Match[str]) -> str:
 
 
 def _all(changes: tuple[tuple[re.Pattern[str], str], ...], form: str) -> str:
+    if not SPELLED.search(form):
+        return form
     if changes is BRITISH and any(british in form for british in ("aem", "oed", "tumour", "oesoph")):
         return form
-    for pattern, other in changes:
-        form = pattern.sub(other, form)
+    for part, other in changes:
+        form = part.sub(other, form)
     return form
 
 

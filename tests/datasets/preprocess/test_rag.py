@@ -67,7 +67,7 @@ def extractor(graph: KnowledgeGraph) -> EntityExtractor:
         ("Asthma was ruled out.", [("Asthma", "negated")]),
         ("Return if pneumonia recurs.", [("pneumonia", "hypothetical")]),
         ("rule out MI", [("MI", "hypothetical")]),
-        ("s/p MI and in AF", [("MI", "present"), ("AF", "present")]),
+        ("s/p MI and in AF", [("MI", "historical"), ("AF", "present")]),
         ("Admitted to mi casa", []),
         ("acute kidney failure", [("acute kidney failure", "present")]),
         ("AKI on top", [("AKI", "present")]),

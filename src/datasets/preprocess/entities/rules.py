@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,15 +20,15 @@ from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abbreviations import definitions
 from src.datasets.preprocess.context import Reader, breaks, places
-from src.datasets.preprocess.cues import Cue
 from src.datasets.preprocess.dictionary import NEAR, WORDS, Entry, Target, dictionary
 from src.datasets.preprocess.entities import Entity, Extraction
-from src.datasets.preprocess.folding import codes, fold_codes
+from src.datasets.preprocess.folding import codes, fold_codes, pattern
 from src.datasets.preprocess.in_parallel import in_parallel
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that parts two names
 PHRASE_END = re.compile(r"[ \t]*(?:[,.;:)\n]|$)|[ \t]+(?:and|or|with|who)\b")
+JOINED = re.compile(r"(?<!\w)([A-Za-z]{3,})(?:\s+(?:and|or|and/or)\s+|/)\Z")
 Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, what it is
 
 
@@ -42,16 +43,26 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """``patterns``: what is looked for, folded, and what each stands for."""
+class Prepared:
+    """``automaton`` over the patterns; ``entries`` says what each stands for, by the pattern's number."""
 
     patterns: Mapping[str, Entry]
+    automaton: Any
+    entries: Sequence[Entry]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """``patterns``: what is looked for, folded, and what each stands for; ``prepared`` for this process."""
+
+    patterns: Mapping[str, Entry]
+    prepared: Prepared
     workers: int
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
         """Mentions in order of position. The number of workers changes no mention."""
         bar = tqdm(total=len(texts), desc="entities", unit="patient", disable=None, leave=False)
-        found = in_parallel(texts, self.patterns, _prepare, _mentions, self.workers)
+        found = in_parallel(texts, self.prepared, _mentions, self.workers, (_prepare, self.patterns))
         extractions = []
         for mentions in found:
             extractions.append(Extraction(tuple(Entity(*mention) for mention in mentions), "rules"))
@@ -66,21 +77,14 @@ def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
     Raises:
         UserError: the terms file is missing or has other columns.
     """
-    return Rules(dictionary(graph, options.terms_file, options.minimum_length), options.workers)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """``automaton`` over the patterns; ``entries`` says what each stands for, by the pattern's number."""
-
-    automaton: Any
-    entries: Sequence[Entry]
+    patterns = dictionary(graph, options.terms_file, options.minimum_length)
+    return Rules(patterns, _prepare(patterns), options.workers)
 
 
 def _prepare(patterns: Mapping[str, Entry]) -> Prepared:
     from ahocorasick_rs import AhoCorasick, MatchKind
 
-    return Prepared(AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
+    return Prepared(patterns, AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
 
 
 def _mentions(prepared: Prepared, text: str) -> list[tuple[str, str, int, int, Any]]:
@@ -89,11 +93,11 @@ def _mentions(prepared: Prepared, text: str) -> list[tuple[str, str, int, int, A
     reader = Reader(text)
     names = []
     for start, end, sentence, entry in events:
-        if isinstance(entry, Cue):
-            reader.cue(entry, start, end, sentence)
-        elif entry is not None:
+        if isinstance(entry, Target):
             reader.mention(start, end, sentence)
             names.append(entry.name)
+        elif entry is not None:
+            reader.cue(entry, start, end, sentence)
     spans = zip(names, reader.spans, reader.statuses, strict=True)
     return [(text[start:end], name, start, end, status) for name, (start, end), status in spans]
 
@@ -102,29 +106,49 @@ def _standing(prepared: Prepared, text: str) -> list[Event]:
     """What stands of all matches: counted by its guards, leftmost, then longest; a qualifier only as part of a mention."""
     points = codes(text)
     folded = fold_codes(points)
-    hits = np.array(prepared.automaton.find_matches_as_indexes(folded.text, overlapping=True), dtype=np.int64).reshape(-1, 3)
+    matches = prepared.automaton.find_matches_as_indexes(folded.text, overlapping=True)
+    hits = np.fromiter(chain.from_iterable(matches), np.int64, 3 * len(matches)).reshape(-1, 3)
     hits = hits[np.lexsort((-hits[:, 2], hits[:, 1]))]
     starts, ends = places(folded, hits)
     stops = breaks(text, points)
     first, final = np.searchsorted(stops, starts, side="right"), np.searchsorted(stops, ends - 1, side="right")
     columns = (hits[:, 0], starts, ends, first, final)
     events: list[Event] = []
-    free, qualified = 0, (-1, -1)
-    for pattern, start, end, sentence, sentence_end in zip(*(column.tolist() for column in columns), strict=True):
+    free, within, qualified = 0, 0, (-1, -1)
+    for number, start, end, sentence, sentence_end in zip(*(column.tolist() for column in columns), strict=True):
         if start < free:
             continue
-        entry = prepared.entries[pattern]
+        entry = prepared.entries[number]
+        at = sentence - within  # a full stop inside a mention, as in "C. diff", ends no sentence
         if isinstance(entry, Target):
             if not _counts(entry, text, start, end, sentence != sentence_end):
                 continue
-            begin = qualified[0] if start - qualified[1] in (1, 2) and qualified[0] >= 0 else start
-            events.append((begin, end, sentence, entry))
+            begin = qualified[0] if 0 < start - qualified[1] < 3 and qualified[0] >= 0 else start
+            if begin == start and (shared := _shares_last_words(prepared, text, start, end, free)):
+                events.append((*shared[:2], at, shared[2]))
+            events.append((begin, end, at, entry))
+            within += sentence_end - sentence
         elif entry is None:
             qualified = (qualified[0] if start - qualified[1] == 1 and qualified[0] >= 0 else start, end)
+            continue
         else:
-            events.append((start, end, sentence, entry))
+            events.append((start, end, at, entry))
         free = end
     return events
+
+
+def _shares_last_words(
+    prepared: Prepared, text: str, start: int, end: int, free: int
+) -> tuple[int, int, Target] | None:
+    """For "ovarian cancer" after "breast and": the word "breast", which stands for breast cancer."""
+    if text[start - 1 : start] != "/" and text[start - 3 : start].lower() not in ("nd ", "or ", "d/or "):
+        return None
+    joined = JOINED.search(text, max(start - 40, free), start)
+    last_words = text[start:end].split(maxsplit=1)[1:]
+    if joined is None or not last_words:
+        return None
+    entry = prepared.patterns.get(pattern(f"{joined[1]} {last_words[0]}"))
+    return (joined.start(1), joined.end(1), entry) if isinstance(entry, Target) and entry.written is None else None
 
 
 def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> bool:
@@ -152,8 +176,7 @@ def _shouted(text: str, start: int, end: int) -> bool:
 def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
     if text[end : end + 1] == ":" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
         return False  # a header, such as "PE:" for physical examination
-    before, after = text[max(start - NEAR, 0) : start], text[end : end + NEAR]
-    around = f"{before} {after}"
+    around = text[max(start - NEAR, 0) : end + NEAR]
     if target.near is not None and not _words(target.near).search(around):
         return False
     return target.unless is None or not _words(target.unless).search(around)
