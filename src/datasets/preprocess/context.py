@@ -21,10 +21,8 @@ from src.datasets.preprocess.folding import SPACE, Folded, codes, fold_codes
 REACH = 300  # characters over which a cue governs, however long the sentence
 BACK = 30  # characters between a mention and a cue that follows what it qualifies
 ORDER: tuple[Status, ...] = ("family", "negated", "hypothetical", "historical")  # which cue stands where several govern
-LINE_END = re.compile(r"\n\s*(?=\n|[-*•#]|\d+[.)]|[A-Z][A-Za-z /]*:)")
-TITLES = [
-    first << 8 | second for first, second in (b"dr", b"mr", b"ms", b"vs", b"st")
-]  # a full stop after these ends no sentence
+LINE_END = re.compile(r"\n(?:[ \t]*+\n\s*+|[ \t]*+(?=[-*•#]|\d++[.)]|[A-Z][A-Za-z /]*+:))")
+TITLES = ("dr", "mr", "ms", "vs", "st")  # a full stop after these ends no sentence
 # A section ends at an empty line or at the next header: two capitalised words or one in capitals, or a common one, and a colon.
 SECTION_END = re.compile(
     r"\n[ \t]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|Vitals|Exam|"
@@ -46,17 +44,25 @@ def sentences(text: str) -> list[int]:
 
 def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.int64]:
     """Where sentences end: after ``. ; ! ?`` before white space, and at empty lines, list items and headers. ``points``: its codes."""
-    stop = (points == ord(".")) | (points == ord(";")) | (points == ord("!")) | (points == ord("?"))
-    at = np.flatnonzero(stop)
+    stops, titles = _tables()
+    at = np.flatnonzero(stops[points])
     following = points[np.minimum(at + 1, max(len(points) - 1, 0))]
-    at = at[(following <= SPACE) | (at == len(points) - 1)]
-    before = (points[np.maximum(at - 2, 0)].astype(np.int64) | 32) << 8 | points[np.maximum(at - 1, 0)] | 32
-    titled = np.zeros(len(at), dtype=bool)
-    for title in TITLES:
-        titled |= before == title
-    titled &= (at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE)
+    before = (points[np.maximum(at - 2, 0)].astype(np.int64) & 255) << 8 | points[np.maximum(at - 1, 0)] & 255
+    titled = titles[before] & ((at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE))
+    ending = ((following <= SPACE) | (at == len(points) - 1)) & ~titled
     lines = np.array([match.end() for match in LINE_END.finditer(text)], dtype=np.int64)
-    return np.union1d(at[~titled] + 1, lines)
+    return np.sort(np.concatenate([at[ending] + 1, lines]))
+
+
+@cache
+def _tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """By code point: whether it stops a sentence; by two of them: whether they are a title."""
+    stops, titles = np.zeros(0x10000, dtype=bool), np.zeros(0x10000, dtype=bool)
+    stops[[ord(mark) for mark in ".;!?"]] = True
+    for title in TITLES:
+        for one in (title, title.capitalize(), title.upper()):
+            titles[ord(one[0]) << 8 | ord(one[1])] = True
+    return stops, titles
 
 
 @dataclass(slots=True)
@@ -66,16 +72,17 @@ class Reader:
     text: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
+    active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)  # where a governing cue ended
     _sentence: int = -1
     _first: int = 0  # the sentence's first mention
-    _active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)
     _section: Status | None = None
     _section_end: int = 0
 
     def mention(self, start: int, end: int, sentence: int) -> None:
         """A mention: its status is what governs it, as far as is known here; a later cue may change it."""
-        self._enter(sentence)
-        status = self._governing(start) if self._active else None
+        if sentence != self._sentence:
+            self._enter(sentence)
+        status = self._governing(start) if self.active else None
         if status is None and start and self.text[start - 1] == "?":
             status = "hypothetical"
         if status is None and start < self._section_end:
@@ -85,7 +92,8 @@ class Reader:
 
     def cue(self, cue: Cue, start: int, end: int, sentence: int) -> None:
         """A cue: ends, begins or corrects what governs."""
-        self._enter(sentence)
+        if sentence != self._sentence:
+            self._enter(sentence)
         if cue.direction == "nothing":
             return
         if cue.direction == "turn":
@@ -97,26 +105,25 @@ class Reader:
             return
         if cue.direction == "backward" or cue.status is None:
             return
-        if cue.status == "historical" and self._active and self._comma_before(start):
-            self._active.clear()
-        self._active[cue.status] = (end, cue)
+        if cue.status == "historical" and self.active and self._comma_before(start):
+            self.active.clear()
+        self.active[cue.status] = (end, cue)
 
     def _enter(self, sentence: int) -> None:
-        if sentence != self._sentence:
-            self._sentence = sentence
-            self._active.clear()
-            self._first = len(self.spans)
+        self._sentence = sentence
+        self.active.clear()
+        self._first = len(self.spans)
 
     def _governing(self, start: int) -> Status | None:
         found: Status | None = None
         for status in ORDER:
-            if status in self._active:
-                end, cue = self._active[status]
+            if status in self.active:
+                end, cue = self.active[status]
                 if self._reaches(end, cue, start):
                     found = found or status
                     if cue.reach != "next":
                         continue
-                del self._active[status]
+                del self.active[status]
         return found
 
     def _reaches(self, end: int, cue: Cue, start: int) -> bool:
@@ -129,15 +136,15 @@ class Reader:
     def _turn(self, cue: Cue, start: int) -> None:
         match cue.turn:
             case "all":
-                self._active.clear()
+                self.active.clear()
             case "family":
-                self._active.pop("family", None)
+                self.active.pop("family", None)
             case "cause":
-                self._active.pop("negated", None)
-                self._active.pop("hypothetical", None)
+                self.active.pop("negated", None)
+                self.active.pop("hypothetical", None)
             case "after comma":
-                if self._active and self._comma_before(start):
-                    self._active.clear()
+                if self.active and self._comma_before(start):
+                    self.active.clear()
 
     def _comma_before(self, start: int) -> bool:
         return self.text[max(start - 10, 0) : start].rstrip().endswith(",")

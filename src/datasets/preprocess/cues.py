@@ -22,9 +22,24 @@ Turn = Literal["all", "cause", "after comma", "family"]
 RELATIVES = "mother father mom dad parents parent brother brothers sister sisters sibling siblings aunt aunts uncle uncles cousin cousins"
 RELATIVES += " son sons daughter daughters grandmother grandfather grandparents wife husband spouse child children niece nephew twin"
 OWN = ("", "his ", "her ", "the ", "their ", "a ", "patient ", "pt ")
-REPORTS = (
-    ["reports", "reported", "states", "stated", "says", "said", "notes", "noted", "noticed", "found", "called", "denies", "brought", "at", "is", "bedside"]
-)
+REPORTS = [
+    "reports",
+    "reported",
+    "states",
+    "stated",
+    "says",
+    "said",
+    "notes",
+    "noted",
+    "noticed",
+    "found",
+    "called",
+    "denies",
+    "brought",
+    "at",
+    "is",
+    "bedside",
+]
 LED_BY: tuple[str, ...] = (
     "per",
     "lives with",
@@ -116,7 +131,7 @@ TABLE: tuple[tuple[Cue, str], ...] = (
     (
         Cue("forward", "historical"),
         "history of|history significant for|history notable for|history includes|h/o|hx of|hx|past history|past history of|"
-        "medical history|medical history of|with a history of|remote history of",
+        "medical history|medical history of|with a history of|remote history of|personal history of|personal history of other",
     ),
     (
         Cue("forward", "historical", section=True),
@@ -150,7 +165,7 @@ TABLE: tuple[tuple[Cue, str], ...] = (
     ),
     (
         Cue("turn", turn="after comma"),
-        "has|had|have|is|with|known|admitted|presents|presented|does have|now|s/p|started|started on|treated|likely|found",
+        "has|had|have|known|admitted|presents|presented|does have|now|s/p|started|started on|treated|likely|found",
     ),
     (
         Cue("turn", turn="family"),

@@ -16,7 +16,43 @@ from src.datasets.preprocess.names import name_index, normal
 COLUMNS = ("term", "names", "near", "unless")
 # Names of the graph that in a clinical text almost always mean something else, or nothing that could be looked up.
 AMBIGUOUS = frozenset(
-    ["mo", "injury", "disease", "syndrome", "disorder", "infection", "burn", "palsy", "polyp", "cyst", "death", "pain", "fever", "allergy", "dependence", "abuse", "inflammation", "hyperplasia", "congenital", "susceptibility", "hypersensitivity", "esterase", "chronectin", "chondronectin", "mammastatin", "pygmy", "rhiny", "caronte", "poisoning", "coinfection", "nondisjunction", "monosomy", "mutism", "ankylosis", "blastoma"]
+    [
+        "mo",
+        "injury",
+        "disease",
+        "syndrome",
+        "disorder",
+        "infection",
+        "burn",
+        "palsy",
+        "polyp",
+        "cyst",
+        "death",
+        "pain",
+        "fever",
+        "allergy",
+        "dependence",
+        "abuse",
+        "inflammation",
+        "hyperplasia",
+        "congenital",
+        "susceptibility",
+        "hypersensitivity",
+        "esterase",
+        "chronectin",
+        "chondronectin",
+        "mammastatin",
+        "pygmy",
+        "rhiny",
+        "caronte",
+        "poisoning",
+        "coinfection",
+        "nondisjunction",
+        "monosomy",
+        "mutism",
+        "ankylosis",
+        "blastoma",
+    ]
 ) | {"carcinoma in situ", "benign neoplasm"}
 # Longer phrases around a disease's name that are no disease.
 NO_DISEASE = (
@@ -34,7 +70,42 @@ QUALIFIERS = (
 )
 # Abbreviations that are words or other abbreviations in small letters, or where a whole text is in capitals.
 WORDS = frozenset(
-    ["AIDS", "ALI", "ALL", "ALS", "AS", "CAD", "CAP", "CAS", "CMP", "CRI", "DRESS", "GAD", "GPA", "HAP", "HIT", "HUS", "ICH", "IDA", "MONO", "MS", "NEC", "PAD", "PANDAS", "PCP", "PE", "PD", "PRES", "RA", "RAD", "SAD", "SIRS", "SLE", "TEN", "TIA"]
+    [
+        "AIDS",
+        "ALI",
+        "ALL",
+        "ALS",
+        "AS",
+        "CAD",
+        "CAP",
+        "CAS",
+        "CMP",
+        "CRI",
+        "DRESS",
+        "GAD",
+        "GPA",
+        "HAP",
+        "HIT",
+        "HUS",
+        "ICH",
+        "IDA",
+        "MONO",
+        "MS",
+        "NEC",
+        "PAD",
+        "PANDAS",
+        "PCP",
+        "PE",
+        "PD",
+        "PRES",
+        "RA",
+        "RAD",
+        "SAD",
+        "SIRS",
+        "SLE",
+        "TEN",
+        "TIA",
+    ]
 )
 NEAR = 60  # characters either side in which words speak for or against an abbreviation
 
@@ -82,7 +153,7 @@ def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int)
         key = normal(name)
         if key not in index:
             continue
-        target = Target(key, written=_symbol(name), punctuated=bool(re.search(r"[,(.:\[]", name)))
+        target = Target(key, written=_symbol(name), punctuated=_punctuated(name))
         straight, turned = forms(name)
         exact.setdefault(straight[0], target)
         if target.written is None:
@@ -91,6 +162,10 @@ def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int)
             for form in turned:
                 others.setdefault(form, Target(key, punctuated=True, turned=True))
     return others | exact
+
+
+def _punctuated(name: str) -> bool:
+    return re.search(r"[,(.:\[]", name) is not None
 
 
 def _symbol(name: str) -> str | None:
@@ -105,10 +180,10 @@ def _clinical(index: Mapping[str, int], path: Path) -> dict[str, Entry]:
         term, names = row["term"], row["names"].split("|")
         name = next((normal(one) for one in (term, *names) if normal(one) in index), normal(names[0]))
         target = Target(
-            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=not term.isalnum()
+            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=_punctuated(term)
         )
         for missing in names[: [normal(one) for one in names].index(name)] if name in map(normal, names) else []:
-            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=True))
+            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=_punctuated(missing)))
         if not _abbreviation(term):
             found |= dict.fromkeys(forms(term)[0], target)
         elif len(term) > 2 and term not in WORDS:

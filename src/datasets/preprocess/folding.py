@@ -79,7 +79,8 @@ def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
     dropped &= folded != LETTER
     for at in np.flatnonzero(folded == APOSTROPHE).tolist():
         word = at > 0 and folded[at - 1] != SPACE
-        if word and folded[at + 1 : at + 2] == ord("s") and (at + 2 == len(folded) or folded[at + 2] == SPACE):
+        after = folded[at + 1 : at + 3].tolist()
+        if word and after in ([ord("s")], [ord("s"), SPACE]):
             dropped[at + 1] = True
     spaces = folded == SPACE
     dropped[1:] |= spaces[1:] & spaces[:-1]

@@ -212,7 +212,7 @@ def plurals(form: str) -> list[str]:
     (['coronary arteries'], ['cancers of the lung'], ['stenoses'])
     """
     head, of, site = form.partition(" of ")
-    if not head or not head[-1].isalpha():
+    if not head[-3:].isalpha() or len(head) < 3:  # a number, a letter or a Roman numeral has no plural
         return []
     if head.endswith("sis"):
         many = [f"{head[:-2]}es"]

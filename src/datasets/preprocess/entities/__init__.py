@@ -9,7 +9,7 @@ Status = Literal["present", "negated", "family", "hypothetical", "historical"]
 OF_THE_PATIENT: tuple[Status, ...] = ("present", "historical")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A mention: ``text[start:end] == surface``, literally. ``name`` is what to look up in the graph."""
 

@@ -28,6 +28,7 @@ from src.datasets.preprocess.in_parallel import in_parallel
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that parts two names
 PHRASE_END = re.compile(r"[ \t]*(?:[,.;:)\n]|$)|[ \t]+(?:and|or|with|who)\b")
+JOINTS = ("and ", " or ", "/or ", "and\n", " or\n", "/")
 JOINED = re.compile(r"(?<!\w)([A-Za-z]{3,})(?:\s+(?:and|or|and/or)\s+|/)\Z")
 Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, what it is
 
@@ -65,7 +66,7 @@ class Rules:
         found = in_parallel(texts, self.prepared, _mentions, self.workers, (_prepare, self.patterns))
         extractions = []
         for mentions in found:
-            extractions.append(Extraction(tuple(Entity(*mention) for mention in mentions), "rules"))
+            extractions.append(Extraction(mentions, "rules"))
             bar.update()
         bar.close()
         return extractions
@@ -87,8 +88,7 @@ def _prepare(patterns: Mapping[str, Entry]) -> Prepared:
     return Prepared(patterns, AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
 
 
-def _mentions(prepared: Prepared, text: str) -> list[tuple[str, str, int, int, Any]]:
-    """The fields of each entity."""
+def _mentions(prepared: Prepared, text: str) -> tuple[Entity, ...]:
     events = _defined(_standing(prepared, text), text)
     reader = Reader(text)
     names = []
@@ -96,10 +96,10 @@ def _mentions(prepared: Prepared, text: str) -> list[tuple[str, str, int, int, A
         if isinstance(entry, Target):
             reader.mention(start, end, sentence)
             names.append(entry.name)
-        elif entry is not None:
+        elif entry is not None and (reader.active or entry.direction != "turn"):
             reader.cue(entry, start, end, sentence)
     spans = zip(names, reader.spans, reader.statuses, strict=True)
-    return [(text[start:end], name, start, end, status) for name, (start, end), status in spans]
+    return tuple([Entity(text[start:end], name, start, end, status) for name, (start, end), status in spans])
 
 
 def _standing(prepared: Prepared, text: str) -> list[Event]:
@@ -108,7 +108,7 @@ def _standing(prepared: Prepared, text: str) -> list[Event]:
     folded = fold_codes(points)
     matches = prepared.automaton.find_matches_as_indexes(folded.text, overlapping=True)
     hits = np.fromiter(chain.from_iterable(matches), np.int64, 3 * len(matches)).reshape(-1, 3)
-    hits = hits[np.lexsort((-hits[:, 2], hits[:, 1]))]
+    hits = hits[np.argsort((hits[:, 1] << 16) - hits[:, 2] + hits[:, 1])]  # by start, the longest first
     starts, ends = places(folded, hits)
     stops = breaks(text, points)
     first, final = np.searchsorted(stops, starts, side="right"), np.searchsorted(stops, ends - 1, side="right")
@@ -123,13 +123,15 @@ def _standing(prepared: Prepared, text: str) -> list[Event]:
         if isinstance(entry, Target):
             if not _counts(entry, text, start, end, sentence != sentence_end):
                 continue
-            begin = qualified[0] if 0 < start - qualified[1] < 3 and qualified[0] >= 0 else start
-            if begin == start and (shared := _shares_last_words(prepared, text, start, end, free)):
+            begin = qualified[0] if qualified[1] > start - 3 and _joined(text, *qualified, start) else start
+            if text[start - 4 : start].lower().endswith(JOINTS) and (
+                shared := _shares_last_words(prepared, text, start, end, free)
+            ):
                 events.append((*shared[:2], at, shared[2]))
             events.append((begin, end, at, entry))
             within += sentence_end - sentence
         elif entry is None:
-            qualified = (qualified[0] if start - qualified[1] == 1 and qualified[0] >= 0 else start, end)
+            qualified = (qualified[0] if _joined(text, *qualified, start) else start, end)
             continue
         else:
             events.append((start, end, at, entry))
@@ -137,12 +139,15 @@ def _standing(prepared: Prepared, text: str) -> list[Event]:
     return events
 
 
+def _joined(text: str, begin: int, end: int, start: int) -> bool:
+    """Whether only a space or a hyphen lies between the qualifier that ends at ``end`` and ``start``."""
+    return begin >= 0 and 0 < start - end < 3 and text[end:start].strip(" -\n") == ""
+
+
 def _shares_last_words(
     prepared: Prepared, text: str, start: int, end: int, free: int
 ) -> tuple[int, int, Target] | None:
     """For "ovarian cancer" after "breast and": the word "breast", which stands for breast cancer."""
-    if text[start - 1 : start] != "/" and text[start - 3 : start].lower() not in ("nd ", "or ", "d/or "):
-        return None
     joined = JOINED.search(text, max(start - 40, free), start)
     last_words = text[start:end].split(maxsplit=1)[1:]
     if joined is None or not last_words:
@@ -189,14 +194,13 @@ def _words(listed: str) -> re.Pattern[str]:
 
 def _defined(events: list[Event], text: str) -> list[Event]:
     """The events with the text's own abbreviations: of a mention, it counts wherever it stands; of anything else, nowhere."""
-    if "(" not in text:
+    shorts = list(definitions(text)) if "(" in text else []
+    if not shorts:
         return events
     ending = {end: entry for _, end, _, entry in events if isinstance(entry, Target)}
     meanings: dict[str, Target | None] = {}
-    for found in definitions(text):
+    for found in shorts:
         meanings.setdefault(found.short, ending.get(found.end))
-    if not meanings:
-        return events
     kept = [event for event in events if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)]
     return _merged(kept, sorted(_occurrences(meanings, text)), text)
 
