@@ -1,8 +1,8 @@
 """Whether a mention speaks of the patient: present, past, denied, of the family, or only considered.
 
-After NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029) and ConText (Harkema et al. 2009, doi 10.1016/j.jbi.2009.05.002): a cue
-governs the mentions after it (or before it) in its sentence, up to a word that turns the sentence. Besides, a header such as "Family
-History:" governs its section. Everything is read in one pass over the cues and mentions in order of position.
+After NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029) and ConText (Harkema et al. 2009, doi 10.1016/j.jbi.2009.05.002):
+a cue governs the mentions after it (or before it) in its sentence, up to a word that turns the sentence. Besides, a header such
+as "Family History:" governs its section. Everything is read in one pass over the cues and mentions in order of position.
 """
 
 import re
@@ -21,12 +21,12 @@ from src.datasets.preprocess.folding import SPACE, Folded, codes, fold_codes
 REACH = 300  # characters over which a cue governs, however long the sentence
 BACK = 30  # characters between a mention and a cue that follows what it qualifies
 ORDER: tuple[Status, ...] = ("family", "negated", "hypothetical", "historical")  # which cue stands where several govern
-LINE_END = re.compile(r"\n(?:[ \t]*+\n\s*+|[ \t]*+(?=[-*•#]|\d++[.)]|[A-Z][A-Za-z /]*+:))")
+LINE_END = re.compile(r"\n(?:[ \t\r]*+\n\s*+|[ \t]*+(?=[-*•#]|\d++[.)]|[A-Z][A-Za-z /]*+:))")
 TITLES = ("dr", "mr", "ms", "vs", "st")  # a full stop after these ends no sentence
-# A section ends at an empty line or at the next header: two capitalised words or one in capitals, or a common one, and a colon.
+# A section ends at an empty line or the next header: two capitalised words, one in capitals, or a common one, and a colon.
 SECTION_END = re.compile(
-    r"\n[ \t]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|Vitals|Exam|"
-    r"Imaging|Impression|Findings|Hospital|Discharge|Indication|HPI|Pertinent)[ \t]*:"
+    r"\n[ \t\r]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|"
+    r"Vitals|Exam|Imaging|Impression|Findings|Hospital|Discharge|Indication|HPI|Pertinent)[ \t]*:"
 )
 SECTION_HEAD = re.compile(r"[ \t]*(?::|$)[ \t]*", re.M)
 AND = re.compile(r"\s*,?\s*(?:and/or|and|or|nor|/)\s*", re.I)
@@ -43,7 +43,7 @@ def sentences(text: str) -> list[int]:
 
 
 def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Where sentences end: after ``. ; ! ?`` before white space, and at empty lines, list items and headers. ``points``: its codes."""
+    """Where sentences end: after ``. ; ! ?`` before white space, at empty lines, list items, headers. ``points``: its codes."""
     stops, titles = _tables()
     at = np.flatnonzero(stops[points])
     following = points[np.minimum(at + 1, max(len(points) - 1, 0))]
@@ -150,13 +150,13 @@ class Reader:
         return self.text[max(start - 10, 0) : start].rstrip().endswith(",")
 
     def _opens_section(self, cue: Cue, start: int, end: int) -> bool:
-        """Whether it is a header: at the start of a line, followed by a colon or a line's end; in title case or alone in its line."""
+        """Whether it is a header: it starts a line, a colon or the line's end follows, and it is in title case or alone there."""
         line = self.text.rfind("\n", 0, start) + 1
         head = SECTION_HEAD.match(self.text, end)
         if self.text[line:start].strip(" \t#*") or not head or head.end() == end:
             return False
         written = self.text[start:end]
-        alone = self.text[head.end() : head.end() + 1] in ("", "\n")
+        alone = self.text[head.end() : head.end() + 1] in ("", "\n", "\r")
         if not alone and written != written.upper() and written != written.title():
             return False
         filled = re.compile(r"\S").search(self.text, head.end())

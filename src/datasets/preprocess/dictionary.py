@@ -56,16 +56,22 @@ AMBIGUOUS = frozenset(
 ) | {"carcinoma in situ", "benign neoplasm"}
 # Longer phrases around a disease's name that are no disease.
 NO_DISEASE = (
-    "tumor necrosis factor|tumour necrosis factor|tumor suppressor|tumour suppressor|tumor marker|tumor markers|tumor board|"
+    "tumor necrosis factor|tumour necrosis factor|tumor suppressor|tumour suppressor|tumor marker|tumor markers|"
+    "tumor board|"
     "cancer center|cancer institute|cancer antigen|leukocyte esterase|heart failure clinic|ms contin|hearing aids|"
     "retinoblastoma protein|tetanus toxoid|tetanus vaccine|influenza vaccine|pneumonia vaccine|tumor suppressor gene|"
-    "american heart association|diabetic diet|diabetic shoes|diabetic supplies|rheumatoid factor|celiac artery|celiac axis|celiac trunk|"
-    "celiac plexus|celiac node|celiac nodes|flu like|flu shot|flu swab|flu season|hepatitis serologies|stroke volume|stroke center|"
-    "stroke team|septic workup|septic work up|hypertension clinic|diabetes clinic|cancer screening|obesity clinic|lupus anticoagulant|"
-    "cancer society|mass general|lupus inhibitor|gouty tophi|cancer cell|cancer cells|tumor cell|tumor cells|anemia panel|hepatitis panel|depression screen"
+    "american heart association|diabetic diet|diabetic shoes|diabetic supplies|rheumatoid factor|celiac artery|"
+    "celiac axis|celiac trunk|"
+    "celiac plexus|celiac node|celiac nodes|flu like|flu shot|flu swab|flu season|hepatitis serologies|stroke volume|"
+    "stroke center|"
+    "stroke team|septic workup|septic work up|hypertension clinic|diabetes clinic|cancer screening|obesity clinic|"
+    "lupus anticoagulant|"
+    "cancer society|mass general|lupus inhibitor|gouty tophi|cancer cell|cancer cells|tumor cell|tumor cells|"
+    "anemia panel|hepatitis panel|depression screen"
 )
 QUALIFIERS = (
-    "acute|chronic|subacute|hereditary|familial|inherited|sporadic|congenital|autosomal dominant|autosomal recessive|x linked|"
+    "acute|chronic|subacute|hereditary|familial|inherited|sporadic|congenital|autosomal dominant|autosomal recessive|"
+    "x linked|"
     "early onset|late onset|adult onset|juvenile onset|recurrent|primary|idiopathic|malignant|metastatic"
 )
 # Abbreviations that are words or other abbreviations in small letters, or where a whole text is in capitals.
@@ -114,8 +120,9 @@ NEAR = 60  # characters either side in which words speak for or against an abbre
 class Target:
     """What a pattern stands for. ``name`` is looked up in the graph; the rest says where the pattern counts.
 
-    ``written``: only in exactly these letters. ``near``, ``unless``: a word around that must, or must not, be there. ``punctuated``:
-    the name holds punctuation itself. ``turned``: the words stand in the order of "disease, chronic", so a phrase must end there.
+    ``written``: only in exactly these letters. ``near``, ``unless``: a word around that must, or must not, be there.
+    ``punctuated``: the name holds punctuation itself. ``turned``: the words stand in the order of "disease, chronic", so a phrase
+    must end there.
     """
 
     name: str
@@ -214,6 +221,6 @@ def terms(path: Path) -> list[dict[str, str]]:
     columns = set(rows[0]) if rows else set()
     if not {"term", "names"} <= columns <= set(COLUMNS) or not all(row["term"] and row["names"] for row in rows):
         raise UserError(
-            f"{path}: expected the columns term,names (and near,unless if need be), term and names never empty, and at least one row"
+            f"{path}: expected the columns term,names (and near,unless), term and names never empty, and at least one row"
         )
     return rows

@@ -23,7 +23,7 @@ APOSTROPHES = "'’‘ʼ`´"
 
 @dataclass(frozen=True)
 class Folded:
-    """``text`` is the folded text between two spaces; ``gaps`` holds, for each dropped character, the characters kept before it."""
+    """``text``: the folded text between two spaces; ``gaps``: for each dropped character, how many are kept before it."""
 
     text: str
     gaps: NDArray[np.int64]

@@ -7,7 +7,7 @@ from multiprocessing import get_context
 from typing import Any
 
 WORTH = 100_000_000  # characters below which starting processes costs more than it saves
-BLOCK = 2_000_000  # characters handed to a process at a time
+BLOCK = 500_000  # characters, about, that are answered at a time
 
 _state: dict[str, Any] = {}  # in a worker process: what was prepared, and the function
 
@@ -15,24 +15,25 @@ _state: dict[str, Any] = {}  # in a worker process: what was prepared, and the f
 def in_parallel(
     texts: Sequence[str],
     prepared: Any,
-    answer: Callable[[Any, str], Any],
+    answer: Callable[[Any, Sequence[str]], Sequence[Any]],
     workers: int,
     anew: tuple[Callable[[Any], Any], Any],
 ) -> Iterator[Any]:
-    """``answer(prepared, text)`` of every text. ``workers`` 0: one a core where there is much text, else none. A process makes its
-    own ``prepared`` as ``anew[0](anew[1])``; all three functions are found by their names.
+    """The answer to every text: ``answer(prepared, some texts)`` for a block of them at a time.
 
-    The processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang.
+    ``workers`` 0: one a core where there is much text, else none. A process makes its own ``prepared`` as ``anew[0](anew[1])``.
+    Processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang.
     """
     if workers == 0:
         workers = (os.cpu_count() or 1) if sum(map(len, texts)) >= WORTH else 1
     blocks = list(_blocks(texts))
     if workers == 1 or len(blocks) < 2:
-        yield from (answer(prepared, text) for text in texts)
+        for block in blocks:
+            yield from answer(prepared, block)
         return
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (anew, answer))
     try:
-        for answers in pool.map(_block, blocks):
+        for answers in pool.map(_answer, blocks):
             yield from answers
     finally:
         pool.shutdown(cancel_futures=True)
@@ -51,9 +52,10 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _begin(anew: tuple[Callable[[Any], Any], Any], answer: Callable[[Any, str], Any]) -> None:
+def _begin(anew: tuple[Callable[[Any], Any], Any], answer: Callable[[Any, Sequence[str]], Sequence[Any]]) -> None:
     _state.update(prepared=anew[0](anew[1]), answer=answer)
 
 
-def _block(texts: list[str]) -> list[Any]:
-    return [_state["answer"](_state["prepared"], text) for text in texts]
+def _answer(texts: list[str]) -> Sequence[Any]:
+    answers: Sequence[Any] = _state["answer"](_state["prepared"], texts)
+    return answers

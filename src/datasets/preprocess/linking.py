@@ -64,7 +64,7 @@ def build(graph: KnowledgeGraph, rule: Linking) -> Linker:
 def patient_links(
     entities: Sequence[Entity], linked: Mapping[str, tuple[int, float]], graph: KnowledgeGraph, rule: Linking
 ) -> list[Link]:
-    """A patient's diseases: entities of the patient, present or past, by frequency (then first mention), each node once, at most ``max_nodes``."""
+    """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
     order: dict[str, list[Entity]] = {}
     for entity in entities:
         if entity.linked:
