@@ -19,11 +19,11 @@ Reach = Literal["list", "comma", "next", "touching"]
 # What a turn ends: all; all but the patient's family history or past; after a comma only; family history only.
 Turn = Literal["all", "cause", "after comma", "family"]
 
-RELATIVES = "mother father mom dad parents parent brother brothers sister sisters sibling siblings aunt aunts uncle uncles cousin "
-RELATIVES += (
-    "cousins son sons daughter daughters grandmother grandfather grandparents wife husband spouse child children niece "
+RELATIVES = (
+    "mother father mom dad parents parent brother brothers sister sisters sibling siblings aunt aunts uncle uncles "
 )
-RELATIVES += "nephew twin"
+RELATIVES += "cousin cousins son sons daughter daughters grandmother grandfather grandparents wife husband spouse child children "
+RELATIVES += "niece nephew twin"
 OWN = ("", "his ", "her ", "the ", "their ", "a ", "patient ", "pt ")
 REPORTS = [
     "reports",

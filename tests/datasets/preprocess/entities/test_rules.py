@@ -20,14 +20,14 @@ from src.datasets.preprocess.names import name_index, normal
 ROOT = Path(__file__).resolve().parents[4]
 SHARED = ROOT.parent / "shared" / "data"
 NAMES = (
-    "pneumonia|asthma|myocardial infarction|Crohn's disease|kidney failure|acute kidney failure|atrial fibrillation|gout|"
-    "anemia|"
-    "congestive heart failure|heart failure|type 2 diabetes mellitus|diabetes mellitus|"
-    "chronic kidney disease|"
-    "cardiomyopathy, dilated|breast cancer|ovarian cancer|multiple sclerosis|pulmonary embolism|rheumatoid arthritis|aortic valve stenosis|"
-    "acute lymphoblastic leukemia|Sjögren syndrome|lung carcinoma|von Willebrand disease|AIDS|coronary artery disease|"
-    "non-Hodgkin lymphoma|mucopolysaccharidosis type IV|esophageal varices|Guillain-Barre syndrome|myotonic dystrophy|stenosis|"
-    "Clostridium difficile colitis|migraine without aura|esterase|bacterial peritonitis"
+    "pneumonia|asthma|myocardial infarction|Crohn's disease|kidney failure|acute kidney failure|"
+    "atrial fibrillation|gout|anemia|congestive heart failure|heart failure|type 2 diabetes mellitus|"
+    "diabetes mellitus|chronic kidney disease|cardiomyopathy, dilated|breast cancer|ovarian cancer|"
+    "multiple sclerosis|pulmonary embolism|rheumatoid arthritis|aortic valve stenosis|"
+    "acute lymphoblastic leukemia|Sjögren syndrome|lung carcinoma|von Willebrand disease|AIDS|"
+    "coronary artery disease|non-Hodgkin lymphoma|mucopolysaccharidosis type IV|esophageal varices|"
+    "Guillain-Barre syndrome|myotonic dystrophy|stenosis|Clostridium difficile colitis|"
+    "migraine without aura|esterase|bacterial peritonitis"
 )
 
 
