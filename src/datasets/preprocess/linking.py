@@ -58,10 +58,10 @@ def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path) -> L
 def patient_links(
     entities: Sequence[Entity], linked: Mapping[str, tuple[int, float]], graph: KnowledgeGraph, rule: Linking
 ) -> list[Link]:
-    """A patient's diseases: present entities by frequency (then first mention), each node once, at most ``max_nodes``."""
+    """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
     order: dict[str, list[Entity]] = {}
     for entity in entities:
-        if entity.status == "present":
+        if entity.linked:
             order.setdefault(normal(entity.name), []).append(entity)
     links: dict[int, Link] = {}
     for name, mentions in sorted(order.items(), key=lambda item: (-len(item[1]), item[1][0].start)):

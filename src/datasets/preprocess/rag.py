@@ -56,7 +56,7 @@ def records(
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The rows of ``rag_records.csv`` in the patients' order, and the counts for metadata and log."""
     extractions = tools.extractor.extract([patient.notes for patient in patients])
-    names = {entity.name for found in extractions for entity in found.entities if entity.status == "present"}
+    names = {entity.name for found in extractions for entity in found.entities if entity.linked}
     linked = tools.linker.link(names)
     links = [linking.patient_links(found.entities, linked, tools.graph, rule) for found in extractions]
     queries = [
@@ -120,7 +120,7 @@ class _Counts:
 
     def add(self, extraction: Extraction, evidence: Evidence, summary: Summary) -> None:
         self.mentions += len(extraction.entities)
-        self.mentions_negated_family_or_hypothetical += sum(e.status != "present" for e in extraction.entities)
+        self.mentions_negated_family_or_hypothetical += sum(not e.linked for e in extraction.entities)
         self.patients_without_a_disease += not evidence.links
         self.nodes += len(evidence.links)
         self.entity_failures += extraction.failure is not None

@@ -54,35 +54,6 @@ def extractor(graph: KnowledgeGraph) -> EntityExtractor:
     return built
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Admitted with pneumonia.", [("pneumonia", "present")]),
-        ("PNEUMONIAS, recurrent", [("PNEUMONIAS", "present")]),
-        ("No evidence of pneumonia.", [("pneumonia", "negated")]),
-        ("No fever. Pneumonia on the right.", [("Pneumonia", "present")]),
-        ("He denies asthma, but has pneumonia.", [("asthma", "negated"), ("pneumonia", "present")]),
-        ("Mother had asthma.", [("asthma", "family")]),
-        ("Family history of acute kidney failure.", [("acute kidney failure", "family")]),
-        ("Asthma was ruled out.", [("Asthma", "negated")]),
-        ("Return if pneumonia recurs.", [("pneumonia", "hypothetical")]),
-        ("rule out MI", [("MI", "hypothetical")]),
-        ("s/p MI and in AF", [("MI", "present"), ("AF", "present")]),
-        ("Admitted to mi casa", []),
-        ("acute kidney failure", [("acute kidney failure", "present")]),
-        ("AKI on top", [("AKI", "present")]),
-        ("bronchopneumonias", []),
-        ("Crohn's disease", [("Crohn's disease", "present")]),
-        ("Non-ST elevation myocardial infarction", [("myocardial infarction", "present")]),
-        ("", []),
-    ],
-)
-def test_mentions_and_their_context(extractor: EntityExtractor, text: str, expected: list[tuple[str, str]]) -> None:
-    found = extractor.extract([text])[0].entities
-    assert [(entity.surface, entity.status) for entity in found] == expected
-    assert all(text[entity.start : entity.end] == entity.surface for entity in found)
-
-
 def test_only_present_diseases_are_linked_by_frequency_each_once(
     extractor: EntityExtractor, graph: KnowledgeGraph, tmp_path: Path
 ) -> None:
@@ -123,11 +94,3 @@ def test_tab_and_csv_files_give_the_same_graph(graph_folder: Path, graph: Knowle
         path.rename(path.with_suffix(".tab")).write_text((graph_folder / f"{name}.tab").read_text().replace(",", "\t"))
     again = primekg.build(primekg.Options(), folder=graph_folder)
     assert again.diseases() == graph.diseases() and again.triples(1) == graph.triples(1)
-
-
-def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() -> None:
-    from src.datasets.preprocess.context import REACH, status
-
-    for gap, expected in ((20, "negated"), (REACH + 50, "present")):
-        text = "denies " + "word " * (gap // 5) + "asthma"
-        assert status(text, len(text) - 6, len(text), 0, len(text)) == expected

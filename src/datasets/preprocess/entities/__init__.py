@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Status = Literal["present", "negated", "family", "hypothetical"]
+Status = Literal["present", "negated", "family", "hypothetical", "historical"]
+# What is linked: the patient has the disease or had it. A past disease is evidence too: most are chronic, and the rest are risks.
+OF_THE_PATIENT: tuple[Status, ...] = ("present", "historical")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     """A mention: ``text[start:end] == surface``, literally. ``name`` is what to look up in the graph."""
 
@@ -16,6 +18,11 @@ class Entity:
     start: int
     end: int
     status: Status
+
+    @property
+    def linked(self) -> bool:
+        """Whether it speaks of a disease of this patient."""
+        return self.status in OF_THE_PATIENT
 
 
 @dataclass(frozen=True)

@@ -1,101 +1,57 @@
-"""Dictionary extraction: all disease names of the graph and a table of clinical terms, in one Aho-Corasick automaton.
+"""Dictionary extraction: all disease names of the graph, clinical terms and the cues of context in one automaton.
 
-Case, hyphens and plurals do not matter; an abbreviation in capitals matches only capitals. Of overlapping matches the
-longest stands. ``clinical_terms.csv`` maps what clinicians write to the disease's name, first name in the graph wins.
+``clinical_terms.csv`` maps what clinicians write to the disease's name: the first of its names in the graph wins. What counts
+as a match is said in ``matching.py``, what a mention means in ``context.py``.
 """
 
-import csv
-import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from annotated_types import Ge
 from tqdm import tqdm
 
-from src.config import Positive, UserError
+from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess.context import sentences, status
+from src.datasets.preprocess.abbreviations import definitions
+from src.datasets.preprocess.context import Reader
+from src.datasets.preprocess.dictionary import Entry, Target, dictionary
 from src.datasets.preprocess.entities import Entity, Extraction
-from src.datasets.preprocess.names import name_index, normal
+from src.datasets.preprocess.folding import pattern
+from src.datasets.preprocess.in_parallel import in_parallel
+from src.datasets.preprocess.matching import Event, Found, Prepared, prepare, search
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
-# Disease names of the graph that in a clinical text almost always mean something else.
-AMBIGUOUS = frozenset(
-    {
-        "mo",
-        "injury",
-        "disease",
-        "syndrome",
-        "disorder",
-        "infection",
-        "burn",
-        "palsy",
-        "polyp",
-        "neoplasm",
-        "cyst",
-        "death",
-    }
-    | {"pain", "fever", "allergy", "dependence", "abuse", "inflammation", "hyperplasia", "congenital", "tumor"}
-    | {"carcinoma in situ", "benign neoplasm", "susceptibility", "hypersensitivity"}
-)
-POSSESSIVE = re.compile(r"'s\b")
-# Same length in and out, so that positions in the folded text are positions in the text.
-FOLD = str.maketrans(
-    {**{chr(c): chr(c + 32) for c in range(65, 91)}, "-": " ", "/": " ", "\n": " ", "\t": " ", "’": "'"}
-)
 
 
 @dataclass(frozen=True)
 class Options:
-    """``terms_file``: a table ``term,names`` to use instead of the built-in one. ``minimum_length`` guards short names."""
+    """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one. ``minimum_length`` guards short
+    names. ``workers``: processes; 0 takes one a core where there is much text."""
 
     terms_file: Path = TERMS
     minimum_length: Positive = 4
+    workers: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``automaton`` over ``patterns`` (folded); each pattern's looked-up name and whether it must be in capitals."""
+    """``patterns``: what is looked for, folded, and what each stands for; ``prepared`` for this process."""
 
-    automaton: Any
-    targets: Sequence[tuple[str, str | None]]
+    patterns: Mapping[str, Entry]
+    prepared: Prepared
+    workers: int
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """Mentions in order of position."""
-        bar = tqdm(texts, desc="entities", unit="patient", disable=None, leave=False)
-        return [Extraction(tuple(self._mentions(text)), "rules") for text in bar]
-
-    def _mentions(self, text: str) -> list[Entity]:
-        ends = sentences(text)
-        mentions = []
-        sentence, sentence_start = 0, 0
-        for start, end, name in self._longest(text):
-            while ends[sentence] < end:
-                sentence_start = ends[sentence]
-                sentence += 1
-            where = min(sentence_start, start)
-            mentions.append(Entity(text[start:end], name, start, end, status(text, start, end, where, ends[sentence])))
-        return mentions
-
-    def _longest(self, text: str) -> Iterator[tuple[int, int, str]]:
-        """Whole-word matches, leftmost then longest, without overlap."""
-        folded = text.translate(FOLD)
-        cuts = [match.start() - 2 * n for n, match in enumerate(POSSESSIVE.finditer(folded))]
-        folded = POSSESSIVE.sub("", folded)
-        found = []
-        for pattern, first, after in self.automaton.find_matches_as_indexes(folded, overlapping=True):
-            name, capitals = self.targets[pattern]
-            whole = not (folded[first - 1 : first].isalnum() or folded[after : after + 1].isalnum())
-            start, end = first + 2 * bisect_right(cuts, first), after + 2 * bisect_left(cuts, after)
-            if whole and (capitals is None or text[start:end] == capitals):
-                found.append((start, end, name))
-        last = 0
-        for start, end, name in sorted(found, key=lambda match: (match[0], -match[1], match[2])):
-            if start >= last:
-                yield start, end, name
-                last = end
+        """Mentions in order of position. The number of workers changes no mention."""
+        bar = tqdm(total=len(texts), desc="entities", unit="patient", disable=None, leave=False)
+        extractions = []
+        for mentions in in_parallel(texts, self.prepared, _mentions, self.workers, (prepare, self.patterns)):
+            extractions.append(Extraction(mentions, "rules"))
+            bar.update()
+        bar.close()
+        return extractions
 
 
 def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
@@ -104,41 +60,67 @@ def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
     Raises:
         UserError: the terms file is missing or has other columns.
     """
-    from ahocorasick_rs import AhoCorasick, MatchKind
-
-    index = name_index(graph)
-    patterns: dict[str, tuple[str, str | None]] = {}
-    for name in sorted(index):
-        if len(name) >= options.minimum_length and name not in AMBIGUOUS:
-            for form in _forms(name):
-                patterns.setdefault(form, (name, None))
-    for term, names in _terms(options.terms_file):
-        chosen = next((normal(name) for name in (term, *names) if normal(name) in index), normal(names[0]))
-        capitals = term if re.fullmatch(r"[A-Z0-9]{2,}|[A-Z][A-Za-z]*[A-Z]+[A-Za-z]*", term) else None
-        for form in [term.translate(FOLD)] if capitals else _forms(term.translate(FOLD)):
-            patterns[form] = (chosen, capitals)
-    automaton = AhoCorasick(list(patterns), matchkind=MatchKind.Standard)
-    return Rules(automaton, list(patterns.values()))
+    patterns = dictionary(graph, options.terms_file, options.minimum_length)
+    return Rules(patterns, prepare(patterns), options.workers)
 
 
-def _forms(name: str) -> list[str]:
-    """The name, its plural, and the form without comma inversion.
-
-    >>> _forms("kidney failure"), _forms("coronary artery")[1:]
-    (['kidney failure', 'kidney failures'], ['coronary arteries', 'coronary arterys'])
-    """
-    plural = [f"{name[:-1]}ies"] if name.endswith("y") else []
-    return [name, *plural, f"{name}s"]
+def _mentions(prepared: Prepared, texts: Sequence[str]) -> list[tuple[Entity, ...]]:
+    return [
+        _read(text, _defined(found, text, prepared.patterns))
+        for text, found in zip(texts, search(prepared, texts), strict=True)
+    ]
 
 
-def _terms(path: Path) -> list[tuple[str, list[str]]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; entities.terms_file is a CSV with columns term,names") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
-    if not rows or set(rows[0]) != {"term", "names"} or not all(row["term"] and row["names"] for row in rows):
-        raise UserError(f"{path}: expected the columns term,names, none of them empty, and at least one row")
-    return [(row["term"], row["names"].split("|")) for row in rows]
+def _read(text: str, events: Sequence[Event]) -> tuple[Entity, ...]:
+    """The mentions among the events, each in the light of the cues."""
+    reader = Reader(text)
+    names = []
+    for start, end, sentence, entry in events:
+        if isinstance(entry, Target):
+            reader.mention(start, end, sentence)
+            names.append(entry.name)
+        elif entry is not None and (reader.active or entry.direction != "turn"):
+            reader.cue(entry, start, end, sentence)
+    spans = zip(names, reader.spans, reader.statuses, strict=True)
+    return tuple([Entity(text[start:end], name, start, end, status) for name, (start, end), status in spans])
+
+
+def _defined(found: Found, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
+    """The events with the text's own abbreviations: of a mention, it counts wherever it stands; of anything else, nowhere."""
+    if "(" not in text:
+        return found.events
+    ending = {end: entry for _, end, _, entry in found.events if isinstance(entry, Target)}
+    meanings: dict[str, Target | None] = {}
+    for one in definitions(text, lambda short, end: end in ending or isinstance(patterns.get(pattern(short)), Target)):
+        meanings.setdefault(one.short, ending.get(one.end))
+    if not meanings:
+        return found.events
+    kept = [
+        event for event in found.events if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)
+    ]
+    places = sorted(_occurrences(meanings, text), key=lambda place: place[:2])
+    return _merged(kept, [(start, end, found.sentence(start), target) for start, end, target in places])
+
+
+def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[tuple[int, int, Target]]:
+    for short, target in meanings.items():
+        at = text.find(short) if target is not None else -1
+        while at >= 0 and target is not None:
+            end = at + len(short)
+            if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+                yield at, end, target
+            at = text.find(short, end)
+
+
+def _merged(events: list[Event], others: list[Event]) -> list[Event]:
+    """Both in order; where they overlap, the first list's stand."""
+    merged: list[Event] = []
+    at = 0
+    for other in others:
+        while at < len(events) and events[at][0] < other[0]:
+            merged.append(events[at])
+            at += 1
+        clear = at == len(events) or events[at][0] >= other[1]
+        if clear and (not merged or merged[-1][1] <= other[0]):
+            merged.append(other)
+    return merged + events[at:]

@@ -1,0 +1,100 @@
+"""Text as the dictionary sees it: lower-case ASCII words with one space around each, and the way back to the text.
+
+Folding one character never needs its neighbours' lengths: a character becomes one byte or is dropped, so positions in the folded
+text map to positions in the text exactly, whatever the text holds (``str.lower`` and Unicode normalisation would change lengths).
+"""
+
+import functools
+import re
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPACE, APOSTROPHE, MARK, LETTER = (
+    32,
+    1,
+    2,
+    3,
+)  # LETTER: a letter without an ASCII form, part of a word, equal to no other
+APOSTROPHES = "'’‘ʼ`´"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """``text``: the folded text between two spaces; ``gaps``: for each dropped character, how many are kept before it."""
+
+    text: str
+    gaps: NDArray[np.int64]
+
+    def original(self, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions in the text of the kept characters with these numbers."""
+        positions: NDArray[np.int64] = kept + np.searchsorted(self.gaps, kept, side="right")
+        return positions
+
+
+@functools.cache
+def _table() -> NDArray[np.uint8]:
+    """One byte for each code point of the basic plane; the rest (emoji and the like) counts as the last, a space."""
+    return np.array([_byte(chr(code)) for code in range(0x10000)], dtype=np.uint8)
+
+
+def _byte(character: str) -> int:
+    if character in APOSTROPHES:
+        return APOSTROPHE
+    if unicodedata.category(character) in ("Mn", "Cf"):
+        return MARK
+    if not character.isalnum():
+        return SPACE
+    plain = unicodedata.normalize("NFKD", character)[0].lower()
+    return ord(plain) if plain.isascii() and plain.isalnum() else LETTER
+
+
+def codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """One number a character: its code point, or 65535 beyond the basic plane.
+
+    >>> codes("Äb").tolist()
+    [196, 98]
+    """
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    return np.minimum(points, 0xFFFF).astype(np.uint16)
+
+
+def fold(text: str) -> Folded:
+    """Lower case, no accents, punctuation as spaces, one space between words, no apostrophes and no possessive s.
+
+    >>> fold("Crohn's  disease,\\nSjögren").text
+    ' crohn disease sjogren '
+    """
+    return fold_codes(codes(text))
+
+
+def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
+    """The same from :func:`codes`."""
+    folded = _table()[points]
+    dropped = folded < SPACE
+    dropped &= folded != LETTER
+    for at in np.flatnonzero(folded == APOSTROPHE).tolist():
+        word = at > 0 and folded[at - 1] != SPACE
+        after = folded[at + 1 : at + 3].tolist()
+        if word and after in ([ord("s")], [ord("s"), SPACE]):
+            dropped[at + 1] = True
+    spaces = folded == SPACE
+    dropped[1:] |= spaces[1:] & spaces[:-1]
+    gaps = np.flatnonzero(dropped)
+    kept = folded[~dropped] if len(gaps) else folded
+    return Folded(f" {kept.tobytes().decode('ascii')} ", gaps - np.arange(len(gaps)))
+
+
+def pattern(phrase: str) -> str:
+    """The phrase folded, between two spaces: found in folded text, it stands there as whole words.
+
+    >>> pattern("C. diff"), pattern("Guillain-Barré (GBS)")
+    (' c diff ', ' guillain barre gbs ')
+    """
+    plain = phrase.isascii() and "'" not in phrase and "`" not in phrase
+    words = re.findall("[a-z0-9]+", phrase.lower()) if plain else fold(phrase).text.split()
+    return f" {' '.join(words)} "
