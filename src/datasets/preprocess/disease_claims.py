@@ -13,7 +13,7 @@ import numpy as np
 
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
-from src.datasets.preprocess.entities import Entity
+from src.datasets.preprocess.entities import OF_THE_PATIENT, Entity
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.names import normal as normal_form
 from src.datasets.preprocess.names_in_text import NamesInText, Span, build, literal, longest
@@ -49,7 +49,11 @@ AMBIGUOUS = frozenset(
     {"lead", "gold", "iron", "tin", "onset", "falls", "metals", "mo", "pain", "death", "age", "water", "oxygen"}
 )
 normal = lru_cache(200_000)(normal_form)  # the same names come back in every summary
-AGREES = {"negated": ("negated", "hypothetical"), "hypothetical": ("hypothetical", "negated")}
+AGREES = {
+    "negated": ("negated", "hypothetical"),
+    "hypothetical": ("hypothetical", "negated"),
+    "historical": OF_THE_PATIENT,
+}
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,5 @@ def _unknown_conditions(left: str, patient: Patient, subjects: frozenset[int]) -
 
 
 def _excused(name: str, patient: Patient, subjects: frozenset[int]) -> bool:
-    return any(_holds(name, patient.documents[node]) for node in subjects) or "present" in patient.noted.get(
-        normal(name), ()
-    )
+    noted = patient.noted.get(normal(name), frozenset())
+    return any(_holds(name, patient.documents[node]) for node in subjects) or bool(noted & set(OF_THE_PATIENT))
