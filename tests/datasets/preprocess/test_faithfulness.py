@@ -147,7 +147,7 @@ FALSE = {
     # an invented disease, in and outside the dictionary
     "The patient has lung disease.": "not among the patient's diseases",
     "The patient has zorblatt syndrome.": "a condition of which the evidence says nothing",
-    "Atrial fibrillation is complicated by chorioretinitis.": "a condition of which the evidence says nothing",
+    "Atrial fibrillation is complicated by zorbocarditis.": "a condition of which the evidence says nothing",
     # another patient's disease; a negated one, a relative's; a present one denied
     "The notes mention pulmonary embolism.": "the notes have it as negated only",
     "She suffers from asthma.": "the notes have it as family only",
