@@ -71,6 +71,9 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
     short, full = load(reference), load(spelled)
     for socket in components.SOCKETS:
         left, right = components.chosen(short, socket), components.chosen(full, socket)
+        if left is None or right is None:
+            assert left is right, socket
+            continue
         assert left.name == right.name
         assert components.options(socket, left) == components.options(socket, right), socket
     for part in (
