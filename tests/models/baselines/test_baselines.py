@@ -186,3 +186,11 @@ def test_a_width_that_does_not_divide_is_the_users_mistake(name: str) -> None:
 def test_a_wrong_option_is_refused_with_the_nearest_right_one() -> None:
     with pytest.raises(UserError, match="did you mean 'hidden_size'"):
         make("gru_d", hiden_size=8)
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_it_trains_in_bfloat16(name: str, train: Batch, validation: Batch) -> None:
+    settings = dataclasses.replace(LOOP, max_epochs=1, precision="bf16-mixed")
+    model = make(name)
+    loop.fit(model, train, validation, settings, seed=1)
+    assert logits(model, validation).isfinite().all()

@@ -166,10 +166,9 @@ def test_time_attention_is_a_softmax_over_the_measured_hours(train: Batch) -> No
 @torch.no_grad()
 def test_m3cares_similarity_and_neighbourhood_follow_their_equations() -> None:
     torch.manual_seed(0)
-    part, graph = m3care.Similarity(modalities=2, width=3), m3care.Neighbourhood(3)
+    part, graph = m3care.Similarity(modalities=2, width=3, threshold=0.27), m3care.Neighbourhood(3)
     for parameter in part.networks.parameters():
         parameter.normal_()
-    part.threshold.fill_(-1.0)
     hidden, present = torch.randn(6, 2, 3), torch.tensor([[1.0, 1], [1, 0], [1, 1], [1, 1], [1, 0], [1, 1]])
     patients = m3care.Patients(hidden * present[..., None], present)
     found = part(patients, patients).fill_diagonal_(0)
