@@ -28,7 +28,7 @@ from src.evaluation import metrics
 from src.models import emerge
 from src.models.baselines import Sizes
 from src.models.batch import SHAPES, Batch
-from src.training import loop
+from src.training import devices, loop
 
 EXTRA = {"m3care (note + summary)": Component("m3care", {"texts": ["note", "summary"]})}
 Parts = dict[str, Batch]
@@ -73,7 +73,8 @@ def fit_and_predict(
     widths = {"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]}
     hours, features, labels = dataset.ehr.shape[1], dataset.ehr.shape[2], dataset.label.shape[1]
     if chosen is None:
-        model = emerge.build(config.model, features=features, text_widths=widths, labels=labels)
+        statics = dataset.static.shape[1]
+        model = emerge.build(config.model, features=features, statics=statics, text_widths=widths, labels=labels)
     else:
         sizes = Sizes(hours, features, widths["note"], widths["summary"], labels)
         model = components.build("baseline", chosen, sizes=sizes, seed=seed)
@@ -81,9 +82,10 @@ def fit_and_predict(
     if not isinstance(model, nn.Module):
         model.fit(parts["train"], parts["val"])
         return model.logits(parts["test"]), 0, 0, time.perf_counter() - started
-    fitted = loop.fit(model, parts["train"], parts["val"], config.training, seed)
+    fabric = devices.fabric(config.training)
+    fitted = loop.fit(model, parts["train"], parts["val"], config.training, seed, fabric=fabric)
     seconds = time.perf_counter() - started
-    model.load_state_dict(fitted.best_weights)
+    model.load_state_dict(fitted.best.weights)
     logits = loop.predict(model, parts["test"], config.training.batch_size)
     return logits, sum(parameter.numel() for parameter in model.parameters()), len(fitted.history), seconds
 

@@ -1,9 +1,7 @@
-"""The hourly inputs as encoders read them: values beside their mask, what lies inside the stay, the state at its end.
+"""The hourly inputs as encoders read them: values beside their mask, and what lies inside the stay.
 
 Dimensions: N patients, T hours, F features, H hidden size.
 """
-
-import math
 
 import torch
 from torch import Tensor
@@ -21,11 +19,6 @@ def values_and_mask(batch: Batch) -> Tensor:
     return torch.where(inside(batch)[..., None], torch.cat([batch.ehr, batch.ehr_mask], dim=2), 0.0)
 
 
-def at_last_hour(states: Tensor, length: Tensor) -> Tensor:
-    """States [N,T,H], length [N] (1..T) -> the state after the last observed hour [N,H]."""
-    return states[torch.arange(len(states), device=states.device), length - 1]
-
-
 def mean_inside(states: Tensor, observed: Tensor) -> Tensor:
     """States [N,T,H], observed [N,T] bool -> their mean over the observed hours [N,H]."""
     total = torch.where(observed[..., None], states, 0.0).sum(dim=1)
@@ -41,10 +34,3 @@ def reversed_inside(values: Tensor, length: Tensor) -> Tensor:
     hour = torch.arange(values.shape[1], device=values.device).expand(len(values), -1)
     source = torch.where(hour < length[:, None], length[:, None] - 1 - hour, hour)
     return values.gather(1, source[..., None].expand_as(values))
-
-
-def sinusoids(hours: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoidal positions [T,H], sines in the even columns (Vaswani et al. 2017, section 3.5); ``width`` is even."""
-    position = torch.arange(hours, device=device)[:, None]
-    angle = position * torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000.0) / width))
-    return torch.stack([angle.sin(), angle.cos()], dim=2).reshape(hours, width)

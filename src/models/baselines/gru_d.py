@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from src.config import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour
+from src.models.recurrent import until
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class GruD(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        logits: Tensor = self.head(self.dropout(at_last_hour(self.states(batch), batch.ehr_length)))
+        _, last = until(self.states(batch), batch.ehr_length)
+        logits: Tensor = self.head(self.dropout(last))
         return logits
 
     def states(self, batch: Batch) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from src.config import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour, values_and_mask
+from src.models.hours import values_and_mask
+from src.models.recurrent import Recurrent
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Lstm(nn.Module):
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(2 * sizes.features, options.hidden_size, options.layers, batch_first=True)
+        cells = nn.LSTM(2 * sizes.features, options.hidden_size, options.layers, batch_first=True)
+        self.lstm = Recurrent(cells)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(options.hidden_size, sizes.labels)
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        states, _ = self.lstm(values_and_mask(batch))
-        logits: Tensor = self.head(self.dropout(at_last_hour(states, batch.ehr_length)))
+        _, last = self.lstm(values_and_mask(batch), batch.ehr_length)
+        logits: Tensor = self.head(self.dropout(last))
         return logits

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from src.config import Fraction, Positive, UserError, refuse_repeated
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour, values_and_mask
+from src.models.hours import values_and_mask
 from src.models.patient_memory import PatientMemory
+from src.models.recurrent import Recurrent
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class M3Care(nn.Module):
         super().__init__()
         width, modalities = options.hidden_size, 1 + len(options.texts)
         widths = {"note": sizes.note_width, "summary": sizes.summary_width}
-        self.series = nn.GRU(2 * sizes.features, width, batch_first=True)
+        self.series = Recurrent(nn.GRU(2 * sizes.features, width, batch_first=True))
         self.texts = nn.ModuleDict({name: nn.Linear(widths[name], width) for name in options.texts})
         self.dropout = nn.Dropout(options.dropout)
         self.similarity = Similarity(modalities, width, options.threshold)
@@ -99,8 +100,8 @@ class M3Care(nn.Module):
 
     def represent(self, batch: Batch) -> Patients:
         """Batch of N -> their representation by each modality."""
-        states, _ = self.series(values_and_mask(batch))
-        hidden, present = [at_last_hour(states, batch.ehr_length)], [torch.ones_like(batch.note_mask)]
+        _, last = self.series(values_and_mask(batch), batch.ehr_length)
+        hidden, present = [last], [torch.ones_like(batch.note_mask)]
         for name, projection in self.texts.items():
             has = batch.note_mask if name == "note" else batch.summary_mask
             embedding = batch.note_embedding if name == "note" else batch.summary_embedding

@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from src.config import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour, inside, sinusoids, values_and_mask
+from src.models.hours import inside, values_and_mask
+from src.models.recurrent import until
+from src.models.transformer import positions
 
 
 @dataclass(frozen=True)
 class Options:
-    """Width (a multiple of ``heads``, even), width of the time embedding (a multiple of ``heads``), layers, dropout."""
+    """Width (a multiple of ``heads``), width of the time embedding (a multiple of ``heads``), layers, dropout."""
 
     hidden_size: Positive = 128
     heads: Positive = 8
@@ -41,10 +43,8 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> "Mpim":
     Raises:
         UserError: a width does not divide.
     """
-    if options.hidden_size % options.heads or options.time_size % options.heads or options.hidden_size % 2:
-        raise UserError(
-            "[baseline] name = 'mpim': hidden_size and time_size must be multiples of heads, the first even"
-        )
+    if options.hidden_size % options.heads or options.time_size % options.heads:
+        raise UserError("[baseline] name = 'mpim': hidden_size and time_size must be multiples of heads")
     return Mpim(options, sizes)
 
 
@@ -76,15 +76,12 @@ class Mpim(nn.Module):
         padding = ~inside(batch)
         note = torch.where(batch.note_mask[:, None] > 0, self.note(batch.note_embedding), self.absent)
         series = self.series(batch)
-        positions = sinusoids(series.shape[1], series.shape[2], series.device)
-        notes, series = self.dropout(note[:, None] + positions), self.dropout(series + positions)
+        place = positions(series.shape[1], series)
+        notes, series = self.dropout(note[:, None] + place), self.dropout(series + place)
         for layer in self.layers:
             notes, series = layer(notes, series, padding)
-        ends = [
-            at_last_hour(norm(states), batch.ehr_length)
-            for norm, states in zip(self.norms, (notes, series), strict=True)
-        ]
-        last = torch.cat(ends, dim=1)
+        ends = [norm(states) for norm, states in zip(self.norms, (notes, series), strict=True)]
+        _, last = until(torch.cat(ends, dim=2), batch.ehr_length)
         logits: Tensor = self.head(last + self.residual(last))
         return logits
 

@@ -17,7 +17,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from src.config import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour, values_and_mask
+from src.models.hours import values_and_mask
+from src.models.recurrent import until
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Tcn(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> logits [N,K]."""
-        logits: Tensor = self.head(at_last_hour(self.states(values_and_mask(batch)), batch.ehr_length))
+        _, last = until(self.states(values_and_mask(batch)), batch.ehr_length)
+        logits: Tensor = self.head(last)
         return logits
 
     def states(self, hours: Tensor) -> Tensor:

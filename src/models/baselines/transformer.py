@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from src.config import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import inside, mean_inside, sinusoids, values_and_mask
+from src.models.hours import inside, mean_inside, values_and_mask
+from src.models.transformer import positions
 
 
 @dataclass(frozen=True)
 class Options:
-    """Width (a multiple of ``heads``, even), heads and layers; dropout within layers and of the mean."""
+    """Width (a multiple of ``heads``), heads and layers; dropout within layers and of the mean."""
 
     hidden_size: Positive = 128
     heads: Positive = 4
@@ -32,8 +33,8 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> "Transformer":
     Raises:
         UserError: the width does not divide.
     """
-    if options.hidden_size % options.heads or options.hidden_size % 2:
-        raise UserError("[baseline] name = 'transformer': hidden_size must be even and a multiple of heads")
+    if options.hidden_size % options.heads:
+        raise UserError("[baseline] name = 'transformer': hidden_size must be a multiple of heads")
     return Transformer(options, sizes)
 
 
@@ -56,7 +57,7 @@ class Transformer(nn.Module):
         """Batch of N -> logits [N,K]."""
         observed = inside(batch)
         hours = self.embedding(values_and_mask(batch))
-        hours = hours + sinusoids(hours.shape[1], hours.shape[2], hours.device)
+        hours = hours + positions(hours.shape[1], hours)
         states = self.encoder(hours, src_key_padding_mask=~observed)
         logits: Tensor = self.head(self.dropout(mean_inside(states, observed)))
         return logits

@@ -24,13 +24,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from src.config import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
-from src.models.hours import at_last_hour, inside, sinusoids, values_and_mask
+from src.models.hours import inside, values_and_mask
 from src.models.patient_memory import PatientMemory
+from src.models.recurrent import until
+from src.models.transformer import positions
 
 
 @dataclass(frozen=True)
 class Options:
-    """Width (a multiple of ``heads``, even), heads, layers of the joint encoder, hours its convolution spans (odd), dropout,
+    """Width (a multiple of ``heads``), heads, layers of the joint encoder, hours its convolution spans (odd), dropout,
     training patients to retrieve from."""
 
     hidden_size: Positive = 128
@@ -47,8 +49,8 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> "VecoCare":
     Raises:
         UserError: the width does not divide, the convolution has no middle.
     """
-    if options.hidden_size % options.heads or options.hidden_size % 2 or not options.kernel % 2:
-        raise UserError("[baseline] name = 'vecocare': hidden_size must be even and a multiple of heads, kernel odd")
+    if options.hidden_size % options.heads or not options.kernel % 2:
+        raise UserError("[baseline] name = 'vecocare': hidden_size must be a multiple of heads, kernel odd")
     return VecoCare(options, sizes)
 
 
@@ -86,7 +88,7 @@ class VecoCare(nn.Module):
         """Batch of N -> joint states of the last hour [N,H] and of the note [N,H], zero for who has none."""
         observed, has_note = inside(batch), batch.note_mask[:, None] > 0
         hours = self.visit(values_and_mask(batch))
-        hours = hours + sinusoids(hours.shape[1], hours.shape[2], hours.device)
+        hours = hours + positions(hours.shape[1], hours)
         hours = self.visits(hours, src_key_padding_mask=~observed) + self.kind[0]
         note = torch.where(has_note, self.note(batch.note_embedding), 0.0) + self.kind[1]
         present = torch.cat([observed, has_note], dim=1)
@@ -94,7 +96,8 @@ class VecoCare(nn.Module):
         for layer in self.joint:
             states = layer(states, present)
         states = self.norm(states)
-        return at_last_hour(states[:, :-1], batch.ehr_length), torch.where(has_note, states[:, -1], 0.0)
+        _, last = until(states[:, :-1], batch.ehr_length)
+        return last, torch.where(has_note, states[:, -1], 0.0)
 
     def retrieve(self, visit: Tensor) -> tuple[Tensor, Tensor]:
         """Last visits [N,H] -> notes of similar and of dissimilar remembered patients [N,H] each; 0 while there are none."""

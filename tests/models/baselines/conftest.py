@@ -40,6 +40,7 @@ def planted(count: int, seed: int) -> Batch:
         ehr=filled * (torch.arange(HOURS) < length[:, None])[..., None],
         ehr_mask=mask,
         ehr_length=length,
+        static=torch.randn(count, 2, generator=generator),
         note_embedding=note * has_note[:, None],
         note_mask=has_note,
         summary_embedding=torch.randn(count, SUMMARY, generator=generator) * has_summary[:, None],
