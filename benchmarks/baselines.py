@@ -54,7 +54,7 @@ def main() -> None:
         print(f"{name:<26} {size:>10.0f}  {epochs:>6.1f}  {seconds:>8.1f}  {cells}", flush=True)
     risk = pl.read_csv(config.raw_dir / "risk.csv").rename({"stay_id": "patient_id"})
     ordered = pl.DataFrame({"patient_id": dataset.split["test"]}).cast(pl.Int64).join(risk, on="patient_id", how="left")
-    best = score(parts["test"], torch.from_numpy(ordered["true_risk"].to_numpy()).logit()[:, None])
+    best = score(parts["test"], torch.tensor(ordered["true_risk"].to_list(), dtype=torch.float64).logit()[:, None])
     print(f"{'true risk':<48} {best[0]:.3f}              {best[1]:.3f}")
 
 
