@@ -20,6 +20,7 @@ SOCKETS = {
     "model.series": "src.models.series",
     "model.text_fusion": "src.models.text_fusion",
     "model.fusion": "src.models.fusion",
+    "baseline": "src.models.baselines",
 }
 
 
@@ -57,13 +58,22 @@ def call(function: str, socket: str, chosen: Component, **context: Any) -> Any:
 def check(config: Config, sockets: tuple[str, ...]) -> None:
     """Fill the options of every plug the config chooses for ``sockets``, so that a mistake shows before any work."""
     for socket in sockets:
-        options(socket, chosen(config, socket))
+        component = chosen_if_any(config, socket)
+        if component is not None:
+            options(socket, component)
 
 
 def chosen(config: Config, socket: str) -> Component:
-    """The component that the config names for a socket."""
+    """The component that the config names for a socket which needs one."""
+    component = chosen_if_any(config, socket)
+    assert component is not None, socket
+    return component
+
+
+def chosen_if_any(config: Config, socket: str) -> Component | None:
+    """The component that the config names for a socket; None where it may name none and does not."""
     value: Any = config
     for part in socket.split("."):
         value = getattr(value, part)
-    assert isinstance(value, Component)
+    assert value is None or isinstance(value, Component)
     return value

@@ -219,6 +219,7 @@ class Config:
     llm: Llm = field(default_factory=Llm)
     token_level: TokenLevel = TokenLevel()
     model: Model = Model()
+    baseline: Component | None = None  # set: this method is trained instead of EMERGE
     training: Training = Training()
 
     @property
@@ -376,11 +377,12 @@ def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
     nested = dict(raw)
     for spec in dataclasses.fields(shape):
         table = nested.get(spec.name)
-        if spec.type is Component and isinstance(table, str):
+        is_component = spec.type in (Component, Component | None)
+        if is_component and isinstance(table, str):
             nested[spec.name] = {"name": table}
         if not isinstance(table, dict):
             continue
-        if spec.type is Component:
+        if is_component:
             default = spec.default.name if isinstance(spec.default, Component) else None
             name = table.get("name", default)
             options = {key: value for key, value in table.items() if key != "name"}

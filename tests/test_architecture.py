@@ -70,7 +70,10 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
     spelled.write_text("\n".join(line for line in uncommented if "`python" not in line))
     short, full = load(reference), load(spelled)
     for socket in components.SOCKETS:
-        left, right = components.chosen(short, socket), components.chosen(full, socket)
+        left, right = components.chosen_if_any(short, socket), components.chosen_if_any(full, socket)
+        if left is None or right is None:
+            assert left is right, socket
+            continue
         assert left.name == right.name
         assert components.options(socket, left) == components.options(socket, right), socket
     for part in (

@@ -1,0 +1,197 @@
+"""The contract of the socket, over every plug."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src import components
+from src.config import Component, Training, UserError
+from src.evaluation import metrics
+from src.models.baselines import Sizes
+from src.models.batch import Batch
+from src.training import devices, loop, objective
+
+NAMES = components.names("baseline")
+SIZES = Sizes(hours=8, features=3, note_width=5, summary_width=4, labels=2)
+SMALL = {
+    "gru": {"hidden_size": 16},
+    "lstm": {"hidden_size": 16},
+    "gru_d": {"hidden_size": 16},
+    "retain": {"hidden_size": 16},
+    "tcn": {"hidden_size": 16, "levels": 2},
+    "transformer": {"hidden_size": 16},
+    "mpim": {"hidden_size": 16, "heads": 2, "time_size": 8},
+    "m3care": {"hidden_size": 16, "memory": 64},
+    "vecocare": {"hidden_size": 16, "memory": 64},
+    "gradient_boosting": {"rounds": 60},
+}
+LOOP = Training(batch_size=60, patience=50, learning_rate=1e-2, accelerator="cpu")
+READS_THE_NOTE = {"note_only", "mpim", "m3care", "vecocare"}
+
+
+def make(name: str, **options: Any) -> Any:
+    chosen = Component(name, {**SMALL.get(name, {}), **options})
+    torch.manual_seed(1)
+    return components.build("baseline", chosen, sizes=SIZES, seed=1)
+
+
+NEURAL = [name for name in NAMES if isinstance(make(name), nn.Module)]
+
+
+def logits(model: Any, batch: Batch) -> Tensor:
+    if isinstance(model, nn.Module):
+        return loop.predict(model, batch, batch_size=500)
+    found: Tensor = model.logits(batch)
+    return found
+
+
+def learned(name: str, train: Batch, validation: Batch, epochs: int = 12) -> Any:
+    model = make(name)
+    if isinstance(model, nn.Module):
+        settings = dataclasses.replace(LOOP, max_epochs=epochs)
+        with devices.deterministic(1, on_gpu=False):
+            loop.fit(model, train, validation, settings, seed=1, fabric=devices.fabric(settings))
+    else:
+        model.fit(train, validation)
+    return model
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def fitted(request: pytest.FixtureRequest, train: Batch, validation: Batch) -> tuple[str, Any]:
+    return request.param, learned(request.param, train, validation)
+
+
+def test_one_finite_logit_a_patient_and_label(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    found = logits(fitted[1], test_patients)
+    assert found.shape == (200, 2) and found.dtype == torch.float32
+    assert found.isfinite().all()
+
+
+def test_a_planted_signal_is_learned(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    found = logits(fitted[1], test_patients).double()
+    for column in range(2):
+        score = metrics.point(metrics.auroc, test_patients.label[:, column].double().numpy(), found[:, column].numpy())
+        assert score is not None and score > 0.8, (fitted[0], column, score)
+
+
+def test_hours_after_the_length_change_nothing(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    outside = (torch.arange(8) >= test_patients.ehr_length[:, None])[..., None]
+    noisy = dataclasses.replace(
+        test_patients, ehr=test_patients.ehr + 100 * outside, ehr_mask=(test_patients.ehr_mask + outside).clamp(max=1)
+    )
+    assert torch.equal(logits(fitted[1], noisy), logits(fitted[1], test_patients))
+
+
+def test_changing_one_patient_changes_no_other(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    ehr, note = test_patients.ehr.clone(), test_patients.note_embedding.clone()
+    chosen = int(test_patients.note_mask.argmax())
+    ehr[chosen] += 3 * test_patients.ehr_mask[chosen]
+    note[chosen] += 3
+    changed = dataclasses.replace(test_patients, ehr=ehr, note_embedding=note)
+    same = (logits(fitted[1], changed) == logits(fitted[1], test_patients)).all(dim=1)
+    assert not same[chosen] and int(same.sum()) == 199
+
+
+def test_a_patient_gets_the_same_logits_alone(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    alone = torch.cat([logits(fitted[1], test_patients.select(torch.tensor([row]))) for row in range(5)])
+    torch.testing.assert_close(alone, logits(fitted[1], test_patients)[:5], rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_inputs_it_says_it_reads_matter(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    name, model = fitted
+    before = logits(model, test_patients)
+    other_note = dataclasses.replace(test_patients, note_embedding=test_patients.note_embedding + 1)
+    other_summary = dataclasses.replace(test_patients, summary_embedding=test_patients.summary_embedding + 1)
+    other_hours = dataclasses.replace(test_patients, ehr=test_patients.ehr + test_patients.ehr_mask)
+    assert torch.equal(logits(model, other_summary), before)
+    assert torch.equal(logits(model, other_note), before) == (name not in READS_THE_NOTE)
+    assert torch.equal(logits(model, other_hours), before) == (name == "note_only")
+
+
+def test_the_embedding_of_a_missing_note_changes_nothing(fitted: tuple[str, Any], test_patients: Batch) -> None:
+    lacking = 100 * (1 - test_patients.note_mask[:, None])
+    noisy = dataclasses.replace(test_patients, note_embedding=test_patients.note_embedding + lacking)
+    assert torch.equal(logits(fitted[1], noisy), logits(fitted[1], test_patients))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_undefined_labels_are_not_read(name: str, train: Batch, validation: Batch) -> None:
+    flipped = dataclasses.replace(train, label=torch.where(train.label_mask > 0, train.label, 1 - train.label))
+    one, other = (learned(name, patients, validation, epochs=1) for patients in (train, flipped))
+    assert torch.equal(logits(one, validation), logits(other, validation))
+
+
+def test_saved_and_loaded_it_gives_the_same_logits(
+    fitted: tuple[str, Any], test_patients: Batch, tmp_path: Path
+) -> None:
+    name, model = fitted
+    fresh = make(name)
+    if isinstance(model, nn.Module):
+        from safetensors.torch import load_file, save_file
+
+        save_file(model.state_dict(), tmp_path / "best.safetensors")
+        fresh.load_state_dict(load_file(tmp_path / "best.safetensors"))
+    else:
+        model.save(tmp_path)
+        assert not [path for path in tmp_path.iterdir() if path.suffix not in (".safetensors", ".txt", ".json")]
+        fresh.load(tmp_path)
+    assert torch.equal(logits(fresh, test_patients), logits(model, test_patients))
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_every_parameter_gets_a_gradient(name: str, train: Batch) -> None:
+    model = make(name)
+    model.train()
+    patients = train.select(torch.arange(60))
+    model(patients)  # fills the memory of a model that has one
+    model(patients).square().sum().backward()
+    idle = [key for key, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert idle == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_label_of_one_class_or_of_nobody_gives_finite_logits(name: str, train: Batch, validation: Batch) -> None:
+    label, mask = train.label.clone(), train.label_mask.clone()
+    label[:, 0], mask[:, 1] = 1, 0
+    odd = dataclasses.replace(train, label=label, label_mask=mask)
+    model = make(name)
+    if isinstance(model, nn.Module):
+        assert objective.summed_loss(model(odd), odd.label, odd.label_mask, None).isfinite()
+        return
+    nobody = dataclasses.replace(validation, label_mask=torch.zeros_like(validation.label_mask))
+    model.fit(odd, nobody)
+    assert logits(model, train).isfinite().all()
+    assert (logits(model, train)[:, 0] > 3).all() and (logits(model, train)[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NEURAL])
+def test_a_split_with_no_defined_validation_label_still_fits(name: str, train: Batch, validation: Batch) -> None:
+    model = make(name)
+    model.fit(train, dataclasses.replace(validation, label_mask=torch.zeros_like(validation.label_mask)))
+    score = metrics.point(
+        metrics.auroc, train.label[:, 0].double().numpy(), logits(model, train)[:, 0].double().numpy()
+    )
+    assert score is not None and score > 0.8
+
+
+@pytest.mark.parametrize("name", ["transformer", "mpim", "m3care", "vecocare"])
+def test_a_width_that_does_not_divide_is_the_users_mistake(name: str) -> None:
+    with pytest.raises(UserError, match=rf"\[baseline\] name = '{name}': hidden_size"):
+        make(name, hidden_size=15)
+
+
+def test_a_wrong_option_is_refused_with_the_nearest_right_one() -> None:
+    with pytest.raises(UserError, match="did you mean 'hidden_size'"):
+        make("gru_d", hiden_size=8)
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_it_trains_in_bfloat16(name: str, train: Batch, validation: Batch) -> None:
+    settings = dataclasses.replace(LOOP, max_epochs=1, precision="bf16-mixed")
+    model = make(name)
+    loop.fit(model, train, validation, settings, seed=1, fabric=devices.fabric(settings))
+    assert logits(model, validation).isfinite().all()
