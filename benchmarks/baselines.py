@@ -8,15 +8,19 @@ where other programs keep the cores busy.
 """
 
 import argparse
+import contextlib
+import csv
+import dataclasses
+import io
+import json
 import logging
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
@@ -25,13 +29,9 @@ from src import components
 from src.config import Component, Config, load
 from src.datasets import artefacts
 from src.evaluation import metrics
-from src.models import emerge
-from src.models.baselines import Sizes
-from src.models.batch import SHAPES, Batch
-from src.training import devices, loop
+from src.training import train
 
 EXTRA = {"m3care (note + summary)": Component("m3care", {"texts": ["note", "summary"]})}
-Parts = dict[str, Batch]
 
 
 def main() -> None:
@@ -41,66 +41,38 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="some of the methods")
     arguments = parser.parse_args()
     logging.getLogger("src").setLevel(logging.ERROR)
-    config = load(ROOT / "configs" / "synthetic.toml")
-    dataset = artefacts.load_dataset(config.processed_dir)
-    parts = {name: part(dataset, name) for name in ("train", "val", "test")}
+    config = dataclasses.replace(load(ROOT / "configs" / "synthetic.toml"), seeds=tuple(arguments.seeds))
     plugs = {name: Component(name) for name in components.names("baseline")} | EXTRA
-    print(f"{'method':<26} parameters  epochs   seconds  AUROC mean sd     AUPRC mean sd")
+    print(f"{'method':<26} parameters  seconds a seed  AUROC            AUPRC")
     for name in arguments.only or ["EMERGE", *plugs]:
-        found = [fit_and_predict(plugs.get(name), config, dataset, parts, seed) for seed in arguments.seeds]
-        scores = np.array([score(parts["test"], logits) for logits, *_ in found])
-        size, epochs, seconds = (np.mean([row[column] for row in found]) for column in (1, 2, 3))
-        cells = "  ".join(f"{m:.3f} {s:.3f}     " for m, s in zip(scores.mean(axis=0), sd(scores), strict=True))
-        print(f"{name:<26} {size:>10.0f}  {epochs:>6.1f}  {seconds:>8.1f}  {cells}", flush=True)
-    risk = pl.read_csv(config.raw_dir / "risk.csv").rename({"stay_id": "patient_id"})
-    ordered = pl.DataFrame({"patient_id": dataset.split["test"]}).cast(pl.Int64).join(risk, on="patient_id", how="left")
-    best = score(parts["test"], torch.tensor(ordered["true_risk"].to_list(), dtype=torch.float64).logit()[:, None])
-    print(f"{'true risk':<48} {best[0]:.3f}              {best[1]:.3f}")
+        print(f"{name:<26} {row(dataclasses.replace(config, baseline=plugs.get(name)))}", flush=True)
+    print(f"{'true risk':<53} {true_risk(config)}")
 
 
-def part(dataset: artefacts.Dataset, name: str) -> Batch:
-    """The patients of a split, in its order."""
-    row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
-    rows = [row[patient] for patient in dataset.split[name]]
-    return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+def row(config: Config) -> str:
+    """Parameters, seconds a seed, test AUROC and AUPRC as mean ± sd over the config's seeds."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        started = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            train.run(dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=run)))
+        seconds = (time.perf_counter() - started) / len(config.seeds)
+        manifest = json.loads((run / f"seed_{config.seeds[0]}" / "manifest.json").read_text())
+        with (run / "seeds.csv").open() as file:
+            test = {one["metric"]: one for one in csv.DictReader(file) if one["split"] == "test"}
+    cells = "  ".join(f"{float(test[m]['mean']):.3f} ± {float(test[m]['std'] or 0):.3f}  " for m in ("auroc", "auprc"))
+    return f"{manifest['parameters'] or '':>10}  {seconds:>14.1f}  {cells}"
 
 
-def fit_and_predict(
-    chosen: Component | None, config: Config, dataset: artefacts.Dataset, parts: Parts, seed: int
-) -> tuple[Tensor, int, int, float]:
-    """Test logits, parameters, epochs and seconds to fit of the ``chosen`` baseline, or of EMERGE."""
-    torch.manual_seed(seed)
-    widths = {"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]}
-    hours, features, labels = dataset.ehr.shape[1], dataset.ehr.shape[2], dataset.label.shape[1]
-    if chosen is None:
-        statics = dataset.static.shape[1]
-        model = emerge.build(config.model, features=features, statics=statics, text_widths=widths, labels=labels)
-    else:
-        sizes = Sizes(hours, features, widths["note"], widths["summary"], labels)
-        model = components.build("baseline", chosen, sizes=sizes, seed=seed)
-    started = time.perf_counter()
-    if not isinstance(model, nn.Module):
-        model.fit(parts["train"], parts["val"])
-        return model.logits(parts["test"]), 0, 0, time.perf_counter() - started
-    fabric = devices.fabric(config.training)
-    fitted = loop.fit(model, parts["train"], parts["val"], config.training, seed, fabric=fabric)
-    seconds = time.perf_counter() - started
-    model.load_state_dict(fitted.best.weights)
-    logits = loop.predict(model, parts["test"], config.training.batch_size)
-    return logits, sum(parameter.numel() for parameter in model.parameters()), len(fitted.history), seconds
-
-
-def score(batch: Batch, logits: Tensor) -> tuple[float, float]:
-    """AUROC and AUPRC of the first label."""
-    label, found = batch.label[:, 0].double().numpy(), logits[:, 0].double().numpy()
-    auroc, auprc = metrics.point(metrics.auroc, label, found), metrics.point(metrics.auprc, label, found)
-    assert auroc is not None and auprc is not None
-    return auroc, auprc
-
-
-def sd(scores: np.ndarray) -> np.ndarray:
-    """Over the seeds; 0 for one."""
-    return scores.std(axis=0, ddof=1) if len(scores) > 1 else np.zeros(scores.shape[1])
+def true_risk(config: Config) -> str:
+    """AUROC and AUPRC of the generator's own risk on the test patients."""
+    dataset = artefacts.load_dataset(config.processed_dir)
+    risk = dict(pl.read_csv(config.raw_dir / "risk.csv").cast({"stay_id": pl.String}).rows())
+    label = dict(zip(dataset.patient_id.tolist(), dataset.label[:, 0].tolist(), strict=True))
+    patients = dataset.split["test"]
+    truth, known = np.array([label[one] for one in patients]), np.array([risk[one] for one in patients])
+    values = [metrics.point(metric, truth, known) for metric in (metrics.auroc, metrics.auprc)]
+    return "            ".join(f"{value:.3f}" for value in values if value is not None)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from src.config import Config, UserError, to_dict
+from src.datasets import artefacts
+from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.models import emerge
+from src.models.batch import SHAPES, Batch
+
+
+def check(config: Config, dataset: artefacts.Dataset) -> None:
+    """Raises:
+    UserError: the artefacts were made for another task, of another dataset or with other settings; a label that is not 0 or
+        1, an empty split, or no pieces of texts where the model reads them.
+    """
+    task = dataset.metadata.get("task")
+    if task != config.task.name:
+        where = config.processed_dir / METADATA
+        raise UserError(
+            f"{where}: made for task '{task}', the config says '{config.task.name}'; run --stage preprocess again"
+        )
+    if (made_of := dataset.metadata.get("dataset", config.dataset)) != config.dataset:
+        where = config.processed_dir / METADATA
+        raise UserError(f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'")
+    for key, made_with in dataset.metadata.get("settings", {}).items():
+        if made_with != to_dict(getattr(config, key)):
+            where = config.processed_dir / METADATA
+            raise UserError(
+                f"{where}: made with other [{key}] settings than this config's; run --stage preprocess again"
+            )
+    if config.baseline is None and emerge.reads_pieces(config.model):
+        _require_pieces(config, dataset)
+    if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
+        raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
+    if not np.isin(dataset.label, (0, 1)).all():
+        raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
+    for name in ("train", "val", "test"):
+        if not dataset.split[name]:
+            raise UserError(
+                f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
+            )
+
+
+def _require_pieces(config: Config, dataset: artefacts.Dataset) -> None:
+    """Raises:
+    UserError: patients have a text that the model reads, and none of its pieces was embedded.
+    """
+    for name, mask, pieces in (
+        ("note", dataset.note_mask, dataset.note_tokens),
+        ("summary", dataset.summary_mask, dataset.summary_tokens),
+    ):
+        if name in emerge.texts_read(config.model) and mask.any() and not pieces.shape[1]:
+            raise UserError(
+                f"{config.processed_dir / DATASET}: {name}_tokens is empty, but model.fusion = '{config.model.fusion.name}' "
+                f"reads pieces of texts; set {name}_chunks in [token_level] and run --stage preprocess again"
+            )
+
+
+def label_warnings(dataset: artefacts.Dataset) -> Iterable[str]:
+    """What is wrong with the labels for training and for choosing the best epoch."""
+    for name in ("train", "val", "test"):
+        rows = _rows(dataset, name)
+        for column, label_name in enumerate(dataset.metadata["label_names"]):
+            label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
+            values = np.unique(label)
+            if len(values) == 1:
+                yield f"{name}: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+            elif not len(values):
+                yield f"{name}: {label_name} is defined for no patient; its metrics are undefined"
+
+
+def _rows(dataset: artefacts.Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The rows of a split's patients, in the split's order."""
+    row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
+    return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
+
+
+def part(dataset: artefacts.Dataset, name: str, artefact: Path) -> Batch:
+    """The patients of a split, in the split's order.
+
+    Raises:
+        UserError: the arrays do not fit together.
+    """
+    rows = _rows(dataset, name)
+    try:
+        return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+    except ValueError as error:
+        raise UserError(f"{artefact}: {error}; run --stage preprocess again") from None
