@@ -22,8 +22,8 @@ import numpy as np
 from src import components
 from src.config import Component, Config, Llm, Paths
 from src.datasets.graphs import primekg
-from src.datasets.preprocess import faithfulness
 from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.llm.client import Question, connect
 from src.datasets.preprocess.retrieval import Query

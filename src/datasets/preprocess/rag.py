@@ -9,8 +9,9 @@ import polars as pl
 
 from src.config import Linking
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import faithfulness, linking
+from src.datasets.preprocess import linking
 from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.entities import EntityExtractor, Extraction
 from src.datasets.preprocess.retrieval import Query, Retriever
 from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary

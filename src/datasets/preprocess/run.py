@@ -12,7 +12,8 @@ from src import components
 from src.config import Cohort, Component, Config, UserError, to_dict
 from src.datasets import artefacts, schema
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import abnormal, faithfulness, linking, rag, tensors, tokens
+from src.datasets.preprocess import abnormal, linking, rag, tensors, tokens
+from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.llm.client import Chat, connect
 from src.datasets.preprocess.no_text import NoText

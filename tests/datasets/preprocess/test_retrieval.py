@@ -9,9 +9,9 @@ import pytest
 from src import components
 from src.config import Component, UserError
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import signal_phenotypes
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.names import normal
+from src.datasets.preprocess.ranking import signal_phenotypes
 from src.datasets.preprocess.retrieval import Query, Retriever, relevance
 from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
 

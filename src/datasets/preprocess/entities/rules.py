@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess.abbreviations import definitions
-from src.datasets.preprocess.context import Reader
-from src.datasets.preprocess.dictionary import Entry, Target, dictionary
 from src.datasets.preprocess.entities import Entity, Extraction
-from src.datasets.preprocess.folding import pattern
-from src.datasets.preprocess.in_parallel import in_parallel
-from src.datasets.preprocess.matching import Event, Found, Prepared, prepare, search
+from src.datasets.preprocess.mentions.abbreviations import definitions
+from src.datasets.preprocess.mentions.context import Reader
+from src.datasets.preprocess.mentions.dictionary import Entry, Target, dictionary
+from src.datasets.preprocess.mentions.folding import pattern
+from src.datasets.preprocess.mentions.in_parallel import in_parallel
+from src.datasets.preprocess.mentions.matching import Event, Found, Prepared, prepare, search
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.config import UserError
+from src.datasets.sqlite_file import connect
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Vectors = NDArray[np.float32]
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-WAIT_SECONDS = 120.0
 TABLE = "CREATE TABLE IF NOT EXISTS vectors (text BLOB PRIMARY KEY, vector BLOB, checksum INTEGER) WITHOUT ROWID"
 QUERY_SIZE = 500  # host parameters a statement may have in old SQLite versions: 999
 
@@ -100,11 +100,9 @@ class EmbeddingStore:
 @contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, timeout=WAIT_SECONDS)
+    connection = connect(path, TABLE)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(TABLE)
+        connection.execute("BEGIN IMMEDIATE")  # a reader that turns writer in mid-transaction would be refused
         with connection:
             yield connection
     finally:

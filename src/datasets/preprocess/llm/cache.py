@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src.config import UserError
+from src.datasets.sqlite_file import connect
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -50,11 +51,8 @@ class Cache:
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
-            self._connection = sqlite3.connect(self.place, timeout=60, isolation_level=None, check_same_thread=False)
+            self._connection = connect(self.place, TABLE)
             weakref.finalize(self, self._connection.close)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute(TABLE)
 
     def answers(self, key: str) -> list[Answer]:
         """All answers to a request, in order of arrival."""

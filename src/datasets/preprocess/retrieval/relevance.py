@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 
 from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import evidence_ranking
-from src.datasets.preprocess.documents import Documents
-from src.datasets.preprocess.evidence_ranking import Ranking
+from src.datasets.preprocess.ranking import evidence_ranking
+from src.datasets.preprocess.ranking.documents import Documents
+from src.datasets.preprocess.ranking.evidence_ranking import Ranking
+from src.datasets.preprocess.ranking.signal_phenotypes import read
 from src.datasets.preprocess.retrieval import Query, Retrieved
-from src.datasets.preprocess.signal_phenotypes import read
 
 PHENOTYPES = Path(__file__).with_name("signal_phenotypes.csv")
 CELLS = 1 << 22  # patients times nodes that are scored at once: a few dozen patients, in the processor's cache

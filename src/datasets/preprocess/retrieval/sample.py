@@ -7,7 +7,7 @@ import numpy as np
 
 from src.config import Positive
 from src.datasets.graphs import Edges, KnowledgeGraph
-from src.datasets.preprocess.documents import Documents
+from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.retrieval import Query, Retrieved
 
 

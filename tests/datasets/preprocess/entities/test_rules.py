@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from src.config import UserError
 from src.datasets.graphs import Disease, KnowledgeGraph, Triple, primekg
-from src.datasets.preprocess import in_parallel
-from src.datasets.preprocess.dictionary import Target, terms
 from src.datasets.preprocess.entities import Entity, rules
+from src.datasets.preprocess.mentions import in_parallel
+from src.datasets.preprocess.mentions.dictionary import Target, terms
 from src.datasets.preprocess.names import name_index, normal
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -104,7 +104,7 @@ def test_mentions_and_their_context(text: str, expected: list[tuple[str, str]]) 
 
 
 def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() -> None:
-    from src.datasets.preprocess.context import REACH, status
+    from src.datasets.preprocess.mentions.context import REACH, status
 
     for gap, expected in ((20, "negated"), (REACH + 50, "present")):
         text = "denies " + "word " * (gap // 5) + "asthma"

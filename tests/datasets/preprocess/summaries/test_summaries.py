@@ -129,7 +129,7 @@ def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mi
     import numpy as np
 
     from src.datasets.graphs import primekg
-    from src.datasets.preprocess import faithfulness
+    from src.datasets.preprocess.audit import faithfulness
     from src.datasets.signals import SIGNALS
 
     graph = primekg.build(primekg.Options(), folder=mini_graph)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datasets.preprocess.context import breaks, places
-from src.datasets.preprocess.dictionary import NEAR, WORDS, Entry, Target
-from src.datasets.preprocess.folding import codes, fold_codes, pattern
+from src.datasets.preprocess.mentions.context import breaks, places
+from src.datasets.preprocess.mentions.dictionary import NEAR, WORDS, Entry, Target
+from src.datasets.preprocess.mentions.folding import codes, fold_codes, pattern
 
 BETWEEN = "\n\n"  # parts texts that are searched as one
 INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that parts two names

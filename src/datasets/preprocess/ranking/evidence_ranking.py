@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from src.datasets.graphs import Edges, KnowledgeGraph
 from src.datasets.preprocess.names import normal
+from src.datasets.preprocess.ranking.specificity import by_degree, diseases_of
 from src.datasets.preprocess.retrieval import Query
-from src.datasets.preprocess.specificity import by_degree, diseases_of
 
 Integers = NDArray[np.int64]
 Cells = NDArray[np.uint16]

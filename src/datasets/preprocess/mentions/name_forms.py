@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from src.datasets.preprocess.folding import pattern
+from src.datasets.preprocess.mentions.folding import pattern
 
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
 ARABIC = {arabic: roman for roman, arabic in ROMAN.items()}

@@ -11,8 +11,8 @@ import pytest
 from src import components
 from src.config import Component
 from src.datasets.graphs import Disease, Edges, Triple
-from src.datasets.preprocess import faithfulness
 from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.entities import Entity, Status
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from src.datasets.preprocess.entities import Status
-from src.datasets.preprocess.folding import pattern
+from src.datasets.preprocess.mentions.folding import pattern
 
 Direction = Literal["forward", "backward", "both", "turn", "nothing"]
 Reach = Literal["list", "comma", "next", "touching"]

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from src.datasets.preprocess import names_in_text
 from src.datasets.preprocess.abnormal import AbnormalSignal
-from src.datasets.preprocess.names_in_text import NamesInText
+from src.datasets.preprocess.audit import names_in_text
+from src.datasets.preprocess.audit.names_in_text import NamesInText
 from src.datasets.signals import Signal
 
 NUMBER = re.compile(r"(?<![\w.,])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?![\d])")

@@ -13,12 +13,12 @@ import numpy as np
 
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
+from src.datasets.preprocess.audit.names_in_text import NamesInText, Span, build, literal, longest
+from src.datasets.preprocess.audit.signal_claims import NUMBER, TERMS, Claim
 from src.datasets.preprocess.entities import OF_THE_PATIENT, Entity
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.names import normal as normal_form
-from src.datasets.preprocess.names_in_text import NamesInText, Span, build, literal, longest
 from src.datasets.preprocess.retrieval import Retrieved
-from src.datasets.preprocess.signal_claims import NUMBER, TERMS, Claim
 
 # What states a relation, by PrimeKG's display name for it. A strict one must be a triple.
 STRICT = {

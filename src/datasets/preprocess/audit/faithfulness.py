@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import disease_claims, names_in_text, signal_claims
-from src.datasets.preprocess.disease_claims import Patient
+from src.datasets.preprocess.audit import disease_claims, names_in_text, signal_claims
+from src.datasets.preprocess.audit.disease_claims import Patient
+from src.datasets.preprocess.audit.names_in_text import Span
+from src.datasets.preprocess.audit.signal_claims import Claim
 from src.datasets.preprocess.entities import Entity, EntityExtractor
 from src.datasets.preprocess.names import name_index, normal
-from src.datasets.preprocess.names_in_text import Span
-from src.datasets.preprocess.signal_claims import Claim
 from src.datasets.preprocess.summaries import Evidence, Summary
 from src.datasets.signals import Signal
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from src.config import UserError
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess.cues import Cue, phrases
-from src.datasets.preprocess.folding import pattern
-from src.datasets.preprocess.name_forms import forms
+from src.datasets.preprocess.mentions.cues import Cue, phrases
+from src.datasets.preprocess.mentions.folding import pattern
+from src.datasets.preprocess.mentions.name_forms import forms
 from src.datasets.preprocess.names import name_index, normal
 
 COLUMNS = ("term", "names", "near", "unless")

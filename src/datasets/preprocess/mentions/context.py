@@ -14,9 +14,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datasets.preprocess.cues import Cue, phrases
 from src.datasets.preprocess.entities import Status
-from src.datasets.preprocess.folding import SPACE, Folded, codes, fold_codes
+from src.datasets.preprocess.mentions.cues import Cue, phrases
+from src.datasets.preprocess.mentions.folding import SPACE, Folded, codes, fold_codes
 
 REACH = 300  # characters over which a cue governs, however long the sentence
 BACK = 30  # characters between a mention and a cue that follows what it qualifies
