@@ -15,7 +15,7 @@ def _busy(error: BaseException) -> bool:
 # Of two processes that switch a new file to the write-ahead log, SQLite refuses one at once instead of letting it wait.
 @retry(retry=retry_if_exception(_busy), wait=wait_random(0.01, 0.1), stop=stop_after_delay(WAIT_SECONDS), reraise=True)
 def connect(place: Path | str, table: str) -> sqlite3.Connection:
-    """A connection in autocommit mode, usable from any thread; ``table`` is the statement that makes the table if it is not there.
+    """A connection in autocommit mode, usable from any thread; ``table`` is the statement that makes a missing table.
 
     A finished transaction survives the end of the process, of whatever kind; the last ones may be lost with the power.
 
