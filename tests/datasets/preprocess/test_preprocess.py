@@ -8,11 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.config import Config, UserError
+from src import components
+from src.config import Component, Config, UserError
 from src.datasets import convert, schema
 from src.datasets.artefacts import Dataset, load_dataset, read_table
 from src.datasets.preprocess import embeddings
 from src.datasets.preprocess import run as preprocess
+from src.training import train
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +171,12 @@ def test_a_graph_without_kg_csv_stops_at_once(demo_config: Config, tmp_path: Pat
     (tmp_path / "disease_features.csv").touch()
     with pytest.raises(UserError, match=r"kg.csv: missing .*--stage download"):
         preprocess.run(dataclasses.replace(demo_config, paths=paths))
+
+
+@pytest.mark.parametrize("series", components.names("model.series"))
+def test_the_real_demo_trains_with_every_encoder(processed: Path, demo_config: Config, series: str) -> None:
+    training = dataclasses.replace(demo_config.training, max_epochs=2, bootstrap_resamples=20)
+    model = dataclasses.replace(demo_config.model, series=Component(series), hidden_size=16)
+    train.run(dataclasses.replace(demo_config, model=model, training=training))
+    metrics = json.loads((demo_config.run_dir / "metrics.json").read_text())
+    assert metrics["splits"]["test"]["mortality"]["patients"] == 16
