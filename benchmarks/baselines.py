@@ -24,8 +24,9 @@ sys.path[0] = str(ROOT)
 
 from benchmarks import true_risk
 from src import components
-from src.config import Component, Config, load
+from src.config import Config, load
 from src.evaluation import metrics
+from src.fields import Component
 from src.training import train
 
 EXTRA = {"m3care (note + summary)": Component("m3care", {"texts": ["note", "summary"]})}

@@ -61,11 +61,11 @@ def opened(folder: Path) -> str:
 def retrieved(folder: Path, name: str, count: int) -> str:
     """Retrieval alone, timed inside: of the first call, so that triples are made in it."""
     from src import components
-    from src.config import Component
     from src.datasets.graphs import primekg
     from src.datasets.preprocess.abnormal import AbnormalSignal
     from src.datasets.preprocess.retrieval import Query
     from src.datasets.signals import SIGNALS
+    from src.fields import Component
 
     graph = primekg.build(primekg.Options(), folder=folder, cache_dir=folder / "cache")
     edges, rng = graph.edges(), np.random.default_rng(1)

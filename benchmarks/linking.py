@@ -29,10 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
 
 from src import components
-from src.config import Component
 from src.datasets.graphs import KnowledgeGraph, primekg
 from src.datasets.preprocess.names import name_index, normal
 from src.datasets.preprocess.nearest import dense_nearest, sparse_nearest
+from src.fields import Component
 
 PHRASES = Path(__file__).with_name("linking_phrases.csv")
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]

@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 
 from src import components
-from src.config import Component, Config, Llm, Paths
+from src.config import Config, Llm, Paths
 from src.datasets.graphs import primekg
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.audit import faithfulness
@@ -30,6 +30,7 @@ from src.datasets.preprocess.retrieval import Query
 from src.datasets.preprocess.summaries import Evidence
 from src.datasets.signals import SIGNALS
 from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
+from src.fields import Component
 from tests.chat_server import ChatServer, Fault
 
 WIDTH = 32

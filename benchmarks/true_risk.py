@@ -6,13 +6,13 @@ import numpy as np
 import polars as pl
 
 from src.config import Config
-from src.datasets import artefacts
+from src.datasets.dataset import load_dataset
 from src.evaluation import metrics
 
 
 def score(config: Config, metric: Callable[[metrics.Curve], metrics.Array]) -> float:
     """A ranking metric of ``risk.csv`` on the test patients of the processed artefacts."""
-    dataset = artefacts.load_dataset(config.processed_dir)
+    dataset = load_dataset(config.processed_dir)
     risk = dict(pl.read_csv(config.raw_dir / "risk.csv").cast({"stay_id": pl.String}).rows())
     label = dict(zip(dataset.patient_id.tolist(), dataset.label[:, 0].tolist(), strict=True))
     patients = dataset.split["test"]

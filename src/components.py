@@ -5,7 +5,8 @@ import inspect
 import pkgutil
 from typing import Any
 
-from src.config import Component, Config, UserError, parse
+from src.config import Config
+from src.fields import Component, UserError, parse
 
 # config key -> package of the socket
 SOCKETS = {

@@ -5,36 +5,15 @@ right key. Every default stands here, or in the ``Options`` of a plug, and nowhe
 """
 
 import dataclasses
-import difflib
-import json
-import math
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
-from pydantic import TypeAdapter, ValidationError
+from annotated_types import Ge, Gt, Le, Lt
 
-Positive = Annotated[int, Gt(0)]
-Fraction = Annotated[float, Gt(0), Lt(1)]
-Name = Annotated[str, MinLen(1)]
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-
-T = TypeVar("T")
-
-
-class UserError(Exception):
-    """A mistake the user can mend: one line saying what was expected, what came, where, and what to do."""
-
-
-@dataclass(frozen=True)
-class Component:
-    """The plug chosen for a socket: the module's name and its options, checked when the plug's ``Options`` are filled."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
 
 @dataclass(frozen=True)
@@ -326,78 +305,3 @@ def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
                 )
             raw[socket], llm = {**section, "name": name}, {**llm, key: name}
     return {**raw, "llm": llm} if llm else raw
-
-
-def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
-    """Fill the dataclass ``shape`` from ``raw``, strictly; ``where`` opens every error message.
-
-    Raises:
-        UserError: an unknown or missing key, a wrong type, a value out of its range.
-    """
-    infinite = [key for key, value in _leaves(raw) if isinstance(value, float) and not math.isfinite(value)]
-    if infinite:
-        raise UserError(f"{where}: {infinite[0]} must be a finite number")
-    nested = _components_nested(shape, raw)
-    _refuse_unknown(shape, nested, where, "")
-    try:
-        adapter: TypeAdapter[T] = TypeAdapter(shape)
-        return adapter.validate_json(json.dumps(nested, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] in ("missing", "missing_argument"):
-            raise UserError(f"{where}: key '{key}' is missing") from None
-        raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
-
-
-def refuse_repeated(values: Sequence[object], key: str) -> None:
-    """Raises:
-    UserError: a value stands twice.
-    """
-    if twice := next((value for value in values if values.count(value) > 1), None):
-        raise UserError(f"{key} = {list(values)}: {twice!r} stands twice")
-
-
-def to_dict(value: Any) -> Any:
-    """A dataclass as plain JSON values, for manifests."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
-
-
-def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested tables with their dotted keys."""
-    for key, value in raw.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``{name, a, b}``, or just the name -> ``{name, options: {a, b}}`` wherever ``shape`` has a ``Component``."""
-    nested = dict(raw)
-    for spec in dataclasses.fields(shape):
-        table = nested.get(spec.name)
-        is_component = spec.type in (Component, Component | None)
-        if is_component and isinstance(table, str):
-            nested[spec.name] = {"name": table}
-        if not isinstance(table, dict):
-            continue
-        if is_component:
-            default = spec.default.name if isinstance(spec.default, Component) else None
-            name = table.get("name", default)
-            options = {key: value for key, value in table.items() if key != "name"}
-            nested[spec.name] = {**({} if name is None else {"name": name}), "options": options}
-        elif dataclasses.is_dataclass(spec.type):
-            nested[spec.name] = _components_nested(spec.type, table)
-    return nested
-
-
-def _refuse_unknown(shape: Any, raw: Mapping[str, Any], where: str, prefix: str) -> None:
-    known = {spec.name: spec.type for spec in dataclasses.fields(shape)}
-    for key, value in raw.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            hint = f"did you mean '{prefix}{close[0]}'?" if close else f"known keys: {', '.join(known)}"
-            raise UserError(f"{where}: unknown key '{prefix}{key}'; {hint}")
-        if dataclasses.is_dataclass(known[key]) and known[key] is not Component and isinstance(value, dict):
-            _refuse_unknown(known[key], value, where, f"{prefix}{key}.")

@@ -50,7 +50,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the stages asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
     options = arguments(argv)
-    from src.config import UserError, load
+    from src.config import load
+    from src.fields import UserError
 
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.config import Config, Model, Training, load
-from src.datasets.artefacts import Dataset, load_dataset
+from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
 from tests.chat_server import Body, ChatServer, Fault
 

@@ -9,11 +9,12 @@ from typing import Any
 import polars as pl
 
 from src import components
-from src.config import Cohort, Config, UserError, to_dict
+from src.config import Cohort, Config
 from src.datasets import artefacts, cohort, harmonise, schema
 from src.datasets.signals import Signal
 from src.datasets.sources import Match, Source
 from src.datasets.tasks import Task
+from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
 SOCKETS = ("source", "task")

@@ -14,10 +14,11 @@ from typing import Any
 
 import httpx
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets.download_record import Record, forms, require, safe
 from src.datasets.fetch import Site, open_site
 from src.datasets.http_answers import MismatchError, RemoteFile, UnreachableError
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 STANDARD = ("README.txt", "disease_features.tab", "kg.csv")

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from functools import partial
 
 from src import components
-from src.config import Config, UserError
+from src.config import Config
 from src.datasets import dataverse
 from src.datasets.sources import Source
+from src.fields import UserError
 
 SOCKETS = ("source", "knowledge_graph", "linking.similarity", "embedding")
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from src.config import UserError
 from src.datasets.artefacts import checksum, replacing, write_json
 from src.datasets.http_answers import RemoteFile, public
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 MANIFEST = "download.json"

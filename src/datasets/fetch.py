@@ -19,7 +19,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from tqdm import tqdm
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets.http_answers import (
     BusyError,
     MismatchError,
@@ -32,6 +32,7 @@ from src.datasets.http_answers import (
     total_size,
     validator,
 )
+from src.fields import UserError
 
 if TYPE_CHECKING:
     from hashlib import _Hash

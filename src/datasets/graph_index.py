@@ -16,9 +16,9 @@ from pathlib import Path
 
 import polars as pl
 
-from src.config import UserError
 from src.datasets import artefacts, known_hashes, primekg_files
 from src.datasets.primekg_files import Tables
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # raise it whenever ``primekg_files`` reads the same files differently

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from src.config import UserError
+from src.fields import UserError
 
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from src.config import UserError
 from src.datasets import artefacts
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 Stamp = list[int]

@@ -8,9 +8,9 @@ from typing import final
 
 import polars as pl
 
-from src.config import UserError
 from src.datasets.artefacts import first_line
 from src.datasets.raw_csv import collect
+from src.fields import UserError
 
 REQUIRED = ("subject_id", "time", "code")
 ICU_IDS = ("icustay_id", "stay_id")

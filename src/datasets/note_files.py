@@ -7,10 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from src.config import UserError
 from src.datasets.artefacts import parse_time
 from src.datasets.raw_csv import collect, header
 from src.datasets.sources import Extract
+from src.fields import UserError
 
 # In order of preference; compared without case.
 ID_COLUMNS = ("stay_id", "icustay_id", "hadm_id", "subject_id")

@@ -5,11 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets.artefacts import replacing
 from src.datasets.download_record import Record, require, safe
 from src.datasets.fetch import Site, open_site
 from src.datasets.http_answers import RemoteFile, UnreachableError
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 SUMS = "SHA256SUMS.txt"

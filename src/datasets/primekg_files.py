@@ -15,9 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from src.config import UserError
 from src.datasets.artefacts import first_line
 from src.datasets.raw_csv import collect
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 EDGES = ("relation", "display_relation", "x_index", "x_type", "x_name", "y_index", "y_type", "y_name")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from src.config import UserError
 from src.datasets.artefacts import first_line, parse_time
+from src.fields import UserError
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
 

@@ -108,7 +108,7 @@ RAG_COLUMNS = (
     "summary_backend",
     "failures",
 )
-DATASET = "emerge_dataset.npz"  # preprocess: arrays of artefacts.Dataset, float32, no pickles
+DATASET = "emerge_dataset.npz"  # preprocess: arrays of Dataset, float32, no pickles
 NOTE_TOKENS = "note_tokens.npy"  # preprocess: float32 [N, C, D], memory-mapped by its readers
 SUMMARY_TOKENS = "summary_tokens.npy"  # preprocess: the same of the summaries
 METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes

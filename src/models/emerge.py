@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from src import components
-from src.config import Component, Model
+from src.config import Model
+from src.fields import Component
 from src.models import heads
 from src.models.batch import Batch
 from src.models.fusion import Fusion, Modality

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from src.config import UserError
 from src.datasets.artefacts import first_line, write_json
+from src.fields import UserError
 
 Weights = dict[str, Tensor]
 PROGRESS = "progress.json"

@@ -8,7 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from src.config import Training, UserError
+from src.config import Training
+from src.fields import UserError
 
 
 def processes() -> int:

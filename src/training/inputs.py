@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from src.config import Config, UserError, to_dict
-from src.datasets import artefacts
+from src.config import Config
+from src.datasets.dataset import Dataset
 from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.batch import SHAPES, Batch
 
 
-def check(config: Config, dataset: artefacts.Dataset) -> None:
+def check(config: Config, dataset: Dataset) -> None:
     """Raises:
     UserError: the artefacts were made for another task, of another dataset or with other settings; a label that is not 0 or
         1, an empty split, or no pieces of texts where the model reads them.
@@ -46,7 +47,7 @@ def check(config: Config, dataset: artefacts.Dataset) -> None:
             )
 
 
-def _require_pieces(config: Config, dataset: artefacts.Dataset) -> None:
+def _require_pieces(config: Config, dataset: Dataset) -> None:
     """Raises:
     UserError: patients have a text that the model reads, and none of its pieces was embedded.
     """
@@ -61,7 +62,7 @@ def _require_pieces(config: Config, dataset: artefacts.Dataset) -> None:
             )
 
 
-def label_warnings(dataset: artefacts.Dataset) -> Iterable[str]:
+def label_warnings(dataset: Dataset) -> Iterable[str]:
     """What is wrong with the labels for training and for choosing the best epoch."""
     for name in ("train", "val", "test"):
         rows = _rows(dataset, name)
@@ -74,13 +75,13 @@ def label_warnings(dataset: artefacts.Dataset) -> Iterable[str]:
                 yield f"{name}: {label_name} is defined for no patient; its metrics are undefined"
 
 
-def _rows(dataset: artefacts.Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _rows(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The rows of a split's patients, in the split's order."""
     row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
     return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
 
 
-def part(dataset: artefacts.Dataset, name: str, artefact: Path) -> Batch:
+def part(dataset: Dataset, name: str, artefact: Path) -> Batch:
     """The patients of a split, in the split's order.
 
     Raises:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from src.config import Training, UserError
+from src.config import Training
 from src.evaluation import metrics
+from src.fields import UserError
 from src.models.batch import Batch
 from src.training import devices, objective
 from src.training.checkpoints import Checkpoint, Epoch, Progress, Weights

@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from src import components
-from src.config import Config, to_dict
-from src.datasets import artefacts
+from src.config import Config
+from src.datasets.dataset import Dataset
+from src.fields import to_dict
 from src.models import emerge
 from src.models.baselines import Estimator, Sizes
 from src.models.batch import Batch
@@ -36,7 +37,7 @@ class Fitted:
     trackers: Sequence[loggers.Tracker]
 
 
-def build(config: Config, dataset: artefacts.Dataset) -> nn.Module | Estimator:
+def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:
     """The method, untrained, for the dataset's dimensions."""
     hours, features = dataset.ehr.shape[1:]
     widths = {"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]}

@@ -15,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.config import Config, to_dict
+from src.config import Config
 from src.datasets import artefacts
+from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.fields import to_dict
 from src.models.batch import Batch
 from src.training import devices, inputs, methods, results, seeds
 from src.training.checkpoints import Epoch
@@ -38,7 +40,7 @@ def run(config: Config) -> None:
     artefacts.require_writable(config.run_dir)
     if not devices.is_first():
         logging.getLogger().setLevel(logging.WARNING)
-    dataset = artefacts.load_dataset(config.processed_dir)
+    dataset = load_dataset(config.processed_dir)
     inputs.check(config, dataset)
     warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
     if devices.is_first():
@@ -52,7 +54,7 @@ def run(config: Config) -> None:
         print(f"run folder: {config.run_dir}")
 
 
-def _train(config: Config, dataset: artefacts.Dataset, warnings: Sequence[str]) -> dict[str, Any]:
+def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
     """One run: what goes into its metrics.json."""
     parts = {name: inputs.part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
     with devices.deterministic(config.seed, on_gpu=config.training.deterministic):
@@ -82,7 +84,7 @@ def _train(config: Config, dataset: artefacts.Dataset, warnings: Sequence[str]) 
     return evaluated
 
 
-def _predictions(dataset: artefacts.Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:
+def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:
     return Predictions(
         split=name,
         patient_id=dataset.split[name],
@@ -93,7 +95,7 @@ def _predictions(dataset: artefacts.Dataset, name: str, part: Batch, logits: Ten
     )
 
 
-def _manifest(config: Config, dataset: artefacts.Dataset, parameters: int | None, device: str) -> dict[str, Any]:
+def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
     """What the numbers depend on besides the config."""
     return {
         "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import UserError
 from src.datasets import artefacts
+from src.datasets.dataset import map_array, read_arrays, write_dataset
+from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,30 +62,30 @@ def test_a_kill_between_renames_is_finished_by_the_next_reader(tmp_path: Path) -
 
 def test_arrays_come_back_and_pickles_are_refused(tmp_path: Path) -> None:
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "p": np.array(["x", "yy"])}
-    artefacts.write_dataset(tmp_path / "d.npz", arrays)
-    found = artefacts.read_arrays(tmp_path / "d.npz", "preprocess")
+    write_dataset(tmp_path / "d.npz", arrays)
+    found = read_arrays(tmp_path / "d.npz", "preprocess")
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
     np.savez(tmp_path / "evil.npz", a=np.array([{"x": 1}], dtype=object))
     with pytest.raises(UserError, match="not a readable npz"):
-        artefacts.read_arrays(tmp_path / "evil.npz", "preprocess")
+        read_arrays(tmp_path / "evil.npz", "preprocess")
     (tmp_path / "d.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:50])
     with pytest.raises(UserError, match="not a readable npz"):
-        artefacts.read_arrays(tmp_path / "d.npz", "preprocess")
+        read_arrays(tmp_path / "d.npz", "preprocess")
 
 
 def test_arrays_larger_than_memory_stand_beside_the_npz_and_are_mapped(tmp_path: Path) -> None:
     tokens = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     arrays = {"a": np.ones(2, np.float32), "note_tokens": tokens, "summary_tokens": np.zeros((2, 0, 4), np.float32)}
-    artefacts.write_dataset(tmp_path / "d.npz", arrays)
-    assert list(artefacts.read_arrays(tmp_path / "d.npz", "preprocess")) == ["a"]
-    mapped = artefacts.map_array(tmp_path / "note_tokens.npy", "preprocess")
+    write_dataset(tmp_path / "d.npz", arrays)
+    assert list(read_arrays(tmp_path / "d.npz", "preprocess")) == ["a"]
+    mapped = map_array(tmp_path / "note_tokens.npy", "preprocess")
     assert isinstance(mapped, np.memmap) and np.array_equal(mapped, tokens) and not mapped.flags.writeable
-    assert artefacts.map_array(tmp_path / "summary_tokens.npy", "preprocess").shape == (2, 0, 4)
+    assert map_array(tmp_path / "summary_tokens.npy", "preprocess").shape == (2, 0, 4)
     (tmp_path / "note_tokens.npy").write_bytes((tmp_path / "note_tokens.npy").read_bytes()[:-9])
     with pytest.raises(UserError, match=r"note_tokens.npy: not a readable npy"):
-        artefacts.map_array(tmp_path / "note_tokens.npy", "preprocess")
+        map_array(tmp_path / "note_tokens.npy", "preprocess")
     np.save(tmp_path / "evil.npy", np.array([{"x": 1}], dtype=object))
     with pytest.raises(UserError, match="not a readable npy"):
-        artefacts.map_array(tmp_path / "evil.npy", "preprocess")
+        map_array(tmp_path / "evil.npy", "preprocess")
     with pytest.raises(UserError, match="missing; run --stage preprocess first"):
-        artefacts.map_array(tmp_path / "none.npy", "preprocess")
+        map_array(tmp_path / "none.npy", "preprocess")

@@ -13,11 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.config import Config, UserError
+from src.config import Config
 from src.datasets import convert, schema
 from src.datasets.artefacts import read_table
 from src.datasets.mimic_items import CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
+from src.fields import UserError
 
 # Clinically plausible medians of adult ICU patients' first two days.
 MEDIANS = {

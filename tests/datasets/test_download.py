@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from src.config import Component, Config, Download, Paths, UserError
+from src.config import Config, Download, Paths
 from src.datasets import dataverse, download, fetch, physionet
 from src.datasets.http_answers import UnreachableError
+from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 BODY = bytes(range(256)) * 4000  # about 1 MB

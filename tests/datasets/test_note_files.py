@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.config import UserError
 from src.datasets.note_files import NoteFiles, read_notes
+from src.fields import UserError
 
 COHORT = pl.DataFrame(
     {

@@ -12,11 +12,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.config import Cohort, Component, Config, Download, Model, Paths, Training, UserError
+from src.config import Cohort, Config, Download, Model, Paths, Training
 from src.datasets import artefacts, convert, schema
+from src.datasets.dataset import load_dataset
 from src.datasets.preprocess import run as preprocess
 from src.datasets.sources import synthetic
 from src.datasets.synthetic.generate import generate
+from src.fields import Component, UserError
 from src.training import train
 
 
@@ -237,7 +239,7 @@ def test_chart_rows_without_a_time_are_counted(config: Config) -> None:
 def test_tables_without_notes_leave_that_modality_masked(config: Config) -> None:
     (own(config).table_dir / "notes.csv").unlink()
     preprocess.run(config)
-    dataset = artefacts.load_dataset(config.processed_dir)
+    dataset = load_dataset(config.processed_dir)
     assert not dataset.note_mask.any() and not dataset.note_embedding.any()
     assert any("no notes" in warning for warning in dataset.metadata["warnings"])
     train.run(config)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from src import components
-from src.config import Component, Model
+from src.config import Model
+from src.fields import Component
 from src.models.batch import Batch
 from src.models.emerge import Emerge, build
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from src import components
-from src.config import UserError, load
+from src.config import load
+from src.fields import UserError
 from src.models.emerge import texts_read
 
 HEAD = """

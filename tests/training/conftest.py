@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.config import Component, Config, Model, Paths, Training
+from src.config import Config, Model, Paths, Training
 from src.datasets import artefacts
+from src.datasets.dataset import write_dataset
+from src.fields import Component
 
 HOURS, FEATURES, WIDTH = 6, 4, 5
 TOML = """
@@ -59,7 +61,7 @@ def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
     names = arrays["patient_id"].tolist()
     train, val = int(0.6 * patients), int(0.8 * patients)
     folder.mkdir(parents=True)
-    artefacts.write_dataset(folder / "emerge_dataset.npz", arrays)
+    write_dataset(folder / "emerge_dataset.npz", arrays)
     artefacts.write_json(folder / "split.json", {"train": names[:train], "val": names[train:val], "test": names[val:]})
     metadata = {"task": "mortality", "label_names": ["mortality"], "warnings": ["the notes are surrogates"]}
     artefacts.write_json(folder / "metadata.json", metadata)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from src import components
-from src.config import Component, Config, UserError
-from src.datasets.artefacts import load_dataset
+from src.config import Config
+from src.datasets.dataset import load_dataset
+from src.fields import Component, UserError
 from src.models.baselines import Estimator
 from src.training import inputs, methods, train
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from src.config import Config, UserError
+from src.config import Config
+from src.fields import UserError
 from src.training import train
 
 Prepare = Callable[..., Config]

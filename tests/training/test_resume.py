@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from src.config import Config, UserError
+from src.config import Config
+from src.fields import UserError
 from src.training import checkpoints, train
 
 ROOT = Path(__file__).resolve().parents[2]

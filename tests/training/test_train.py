@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from src.config import Component, Config, Model, UserError
-from src.datasets.artefacts import load_dataset
+from src.config import Config, Model
+from src.datasets.dataset import load_dataset
+from src.fields import Component, UserError
 from src.training import objective, train
 
 Prepare = Callable[..., Config]

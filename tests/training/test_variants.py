@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from src import components
-from src.config import Component, Config, load
+from src.config import Config, load
 from src.datasets import convert, download
 from src.datasets.preprocess import run as preprocess
+from src.fields import Component
 from src.training import train
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from src import components
-from src.config import Linking, UserError
+from src.config import Linking
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity
 from src.datasets.preprocess.names import name_index, normal
 from src.datasets.preprocess.similarity import NameSimilarity
+from src.fields import UserError
 
 
 @dataclass(frozen=True)

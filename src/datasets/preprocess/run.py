@@ -9,8 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src import components
-from src.config import Cohort, Component, Config, UserError, to_dict
+from src.config import Cohort, Config
 from src.datasets import artefacts, schema
+from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors, tokens
 from src.datasets.preprocess.audit import faithfulness
@@ -20,6 +21,7 @@ from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, read
 from src.datasets.splits import split_by_subject
 from src.datasets.tasks import Task
+from src.fields import Component, UserError, to_dict
 
 log = logging.getLogger(__name__)
 SOCKETS = ("task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
@@ -80,7 +82,7 @@ def run(config: Config) -> None:
         **({"llm": chat.metadata()} if chat else {}),
     }
     with artefacts.publish(config.processed_dir) as folder:
-        artefacts.write_dataset(folder / schema.DATASET, arrays)
+        write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, note_encoder, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, summary_encoder, summary_pieces)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
@@ -221,6 +223,6 @@ def _static(cohort: pl.DataFrame, training: NDArray[np.bool_]) -> tuple[NDArray[
 def _save_fitted(folder: Path, statistics: tensors.Statistics, note: FittedEncoder, summary: FittedEncoder) -> None:
     folder.mkdir()
     arrays = {"mean": statistics.mean, "std": statistics.std, "count": statistics.count}
-    artefacts.write_dataset(folder / "statistics.npz", arrays)
+    write_dataset(folder / "statistics.npz", arrays)
     note.save(folder, "note_encoder")
     summary.save(folder, "summary_encoder")

@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from src.config import Cohort, Config, UserError, to_dict
+from src.config import Cohort, Config
 from src.datasets import artefacts, schema
 from src.datasets.cohort import known_in_window
 from src.datasets.preprocess import tensors
 from src.datasets.signals import SIGNALS, Signal, described
 from src.datasets.tasks import Task
+from src.fields import UserError, to_dict
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from src.config import UserError
+from src.fields import UserError
 
 Floats = NDArray[np.float32]
 HOUR = 3_600_000_000  # microseconds

@@ -10,13 +10,14 @@ from typing import Literal, final
 
 import polars as pl
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets import eicu_events, eicu_notes, physionet
 from src.datasets.eicu_events import STAY, on_calendar
 from src.datasets.eicu_items import ADMISSION, APERIODIC, PERIODIC
 from src.datasets.raw_csv import find, look, read
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
+from src.fields import UserError
 
 MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting")
 # what is lost where a table is not there; only patient is needed, and one of MEASURED

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, final
 import polars as pl
 from pydantic import ConfigDict
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets import meds_stays
 from src.datasets.meds_files import Patterns, Shards
 from src.datasets.mimic_events import EARLY, EARLY_SIGNALS
@@ -21,6 +21,7 @@ from src.datasets.mimic_items import FAHRENHEIT, INCH, POUND, SAME, score_table
 from src.datasets.note_files import DISCHARGE, day_end
 from src.datasets.signals import SIGNALS, Signal, described
 from src.datasets.sources import Events, Extract, Match
+from src.fields import UserError
 
 UNITS = {"same": SAME, "fahrenheit": FAHRENHEIT, "pound": POUND, "inch": INCH}
 REPAIR = "rows matched by person and time, having no hadm_id"

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.mimic_options import Options
@@ -15,6 +15,7 @@ from src.datasets.raw_csv import Schema, collect, find, look, read, refuse_orpha
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
+from src.fields import UserError
 
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
 CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from src.config import Download, UserError
+from src.config import Download
 from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CHART, LAB
 from src.datasets.mimic_options import Options
@@ -15,6 +15,7 @@ from src.datasets.raw_csv import Schema, find, look, read, refuse_orphans, scan
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
+from src.fields import UserError
 
 HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
 CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")

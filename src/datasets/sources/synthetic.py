@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 import polars as pl
 
-from src.config import Download, Positive, UserError
+from src.config import Download
 from src.datasets import mimic_options
 from src.datasets.artefacts import hashes, read_json, replacing, write_json
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract, Match, mimic4
 from src.datasets.synthetic.generate import generate
+from src.fields import Positive, UserError
 
 log = logging.getLogger(__name__)
 RECORD = "generated.json"

@@ -5,9 +5,9 @@ from typing import final
 
 import polars as pl
 
-from src.config import UserError, refuse_repeated
 from src.datasets.sources import Source
 from src.datasets.tasks import Labels
+from src.fields import UserError, refuse_repeated
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Literal, final
 
 import polars as pl
 
-from src.config import Positive
 from src.datasets.sources import Source
 from src.datasets.tasks import Labels
+from src.fields import Positive
 
 
 @dataclass(frozen=True)

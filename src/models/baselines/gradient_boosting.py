@@ -15,7 +15,7 @@ import torch
 from annotated_types import Gt, Le
 from torch import Tensor
 
-from src.config import Positive
+from src.fields import Positive
 from src.models import window_statistics
 from src.models.baselines import Sizes
 from src.models.batch import Batch

@@ -9,7 +9,7 @@ from typing import Annotated, final
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import values_and_mask

@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.recurrent import until

@@ -25,7 +25,7 @@ import torch
 from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
 
-from src.config import Fraction, Positive, UserError, refuse_repeated
+from src.fields import Fraction, Positive, UserError, refuse_repeated
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import values_and_mask

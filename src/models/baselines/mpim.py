@@ -18,7 +18,7 @@ import torch
 from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
-from src.config import Positive, UserError
+from src.fields import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import inside, values_and_mask

@@ -17,7 +17,7 @@ import torch
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import inside, reversed_inside, values_and_mask

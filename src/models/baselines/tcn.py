@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.parametrizations import weight_norm
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import values_and_mask

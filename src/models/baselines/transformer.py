@@ -10,7 +10,7 @@ from typing import Annotated, final
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
-from src.config import Positive, UserError
+from src.fields import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import inside, mean_inside, values_and_mask

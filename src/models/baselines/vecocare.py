@@ -21,7 +21,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from src.config import Positive, UserError
+from src.fields import Positive, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.hours import inside, values_and_mask

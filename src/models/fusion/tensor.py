@@ -11,7 +11,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.fusion import Modality
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.fusion import Modality
 from src.models.transformer import Block, positions
 

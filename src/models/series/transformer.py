@@ -12,7 +12,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from src.config import Positive
+from src.fields import Positive
 from src.models.recurrent import until
 from src.models.transformer import Block, positions
 

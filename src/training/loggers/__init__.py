@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from src.config import UserError
+from src.fields import UserError
 from src.training.checkpoints import Epoch
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from src.config import UserError
+from src.fields import UserError
 from src.training.checkpoints import Epoch
 from src.training.loggers import flat, numbers
 

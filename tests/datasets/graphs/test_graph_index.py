@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from src import components
-from src.config import Component, UserError
 from src.datasets import artefacts, graph_index, primekg_files
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.primekg_files import Tables
+from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Component, UserError
 from src.datasets.graphs import KnowledgeGraph
+from src.fields import Component, UserError
 
 ASTHMA = (10, "4979", "disease", "asthma")
 CARDIOMYOPATHY = (11, "4994_5021_1234", "disease", "cardiomyopathy (disease)")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.datasets.artefacts import load_dataset, read_table
+from src.datasets.artefacts import read_table
+from src.datasets.dataset import load_dataset
 from src.datasets.preprocess import embeddings, rag
 from src.datasets.schema import NOTES
 

@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Component, Config, UserError
+from src.config import Config
 from src.datasets import convert, schema
-from src.datasets.artefacts import Dataset, load_dataset, read_table
+from src.datasets.artefacts import read_table
+from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.preprocess import embeddings
 from src.datasets.preprocess import run as preprocess
+from src.fields import Component, UserError
 from src.training import train
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from src import components
-from src.config import Component, Linking
+from src.config import Linking
 from src.datasets.graphs import KnowledgeGraph, primekg
 from src.datasets.preprocess import linking
 from src.datasets.preprocess.entities import EntityExtractor
 from src.datasets.preprocess.retrieval import Query, Retrieved, sample
+from src.fields import Component
 
 HEADER = "node_index,mondo_id,mondo_name,group_name_bert,mondo_definition,umls_description,orphanet_definition,"
 HEADER += "orphanet_clinical_description,mayo_symptoms,mayo_causes\n"

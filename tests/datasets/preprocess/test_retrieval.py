@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from src import components
-from src.config import Component, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.names import normal
 from src.datasets.preprocess.ranking import signal_phenotypes
 from src.datasets.preprocess.retrieval import Query, Retriever, relevance
 from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
+from src.fields import Component, UserError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "primekg-open"
 PLUGS = components.names("retrieval")

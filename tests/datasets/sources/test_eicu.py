@@ -18,10 +18,12 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Cohort, Component, Config, Download, Paths, UserError, load
+from src.config import Cohort, Config, Download, Paths, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import Dataset, read_table
+from src.datasets.artefacts import read_table
+from src.datasets.dataset import Dataset
 from src.datasets.signals import SIGNAL_BY_NAME
+from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 ORIGIN = datetime(2100, 1, 1)

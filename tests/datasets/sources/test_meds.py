@@ -14,13 +14,14 @@ import polars as pl
 import pytest
 
 from src.components import options as plug_options
-from src.config import Cohort, UserError, load, parse
-from src.datasets.artefacts import Dataset
+from src.config import Cohort, load
 from src.datasets.cohort import select, with_windows
+from src.datasets.dataset import Dataset
 from src.datasets.harmonise import write_dynamic
 from src.datasets.mimic_items import CHART, LAB
 from src.datasets.sources import Extract, Source, mimic4
 from src.datasets.sources.meds import Meds, Options, build
+from src.fields import UserError, parse
 
 ROOT = Path(__file__).resolve().parents[3]
 MAPPING = ROOT / "configs" / "mimic4_meds.toml"

@@ -17,12 +17,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src.config import Component, Config, Download, UserError, load
+from src.config import Config, Download, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import Dataset, read_table
+from src.datasets.artefacts import read_table
+from src.datasets.dataset import Dataset
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
 from src.datasets.sources import Extract, mimic3
+from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "configs" / "mimic3_demo.toml"

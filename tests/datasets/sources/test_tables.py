@@ -13,11 +13,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.config import Cohort, UserError, parse
-from src.datasets.artefacts import Dataset
+from src.config import Cohort
 from src.datasets.cohort import with_windows
+from src.datasets.dataset import Dataset
 from src.datasets.harmonise import write_dynamic
 from src.datasets.sources.tables import Options, Tables, build
+from src.fields import UserError, parse
 
 ROOT = Path(__file__).resolve().parents[3]
 FORM = "%Y-%m-%d %H:%M:%S"

@@ -13,13 +13,14 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Cohort, Component, Config
+from src.config import Cohort, Config
 from src.datasets import cohort as cohort_rules
 from src.datasets import convert, schema
 from src.datasets.artefacts import read_table
 from src.datasets.sources import Source, mimic4
 from src.datasets.tasks import phenotyping
 from src.datasets.tasks.phenotyping import CATEGORIES, CODES, ccs_categories
+from src.fields import Component
 
 START = datetime(2150, 1, 1)
 # For every condition: ICD-9-CM and ICD-10-CM codes that a clinician would expect there.

@@ -13,12 +13,13 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Cohort, Component, Config, UserError
+from src.config import Cohort, Config
 from src.datasets import cohort as cohort_rules
 from src.datasets import convert, schema
 from src.datasets.artefacts import read_table
 from src.datasets.sources import Source, mimic4
 from src.datasets.tasks import Labels, Task
+from src.fields import Component, UserError
 
 HOURS, DAYS = timedelta(hours=1), timedelta(days=1)
 START = datetime(2150, 1, 1)

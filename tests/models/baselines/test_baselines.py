@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from src import components
-from src.config import Component, Training, UserError
+from src.config import Training
 from src.evaluation import metrics
+from src.fields import Component, UserError
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.training import devices, loop, objective

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from src import components
-from src.config import Component, Config, UserError, load
+from src.config import Config, load
+from src.fields import Component, UserError
 
 LEAST = 'dataset = "d"\nrun_name = "r"\n{}\n[paths]\nraw_dir = "raw"\n[source]\nname = "tables"\n{}'
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from src import components
-from src.config import Component
+from src.fields import Component
 from src.models.fusion import Modality, concat, cross_attention, mag, tensor
 
 BUILD = {"modalities": ("ehr", "text"), "hidden_size": 8, "heads": 2, "dropout": 0.5}

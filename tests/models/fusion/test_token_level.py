@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.config import Component, Model
+from src.config import Model
+from src.fields import Component
 from src.models.batch import Batch
 from src.models.emerge import Emerge, build
 from src.models.fusion import Modality, token_level

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from src import components
-from src.config import Component
+from src.fields import Component
 from src.models.series import transformer
 
 EVERY_SERIES = pytest.mark.parametrize("name", components.names("model.series"))

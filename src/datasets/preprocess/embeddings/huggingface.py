@@ -15,13 +15,13 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive, parse, to_dict
 from src.datasets.artefacts import read_json, write_json
 from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import open_store
 from src.datasets.preprocess.language_models.model_files import ModelFiles
 from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose
+from src.fields import Positive, parse, to_dict
 
 WHERE = "encoder huggingface"
 

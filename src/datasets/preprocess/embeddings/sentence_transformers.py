@@ -9,13 +9,13 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive, UserError, parse, to_dict
 from src.datasets.artefacts import first_line, read_json, write_json
 from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches, backing_off
 from src.datasets.preprocess.language_models.embedding_store import open_store
 from src.datasets.preprocess.language_models.model_files import ModelFiles
 from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose
+from src.fields import Positive, UserError, parse, to_dict
 
 WHERE = "encoder sentence_transformers"
 PROMPTS = "config_sentence_transformers.json"

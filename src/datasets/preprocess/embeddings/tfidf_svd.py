@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive, UserError
-from src.datasets.artefacts import read_arrays, read_json, write_dataset, write_json
+from src.datasets.artefacts import read_json, write_json
+from src.datasets.dataset import read_arrays, write_dataset
+from src.fields import Positive, UserError
 
 ARRAYS = ("idf", "components", "centre", "scale")
 NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors

@@ -14,7 +14,6 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from src import components
-from src.config import Component, Positive, UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity, EntityExtractor, Extraction, Status
 from src.datasets.preprocess.llm.answers import closed_schema, fill
@@ -22,6 +21,7 @@ from src.datasets.preprocess.llm.client import Chat, Question
 from src.datasets.preprocess.llm.fence import fence_of
 from src.datasets.preprocess.llm.prompts import read
 from src.datasets.preprocess.llm.windows import windows
+from src.fields import Component, Positive, UserError
 
 log = logging.getLogger(__name__)
 NAME = "openai_compatible"

@@ -12,7 +12,6 @@ from typing import Annotated
 from annotated_types import Ge
 from tqdm import tqdm
 
-from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity, Extraction
 from src.datasets.preprocess.mentions.abbreviations import definitions
@@ -21,6 +20,7 @@ from src.datasets.preprocess.mentions.dictionary import Entry, Target, dictionar
 from src.datasets.preprocess.mentions.folding import pattern
 from src.datasets.preprocess.mentions.in_parallel import in_parallel
 from src.datasets.preprocess.mentions.matching import Event, Found, Prepared, prepare, search
+from src.fields import Positive
 
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 

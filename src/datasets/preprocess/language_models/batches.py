@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from src.config import UserError
 from src.datasets.preprocess.language_models.embedding_store import EmbeddingStore, key
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

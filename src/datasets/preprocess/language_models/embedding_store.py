@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import UserError
 from src.datasets.sqlite_file import connect
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

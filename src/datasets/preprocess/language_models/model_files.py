@@ -14,8 +14,8 @@ from pickle import UnpicklingError
 
 from safetensors import SafetensorError
 
-from src.config import UserError
 from src.datasets.artefacts import checksum, first_line
+from src.fields import UserError
 
 # What the libraries raise for weights that are damaged, or hold anything but tensors.
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError)

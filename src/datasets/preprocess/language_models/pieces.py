@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from src.config import UserError
+from src.fields import UserError
 
 # Learned positions that are counted from behind the padding token's index: that many of them are never used.
 POSITIONS_AFTER_PADDING = ("camembert", "longformer", "roberta", "xlm-roberta", "xlm-roberta-xl")

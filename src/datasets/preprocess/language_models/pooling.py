@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import UserError
 from src.datasets.artefacts import first_line
 from src.datasets.preprocess.language_models.batches import backing_off
 from src.datasets.preprocess.language_models.model_files import UNREADABLE
 from src.datasets.preprocess.language_models.precision import Placement
+from src.fields import UserError
 
 Pooling = Literal["cls", "mean", "last_token"]
 POOLER = "pooler."  # a head that some checkpoints lack; the last states do not pass through it

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from src.config import UserError
+from src.fields import UserError
 
 if TYPE_CHECKING:
     import torch

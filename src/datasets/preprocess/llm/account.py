@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from src.config import Llm, UserError
+from src.config import Llm
 from src.datasets.preprocess.llm.cache import Answer, Experience
+from src.fields import UserError
 
 CHARACTERS_PER_TOKEN = 4.0  # of English text, where nothing better is known
 

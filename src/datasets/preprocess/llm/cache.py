@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import UserError
 from src.datasets.sqlite_file import connect
+from src.fields import UserError
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (

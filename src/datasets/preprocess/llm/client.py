@@ -12,13 +12,14 @@ from typing import Any, Generic, TypeVar
 import httpx
 from tqdm import tqdm
 
-from src.config import Config, Llm, UserError
+from src.config import Config, Llm
 from src.datasets.preprocess.llm import privacy
 from src.datasets.preprocess.llm.account import Account, Estimate, total
 from src.datasets.preprocess.llm.answers import json_object
 from src.datasets.preprocess.llm.cache import Cache
 from src.datasets.preprocess.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
 from src.datasets.preprocess.llm.pace import Pace
+from src.fields import UserError
 
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"

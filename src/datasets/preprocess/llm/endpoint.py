@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from src.config import UserError
 from src.datasets.http_answers import retry_after
 from src.datasets.preprocess.llm.cache import Answer
 from src.datasets.preprocess.llm.pace import Pace
+from src.fields import UserError
 
 PATIENCE = 1800.0  # seconds one request waits for a busy endpoint in all
 LONGEST_PAUSE = 60.0  # seconds between tries where the endpoint does not say how long to wait

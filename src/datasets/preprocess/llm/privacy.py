@@ -4,7 +4,8 @@ import ipaddress
 
 import httpx
 
-from src.config import Config, UserError
+from src.config import Config
+from src.fields import UserError
 
 BACKEND = "openai_compatible"
 # Open to everyone, without a data use agreement: PhysioNet's demos, and what the generator makes up.

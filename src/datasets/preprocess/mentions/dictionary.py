@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from src.config import UserError
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.mentions.cues import Cue, phrases
 from src.datasets.preprocess.mentions.folding import pattern
 from src.datasets.preprocess.mentions.name_forms import forms
 from src.datasets.preprocess.names import name_index, normal
+from src.fields import UserError
 
 COLUMNS = ("term", "names", "near", "unless")
 # Names of the graph that in a clinical text almost always mean something else, or nothing that could be looked up.

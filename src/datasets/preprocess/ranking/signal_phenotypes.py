@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from src.config import UserError
+from src.fields import UserError
 
 COLUMNS = ("signal", "direction", "phenotype")
 

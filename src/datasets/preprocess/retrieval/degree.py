@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive
 from src.datasets.graphs import Edges, KnowledgeGraph
 from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.ranking.specificity import by_degree, diseases_of
 from src.datasets.preprocess.retrieval import Query, Retrieved
+from src.fields import Positive
 
 
 @dataclass(frozen=True)

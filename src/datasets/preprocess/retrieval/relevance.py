@@ -23,13 +23,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.ranking import evidence_ranking
 from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.ranking.evidence_ranking import Ranking
 from src.datasets.preprocess.ranking.signal_phenotypes import read
 from src.datasets.preprocess.retrieval import Query, Retrieved
+from src.fields import Positive
 
 PHENOTYPES = Path(__file__).with_name("signal_phenotypes.csv")
 CELLS = 1 << 22  # patients times nodes that are scored at once: a few dozen patients, in the processor's cache

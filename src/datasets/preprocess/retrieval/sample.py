@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.config import Positive
 from src.datasets.graphs import Edges, KnowledgeGraph
 from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.retrieval import Query, Retrieved
+from src.fields import Positive
 
 
 @dataclass(frozen=True)

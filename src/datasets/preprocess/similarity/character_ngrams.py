@@ -7,8 +7,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from src.config import Positive
 from src.datasets.preprocess.nearest import sparse_nearest
+from src.fields import Positive
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src import components
-from src.config import Component
 from src.datasets.preprocess.embeddings import FittedEncoder
 from src.datasets.preprocess.nearest import dense_nearest
+from src.fields import Component
 
 SOCKET = "embedding"
 

@@ -13,13 +13,13 @@ from annotated_types import Ge
 from pydantic import TypeAdapter
 
 from src import components
-from src.config import Component, Positive
 from src.datasets.preprocess.llm.answers import closed_schema, fill
 from src.datasets.preprocess.llm.client import Chat, Question
 from src.datasets.preprocess.llm.fence import fence_of
 from src.datasets.preprocess.llm.prompts import read
 from src.datasets.preprocess.summaries import Evidence, Statement, Summarizer, Summary, bounded
 from src.datasets.preprocess.summaries.template import signal_text
+from src.fields import Component, Positive
 
 NAME = "openai_compatible"
 PROMPT = "summary.v1"

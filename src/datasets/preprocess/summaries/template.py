@@ -6,11 +6,11 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from src.config import Positive
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
 from src.datasets.preprocess.summaries import Evidence, Statement, Summary, bounded
+from src.fields import Positive
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from src import components
-from src.config import Component
 from src.datasets.graphs import Disease, Edges, Triple
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.audit import faithfulness
@@ -18,6 +17,7 @@ from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
 from src.datasets.preprocess.summaries import Evidence, Statement, Summary
 from src.datasets.signals import SIGNALS
+from src.fields import Component
 
 DEFINITIONS = {
     1: (

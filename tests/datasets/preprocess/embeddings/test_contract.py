@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from src import components
-from src.config import Component
 from src.datasets.preprocess import embeddings
 from src.datasets.preprocess.embeddings import FittedEncoder
+from src.fields import Component
 
 ROOT = Path(__file__).resolve().parents[4]
 NAMES = components.names("embedding")

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
-from src.config import UserError
 from src.datasets.preprocess.embeddings import huggingface
 from src.datasets.preprocess.embeddings.huggingface import HuggingFace, Options
+from src.fields import UserError
 
 FAMILIES = ["longformer", "modernbert", "qwen3", "xlm_roberta"]
 TEXTS = [

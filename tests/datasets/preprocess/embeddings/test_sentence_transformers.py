@@ -8,9 +8,9 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from src.config import UserError
 from src.datasets.preprocess.embeddings import sentence_transformers
 from src.datasets.preprocess.embeddings.sentence_transformers import Options, SentenceEncoder
+from src.fields import UserError
 
 TEXTS = ["acute kidney failure", "sepsis", "heart failure and diabetes mellitus " * 3]
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from src import components
-from src.config import Component, Config, Llm, Paths
+from src.config import Config, Llm, Paths
 from src.datasets.graphs import primekg
 from src.datasets.preprocess.entities import Extraction
 from src.datasets.preprocess.llm.client import connect
 from src.datasets.preprocess.llm.windows import windows
+from src.fields import Component
 from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model
 
 Serve = Callable[..., ChatServer]

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.config import UserError
 from src.datasets.graphs import Disease, KnowledgeGraph, Triple, primekg
 from src.datasets.preprocess.entities import Entity, rules
 from src.datasets.preprocess.mentions import in_parallel
 from src.datasets.preprocess.mentions.dictionary import Target, terms
 from src.datasets.preprocess.names import name_index, normal
+from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
 SHARED = ROOT.parent / "shared" / "data"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import UserError
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import EmbeddingStore, key, open_store
+from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
 # An encoder that logs every text it computes, and is killed in its third batch if told to.

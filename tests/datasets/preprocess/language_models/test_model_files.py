@@ -7,8 +7,8 @@ from typing import Any
 import huggingface_hub
 import pytest
 
-from src.config import UserError
 from src.datasets.preprocess.language_models import model_files
+from src.fields import UserError
 
 COMMIT = "5617a9f61b028005a4858fdac845db406aefb181"
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from src.config import Component, Config, Llm, Paths
+from src.config import Config, Llm, Paths
 from src.datasets.preprocess.llm.client import Chat, connect
+from src.fields import Component
 from tests.chat_server import ChatServer
 
 

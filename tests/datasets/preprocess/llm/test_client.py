@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from src.config import UserError
 from src.datasets.preprocess.llm.client import ATTEMPTS, Chat, Question
+from src.fields import UserError
 from tests.chat_server import Body, ChatServer, Fault
 
 Serve = Callable[..., ChatServer]

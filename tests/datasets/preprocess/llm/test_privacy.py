@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from src.config import Config, UserError, load
+from src.config import Config, load
 from src.datasets.preprocess.llm import privacy
 from src.datasets.preprocess.llm.client import connect
+from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
 HEAD = 'dataset = "d"\nrun_name = "r"\n{top}\n[paths]\nraw_dir = "raw"\ncache_dir = "{cache}"\n{paths}\n[source]\n{source}\n'

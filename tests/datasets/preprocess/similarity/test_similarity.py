@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 
 from src import components
-from src.config import Component, Linking, UserError, parse
+from src.config import Linking
 from src.datasets.graphs import Disease, Triple
 from src.datasets.preprocess import linking
 from src.datasets.preprocess.names import normal
 from src.datasets.preprocess.similarity import NameSimilarity
+from src.fields import Component, UserError, parse
 
 SHARED = Path(__file__).resolve().parents[5] / "shared" / "data"
 PLUGS = components.names("linking.similarity")

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from src import components
-from src.config import Component, Config, Llm, Paths
+from src.config import Config, Llm, Paths
 from src.datasets.graphs import Triple
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.llm.client import connect
 from src.datasets.preprocess.retrieval import Retrieved
 from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary
+from src.fields import Component
 from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model
 
 Serve = Callable[..., ChatServer]
