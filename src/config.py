@@ -147,7 +147,7 @@ class Training:
     """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours.
 
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
-    not fallen for two epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
+    not fallen for three epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
     ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
     """
 

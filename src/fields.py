@@ -60,8 +60,9 @@ def refuse_repeated(values: Sequence[object], key: str) -> None:
     """Raises:
     UserError: a value stands twice.
     """
-    if twice := next((value for value in values if values.count(value) > 1), None):
-        raise UserError(f"{key} = {list(values)}: {twice!r} stands twice")
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise UserError(f"{key} = {list(values)}: {twice[0]!r} stands twice")
 
 
 def to_dict(value: Any) -> Any:
@@ -75,7 +76,7 @@ def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            yield from ((f"{prefix}{key}", item) for item in (value if isinstance(value, list) else [value]))
 
 
 def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:

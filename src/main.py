@@ -80,7 +80,8 @@ def main(argv: list[str] | None = None) -> int:
             logging.getLogger(__name__).info("stage %s", name)
             (stage.estimate if options.dry_run else stage.run)(config)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)

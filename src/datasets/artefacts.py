@@ -33,7 +33,7 @@ RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time
 def publish(folder: Path) -> Iterator[Path]:
     """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked(folder):
         finish_interrupted(folder)
         incoming = folder / INCOMING
         shutil.rmtree(incoming, ignore_errors=True)
@@ -53,8 +53,12 @@ def publish(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Nobody else publishes into ``folder`` meanwhile; the lock is on the folder itself and ends with the process."""
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else holds ``folder`` meanwhile; the lock is on the folder itself and ends with the process.
+
+    Raises:
+        UserError: another process holds it.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

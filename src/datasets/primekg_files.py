@@ -206,6 +206,8 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     separator = "\t" if "\t" in header else ","
     names = [name.strip().strip('"') for name in header.split(separator)]
     missing = [name for name in columns if name not in names]
+    if not header.strip():
+        raise UserError(f"{path}: empty, or its first line is; {AGAIN}")
     if missing:
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's?")
     _refuse_cut_off(path, separator, len(names))

@@ -7,8 +7,8 @@ A main vector z is shifted by what another vector a says, as far as a gate lets 
     alpha = min(beta ||z|| / ||h||, 1)            keeps it from outweighing z
     fused = LayerNorm(z + alpha h)
 
-The paper shifts words by sight and sound; with a single other modality its sum over two gates is this one. Its dropout
-behind the norm is left to the layers that follow.
+The bias b_a stands inside the gate, as in the authors' code. The paper shifts words by sight and sound; with a single other
+modality its sum over two gates is this one. Its dropout behind the norm is left to the layers that follow.
 """
 
 from typing import final

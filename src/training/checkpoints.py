@@ -92,6 +92,12 @@ def keep(folder: Path, progress: Progress, fingerprint: str) -> None:
         shutil.rmtree(old)
 
 
+def forget(folder: Path) -> None:
+    """Remove what ``keep`` left in ``folder``, but not the folder, which may be locked."""
+    for path in [*_kept(folder), folder / "incoming"]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def resume(folder: Path, fingerprint: str) -> Progress | None:
     """What ``keep`` left in ``folder``; None if there is nothing.
 
@@ -152,6 +158,11 @@ def _with_tensors(value: Any, tensors: Weights) -> Any:
     if isinstance(value, dict):
         return {key: _with_tensors(item, tensors) for key, item in value["pairs"]}
     return value
+
+
+def is_kept(folder: Path) -> bool:
+    """Whether there is something to resume from."""
+    return bool(_kept(folder))
 
 
 def _kept(folder: Path) -> list[Path]:

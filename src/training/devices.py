@@ -45,7 +45,7 @@ def fabric(settings: Training) -> Fabric:
 
 
 @contextlib.contextmanager
-def deterministic(seed: int, *, on_gpu: bool) -> Iterator[None]:
+def deterministic(seed: int, *, accelerator: str, on_gpu: bool) -> Iterator[None]:
     """Seed torch (initial weights, dropout) and allow only deterministic algorithms: on the CPU always, on a GPU if asked.
 
     Without ``on_gpu`` a GPU's kernels have no such guarantee: two runs may differ in the last digits.
@@ -54,7 +54,7 @@ def deterministic(seed: int, *, on_gpu: bool) -> Iterator[None]:
     torch.manual_seed(seed)
     if on_gpu:  # cuBLAS reads it when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(on_gpu or not torch.cuda.is_available())
+    torch.use_deterministic_algorithms(on_gpu or accelerator == "cpu" or not torch.cuda.is_available())
     try:
         yield
     finally:

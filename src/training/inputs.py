@@ -38,6 +38,8 @@ def check(config: Config, dataset: Dataset) -> None:
         _require_pieces(config, dataset)
     if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
         raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
+    if not dataset.label_mask[rows_of(dataset, "train")].any():
+        raise UserError(f"{config.processed_dir / DATASET}: no outcome is defined for any training patient")
     if not np.isin(dataset.label, (0, 1)).all():
         raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
     for name in ("train", "val", "test"):
@@ -65,7 +67,7 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
 def label_warnings(dataset: Dataset) -> Iterable[str]:
     """What is wrong with the labels for training and for choosing the best epoch."""
     for name in ("train", "val", "test"):
-        rows = _rows(dataset, name)
+        rows = rows_of(dataset, name)
         for column, label_name in enumerate(dataset.metadata["label_names"]):
             label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
             values = np.unique(label)
@@ -75,7 +77,7 @@ def label_warnings(dataset: Dataset) -> Iterable[str]:
                 yield f"{name}: {label_name} is defined for no patient; its metrics are undefined"
 
 
-def _rows(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The rows of a split's patients, in the split's order."""
     row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
     return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
@@ -87,7 +89,7 @@ def part(dataset: Dataset, name: str, artefact: Path) -> Batch:
     Raises:
         UserError: the arrays do not fit together.
     """
-    rows = _rows(dataset, name)
+    rows = rows_of(dataset, name)
     try:
         return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
     except ValueError as error:

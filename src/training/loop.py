@@ -125,7 +125,7 @@ def _train_epoch(
     settings: Training,
     weight: Tensor | None,
 ) -> float:
-    """One pass over the batches; the mean loss a patient."""
+    """One pass over the batches; the mean loss a defined label."""
     module.train()
     losses, sizes = [], []
     for index in torch.split(order, settings.batch_size):
@@ -140,7 +140,7 @@ def _train_epoch(
         fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False)
         optimizer.step()
         losses.append(loss.detach())
-        sizes.append(len(index))
+        sizes.append(float(defined))
     mean: Any = fabric.all_reduce(torch.stack(losses).float(), reduce_op="mean")
     return float(np.average(mean.cpu().numpy(), weights=sizes))
 

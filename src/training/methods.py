@@ -4,7 +4,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from src import components
 from src.config import Config
+from src.datasets import artefacts
+from src.datasets.artefacts import read_json
 from src.datasets.dataset import Dataset
-from src.fields import to_dict
+from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.baselines import Estimator, Sizes
 from src.models.batch import Batch
@@ -55,20 +58,97 @@ def parameters(method: nn.Module | Estimator) -> int | None:
     return sum(one.numel() for one in method.parameters()) if isinstance(method, nn.Module) else None
 
 
+@contextmanager
+def holding(run_dir: Path) -> Iterator[None]:
+    """No other training writes into ``run_dir`` meanwhile. What is left to resume from goes when the block ends well.
+
+    Raises:
+        UserError: another one does.
+    """
+    unfinished = run_dir / UNFINISHED
+    if not devices.is_first():
+        yield
+        return
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        with artefacts.locked(unfinished):
+            yield
+            shutil.rmtree(unfinished)
+    finally:
+        for folder in (unfinished, run_dir):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a run that has ended with these settings and data; None if there is none.
+
+    Raises:
+        UserError: ``run_dir`` holds a run of others.
+    """
+    path = config.run_dir / "manifest.json"
+    if not path.is_file() or checkpoints.is_kept(config.run_dir / UNFINISHED):
+        return None
+    if read_json(path, "train").get("fingerprint") != fingerprint(config, manifest, exactly=True):
+        raise UserError(
+            f"{config.run_dir}: holds a finished run of other settings, data or library versions; train without --resume to "
+            "replace it, or set another run_name"
+        )
+    found: dict[str, Any] = read_json(config.run_dir / "metrics.json", "train")
+    return found
+
+
 def fit(
     method: nn.Module | Estimator, config: Config, parts: Mapping[str, Batch], fabric: Any, manifest: Mapping[str, Any]
 ) -> Fitted:
-    """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config."""
-    if not isinstance(method, nn.Module):
-        method.fit(parts["train"], parts["val"])
-        selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
-        return Fitted(method.logits, method.save, [], selection, [])
-    network = method
-    progress, trackers = _by_epochs(network, config, parts, fabric, manifest)
+    """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
+
+    Raises:
+        UserError: what is to be resumed is of another run; the loss is not finite.
+    """
+    unfinished, mark = config.run_dir / UNFINISHED, fingerprint(config, manifest, exactly=False)
+    resumed = checkpoints.resume(unfinished, mark) if config.resume else None
+    if resumed:
+        logger.info("resuming after epoch %d", len(resumed.history))
+    elif config.resume:
+        logger.info("%s: nothing to resume; training from the start", config.run_dir)
+    elif checkpoints.is_kept(unfinished) and devices.is_first():
+        logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
+        checkpoints.forget(unfinished)
+    if isinstance(method, nn.Module):
+        return _by_epochs(method, config, parts, fabric, resumed, mark)
+    if config.training.loggers or config.training.class_weights != "none":
+        logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
+    method.fit(parts["train"], parts["val"])
+    selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
+    return Fitted(method.logits, method.save, [], selection, [])
+
+
+def _by_epochs(
+    network: nn.Module, config: Config, parts: Mapping[str, Batch], fabric: Any, resumed: Progress | None, mark: str
+) -> Fitted:
+    """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
+    names = config.training.loggers if devices.is_first() else ()
+    trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
+
+    def after_epoch(progress: Progress) -> None:
+        if devices.is_first():
+            checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
+        for tracker in trackers:
+            tracker.epoch(progress.history[-1])
+
+    settings, train, validation = config.training, parts["train"], parts["val"]
+    context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
+    try:
+        progress = loop.fit(network, train, validation, settings, config.seed, **context)
+    except BaseException:
+        for tracker in trackers:
+            tracker.abandon()
+        raise
     network.load_state_dict(progress.best.weights)
     best = progress.best_row
     return Fitted(
-        lambda batch: loop.predict(network, batch, config.training.batch_size),
+        lambda batch: loop.predict(network, batch, settings.batch_size),
         lambda folder: checkpoints.save(folder, progress),
         progress.history,
         {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best)},
@@ -76,52 +156,11 @@ def fit(
     )
 
 
-def forget_unfinished(run_dir: Path) -> None:
-    """The run has ended: what it kept to be resumed from goes."""
-    shutil.rmtree(run_dir / UNFINISHED, ignore_errors=True)
-
-
-def _by_epochs(
-    model: nn.Module, config: Config, parts: Mapping[str, Batch], fabric: Any, manifest: Mapping[str, Any]
-) -> tuple[Progress, list[loggers.Tracker]]:
-    """Train from the start, or from where an unfinished run of the same settings stopped."""
-    unfinished, mark = config.run_dir / UNFINISHED, _fingerprint(config, manifest)
-    resumed = checkpoints.resume(unfinished, mark) if config.resume else None
-    if resumed:
-        logger.info("resuming after epoch %d", len(resumed.history))
-    elif config.resume:
-        logger.info("%s: nothing to resume; training from the start", unfinished)
-    elif unfinished.is_dir() and devices.is_first():
-        logger.info("%s: a run that did not end is started anew; --resume would continue it", unfinished)
-        shutil.rmtree(unfinished)
-    names = config.training.loggers if devices.is_first() else ()
-    trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
-
-    def after_epoch(progress: Progress) -> None:
-        if devices.is_first():
-            checkpoints.keep(unfinished, progress, mark)
-        for tracker in trackers:
-            tracker.epoch(progress.history[-1])
-
-    settings = config.training
-    progress = loop.fit(
-        model,
-        parts["train"],
-        parts["val"],
-        settings,
-        config.seed,
-        fabric=fabric,
-        resumed=resumed,
-        after_epoch=after_epoch,
-    )
-    return progress, trackers
-
-
-def _fingerprint(config: Config, manifest: Mapping[str, Any]) -> str:
-    """What must be the same for an unfinished run to go on; how long it may go on may change."""
+def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:
+    """What a run depends on. Not ``exactly``: what must be the same for it to go on; how long it may go on may change."""
     settings = to_dict(config)
-    freely = ["patience", "bootstrap_resamples", "loggers"]
-    if config.training.scheduler != "cosine":
+    freely = [] if exactly else ["patience", "bootstrap_resamples", "loggers"]
+    if not exactly and config.training.scheduler != "cosine":
         freely.append("max_epochs")
     training = {key: value for key, value in settings["training"].items() if key not in freely}
     text = json.dumps([settings["model"], settings["baseline"], training, config.seed, manifest], sort_keys=True)

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from src.config import Training
 from src.models.batch import Batch
 
-PLATEAU_EPOCHS = 2  # without a lower validation loss, after which the learning rate halves
+PLATEAU_EPOCHS = 2  # without a lower validation loss that are borne; after the next such one the learning rate halves
 
 
 def masked_loss(logits: Tensor, label: Tensor, mask: Tensor, positive_weight: Tensor | None = None) -> Tensor:

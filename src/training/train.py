@@ -57,31 +57,52 @@ def run(config: Config) -> None:
 def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
     """One run: what goes into its metrics.json."""
     parts = {name: inputs.part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
-    with devices.deterministic(config.seed, on_gpu=config.training.deterministic):
+    chosen = config.training
+    with (
+        methods.holding(config.run_dir),
+        devices.deterministic(config.seed, accelerator=chosen.accelerator, on_gpu=chosen.deterministic),
+    ):
         method = methods.build(config, dataset)
         size = methods.parameters(method)
         what = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
         known = "" if size is None else f", {size} parameters"
         logger.info("training %s on %d patients%s, seed %d", what, len(parts["train"]), known, config.seed)
-        fabric = devices.fabric(config.training)
+        fabric = devices.fabric(chosen)
         manifest = _manifest(config, dataset, size, fabric.device.type)
+        if config.resume and (found := methods.finished(config, manifest)):
+            logger.info("%s: this run has ended already", config.run_dir)
+            return found
         fitted = methods.fit(method, config, parts, fabric, manifest)
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
-    evaluated = results.evaluate(predictions, config.training.bootstrap_resamples, config.seed)
-    if devices.is_first():
-        recorded = dataclasses.replace(config, resume=False, seeds=())
-        with artefacts.publish(config.run_dir) as folder:
-            (folder / "checkpoints").mkdir()
-            fitted.save(folder / "checkpoints")
-            _write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
-            _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
-            artefacts.write_json(folder / "metrics.json", {**evaluated, **fitted.selection, "warnings": list(warnings)})
-            artefacts.write_json(folder / "config.json", to_dict(recorded))
-            artefacts.write_json(folder / "manifest.json", manifest)
-        methods.forget_unfinished(config.run_dir)
+        evaluated = results.evaluate(predictions, chosen.bootstrap_resamples, config.seed)
+        if devices.is_first():
+            marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
+            _publish(config, fitted, predictions, {**evaluated, **fitted.selection, "warnings": list(warnings)}, marked)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
+
+
+def _publish(
+    config: Config,
+    fitted: methods.Fitted,
+    predictions: Sequence[Predictions],
+    metrics: dict[str, Any],
+    manifest: dict[str, Any],
+) -> None:
+    """The run folder; checkpoints of what was trained there before do not stay beside the new ones."""
+    with artefacts.publish(config.run_dir) as folder:
+        (folder / "checkpoints").mkdir()
+        fitted.save(folder / "checkpoints")
+        saved = {path.name for path in (folder / "checkpoints").iterdir()}
+        _write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
+        _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+        artefacts.write_json(folder / "metrics.json", metrics)
+        artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
+        artefacts.write_json(folder / "manifest.json", manifest)
+    for path in (config.run_dir / "checkpoints").iterdir():
+        if path.name not in saved:
+            path.unlink()
 
 
 def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:

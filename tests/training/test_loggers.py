@@ -55,3 +55,15 @@ def test_mlflow_without_a_server_is_one_line(prepared: Prepare, monkeypatch: pyt
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
         tracked(prepared(), "mlflow")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("server", ["nonsense://x", "file:///nowhere"])
+def test_a_server_that_mlflow_cannot_use_is_one_line(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    pytest.importorskip("mlflow", reason="the extra 'tracking' is not installed")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI"):
+        tracked(prepared(), "mlflow")

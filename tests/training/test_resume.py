@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from src.config import Config
-from src.fields import UserError
+from src.datasets import artefacts
+from src.fields import Component, UserError
 from src.training import checkpoints, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,3 +117,43 @@ def test_a_damaged_checkpoint_is_one_line(prepared: Prepare, file: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=r"damaged .*without --resume"):
         train.run(dataclasses.replace(config, resume=True))
+
+
+def test_resume_does_not_train_what_has_ended_and_refuses_what_ended_with_other_settings(
+    prepared: Prepare, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = dataclasses.replace(prepared(max_epochs=3), seeds=(0, 1))
+    train.run(dataclasses.replace(config, seeds=(0,)))
+    whole = contents(config.run_dir / "seed_0")
+    with caplog.at_level("INFO"):
+        train.run(dataclasses.replace(config, resume=True))
+    assert caplog.text.count("has ended already") == 1 and contents(config.run_dir / "seed_0") == whole
+    assert (config.run_dir / "seed_1" / "metrics.json").is_file()
+    other = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=0.1), resume=True)
+    with pytest.raises(UserError, match="holds a finished run of other settings"):
+        train.run(other)
+
+
+def test_a_baseline_that_fits_itself_does_not_resume_or_remove_anothers_run(prepared: Prepare) -> None:
+    config = prepared(max_epochs=4)
+    interrupted(config, 2)
+    left = contents(config.run_dir)
+    with pytest.raises(UserError, match="left by a run with other settings"):
+        train.run(dataclasses.replace(config, baseline=Component("note_only"), resume=True))
+    assert contents(config.run_dir) == left
+
+
+def test_two_trainings_do_not_share_a_run_folder(prepared: Prepare) -> None:
+    config = prepared(max_epochs=4)
+    interrupted(config, 2)
+    left = contents(config.run_dir)
+    with artefacts.locked(config.run_dir / ".training"), pytest.raises(UserError, match="another run is writing there"):
+        train.run(config)
+    assert contents(config.run_dir) == left
+
+
+def test_checkpoints_of_an_earlier_method_do_not_stay(prepared: Prepare) -> None:
+    config = prepared(max_epochs=1)
+    train.run(config)
+    train.run(dataclasses.replace(config, baseline=Component("note_only")))
+    assert [path.name for path in (config.run_dir / "checkpoints").iterdir()] == ["note_only.safetensors"]

@@ -15,13 +15,17 @@ from src.fields import UserError
 
 @dataclass(frozen=True)
 class Link:
-    """A disease node and how well the entity's name matched; 1 is an exact match. ``count`` is how often it was mentioned."""
+    """A disease node and how well the entity's name matched; 1 is an exact match. ``count`` is how often it was mentioned.
+
+    ``member``: PrimeKG groups diseases into nodes; where the notes name a member other than the group, its name.
+    """
 
     node_index: int
     name: str
     surface: str
     score: float
     count: int
+    member: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,16 +37,17 @@ class Linker:
     similarity: NameSimilarity
     threshold: float
 
-    def link(self, names: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """name -> (node, score) for those that reach the threshold."""
+    def link(self, names: Iterable[str]) -> dict[str, tuple[int, float, str]]:
+        """name -> (node, score, the graph's name that it matched) for those that reach the threshold."""
         wanted = sorted({normal(name) for name in names})
-        found = {name: (self.index[name], 1.0) for name in wanted if name in self.index}
+        found = {name: (self.index[name], 1.0, name) for name in wanted if name in self.index}
         rest = [name for name in wanted if name not in found and name]
         if rest:
             positions, scores = self.similarity.nearest(rest)
             for name, position, score in zip(rest, positions.tolist(), scores.tolist(), strict=True):
                 if score >= self.threshold:
-                    found[name] = (self.index[self.names[position]], min(1.0, round(score, 4)))
+                    matched = self.names[position]
+                    found[name] = (self.index[matched], min(1.0, round(score, 4)), matched)
         return found
 
 
@@ -57,7 +62,7 @@ def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path) -> L
 
 
 def patient_links(
-    entities: Sequence[Entity], linked: Mapping[str, tuple[int, float]], graph: KnowledgeGraph, rule: Linking
+    entities: Sequence[Entity], linked: Mapping[str, tuple[int, float, str]], graph: KnowledgeGraph, rule: Linking
 ) -> list[Link]:
     """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
     order: dict[str, list[Entity]] = {}
@@ -67,6 +72,8 @@ def patient_links(
     links: dict[int, Link] = {}
     for name, mentions in sorted(order.items(), key=lambda item: (-len(item[1]), item[1][0].start)):
         if name in linked and linked[name][0] not in links:
-            node, score = linked[name]
-            links[node] = Link(node, graph.diseases()[node].names[0], mentions[0].surface, score, len(mentions))
+            node, score, matched = linked[name]
+            own = graph.diseases()[node].names[0]
+            member = None if matched == normal(own) else matched
+            links[node] = Link(node, own, mentions[0].surface, score, len(mentions), member)
     return list(links.values())[: rule.max_nodes]

@@ -34,7 +34,7 @@ class Options:
     rounds: Positive = 1000
     patience: Positive = 50
     learning_rate: Annotated[float, Gt(0), Le(1)] = 0.03
-    leaves: Annotated[int, Gt(1)] = 8
+    leaves: Annotated[int, Gt(1), Le(131072)] = 8
     patients_a_leaf: Positive = 20
     feature_share: Annotated[float, Gt(0), Le(1)] = 0.5
 

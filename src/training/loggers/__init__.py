@@ -15,6 +15,9 @@ class Tracker(Protocol):
     def epoch(self, row: Epoch) -> None:
         """An epoch has ended."""
 
+    def abandon(self) -> None:
+        """Training has failed or was stopped."""
+
     def close(self, metrics: Mapping[str, float]) -> None:
         """Training has ended; ``metrics`` are those of validation and test, by ``split/label/metric``."""
 

@@ -22,6 +22,10 @@ class TensorBoard:
             self.writer.add_scalar(name, value, row.epoch)
         self.writer.flush()
 
+    def abandon(self) -> None:
+        """What was written stays."""
+        self.writer.close()
+
     def close(self, metrics: Mapping[str, float]) -> None:
         """The final metrics as scalars of step 0."""
         for name, value in metrics.items():

@@ -21,6 +21,8 @@ from src.fields import UserError
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError)
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+# Without one of these, transformers makes up a tokenizer that knows no word.
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
 # Exports for other runtimes: as large as the model, and never read here.
@@ -54,18 +56,26 @@ def locate(model: str, revision: str | None, where: str) -> ModelFiles:
             raise UserError(
                 f"{where}: model = '{model}' is a folder on this disk; revision is for hub names, remove it"
             )
+        _require_tokenizer(Path(model), where)
         return ModelFiles(Path(model), f"sha256:{_digest(Path(model))}")
     _require_commit(model, revision, where)
     require_library("huggingface_hub", where)
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return ModelFiles(_snapshot(model, revision, True, where), f"{model}@{revision}")
+        folder = _snapshot(model, revision, True, where)
     except LocalEntryNotFoundError:
         raise UserError(
             f"{where}: model '{model}' at {revision} is not on this disk, or not all of it; run --stage download with a "
             "network, or copy the model here and set model to its folder"
         ) from None
+    _require_tokenizer(folder, where)
+    return ModelFiles(folder, f"{model}@{revision}")
+
+
+def _require_tokenizer(folder: Path, where: str) -> None:
+    if not any(path.name in TOKENIZERS for path in folder.rglob("*")):
+        raise UserError(f"{where}: {folder} holds no tokenizer ({', '.join(TOKENIZERS)}); copy all files of the model")
 
 
 def require_same(files: ModelFiles, identity: str, saved: Path) -> None:

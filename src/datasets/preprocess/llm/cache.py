@@ -1,5 +1,7 @@
 """Every answer that was paid for, in one SQLite file, written as it arrives. Several processes may share it."""
 
+import fcntl
+import logging
 import sqlite3
 import weakref
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from src.datasets.sqlite_file import connect
 from src.fields import UserError
 
+log = logging.getLogger(__name__)
+MEMORY = ":memory:"
 TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT, attempt INTEGER, prompt TEXT, model TEXT, characters INTEGER,
@@ -46,13 +50,27 @@ class Cache:
         Raises:
             UserError: it cannot be used.
         """
-        self.place = str(path or ":memory:")
+        self.place = str(path or MEMORY)
         with self._errors():
             if path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch(mode=0o600)
             self._connection = connect(self.place, TABLE)
             weakref.finalize(self, self._connection.close)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process asks meanwhile: what two need both is then asked by one and found by the other."""
+        if self.place == MEMORY:
+            yield
+            return
+        with self._errors(), Path(f"{self.place}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("llm: another run is asking; waiting for it, since its answers may serve here")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def answers(self, key: str) -> list[Answer]:
         """All answers to a request, in order of arrival."""

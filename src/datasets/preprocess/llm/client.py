@@ -114,7 +114,8 @@ class Chat:
             replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
         elif pending:
             self._require_online(len(pending))
-            replies |= asyncio.run(self._ask(pending, what))
+            with self.cache.alone():
+                replies |= asyncio.run(self._ask(pending, what))
         return [replies[key] for key in keys]
 
     def _require_online(self, pending: int) -> None:
@@ -215,6 +216,11 @@ class Chat:
             UserError: without a fallback.
         """
         reason = f"{self.url.host}: {error}"
+        if isinstance(error, RefusedError) and not self.settings.fallback_to_rules:
+            raise UserError(
+                f"{reason}, {IN_A_ROW} requests in a row; the endpoint may not know llm.json_mode = "
+                f"'{self.settings.json_mode}', a field of llm.extra_body, or so large an llm.max_output_tokens"
+            )
         if not self.settings.fallback_to_rules:
             raise UserError(
                 f"{reason}, after {self.settings.retries} retries; the answers so far are kept: run again to go on"

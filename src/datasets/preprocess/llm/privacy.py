@@ -5,12 +5,16 @@ import ipaddress
 import httpx
 
 from src.config import Config
+from src.datasets.artefacts import read_json
+from src.datasets.download_record import MANIFEST
+from src.datasets.schema import LABEL, PROVENANCE
 from src.fields import UserError
 
 BACKEND = "openai_compatible"
 # Open to everyone, without a data use agreement: PhysioNet's demos, and what the generator makes up.
 OPEN_PROJECTS = ("mimic-iv-demo", "mimiciii-demo", "eicu-crd-demo")
 OPEN_SOURCES = ("synthetic",)
+OWN_FIELDS = {"messages", "model", "temperature", "max_tokens", "response_format", "stream", "n"}
 
 
 def uses_model(config: Config) -> bool:
@@ -19,12 +23,32 @@ def uses_model(config: Config) -> bool:
 
 
 def credentialed(config: Config) -> bool:
-    """What the config says; else true unless the source is open and nothing was put beside it by hand (notes, tables)."""
+    """What the config says; else true unless the source is open, as far as the folders show, and nothing was added by hand."""
     if config.credentialed is not None:
         return config.credentialed
-    options = config.source.options
-    open_source = config.source.name in OPEN_SOURCES or options.get("project") in OPEN_PROJECTS
-    return not open_source or bool(options.get("notes_file")) or config.paths.table_dir is not None
+    return not (config.source.name in OPEN_SOURCES or _is_open_project(config)) or _holds_more(config)
+
+
+def _is_open_project(config: Config) -> bool:
+    """An open project that is still to be downloaded, or was: the name in the config alone may have been left from a copy."""
+    project = config.source.options.get("project")
+    if project not in OPEN_PROJECTS:
+        return False
+    if not config.raw_dir.exists() or not any(config.raw_dir.iterdir()):
+        return True
+    record = config.raw_dir / MANIFEST
+    if not record.is_file():
+        return False
+    files = read_json(record, "download").get("files", {})
+    return bool(files) and all(file.get("dataset") == project for file in files.values())
+
+
+def _holds_more(config: Config) -> bool:
+    """Notes beside the raw files (the demos have none; the generator's are its own), or tables that ``convert`` did not make."""
+    own_notes = config.source.name not in OPEN_SOURCES and any((config.raw_dir / "note").glob("*"))
+    by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()
+    named = bool(config.source.options.get("notes_file")) or config.paths.table_dir is not None
+    return own_notes or by_hand or named
 
 
 def is_loopback(host: str) -> bool:
@@ -53,6 +77,8 @@ def endpoint(config: Config) -> httpx.URL:
         raise UserError(
             "llm.api_base_url holds a user name, a query or a fragment; the key belongs into llm.api_key_env's variable"
         )
+    if not (url.port is None or 0 < url.port < 65536):
+        raise UserError(f"llm.api_base_url = '{config.llm.api_base_url}': no such port; it lies between 1 and 65535")
     if url.scheme not in ("http", "https") or not url.host:
         raise UserError(f"llm.api_base_url = '{config.llm.api_base_url}': expected http(s)://host/path")
     return url
@@ -63,11 +89,14 @@ def check(config: Config) -> None:
 
     Raises:
         UserError: credentialed records and an endpoint on another machine without leave and reason; a remote endpoint without
-            encryption; a bound on the cost without prices.
+            encryption; a bound on the cost without prices; extra fields that the request sets itself.
     """
     if not uses_model(config):
         return
     url, llm = endpoint(config), config.llm
+    own = sorted(OWN_FIELDS & llm.extra_body.keys())
+    if own:
+        raise UserError(f"llm.extra_body holds '{own[0]}', which the request sets itself; use the keys of [llm]")
     if llm.max_cost and not (llm.price_input or llm.price_output):
         raise UserError("llm.max_cost bounds nothing without llm.price_input and llm.price_output")
     if is_loopback(url.host):
@@ -77,6 +106,7 @@ def check(config: Config) -> None:
     if credentialed(config) and not (llm.allow_remote and llm.remote_reason.strip()):
         raise UserError(
             f"llm.api_base_url: {url.host} is another machine and dataset '{config.dataset}' is credentialed: its records "
-            "must not leave this one. Serve a model on 127.0.0.1; or, if your data use agreement allows it, set "
+            "must not leave this one (a demo counts as open where --stage download brought it and nothing was added). "
+            "Serve a model on 127.0.0.1; or, if your data use agreement allows it, set "
             "llm.allow_remote = true and say why in llm.remote_reason; or set credentialed = false if the data are open"
         )

@@ -54,6 +54,13 @@ def bounded(statements: Sequence[Statement], characters: int) -> tuple[Statement
     return tuple(statement for statement, length in zip(statements, lengths, strict=True) if length - 1 <= characters)
 
 
+def mentioned(link: Link, found: Retrieved) -> tuple[str, str]:
+    """What the notes mention, in words, and its definition: of a member of a grouped node the graph has none of its own."""
+    if link.member is None:
+        return found.name, found.definition
+    return f"{link.member}, of the group {found.name}", ""
+
+
 class Summarizer(Protocol):
     """Writes the summaries."""
 

@@ -17,7 +17,7 @@ from src.datasets.preprocess.llm.answers import closed_schema, fill
 from src.datasets.preprocess.llm.client import Chat, Question
 from src.datasets.preprocess.llm.fence import fence_of
 from src.datasets.preprocess.llm.prompts import read
-from src.datasets.preprocess.summaries import Evidence, Statement, Summarizer, Summary, bounded
+from src.datasets.preprocess.summaries import Evidence, Statement, Summarizer, Summary, bounded, mentioned
 from src.datasets.preprocess.summaries.template import signal_text
 from src.fields import Component, Positive
 
@@ -116,10 +116,9 @@ def numbered(
     triples = 0
     for n, link in enumerate(evidence.links, 1):
         found = evidence.diseases[link.node_index]
-        definition = found.definition[:definition_characters].strip()
-        lines[f"D{n}"] = f"the notes mention {found.name} ({link.count} times)" + (
-            f": {definition}" if definition else ""
-        )
+        name, whole = mentioned(link, found)
+        definition = whole[:definition_characters].strip()
+        lines[f"D{n}"] = f"the notes mention {name} ({link.count} times)" + (f": {definition}" if definition else "")
         items[f"D{n}"] = {"kind": "disease", "node_index": link.node_index, "surface": link.surface}
         for triple in found.triples:
             triples += 1

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
 from src.datasets.preprocess.retrieval import Retrieved
-from src.datasets.preprocess.summaries import Evidence, Statement, Summary, bounded
+from src.datasets.preprocess.summaries import Evidence, Statement, Summary, bounded, mentioned
 from src.fields import Positive
 
 
@@ -56,8 +56,9 @@ class Template:
 
     def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
         evidence = {"kind": "disease", "node_index": link.node_index, "surface": link.surface, "score": link.score}
-        definition = found.definition[: self.options.definition_characters].rstrip(". ")
-        text = f"The notes mention {found.name}" + (f": {definition}." if definition else ".")
+        name, whole = mentioned(link, found)
+        definition = whole[: self.options.definition_characters].rstrip(". ")
+        text = f"The notes mention {name}" + (f": {definition}." if definition else ".")
         statements = [Statement(text, {**evidence, "definition": bool(definition)})]
         relations: dict[str, list[str]] = {}
         for triple in found.triples:

@@ -31,12 +31,20 @@ def test_a_folder_is_known_by_its_contents_wherever_it_lies(tmp_path: Path) -> N
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")
+        (tmp_path / name / "vocab.txt").write_text("word")
         (tmp_path / name / "model.safetensors").write_bytes(b"w")
         (tmp_path / name / "README.md").write_text(name)
     first = model_files.locate(str(tmp_path / "a"), None, "x").identity
     assert first == model_files.locate(str(tmp_path / "b"), None, "x").identity and first.startswith("sha256:")
     (tmp_path / "b" / "model.safetensors").write_bytes(b"v")
     assert first != model_files.locate(str(tmp_path / "b"), None, "x").identity
+
+
+def test_a_folder_without_a_tokenizer_is_refused_for_a_made_up_one_knows_no_word(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"w")
+    with pytest.raises(UserError, match="holds no tokenizer"):
+        model_files.locate(str(tmp_path), None, "x")
 
 
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str]) -> list[dict[str, Any]]:
@@ -64,9 +72,11 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str]) -> li
 def test_download_brings_safetensors_or_else_the_pickle_and_locate_finds_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
 ) -> None:
-    calls = hub(tmp_path, monkeypatch, ["config.json", weights, "optimizer.pt", "tf_model.h5"])
+    calls = hub(tmp_path, monkeypatch, ["config.json", "tokenizer.json", weights, "optimizer.pt", "tf_model.h5"])
     model_files.download("BAAI/bge-m3", COMMIT, False, "x")
-    assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == sorted(["config.json", weights])
+    assert sorted(path.name for path in (tmp_path / "hub").iterdir()) == sorted(
+        ["config.json", "tokenizer.json", weights]
+    )
     assert model_files.locate("BAAI/bge-m3", COMMIT, "x").identity == f"BAAI/bge-m3@{COMMIT}"
     assert all(call["revision"] == COMMIT for call in calls)
     assert all("onnx/*" in call["ignore_patterns"] for call in calls)

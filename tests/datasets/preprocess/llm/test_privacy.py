@@ -1,5 +1,6 @@
 """What may leave this machine, and what may not: decided before any work."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -52,6 +53,47 @@ def test_who_is_credentialed_by_default(make: Make, source: str, expected: bool)
     assert privacy.credentialed(make(source)) is expected
     assert privacy.credentialed(make(source, top="credentialed = true")) is True
     assert privacy.credentialed(make(source, top="credentialed = false")) is False
+
+
+def test_a_demos_name_left_in_the_config_does_not_open_other_records(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make('name = "mimic4"\nproject = "mimic-iv-demo"\nversion = "2.2"')
+    config.raw_dir.mkdir(parents=True)
+    assert not privacy.credentialed(config)  # still to be downloaded
+    (config.raw_dir / "hosp").mkdir()
+    assert privacy.credentialed(config)  # came some other way
+    record = {"files": {"hosp/patients.csv.gz": {"dataset": "mimic-iv-demo"}}, "listings": {}}
+    (config.raw_dir / "download.json").write_text(json.dumps(record))
+    assert not privacy.credentialed(config)
+    (config.raw_dir / "note").mkdir()
+    (config.raw_dir / "note" / "discharge.csv.gz").touch()
+    assert privacy.credentialed(config)
+
+
+def test_tables_that_convert_did_not_make_are_credentialed(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = make('name = "synthetic"')
+    config.table_dir.mkdir(parents=True)
+    (config.table_dir / "label.csv").touch()
+    assert privacy.credentialed(config)
+    (config.table_dir / "provenance.json").write_text("{}")
+    assert not privacy.credentialed(config)
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "message"),
+    [
+        ("http://127.0.0.1:99999/v1", "", "no such port"),
+        (DEEPSEEK, 'extra_body = { model = "another" }', "llm.extra_body holds 'model'"),
+    ],
+)
+def test_a_port_or_a_field_that_cannot_be_is_one_line(make: Make, url: str, more: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        privacy.check(make(url=url, more=more))
 
 
 def test_tables_put_in_place_by_hand_are_credentialed_whatever_the_source(make: Make) -> None:

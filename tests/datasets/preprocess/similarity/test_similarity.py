@@ -50,7 +50,7 @@ def chosen(plug: str, models: Path) -> Component:
 def test_an_exact_name_is_linked_whatever_the_similarity_says(plug: str, tiny_models: Path, tmp_path: Path) -> None:
     rule = Linking(1.0, similarity=chosen(plug, tiny_models))
     linked = linking.build(Graph(NAMES), rule, 0, tmp_path).link(["Heart-Failure", "failing heart", ""])
-    assert linked == {"heart failure": (2, 1.0)}
+    assert linked == {"heart failure": (2, 1.0, "heart failure")}
 
 
 @pytest.mark.parametrize("plug", PLUGS)
