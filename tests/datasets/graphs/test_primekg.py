@@ -236,7 +236,7 @@ def replaced(path: Path, old: str, new: str) -> None:
         ),
         ("kg", "asthma,source,20", "asthma, mild,source,20", r"kg.csv row 2: y_index 'source' is not a whole number"),
         ("kg", r"effect/phenotype,Fever,source\n[\s\S]*", "effect", r"kg.csv: cut off"),
-        ("kg", r"\A[\s\S]*", "", r"kg.csv: no column 'relation'"),
+        ("kg", r"\A[\s\S]*", "", r"kg.csv: empty, or its first line is"),
         ("disease_features", "mondo_definition", "text", r"disease_features.csv: no column 'mondo_definition'"),
         ("disease_features", "\n11,", "\nx1,", r"disease_features.csv row 3: node_index 'x1' is not a whole number"),
         ("disease_features", "\n11,", "\n,", r"disease_features.csv row 3: node_index is empty"),

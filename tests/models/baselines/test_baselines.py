@@ -54,7 +54,7 @@ def learned(name: str, train: Batch, validation: Batch, epochs: int = 12) -> Any
     model = make(name)
     if isinstance(model, nn.Module):
         settings = dataclasses.replace(LOOP, max_epochs=epochs)
-        with devices.deterministic(1, on_gpu=False):
+        with devices.deterministic(1, accelerator="cpu", on_gpu=False):
             loop.fit(model, train, validation, settings, seed=1, fabric=devices.fabric(settings))
     else:
         model.fit(train, validation)
