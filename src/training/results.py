@@ -1,8 +1,10 @@
 """From probabilities to what a run reports: thresholds, metrics of each split and label, the printed table."""
 
+import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,3 +130,11 @@ def _cell(metric: dict[str, Any]) -> str:
     if metric["low"] is None:
         return f"{metric['value']:.3f}"
     return f"{metric['value']:.3f} ({metric['low']:.3f}-{metric['high']:.3f})"
+
+
+def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """``row`` is the dataclass whose fields name the columns; None is an empty field, floats keep every digit."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in dataclasses.fields(row)])
+        writer.writerows(rows)

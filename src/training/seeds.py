@@ -1,6 +1,5 @@
 """Several training seeds on the same data and split: the configs of the single runs, and their mean and standard deviation."""
 
-import csv
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,10 +57,7 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
     """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``; the same as a table to print."""
     rows = spreads(evaluated)
     with artefacts.publish(run_dir) as folder:
-        with (folder / "seeds.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in dataclasses.fields(Spread)])
-            writer.writerows([dataclasses.astuple(row) for row in rows])
+        results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])
         by_seed = {str(seed): results.flat(one) for seed, one in evaluated.items()}
         artefacts.write_json(folder / "seeds.json", {"seeds": list(evaluated), "metrics": by_seed})
     return table(rows)

@@ -5,11 +5,9 @@ Nothing in them tells the time, so that the same run gives the same bytes, also 
 ``seeds``, a folder ``seed_<n>`` holds that for each, and ``seeds.csv``, ``seeds.json`` their mean and deviation.
 """
 
-import csv
 import dataclasses
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,8 +93,8 @@ def _publish(
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
         saved = {path.name for path in (folder / "checkpoints").iterdir()}
-        _write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
-        _write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+        results.write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
+        results.write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
         artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
         artefacts.write_json(folder / "manifest.json", manifest)
@@ -128,11 +126,3 @@ def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: 
         "device": device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-    """``row`` is the dataclass whose fields name the columns; None is an empty field, floats keep every digit."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in dataclasses.fields(row)])
-        writer.writerows(rows)

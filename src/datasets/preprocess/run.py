@@ -125,7 +125,9 @@ def _records(
     notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
     patients = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
-    dictionary = components.build("entities", Component("rules"), graph=tools.graph)
+    default = Component("rules")
+    same = config.entities == default  # building it takes seconds
+    dictionary = tools.extractor if same else components.build("entities", default, graph=tools.graph)
     given = (task.question, _window(config.cohort))
     auditor = faithfulness.build(tools.graph, dictionary, tables.signals, given)
     return notes, *rag.records(patients, tools, auditor, tables.hourly, config.linking)

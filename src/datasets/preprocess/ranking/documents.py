@@ -1,10 +1,12 @@
 """What the graph says of a disease, put together: documents cut to length, and the triples that were chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from src.datasets.graphs import Edges, KnowledgeGraph, Triple
-from src.datasets.preprocess.retrieval import Retrieved
+from src.datasets.preprocess.retrieval import Query, Retrieved
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,17 @@ class Documents:
                 self.triples[edge] = self.edges.triple(name, edge)
         triples = tuple([self.triples[edge] for edge in chosen])
         return Retrieved(node_index, name, definition, description, triples)
+
+    def same_for_all(
+        self, queries: Sequence[Query], choose: Callable[[int, int, int], Sequence[int]]
+    ) -> list[tuple[Retrieved, ...]]:
+        """What does not depend on the patient: each node is looked up once.
+
+        ``choose(node_index, start, end)`` picks among the node's edges, which are those from ``start`` to ``end``.
+        """
+        known: dict[int, Retrieved] = {}
+        for node in {node for query in queries for node in query.nodes}:
+            row = int(np.searchsorted(self.edges.disease, node))
+            start, end = self.edges.start[row : row + 2].tolist()
+            known[node] = self.of(node, choose(node, start, end))
+        return [tuple(known[node] for node in query.nodes) for query in queries]

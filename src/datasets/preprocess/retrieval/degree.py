@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from src.datasets.graphs import Edges, KnowledgeGraph
+from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.ranking.specificity import by_degree, diseases_of
 from src.datasets.preprocess.retrieval import Query, Retrieved
@@ -32,27 +32,19 @@ class Degree:
 
     options: Options
     documents: Documents
-    edges: Edges
     order: NDArray[np.int64]
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
-        """Each node is looked up once."""
-        known = {node: self._node(node) for node in {node for query in queries for node in query.nodes}}
-        return [tuple(known[node] for node in query.nodes) for query in queries]
+        """The first of each disease's edges."""
+        return self.documents.same_for_all(queries, self._first)
 
-    def _node(self, node_index: int) -> Retrieved:
-        row = int(np.searchsorted(self.edges.disease, node_index))
-        start, end = self.edges.start[row : row + 2].tolist()
-        chosen = self.order[start : min(end, start + self.options.triples)]
-        return self.documents.of(node_index, chosen.tolist())
+    def _first(self, node_index: int, start: int, end: int) -> list[int]:
+        chosen: list[int] = self.order[start : min(end, start + self.options.triples)].tolist()
+        return chosen
 
 
 def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Degree:
     """The retriever; nothing is drawn, so the seed does not matter."""
     edges = graph.edges()
-    return Degree(
-        options,
-        Documents(graph, edges, options.description_characters),
-        edges,
-        by_degree(edges, diseases_of(edges)),
-    )
+    documents = Documents(graph, edges, options.description_characters)
+    return Degree(options, documents, by_degree(edges, diseases_of(edges)))

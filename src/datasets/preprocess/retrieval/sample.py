@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.datasets.graphs import Edges, KnowledgeGraph
+from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.ranking.documents import Documents
 from src.datasets.preprocess.retrieval import Query, Retrieved
 from src.fields import Positive
@@ -25,25 +25,21 @@ class Sample:
 
     options: Options
     documents: Documents
-    edges: Edges
     seed: int
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
-        """Each node is looked up once."""
-        known = {node: self._node(node) for node in {node for query in queries for node in query.nodes}}
-        return [tuple(known[node] for node in query.nodes) for query in queries]
+        """A sample of each disease's edges."""
+        return self.documents.same_for_all(queries, self._sample)
 
-    def _node(self, node_index: int) -> Retrieved:
-        """Sampled without replacement, kept in the graph's order."""
-        row = int(np.searchsorted(self.edges.disease, node_index))
-        start, end = self.edges.start[row : row + 2].tolist()
+    def _sample(self, node_index: int, start: int, end: int) -> list[int]:
+        """Without replacement, kept in the graph's order."""
         rng = np.random.default_rng([self.seed, node_index])
         size = min(self.options.triples, end - start)
         chosen = rng.choice(end - start, size=size, replace=False).tolist() if size else []
-        return self.documents.of(node_index, [start + position for position in sorted(chosen)])
+        return [start + position for position in sorted(chosen)]
 
 
 def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Sample:
     """The retriever."""
     edges = graph.edges()
-    return Sample(options, Documents(graph, edges, options.description_characters), edges, seed)
+    return Sample(options, Documents(graph, edges, options.description_characters), seed)
