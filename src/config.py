@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import TypeAdapter, ValidationError
 
 from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
@@ -267,6 +268,20 @@ def load(
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
+
+
+def from_record(record: Any, path: Path) -> Config:
+    """The config of a run, as ``fields.to_dict`` put it into ``config.json`` at ``path``.
+
+    Raises:
+        UserError: it is not one, or of another version.
+    """
+    try:
+        return TypeAdapter(Config).validate_python(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a config of this version ({key}: {first['msg'].lower()}); train again") from None
 
 
 def _refuse_contradictions(config: Config, path: Path) -> None:

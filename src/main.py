@@ -1,4 +1,4 @@
-"""Command line of EMERGE: which stages there are, in running order, and the module that does each.
+"""Command line of EMERGE: which stages there are, and the module that does each.
 
 Only the standard library is imported here, so that ``--help`` answers at once; a stage's module is imported when it runs.
 """
@@ -15,19 +15,28 @@ SOURCE_FOLDER = Path(__file__).resolve().parent
 # `python src/main.py` puts src/ first on sys.path, where our `datasets` folder would shadow the Hugging Face package.
 sys.path[:] = [str(SOURCE_FOLDER.parent), *(p for p in sys.path if Path(p or ".").resolve() != SOURCE_FOLDER)]
 
-STAGES = {
+# In running order; ``run(config)`` of the module. ``--stage all`` runs these.
+PIPELINE = {
     "download": "src.datasets.download",
     "convert": "src.datasets.convert",
     "preprocess": "src.datasets.preprocess.run",
     "train": "src.training.train",
 }
+# What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
+# a default.
+WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The parsed command line."""
     parser = argparse.ArgumentParser(prog="python src/main.py", description=ABOUT)
-    parser.add_argument("--config", type=Path, required=True, help="TOML file; configs/synthetic.toml needs no data")
-    parser.add_argument("--stage", choices=["all", *STAGES], default="all", help="one stage, or all in this order")
+    parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
+    parser.add_argument(
+        "--stage",
+        choices=["all", *PIPELINE, *WITH_RUNS],
+        default="all",
+        help=f"one stage, or all of {', '.join(PIPELINE)}",
+    )
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="train once with each; mean and deviation")
     parser.add_argument("--resume", action="store_true", help="continue a training run that was stopped")
@@ -42,6 +51,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
+    needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
+    for name in needed:
+        if getattr(options, name) is None:
+            parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage != "preprocess":
         parser.error("--dry-run goes with --stage preprocess")
     return options
@@ -50,7 +63,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the stages asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
     options = arguments(argv)
-    from src.config import load
     from src.fields import UserError
 
     level = logging.DEBUG if options.verbose else logging.INFO
@@ -58,27 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
-        config = load(
-            options.config,
-            seed=options.seed,
-            seeds=options.seeds,
-            resume=options.resume,
-            offline=options.offline,
-            primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
-        )
-        names = list(STAGES) if options.stage == "all" else [options.stage]
-        stages = [importlib.import_module(STAGES[name]) for name in names]
-        from src import components
-        from src.datasets.preprocess.llm import privacy
-
-        privacy.check(config)
-        for stage in stages:
-            components.check(config, stage.SOCKETS)
-        if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
-        for name, stage in zip(names, stages, strict=True):
-            logging.getLogger(__name__).info("stage %s", name)
-            (stage.estimate if options.dry_run else stage.run)(config)
+        if options.stage in WITH_RUNS:
+            module, names = WITH_RUNS[options.stage]
+            importlib.import_module(module).run(**{name: getattr(options, name) for name in names})
+        else:
+            run_pipeline(options)
     except UserError as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
             print(f"error: {error}", file=sys.stderr)
@@ -90,6 +86,33 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def run_pipeline(options: argparse.Namespace) -> None:
+    """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
+    from src import components
+    from src.config import load
+    from src.datasets.preprocess.llm import privacy
+    from src.fields import UserError
+
+    config = load(
+        options.config,
+        seed=options.seed,
+        seeds=options.seeds,
+        resume=options.resume,
+        offline=options.offline,
+        primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
+    )
+    names = list(PIPELINE) if options.stage == "all" else [options.stage]
+    stages = [importlib.import_module(PIPELINE[name]) for name in names]
+    privacy.check(config)
+    for stage in stages:
+        components.check(config, stage.SOCKETS)
+    if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
+    for name, stage in zip(names, stages, strict=True):
+        logging.getLogger(__name__).info("stage %s", name)
+        (stage.estimate if options.dry_run else stage.run)(config)
 
 
 if __name__ == "__main__":

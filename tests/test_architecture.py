@@ -10,7 +10,19 @@ from src import components
 from src.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
-LADDER = ["fields", "config", "components", "datasets", "models", "evaluation", "training", "main"]
+LADDER = [
+    "fields",
+    "config",
+    "components",
+    "datasets",
+    "models",
+    "evaluation",
+    "training",
+    "prediction",
+    "report",
+    "comparison",
+    "main",
+]
 
 
 def imports(path: Path) -> set[str]:

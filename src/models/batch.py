@@ -27,6 +27,13 @@ SHAPES = {
     "label_mask": "N K",
 }
 
+# the fields that carry a modality
+MODALITIES = {
+    "ehr": ("ehr", "ehr_mask", "ehr_length"),
+    "note": ("note_embedding", "note_mask", "note_tokens", "note_tokens_mask"),
+    "summary": ("summary_embedding", "summary_mask", "summary_tokens", "summary_tokens_mask"),
+}
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -1,0 +1,60 @@
+"""Reads ``rag_records.csv``: what the RAG half of preprocessing found for each patient, its JSON columns parsed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from src.datasets import artefacts
+from src.datasets.schema import RAG_COLUMNS, RAG_RECORDS
+from src.fields import UserError
+
+TEXTS = ("patient_id", "summary", "entity_backend", "summary_backend")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One patient's row; docs/file_formats.md has the keys of the dictionaries. A triple: node_index, x, relation, y."""
+
+    patient_id: str
+    abnormal_signals: list[dict[str, Any]]
+    entities: list[dict[str, Any]]
+    nodes: list[dict[str, Any]]
+    documents: list[dict[str, Any]]
+    triples: list[tuple[int, str, str, str]]
+    summary: str
+    provenance: list[dict[str, Any]]
+    faithfulness: dict[str, Any]
+    entity_backend: str
+    summary_backend: str
+    failures: list[Any]
+
+
+def parse(row: Mapping[str, str | None]) -> Record:
+    """A row of the table, as ``preprocess`` made it.
+
+    Raises:
+        ValueError: a column does not hold JSON.
+    """
+    values = {name: (row[name] or "") if name in TEXTS else json.loads(row[name] or "null") for name in RAG_COLUMNS}
+    return Record(**{**values, "triples": [tuple(triple) for triple in values["triples"]]})
+
+
+def read(folder: Path) -> list[Record]:
+    """The records in ``folder``, in the order of the arrays.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    artefacts.finish_interrupted(folder)
+    path = folder / RAG_RECORDS
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run --stage preprocess first")
+    try:
+        rows = pl.read_csv(path, infer_schema=False).select(RAG_COLUMNS)
+        return [parse(row) for row in rows.iter_rows(named=True)]
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None

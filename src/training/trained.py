@@ -1,0 +1,91 @@
+"""A run that has ended, ready to be asked again: its settings, the data it learned from, and the method with its best weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from src.config import Config, from_record
+from src.datasets import artefacts
+from src.datasets.dataset import Dataset, load_dataset
+from src.datasets.schema import METADATA
+from src.fields import UserError
+from src.models.baselines import Estimator
+from src.models.batch import Batch
+from src.models.emerge import Emerge
+from src.training import loop, methods
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``dataset`` is what the run was trained on; ``method`` has the weights of the best epoch, on the CPU."""
+
+    run_dir: Path
+    config: Config
+    dataset: Dataset
+    method: nn.Module | Estimator
+
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the K labels."""
+        names: list[str] = self.dataset.metadata["label_names"]
+        return names
+
+    def probability(self, batch: Batch) -> NDArray[np.float64]:
+        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them."""
+        if isinstance(self.method, nn.Module):
+            logits = loop.predict(self.method, batch, self.config.training.batch_size)
+        else:
+            logits = self.method.logits(batch)
+        return logits.double().sigmoid().numpy()
+
+    def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
+        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None where nothing attends."""
+        if not isinstance(self.method, Emerge):
+            return None
+        parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
+        weights = [self.method.attention(batch.select(part)) for part in parts]
+        found = [one for one in weights if one is not None]
+        return {name: torch.cat([one[name] for one in found]).numpy() for name in found[0]} if found else None
+
+
+def load(run_dir: Path) -> Trained:
+    """The run in ``run_dir``.
+
+    Raises:
+        UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
+    """
+    config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
+    manifest = artefacts.read_json(run_dir / "manifest.json", "train")
+    _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
+    dataset = load_dataset(config.processed_dir)
+    method = methods.build(config, dataset)
+    folder = run_dir / "checkpoints"
+    if not isinstance(method, nn.Module):
+        method.load(folder)
+        return Trained(run_dir, config, dataset, method)
+    weights = folder / "best.safetensors"
+    try:
+        method.load_state_dict(load_file(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{weights}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
+        ) from None
+    method.eval()
+    return Trained(run_dir, config, dataset, method)
+
+
+def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:
+    """By the metadata alone: they hold the checksums of all that was made with them."""
+    path = config.processed_dir / METADATA
+    if not path.is_file():
+        raise UserError(f"{path}: missing, and {run_dir} was trained on it; run --stage preprocess first")
+    if artefacts.checksum(path) not in inputs.values():
+        raise UserError(
+            f"{path}: not what {run_dir} was trained on; run --stage train again, or bring back the artefacts it read"
+        )
