@@ -39,7 +39,9 @@ def parse(row: Mapping[str, str | None]) -> Record:
     Raises:
         ValueError: a column does not hold JSON.
     """
-    values = {name: (row[name] or "") if name in TEXTS else json.loads(row[name] or "null") for name in RAG_COLUMNS}
+    values: dict[str, Any] = {
+        name: (row[name] or "") if name in TEXTS else json.loads(row[name] or "null") for name in RAG_COLUMNS
+    }
     return Record(**{**values, "triples": [tuple(triple) for triple in values["triples"]]})
 
 
