@@ -14,6 +14,7 @@ from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors, tokens
+from src.datasets.preprocess import tables as table_files
 from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.llm.client import Chat, connect
@@ -30,7 +31,8 @@ LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 
 def run(config: Config) -> None:
-    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv`` and ``fitted/`` into ``config.processed_dir``.
+    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv, patients.csv`` and ``fitted/`` into
+    ``config.processed_dir``.
 
     Raises:
         UserError: tables or graph are missing or do not fit together.
@@ -86,9 +88,17 @@ def run(config: Config) -> None:
         tokens.write(folder / schema.NOTE_TOKENS, note_encoder, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, summary_encoder, summary_pieces)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
+        artefacts.write_table(table_files.patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
-        files = (schema.DATASET, schema.NOTE_TOKENS, schema.SUMMARY_TOKENS, schema.SPLIT, schema.RAG_RECORDS)
+        files = (
+            schema.DATASET,
+            schema.NOTE_TOKENS,
+            schema.SUMMARY_TOKENS,
+            schema.SPLIT,
+            schema.RAG_RECORDS,
+            schema.PATIENTS.file,
+        )
         made = {name: artefacts.checksum(folder / name) for name in files}
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": made})
     for warning in tables.warnings:
