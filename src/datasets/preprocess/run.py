@@ -14,6 +14,7 @@ from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors, texts, tokens
+from src.datasets.preprocess import tables as table_files
 from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.fitted import STATIC_NAMES, Fitted, fit_age
@@ -31,7 +32,8 @@ LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 
 def run(config: Config) -> None:
-    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv`` and ``fitted/`` into ``config.processed_dir``.
+    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv, patients.csv`` and ``fitted/`` into
+    ``config.processed_dir``.
 
     Raises:
         UserError: tables or graph are missing or do not fit together.
@@ -88,6 +90,7 @@ def run(config: Config) -> None:
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
+        artefacts.write_table(table_files.patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})

@@ -63,6 +63,13 @@ def read(folder: Path, config: Config, task: Task) -> Tables:
     return Tables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
 
 
+def patients(cohort: pl.DataFrame) -> pl.DataFrame:
+    """patients.csv of ``Tables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
+    names = [column.name for column in schema.PATIENTS.columns]
+    absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
+    return cohort.with_columns(absent).select(names)
+
+
 def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
     """What ``convert`` recorded, for this config and these very files; empty for a user's own tables."""
     artefacts.finish_interrupted(folder)
