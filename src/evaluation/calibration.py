@@ -18,7 +18,7 @@ def equal_count_bins(probability: Array, bins: int = BINS) -> NDArray[np.int64]:
     >>> equal_count_bins(np.array([0.1, 0.2, 0.2, 0.9]), bins=2).tolist()
     [0, 0, 0, 1]
     """
-    edges = np.percentile(probability, np.linspace(0, 100, bins + 1)[1:-1])
+    edges = np.percentile(probability, 100 * np.linspace(0, 1, bins + 1)[1:-1])
     return np.searchsorted(edges, probability)
 
 

@@ -10,7 +10,7 @@ from src.evaluation import resampling
 from src.evaluation.curves import Z95
 from src.evaluation.measure import NOBODY, measure, why_undefined
 from src.evaluation.metrics import Array
-from src.evaluation.resampling import Persons, Sample, Sampling
+from src.evaluation.resampling import ROUNDING, Persons, Sample, Sampling
 
 FEW = "undefined: DeLong's variance needs two patients of each class"
 
@@ -112,7 +112,8 @@ def _difference(first: Sample, second: Sample, difference: Sample, undefined: st
     drawn = difference.drawn[~np.isnan(difference.drawn)]
     p = None
     if interval.low is not None:
-        p = min(1.0, 2 * (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (1 + len(drawn)))
+        tail = min(int((drawn <= ROUNDING).sum()), int((drawn >= -ROUNDING).sum()))
+        p = min(1.0, 2 * (1 + tail) / (1 + len(drawn)))
     return Difference(values[0], values[1], interval.value, interval.low, interval.high, p, interval.reason)
 
 
