@@ -23,8 +23,10 @@ PIPELINE = {
     "train": "src.training.train",
 }
 # What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
-# a default.
-WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {}
+# a default; one that ends in ? may be left out.
+WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "compare": ("src.comparison.compare", ("runs", "output?")),
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,11 +51,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
     )
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", metavar="FOLDER", help="with --stage compare: two run folders, on the same data"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="with --stage compare: write the comparison as CSV too"
+    )
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
     for name in needed:
-        if getattr(options, name) is None:
+        if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage != "preprocess":
         parser.error("--dry-run goes with --stage preprocess")
@@ -71,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         if options.stage in WITH_RUNS:
-            module, names = WITH_RUNS[options.stage]
+            module, marked = WITH_RUNS[options.stage]
+            names = [name.removesuffix("?") for name in marked]
             importlib.import_module(module).run(**{name: getattr(options, name) for name in names})
         else:
             run_pipeline(options)
