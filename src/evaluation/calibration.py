@@ -43,6 +43,11 @@ class Calibration:
         value: Array = np.abs(counts @ self._excess).sum(axis=1) / counts.sum(axis=1)
         return value
 
+    def overprediction(self, counts: Array) -> Array:
+        """Mean probability minus observed share [R]: in whole groups, above 0 where risks are too high."""
+        value: Array = counts @ (self._excess.sum(axis=1)) / counts.sum(axis=1)
+        return value
+
     def intercept(self, counts: Array) -> Array:
         """Calibration in the large [R]: a of logit P(y) = a + logit(p); 0 is ideal, below 0 the risks are too high.
 
