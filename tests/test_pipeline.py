@@ -80,6 +80,29 @@ def test_the_reported_auroc_is_that_of_the_predictions(folder: Path) -> None:
     assert np.isclose(metrics["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"], expected, atol=1e-6)
 
 
+def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path) -> None:
+    other = CONFIG.replace('"small"', '"other"') + '[baseline]\nname = "logistic_regression"\n'
+    (folder / "other.toml").write_text(other)
+    run(folder, "--config", "other.toml", "--stage", "train")
+    command = [
+        sys.executable,
+        str(ROOT / "src" / "main.py"),
+        "--stage",
+        "compare",
+        "--runs",
+        "runs/small",
+        "runs/other",
+    ]
+    before = files(folder)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0 and "AUROC (DeLong)" in done.stdout and "test persons" in done.stdout, done.stderr
+    assert files(folder) == before
+    out = tmp_path / "c.csv"
+    again = subprocess.run([*command, "--output", str(out)], cwd=folder, capture_output=True, text=True, check=False)
+    assert again.stdout == f"{done.stdout}written to {out}\n" and len(pl.read_csv(out)) == 10
+    (folder / "other.toml").unlink()
+
+
 @pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train"])
 def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None:
     before = files(folder)

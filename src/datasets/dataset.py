@@ -162,6 +162,6 @@ def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | 
     if (absent := found["subject_id"].null_count()) > 0:
         first = found.filter(pl.col("subject_id").is_null())["patient_id"][0]
         raise UserError(
-            f"{path}: no row for patient_id '{first}', nor for {absent - 1} more; run --stage preprocess again"
+            f"{path}: no row for patient_id '{first}' ({absent} such patients); run --stage preprocess again"
         )
     return found
