@@ -60,10 +60,10 @@ def delong(label: Array, first: Array, second: Array) -> DeLong:
     of_positives, of_negatives = left.below - right.below, left.above - right.above
     variance = of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives)
     error = float(np.sqrt(variance))
-    if error == 0 and difference:
+    if error < ROUNDING < abs(difference):
         reason = "no p: the two differ alike for every patient, so that the variance is 0"
         return DeLong(left.area, right.area, difference, 0.0, reason=reason)
-    z = difference / error if error else 0.0
+    z = difference / error if error >= ROUNDING else 0.0
     p = float(2 * ndtr(-abs(z)))
     return DeLong(left.area, right.area, difference, error, z, p, difference - Z95 * error, difference + Z95 * error)
 

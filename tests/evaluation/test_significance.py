@@ -56,10 +56,11 @@ def test_runs_that_rank_alike_do_not_differ() -> None:
     assert (found.difference, found.standard_error, found.p, found.low, found.high) == (0, 0, 1, 0, 0)
 
 
-def test_a_difference_without_variance_has_no_p() -> None:
-    label = np.array([0.0, 0, 1, 1])
-    found = delong(label, label, 1 - label)
-    assert (found.difference, found.standard_error, found.p) == (1, 0, None)
+@pytest.mark.parametrize("patients", [4, 13, 49])
+def test_a_difference_without_variance_has_no_p(patients: int) -> None:
+    label = np.array([0.0] * (2 + patients // 3) + [1.0] * patients)
+    found = delong(label, label, np.full(len(label), 0.3))
+    assert (found.difference, found.standard_error, found.p) == (0.5, 0, None)
     assert "variance is 0" in str(found.reason)
 
 
