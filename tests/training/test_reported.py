@@ -135,6 +135,21 @@ def test_every_metric_has_its_spread_over_seeds(prepared: Prepare) -> None:
     assert {"auroc", "brier", "calibration_slope", "specificity_at_sensitivity_0.8", "ppv_at_sensitivity_0.9"} <= names
 
 
+def test_an_interval_that_rests_on_part_of_the_resamples_is_marked(
+    prepared: Prepare, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = (np.arange(40) % 7 == 0).astype(np.float32)[
+        :, None
+    ]  # one positive in test: a third of the resamples have none
+    config = prepared(label=few)
+    train.run(config)
+    printed = capsys.readouterr().out
+    auroc = reported(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]
+    assert "of 50 resamples" in auroc["reason"]
+    assert f"{auroc['value']:.3f} ({auroc['low']:.3f}-{auroc['high']:.3f})*" in printed
+    assert "(* undefined in some resamples" in printed
+
+
 def test_the_printed_blocks_stay_narrow_and_show_the_calibration(
     prepared: Prepare, capsys: pytest.CaptureFixture[str]
 ) -> None:
