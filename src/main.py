@@ -24,7 +24,10 @@ PIPELINE = {
 }
 # What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
 # a default.
-WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {}
+WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "predict": ("src.prediction.predict", ("run", "tables", "output", "offline")),
+    "serve": ("src.prediction.serve", ("run", "host", "port", "offline")),
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,6 +52,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
     )
+    parser.add_argument("--run", type=Path, help="with predict and serve: the folder of a finished run")
+    parser.add_argument("--tables", type=Path, help="with predict: the folder of new patients' tables")
+    parser.add_argument("--output", type=Path, help="with predict: the CSV file to write")
+    parser.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
+    parser.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
