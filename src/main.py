@@ -25,6 +25,8 @@ PIPELINE = {
 # What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
 # a default; one that ends in ? may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "predict": ("src.prediction.predict", ("run", "tables", "output", "offline")),
+    "serve": ("src.prediction.serve", ("run", "host", "port", "offline")),
     "compare": ("src.comparison.compare", ("runs", "output?")),
 }
 
@@ -51,12 +53,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
     )
-    parser.add_argument(
-        "--runs", type=Path, nargs="+", metavar="FOLDER", help="with --stage compare: two run folders, on the same data"
+    runs = parser.add_argument_group("finished runs")
+    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
+    runs.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the folder of new patients' tables")
+    runs.add_argument(
+        "--runs", type=Path, nargs="+", metavar="FOLDER", help="with compare: two run folders, on the same data"
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="with --stage compare: write the comparison as CSV too"
+    runs.add_argument(
+        "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: the CSV, if any"
     )
+    runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
+    runs.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
