@@ -49,7 +49,7 @@ def read(folder: Path) -> list[Record]:
     """The records in ``folder``, in the order of the arrays.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, damaged, or of an earlier version.
     """
     artefacts.finish_interrupted(folder)
     path = folder / RAG_RECORDS
@@ -57,6 +57,9 @@ def read(folder: Path) -> list[Record]:
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
         rows = pl.read_csv(path, infer_schema=False).select(RAG_COLUMNS)
-        return [parse(row) for row in rows.iter_rows(named=True)]
+        records = [parse(row) for row in rows.iter_rows(named=True)]
     except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None
+    if any("node_index" not in entity for record in records for entity in record.entities):
+        raise UserError(f"{path}: made by an earlier version; run --stage preprocess and --stage train again")
+    return records

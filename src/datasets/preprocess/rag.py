@@ -12,7 +12,8 @@ from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import linking
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.audit import faithfulness
-from src.datasets.preprocess.entities import EntityExtractor, Extraction
+from src.datasets.preprocess.entities import Entity, EntityExtractor, Extraction
+from src.datasets.preprocess.names import normal
 from src.datasets.preprocess.retrieval import Query, Retriever
 from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary
 from src.datasets.preprocess.tensors import Hourly
@@ -75,21 +76,30 @@ def records(
     counts = _Counts(len(names), len(linked))
     for found, known, summary in zip(extractions, evidence, summaries, strict=True):
         counts.add(found, known, summary)
+    nodes = {name: node for name, (node, _, _) in linked.items()}
     whole = zip(patients, extractions, evidence, summaries, audits, strict=True)
-    table = pl.DataFrame([_row(*one) for one in whole], schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
+    table = pl.DataFrame(
+        [_row(*one, nodes) for one in whole], schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row"
+    )
     return table, {**counts.as_dict(), **faithfulness.totals(audits)}
 
 
 def _row(
-    patient: Patient, extraction: Extraction, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]
+    patient: Patient,
+    extraction: Extraction,
+    evidence: Evidence,
+    summary: Summary,
+    audit: Mapping[str, Any],
+    nodes: Mapping[str, int],
 ) -> tuple[str, ...]:
+    """``nodes``: the node of every name that was linked."""
     found = [evidence.diseases[link.node_index] for link in evidence.links]
     documents = [{k: getattr(f, k) for k in ("node_index", "name", "definition", "description")} for f in found]
     triples = [[f.node_index, t.x_name, t.display_relation, t.y_name] for f in found for t in f.triples]
     return (
         patient.patient_id,
         _json([asdict(signal) for signal in patient.signals]),
-        _json([asdict(entity) for entity in extraction.entities]),
+        _json([{**asdict(e), "node_index": _node_of(e, evidence, nodes)} for e in extraction.entities]),
         _json([asdict(link) for link in evidence.links]),
         _json(documents),
         _json(triples),
@@ -100,6 +110,12 @@ def _row(
         summary.backend,
         _json([failure for failure in (extraction.failure, summary.failure) if failure]),
     )
+
+
+def _node_of(entity: Entity, evidence: Evidence, nodes: Mapping[str, int]) -> int | None:
+    """The node among the patient's that the mention is counted for."""
+    node = nodes.get(normal(entity.name)) if entity.linked else None
+    return node if node in evidence.diseases else None
 
 
 def _json(value: Any) -> str:

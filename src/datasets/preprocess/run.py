@@ -13,9 +13,10 @@ from src.config import Cohort, Config
 from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import abnormal, linking, rag, tensors, tokens
+from src.datasets.preprocess import abnormal, linking, rag, tensors, texts, tokens
 from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
+from src.datasets.preprocess.fitted import STATIC_NAMES, Fitted, fit_age
 from src.datasets.preprocess.llm.client import Chat, connect
 from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, read
@@ -52,20 +53,21 @@ def run(config: Config) -> None:
     log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()))
 
     summaries = records["summary"].to_list()
-    note_encoder, note_embedding = _embed(encoder, notes, training)
-    summary_encoder, summary_embedding = _embed(encoder, summaries, training)
-    note_pieces = tokens.pieces(note_encoder, notes, config.token_level.note_chunks)
-    summary_pieces = tokens.pieces(summary_encoder, summaries, config.token_level.summary_chunks)
-    static, static_names = _static(tables.cohort, training)
+    fitted = Fitted(
+        statistics,
+        fit_age(tables.cohort.filter(training)),
+        _fit_encoder(encoder, notes, training),
+        _fit_encoder(encoder, summaries, training),
+    )
+    note_pieces = tokens.pieces(fitted.note, notes, config.token_level.note_chunks)
+    summary_pieces = tokens.pieces(fitted.summary, summaries, config.token_level.summary_chunks)
     arrays: dict[str, NDArray[Any]] = {
         "ehr": ehr,
         "ehr_mask": mask,
         "ehr_length": hourly.length,
-        "static": static,
-        "note_embedding": note_embedding,
-        "note_mask": np.array([bool(text) for text in notes], dtype=np.float32),
-        "summary_embedding": summary_embedding,
-        "summary_mask": np.array([bool(text) for text in summaries], dtype=np.float32),
+        "static": fitted.static(tables.cohort),
+        **texts.whole("note", fitted.note, notes),
+        **texts.whole("summary", fitted.summary, summaries),
         "note_tokens_mask": tokens.mask(note_pieces),
         "summary_tokens_mask": tokens.mask(summary_pieces),
         "label": tables.label,
@@ -75,22 +77,20 @@ def run(config: Config) -> None:
     metadata = {
         **_provenance(config, tables, tools.graph),
         **_features(tables, statistics),
-        "static": static_names,
-        "encoders": {"note": note_encoder.description(), "summary": summary_encoder.description()},
+        "static": STATIC_NAMES,
+        "encoders": {"note": fitted.note.description(), "summary": fitted.summary.description()},
         "similarity": tools.linker.similarity.description(),
         "rag": counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
     with artefacts.publish(config.processed_dir) as folder:
         write_dataset(folder / schema.DATASET, arrays)
-        tokens.write(folder / schema.NOTE_TOKENS, note_encoder, note_pieces)
-        tokens.write(folder / schema.SUMMARY_TOKENS, summary_encoder, summary_pieces)
+        tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
+        tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
         artefacts.write_table(records, folder / schema.RAG_RECORDS)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
-        _save_fitted(folder / schema.FITTED, statistics, note_encoder, summary_encoder)
-        files = (schema.DATASET, schema.NOTE_TOKENS, schema.SUMMARY_TOKENS, schema.SPLIT, schema.RAG_RECORDS)
-        made = {name: artefacts.checksum(folder / name) for name in files}
-        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": made})
+        fitted.save(folder / schema.FITTED)
+        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})
     for warning in tables.warnings:
         log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
@@ -204,27 +204,13 @@ def _window(rule: Cohort) -> str:
     return f"the whole {what}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {what}"
 
 
-def _embed(
-    encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]
-) -> tuple[FittedEncoder, NDArray[np.float32]]:
+def _fit_encoder(encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]) -> FittedEncoder:
     """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
     known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
-    fitted = encoder.fit(known) if known else NoText()
-    return fitted, fitted.encode(texts)
+    return encoder.fit(known) if known else NoText()
 
 
-def _static(cohort: pl.DataFrame, training: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str]]:
-    """``[N, 3]``: age standardised by training patients (0 if unknown), female, male."""
-    age = cohort["age"].cast(pl.Float64).to_numpy()
-    known = age[training & ~np.isnan(age)]
-    mean, std = (known.mean(), known.std() or 1.0) if known.size else (0.0, 1.0)
-    sexes = [(cohort["sex"] == sex).fill_null(value=False).to_numpy() for sex in ("F", "M")]
-    return np.stack([np.nan_to_num((age - mean) / std), *sexes], axis=1).astype(np.float32), ["age", "sex_f", "sex_m"]
-
-
-def _save_fitted(folder: Path, statistics: tensors.Statistics, note: FittedEncoder, summary: FittedEncoder) -> None:
-    folder.mkdir()
-    arrays = {"mean": statistics.mean, "std": statistics.std, "count": statistics.count}
-    write_dataset(folder / "statistics.npz", arrays)
-    note.save(folder, "note_encoder")
-    summary.save(folder, "summary_encoder")
+def _checksums(folder: Path) -> dict[str, str]:
+    """Of everything in ``folder``, by its path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in files}

@@ -20,14 +20,14 @@ def pieces(encoder: FittedEncoder, texts: Sequence[str], limit: int) -> list[lis
     return [encoder.split(text)[:limit] for text in texts] if limit else [[] for _ in texts]
 
 
-def mask(found: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-    """``[N, C]``: 1 where there is a piece; C is the largest number of them.
+def mask(found: Sequence[Sequence[str]], least: int = 0) -> NDArray[np.float32]:
+    """``[N, C]``: 1 where there is a piece; C is the largest number of them, and not below ``least``.
 
     >>> mask([["a", "b"], []])
     array([[1., 1.],
            [0., 0.]], dtype=float32)
     """
-    most = max(map(len, found), default=0)
+    most = max(least, max(map(len, found), default=0))
     present = [np.arange(most) < len(own) for own in found]
     return np.array(present, dtype=np.float32).reshape(len(found), most)
 
@@ -40,7 +40,14 @@ def write(path: Path, encoder: FittedEncoder, found: Sequence[Sequence[str]]) ->
         np.save(path, np.zeros((*present.shape, width), dtype=np.float32))
         return
     tokens = open_memmap(path, mode="w+", dtype=np.float32, shape=(*present.shape, width))
+    fill(tokens, encoder, found, present)
+    tokens.flush()
+
+
+def fill(
+    tokens: NDArray[np.float32], encoder: FittedEncoder, found: Sequence[Sequence[str]], present: NDArray[np.bool_]
+) -> None:
+    """Put the pieces' embeddings into the zeros of ``tokens [N, C, D]`` where there is one, by ``present [N, C]``."""
     for at in range(0, len(found), BLOCK):
         block = slice(at, at + BLOCK)
         tokens[block][present[block]] = encoder.encode([piece for own in found[block] for piece in own])
-    tokens.flush()

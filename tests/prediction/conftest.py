@@ -1,0 +1,69 @@
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.config import Config, load
+from src.datasets import convert, download
+from src.datasets.preprocess import run as preprocess
+from src.fields import Component
+from src.training import train
+from src.training.trained import Trained
+from src.training.trained import load as load_run
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS: dict[str, dict[str, Any]] = {
+    "emerge": {},
+    "token_level": {"fusion": Component("token_level")},
+    "gru_d": {"baseline": Component("gru_d")},
+    "gradient_boosting": {"baseline": Component("gradient_boosting")},
+}
+
+
+@pytest.fixture(scope="session")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """200 stays, two labels, texts in pieces, through preprocess."""
+    out = tmp_path_factory.mktemp("hospital")
+    config = load(ROOT / "configs" / "synthetic.toml")
+    names = ("raw_dir", "kg_dir", "table_dir", "processed_dir", "run_dir", "cache_dir")
+    config = dataclasses.replace(
+        config,
+        paths=dataclasses.replace(config.paths, **{name: out / name for name in names}),
+        source=Component("synthetic", {"stays": 200}),
+        task=Component("mortality_readmission"),
+        token_level=dataclasses.replace(config.token_level, note_chunks=4, summary_chunks=4),
+        model=dataclasses.replace(config.model, hidden_size=16, static=True),
+        training=dataclasses.replace(config.training, max_epochs=3, bootstrap_resamples=20, accelerator="cpu"),
+    )
+    for stage in (download, convert, preprocess):
+        stage.run(config)
+    return config
+
+
+@pytest.fixture(scope="session")
+def run_of(hospital: Config) -> Iterator[Callable[[str], Path]]:
+    """Trains one of ``METHODS`` when it is first asked for; gives its run folder."""
+    done: dict[str, Path] = {}
+
+    def run_dir(method: str) -> Path:
+        if method not in done:
+            chosen = METHODS[method]
+            model = {name: value for name, value in chosen.items() if name != "baseline"}
+            done[method] = hospital.run_dir.parent / method
+            config = dataclasses.replace(
+                hospital,
+                baseline=chosen.get("baseline"),
+                model=dataclasses.replace(hospital.model, **model),
+                paths=dataclasses.replace(hospital.paths, run_dir=done[method]),
+            )
+            train.run(config)
+        return done[method]
+
+    yield run_dir
+
+
+@pytest.fixture(scope="session")
+def emerge(run_of: Callable[[str], Path]) -> Trained:
+    return load_run(run_of("emerge"))

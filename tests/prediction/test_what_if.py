@@ -1,0 +1,128 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.datasets import artefacts, rag_records, schema
+from src.datasets.preprocess import fitted as fitted_things
+from src.datasets.preprocess import rag
+from src.datasets.preprocess.fitted import Fitted
+from src.datasets.rag_records import Record
+from src.models.batch import Batch
+from src.prediction import what_if
+from src.prediction.what_if import Told
+from src.training import inputs
+from src.training.trained import Trained, load
+
+EMPTY = dict.fromkeys(("abnormal_signals", "documents", "triples", "failures"), ()) | {"faithfulness": {}}
+
+
+def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:
+    """The test patients, with what their texts were made from."""
+    config = trained.config
+    records = {record.patient_id: record for record in rag_records.read(config.processed_dir)}
+    patients = trained.dataset.split["test"]
+    notes = rag.joined_notes(artefacts.read_table(config.table_dir, schema.NOTES), patients)
+    told = [Told(text, records[patient]) for patient, text in zip(patients, notes, strict=True)]
+    fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
+    return fitted, inputs.part(trained.dataset, "test", Path("test")), told
+
+
+@pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d"])
+def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without_it(
+    run_of: Callable[[str], Path], method: str
+) -> None:
+    trained = load(run_of(method))
+    fitted, batch, told = asked(trained)
+    found = what_if.without_diseases(trained, fitted, batch, told)
+    assert [list(risks) for risks in found] == [[node["node_index"] for node in one.record.nodes] for one in told]
+    arrays = {name: value.numpy() for name, value in vars(batch).items()}
+    for n, one in enumerate(told):
+        for node, risk in found[n].items():
+            row = {name: value[n : n + 1].copy() for name, value in arrays.items()}
+            notes = one.notes or ""
+            for entity in reversed(one.record.entities):
+                if entity["node_index"] == node:
+                    notes = notes[: entity["start"]] + notes[entity["end"] :]
+            kept = [s["text"] for s in one.record.provenance if s.get("node_index") != node]
+            assert notes != one.notes and len(kept) < len(one.record.provenance)
+            for name, encoder, text in (("note", fitted.note, notes), ("summary", fitted.summary, " ".join(kept))):
+                row[f"{name}_embedding"] = encoder.encode([text])
+                pieces = encoder.split(text)[:4]
+                row[f"{name}_tokens"][:] = 0
+                row[f"{name}_tokens"][0, : len(pieces)] = encoder.encode(pieces)
+                row[f"{name}_tokens_mask"][0] = np.arange(row[f"{name}_tokens"].shape[1]) < len(pieces)
+
+            alone = Batch(**{name: torch.from_numpy(value) for name, value in row.items()})
+            np.testing.assert_allclose(risk, trained.probability(alone)[0], atol=1e-6)
+    base = trained.probability(batch)
+    differs = any(abs(base[n] - risk).max() > 1e-6 for n, risks in enumerate(found) for risk in risks.values())
+    assert differs == (method != "gru_d"), "only gru_d reads no text"
+
+
+def test_without_the_notes_at_hand_only_the_summary_changes(emerge: Trained) -> None:
+    fitted, batch, told = asked(emerge)
+    without = what_if.without_diseases(emerge, fitted, batch, [dataclasses.replace(one, notes=None) for one in told])
+    some = next(n for n, one in enumerate(told) if one.record.nodes)
+    node = told[some].record.nodes[0]["node_index"]
+    summary = fitted.summary.encode([what_if.summary_without(told[some].record, node)])
+
+    row = batch.select(torch.tensor([some]))
+    expected = emerge.probability(dataclasses.replace(row, summary_embedding=torch.from_numpy(summary)))[0]
+    np.testing.assert_allclose(without[some][node], expected, atol=1e-6)
+
+
+def test_statements_of_a_language_model_go_by_what_they_cite() -> None:
+    cited = [
+        {"text": "Old.", "kind": "model", "evidence": [{"kind": "patient", "age": 90}]},
+        {"text": "Sepsis and a fast heart.", "kind": "model", "evidence": [{"kind": "signal"}, {"node_index": 3}]},
+        {"text": "Sepsis has fever.", "kind": "model", "evidence": [{"kind": "triples", "node_index": 3}]},
+        {"text": "Gout.", "kind": "model", "evidence": [{"kind": "disease", "node_index": 4}]},
+    ]
+    record = Record(
+        "p", entities=[], nodes=[], provenance=cited, summary="", entity_backend="", summary_backend="", **EMPTY
+    )  # type: ignore[arg-type]
+    assert what_if.summary_without(record, 3) == "Old. Gout."
+
+
+def test_every_mention_of_a_disease_goes_by_whatever_name_and_denied_ones_stay() -> None:
+    notes = "PNA again. Father had pneumonia. Pneumonia, gout."
+    spans = [(0, 3, 7), (22, 31, None), (33, 42, 7), (44, 48, 9)]
+    entities = [{"start": start, "end": end, "node_index": node} for start, end, node in spans]
+    record = Record(
+        "p", entities=entities, nodes=[], provenance=[], summary="", entity_backend="", summary_backend="", **EMPTY
+    )  # type: ignore[arg-type]
+    assert what_if.notes_without(notes, record, 7) == " again. Father had pneumonia. , gout."
+    assert what_if.notes_without(notes, record, 8) == notes
+
+
+def test_records_tell_which_disease_a_mention_counts_for(emerge: Trained) -> None:
+    for record in rag_records.read(emerge.config.processed_dir):
+        nodes = {node["node_index"]: node for node in record.nodes}
+        counted = [entity for entity in record.entities if entity["node_index"] is not None]
+        assert {entity["node_index"] for entity in counted} == set(nodes)
+        assert all(entity["status"] in ("present", "historical") for entity in counted)
+        for node in record.nodes:
+            surfaces = [entity["surface"] for entity in counted if entity["node_index"] == node["node_index"]]
+            assert node["surface"] in surfaces and len(surfaces) >= node["count"]
+
+
+def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Path) -> None:
+    from src.fields import UserError
+
+    old = (emerge.config.processed_dir / schema.RAG_RECORDS).read_text().replace('""node_index""', '""node""')
+    (tmp_path / schema.RAG_RECORDS).write_text(old)
+    with pytest.raises(UserError, match="earlier version; run --stage preprocess"):
+        rag_records.read(tmp_path)
+
+
+def test_what_was_fitted_is_in_the_checksums_and_gives_the_same_arrays(emerge: Trained) -> None:
+    config, data = emerge.config, emerge.dataset
+    fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
+    cohort = artefacts.read_table(config.table_dir, schema.STATIC).sort("patient_id")
+    assert np.array_equal(fitted.static(cohort), data.static)
+    named = {path.name for path in (config.processed_dir / schema.FITTED).iterdir()}
+    assert {f"fitted/{name}" for name in named} <= data.metadata["artefacts"].keys()
