@@ -4,14 +4,13 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from src import components
 from src.config import Cohort, Config
 from src.datasets import artefacts, cohort, harmonise, schema
-from src.datasets.signals import Signal
+from src.datasets.signals import to_record
 from src.datasets.sources import Match, Source
 from src.datasets.tasks import Task
 from src.fields import UserError, to_dict
@@ -75,7 +74,7 @@ def run(config: Config) -> None:
             "task": to_dict(config.task),
             "cohort": to_dict(config.cohort),
             "cohort_flow": [dataclasses.asdict(line) for line in [*sample.flow, step]],
-            "signals": _described(signals),
+            "signals": [to_record(signal) for signal in signals],
             "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
             "stays": dict(sample.counts),
             "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
@@ -154,10 +153,3 @@ def _log_flow(flow: Sequence[cohort.Step]) -> None:
 
 def _static(stays: pl.DataFrame) -> list[str]:
     return [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
-
-
-def _described(signals: Sequence[Signal]) -> list[dict[str, Any]]:
-    return [
-        {"name": signal.name, "label": signal.label, "unit": signal.unit, "reference": signal.reference}
-        for signal in signals
-    ]

@@ -6,7 +6,9 @@ is the usual adult range, used for wording only; abnormality itself is a z-score
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,14 @@ SIGNAL_BY_NAME = {signal.name: signal for signal in SIGNALS}
 def described(code: str) -> Signal:
     """The benchmark's signal of that name, or a bare one for a code of the user's own."""
     return SIGNAL_BY_NAME.get(code) or Signal(code, code.replace("_", " "))
+
+
+def to_record(signal: Signal) -> dict[str, Any]:
+    """For ``provenance.json`` and ``metadata.json``."""
+    return {"name": signal.name, "label": signal.label, "unit": signal.unit, "reference": signal.reference}
+
+
+def from_record(entry: Mapping[str, Any]) -> Signal:
+    """The signal that ``to_record`` took; without what only ``convert`` asks of it, such as bounds."""
+    reference = entry["reference"] and tuple(entry["reference"])
+    return Signal(entry["name"], entry["label"], entry["unit"], reference=reference)

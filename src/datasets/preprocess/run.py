@@ -9,20 +9,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src import components
-from src.config import Cohort, Config
+from src.config import Config
 from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import abnormal, linking, rag, tensors, texts, tokens
-from src.datasets.preprocess.audit import faithfulness
+from src.datasets.preprocess import evidence, tensors, tokens
 from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.fitted import STATIC_NAMES, Fitted, fit_age
-from src.datasets.preprocess.llm.client import Chat, connect
+from src.datasets.preprocess.llm.client import connect
 from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, read
+from src.datasets.signals import to_record
 from src.datasets.splits import split_by_subject
 from src.datasets.tasks import Task
-from src.fields import Component, UserError, to_dict
+from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
 SOCKETS = ("task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
@@ -41,38 +41,27 @@ def run(config: Config) -> None:
     chat = connect(config)
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
-    tools = _tools(config, task, chat)
+    tools = evidence.tools(config, task, chat)
     tables = read(config.table_dir, config, task)
     split = _split(config, tables.cohort)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
-    hourly = tables.hourly
-    statistics = tensors.fit(hourly.value[training])
-    ehr, mask = tensors.standardise(hourly, statistics)
-    notes, records, counts = _records(config, task, tools, tables, statistics)
-    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in counts.items()))
+    statistics = tensors.fit(tables.hourly.value[training])
+    found = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
+    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.counts.items()))
 
-    summaries = records["summary"].to_list()
     fitted = Fitted(
         statistics,
         fit_age(tables.cohort.filter(training)),
-        _fit_encoder(encoder, notes, training),
-        _fit_encoder(encoder, summaries, training),
+        _fit_encoder(encoder, found.notes, training),
+        _fit_encoder(encoder, found.summaries, training),
     )
-    note_pieces = tokens.pieces(fitted.note, notes, config.token_level.note_chunks)
-    summary_pieces = tokens.pieces(fitted.summary, summaries, config.token_level.summary_chunks)
-    arrays: dict[str, NDArray[Any]] = {
-        "ehr": ehr,
-        "ehr_mask": mask,
-        "ehr_length": hourly.length,
-        "static": fitted.static(tables.cohort),
-        **texts.whole("note", fitted.note, notes),
-        **texts.whole("summary", fitted.summary, summaries),
+    note_pieces = tokens.pieces(fitted.note, found.notes, config.token_level.note_chunks)
+    summary_pieces = tokens.pieces(fitted.summary, found.summaries, config.token_level.summary_chunks)
+    arrays = {
+        **evidence.arrays(tables, fitted, found),
         "note_tokens_mask": tokens.mask(note_pieces),
         "summary_tokens_mask": tokens.mask(summary_pieces),
-        "label": tables.label,
-        "label_mask": tables.label_mask,
-        "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
     }
     metadata = {
         **_provenance(config, tables, tools.graph),
@@ -80,21 +69,21 @@ def run(config: Config) -> None:
         "static": STATIC_NAMES,
         "encoders": {"note": fitted.note.description(), "summary": fitted.summary.description()},
         "similarity": tools.linker.similarity.description(),
-        "rag": counts,
+        "rag": found.counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
     with artefacts.publish(config.processed_dir) as folder:
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
-        artefacts.write_table(records, folder / schema.RAG_RECORDS)
+        artefacts.write_table(found.records, folder / schema.RAG_RECORDS)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})
     for warning in tables.warnings:
         log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
-    log.info("preprocess: %d patients (%s) -> %s", len(notes), sizes, config.processed_dir)
+    log.info("preprocess: %d patients (%s) -> %s", len(found.notes), sizes, config.processed_dir)
 
 
 def estimate(config: Config) -> None:
@@ -109,28 +98,13 @@ def estimate(config: Config) -> None:
     chat = connect(config, dry=True)
     if chat is None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
-    tools = _tools(config, task, chat)
+    tools = evidence.tools(config, task, chat)
     tables = read(config.table_dir, config, task)
     split = _split(config, tables.cohort)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
-    _records(config, task, tools, tables, tensors.fit(tables.hourly.value[training]))
+    auditor = evidence.auditor(config, task, tools, tables.signals)
+    evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
     print(*chat.estimate(), sep="\n")
-
-
-def _records(
-    config: Config, task: Task, tools: rag.Tools, tables: Tables, statistics: tensors.Statistics
-) -> tuple[list[str], pl.DataFrame, dict[str, Any]]:
-    """The patients' notes, the rows of ``rag_records.csv``, and their counts."""
-    signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
-    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
-    persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
-    patients = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
-    default = Component("rules")
-    same = config.entities == default  # building it takes seconds
-    dictionary = tools.extractor if same else components.build("entities", default, graph=tools.graph)
-    given = (task.question, _window(config.cohort))
-    auditor = faithfulness.build(tools.graph, dictionary, tables.signals, given)
-    return notes, *rag.records(patients, tools, auditor, tables.hourly, config.linking)
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
@@ -152,7 +126,7 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
     counted = zip(tables.signals, statistics.count, strict=True)
     return {
         "label_names": tables.label_names,
-        "features": [{"name": signal.name, "unit": signal.unit} for signal in tables.signals],
+        "features": [to_record(signal) for signal in tables.signals],
         "never_measured_in_training": [signal.name for signal, hours in counted if not hours],
         "statistics": {
             "mean": statistics.mean.tolist(),
@@ -177,31 +151,6 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "warnings": tables.warnings,
         "versions": artefacts.versions(LIBRARIES),
     }
-
-
-def _tools(config: Config, task: Task, chat: Chat | None) -> rag.Tools:
-    cache_dir = config.paths.cache_dir
-    graph: KnowledgeGraph = components.build(
-        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=cache_dir
-    )
-    log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
-    return rag.Tools(
-        graph,
-        components.build("entities", config.entities, graph=graph, llm=chat),
-        linking.build(graph, config.linking, config.seed, cache_dir),
-        components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
-        components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
-    )
-
-
-def _window(rule: Cohort) -> str:
-    """The observation window in words.
-
-    >>> _window(Cohort()), _window(Cohort(anchor="hospital", window="whole"))
-    ('first 48 h of the stay', 'the whole admission')
-    """
-    what = "stay" if rule.anchor == "icu" else "admission"
-    return f"the whole {what}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {what}"
 
 
 def _fit_encoder(encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]) -> FittedEncoder:

@@ -1,0 +1,108 @@
+"""What the tables must satisfy, wherever they come from; ``where`` opens a message and says which table is meant."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from src.config import Cohort
+from src.datasets import artefacts
+from src.datasets.preprocess import tensors
+from src.datasets.signals import Signal
+from src.fields import UserError
+
+
+def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
+    """Raises:
+    UserError: a window is empty, or longer than the config says.
+    """
+    longest = timedelta(hours=rule.window_hours) if rule.window != "whole" else timedelta(days=36500)
+    span = pl.col("window_end") - pl.col("window_start")
+    wrong = cohort.filter((span <= timedelta(0)) | (span > longest))
+    if wrong.height:
+        patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
+        raise UserError(
+            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of 0 to {rule.window_hours} h "
+            f"(cohort.window_hours, cohort.window = '{rule.window}'); {wrong.height} such rows"
+        )
+
+
+def hourly(
+    where: Path,
+    dynamic: pl.LazyFrame,
+    cohort: pl.DataFrame,
+    signals: tuple[Signal, ...],
+    hours: int | None,
+    read_again: Callable[[], pl.DataFrame],
+) -> tensors.Hourly:
+    """The hourly values of the measurements, read once, lazily; only where something is wrong is it read again to say where.
+
+    Raises:
+        UserError: a measurement of a stranger, of an unknown code, outside the window, or no number.
+    """
+    names = tuple(signal.name for signal in signals)
+    rows = artefacts.collect_table(tensors.place(dynamic, cohort, names), where)
+    if rows.null_count().sum_horizontal().item():
+        _refuse_dynamic(where, read_again(), cohort, names)
+    return tensors.hourly(rows, cohort, names, hours)
+
+
+def _refuse_dynamic(where: Path, dynamic: pl.DataFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
+    refuse_strangers(where, dynamic, cohort)
+    if unknown := sorted(set(dynamic["code"].unique()) - set(names)):
+        raise UserError(f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}")
+    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    outside = dynamic.join(cohort, on="patient_id").filter(~inside)
+    patient, time = outside.select("patient_id", "event_time").row(0)
+    raise UserError(f"{where}: {outside.height} rows outside the observation window, first: {patient} at {time}")
+
+
+def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Raises:
+    UserError: a note was written after the window; surrogates carry no time that means anything.
+    """
+    timed = notes.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
+    late = timed.filter(pl.col("note_time") >= pl.col("window_end"))
+    if late.height:
+        patient, time = late.select("patient_id", "note_time").row(0)
+        raise UserError(
+            f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}"
+        )
+
+
+def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Raises:
+    UserError: a row belongs to nobody of the cohort.
+    """
+    strangers = rows.join(cohort, on="patient_id", how="anti")
+    if strangers.height:
+        first = strangers["patient_id"][0]
+        raise UserError(f"{where}: patient_id '{first}' is not in cohort.csv; {strangers.height} such rows")
+
+
+def note_warnings(notes: pl.DataFrame) -> list[str]:
+    """What can be seen in the notes themselves."""
+    warnings = []
+    if notes.is_empty():
+        warnings.append("there are no notes: that modality is empty and masked")
+    if surrogates := notes.filter(pl.col("note_type") == "surrogate").height:
+        warnings.append(f"{surrogates} notes are surrogates made from codes: they may leak the future")
+    if untimed := notes["note_time"].null_count():
+        warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
+    return warnings
+
+
+def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
+    """Warnings of values that a benchmark signal cannot have in its unit; ``convert`` has left none in its tables."""
+    for feature, signal in enumerate(signals):
+        low, high = signal.plausible
+        value = found.value[:, :, feature]
+        outside = int(((value < low - 1e-3) | (value > high + 1e-3)).sum())
+        if outside:
+            measured = int((~np.isnan(value)).sum())
+            yield (
+                f"{outside} of {measured} hourly values of {signal.name} lie outside {low:g}-{high:g} {signal.unit}: "
+                "are they in that unit?"
+            )
