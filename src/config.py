@@ -169,6 +169,17 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What a run reports (docs/evaluation.md). ``interval``: of ``training.bootstrap_resamples`` resamples of persons.
+
+    ``sensitivities``: for each the highest threshold that reaches it on validation, and what that gives elsewhere.
+    """
+
+    interval: Literal["percentile", "bca"] = "percentile"
+    sensitivities: tuple[Fraction, ...] = (0.8, 0.9)
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
@@ -201,6 +212,7 @@ class Config:
     model: Model = Model()
     baseline: Component | None = None  # set: this method is trained instead of EMERGE
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
 
     @property
     def raw_dir(self) -> Path:
@@ -265,6 +277,7 @@ def load(
     if seeds:
         config = dataclasses.replace(config, seeds=tuple(seeds))
     refuse_repeated(config.seeds, f"{path}: seeds")
+    refuse_repeated(config.evaluation.sensitivities, f"{path}: evaluation.sensitivities")
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)

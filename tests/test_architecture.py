@@ -98,6 +98,7 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         "llm",
         "token_level",
         "training",
+        "evaluation",
         "seed",
         "task",
         "offline",

@@ -58,11 +58,12 @@ def test_all_promised_artefacts_are_there(folder: Path) -> None:
     processed = folder / "data/processed/synthetic/mortality"
     names = ("dynamic.csv", "static.csv", "label.csv", "cohort.csv", "notes.csv")
     assert all((tables / name).is_file() for name in names)
-    names = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.csv")
+    names = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.csv", "patients.csv")
     assert all((processed / name).is_file() for name in names)
     names = (
         "metrics.json",
         "predictions.csv",
+        "subgroups.csv",
         "history.csv",
         "config.json",
         "manifest.json",

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from src.datasets.artefacts import finish_interrupted, first_line, read_json, refuse_changed
-from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, SPLIT, SUMMARY_TOKENS
+from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
+from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -144,3 +145,23 @@ def load_dataset(folder: Path) -> Dataset:
         raise UserError(f"{folder / SPLIT}: patient '{unknown[0]}' is not in {DATASET}; run --stage preprocess again")
     parts = {part: split[part] for part in ("train", "val", "test")}
     return Dataset(**{name: arrays[name] for name in ARRAYS}, split=parts, metadata=metadata)
+
+
+def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | None:
+    """patients.csv in ``folder``, a row for each of ``patient_id`` [N]; None for artefacts that have none.
+
+    Raises:
+        UserError: it is damaged, or lacks a patient.
+    """
+    path = folder / PATIENTS.file
+    finish_interrupted(folder)
+    if not path.is_file():
+        return None
+    wanted = pl.DataFrame({"patient_id": patient_id.tolist()})
+    found = wanted.join(read_table(folder, PATIENTS), on="patient_id", how="left", maintain_order="left")
+    if (absent := found["subject_id"].null_count()) > 0:
+        first = found.filter(pl.col("subject_id").is_null())["patient_id"][0]
+        raise UserError(
+            f"{path}: no row for patient_id '{first}', nor for {absent - 1} more; run --stage preprocess again"
+        )
+    return found

@@ -91,6 +91,20 @@ NOTES = Table(
 )
 TABLES = (DYNAMIC, STATIC, LABEL, COHORT, NOTES)
 
+PATIENTS = Table(
+    "patients.csv",
+    "preprocess",
+    (
+        PATIENT,
+        Column("subject_id", "text", "the person; intervals are resampled by it"),
+        Column("age", "number", "years at ICU admission", nullable=True, low=0, high=120),
+        Column("sex", "text", "F or M", nullable=True, choices=("F", "M")),
+        Column("ethnicity", "text", "as the source states it; empty where it does not", nullable=True),
+        Column("icu_type", "text", "the first care unit, as the source states it", nullable=True),
+    ),
+    key=("patient_id",),
+)
+
 PROVENANCE = "provenance.json"  # convert: cohort flow, counts of dropped values, warnings, input hashes
 
 RAG_RECORDS = "rag_records.csv"  # preprocess: one row a patient; JSON in the columns that hold lists

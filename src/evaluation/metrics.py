@@ -1,11 +1,11 @@
-"""Metrics of a binary label with bootstrap intervals, computed for all resamples at once.
+"""Metrics of a binary label, computed for all resamples of the patients at once.
 
-A resample is a row of counts: how often each patient was drawn. On scores sorted once, with ties grouped, every metric
-is a cumulative sum along that row; the point estimate is the row of ones. Dimensions: R resamples, N patients,
-G distinct scores.
+A resample is a row of counts: how often each patient was drawn. On scores sorted once, with ties together, every ranking
+metric is a cumulative sum along that row; the point estimate is the row of ones. Dimensions: R resamples, N patients,
+C cells of the ranking.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,33 +13,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-BLOCK = 4_000_000  # counts held at once: 32 MB
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A point estimate and its 95 % percentile interval; ``reason`` says why a number is missing."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One label on one split; ``dropped_resamples`` had patients of one class only."""
-
-    patients: int
-    positives: int
-    resamples: int
-    dropped_resamples: int
-    metrics: dict[str, Interval]
-
 
 @dataclass(frozen=True)
 class Curve:
-    """Counts of the patients at or above each distinct score, scores falling [R,G]; they end in the totals [R]."""
+    """Counts of the patients down to the end of each cell, scores falling [R,C]; they end in the totals [R]."""
 
     true_positives: Array
     false_positives: Array
@@ -53,6 +30,45 @@ class Curve:
     def negatives(self) -> Array:
         """How many have not [R]."""
         return self.false_positives[:, -1]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts at one threshold [R]."""
+
+    true_positives: Array
+    false_positives: Array
+    positives: Array
+    negatives: Array
+
+
+class Ranking:
+    """Patients by falling score, in cells: those of one score, or of several scores in a row that no positive has.
+
+    No ranking metric changes when negatives between two positives are told apart or not, and with few positives there are few
+    cells.
+    """
+
+    def __init__(self, label: Array, probability: Array) -> None:
+        self._order = np.argsort(-probability, kind="stable")
+        label, score = label[self._order], probability[self._order]
+        scores = np.flatnonzero(np.diff(score, prepend=np.inf))
+        positive = np.add.reduceat(label, scores) > 0
+        self._starts = scores[positive | np.append(True, positive[:-1])]
+        self.score = score[self._starts]
+        cell = np.searchsorted(self._starts, np.flatnonzero(label), side="right") - 1
+        self._positive = self._order[label > 0]
+        self._positive_cells, self._positive_starts = np.unique(cell, return_index=True)
+
+    def curve(self, counts: Array) -> Curve:
+        """Counts [R,N], patients in the order given -> curve [R,C]."""
+        drawn = np.add.reduceat(counts[:, self._order], self._starts, axis=1)
+        positive = np.zeros_like(drawn)
+        if len(self._positive):
+            positive[:, self._positive_cells] = np.add.reduceat(
+                counts[:, self._positive], self._positive_starts, axis=1
+            )
+        return Curve(positive.cumsum(axis=1), (drawn - positive).cumsum(axis=1))
 
 
 def auroc(curve: Curve) -> Array:
@@ -77,9 +93,41 @@ def min_precision_sensitivity(curve: Curve) -> Array:
     return best
 
 
-def f1(curve: Curve) -> Array:
-    """F1 at every score as threshold [R,G]."""
-    return 2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives[:, None])
+def f1(at: Confusion) -> Array:
+    """Harmonic mean of precision and sensitivity [R]; undefined where there is one class only."""
+    value = 2 * at.true_positives / (at.true_positives + at.false_positives + at.positives)
+    return np.where((at.positives == 0) | (at.negatives == 0), np.nan, value)
+
+
+def accuracy(at: Confusion) -> Array:
+    """Share called rightly [R]."""
+    return (at.true_positives + at.negatives - at.false_positives) / (at.positives + at.negatives)
+
+
+def sensitivity(at: Confusion) -> Array:
+    """Share of positives who are called positive [R]."""
+    return at.true_positives / at.positives
+
+
+def specificity(at: Confusion) -> Array:
+    """Share of negatives who are not [R]."""
+    return (at.negatives - at.false_positives) / at.negatives
+
+
+def ppv(at: Confusion) -> Array:
+    """Positive predictive value, or precision [R]: share of positives among those called."""
+    return at.true_positives / (at.true_positives + at.false_positives)
+
+
+def npv(at: Confusion) -> Array:
+    """Negative predictive value [R]: share of negatives among those not called."""
+    cleared = at.negatives - at.false_positives
+    return cleared / (cleared + at.positives - at.true_positives)
+
+
+def alert_rate(at: Confusion) -> Array:
+    """Share of patients called positive [R]."""
+    return (at.true_positives + at.false_positives) / (at.positives + at.negatives)
 
 
 RANKING: dict[str, Callable[[Curve], Array]] = {
@@ -87,7 +135,15 @@ RANKING: dict[str, Callable[[Curve], Array]] = {
     "auprc": auprc,
     "min_precision_sensitivity": min_precision_sensitivity,
 }
-THRESHOLDED = ("f1", "accuracy")
+THRESHOLDED: dict[str, Callable[[Confusion], Array]] = {
+    "f1": f1,
+    "accuracy": accuracy,
+    "sensitivity": sensitivity,
+    "specificity": specificity,
+    "ppv": ppv,
+    "npv": npv,
+    "alert_rate": alert_rate,
+}
 
 
 def point(metric: Callable[[Curve], Array], label: Array, probability: Array) -> float | None:
@@ -98,7 +154,7 @@ def point(metric: Callable[[Curve], Array], label: Array, probability: Array) ->
     """
     if len(np.unique(label)) < 2:
         return None
-    return float(metric(_Sorted(label, probability).curve(np.ones((1, len(label)))))[0])
+    return float(metric(Ranking(label, probability).curve(np.ones((1, len(label)))))[0])
 
 
 def best_threshold(label: Array, probability: Array) -> float | None:
@@ -111,87 +167,33 @@ def best_threshold(label: Array, probability: Array) -> float | None:
     """
     if len(np.unique(label)) < 2:
         return None
-    ordered = _Sorted(label, probability)
-    scores: Array = f1(ordered.curve(np.ones((1, len(label)))))[0]
-    return float(probability[ordered.order][ordered.starts[scores.argmax()]])
+    ranking = Ranking(label, probability)
+    curve = ranking.curve(np.ones((1, len(label))))
+    scores = 2 * curve.true_positives / (curve.true_positives + curve.false_positives + curve.positives[:, None])
+    return float(ranking.score[scores[0].argmax()])
 
 
-def evaluate(label: Array, probability: Array, threshold: float, resamples: int, seed: int) -> Evaluation:
-    """Every metric of label [N] (0/1) and probability [N], with intervals from resampled patients.
+def threshold_reaching(target: float, label: Array, probability: Array) -> float | None:
+    """The highest score [N] at or above which calling positive finds at least ``target`` of the positives; None without any.
 
-    F1 and accuracy call a patient positive at ``probability >= threshold``, which must come from other patients.
+    >>> threshold_reaching(0.5, np.array([0.0, 1.0, 1.0]), np.array([0.1, 0.3, 0.9]))
+    0.9
     """
-    if not len(label):
-        undefined = Interval(None, None, None, "the outcome is defined for no patient")
-        return Evaluation(0, 0, 0, 0, dict.fromkeys((*RANKING, *THRESHOLDED), undefined))
-    ordered = _Sorted(label, probability)
-    whole = _measure(ordered, np.ones((1, len(label))), threshold)
-    drawn = [_measure(ordered, counts, threshold) for counts in draws(len(label), resamples, seed)]
-    values = {name: np.concatenate([block[name] for block in drawn]) for name in whole}
-    two_classes = ~np.isnan(values["auroc"])
-    return Evaluation(
-        patients=len(label),
-        positives=int(label.sum()),
-        resamples=resamples,
-        dropped_resamples=int((~two_classes).sum()),
-        metrics={name: _interval(whole[name][0], values[name][two_classes]) for name in whole},
-    )
+    if not label.any():
+        return None
+    ranking = Ranking(label, probability)
+    found = ranking.curve(np.ones((1, len(label)))).true_positives[0] / label.sum()
+    return float(ranking.score[np.argmax(found >= target)])
 
 
-def draws(patients: int, resamples: int, seed: int, block: int = BLOCK) -> Iterator[Array]:
-    """Resamples with replacement as counts [r,N], in blocks of at most ``block`` numbers.
-
-    Row r counts ``np.random.default_rng(seed).integers(0, N, (R, N))[r]``, however the blocks fall.
-    """
-    generator = np.random.default_rng(seed)
-    rows = max(1, block // patients)
-    for start in range(0, resamples, rows):
-        size = min(rows, resamples - start)
-        drawn = generator.integers(0, patients, (size, patients)) + patients * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * patients).reshape(size, patients).astype(np.float64)
-
-
-class _Sorted:
-    """Labels by falling score, with the places where a new score starts."""
-
-    def __init__(self, label: Array, probability: Array) -> None:
-        self.order = np.argsort(-probability, kind="stable")
-        self.label = label[self.order]
-        self.probability = probability[self.order]
-        self.starts = np.flatnonzero(np.diff(self.probability, prepend=np.inf))
-
-    def curve(self, counts: Array) -> Curve:
-        """Counts [R,N], patients in the order given -> curve [R,G]."""
-        sorted_counts = counts[:, self.order]
-        positive = np.add.reduceat(sorted_counts * self.label, self.starts, axis=1)
-        negative = np.add.reduceat(sorted_counts * (1 - self.label), self.starts, axis=1)
-        return Curve(positive.cumsum(axis=1), negative.cumsum(axis=1))
-
-
-def _measure(ordered: _Sorted, counts: Array, threshold: float) -> dict[str, Array]:
-    """Every metric of every resample: counts [R,N] -> [R] each; NaN where it is undefined."""
-    curve = ordered.curve(counts)
-    one_class = (curve.positives == 0) | (curve.negatives == 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = {name: np.where(one_class, np.nan, metric(curve)) for name, metric in RANKING.items()}
-        called = int((ordered.probability[ordered.starts] >= threshold).sum())  # scores at or above the threshold
-        true = curve.true_positives[:, called - 1] if called else np.zeros(len(counts))
-        false = curve.false_positives[:, called - 1] if called else np.zeros(len(counts))
-        values["f1"] = np.where(one_class, np.nan, 2 * true / (true + false + curve.positives))
-        values["accuracy"] = (true + curve.negatives - false) / (curve.positives + curve.negatives)
-    return values
-
-
-def _interval(value: np.float64, drawn: Array) -> Interval:
-    if np.isnan(value):
-        return Interval(None, None, None, "undefined: all patients have the same label")
-    if not len(drawn):
-        return Interval(float(value), None, None, "no interval: no resample has both classes")
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(value), float(low), float(high))
+def confusion(label: Array, probability: Array, threshold: float) -> Callable[[Array], Confusion]:
+    """What gives, of counts [R,N], those at ``probability >= threshold`` [N]."""
+    called = (probability >= threshold).astype(np.float64)
+    columns = np.stack([called * label, called * (1 - label), label, 1 - label], axis=1)
+    return lambda counts: Confusion(*(counts @ columns).T)
 
 
 def _precision(curve: Curve) -> Array:
-    """Share of positives among those at or above each score [R,G]; 0 where a resample has nobody there."""
+    """Share of positives among those down to each cell [R,C]; 0 where a resample has nobody there."""
     called = curve.true_positives + curve.false_positives
     return np.divide(curve.true_positives, called, out=np.zeros_like(called), where=called > 0)

@@ -163,5 +163,6 @@ def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -
     if not exactly and config.training.scheduler != "cosine":
         freely.append("max_epochs")
     training = {key: value for key, value in settings["training"].items() if key not in freely}
-    text = json.dumps([settings["model"], settings["baseline"], training, config.seed, manifest], sort_keys=True)
+    parts = [settings["model"], settings["baseline"], training, config.seed, manifest]
+    text = json.dumps([*parts, settings["evaluation"]] if exactly else parts, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,25 +1,25 @@
-"""From probabilities to what a run reports: thresholds, metrics of each split and label, the printed table."""
+"""From probabilities to what a run reports: thresholds, metrics of each split and label, subgroups; the rows of its files."""
 
 import csv
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from src.evaluation import evaluate as evaluation
 from src.evaluation import metrics
 from src.evaluation.metrics import Array
+from src.evaluation.resampling import Persons, Sampling, each_alone, persons
+from src.evaluation.subgroups import Subgroup
+from src.evaluation.subgroups import evaluate as by_group
+from src.evaluation.subgroups import groups as by_attribute
 
-TITLES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "min_precision_sensitivity": "min(+P,Se)",
-    "f1": "F1",
-    "accuracy": "accuracy",
-}
+INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 
 
 @dataclass(frozen=True)
@@ -67,54 +67,81 @@ def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
     ]
 
 
-def evaluate(predictions: Sequence[Predictions], resamples: int, seed: int) -> dict[str, Any]:
-    """Thresholds from the first split (validation), then every metric of every split and label; ready for JSON."""
-    names = predictions[0].label_names
-    thresholds = [_threshold(predictions[0], column) for column in range(len(names))]
+def evaluate(
+    predictions: Sequence[Predictions],
+    sensitivities: Sequence[float],
+    sampling: Sampling,
+    patients: pl.DataFrame | None,
+) -> dict[str, Any]:
+    """Thresholds from the first split (validation), then every metric of every split and label; ready for JSON.
+
+    ``patients`` is patients.csv, by whose persons stays are resampled; without it every patient is taken for another person.
+    """
+    names, validation = predictions[0].label_names, predictions[0]
+    thresholds = [_threshold(validation, column) for column in range(len(names))]
+    points = [
+        {str(target): metrics.threshold_reaching(target, *validation.known(column)) for target in sensitivities}
+        for column in range(len(names))
+    ]
     splits = {
         part.split: {
             name: dataclasses.asdict(
-                metrics.evaluate(*part.known(column), thresholds[column]["value"], resamples, seed)
+                evaluation.evaluate(
+                    *part.known(column),
+                    thresholds[column]["value"],
+                    sampling,
+                    _persons(part, column, patients),
+                    points[column],
+                )
             )
             for column, name in enumerate(names)
         }
         for part in predictions
     }
     return {
-        "interval": "95 % percentile bootstrap over patients",
-        "seed": seed,
+        "interval": f"95 % {INTERVALS[sampling.interval]} bootstrap over {'patients' if patients is None else 'persons'}",
+        "resampled": "patient_id" if patients is None else "subject_id",
+        "seed": sampling.seed,
         "thresholds": dict(zip(names, thresholds, strict=True)),
         "splits": splits,
     }
 
 
-def table(evaluated: dict[str, Any]) -> str:
-    """The metrics as aligned text: a row for each split and label."""
-    lines = [["split", "label", "patients", "positive", *TITLES.values()]]
-    for split, labels in evaluated["splits"].items():
-        for name, found in labels.items():
-            cells = [_cell(found["metrics"][metric]) for metric in TITLES]
-            lines.append([split, name, str(found["patients"]), str(found["positives"]), *cells])
-    return "\n".join(
-        [*aligned(lines), f"({evaluated['interval']}; F1 and accuracy at a threshold chosen on validation)"]
-    )
+def subgroups(
+    predictions: Sequence[Predictions],
+    thresholds: Mapping[str, Mapping[str, Any]],
+    sampling: Sampling,
+    patients: pl.DataFrame | None,
+) -> list[Subgroup]:
+    """The rows of subgroups.csv: of all splits but the first (validation), by ``patients``; none without."""
+    if patients is None:
+        return []
+    found = []
+    for part in predictions[1:]:
+        groups = by_attribute(_aligned(part.patient_id, patients))
+        for column, name in enumerate(part.label_names):
+            known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
+            label, probability = part.known(column)
+            threshold, persons = thresholds[name]["value"], _persons(part, column, patients)
+            found += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
+    return found
 
 
 def flat(evaluated: dict[str, Any]) -> dict[str, float]:
-    """The defined point estimates by ``split/label/metric``."""
+    """The defined point estimates by ``split/label/metric``; those of an operating point as ``metric_at_sensitivity_target``."""
     return {
         f"{split}/{name}/{metric}": found["value"]
         for split, labels in evaluated["splits"].items()
         for name, label in labels.items()
-        for metric, found in label["metrics"].items()
+        for metric, found in (*label["metrics"].items(), *_at_sensitivities(label))
         if found["value"] is not None
     }
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines of text, columns below each other."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+def _at_sensitivities(label: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for target, point in label["operating_points"].items():
+        for metric, found in point["metrics"].items():
+            yield f"{metric}_at_sensitivity_{target}", found
 
 
 def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
@@ -124,12 +151,16 @@ def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
     return {"value": value, "chosen": "highest F1 on validation"}
 
 
-def _cell(metric: dict[str, Any]) -> str:
-    if metric["value"] is None:
-        return "undefined"
-    if metric["low"] is None:
-        return f"{metric['value']:.3f}"
-    return f"{metric['value']:.3f} ({metric['low']:.3f}-{metric['high']:.3f})"
+def _persons(part: Predictions, column: int, patients: pl.DataFrame | None) -> Persons:
+    """The persons of those for whom this outcome is defined."""
+    rows = part.defined[:, column]
+    if patients is None:
+        return each_alone(int(rows.sum()))
+    return persons(_aligned(part.patient_id, patients)["subject_id"].filter(pl.Series(rows)).to_list())
+
+
+def _aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame({"patient_id": patient_id}).join(patients, on="patient_id", how="left", maintain_order="left")
 
 
 def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from src.config import Config
 from src.datasets import artefacts
-from src.training import results
+from src.training import results, tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +65,17 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
 
 def table(rows: list[Spread]) -> str:
     """Mean ± standard deviation, a row for each split and label."""
-    lines = [["split", "label", "seeds", *results.TITLES.values()]]
+    lines = [["split", "label", "seeds", *tables.RANKING.values()]]
     for split, label in dict.fromkeys((row.split, row.label_code) for row in rows):
         own = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
-        cells = [_cell(own.get(metric)) for metric in results.TITLES]
+        cells = [_cell(own.get(metric)) for metric in tables.RANKING]
         lines.append([split, label, str(max(row.seeds for row in own.values())), *cells])
-    return "\n".join([*results.aligned(lines), "(mean ± standard deviation over training seeds, on one split)"])
+    return "\n".join(
+        [
+            *tables.aligned(lines),
+            "(mean ± standard deviation over training seeds, on one split; seeds.csv has every metric)",
+        ]
+    )
 
 
 def _cell(row: Spread | None) -> str:

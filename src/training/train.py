@@ -1,8 +1,9 @@
 """Stage train: model-ready artefacts -> a trained EMERGE, or a baseline, its predictions and its metrics, in the run folder.
 
-checkpoints/ (best and last, weights and training state), history.csv, predictions.csv, metrics.json, config.json, manifest.json.
-Nothing in them tells the time, so that the same run gives the same bytes, also one that was killed and resumed. With
-``seeds``, a folder ``seed_<n>`` holds that for each, and ``seeds.csv``, ``seeds.json`` their mean and deviation.
+checkpoints/ (best and last, weights and training state), history.csv, predictions.csv, metrics.json, subgroups.csv,
+config.json, manifest.json. Nothing in them tells the time, so that the same run gives the same bytes, also one that was
+killed and resumed. With ``seeds``, a folder ``seed_<n>`` holds that for each, and
+``seeds.csv``, ``seeds.json`` their mean and deviation.
 """
 
 import dataclasses
@@ -15,11 +16,13 @@ from torch import Tensor
 
 from src.config import Config
 from src.datasets import artefacts
-from src.datasets.dataset import Dataset, load_dataset
+from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.evaluation.resampling import Sampling
+from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
 from src.models.batch import Batch
-from src.training import devices, inputs, methods, results, seeds
+from src.training import devices, inputs, methods, results, seeds, tables
 from src.training.checkpoints import Epoch
 from src.training.results import Predictions
 
@@ -46,7 +49,7 @@ def run(config: Config) -> None:
             logger.warning("%s", warning)
     evaluated = {one.seed: _train(one, dataset, warnings) for one in seeds.configs(config)}
     if devices.is_first():
-        print(seeds.publish(config.run_dir, evaluated) if config.seeds else results.table(evaluated[config.seed]))
+        print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
         for warning in warnings:
             print(f"warning: {warning}")
         print(f"run folder: {config.run_dir}")
@@ -72,10 +75,14 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[st
             return found
         fitted = methods.fit(method, config, parts, fabric, manifest)
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
-        evaluated = results.evaluate(predictions, chosen.bootstrap_resamples, config.seed)
+        patients = load_patients(config.processed_dir, dataset.patient_id)
+        sampling = Sampling(chosen.bootstrap_resamples, config.seed, config.evaluation.interval)
+        evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
         if devices.is_first():
+            groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
             marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
-            _publish(config, fitted, predictions, {**evaluated, **fitted.selection, "warnings": list(warnings)}, marked)
+            reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
+            _publish(config, fitted, predictions, groups, reported, marked)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -85,6 +92,7 @@ def _publish(
     config: Config,
     fitted: methods.Fitted,
     predictions: Sequence[Predictions],
+    groups: Sequence[Subgroup],
     metrics: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:
@@ -96,6 +104,7 @@ def _publish(
         results.write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
         results.write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
+        results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
         artefacts.write_json(folder / "manifest.json", manifest)
     for path in (config.run_dir / "checkpoints").iterdir():

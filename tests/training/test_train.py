@@ -29,6 +29,7 @@ FILES = [
     "manifest.json",
     "metrics.json",
     "predictions.csv",
+    "subgroups.csv",
 ]
 
 

@@ -18,7 +18,7 @@ from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
 from src.datasets.preprocess.fitted import STATIC_NAMES, Fitted, fit_age
 from src.datasets.preprocess.llm.client import connect
 from src.datasets.preprocess.no_text import NoText
-from src.datasets.preprocess.tables import Tables, read
+from src.datasets.preprocess.tables import Tables, patients, read
 from src.datasets.signals import to_record
 from src.datasets.splits import split_by_subject
 from src.datasets.tasks import Task
@@ -31,7 +31,8 @@ LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 
 def run(config: Config) -> None:
-    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv`` and ``fitted/`` into ``config.processed_dir``.
+    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv, patients.csv`` and ``fitted/`` into
+    ``config.processed_dir``.
 
     Raises:
         UserError: tables or graph are missing or do not fit together.
@@ -77,6 +78,7 @@ def run(config: Config) -> None:
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
         artefacts.write_table(found.records, folder / schema.RAG_RECORDS)
+        artefacts.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})
@@ -109,8 +111,8 @@ def estimate(config: Config) -> None:
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
     split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
-    for part, patients in split.items():
-        if not patients:
+    for part, ids in split.items():
+        if not ids:
             raise UserError(f"{config.table_dir}: too few patients ({cohort.height} stays): the {part} split is empty")
     return split
 

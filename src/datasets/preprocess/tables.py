@@ -87,6 +87,13 @@ def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], ho
     return checks.hourly(path, dynamic, cohort, signals, hours, lambda: artefacts.read_table(folder, schema.DYNAMIC))
 
 
+def patients(cohort: pl.DataFrame) -> pl.DataFrame:
+    """patients.csv of ``Tables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
+    names = [column.name for column in schema.PATIENTS.columns]
+    absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
+    return cohort.with_columns(absent).select(names)
+
+
 def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
     """What ``convert`` recorded, for this config and these very files; empty for a user's own tables."""
     provenance = recorded(folder)
