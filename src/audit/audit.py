@@ -14,7 +14,7 @@ from src.audit.findings import Finding
 from src.config import Config
 from src.datasets import artefacts, rag_records, schema
 from src.datasets.dataset import Dataset, load_dataset
-from src.datasets.preprocess import fitted, rag, tables
+from src.datasets.preprocess import fitted, rag, tables, tensors
 from src.fields import UserError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,9 @@ def run(config: Config) -> None:
         artefacts.write_json(aside, {"metadata": metadata, "findings": found})
     failed = [finding for finding in findings if finding.verdict == "failed"]
     if failed:
-        raise UserError(f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}")
+        raise UserError(
+            f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}"
+        )
 
 
 def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
@@ -51,7 +53,9 @@ def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
     records = rag_records.read(config.processed_dir)
     notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
     encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
-    anew = fitted.fit(encoder, found, notes, [record.summary for record in records], training)
+    statistics = tensors.fit(found.hourly.value[training])
+    summaries = [record.summary for record in records]
+    anew = fitted.fit(statistics, encoder, found.cohort, notes, summaries, training)
     rows = np.flatnonzero(training)
     diseases = [{str(node["name"]) for node in records[row].nodes} for row in rows]
     return [

@@ -11,7 +11,7 @@ from src.audit.findings import Finding, judged
 def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Finding]:
     """``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the patients of train, val and test."""
     person = dict(cohort.select("patient_id", "subject_id").iter_rows())
-    persons = {name: {person.get(patient) for patient in patients} for name, patients in split.items()}
+    persons = {name: {person[one] for one in patients if one in person} for name, patients in split.items()}
     sizes = ", ".join(f"{name} {len(patients)}" for name, patients in split.items())
     return [
         judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),
@@ -20,9 +20,9 @@ def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Find
     ]
 
 
-def _shared(groups: Mapping[str, set[str | None]] | Mapping[str, set[str]]) -> str | None:
+def _shared(groups: Mapping[str, set[str]]) -> str | None:
     for (first, ours), (second, theirs) in combinations(groups.items(), 2):
-        if both := sorted(str(one) for one in ours & theirs if one is not None):
+        if both := sorted(ours & theirs):
             return f"{len(both)} stand in {first} and {second}, such as '{both[0]}'"
     return None
 

@@ -43,5 +43,9 @@ def _differences(saved: Path, anew: Path) -> Iterator[str]:
         ours, theirs = read_arrays(saved / path.name, "preprocess"), read_arrays(path, "preprocess")
         for name, array in theirs.items():
             kept = ours.get(name)
-            if kept is None or kept.shape != array.shape or not np.allclose(kept, array, rtol=TOLERANCE, atol=TOLERANCE):
+            if (
+                kept is None
+                or kept.shape != array.shape
+                or not np.allclose(kept, array, rtol=TOLERANCE, atol=TOLERANCE)
+            ):
                 yield f"{path.name} ({name})"

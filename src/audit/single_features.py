@@ -1,10 +1,10 @@
 """Which features alone nearly determine an outcome, among the training patients: the outcome may have leaked into them.
 
-A feature's AUROC says how well it alone ranks the patients; 1 or 0 means that it separates them. Judged are summaries of each signal,
-how often it was measured, the window's length, age and sex, which diseases were linked, and which words the notes hold.
+A feature's AUROC says how well it alone ranks the patients; 1 or 0 means that it separates them. Judged are summaries of each
+signal, how often it was measured, the window's length, age and sex, which diseases were linked, and which words the notes hold.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,31 +20,41 @@ LEAST = 10  # patients of each outcome, below which chance separates them
 MOST_TOLD = 5  # features a label
 
 
-def check(dataset: Dataset, rows: NDArray[np.int64], notes: Sequence[str], diseases: Sequence[set[str]]) -> list[Finding]:
+def check(
+    dataset: Dataset, rows: NDArray[np.int64], notes: Sequence[str], diseases: Sequence[set[str]]
+) -> list[Finding]:
     """``rows``: the training patients' in the arrays; ``notes`` and linked ``diseases`` of these."""
-    findings = []
-    for column, name in enumerate(dataset.metadata["label_names"]):
-        defined = dataset.label_mask[rows, column] > 0
-        label = dataset.label[rows[defined], column].astype(np.float64)
-        check_name = f"no single feature tells {name}"
-        counts = int(label.sum()), int((1 - label).sum())
-        if min(counts) < LEAST:
-            detail = f"{counts[0]} training patients with and {counts[1]} without it are too few to judge"
-            findings.append(Finding(check_name, "warning", detail))
-            continue
-        strength = dict(_numbers(dataset, rows[defined], label))
-        strength |= _presence([set(diseases[n]) for n in np.flatnonzero(defined)], label, "disease")
-        strength |= _words([notes[n] for n in np.flatnonzero(defined)], label)
-        told = sorted(((value, feature) for feature, value in strength.items()), reverse=True)
-        suspicious = [f"{feature} {value:.3f}" for value, feature in told if value >= SUSPICIOUS]
-        if suspicious:
-            more = f" and {len(suspicious) - MOST_TOLD} more" if len(suspicious) > MOST_TOLD else ""
-            detail = f"AUROC of one feature alone: {', '.join(suspicious[:MOST_TOLD])}{more}"
-            findings.append(Finding(check_name, "warning", detail))
-        else:
-            best = f"the strongest of {len(told)} is {told[0][1]}, AUROC {told[0][0]:.3f}"
-            findings.append(Finding(check_name, "passed", best))
-    return findings
+    return [
+        _of_label(dataset, name, column, rows, notes, diseases)
+        for column, name in enumerate(dataset.metadata["label_names"])
+    ]
+
+
+def _of_label(
+    dataset: Dataset,
+    name: str,
+    column: int,
+    rows: NDArray[np.int64],
+    notes: Sequence[str],
+    diseases: Sequence[set[str]],
+) -> Finding:
+    check_name = f"no single feature tells {name}"
+    those = [int(n) for n in np.flatnonzero(dataset.label_mask[rows, column] > 0)]
+    label = dataset.label[rows[those], column].astype(np.float64)
+    with_it, without = int(label.sum()), int((1 - label).sum())
+    if min(with_it, without) < LEAST:
+        few = f"{with_it} training patients with and {without} without it are too few to judge"
+        return Finding(check_name, "warning", few)
+    alone = dict(_numbers(dataset, rows[those], label))
+    alone |= _presence([diseases[n] for n in those], label)
+    alone |= _words([notes[n] for n in those], label)
+    told = sorted(((value, feature) for feature, value in alone.items()), reverse=True)
+    suspicious = [f"{feature} {value:.3f}" for value, feature in told if value >= SUSPICIOUS]
+    if not suspicious:
+        best = f"the strongest of {len(told)} is {told[0][1]}, AUROC {told[0][0]:.3f}"
+        return Finding(check_name, "passed", best)
+    more = f" and {len(suspicious) - MOST_TOLD} more" if len(suspicious) > MOST_TOLD else ""
+    return Finding(check_name, "warning", f"AUROC of one feature alone: {', '.join(suspicious[:MOST_TOLD])}{more}")
 
 
 def strength(label: Array, value: Array) -> float:
@@ -67,19 +77,21 @@ def _numbers(dataset: Dataset, rows: NDArray[np.int64], label: Array) -> Iterato
         lowest = np.where(some, np.where(known, value, np.inf).min(axis=1), 0.0)
         highest = np.where(some, np.where(known, value, -np.inf).max(axis=1), 0.0)
         summaries = {"last": last, "lowest": lowest, "highest": highest, "hours measured": known.sum(axis=1)}
-        yield from ((f"{name} ({what})", strength(label, found.astype(np.float64))) for what, found in summaries.items())
+        yield from (
+            (f"{name} ({what})", strength(label, found.astype(np.float64))) for what, found in summaries.items()
+        )
     yield "length of the window", strength(label, dataset.ehr_length[rows].astype(np.float64))
     for column, name in enumerate(dataset.metadata["static"]):
         yield name, strength(label, dataset.static[rows, column].astype(np.float64))
     yield "having a note", strength(label, dataset.note_mask[rows].astype(np.float64))
 
 
-def _presence(sets: Sequence[set[str]], label: Array, kind: str) -> Mapping[str, float]:
-    names = sorted(set().union(*sets))
-    return {f"{kind} '{name}'": strength(label, np.array([float(name in one) for one in sets])) for name in names}
+def _presence(diseases: Sequence[set[str]], label: Array) -> dict[str, float]:
+    names = sorted(set[str]().union(*diseases))
+    return {f"disease '{name}'": strength(label, np.array([float(name in one) for one in diseases])) for name in names}
 
 
-def _words(notes: Sequence[str], label: Array) -> Mapping[str, float]:
+def _words(notes: Sequence[str], label: Array) -> dict[str, float]:
     """Of words in at least ``LEAST`` notes, by the share of either outcome's patients whose notes hold them."""
     from sklearn.feature_extraction.text import CountVectorizer
 
