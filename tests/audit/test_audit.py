@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from src.audit import audit, single_features
 from src.config import Config, Download, Paths
 from src.datasets import artefacts, convert
-from src.datasets.dataset import ARRAYS, load_dataset, write_dataset
+from src.datasets.dataset import ARRAYS, Dataset, load_dataset, write_dataset
 from src.datasets.preprocess import embeddings, fitted, tensors
 from src.datasets.preprocess import run as preprocess
 from src.datasets.sources import synthetic
