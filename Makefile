@@ -14,9 +14,13 @@ define CONSTRAINTS
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["tool"]["uv"]["constraint-dependencies"], sep="\n")
 endef
-export PINS CONSTRAINTS
+define SUPPLY
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["supply"], sep="\n")
+endef
+export PINS CONSTRAINTS SUPPLY
 
-.PHONY: demo test check clean
+.PHONY: demo test test-all check sbom vulnerabilities clean
 
 demo: $(VENV)/installed
 	$(RUN) src/main.py --stage all --config configs/synthetic.toml
@@ -28,6 +32,24 @@ check: $(VENV)/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest
+
+# every fault: hundreds of kills at random moments, a thousand patients of a failing language model; an hour or two
+test-all: $(VENV)/installed
+	$(RUN) -m pytest -m "full or not full"
+
+# what is installed, as CycloneDX, for whoever must clear software for a hospital network
+sbom: $(VENV)/installed $(VENV)/supply/installed
+	$(VENV)/supply/bin/cyclonedx-py environment --output-reproducible --output-file sbom.json $(RUN)
+
+# known vulnerabilities of what is installed; asks pypi.org
+vulnerabilities: $(VENV)/installed $(VENV)/supply/installed
+	$(VENV)/supply/bin/pip-audit --strict --path $$($(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+
+$(VENV)/supply/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/supply
+	$(RUN) -c "$$SUPPLY" > $(VENV)/supply/requirements.txt
+	$(VENV)/supply/bin/pip install --quiet --requirement $(VENV)/supply/requirements.txt
+	touch $@
 
 $(VENV)/installed: pyproject.toml
 ifneq ($(UV),)

@@ -22,6 +22,8 @@ PIPELINE = {
     "preprocess": "src.datasets.preprocess.run",
     "train": "src.training.train",
 }
+# Beside them; ``run(config)`` too.
+CHECKS = {"audit": "src.audit.audit"}
 # What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
 # a default; one that ends in ? may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -37,7 +39,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument(
         "--stage",
-        choices=["all", *PIPELINE, *WITH_RUNS],
+        choices=["all", *PIPELINE, *CHECKS, *WITH_RUNS],
         default="all",
         help=f"one stage, or all of {', '.join(PIPELINE)}",
     )
@@ -120,7 +122,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
         primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
     )
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
-    stages = [importlib.import_module(PIPELINE[name]) for name in names]
+    stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
     privacy.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)

@@ -17,6 +17,7 @@ LADDER = [
     "datasets",
     "models",
     "evaluation",
+    "audit",
     "training",
     "prediction",
     "report",

@@ -5,6 +5,7 @@
 were; one killed after it is finished by the next reader or writer of the folder.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -13,7 +14,7 @@ import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
@@ -39,14 +40,15 @@ def publish(folder: Path) -> Iterator[Path]:
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir()
         try:
-            yield incoming
-            for path in incoming.rglob("*"):
-                if path.is_file():
-                    _flush_to_disk(path)
+            with naming(folder):
+                yield incoming
+                for path in incoming.rglob("*"):
+                    if path.is_file():
+                        _flush_to_disk(path)
             incoming.rename(folder / PUBLISHING)
         except BaseException:
             shutil.rmtree(incoming, ignore_errors=True)
-            if not any(folder.iterdir()):
+            with suppress(OSError):  # it holds other files, or is where a disk is mounted
                 folder.rmdir()
             raise
         finish_interrupted(folder)
@@ -64,9 +66,22 @@ def locked(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise UserError(f"{folder}: another run is writing there; wait for it, or choose another folder") from None
+        raise UserError(
+            f"{folder}: another run is writing there{_holder(folder)}; wait for it, or choose another folder"
+        ) from None
     finally:
         os.close(descriptor)
+
+
+def _holder(folder: Path) -> str:
+    """Which process holds the lock on ``folder``, where the system tells (Linux, same machine)."""
+    inode = folder.stat().st_ino
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, process, place, *_ = line.split()
+            if kind == "FLOCK" and place.endswith(f":{inode}") and process != "0":
+                return f" (process {process})"
+    return ""
 
 
 def require_writable(folder: Path) -> None:
@@ -99,12 +114,25 @@ def _flush_to_disk(path: Path) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an ``OSError`` of a write (a full disk) the path it lacks."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            text = error.strerror or first_line(error)
+            raise OSError(error.errno or errno.EIO, text, str(path)) from error
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of ``path`` when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.part")
     try:
-        yield aside
+        with naming(path):
+            yield aside
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

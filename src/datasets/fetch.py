@@ -20,6 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from tqdm import tqdm
 
 from src.config import Download
+from src.datasets.artefacts import naming
 from src.datasets.http_answers import (
     BusyError,
     MismatchError,
@@ -231,7 +232,7 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
     bar: Any = tqdm(
         desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
     )
-    with bar, _naming(part), part.open("ab" if have else "wb") as file:
+    with bar, naming(part), part.open("ab" if have else "wb") as file:
         for chunk in response.iter_raw():
             have += len(chunk)
             if total is not None and have > total:
@@ -242,17 +243,6 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
         file.flush()
         os.fsync(file.fileno())
     return have
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Gives an ``OSError`` of a write (a full disk) the file's name, which it lacks."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def _sync(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Reads a source's raw CSV files, plain or gzipped, lazily, and turns their faults into one clear line."""
 
+import errno
 import gzip
+import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,10 +89,11 @@ def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: Exception) -> UserError:
-    """What to tell of a file that Polars could not read to its end, or write from."""
+def unreadable(path: Path, error: Exception) -> UserError | OSError:
+    """What to tell of a file that Polars could not read to its end, or write from: of the latter ``artefacts.naming`` knows
+    where to."""
     if "No space left" in str(error):
-        return UserError(f"while reading {path}: no space left on the disk that is written to; free some and run again")
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
 
 

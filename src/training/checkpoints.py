@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from src.datasets.artefacts import first_line, write_json
+from src.datasets.artefacts import first_line, naming, write_json
 from src.fields import UserError
 
 Weights = dict[str, Tensor]
@@ -70,11 +71,11 @@ class Progress:
 def save(folder: Path, progress: Progress) -> None:
     """Write ``best``, ``last`` into ``folder``."""
     for name, checkpoint in (("best", progress.best), ("last", progress.last)):
-        save_file(checkpoint.weights, folder / f"{name}.safetensors")
+        (folder / f"{name}.safetensors").write_bytes(to_bytes(checkpoint.weights))
         tensors: Weights = {}
         state = {key: value for key, value in vars(checkpoint).items() if key != "weights"}
         text = json.dumps(_without_tensors(state, tensors))
-        save_file(tensors, folder / f"{name}_state.safetensors", {HEADER: text})
+        (folder / f"{name}_state.safetensors").write_bytes(to_bytes(tensors, {HEADER: text}))
 
 
 def keep(folder: Path, progress: Progress, fingerprint: str) -> None:
@@ -83,9 +84,10 @@ def keep(folder: Path, progress: Progress, fingerprint: str) -> None:
     aside = folder / "incoming"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
-    save(aside, progress)
     rows = [asdict(row) for row in progress.history]
-    write_json(aside / PROGRESS, {"fingerprint": fingerprint, "best_epoch": progress.best_epoch, "history": rows})
+    with naming(folder):
+        save(aside, progress)
+        write_json(aside / PROGRESS, {"fingerprint": fingerprint, "best_epoch": progress.best_epoch, "history": rows})
     earlier = _kept(folder)
     aside.rename(folder / f"epoch-{len(rows):06d}")
     for old in earlier:

@@ -18,6 +18,7 @@ from src.datasets.dataset import load_dataset
 from src.datasets.preprocess import run as preprocess
 from src.datasets.sources import synthetic
 from src.datasets.synthetic.generate import generate
+from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
 from src.fields import Component, UserError
 from src.training import train
 
@@ -25,7 +26,8 @@ from src.training import train
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospital")
-    generate(folder / "raw", folder / "kg", 120, 3)
+    generate(folder / "raw", 120, 3)
+    write_graph(load_graph(), folder / "kg")
     return folder
 
 

@@ -1,6 +1,7 @@
 """What preprocessing learns from training patients and applies to everybody: it is saved with the artefacts, and read for new
 patients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from src.datasets.dataset import read_arrays, write_dataset
 from src.datasets.preprocess import embeddings
-from src.datasets.preprocess.embeddings import FittedEncoder
+from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
+from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tensors import Statistics
 from src.fields import UserError
 
@@ -52,6 +54,25 @@ class Fitted:
         )
         self.note.save(folder, NOTE)
         self.summary.save(folder, SUMMARY)
+
+
+def fit(
+    statistics: Statistics,
+    encoder: TextEncoder,
+    cohort: pl.DataFrame,
+    notes: Sequence[str],
+    summaries: Sequence[str],
+    training: NDArray[np.bool_],
+) -> Fitted:
+    """Everything beside the ``statistics``, from the patients that are ``training`` [N] alone."""
+    fitted = [_fit_encoder(encoder, texts, training) for texts in (notes, summaries)]
+    return Fitted(statistics, fit_age(cohort.filter(training)), *fitted)
+
+
+def _fit_encoder(encoder: TextEncoder, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:
+    """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
+    known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
+    return encoder.fit(known) if known else NoText()
 
 
 def fit_age(cohort: pl.DataFrame) -> Age:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from src import components
 from src.config import Config
@@ -14,10 +13,9 @@ from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import evidence, tensors, tokens
-from src.datasets.preprocess.embeddings import FittedEncoder, TextEncoder
-from src.datasets.preprocess.fitted import STATIC_NAMES, Fitted, fit_age
+from src.datasets.preprocess.embeddings import TextEncoder
+from src.datasets.preprocess.fitted import STATIC_NAMES, fit
 from src.datasets.preprocess.llm.client import connect
-from src.datasets.preprocess.no_text import NoText
 from src.datasets.preprocess.tables import Tables, patients, read
 from src.datasets.signals import to_record
 from src.datasets.splits import split_by_subject
@@ -51,12 +49,7 @@ def run(config: Config) -> None:
     found = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
     log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.counts.items()))
 
-    fitted = Fitted(
-        statistics,
-        fit_age(tables.cohort.filter(training)),
-        _fit_encoder(encoder, found.notes, training),
-        _fit_encoder(encoder, found.summaries, training),
-    )
+    fitted = fit(statistics, encoder, tables.cohort, found.notes, found.summaries, training)
     note_pieces = tokens.pieces(fitted.note, found.notes, config.token_level.note_chunks)
     summary_pieces = tokens.pieces(fitted.summary, found.summaries, config.token_level.summary_chunks)
     arrays = {
@@ -153,12 +146,6 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "warnings": tables.warnings,
         "versions": artefacts.versions(LIBRARIES),
     }
-
-
-def _fit_encoder(encoder: TextEncoder, texts: list[str], training: NDArray[np.bool_]) -> FittedEncoder:
-    """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
-    known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
-    return encoder.fit(known) if known else NoText()
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -9,10 +9,11 @@ import polars as pl
 
 from src.config import Download
 from src.datasets import mimic_options
-from src.datasets.artefacts import hashes, read_json, replacing, write_json
+from src.datasets.artefacts import hashes, publish, read_json, replacing, write_json
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract, Match, mimic4
 from src.datasets.synthetic.generate import generate
+from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
 from src.fields import Positive, UserError
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,10 @@ class Synthetic:
             log.info("synthetic: %d stays already generated in %s", self.options.stays, self.raw_dir)
             return
         record.unlink(missing_ok=True)
-        generate(self.raw_dir, self.kg_dir, self.options.stays, self.seed)
+        with publish(self.kg_dir) as folder:
+            write_graph(load_graph(), folder)
+        with publish(self.raw_dir) as folder:
+            generate(folder, self.options.stays, self.seed)
         files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
         with replacing(record) as aside:
             write_json(aside, {**self._wanted, "files": files})

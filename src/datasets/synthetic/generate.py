@@ -6,13 +6,13 @@ import numpy as np
 
 from src.datasets.synthetic.csv_files import write_gz
 from src.datasets.synthetic.hospital import sample_hospital
-from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
+from src.datasets.synthetic.knowledge_graph import load_graph
 from src.datasets.synthetic.notes import notes
 from src.datasets.synthetic.series import chart_events, lab_events
 from src.datasets.synthetic.tables import administrative_tables, risk_table
 
 
-def generate(raw_dir: Path, kg_dir: Path, stays: int, seed: int) -> None:
+def generate(raw_dir: Path, stays: int, seed: int) -> None:
     """Write the files of ``stays`` ICU stays; the same ``stays`` and ``seed`` give the same bytes."""
     # Separate generators: more chart events, say, then leave the notes as they were.
     for_hospital, for_tables, for_chart, for_labs, for_notes = np.random.default_rng(seed).spawn(5)
@@ -25,4 +25,3 @@ def generate(raw_dir: Path, kg_dir: Path, stays: int, seed: int) -> None:
     for name, table in tables.items():
         write_gz(table, raw_dir / f"{name}.csv.gz")
     risk_table(hospital).write_csv(raw_dir / "risk.csv")
-    write_graph(graph, kg_dir)

@@ -1,0 +1,78 @@
+"""Stage audit: does information reach the model that must not? Tables, split, fitted statistics and single features, looked at
+anew and independently of the stages that made them. Prints what it found and writes ``audit.json`` beside the artefacts."""
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src import components
+from src.audit import persons, refits, single_features, times
+from src.audit.findings import Finding
+from src.config import Config
+from src.datasets import artefacts, rag_records, schema
+from src.datasets.dataset import Dataset, load_dataset
+from src.datasets.preprocess import fitted, rag, tables, tensors
+from src.fields import UserError
+
+log = logging.getLogger(__name__)
+SOCKETS = ("task", "embedding")
+AUDIT = "audit.json"
+
+
+def run(config: Config) -> None:
+    """Print every check's verdict.
+
+    Raises:
+        UserError: a check failed; or tables or artefacts are missing.
+    """
+    provenance = _provenance(config.table_dir)
+    dataset = load_dataset(config.processed_dir)
+    cohort = artefacts.read_table(config.table_dir, schema.COHORT)
+    findings = [*persons.check(cohort, dataset.split), *times.check(config.table_dir, provenance)]
+    if not any(finding.verdict == "failed" for finding in findings):
+        findings += _of_arrays(config, dataset)
+    _tell(findings)
+    with artefacts.replacing(config.processed_dir / AUDIT) as aside:
+        metadata = artefacts.checksum(config.processed_dir / schema.METADATA)
+        found = [dataclasses.asdict(finding) for finding in findings]
+        artefacts.write_json(aside, {"metadata": metadata, "findings": found})
+    failed = [finding for finding in findings if finding.verdict == "failed"]
+    if failed:
+        raise UserError(
+            f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}"
+        )
+
+
+def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
+    """What needs the tables as ``preprocess`` reads them: fits compared with new ones, and single features."""
+    found = tables.read(config.table_dir, config, components.build("task", config.task))
+    training = found.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
+    records = rag_records.read(config.processed_dir)
+    notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
+    encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
+    statistics = tensors.fit(found.hourly.value[training])
+    summaries = [record.summary for record in records]
+    anew = fitted.fit(statistics, encoder, found.cohort, notes, summaries, training)
+    rows = np.flatnonzero(training)
+    diseases = [{str(node["name"]) for node in records[row].nodes} for row in rows]
+    return [
+        *refits.check(config.processed_dir / schema.FITTED, anew, dataset, found.hourly),
+        *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),
+    ]
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    """What ``convert`` recorded; empty for a user's own tables."""
+    artefacts.finish_interrupted(folder)
+    path = folder / schema.PROVENANCE
+    record: dict[str, Any] = artefacts.read_json(path, "convert") if path.is_file() else {}
+    return record
+
+
+def _tell(findings: list[Finding]) -> None:
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        print(f"{finding.verdict:<8} {finding.check:<{width}}  {finding.detail}")

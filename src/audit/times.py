@@ -1,0 +1,62 @@
+"""Whether anything timed outside a patient's observation window is in the tables; read anew, not as ``preprocess`` reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from src.audit.findings import Finding, judged
+from src.datasets import artefacts, schema
+
+
+def check(folder: Path, provenance: dict[str, Any]) -> list[Finding]:
+    """Measurements, notes and outcomes of the tables in ``folder`` against the windows in ``cohort.csv``.
+
+    Raises:
+        UserError: a table is missing or does not fit its schema.
+    """
+    windows = artefacts.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
+    return [_measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
+
+
+def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
+    rows = artefacts.scan_table(folder, schema.DYNAMIC).join(windows.lazy(), on="patient_id", how="left")
+    time = pl.col("event_time")
+    outside = rows.select(
+        pl.len().alias("rows"),
+        (time.is_null() | (time < pl.col("window_start")) | (time >= pl.col("window_end"))).sum().alias("outside"),
+        pl.col("window_end").is_null().sum().alias("strangers"),
+    )
+    count, wrong, strangers = artefacts.collect_table(outside, folder / schema.DYNAMIC.file).row(0)
+    problem = f"{wrong} of {count} rows of dynamic.csv lie outside their patient's window" if wrong else None
+    if strangers:
+        problem = f"{strangers} rows of dynamic.csv are of patients that cohort.csv does not have"
+    return judged("measurements inside the window", problem, f"{count} rows of dynamic.csv")
+
+
+def _notes(folder: Path, windows: pl.DataFrame, provenance: dict[str, Any]) -> list[Finding]:
+    if not (folder / schema.NOTES.file).is_file():
+        return [Finding("notes inside the window", "passed", "there are no notes")]
+    notes = artefacts.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
+    surrogate = pl.col("note_type") == "surrogate"
+    late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
+    asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)
+    told = f"{late} of {notes.height} notes were written after the window"
+    if late and asked_for:
+        found = [Finding("notes inside the window", "warning", f"{told}; source.notes_after_window asks for them")]
+    else:
+        found = [judged("notes inside the window", told if late else None, f"{notes.height} notes")]
+    if made := notes.filter(surrogate).height:
+        detail = f"{made} notes are made from codes, which are assigned after discharge: they may tell the outcome"
+        found.append(Finding("surrogate notes", "warning", detail))
+    if untimed := notes.filter(~surrogate & pl.col("note_time").is_null()).height:
+        detail = f"{untimed} notes carry no time: they may have been written after the window"
+        found.append(Finding("notes without a time", "warning", detail))
+    return found
+
+
+def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:
+    labels = artefacts.read_table(folder, schema.LABEL).join(windows, on="patient_id")
+    early = labels.filter(pl.col("label_time") < pl.col("window_end")).height
+    problem = f"{early} outcomes were known before the end of their patient's window" if early else None
+    return judged("outcomes after the window", problem, f"{labels.height} outcomes")

@@ -1,0 +1,229 @@
+"""Leaks are planted one by one; the audit must name each, and find none in what the stages make."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from src.audit import audit, single_features
+from src.config import Config, Download, Paths
+from src.datasets import artefacts, convert
+from src.datasets.dataset import ARRAYS, Dataset, load_dataset, write_dataset
+from src.datasets.preprocess import embeddings, fitted, tensors
+from src.datasets.preprocess import run as preprocess
+from src.datasets.sources import synthetic
+from src.fields import Component, UserError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audited")
+    synthetic.build(synthetic.Options(220), raw_dir=folder / "raw", kg_dir=folder / "kg", seed=42).download(
+        Download(), offline=False
+    )
+    convert.run(settings(folder))
+    preprocess.run(settings(folder))
+    return folder
+
+
+def settings(folder: Path) -> Config:
+    paths = Paths(
+        folder / "raw", folder / "kg", folder / "tables", folder / "processed", folder / "run", folder / "cache"
+    )
+    return Config("synthetic", "r", paths, Component("synthetic", {"stays": 220}))
+
+
+@pytest.fixture
+def config(made: Path, tmp_path: Path) -> Config:
+    """A copy to plant leaks in; the tables count as a user's own, the artefacts as made by another program."""
+    shutil.copytree(made, tmp_path / "copy")
+    (tmp_path / "copy/tables/provenance.json").unlink()
+    return settings(tmp_path / "copy")
+
+
+def verdicts(config: Config) -> dict[str, str]:
+    found = json.loads((config.processed_dir / audit.AUDIT).read_text())["findings"]
+    return {finding["check"]: finding["verdict"] for finding in found}
+
+
+def edit(path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    change(pl.read_csv(path, infer_schema=False)).write_csv(path)
+
+
+def as_if_made_so(config: Config, **metadata: Any) -> None:
+    """Record the artefacts' checksums anew."""
+    path = config.processed_dir / "metadata.json"
+    found = json.loads(path.read_text())
+    found["artefacts"] = {name: artefacts.checksum(config.processed_dir / name) for name in found["artefacts"]}
+    artefacts.write_json(path, {**found, **metadata})
+
+
+def with_arrays(config: Config, dataset: Dataset, **changed: Any) -> None:
+    arrays = {name: getattr(dataset, name) for name in ARRAYS if "_tokens" not in name or name.endswith("mask")}
+    write_dataset(config.processed_dir / "emerge_dataset.npz", arrays | changed)
+    as_if_made_so(config)
+
+
+def test_what_the_stages_make_passes(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    audit.run(config)
+    assert set(verdicts(config).values()) == {"passed"}
+    assert capsys.readouterr().out.count("passed") == len(verdicts(config))
+
+
+def test_a_person_in_two_splits_is_found(config: Config) -> None:
+    split = load_dataset(config.processed_dir).split
+    same = {split["train"][0]: "p", split["test"][0]: "p"}
+    edit(
+        config.table_dir / "cohort.csv",
+        lambda cohort: cohort.with_columns(
+            pl.col("patient_id").replace_strict(same, default=pl.col("subject_id")).alias("subject_id")
+        ),
+    )
+    with pytest.raises(UserError, match="no person in two splits: 1 stand in train and test"):
+        audit.run(config)
+    assert verdicts(config)["no patient in two splits"] == "passed"
+
+
+def test_a_patient_of_no_cohort_is_found(config: Config) -> None:
+    edit(config.table_dir / "cohort.csv", lambda cohort: cohort.head(cohort.height - 1))
+    with pytest.raises(UserError, match="checks failed"):
+        audit.run(config)
+    assert verdicts(config)["every patient of the splits is in the cohort"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "check"),
+    [
+        ("dynamic.csv", "event_time", "measurements inside the window"),
+        ("notes.csv", "note_time", "notes inside the window"),
+    ],
+)
+def test_one_late_row_is_found(config: Config, table: str, column: str, check: str) -> None:
+    windows = pl.read_csv(config.table_dir / "cohort.csv", infer_schema=False)
+    ends = dict(windows.select("patient_id", "window_end").iter_rows())
+
+    def late(rows: pl.DataFrame) -> pl.DataFrame:
+        end = ends[rows["patient_id"][7]]
+        return (
+            rows.with_row_index()
+            .with_columns(pl.when(pl.col("index") == 7).then(pl.lit(end)).otherwise(column).alias(column))
+            .drop("index")
+        )
+
+    edit(config.table_dir / table, late)
+    with pytest.raises(UserError, match=f"{check}: 1 of"):
+        audit.run(config)
+
+
+def test_an_outcome_known_inside_the_window_is_found(config: Config) -> None:
+    edit(config.table_dir / "label.csv", lambda rows: rows.with_columns(label_time=pl.lit("1900-01-01 00:00:00")))
+    with pytest.raises(UserError, match="outcomes after the window"):
+        audit.run(config)
+
+
+def test_notes_that_may_leak_are_warned_of(config: Config) -> None:
+    edit(config.table_dir / "notes.csv", lambda rows: rows.with_columns(note_type=pl.lit("surrogate")))
+    audit.run(config)
+    assert verdicts(config)["surrogate notes"] == "warning"
+
+
+def test_statistics_of_all_patients_are_found(config: Config) -> None:
+    from src import components
+    from src.datasets.preprocess import tables
+
+    dataset = load_dataset(config.processed_dir)
+    found = tables.read(config.table_dir, config, components.build("task", config.task))
+    saved = fitted.load(config.processed_dir / "fitted", config.paths.cache_dir)
+    everyone = dataclasses.replace(saved, statistics=tensors.fit(found.hourly.value))
+    shutil.rmtree(config.processed_dir / "fitted")
+    everyone.save(config.processed_dir / "fitted")
+    ehr, _ = tensors.standardise(found.hourly, everyone.statistics)
+    with_arrays(config, dataset, ehr=ehr)
+    with pytest.raises(UserError, match=r"not what the training patients alone give: statistics.npz \(count\)"):
+        audit.run(config)
+
+
+def test_an_encoder_fitted_on_all_notes_is_found(config: Config) -> None:
+    from src import components
+    from src.datasets.preprocess import rag, tables
+
+    found = tables.read(config.table_dir, config, components.build("task", config.task))
+    notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
+    encoder: embeddings.TextEncoder = components.build(
+        "embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir
+    )
+    encoder.fit(notes).save(config.processed_dir / "fitted", "note_encoder")
+    as_if_made_so(config)
+    with pytest.raises(UserError, match="note_encoder"):
+        audit.run(config)
+
+
+def test_a_signal_that_tells_the_outcome_is_warned_of(config: Config) -> None:
+    dataset = load_dataset(config.processed_dir)
+    told = dataset.ehr.copy()
+    told[:, :, 3] += 20 * dataset.label[:, :1]
+    rows = np.isin(dataset.patient_id, dataset.split["train"]).nonzero()[0]
+    planted = dataclasses.replace(dataset, ehr=told, ehr_mask=np.ones_like(told))
+    nobody = [set[str]()] * len(rows)
+    (finding,) = single_features.check(planted, rows, ["a note"] * len(rows), nobody)
+    assert finding.verdict == "warning" and dataset.metadata["features"][3]["name"] in finding.detail
+
+
+def test_a_word_that_tells_the_outcome_is_warned_of(config: Config) -> None:
+    dataset = load_dataset(config.processed_dir)
+    label = dict(zip(dataset.patient_id.tolist(), dataset.label[:, 0], strict=True))
+    dead = [patient for patient, value in label.items() if value]
+    edit(
+        config.table_dir / "notes.csv",
+        lambda rows: rows.with_columns(
+            pl.when(pl.col("patient_id").is_in(dead))
+            .then(pl.col("text") + " pt expired")
+            .otherwise("text")
+            .alias("text")
+        ),
+    )
+    preprocess.run(config)
+    audit.run(config)
+    assert verdicts(config)["no single feature tells mortality"] == "warning"
+    assert "word 'expired' in the notes" in (config.processed_dir / audit.AUDIT).read_text()
+
+
+def test_few_positives_are_not_judged(config: Config) -> None:
+    dataset = load_dataset(config.processed_dir)
+    label = np.zeros_like(dataset.label)
+    label[:3] = 1
+    rows = np.arange(len(label))
+    planted = dataclasses.replace(dataset, label=label)
+    (finding,) = single_features.check(planted, rows, [""] * len(rows), [set[str]()] * len(rows))
+    assert finding.verdict == "warning" and "too few to judge" in finding.detail
+
+
+def test_strengths_are_aurocs_whichever_way() -> None:
+    random = np.random.default_rng(0)
+    label, value = random.integers(0, 2, 200).astype(float), random.integers(0, 9, 200).astype(float)
+    area = roc_auc_score(label, value)
+    assert np.isclose(single_features.strength(label, value), max(area, 1 - area), atol=1e-12)
+    notes = [
+        ("sepsis " if one else "") + ("fever" if other > 4 else "cough")
+        for one, other in zip(label, value, strict=True)
+    ]
+    words = single_features._words(notes, label)
+    fever = np.array(["fever" in note for note in notes], dtype=float)
+    area = roc_auc_score(label, fever)
+    assert np.isclose(words["word 'fever' in the notes"], max(area, 1 - area), atol=1e-12)
+    assert np.isclose(words["word 'sepsis' in the notes"], 1)
+
+
+def test_the_demos_surrogate_notes_are_warned_of(demo_config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    convert.run(demo_config)
+    preprocess.run(demo_config)
+    audit.run(demo_config)
+    assert "warning  surrogate notes" in capsys.readouterr().out
+    assert "failed" not in verdicts(demo_config).values()
