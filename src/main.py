@@ -26,6 +26,8 @@ PIPELINE = {
 # a default; one that ends in ? may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compare": ("src.comparison.compare", ("runs", "output?")),
+    "predict": ("src.prediction.predict", ("run", "tables", "output", "offline")),
+    "serve": ("src.prediction.serve", ("run", "host", "port", "offline")),
 }
 
 
@@ -54,9 +56,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=Path, nargs="+", metavar="FOLDER", help="with --stage compare: two run folders, on the same data"
     )
+    parser.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: a finished run")
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the tables of new patients")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="with --stage compare: write the comparison as CSV too"
+        "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: write one too"
     )
+    parser.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
+    parser.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)

@@ -60,6 +60,7 @@ def load(run_dir: Path) -> Trained:
     Raises:
         UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
     """
+    _require_finished(run_dir)
     config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
     manifest = artefacts.read_json(run_dir / "manifest.json", "train")
     _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
@@ -78,6 +79,18 @@ def load(run_dir: Path) -> Trained:
         ) from None
     method.eval()
     return Trained(run_dir, config, dataset, method)
+
+
+def _require_finished(run_dir: Path) -> None:
+    artefacts.finish_interrupted(run_dir)
+    if (run_dir / "config.json").is_file():
+        return
+    if not run_dir.is_dir():
+        there = ", ".join(sorted(str(path.parent) for path in run_dir.parent.glob("*/config.json"))) or "none"
+        raise UserError(f"{run_dir}: no such run folder; finished runs in {run_dir.parent}: {there}")
+    if seeds := sorted(path.parent for path in run_dir.glob("seed_*/config.json")):
+        raise UserError(f"{run_dir}: holds a run for each seed; choose one of {', '.join(map(str, seeds))}")
+    raise UserError(f"{run_dir}: holds no finished run; run --stage train, with --resume if it was stopped")
 
 
 def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:
