@@ -17,8 +17,6 @@ from src.prediction.predictor import Predictor
 from src.prediction.requests import Asked
 
 LARGEST = 16 * 2**20  # bytes of a body
-# FastAPI would tell OpenTelemetry of requests, and of errors in words, where a process or its environment has that set up.
-SILENT = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 PAGE_HEADERS = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -39,7 +37,21 @@ def build(run: Predictor, hosts: list[str]) -> Any:
     from fastapi.responses import HTMLResponse, JSONResponse
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    app = FastAPI(title="EMERGE", version="1", docs_url=None, redoc_url=None, max_body_size=LARGEST, telemetry=SILENT)
+    app = FastAPI(
+        title="EMERGE",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=LARGEST,
+        # where OpenTelemetry is set up, it would be told of errors in words, and with them of what was sent
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "operation_spans": False,
+            "auto_configure": False,
+        },
+    )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     turn = Lock()
 

@@ -18,6 +18,7 @@ from src.fields import UserError
 from src.models.baselines import Estimator
 from src.models.batch import Batch
 from src.models.emerge import Emerge
+from src.models.fusion import Modality
 from src.training import loop, methods
 
 
@@ -36,13 +37,28 @@ class Trained:
         names: list[str] = self.dataset.metadata["label_names"]
         return names
 
-    def probability(self, batch: Batch) -> NDArray[np.float64]:
-        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them."""
-        if isinstance(self.method, nn.Module):
+    def probability(self, batch: Batch, hours: Modality | None = None) -> NDArray[np.float64]:
+        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them.
+
+        ``hours``: what ``hours`` gave for these patients; who asks often about the same series saves most of the time.
+        """
+        if hours is not None:
+            assert isinstance(self.method, Emerge)
+            parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
+            with torch.no_grad():
+                logits = torch.cat([self.method(batch.select(part), hours.select(part)) for part in parts])
+        elif isinstance(self.method, nn.Module):
             logits = loop.predict(self.method, batch, self.config.training.batch_size)
         else:
             logits = self.method.logits(batch)
         return logits.double().sigmoid().numpy()
+
+    def hours(self, batch: Batch) -> Modality | None:
+        """What the model makes of the patients' series alone; None where it reads none, or is a baseline."""
+        if not isinstance(self.method, Emerge) or self.method.series is None:
+            return None
+        with torch.no_grad():
+            return self.method.read_hours(self.method.series, batch)
 
     def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
         """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None where nothing attends."""
