@@ -24,7 +24,7 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_encodable)]
-Id = Annotated[Text, Field(min_length=1, max_length=200)]
+Id = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)]
 Time = Annotated[NaiveDatetime, Field(description="YYYY-MM-DDTHH:MM:SS in the hospital's own time, without a zone")]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 DYNAMIC = pl.Schema(

@@ -2,7 +2,9 @@
 
 import importlib.util
 import logging
+import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from src.datasets.preprocess.llm.privacy import is_loopback
@@ -28,7 +30,7 @@ def run(run: Path, host: str, port: int, offline: bool) -> None:
 
     from src.prediction import service
 
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         ready = predictor.load(run, offline=offline)
         if not is_loopback(host):
             log.warning(
@@ -37,20 +39,19 @@ def run(run: Path, host: str, port: int, offline: bool) -> None:
                 host,
             )
         hosts = [host, "localhost"] if is_loopback(host) and ":" not in host else ["*"]
-        shown = f"[{host}]" if ":" in host else host
-        print(f"serving {run} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         settings = uvicorn.Config(
             service.build(ready, hosts),
             log_config=None,
-            access_log=False,
+            access_log=False,  # it holds whole URLs
+            lifespan="off",
             limit_concurrency=AT_ONCE,
             server_header=False,
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        try:
-            uvicorn.Server(settings).run(sockets=[listener])
-        except KeyboardInterrupt:
-            log.info("stopped")
+        shown = f"[{host}]" if ":" in host else host
+        print(f"serving {run} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        uvicorn.Server(settings).run(sockets=[listener])
+    log.info("stopped")
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -60,6 +61,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UserError(
-            f"--host {host} --port {port}: cannot listen there ({error.strerror or error}); choose others"
-        ) from None
+        why = (
+            os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+        )  # a name that is not found has another
+        raise UserError(f"--host {host} --port {port}: cannot listen there ({why}); choose others") from None
