@@ -61,7 +61,6 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        why = (
-            os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
-        )  # a name that is not found has another
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror  # a name that is not found has numbers of its own
         raise UserError(f"--host {host} --port {port}: cannot listen there ({why}); choose others") from None
