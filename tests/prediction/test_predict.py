@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ import polars as pl
 import pytest
 
 from src.config import Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, convert, schema
+from src.datasets.preprocess import run as preprocess
 from src.fields import UserError
 from src.prediction import predict, predictor, what_if
+from src.training import inputs, train
 from src.training.trained import Trained, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,8 +70,6 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
     found = predicted(emerge.run_dir, hospital.table_dir, tmp_path / "risks.csv")
     ready = predictor.load(emerge.run_dir, offline=True)
     data = emerge.dataset
-    from src.training import inputs
-
     batch = inputs.part(data, "test", Path("test"))
     risks = emerge.probability(batch)
     told = lines(tmp_path / "risks.csv")
@@ -301,3 +302,19 @@ def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Train
     found = pl.read_csv(output, schema_overrides={"patient_id": pl.String}).filter(pl.col("label_code") == "mortality")
     highest = found.sort("y_prob", descending=True)[0, "patient_id"]
     assert f"patient {highest}" in done.stdout and str(output) in done.stdout and "a second" in done.stdout
+
+
+def test_the_real_demos_patients_get_the_risks_that_training_wrote(demo_config: Config, tmp_path: Path) -> None:
+    paths = dataclasses.replace(demo_config.paths, processed_dir=tmp_path / "processed", run_dir=tmp_path / "run")
+    config = dataclasses.replace(
+        demo_config,
+        paths=paths,
+        model=dataclasses.replace(demo_config.model, hidden_size=16),
+        training=dataclasses.replace(demo_config.training, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
+    )
+    for stage in (convert, preprocess, train):
+        stage.run(config)
+    found = predicted(config.run_dir, config.table_dir, tmp_path / "risks.csv")
+    written = pl.read_csv(config.run_dir / "predictions.csv", schema_overrides={"patient_id": pl.String})
+    both = written.join(found, on=["patient_id", "label_code"], how="left", suffix="_again")
+    np.testing.assert_allclose(both["y_prob_again"], both["y_prob"], atol=1e-6)

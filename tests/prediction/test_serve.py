@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import polars as pl
 import pytest
+import uvicorn
 
 from src.config import Config
 from src.datasets import schema
@@ -227,16 +228,13 @@ def test_a_web_page_cannot_reach_the_service_by_a_name_of_its_own(service: Servi
     assert httpx.get(f"{service.url}/health", headers={"host": "attacker.example"}).status_code == 400
 
 
-def test_a_port_in_use_ends_the_command_with_a_line(emerge: Trained) -> None:
-    command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(emerge.run_dir)]
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        done = subprocess.run([*command, "--port", port], capture_output=True, text=True, check=False)
-    expected = f"error: --host 127.0.0.1 --port {port}: cannot listen there (Address already in use); choose others\n"
-    assert done.returncode == 2 and done.stderr == expected
-
-
 def test_a_wrong_address_and_a_missing_library_are_told(emerge: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError) as refusal:
+            serve.run(emerge.run_dir, "127.0.0.1", port, offline=True)
+    expected = f"--host 127.0.0.1 --port {port}: cannot listen there (Address already in use); choose others"
+    assert str(refusal.value) == expected
     for host, port, expected in (
         ("192.0.2.1", 0, "cannot listen there"),
         ("no.such.host.invalid", 0, "cannot listen there"),
@@ -250,7 +248,13 @@ def test_a_wrong_address_and_a_missing_library_are_told(emerge: Trained, monkeyp
         serve.run(emerge.run_dir, "127.0.0.1", 0, offline=True)
 
 
-def test_another_host_than_this_machine_is_warned_of(emerge: Trained) -> None:
-    found = start(emerge.run_dir, "--host", "0.0.0.0", "--port", "0")
-    assert stop(found) == 0
-    assert "no authentication" in "".join(found.log) and "no TLS" in "".join(found.log)
+def test_another_host_than_this_machine_is_warned_of(
+    emerge: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", interrupted)
+    for host, warned in (("127.0.0.1", False), ("0.0.0.0", True)):
+        serve.run(emerge.run_dir, host, 0, offline=True)
+        assert ("no authentication" in caplog.text and "no TLS" in caplog.text) == warned
