@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.config import Config
+from src.config import Config, Llm
 from src.datasets import artefacts, convert, schema
 from src.datasets.preprocess import run as preprocess
-from src.fields import UserError
+from src.fields import Component, UserError
 from src.prediction import predict, predictor, what_if
 from src.training import inputs, train
 from src.training.trained import Trained, load
+from tests.chat_server import ChatServer, copying_model
 
 ROOT = Path(__file__).resolve().parents[2]
 RunOf = Callable[[str], Path]
@@ -289,6 +290,32 @@ def test_new_patients_go_to_no_other_machine_because_the_training_data_were_open
         UserError, match=r"api.example.org is another machine and dataset 'new patients' is credentialed"
     ):
         predictor.load(run, offline=False)
+
+
+def test_a_run_whose_texts_a_model_wrote_asks_it_for_what_is_new_only(
+    hospital: Config, own: Path, serve: Callable[..., ChatServer], tmp_path: Path
+) -> None:
+    server = serve(copying_model("pneumonia", "sepsis", "heart failure"))
+    backend = "openai_compatible"
+    names = ("processed_dir", "run_dir", "cache_dir")
+    config = dataclasses.replace(
+        hospital,
+        paths=dataclasses.replace(hospital.paths, **{name: tmp_path / name for name in names}),
+        entities=Component(backend),
+        summary=Component(backend),
+        llm=Llm(entity_backend=backend, summary_backend=backend, api_base_url=server.url),
+    )
+    preprocess.run(config)
+    train.run(config)
+    asked = len(server.requests)
+    found = predicted(config.run_dir, own, tmp_path / "risks.csv")
+    written = pl.read_csv(config.run_dir / "predictions.csv", schema_overrides={"patient_id": pl.String})
+    both = written.join(found, on=["patient_id", "label_code"], how="left", suffix="_again")
+    np.testing.assert_allclose(both["y_prob_again"], both["y_prob"], atol=1e-6)
+    assert len(server.requests) == asked > 0
+    edit(own, "notes.csv", lambda t: t.with_columns(text=pl.when(FIRST).then(pl.lit("Sepsis.")).otherwise("text")))
+    predict.run(config.run_dir, own, tmp_path / "risks.csv", offline=True)
+    assert len(server.requests) in (asked + 1, asked + 2), "of one patient: entities, and the summary if they changed"
 
 
 def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Trained, own: Path, tmp_path: Path) -> None:
