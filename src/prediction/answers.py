@@ -58,9 +58,5 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
 
 
 def by_label(names: Sequence[str], values: Risks) -> dict[str, float]:
-    """Values [K] by the labels' names.
-
-    >>> by_label(["mortality"], np.array([0.5]))
-    {'mortality': 0.5}
-    """
+    """Values [K] by the labels' names."""
     return dict(zip(names, values.tolist(), strict=True))
