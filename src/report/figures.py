@@ -61,7 +61,7 @@ class Chart:
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
         """Places and texts."""
-        return [(up(self.y, tick), number(tick)) for tick in self.y.ticks]
+        return [(up(self.y, tick), number(tick).replace("-", "−")) for tick in self.y.ticks]
 
 
 def across(axis: Axis, value: float) -> float:

@@ -77,7 +77,7 @@ def chosen(patients: int, most: int) -> list[int]:
     """Which ranks, from 0: all if there are no more than ``most``, else the highest half of them and an even spread of the rest.
 
     >>> chosen(10, 4)
-    [0, 1, 5, 9]
+    [0, 1, 6, 9]
     """
     if patients <= most:
         return list(range(patients))

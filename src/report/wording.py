@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NO_BREAK, THIN = "\u00a0", "\u202f"
 TITLES = {"mortality": "in-hospital death", "readmission": "readmission"}
 OUTCOMES = {"mortality": ("survived", "died"), "readmission": ("not readmitted", "readmitted")}
 # in the order of tables; others follow as they come
@@ -78,18 +79,17 @@ def listed(words: Sequence[str]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage with as many digits as it carries.
+    """A share as a percentage with as many digits as it carries; a line does not break before the sign.
 
-    >>> percent(0.973), percent(0.0421), percent(0.0004), percent(None)
-    ('97 %', '4.2 %', '<0.1 %', 'not known')
+    >>> [percent(share).replace(NO_BREAK, " ") for share in (0.973, 0.0421, 0.0004, None)]
+    ['97 %', '4.2 %', '<0.1 %', 'not known']
     """
     if share is None:
         return "not known"
-    if share and share < 0.001:
-        return "<0.1 %"
-    if share < 1 and share > 0.999:
-        return ">99.9 %"
-    return f"{100 * share:.0f} %" if 0.0995 <= share <= 0.9905 or share in (0, 1) else f"{100 * share:.1f} %"
+    if 0 < share < 0.001 or 0.999 < share < 1:
+        return f"{'<0.1' if share < 0.5 else '>99.9'}{NO_BREAK}%"
+    digits = 0 if 0.0995 <= share <= 0.9905 or share in (0, 1) else 1
+    return f"{100 * share:.{digits}f}{NO_BREAK}%"
 
 
 def points(change: float) -> str:
@@ -124,7 +124,7 @@ def count(value: int) -> str:
     >>> count(20000) == "20\\u202f000"
     True
     """
-    return f"{value:,}".replace(",", "\u202f")
+    return f"{value:,}".replace(",", THIN)
 
 
 def plural(value: int, one: str, more: str = "") -> str:
