@@ -180,6 +180,18 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Report:
+    """``report.html``. ``patients``: so many test patients at most are shown one by one, fewer where the file would grow too
+    large. ``label``: the outcome they are ranked by; "": the first. ``notes``: text of notes and what may quote it; "auto": only
+    of records without a data use agreement (docs/report.md).
+    """
+
+    patients: Positive = 60
+    label: str = ""
+    notes: Literal["auto", "include", "omit"] = "auto"
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
@@ -213,6 +225,7 @@ class Config:
     baseline: Component | None = None  # set: this method is trained instead of EMERGE
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    report: Report = Report()
 
     @property
     def raw_dir(self) -> Path:

@@ -21,6 +21,7 @@ PIPELINE = {
     "convert": "src.datasets.convert",
     "preprocess": "src.datasets.preprocess.run",
     "train": "src.training.train",
+    "report": "src.report.report",
 }
 # Beside them; ``run(config)`` too.
 CHECKS = {"audit": "src.audit.audit"}

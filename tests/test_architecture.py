@@ -100,6 +100,7 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         "token_level",
         "training",
         "evaluation",
+        "report",
         "seed",
         "task",
         "offline",

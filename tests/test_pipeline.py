@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pipeline")
     (folder / "small.toml").write_text(CONFIG)
     done = run(folder, "--stage", "all")
-    assert "AUROC" in done.stdout and "runs/small" in done.stdout
+    assert "AUROC" in done.stdout and done.stdout.endswith("report: runs/small/report.html\n")
     return folder
 
 
@@ -103,14 +103,14 @@ def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path)
     (folder / "other.toml").unlink()
 
 
-@pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train"])
+@pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train", "report"])
 def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None:
     before = files(folder)
     run(folder, "--stage", stage)
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("stage", ["convert", "preprocess", "train"])
+@pytest.mark.parametrize("stage", ["convert", "preprocess", "train", "report"])
 def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(folder: Path, stage: str) -> None:
     before = files(folder)
     command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", stage]
@@ -144,6 +144,7 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
         ("convert", "--stage download"),
         ("preprocess", "--stage download"),
         ("train", "--stage preprocess"),
+        ("report", "--stage train"),
     ):
         done = run(tmp_path, "--stage", stage, expected=2)
         assert hint in done.stderr and "Traceback" not in done.stderr
