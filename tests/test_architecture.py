@@ -94,6 +94,7 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         "download",
         "cohort",
         "split",
+        "sparsity",
         "abnormal",
         "linking",
         "llm",
