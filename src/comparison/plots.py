@@ -59,7 +59,7 @@ def _test(grid: Grid, frame: pl.DataFrame) -> pl.DataFrame:
         inside = [(pl.col(axis) == value) | (pl.col(axis) == ANY) for axis, value in own.items()]
         part = test.filter(inside) if inside else test
         label = pl.format("{} {}", pl.lit(name), pl.col("label")).str.strip_chars() if several else pl.lit(name)
-        parts.append(part.with_columns(row.alias("row"), label.alias("column"), 100 * pl.col("value")))
+        parts.append(part.with_columns(row.alias("row"), label.alias("column"), pl.col("value") * 100))
     return pl.concat(parts)
 
 
