@@ -278,7 +278,6 @@ def load(
     if seeds:
         config = dataclasses.replace(config, seeds=tuple(seeds))
     refuse_repeated(config.seeds, f"{path}: seeds")
-    refuse_repeated(config.evaluation.sensitivities, f"{path}: evaluation.sensitivities")
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
@@ -312,6 +311,7 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
     _refuse_contradictions(config, where)
     return config
 

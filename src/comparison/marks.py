@@ -12,9 +12,10 @@ import polars as pl
 from src.comparison.grid import Grid, columns, row_axes, rows
 from src.comparison.results import Run
 from src.datasets import artefacts
-from src.datasets.schema import COHORT
+from src.datasets.schema import PATIENTS
 from src.evaluation.metrics import RANKING
 from src.evaluation.resampling import Sampling
+from src.evaluation.resampling import persons as numbered
 from src.evaluation.significance import paired_bootstrap
 
 SAMPLING = Sampling(resamples=5000, seed=42)
@@ -105,8 +106,8 @@ def _pair(
     patients = sorted(base)
     label = np.array([base[patient][0] for patient in patients], dtype=np.float64)
     first, second = (np.array([risks[patient][1] for patient in patients]) for risks in (other, base))
-    _, person = np.unique([persons[patient] for patient in patients], return_inverse=True)
-    for metric, gap in paired_bootstrap(label, first, second, metrics, SAMPLING, person.astype(np.int64)).items():
+    whose = numbered([persons[patient] for patient in patients])
+    for metric, gap in paired_bootstrap(label, first, second, metrics, SAMPLING, whose).items():
         numbers = (gap.difference, gap.low, gap.high, gap.p)
         yield Comparison("", "", metric, row, "", *numbers, None, gap.reason)
 
@@ -140,8 +141,8 @@ def _risks(group: Sequence[Run]) -> dict[str, Risks]:
 
 def _persons(run: Run) -> dict[str, str]:
     """Patient -> person."""
-    cohort = artefacts.read_table(run.config.table_dir, COHORT)
-    return dict(cohort.select("patient_id", "subject_id").rows())
+    patients = artefacts.read_table(run.config.processed_dir, PATIENTS)
+    return dict(patients.select("patient_id", "subject_id").rows())
 
 
 def records(compared: Sequence[Comparison]) -> list[dict[str, str | float | None]]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from src.comparison.grid import ANY, KINDS, Grid, columns, row_axes
-from src.training.results import TITLES
+from src.training.tables import RANKING as TITLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

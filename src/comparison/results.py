@@ -61,8 +61,9 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
 
 
 def tidy(grid: Grid, runs: Sequence[Run]) -> pl.DataFrame:
-    """``removed_*`` are shares, ``run`` is the folder, ``failed`` why there is no result. ``low`` and ``high`` are the run's own 95 % interval over
-    patients.
+    """``removed_*`` are shares, ``run`` is the folder, ``failed`` why there is no result.
+
+    ``low`` and ``high`` are the run's own 95 % interval over the test set's persons.
     """
     schema = {
         **dict.fromkeys(grid.axes, pl.String),

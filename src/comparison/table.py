@@ -11,7 +11,7 @@ from src.comparison import marks
 from src.comparison.grid import Grid, columns, row_axes, rows
 from src.comparison.marks import Comparison
 from src.comparison.results import Run
-from src.training.results import TITLES
+from src.training.tables import RANKING as TITLES
 
 Heading = tuple[str, str, str]  # column, label, metric
 
