@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Lt, MinLen
+from annotated_types import Ge, Le, Lt, MinLen
 
 from src import components
 from src.comparison.what_is_read import as_read
@@ -40,7 +40,7 @@ class Removed:
     """Shares to remove, each kind on its own (``config.Sparsity``); 0 is always among the points."""
 
     patients: Shares = ()
-    notes: Shares = ()
+    notes: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
     measurements: Shares = ()
 
 
@@ -189,8 +189,11 @@ def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
     for settings in (grid.settings, *chosen):
         raw = merged(raw, {key: value for key, value in settings.items() if key != "base"})
     config = dataclasses.replace(fill(raw, where), seeds=(), resume=False)
-    components.check(config, tuple(components.SOCKETS))
-    privacy.check(config)
+    try:
+        components.check(config, tuple(components.SOCKETS))
+        privacy.check(config)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return config
 
 
