@@ -15,7 +15,7 @@ from src.comparison import benchmark as stage
 from src.datasets import artefacts
 from src.fields import UserError
 from src.training.trained import load
-from tests.comparison.conftest import benchmark, command
+from tests.comparison.conftest import GRID, benchmark, command
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]
 
@@ -69,56 +69,67 @@ def test_a_run_of_a_grid_can_be_asked_again(done: Done, monkeypatch: pytest.Monk
     assert trained.config.seed == 2 and trained.dataset.metadata["seed"] == 42
 
 
-def test_started_again_nothing_is_trained_and_no_byte_changes(done: Done) -> None:
+def test_started_again_nothing_is_trained_and_no_byte_changes(
+    done: Done, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     before = files(done[0])
-    again = benchmark(done[0], "small.toml")
-    assert "8 of which have ended" in again.stderr.replace("of which 8 have", "8 of which have")
+    monkeypatch.chdir(done[0])
+    with caplog.at_level("INFO"):
+        stage.run(Path("small.toml"), dry_run=False, offline=False)
+    assert "8 runs, of which 8 have ended before" in caplog.text and "preparing" not in caplog.text
     assert files(done[0]) == before
 
 
-def test_one_worker_gives_the_bytes_of_two(done: Done, prepared: Path) -> None:
-    grid = prepared / "small.toml"
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The grid by one worker, in a process group of its own; returns when its first run has ended."""
+    grid = folder / "small.toml"
     grid.write_text(grid.read_text().replace("workers = 2", "workers = 1"))
-    benchmark(prepared, "small.toml")
-    assert files(prepared / "runs") == files(done[0] / "runs")
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command("small.toml"), cwd=folder, start_new_session=True, **silent)
+    while not list(folder.glob("runs/small/*/*/manifest.json")):
+        time.sleep(0.02)
+        assert process.poll() is None
+    return process
 
 
-@pytest.mark.parametrize(("sign", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
-def test_stopped_its_workers_end_and_started_again_it_continues_to_the_same_bytes(
-    done: Done, prepared: Path, sign: signal.Signals, code: int
-) -> None:
-    with subprocess.Popen(
-        command("small.toml"),
-        cwd=prepared,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        while not (first := list(prepared.glob("runs/small/*/*/manifest.json"))):
-            time.sleep(0.02)
-            assert process.poll() is None
-        os.kill(process.pid, sign)
-        assert process.wait(timeout=20) == code
+def workers_end(group: int) -> bool:
     deadline = time.monotonic() + 20
-    while lives(process.pid):
-        assert time.monotonic() < deadline, "workers outlive the grid"
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
         time.sleep(0.05)
+    return False
+
+
+def test_killed_and_started_again_it_continues_and_one_worker_gives_the_bytes_of_two(
+    done: Done, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(prepared) as process:
+        process.kill()
+    assert workers_end(process.pid)
     assert not (prepared / "runs/small/results.csv").exists()
-    stamp = first[0].stat().st_mtime_ns
-    benchmark(prepared, "small.toml")
-    assert first[0].stat().st_mtime_ns == stamp
+    first = min(prepared.glob("runs/small/*/*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.chdir(prepared)
+    stage.run(Path("small.toml"), dry_run=False, offline=False)
+    assert first.stat().st_mtime_ns == stamp
     assert files(prepared / "runs") == files(done[0] / "runs")
 
 
-def lives(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_interrupted_it_ends_its_workers_and_exits_with_130(prepared: Path) -> None:
+    with start(prepared) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    assert workers_end(process.pid)
+    assert not (prepared / "runs/small/results.csv").exists()
 
 
-def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_trained(prepared: Path) -> None:
+def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_trained(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared)
     grid = prepared / "faulty.toml"
     grid.write_text(
         'base = "base.toml"\nseeds = [1]\nworkers = 1\n[axes.method]\n'
@@ -135,24 +146,23 @@ def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_train
     good = prepared / "runs/faulty/good/seed_1/manifest.json"
     stamp = good.stat().st_mtime_ns
     grid.write_text(grid.read_text().replace("1e30", "1e-3"))
-    benchmark(prepared, "faulty.toml")
+    stage.run(Path("faulty.toml"), dry_run=False, offline=False)
     assert good.stat().st_mtime_ns == stamp
     assert pl.read_csv(prepared / "runs/faulty/results.csv")["failed"].null_count() > results.height - 1
 
 
-def test_a_dry_run_lists_runs_by_what_they_share_and_writes_nothing(workplace: Path) -> None:
-    from tests.comparison.conftest import GRID
-
+def test_a_dry_run_lists_runs_by_what_they_share_and_writes_nothing(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (workplace / "small.toml").write_text(GRID)
-    printed = benchmark(workplace, "small.toml", "--dry-run").stdout
+    stage.run(Path("small.toml"), dry_run=True, offline=False)
+    printed = capsys.readouterr().out
     assert printed.startswith("small: 8 runs; tables: 1, preprocessed: 2\n")
     assert printed.count("(to do: convert, preprocess)") == 2 and printed.count("seed_") == 8
     assert sorted(path.name for path in workplace.iterdir()) == ["base.toml", "small.toml"]
 
 
 def test_two_processes_do_not_run_one_grid(workplace: Path) -> None:
-    from tests.comparison.conftest import GRID
-
     (workplace / "small.toml").write_text(GRID)
     held = Path("runs/small/.benchmark")
     held.mkdir(parents=True)

@@ -33,7 +33,10 @@ def points(workplace: Path, text: str) -> list[grid.Point]:
             "settings: unknown key 'model.hiden_size'; did you mean 'model.hidden_size'?",
         ),
         (HEAD + '[axes.m]\n"A" = { baselin = "gru" }', "axes.m.'A': unknown key 'baselin'; did you mean 'baseline'?"),
-        (HEAD + '[axes.m]\n"A" = { baseline = "gruu" }', "axes.m.'A': baseline.name = 'gruu': there are: gradient_boosting"),
+        (
+            HEAD + '[axes.m]\n"A" = { baseline = "gruu" }',
+            "axes.m.'A': baseline.name = 'gruu': there are: gradient_boosting",
+        ),
         (
             HEAD + '[axes.m]\n"A" = { baseline = { name = "gru", width = 1 } }',
             "[baseline] name = 'gru': unknown key 'width'",
