@@ -86,6 +86,20 @@ class Linking:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """Shares taken away before anything is fitted, to see what a model makes of less (docs/benchmark.md).
+
+    ``patients``: of the training persons. ``notes``, ``measurements``: of the training patients' notes and measured hours, or,
+    with ``splits`` "all", of everybody's. What a smaller share takes away, a larger one takes too.
+    """
+
+    patients: Annotated[float, Ge(0), Lt(1)] = 0.0
+    notes: Annotated[float, Ge(0), Le(1)] = 0.0
+    measurements: Annotated[float, Ge(0), Lt(1)] = 0.0
+    splits: Literal["train", "all"] = "train"
+
+
+@dataclass(frozen=True)
 class Llm:
     """A chat-completions endpoint, and what may be spent and sent there (docs/llm.md).
 
@@ -213,6 +227,7 @@ class Config:
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
     split: Split = Split()
+    sparsity: Sparsity = Sparsity()
     abnormal: Abnormal = Abnormal()
     entities: Component = Component("rules")
     linking: Linking = Linking()
@@ -266,21 +281,7 @@ def load(
     Raises:
         UserError: the file is missing, is not TOML, or does not fit ``Config``.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
-        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}") from None
-    config = parse(Config, _backends_named_once(raw, str(path)), str(path))
-    if config.split.train + config.split.validation >= 1:
-        raise UserError(f"{path}: split.train + split.validation must be below 1, so that a test share is left")
-    if config.model.hidden_size % config.model.heads:
-        raise UserError(f"{path}: model.hidden_size must be a multiple of model.heads")
-    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
-        raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
-    _refuse_contradictions(config, path)
+    config = fill(read_toml(path), str(path))
     for option, given in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
         for value in given:
             if not 0 <= value < 2**32:
@@ -290,10 +291,42 @@ def load(
     if seeds:
         config = dataclasses.replace(config, seeds=tuple(seeds))
     refuse_repeated(config.seeds, f"{path}: seeds")
-    refuse_repeated(config.evaluation.sensitivities, f"{path}: evaluation.sensitivities")
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UserError: it is missing, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
+        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from None
+
+
+def fill(raw: Mapping[str, Any], where: str) -> Config:
+    """The config of these tables; ``where`` opens every error message.
+
+    Raises:
+        UserError: they do not fit ``Config``, or contradict each other.
+    """
+    config = parse(Config, _backends_named_once(raw, where), where)
+    if config.split.train + config.split.validation >= 1:
+        raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.model.hidden_size % config.model.heads:
+        raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
+    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
+        raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
+    _refuse_contradictions(config, where)
+    return config
 
 
 def from_record(record: Any, path: Path) -> Config:
@@ -310,7 +343,7 @@ def from_record(record: Any, path: Path) -> Config:
         raise UserError(f"{path}: not a config of this version ({key}: {first['msg'].lower()}); train again") from None
 
 
-def _refuse_contradictions(config: Config, path: Path) -> None:
+def _refuse_contradictions(config: Config, where: str) -> None:
     """Raises:
     UserError: the model is to read a text, or pieces of one, that another setting leaves out.
     """
@@ -318,11 +351,11 @@ def _refuse_contradictions(config: Config, path: Path) -> None:
     texts = [name for name in ("note", "summary") if name in model.modalities]
     only = model.text_fusion.name.removesuffix("_only")
     if texts and only in ("note", "summary") and only not in texts:
-        raise UserError(f"{path}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
+        raise UserError(f"{where}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
     read = [name for name in texts if only not in texts or name == only]
     for name in read if model.fusion.name == "token_level" else ():
         if not getattr(config.token_level, f"{name}_chunks"):
-            raise UserError(f"{path}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
+            raise UserError(f"{where}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
 
 
 def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ CHECKS = {"audit": "src.audit.audit"}
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "predict": ("src.prediction.predict", ("run", "tables", "output", "offline")),
     "serve": ("src.prediction.serve", ("run", "host", "port", "offline")),
+    "benchmark": ("src.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("src.comparison.compare", ("runs", "output?")),
 }
 
@@ -54,7 +55,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--primekg-lightweight", action="store_true", help="download PrimeKG without kg.csv (smoke tests)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
+        "--dry-run",
+        action="store_true",
+        help="with --stage preprocess: what requests to a language model would cost; with --stage benchmark: the runs",
     )
     runs = parser.add_argument_group("finished runs")
     runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
@@ -73,8 +76,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     for name in needed:
         if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
-    if options.dry_run and options.stage != "preprocess":
-        parser.error("--dry-run goes with --stage preprocess")
+    if options.dry_run and options.stage not in ("preprocess", "benchmark"):
+        parser.error("--dry-run goes with --stage preprocess and --stage benchmark")
     return options
 
 

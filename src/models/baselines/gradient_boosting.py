@@ -8,7 +8,7 @@ the trees too.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class Options:
     leaves: Annotated[int, Gt(1), Le(131072)] = 8
     patients_a_leaf: Positive = 20
     feature_share: Annotated[float, Gt(0), Le(1)] = 0.5
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "GradientBoosting":
