@@ -144,7 +144,7 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
         ("convert", "--stage download"),
         ("preprocess", "--stage download"),
         ("train", "--stage preprocess"),
-        ("report", "--stage train"),
+        ("report", "no such run folder"),
     ):
         done = run(tmp_path, "--stage", stage, expected=2)
         assert hint in done.stderr and "Traceback" not in done.stderr

@@ -42,6 +42,17 @@ class Looked:
 
 
 @dataclass(frozen=True)
+class Known:
+    """What was found out about one patient, beside the arrays; ``note`` None: not at hand."""
+
+    record: Record
+    facts: tuple[str, ...]
+    looked: Looked | None
+    changes: tuple[Change, ...]
+    note: str | None
+
+
+@dataclass(frozen=True)
 class View:
     """One patient. ``rank`` 1 is the highest risk of the chosen label; ``risks`` and ``outcomes`` are those of all K."""
 
@@ -95,54 +106,43 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     dataset, config = material.trained.dataset, material.config
     rows = np.array(ranked(material))[list(ranks)]
     names = [material.test.patient_id[row] for row in rows]
-    found = {record.patient_id: record for record in rag_records.read(config.processed_dir, names)}
-    records = [found[name] for name in names]
+    by_name = {record.patient_id: record for record in rag_records.read(config.processed_dir, names)}
+    records = [by_name[name] for name in names]
     texts = notes(material, names)
     batch = inputs.part(dataset, "test", config.processed_dir / DATASET).select(torch.from_numpy(rows))
+    facts, looked = _facts(material, names, records), _looked(material, batch)
     changes = _changes(material, batch, records, texts)
-    looked = _looked(material, batch)
-    facts = _facts(material, names, records)
+    known = [
+        Known(records[n], facts[n], looked[n], changes[n], (texts or {}).get(name)) for n, name in enumerate(names)
+    ]
     scale = series.scale(material.metadata, config.abnormal.threshold)
     return [
-        _view(
-            material, scale, batch, n, rank, row, records[n], facts[n], looked[n], changes[n], (texts or {}).get(name)
-        )
-        for n, (rank, row, name) in enumerate(zip(ranks, rows.tolist(), names, strict=True))
+        _view(material, scale, batch.select(torch.tensor([n])), (rank, row), known[n])
+        for n, (rank, row) in enumerate(zip(ranks, rows.tolist(), strict=True))
     ]
 
 
-def _view(
-    material: Material,
-    scale: series.Scale,
-    batch: Batch,
-    n: int,
-    rank: int,
-    row: int,
-    record: Record,
-    facts: tuple[str, ...],
-    looked: Looked | None,
-    changes: tuple[Change, ...],
-    note: str | None,
-) -> View:
-    """The ``n``-th of the batch; ``row`` in the test split."""
-    ehr, mask, length = batch.ehr[n].numpy(), batch.ehr_mask[n].numpy() > 0, int(batch.ehr_length[n])
+def _view(material: Material, scale: series.Scale, batch: Batch, place: tuple[int, int], known: Known) -> View:
+    """Of a batch of one; ``place`` is its rank from 0 and its row in the test split."""
+    (rank, row), record, note = place, known.record, known.note
+    ehr, mask, length = batch.ehr[0].numpy(), batch.ehr_mask[0].numpy() > 0, int(batch.ehr_length[0])
     signals, unmeasured = series.signals(scale, ehr, mask, length)
     diseases = evidence.diseases(record)
     test, shown = material.test, material.shows_notes
-    known = [int(value) if here else None for value, here in zip(test.label[row], test.defined[row], strict=True)]
+    values = [int(value) if here else None for value, here in zip(test.label[row], test.defined[row], strict=True)]
     quotes = any(one["kind"] == "model" for one in record.provenance)
     return View(
         key=f"p{rank + 1}",
         patient_id=record.patient_id,
         rank=rank + 1,
-        facts=facts,
+        facts=known.facts,
         risks=tuple(test.probability[row].tolist()),
-        known=tuple(-1 if value is None else value for value in known),
-        outcomes=tuple(label.outcome(value) for label, value in zip(material.labels, known, strict=True)),
+        known=tuple(-1 if value is None else value for value in values),
+        outcomes=tuple(label.outcome(value) for label, value in zip(material.labels, values, strict=True)),
         signals=tuple(signals),
         unmeasured=tuple(unmeasured),
         hours=ehr.shape[0],
-        looked=looked,
+        looked=known.looked,
         note=tuple(evidence.segments(note, record)) if note is not None and shown else None,
         note_cut=note is not None and len(note) > evidence.LONGEST_NOTE,
         mentions={status: sum(one["status"] == status for one in record.entities) for status in evidence.STATUSES},
@@ -150,7 +150,7 @@ def _view(
         graph=graph.graph(diseases),
         statements=tuple(evidence.statements(record)) if shown or not quotes else (),
         quotes=quotes,
-        changes=changes,
+        changes=known.changes,
         abnormal=tuple(record.abnormal_signals),
     )
 

@@ -78,6 +78,7 @@ def _content(found: Material) -> dict[str, Any]:
         "auroc": main["metrics"]["auroc"],
         "warnings": sections.warnings(found),
         "surrogates": sections.has_surrogates(found),
+        "audit": sections.audit(found),
         "flow": sections.flow(found),
         "splits": sections.splits(found),
         "missing": sections.missingness(found),

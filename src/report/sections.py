@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from src.audit.audit import AUDIT
 from src.datasets import artefacts
 from src.datasets.dataset import Dataset, load_patients
+from src.datasets.schema import METADATA
 from src.datasets.signals import described
 from src.datasets.surrogate_notes import WARNING as SURROGATE
 from src.fields import to_dict
@@ -18,7 +20,7 @@ from src.training.inputs import label_warnings, rows_of
 
 COLUMNS = 48  # of the figure of missingness: longer windows are shown in blocks of hours
 FEW = 30  # patients with, or without, the outcome: fewer make an interval wide
-GROUP_METRICS = ("auroc", "brier", "calibration_intercept", "sensitivity", "alert_rate")
+GROUP_METRICS = ("auroc", "brier", "overprediction", "sensitivity", "alert_rate")
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def warnings(material: Material) -> list[str]:
         if 0 < min(row[0], row[1] - row[0]) < FEW:
             few = min(row[0], row[1] - row[0])
             found.append(f"test: only {few} of {row[1]} patients are of the rarer outcome; read intervals, not points")
+    found += [f"audit: {one['check']}: {one['detail']}" for one in audit(material) if one["verdict"] != "passed"]
     told = " ".join(found)
     if names := [name for name in metadata.get("never_measured_in_training", []) if name not in told]:
         found.append(f"never measured in any training patient: {', '.join(names)}")
@@ -189,6 +192,16 @@ def warnings(material: Material) -> list[str]:
         if rag.get(key):
             found.append(f"{rag[key]} {words}")
     return list(dict.fromkeys(text[0].upper() + text[1:] for text in found if text))
+
+
+def audit(material: Material) -> list[dict[str, str]]:
+    """What ``--stage audit`` found in these very artefacts; nothing where it was not run since they were made."""
+    folder = material.config.processed_dir
+    if not (folder / AUDIT).is_file():
+        return []
+    record = artefacts.read_json(folder / AUDIT, "audit")
+    findings: list[dict[str, str]] = record["findings"]
+    return findings if record["metadata"] == artefacts.checksum(folder / METADATA) else []
 
 
 def has_surrogates(material: Material) -> bool:

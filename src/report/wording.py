@@ -22,6 +22,7 @@ METRICS = {
     "ece": "ECE",
     "calibration_slope": "calibration slope",
     "calibration_intercept": "calibration intercept",
+    "overprediction": "mean risk − observed share",
 }
 MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
 ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}

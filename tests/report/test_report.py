@@ -69,6 +69,34 @@ def test_every_metric_is_the_one_of_metrics_json(root: Element, finished: Config
     assert compared > 20
 
 
+def test_subgroups_are_those_of_subgroups_csv_and_small_ones_are_marked(root: Element, finished: Config) -> None:
+    rows = pl.read_csv(finished.run_dir / "subgroups.csv").filter(pl.col("split") == "test")
+    shown = {
+        row.one("th").text: row for table in root.all("table", class_="groups") for row in table.one("tbody").all("tr")
+    }
+    marked = {f"{group} few" if small else group for group, small in rows.select("group", "small").rows()}
+    assert shown.keys() == marked and any(name.endswith(" few") for name in marked)
+    for group, metric, value, small in rows.select("group", "metric", "value", "small").rows():
+        cells = shown[f"{group} few" if small else group].all("td", data_metric=metric)
+        if cells and value is not None:
+            assert float(cells[0].one("span", class_="value").text.replace("−", "-")) == pytest.approx(
+                value, abs=5.01e-4
+            )
+
+
+def test_what_the_audit_found_is_told_while_it_is_about_these_artefacts(copied: Config, tmp_path: Path) -> None:
+    processed = tmp_path / "processed"
+    shutil.copytree(copied.processed_dir, processed)
+    config = _recorded(copied, processed_dir=processed)
+    assert "not audited" in written(config).one("section", id="data").text
+    finding = {"check": "no single feature tells mortality", "verdict": "warning", "detail": "<b>discharge</b> does"}
+    for metadata, told in ((artefacts.checksum(processed / "metadata.json"), True), ("of others", False)):
+        artefacts.write_json(processed / "audit.json", {"metadata": metadata, "findings": [finding]})
+        root = written(config)
+        assert ("<b>discharge</b> does" in root.one("div", class_="warnings").text) == told
+        assert ("looked at these artefacts anew" in root.text) == told
+
+
 def test_the_patient_of_highest_risk_is_named_first_with_risk_outcome_and_reasons(
     root: Element, finished: Config
 ) -> None:
@@ -306,7 +334,7 @@ def test_a_test_split_of_one_outcome_is_said_to_be_so(copied: Config, tmp_path: 
 
 
 def test_what_is_missing_or_of_another_run_is_said_in_one_line(copied: Config, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"config\.json: missing; run --stage train first"):
+    with pytest.raises(UserError, match="nowhere: no such run folder"):
         report.write(in_folder(copied, tmp_path / "nowhere"))
     processed = tmp_path / "processed"
     shutil.copytree(copied.processed_dir, processed)
