@@ -84,8 +84,12 @@ def _start() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
+    from tqdm import tqdm
 
     torch.set_num_threads(1)
+    tqdm.set_lock(
+        threading.RLock()
+    )  # its own is shared among processes, and would be left behind by a worker that is ended
 
 
 def _end_with_parent() -> None:

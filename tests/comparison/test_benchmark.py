@@ -84,8 +84,10 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     """The grid by one worker, in a process group of its own; returns when its first run has ended."""
     grid = folder / "small.toml"
     grid.write_text(grid.read_text().replace("workers = 2", "workers = 1"))
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command("small.toml"), cwd=folder, start_new_session=True, **silent)
+    with (folder / "stderr").open("wb") as said:
+        process = subprocess.Popen(
+            command("small.toml"), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+        )
     while not list(folder.glob("runs/small/*/*/manifest.json")):
         time.sleep(0.02)
         assert process.poll() is None
@@ -123,6 +125,7 @@ def test_interrupted_it_ends_its_workers_and_exits_with_130(prepared: Path) -> N
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
     assert workers_end(process.pid)
+    assert (prepared / "stderr").read_text().endswith("interrupted\n")
     assert not (prepared / "runs/small/results.csv").exists()
 
 
