@@ -171,16 +171,22 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
     return {attribute: list(groups.values()) for attribute, groups in found.items()}
 
 
+def group_metrics(subgroups: Mapping[str, Sequence[Group]]) -> list[str]:
+    """Those of ``GROUP_METRICS`` that the run has of every group; runs of other versions may lack one."""
+    groups = [group for own in subgroups.values() for group in own]
+    return [name for name in GROUP_METRICS if all(name in group.metrics for group in groups)]
+
+
 def warnings(material: Material) -> list[str]:
     """What a reader must know before the numbers: of leaks, of outcomes of one kind, of few patients, of what failed."""
     metadata, rag = material.metadata, material.metadata.get("rag", {})
-    found = [*material.metrics.get("warnings", []), *metadata.get("warnings", [])]
+    found = [f"audit: {one['check']}: {one['detail']}" for one in audit(material) if one["verdict"] != "passed"]
+    found += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
     found += label_warnings(material.trained.dataset)
     for row in splits(material)[2].outcomes:
         if 0 < min(row[0], row[1] - row[0]) < FEW:
             few = min(row[0], row[1] - row[0])
             found.append(f"test: only {few} of {row[1]} patients are of the rarer outcome; read intervals, not points")
-    found += [f"audit: {one['check']}: {one['detail']}" for one in audit(material) if one["verdict"] != "passed"]
     told = " ".join(found)
     if names := [name for name in metadata.get("never_measured_in_training", []) if name not in told]:
         found.append(f"never measured in any training patient: {', '.join(names)}")
