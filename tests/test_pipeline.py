@@ -149,3 +149,18 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
         done = run(tmp_path, "--stage", stage, expected=2)
         assert hint in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_another_training_takes_the_earlier_report_away(folder: Path) -> None:
+    report = folder / "runs/small/report.html"
+    before = files(folder)
+    run(folder, "--stage", "train", "--seed", "42")
+    assert report.is_file()
+    (folder / "other.toml").write_text(CONFIG + "learning_rate = 0.01\n")
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "other.toml", "--stage", "train"]
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=True)
+    assert not report.exists()
+    (folder / "other.toml").unlink()
+    run(folder, "--stage", "train")
+    run(folder, "--stage", "report")
+    assert files(folder) == before

@@ -128,3 +128,4 @@ SUMMARY_TOKENS = "summary_tokens.npy"  # preprocess: the same of the summaries
 METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes
 SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
 FITTED = "fitted"  # preprocess: folder with what was fitted on the training split
+REPORT = "report.html"  # report: in the run folder

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.config import Cohort, Config
 from src.datasets import artefacts
+from src.datasets.schema import REPORT
 from src.evaluation.subgroups import SMALL_CLASS, SMALL_PATIENTS
 from src.fields import UserError
 from src.prediction import what_if
@@ -20,7 +21,6 @@ from src.report.wording import MODALITIES, listed
 from src.training import seeds
 
 SOCKETS: tuple[str, ...] = ()
-FILE = "report.html"
 LARGEST = 6_000_000  # bytes
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def write(config: Config) -> Path:
     Raises:
         UserError: as ``run``.
     """
-    path = config.run_dir / FILE
+    path = config.run_dir / REPORT
     found = material.load(config)
     artefacts.require_writable(config.run_dir)
     html = _fitting(found)
@@ -65,7 +65,7 @@ def _fitting(found: Material) -> str:
             return html
         logger.info("report: %d patients do not fit in %d MB", most, LARGEST // 1_000_000)
         most //= 2
-    raise UserError(f"{found.trained.run_dir / FILE}: would be larger than {LARGEST // 1_000_000} MB for one patient")
+    raise UserError(f"{found.trained.run_dir / REPORT}: would be larger than {LARGEST // 1_000_000} MB for one patient")
 
 
 def _content(found: Material) -> dict[str, Any]:

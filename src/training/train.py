@@ -17,7 +17,7 @@ from torch import Tensor
 from src.config import Config
 from src.datasets import artefacts
 from src.datasets.dataset import Dataset, load_dataset, load_patients
-from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.datasets.schema import DATASET, METADATA, REPORT, SPLIT
 from src.evaluation.resampling import Sampling
 from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
@@ -96,7 +96,9 @@ def _publish(
     metrics: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:
-    """The run folder; checkpoints of what was trained there before do not stay beside the new ones."""
+    """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
+    earlier = config.run_dir / "predictions.csv"
+    before = artefacts.checksum(earlier) if earlier.is_file() else None
     with artefacts.publish(config.run_dir) as folder:
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
@@ -110,6 +112,8 @@ def _publish(
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
             path.unlink()
+    if before is not None and artefacts.checksum(earlier) != before:
+        (config.run_dir / REPORT).unlink(missing_ok=True)
 
 
 def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:
