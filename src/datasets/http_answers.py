@@ -80,11 +80,11 @@ def check_status(response: httpx.Response, advice: str) -> None:
 
 def retry_after(value: str) -> float | None:
     """Seconds, from a number or a date (RFC 9110, 10.2.3)."""
-    if value.strip().isdigit():
+    if value.strip().isdecimal() and value.isascii():
         return float(value)
     try:
         return email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
