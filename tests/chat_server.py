@@ -18,8 +18,8 @@ FENCED = re.compile(r"\[begin (excerpt|evidence) (\w+)\]\n(.*)\n\[end \1 \2\]", 
 
 @dataclass(frozen=True)
 class Fault:
-    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``instead``: this
-    instead of a completion. ``drop``: the connection is closed before, or with ``partial`` amid, the answer. ``die``: the
+    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``instead``:
+    this and no completion. ``drop``: the connection is closed before, or with ``partial`` amid, the answer. ``die``: the
     server ends."""
 
     status: int = 200

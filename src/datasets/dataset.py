@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src.datasets import schema
 from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
+from src.datasets.staleness import refuse_other_format
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -118,6 +120,7 @@ def load_dataset(folder: Path) -> Dataset:
     metadata = read_json(folder / METADATA, "preprocess")
     if not isinstance(metadata, dict):
         raise UserError(f"{folder / METADATA}: not the metadata of a dataset; run --stage preprocess again")
+    refuse_other_format(folder / METADATA, metadata, schema.ARTEFACTS_FORMAT, "preprocess")
     refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
     arrays |= {name: map_array(folder / file, "preprocess") for name, file in MAPPED.items()}

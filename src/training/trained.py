@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from src.config import Config, from_record
-from src.datasets import artefacts
+from src.datasets import artefacts, schema, staleness
 from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.schema import METADATA
 from src.fields import UserError
@@ -62,6 +62,7 @@ def load(run_dir: Path) -> Trained:
     """
     config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
     manifest = artefacts.read_json(run_dir / "manifest.json", "train")
+    staleness.refuse_other_format(run_dir / "manifest.json", manifest, schema.RUN_FORMAT, "train")
     _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
