@@ -72,11 +72,15 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     finish_interrupted(path.parent)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise UserError(f"{path}: not a readable npz ({first_line(error)}); run --stage {made_by} again") from None
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray):  # what has no array's header numpy hands out as bytes
+            raise UserError(f"{path}: {name} is not an array; run --stage {made_by} again")
+    return found
 
 
 def map_array(path: Path, made_by: str) -> NDArray[Any]:

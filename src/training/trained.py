@@ -67,15 +67,14 @@ def load(run_dir: Path) -> Trained:
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
     folder = run_dir / "checkpoints"
-    if not isinstance(method, nn.Module):
-        method.load(folder)
-        return Trained(run_dir, config, dataset, method)
-    weights = folder / "best.safetensors"
     try:
-        method.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if not isinstance(method, nn.Module):
+            method.load(folder)
+            return Trained(run_dir, config, dataset, method)
+        method.load_state_dict(load_file(folder / "best.safetensors"))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{weights}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
+            f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
     method.eval()
     return Trained(run_dir, config, dataset, method)
