@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from src.datasets.http_answers import retry_after
+from src.datasets.http_answers import is_untrusted, retry_after
 from src.datasets.preprocess.llm.cache import Answer
 from src.datasets.preprocess.llm.pace import Pace
 from src.fields import UserError
@@ -110,7 +110,9 @@ class Endpoint:
                 self._client.stream("POST", self._path, json=body) as response,
             ):
                 content = await _bounded(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if is_untrusted(error):
+                raise UserError(f"{self.host}: its certificate is not trusted; nothing was sent") from None
             raise UnreachableError("no connection") from None
         except (httpx.TimeoutException, TimeoutError):
             raise BrokenError(f"no answer in {self._timeout:g} s") from None
