@@ -82,8 +82,16 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the stages asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
-    options = arguments(argv)
+    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    try:
+        return run(arguments(argv))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
     from src.fields import UserError
 
     level = logging.DEBUG if options.verbose else logging.INFO
@@ -104,9 +112,6 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

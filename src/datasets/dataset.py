@@ -9,8 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src.datasets import schema
 from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
+from src.datasets.staleness import refuse_other_format
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -70,11 +72,15 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     finish_interrupted(path.parent)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
         raise UserError(f"{path}: not a readable npz ({first_line(error)}); run --stage {made_by} again") from None
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray):  # what has no array's header numpy hands out as bytes
+            raise UserError(f"{path}: {name} is not an array; run --stage {made_by} again")
+    return found
 
 
 def map_array(path: Path, made_by: str) -> NDArray[Any]:
@@ -118,6 +124,7 @@ def load_dataset(folder: Path) -> Dataset:
     metadata = read_json(folder / METADATA, "preprocess")
     if not isinstance(metadata, dict):
         raise UserError(f"{folder / METADATA}: not the metadata of a dataset; run --stage preprocess again")
+    refuse_other_format(folder / METADATA, metadata, schema.ARTEFACTS_FORMAT, "preprocess")
     refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
     arrays |= {name: map_array(folder / file, "preprocess") for name, file in MAPPED.items()}

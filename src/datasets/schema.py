@@ -9,6 +9,13 @@ from typing import Literal
 
 Kind = Literal["text", "number", "time"]
 
+# Formats: what was written with another one is refused, and its stage has to be run again. Raise ...
+TABLES_FORMAT = 1  # when convert would make other tables of the same raw files and settings
+ARTEFACTS_FORMAT = (
+    1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
+)
+RUN_FORMAT = 1  # when a trained model's files would be read differently, or its weights mean something else
+
 
 @dataclass(frozen=True)
 class Column:

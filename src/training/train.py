@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from src.config import Config
-from src.datasets import artefacts
+from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.schema import DATASET, METADATA, REPORT, SPLIT
 from src.evaluation.resampling import Sampling
@@ -47,6 +47,8 @@ def run(config: Config) -> None:
     if devices.is_first():
         for warning in warnings:
             logger.warning("%s", warning)
+        if note := inputs.seed_note(config, dataset):
+            logger.info("%s", note)
     evaluated = {one.seed: _train(one, dataset, warnings) for one in seeds.configs(config)}
     if devices.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
@@ -130,6 +132,8 @@ def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Pr
 def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
     """What the numbers depend on besides the config."""
     return {
+        "format": schema.RUN_FORMAT,
+        "artefacts_format": schema.ARTEFACTS_FORMAT,
         "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
         "versions": artefacts.versions(LIBRARIES),
         "seed": config.seed,

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from src.config import Config, from_record
-from src.datasets import artefacts
+from src.datasets import artefacts, schema, staleness
 from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.schema import METADATA
 from src.fields import UserError
@@ -79,19 +79,19 @@ def load(run_dir: Path) -> Trained:
     _require_finished(run_dir)
     config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
     manifest = artefacts.read_json(run_dir / "manifest.json", "train")
+    staleness.refuse_other_format(run_dir / "manifest.json", manifest, schema.RUN_FORMAT, "train")
     _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
     folder = run_dir / "checkpoints"
-    if not isinstance(method, nn.Module):
-        method.load(folder)
-        return Trained(run_dir, config, dataset, method)
-    weights = folder / "best.safetensors"
     try:
-        method.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if not isinstance(method, nn.Module):
+            method.load(folder)
+            return Trained(run_dir, config, dataset, method)
+        method.load_state_dict(load_file(folder / "best.safetensors"))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{weights}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
+            f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
     method.eval()
     return Trained(run_dir, config, dataset, method)

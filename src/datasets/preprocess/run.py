@@ -23,7 +23,7 @@ from src.datasets.tasks import Task
 from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
-SOCKETS = ("task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
+SOCKETS = ("source", "task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
@@ -139,8 +139,9 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
     parts = [socket.partition(".")[0] for socket in SOCKETS]
-    settings = dict.fromkeys(("source", "cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
+    settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
     return {
+        "format": schema.ARTEFACTS_FORMAT,
         "dataset": config.dataset,
         "task": config.task.name,
         "seed": config.seed,
