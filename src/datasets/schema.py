@@ -136,3 +136,13 @@ METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, en
 SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
 FITTED = "fitted"  # preprocess: folder with what was fitted on the training split
 REPORT = "report.html"  # report: in the run folder
+RUN_FILES = (  # train: in the run folder, beside checkpoints/
+    "manifest.json",
+    "config.json",
+    "metrics.json",
+    "predictions.csv",
+    "subgroups.csv",
+    "history.csv",
+    REPORT,
+)
+SEEDS_FILES = ("seeds.csv", "seeds.json")  # train with several seeds: beside a folder seed_<n> for each

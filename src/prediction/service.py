@@ -83,6 +83,7 @@ def build(run: Predictor, hosts: list[str]) -> Any:
 
     page = _page(run)
 
+    @app.get("/", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(page, 200, PAGE_HEADERS)

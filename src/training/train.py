@@ -17,7 +17,7 @@ from torch import Tensor
 from src.config import Config
 from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
-from src.datasets.schema import DATASET, METADATA, REPORT, SPLIT
+from src.datasets.schema import DATASET, METADATA, REPORT, SEEDS_FILES, SPLIT
 from src.evaluation.resampling import Sampling
 from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
@@ -116,6 +116,9 @@ def _publish(
             path.unlink()
     if before is not None and artefacts.checksum(earlier) != before:
         (config.run_dir / REPORT).unlink(missing_ok=True)
+    if not config.seeds:
+        for name in SEEDS_FILES:
+            (config.run_dir / name).unlink(missing_ok=True)
 
 
 def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:

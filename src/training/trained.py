@@ -113,7 +113,10 @@ def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Pat
     """By the metadata alone: they hold the checksums of all that was made with them."""
     path = config.processed_dir / METADATA
     if not path.is_file():
-        raise UserError(f"{path}: missing, and {run_dir} was trained on it; run --stage preprocess first")
+        raise UserError(
+            f"{path}: missing, and {run_dir} was trained on it; the path is relative to the "
+            "current folder: run from where it was trained, or run --stage preprocess and --stage train again"
+        )
     if artefacts.checksum(path) not in inputs.values():
         raise UserError(
             f"{path}: not what {run_dir} was trained on; run --stage train again, or bring back the artefacts it read"

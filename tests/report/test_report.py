@@ -89,7 +89,7 @@ def test_what_the_audit_found_is_told_while_it_is_about_these_artefacts(copied: 
     shutil.copytree(copied.processed_dir, processed)
     config = _recorded(copied, processed_dir=processed)
     assert "not audited" in written(config).one("section", id="data").text
-    finding = {"check": "no single feature tells mortality", "verdict": "warning", "detail": "<b>discharge</b> does"}
+    finding = {"check": "single features against mortality", "verdict": "warning", "detail": "<b>discharge</b> does"}
     for metadata, told in ((artefacts.checksum(processed / "metadata.json"), True), ("of others", False)):
         artefacts.write_json(processed / "audit.json", {"metadata": metadata, "findings": [finding]})
         root = written(config)
