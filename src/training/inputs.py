@@ -27,9 +27,11 @@ def check(config: Config, dataset: Dataset) -> None:
         )
     if (made_of := dataset.metadata.get("dataset", config.dataset)) != config.dataset:
         where = config.processed_dir / METADATA
-        raise UserError(f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'")
+        raise UserError(
+            f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
+        )
     for key, made_with in dataset.metadata.get("settings", {}).items():
-        if made_with != to_dict(getattr(config, key)):
+        if made_with != to_dict(getattr(config, key, None)):
             where = config.processed_dir / METADATA
             raise UserError(
                 f"{where}: made with other [{key}] settings than this config's; run --stage preprocess again"
@@ -37,11 +39,17 @@ def check(config: Config, dataset: Dataset) -> None:
     if config.baseline is None and emerge.reads_pieces(config.model):
         _require_pieces(config, dataset)
     if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
-        raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
+        raise UserError(
+            f"{config.processed_dir / METADATA}: label_names must name the columns of label; run --stage preprocess again"
+        )
     if not dataset.label_mask[rows_of(dataset, "train")].any():
-        raise UserError(f"{config.processed_dir / DATASET}: no outcome is defined for any training patient")
+        raise UserError(
+            f"{config.processed_dir / DATASET}: no outcome is defined for any training patient; bring more patients"
+        )
     if not np.isin(dataset.label, (0, 1)).all():
-        raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
+        raise UserError(
+            f"{config.processed_dir / DATASET}: label holds values other than 0 and 1; run --stage preprocess again"
+        )
     for name in ("train", "val", "test"):
         if not dataset.split[name]:
             raise UserError(
