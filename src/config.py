@@ -5,6 +5,7 @@ right key. Every default stands here, or in the ``Options`` of a plug, and nowhe
 """
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
+
+LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
+FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,10 @@ class Cohort:
     """
 
     min_age: Annotated[int, Ge(0)] = 18
-    min_stay_hours: Annotated[float, Gt(0)] = 48.0
+    min_stay_hours: Annotated[float, Gt(0), Le(LONGEST)] = 48.0
     anchor: Literal["icu", "hospital"] = "icu"
     window: Literal["first", "last", "whole"] = "first"
-    window_hours: Positive = 48
+    window_hours: Annotated[int, Gt(0), Le(LONGEST)] = 48
 
 
 @dataclass(frozen=True)
@@ -307,8 +311,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
         raise UserError(f"{path}: no such config file; there are: {nearby}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}; mend it, or begin with one of configs/") from None
 
 
 def fill(raw: Mapping[str, Any], where: str) -> Config:
@@ -318,6 +322,8 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         UserError: they do not fit ``Config``, or contradict each other.
     """
     config = parse(Config, _backends_named_once(raw, where), where)
+    for key in ("dataset", "run_name"):
+        _refuse_path(getattr(config, key), f"{where}: {key}")
     if config.split.train + config.split.validation >= 1:
         raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
     if config.model.hidden_size % config.model.heads:
@@ -329,6 +335,17 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     return config
 
 
+def _refuse_path(name: str, where: str) -> None:
+    """Raises:
+    UserError: ``name``, which becomes a folder's, would lead out of the folder it is made in, or into one below.
+    """
+    if not FOLDER.fullmatch(name):
+        raise UserError(
+            f"{where} = {name!r}: names a folder, so it must be of letters, digits, spaces and . _ - + = @ only, begin with "
+            "a letter or digit, and have at most 100 characters; set folders elsewhere in [paths]"
+        )
+
+
 def from_record(record: Any, path: Path) -> Config:
     """The config of a run, as ``fields.to_dict`` put it into ``config.json`` at ``path``.
 
@@ -336,7 +353,10 @@ def from_record(record: Any, path: Path) -> Config:
         UserError: it is not one, or of another version.
     """
     try:
-        return TypeAdapter(Config).validate_python(record)
+        config = TypeAdapter(Config).validate_python(record)
+        for key in ("dataset", "run_name"):
+            _refuse_path(getattr(config, key), f"{path}: {key}")
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

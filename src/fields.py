@@ -4,6 +4,7 @@ The message names the key and, where there is one, the nearest right key.
 """
 
 import dataclasses
+import datetime
 import difflib
 import json
 import math
@@ -26,6 +27,15 @@ class UserError(Exception):
     """A mistake the user can mend: one line saying what was expected, what came, where, and what to do."""
 
 
+def printable(text: str) -> str:
+    """On one line, what a terminal would obey or cannot show written as an escape: a file's content may stand in a message.
+
+    >>> printable("no column 'a'\\nit has: \\x1b[2J")
+    "no column 'a'\\\\nit has: \\\\x1b[2J"
+    """
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 @dataclass(frozen=True)
 class Component:
     """The plug chosen for a socket: the module's name and its options, checked when the plug's ``Options`` are filled."""
@@ -43,6 +53,9 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
     infinite = [key for key, value in _leaves(raw) if isinstance(value, float) and not math.isfinite(value)]
     if infinite:
         raise UserError(f"{where}: {infinite[0]} must be a finite number")
+    dated = [key for key, value in _leaves(raw) if isinstance(value, datetime.date | datetime.time)]
+    if dated:
+        raise UserError(f"{where}: {dated[0]} is a date or time; set text in quotes, or a number")
     nested = _components_nested(shape, raw)
     _refuse_unknown(shape, nested, where, "")
     try:
@@ -52,8 +65,8 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] in ("missing", "missing_argument"):
-            raise UserError(f"{where}: key '{key}' is missing") from None
-        raise UserError(f"{where}: {key} = {first['input']!r}: {first['msg'].lower()}") from None
+            raise UserError(f"{where}: key '{key}' is missing; give it a value") from None
+        raise UserError(f"{where}: {key} = {repr(first['input'])[:80]}: {first['msg'].lower()}") from None
 
 
 def refuse_repeated(values: Sequence[object], key: str) -> None:
@@ -62,7 +75,7 @@ def refuse_repeated(values: Sequence[object], key: str) -> None:
     """
     twice = [value for value in values if values.count(value) > 1]
     if twice:
-        raise UserError(f"{key} = {list(values)}: {twice[0]!r} stands twice")
+        raise UserError(f"{key} = {list(values)}: {twice[0]!r} stands twice; remove one")
 
 
 def to_dict(value: Any) -> Any:

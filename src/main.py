@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
-    from src.fields import UserError
+    from src.fields import UserError, printable
 
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
@@ -107,10 +107,11 @@ def run(options: argparse.Namespace) -> int:
             run_pipeline(options)
     except UserError as error:
         if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
+        print(f"error: {printable(told)}", file=sys.stderr)
         return 2
     return 0
 

@@ -44,7 +44,8 @@ def run(config: Config) -> None:
     failed = [finding for finding in findings if finding.verdict == "failed"]
     if failed:
         raise UserError(
-            f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}"
+            f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}; "
+            f"see {config.processed_dir / AUDIT}, and run --stage preprocess again"
         )
 
 
@@ -53,6 +54,11 @@ def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
     found = tables.read(config.table_dir, config, components.build("task", config.task))
     training = found.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
     records = rag_records.read(config.processed_dir)
+    if [record.patient_id for record in records] != dataset.patient_id.tolist():
+        raise UserError(
+            f"{config.processed_dir / schema.RAG_RECORDS}: not one row for each patient, in the order of the arrays; "
+            "run --stage preprocess again"
+        )
     notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
     encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
     statistics = tensors.fit(found.hourly.value[training])
@@ -68,10 +74,7 @@ def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
 
 def _provenance(folder: Path) -> dict[str, Any]:
     """What ``convert`` recorded; empty for a user's own tables."""
-    artefacts.finish_interrupted(folder)
-    path = folder / schema.PROVENANCE
-    record: dict[str, Any] = artefacts.read_json(path, "convert") if path.is_file() else {}
-    return record
+    return dict(tables.recorded(folder))
 
 
 def _tell(findings: list[Finding]) -> None:

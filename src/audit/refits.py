@@ -46,6 +46,7 @@ def _differences(saved: Path, anew: Path) -> Iterator[str]:
             if (
                 kept is None
                 or kept.shape != array.shape
+                or kept.dtype != array.dtype
                 or not np.allclose(kept, array, rtol=TOLERANCE, atol=TOLERANCE)
             ):
                 yield f"{path.name} ({name})"

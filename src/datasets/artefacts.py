@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -16,18 +17,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
 
 import polars as pl
 
 from src.datasets.schema import Table
-from src.fields import UserError
+from src.fields import UserError, printable
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
+LARGEST = 1e30  # what single precision still holds when it is squared and summed: beyond it is no measurement
 
 
 @contextmanager
@@ -147,15 +149,47 @@ def read_json(path: Path, made_by: str) -> Any:
     """The JSON in ``path``.
 
     Raises:
-        UserError: it is missing (the message names the stage that makes it) or is not JSON.
+        UserError: it is missing (the message names the stage that makes it) or cannot be read.
     """
     finish_interrupted(path.parent)
     try:
-        return json.loads(path.read_text("utf-8"))
+        return parse_json(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not JSON ({error}); run --stage {made_by} again") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({first_line(error)}); run --stage {made_by} again") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; remove it and run --stage {made_by} again") from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON as the standard has it, which Python does not insist on.
+
+    Raises:
+        ValueError: it is not; a number is not finite; a key stands twice in an object.
+        RecursionError: it is nested too deeply.
+
+    >>> parse_json('{"a": NaN}')
+    Traceback (most recent call last):
+        ...
+    ValueError: NaN is not a finite number
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
@@ -197,6 +231,10 @@ def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None
         UserError: a file is missing, damaged, or of another run.
     """
     for name, expected in recorded.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UserError(
+                f"{folder}: its record names {name!r}, which is not a file of it; run --stage {made_by} again"
+            )
         if not (folder / name).is_file():
             raise UserError(f"{folder / name}: missing; run --stage {made_by} again")
         if checksum(folder / name) != expected:
@@ -224,7 +262,8 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
     finish_interrupted(folder)
     path = folder / table.file
     if not path.is_file():
-        raise UserError(f"{path}: missing; run --stage {table.stage}, or put your own table there")
+        what = "not a file" if path.exists() or path.is_symlink() else "missing"
+        raise UserError(f"{path}: {what}; run --stage {table.stage}, or put your own table there")
     try:
         raw = pl.scan_csv(path, infer_schema=False, null_values="")
         present = raw.collect_schema().names()
@@ -232,7 +271,10 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
         raise _not_csv(path, error) from None
     missing = [column.name for column in table.columns if column.name not in present]
     if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}")
+        hint = "; fields must be separated by commas" if len(present) == 1 else ""
+        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
+    if twice := [name for name in present if f"{name}_duplicated_0" in present]:
+        raise UserError(f"{path}: two columns are named '{twice[0]}'; remove or rename one")
     return raw.with_columns(_cast(column.name, column.kind) for column in table.columns)
 
 
@@ -260,6 +302,8 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     for column in table.columns:
         text, value = raw[column.name], typed[column.name]
         bad = value.is_null() & (text.is_not_null() | (not column.nullable))
+        if column.kind == "text" and not column.nullable:
+            bad |= text.str.strip_chars() == ""
         _refuse(path, column.name, text, bad, f"{RULES[column.kind]} ({column.meaning})")
         if column.low is not None and column.high is not None:
             outside = (value < column.low) | (value > column.high)
@@ -269,20 +313,21 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
             _refuse(path, column.name, text, other, f"is not one of {', '.join(column.choices)}")
     if table.key and typed.select(table.key).is_duplicated().any():
         row = typed.select(table.key).is_duplicated().arg_true()[0]
-        raise UserError(
-            f"{path} row {row + 2}: {' and '.join(table.key)} {typed.select(table.key).row(row)} stands twice"
-        )
+        twice = ", ".join(str(value) for value in typed.select(table.key).row(row))
+        raise UserError(f"{path} row {row + 2}: {' and '.join(table.key)} {twice} stands twice; remove one of the rows")
     return typed
 
 
 def _not_csv(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a readable CSV: {first_line(error)}")
+    return UserError(
+        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields: mend it, or make it anew"
+    )
 
 
 def _cast(name: str, kind: str) -> pl.Expr:
     if kind == "number":
         number = pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
-        return pl.when(number.is_finite()).then(number).alias(name)
+        return pl.when(number.abs() <= LARGEST).then(number).alias(name)
     if kind == "time":
         return parse_time(name)
     return pl.col(name)
@@ -302,9 +347,10 @@ def _refuse(path: Path, column: str, text: pl.Series, bad: pl.Series, rule: str)
     bad = bad.fill_null(value=False)
     if bad.any():
         row = bad.arg_true()[0]
-        raise UserError(f"{path} row {row + 2}: {column} {text[row]!r} {rule}; {bad.sum()} such rows")
+        came = repr(text[row] and text[row][:80])
+        raise UserError(f"{path} row {row + 2}: {column} {came} {rule}; mend {bad.sum()} such rows")
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, for one-line reports."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])[:300]

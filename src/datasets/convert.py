@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,7 @@ from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
 SOCKETS = ("source", "task")
+LONGEST_STAY = 730  # days from the first admission to the last discharge that are believed without a word
 CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosis codes
 
 
@@ -53,7 +54,9 @@ def run(config: Config) -> None:
         stays, step = cohort.exclude(stays, ~pl.col("patient_id").is_in(measured.to_list()), "no measurement in window")
         _log_flow([step])
         if not stays.height:
-            raise UserError(f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window")
+            raise UserError(
+                f"{config.raw_dir}: no stay of the cohort has a measurement in its window; check [source] and [cohort]"
+            )
         notes = source.notes(stays)
         labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
         absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
@@ -117,7 +120,9 @@ def _refuse_foreign(folder: Path) -> None:
 def _sample(config: Config, source: Source, task: Task) -> Sample:
     """Cohort rules, then the task's: who has an outcome, unknown while the window was open."""
     candidates = source.stays()
-    stays, flow = cohort.select(candidates.table, config.cohort)
+    table, counts = _known_sexes(candidates.table, candidates.counts)
+    stays, flow = cohort.select(table, config.cohort)
+    _refuse_impossible_ages(stays, config.raw_dir)
     labels = task.labels(stays, source)
     stays, steps = cohort.exclude_undefined(stays, labels.undefined)
     early = cohort.known_in_window(labels.table, stays)
@@ -129,8 +134,44 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
     if not stays.height:
         raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
     numbered = stays.with_row_index("n")
-    warnings = [*candidates.warnings, *labels.warnings, *_late_windows(table, stays, config.cohort)]
-    return Sample(numbered, table, candidates.counts, flow, warnings)
+    warnings = [
+        *candidates.warnings,
+        *labels.warnings,
+        *_strange_times(stays),
+        *_late_windows(table, stays, config.cohort),
+    ]
+    return Sample(numbered, table, counts, flow, warnings)
+
+
+def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.DataFrame, Mapping[str, int]]:
+    """Sexes that are neither F nor M are unknown, and counted."""
+    other = pl.col("sex").is_not_null() & ~pl.col("sex").is_in(["F", "M"])
+    count = stays.filter(other).height
+    known = stays.with_columns(pl.when(~other).then(pl.col("sex")).alias("sex"))
+    return known, {**counts, **({"stays whose sex is neither F nor M, taken as unknown": count} if count else {})}
+
+
+def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
+    """Raises:
+    UserError: somebody is older than ``static.csv`` allows.
+    """
+    oldest = next(column.high for column in schema.STATIC.columns if column.name == "age")
+    wrong = stays.filter(pl.col("age") > oldest)
+    if wrong.height:
+        stay, age = wrong.select("stay_id", "age").row(0)
+        raise UserError(
+            f"{raw_dir}: stay_id {stay} is of somebody {age:g} years old, which is outside 0-{oldest:g}; mend the age, or "
+            f"the years it is reckoned from, of {wrong.height} such stays"
+        )
+
+
+def _strange_times(stays: pl.DataFrame) -> Iterator[str]:
+    """Warnings of times that are missing, or that nobody's stay has."""
+    ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")
+    if count := stays.filter(ends > pl.duration(days=LONGEST_STAY)).height:
+        yield f"{count} stays last longer than {LONGEST_STAY} days: are their times right?"
+    if count := stays["dischtime"].null_count():
+        yield f"{count} stays have no time of discharge from the hospital: that from the ICU stands for it"
 
 
 def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:

@@ -1,6 +1,7 @@
 """What ``train`` reads: the arrays of ``preprocess`` with their split and metadata, written and checked."""
 
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ DIMENSIONS = dict.fromkeys(("ehr", "ehr_mask", "note_tokens", "summary_tokens"),
 )
 
 
+# What is raised for archives and arrays that are damaged, encrypted, or claim to be larger than any memory.
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, MemoryError, RuntimeError)
+PARTS = ("train", "val", "test")
+AGAIN = "--stage preprocess again"
+KINDS: dict[str, type[np.generic]] = {"ehr_length": np.int64, "patient_id": np.str_}  # of the others: float32
 # Arrays that may be larger than memory stand in files of their own beside the npz, for an npz cannot be memory-mapped.
 MAPPED = {"note_tokens": NOTE_TOKENS, "summary_tokens": SUMMARY_TOKENS}
 
@@ -72,15 +78,24 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     finish_interrupted(path.parent)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
+            return {name: _array(archive[name], name) for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path}: not a readable npz ({first_line(error)}); run --stage {made_by} again") from None
-    for name, value in found.items():
-        if not isinstance(value, np.ndarray):  # what has no array's header numpy hands out as bytes
-            raise UserError(f"{path}: {name} is not an array; run --stage {made_by} again")
-    return found
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not a readable npz ({_why(error)}); run --stage {made_by} again") from None
+
+
+def _array(member: Any, name: str) -> NDArray[Any]:
+    """NumPy gives the bytes of a member that is no array."""
+    if not isinstance(member, np.ndarray):
+        raise ValueError(f"its member {name!r} is no array")
+    return member
+
+
+def _why(error: BaseException) -> str:
+    """NumPy advises to load pickles all the same."""
+    told = first_line(error)
+    return "it holds pickled objects, which are never read" if "pickle" in told else told
 
 
 def map_array(path: Path, made_by: str) -> NDArray[Any]:
@@ -94,18 +109,18 @@ def map_array(path: Path, made_by: str) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
-    except (ValueError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         # An array without elements cannot be mapped, and needs not be.
         if (empty := _empty_array(path)) is not None:
             return empty
-        raise UserError(f"{path}: not a readable npy ({first_line(error)}); run --stage {made_by} again") from None
+        raise UserError(f"{path}: not a readable npy ({_why(error)}); run --stage {made_by} again") from None
     return array
 
 
 def _empty_array(path: Path) -> NDArray[Any] | None:
     try:
         array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError):
+    except UNREADABLE:
         return None
     return None if array.size else array
 
@@ -122,8 +137,8 @@ def load_dataset(folder: Path) -> Dataset:
         UserError: something is missing, of another shape, not finite, or the split names unknown patients.
     """
     metadata = read_json(folder / METADATA, "preprocess")
-    if not isinstance(metadata, dict):
-        raise UserError(f"{folder / METADATA}: not the metadata of a dataset; run --stage preprocess again")
+    if problem := _odd(metadata):
+        raise UserError(f"{folder / METADATA}: {problem}; run {AGAIN}")
     refuse_other_format(folder / METADATA, metadata, schema.ARTEFACTS_FORMAT, "preprocess")
     refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
@@ -131,27 +146,83 @@ def load_dataset(folder: Path) -> Dataset:
     absent = [name for name in ARRAYS if name not in arrays]
     if absent:
         raise UserError(f"{folder / DATASET}: no array '{absent[0]}'; it has: {', '.join(sorted(arrays))}")
-    patients = len(np.atleast_1d(arrays["patient_id"]))
     for name in ARRAYS:
-        if arrays[name].ndim != DIMENSIONS.get(name, 2):
-            raise UserError(
-                f"{folder / DATASET}: {name} has {arrays[name].ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
-            )
-        if len(arrays[name]) != patients:
-            raise UserError(f"{folder / DATASET}: {name} has {len(arrays[name])} rows, patient_id {patients}")
-        if arrays[name].dtype.kind == "f" and not _finite(arrays[name]):
-            raise UserError(f"{folder / DATASET}: {name} holds NaN or infinity")
+        if problem := _unfit(name, arrays[name], arrays["patient_id"]):
+            raise UserError(f"{folder / MAPPED.get(name, DATASET)}: {name} {problem}; run {AGAIN}")
+    if problem := _contradiction(arrays):
+        raise UserError(f"{folder / DATASET}: {problem}; run {AGAIN}")
     split = read_json(folder / SPLIT, "preprocess")
-    if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in ("train", "val", "test")):
-        raise UserError(f"{folder / SPLIT}: does not list train, val and test; run --stage preprocess again")
-    known = set(arrays["patient_id"].tolist())
-    named = [patient for part in ("train", "val", "test") for patient in split.get(part, [])]
-    if len(named) != len(set(named)):
-        raise UserError(f"{folder / SPLIT}: a patient stands in two splits")
-    if unknown := [patient for patient in named if patient not in known]:
-        raise UserError(f"{folder / SPLIT}: patient '{unknown[0]}' is not in {DATASET}; run --stage preprocess again")
-    parts = {part: split[part] for part in ("train", "val", "test")}
+    if problem := _badly_split(split, arrays["patient_id"].tolist()):
+        raise UserError(f"{folder / SPLIT}: {problem}; run {AGAIN}")
+    parts = {part: split[part] for part in PARTS}
     return Dataset(**{name: arrays[name] for name in ARRAYS}, split=parts, metadata=metadata)
+
+
+# Of the metadata's entries: what each is, and what it holds.
+FORMS: dict[str, tuple[Any, Any]] = {
+    "artefacts": (dict, str),
+    "settings": (dict, dict | str),
+    "label_names": (list, str),
+    "warnings": (list, str),
+    "features": (list, dict),
+}
+
+
+def _odd(metadata: Any) -> str | None:
+    """What is wrong with the metadata's form, if anything; keys may be missing."""
+    if not isinstance(metadata, dict):
+        return "not the metadata of a dataset"
+    for key, (kind, of) in FORMS.items():
+        value: Any = metadata.get(key)
+        items = value.values() if isinstance(value, dict) else value
+        if value is not None and not (isinstance(value, kind) and all(isinstance(item, of) for item in items)):
+            return f"{key} is not what preprocess writes there"
+    return None
+
+
+def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any]) -> str | None:
+    """What is wrong with one array, if anything."""
+    if array.ndim != DIMENSIONS.get(name, 2):
+        return f"has {array.ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
+    if len(array) != len(np.atleast_1d(patients)):
+        return f"has {len(array)} rows, patient_id {len(np.atleast_1d(patients))}"
+    kind = KINDS.get(name, np.float32)
+    if not np.issubdtype(array.dtype, kind):
+        return f"holds {array.dtype}, not {kind.__name__}"
+    if array.dtype.kind == "f" and not _finite(array):
+        return "holds NaN or infinity"
+    if name.endswith("mask") and not np.isin(array, (0, 1)).all():
+        return "holds values other than 0 and 1"
+    return None
+
+
+def _contradiction(arrays: Mapping[str, NDArray[Any]]) -> str | None:
+    """What is wrong between arrays, if anything."""
+    patients, hours = len(arrays["patient_id"]), arrays["ehr"].shape[1]
+    if not patients or not hours or not arrays["ehr"].shape[2]:
+        return f"ehr is empty: {patients} patients, {hours} hours, {arrays['ehr'].shape[2]} features"
+    if len(np.unique(arrays["patient_id"])) < patients:
+        return "patient_id names a patient twice"
+    length = arrays["ehr_length"]
+    if length.min() < 1 or length.max() > hours:
+        return f"ehr_length must lie between 1 and {hours} hours, not {length.min()} and {length.max()}"
+    return None
+
+
+def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
+    """What is wrong with the split, if anything."""
+    if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in PARTS):
+        return "does not list train, val and test"
+    if empty := [part for part in PARTS if not split[part]]:
+        return f"no patient in '{empty[0]}'"
+    named = [patient for part in PARTS for patient in split[part]]
+    if not all(isinstance(patient, str) for patient in named) or len(named) != len(set(named)):
+        return "a patient stands in two splits, or is named by other than text"
+    if unknown := sorted(set(named) - set(patients)):
+        return f"patient '{unknown[0]}' is not in {DATASET}"
+    if lost := sorted(set(patients) - set(named)):
+        return f"patient '{lost[0]}' of {DATASET} is in no split, nor are {len(lost) - 1} more"
+    return None
 
 
 def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | None:

@@ -78,12 +78,16 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
 
 def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
     notes, counts = _load(layout, cohort)
+    if counts["notes read"] == counts["notes without text"]:
+        raise UserError(
+            f"{layout.path}: {layout.text_column} is empty in all {counts['notes read']} notes; set source.note_text_column"
+        )
     matched = _assigned(notes, layout, cohort)
     if matched.is_empty():
         example = notes["id"].drop_nulls().head(1).to_list()
         raise UserError(
             f"{layout.path}: none of its {counts['notes read']} notes matches a stay by {layout.key}"
-            f"{f' (first id: {example[0]})' if example else ''}; check note_id_column"
+            f"{f' (first id: {example[0]})' if example else ''}; check source.note_id_column"
         )
     counts["notes assigned to stays"] = matched.height
     counts["notes matched by person and time"] = int(matched["by_time"].sum())
@@ -136,13 +140,15 @@ def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str,
     wanted = pl.col("of_cohort").is_not_null() | (pl.col("id").is_null() & pl.col("of_person").is_not_null())
     blank = pl.col("text").is_null()
     frame = frame.with_columns(blank.alias("blank"), pl.when(wanted).then("text").alias("text")).drop("of_person")
-    found = collect(frame, layout.path)
+    found = collect(frame, layout.path, every_column=True)
     strange = found.filter(pl.col("not_a_time").is_not_null())
     if strange.height:
         record, text = strange.select("row", "not_a_time").row(0)
         raise UserError(
             f"{layout.path} record {record + 1}: time {text!r} is not a time (YYYY-MM-DD HH:MM:SS); {strange.height} such notes"
         )
+    if found.is_empty():
+        raise UserError(f"{layout.path}: has a header and no rows; get it again, or leave it out of notes_file")
     counts = {"notes read": found.height, "notes without text": int(found["blank"].sum())}
     if layout.error_column:
         counts["notes entered in error"] = int(found["wrong"].sum())

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -94,7 +95,7 @@ def _edge_rows(path: Path) -> pl.DataFrame:
     for name in ("relation", "display_relation", "x_type", "y_type"):
         _refuse_empty(rows, name, path)
     if rows.is_empty():
-        raise UserError(f"{path}: no row has x_type or y_type 'disease'; is it PrimeKG's kg?")
+        raise UserError(f"{path}: no row has x_type or y_type 'disease'; is it PrimeKG's kg? get the file again")
     few = pl.col("relation", "display_relation").cast(pl.Categorical)  # compared as numbers from here on
     return rows.with_columns(few, *(_numbers(rows, name, path) for name in ("x_index", "y_index")))
 
@@ -102,6 +103,9 @@ def _edge_rows(path: Path) -> pl.DataFrame:
 def _feature_rows(path: Path) -> pl.DataFrame:
     with _scan(path, FEATURES) as frame:
         rows = collect(frame, path)  # all its columns, so that a field too many is noticed
+    if rows.is_empty():
+        log.warning("%s has a header and no rows: diseases have no definitions or descriptions", path)
+    _refuse_short_rows(path, rows.width - 1)
     rows = rows.select("row", pl.col(FEATURES).replace(EMPTY, [None] * len(EMPTY)))
     rows = rows.filter(~pl.all_horizontal(pl.col(FEATURES).is_null()))
     return rows.with_columns(_numbers(rows, "node_index", path))
@@ -183,8 +187,9 @@ def _numbers(rows: pl.DataFrame, name: str, path: Path) -> pl.Series:
     """The column as integers."""
     _refuse_empty(rows, name, path)
     numbers = rows[name].str.strip_chars().cast(pl.Int64, strict=False)
-    if numbers.null_count():
-        at = numbers.is_null().arg_true()[0]
+    wrong = numbers.is_null() | (numbers < 0)
+    if wrong.any():
+        at = wrong.arg_true()[0]
         raise UserError(f"{path} row {rows['row'][at] + 2}: {name} {rows[name][at]!r} is not a whole number; {AGAIN}")
     return numbers
 
@@ -208,8 +213,13 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     missing = [name for name in columns if name not in names]
     if not header.strip():
         raise UserError(f"{path}: empty, or its first line is; {AGAIN}")
+    twice = [name for name in names if names.count(name) > 1]
+    if not missing and twice:
+        raise UserError(f"{path}: two columns are named '{twice[0]}'; {AGAIN}")
     if missing:
-        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's?")
+        raise UserError(
+            f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's? get the file again"
+        )
     _refuse_cut_off(path, separator, len(names))
     with _standard_quotes(path, separator) as standard:
         yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row")
@@ -220,7 +230,18 @@ def _header(path: Path) -> str:
         with path.open("rb") as file:
             return file.readline(LONGEST_LINE).decode("utf-8-sig").strip("\r\n")
     except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: not a readable text file: {first_line(error)}") from None
+        raise UserError(f"{path}: not a readable text file: {first_line(error)}; {AGAIN}") from None
+
+
+def _refuse_short_rows(path: Path, columns: int) -> None:
+    """Polars fills a row of too few fields up with nothing. Blank lines are none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        separator = "\t" if "\t" in file.readline() else ","
+        quoting: dict[str, Any] = {"doublequote": True} if separator == "," else {"escapechar": "\\"}
+        reader = csv.reader(file, delimiter=separator, **quoting)
+        for number, row in enumerate(reader, start=2):
+            if row and len(row) < columns:
+                raise UserError(f"{path} row {number}: has {len(row)} fields, not {columns}; {AGAIN}")
 
 
 def _refuse_cut_off(path: Path, separator: str, columns: int) -> None:

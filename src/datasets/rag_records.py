@@ -1,6 +1,5 @@
 """Reads ``rag_records.csv``: what the RAG half of preprocessing found for each patient, its JSON columns parsed."""
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,11 @@ from src.datasets.schema import RAG_COLUMNS, RAG_RECORDS
 from src.fields import UserError
 
 TEXTS = ("patient_id", "summary", "entity_backend", "summary_backend")
+LISTS: dict[str, type] = {
+    **dict.fromkeys(("abnormal_signals", "entities", "nodes", "documents", "provenance"), dict),
+    "triples": list,
+    "failures": object,
+}
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,18 @@ def parse(row: Mapping[str, str | None]) -> Record:
     """A row of the table, as ``preprocess`` made it.
 
     Raises:
-        ValueError: a column does not hold JSON.
+        ValueError: a column does not hold JSON, or other than it should.
     """
     values: dict[str, Any] = {
-        name: (row[name] or "") if name in TEXTS else json.loads(row[name] or "null") for name in RAG_COLUMNS
+        name: (row[name] or "") if name in TEXTS else artefacts.parse_json(row[name] or "null") for name in RAG_COLUMNS
     }
+    for name, of in LISTS.items():
+        if not isinstance(values[name], list) or not all(isinstance(item, of) for item in values[name]):
+            raise ValueError(f"{name} of patient_id {row['patient_id']!r} is not what preprocess writes there")
+    if not isinstance(values["faithfulness"], dict) or any(len(triple) != 4 for triple in values["triples"]):
+        raise ValueError(
+            f"faithfulness or triples of patient_id {row['patient_id']!r} are not what preprocess writes there"
+        )
     return Record(**{**values, "triples": [tuple(triple) for triple in values["triples"]]})
 
 
@@ -60,7 +71,7 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
         if patients is not None:
             rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
         records = [parse(row) for row in rows.iter_rows(named=True)]
-    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+    except (pl.exceptions.PolarsError, ValueError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None
     if any("node_index" not in entity for record in records for entity in record.entities):
         raise UserError(f"{path}: made by an earlier version; run --stage preprocess and --stage train again")

@@ -1,5 +1,6 @@
 """Reads a source's raw CSV files, plain or gzipped, lazily, and turns their faults into one clear line."""
 
+import csv
 import errno
 import gzip
 import os
@@ -13,6 +14,7 @@ from src.datasets.artefacts import first_line, parse_time
 from src.fields import UserError
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
+LOOKED_THROUGH = 1 << 26  # bytes of an archive whose end is looked at: a second's work; a larger one's checksum must do
 
 
 def find(folder: Path, name: str) -> Path:
@@ -49,14 +51,61 @@ def header(path: Path) -> list[str]:
             line = file.readline(1 << 16)
         names = line.decode("utf-8-sig").strip()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV: {first_line(error)}") from None
+        raise UserError(f"{path}: not a readable CSV: {first_line(error)}; get the file again") from None
     if not names:
         raise UserError(f"{path}: empty; a header line was expected")
     columns = [name.strip('"') for name in names.split(",")]
     twice = [name for name in columns if columns.count(name) > 1]
     if twice:
-        raise UserError(f"{path}: two columns are named '{twice[0]}'")
+        raise UserError(
+            f"{path}: two columns are named '{twice[0]}'; its first line must be a header, each name in it once"
+        )
+    _refuse_cut_off(path, len(columns))
     return columns
+
+
+def refuse_without_rows(path: Path) -> None:
+    """Raises:
+    UserError: a header is all there is.
+    """
+    header(path)
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        file.readline()
+        if not file.read(64).strip():
+            raise UserError(f"{path}: has a header and no rows; get the file again")
+
+
+def _refuse_cut_off(path: Path, columns: int) -> None:
+    """A file may lack its last line end, but then its last line must be whole: Polars would fill it up with nothing.
+
+    A line with an odd number of quotes began within a text: it is left to Polars, which refuses a text that does not end.
+    """
+    last = _last_line(path).decode("utf-8", "replace")
+    if last.strip() and last.count('"') % 2 == 0 and len(next(csv.reader([last]))) < columns:
+        raise UserError(
+            f"{path}: cut off: its last line has no end and fewer than {columns} fields; get the file again"
+        )
+
+
+def _last_line(path: Path) -> bytes:
+    """What follows the last line end, as far as it is near."""
+    if path.suffix == ".gz":
+        return _unzipped_end(path).rpartition(b"\n")[2] if path.stat().st_size <= LOOKED_THROUGH else b""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - (1 << 16), 0))
+        return file.read().rpartition(b"\n")[2]
+
+
+def _unzipped_end(path: Path) -> bytes:
+    """The last block of the text; nothing where the archive is damaged, which Polars will say."""
+    before = end = b""
+    try:
+        with gzip.open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                before, end = end, block
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return before[-(1 << 16) :] + end
 
 
 def scan(path: Path, columns: Schema) -> pl.LazyFrame:
@@ -77,14 +126,15 @@ def scan(path: Path, columns: Schema) -> pl.LazyFrame:
     return frame.with_columns(parse_time(name) for name, kind in columns.items() if kind == pl.Datetime)
 
 
-def collect(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """Run a scan in streaming mode.
+def collect(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
+    """Run a scan in streaming mode; ``every_column``: also of those not asked for, so that a row of too many fields is noticed.
 
     Raises:
         UserError: the file is damaged or a field is not of its type.
     """
+    optimizations = pl.QueryOptFlags(projection_pushdown=not every_column)
     try:
-        return frame.collect(engine="streaming")
+        return frame.collect(engine="streaming", optimizations=optimizations)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(path, error) from None
 
@@ -101,10 +151,13 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame
     """The named columns of a small file, in memory; ``key`` columns are unique together.
 
     Raises:
-        UserError: as ``scan``; a time that is there but is none; a key that stands twice.
+        UserError: as ``scan``; a time that is there but is none; a key of which there is none, or that is empty or stands twice.
     """
     times = [name for name, kind in columns.items() if kind == pl.Datetime]
-    table = collect(scan(path, {**columns, **dict.fromkeys(times, pl.String)}), path)
+    table = collect(scan(path, {**columns, **dict.fromkeys(times, pl.String)}), path, every_column=True)
+    blank = pl.all_horizontal(pl.all().is_null())
+    if key and table.filter(~blank).is_empty():
+        raise UserError(f"{path}: has a header and no rows; get the file again")
     for name in times:
         parsed = table.select(parse_time(name)).to_series()
         bad = parsed.is_null() & (table[name].str.strip_chars() != "")
@@ -114,9 +167,17 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame
                 f"{path} row {row + 2}: {name} {table[name][row]!r} is not a time (YYYY-MM-DD HH:MM:SS); {bad.sum()} such rows"
             )
         table = table.with_columns(parsed)
+    for name in key:
+        empty = table.select(pl.col(name).is_null() & ~blank).to_series()
+        if empty.any():
+            raise UserError(
+                f"{path} row {empty.arg_true()[0] + 2}: {name} is empty; get the file again or mend that row"
+            )
+    table = table.filter(~blank)
     if key and table.select(key).is_duplicated().any():
         row = table.select(key).is_duplicated().arg_true()[0]
-        raise UserError(f"{path} row {row + 2}: {' and '.join(key)} {table.select(key).row(row)} stands twice")
+        twice = ", ".join(str(value) for value in table.select(key).row(row))
+        raise UserError(f"{path} row {row + 2}: {' and '.join(key)} {twice} stands twice; remove one of the rows")
     return table
 
 

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor
+from torch import Tensor, nn
 
-from src.datasets.artefacts import first_line, naming, write_json
+from src.datasets.artefacts import first_line, naming, parse_json, write_json
 from src.fields import UserError
 
 Weights = dict[str, Tensor]
@@ -110,29 +111,50 @@ def resume(folder: Path, fingerprint: str) -> Progress | None:
     if not kept:
         return None
     try:
-        record = json.loads((kept[-1] / PROGRESS).read_text("utf-8"))
+        record = parse_json((kept[-1] / PROGRESS).read_text("utf-8"))
         if record["fingerprint"] != fingerprint:
             raise UserError(
                 f"{kept[-1]}: left by a run with other settings, data or library versions; train without --resume to start anew"
             )
+        TypeAdapter(list[Epoch]).validate_python(record["history"])
         history = [Epoch(**row) for row in record["history"]]
-        return Progress(history, record["best_epoch"], _load(kept[-1], "best"), _load(kept[-1], "last"))
+        best = record["best_epoch"]
+        if not isinstance(best, int) or not 1 <= best <= len(history):
+            raise ValueError(f"best_epoch {best!r} is none of its {len(history)} epochs")
+        return Progress(history, best, _load(kept[-1], "best"), _load(kept[-1], "last"))
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
-        RuntimeError,
+        RuntimeError,  # of which a RecursionError is one
         SafetensorError,
     ) as error:
         raise UserError(f"{kept[-1]}: damaged ({first_line(error)}); train without --resume to start anew") from None
+
+
+def refuse_unfit(folder: Path, progress: Progress, network: nn.Module) -> None:
+    """Raises:
+    UserError: the weights that ``keep`` left in ``folder`` are not of this network.
+    """
+    own = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
+    for kind, checkpoint in (("best", progress.best), ("last", progress.last)):
+        theirs = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.weights.items()}
+        if odd := sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name)):
+            raise UserError(
+                f"{_kept(folder)[-1]}: damaged ({kind}.safetensors: {odd[0]} is not that of this model); train without --resume "
+                "to start anew"
+            )
 
 
 def _load(folder: Path, name: str) -> Checkpoint:
     with safe_open(folder / f"{name}_state.safetensors", framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dictionary)
         state = _with_tensors(json.loads(file.metadata()[HEADER]), tensors)
-    return Checkpoint(load_file(folder / f"{name}.safetensors"), **state)
+    weights = load_file(folder / f"{name}.safetensors")
+    if not all(bool(tensor.isfinite().all()) for tensor in weights.values()):
+        raise ValueError(f"{name}.safetensors holds NaN or infinity")
+    return Checkpoint(weights, **state)
 
 
 def _without_tensors(value: Any, tensors: Weights) -> Any:

@@ -31,17 +31,25 @@ def check(config: Config, dataset: Dataset) -> None:
         )
     if (made_of := dataset.metadata.get("dataset", config.dataset)) != config.dataset:
         where = config.processed_dir / METADATA
-        raise UserError(f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'")
+        raise UserError(
+            f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
+        )
     _refuse_other_settings(config, dataset.metadata)
     _refuse_changed_inputs(config, dataset.metadata.get("inputs", {}))
     if config.baseline is None and emerge.reads_pieces(config.model):
         _require_pieces(config, dataset)
     if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
-        raise UserError(f"{config.processed_dir / METADATA}: label_names does not name the columns of label, one each")
+        raise UserError(
+            f"{config.processed_dir / METADATA}: label_names must name the columns of label; run --stage preprocess again"
+        )
     if not dataset.label_mask[rows_of(dataset, "train")].any():
-        raise UserError(f"{config.processed_dir / DATASET}: no outcome is defined for any training patient")
+        raise UserError(
+            f"{config.processed_dir / DATASET}: no outcome is defined for any training patient; bring more patients"
+        )
     if not np.isin(dataset.label, (0, 1)).all():
-        raise UserError(f"{config.processed_dir / DATASET}: label holds values other than 0 and 1")
+        raise UserError(
+            f"{config.processed_dir / DATASET}: label holds values other than 0 and 1; run --stage preprocess again"
+        )
     for name in ("train", "val", "test"):
         if not dataset.split[name]:
             raise UserError(
@@ -52,7 +60,9 @@ def check(config: Config, dataset: Dataset) -> None:
 def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
     where, asked = config.processed_dir / METADATA, metadata.get("llm", {})
     other = [
-        key for key, made_with in metadata.get("settings", {}).items() if made_with != to_dict(getattr(config, key))
+        key
+        for key, made_with in metadata.get("settings", {}).items()
+        if made_with != to_dict(getattr(config, key, None))
     ]
     llm = to_dict(config.llm)
     other += [f"llm.{key}" for key in LLM_SETTINGS if key in asked and asked[key] != llm[key]]

@@ -89,12 +89,19 @@ def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | No
     path = config.run_dir / "manifest.json"
     if not path.is_file() or checkpoints.is_kept(config.run_dir / UNFINISHED):
         return None
-    if read_json(path, "train").get("fingerprint") != fingerprint(config, manifest, exactly=True):
+    record = read_json(path, "train")
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: not a record of --stage train; train without --resume to replace it")
+    if record.get("fingerprint") != fingerprint(config, manifest, exactly=True):
         raise UserError(
             f"{config.run_dir}: holds a finished run of other settings, data or library versions; train without --resume to "
             "replace it, or set another run_name"
         )
     found: dict[str, Any] = read_json(config.run_dir / "metrics.json", "train")
+    if not isinstance(found, dict) or not {"splits", "interval"} <= found.keys():
+        raise UserError(
+            f"{config.run_dir / 'metrics.json'}: not the metrics of a run; train without --resume to replace it"
+        )
     return found
 
 
@@ -116,6 +123,8 @@ def fit(
         logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
         checkpoints.forget(unfinished)
     if isinstance(method, nn.Module):
+        if resumed:
+            checkpoints.refuse_unfit(unfinished, resumed, method)
         return _by_epochs(method, config, parts, fabric, resumed, mark)
     if config.training.loggers or config.training.class_weights != "none":
         logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")

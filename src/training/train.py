@@ -59,6 +59,7 @@ def run(config: Config) -> None:
 
 def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
     """One run: what goes into its metrics.json."""
+    patients = load_patients(config.processed_dir, dataset.patient_id)
     parts = {name: inputs.part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
     chosen = config.training
     with (
@@ -77,7 +78,6 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[st
             return found
         fitted = methods.fit(method, config, parts, fabric, manifest)
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
-        patients = load_patients(config.processed_dir, dataset.patient_id)
         sampling = Sampling(chosen.bootstrap_resamples, config.seed, config.evaluation.interval)
         evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
         if devices.is_first():

@@ -1,6 +1,7 @@
 """What the tables must satisfy, wherever they come from; ``where`` opens a message and says which table is meant."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import polars as pl
 from src.config import Cohort
 from src.datasets import artefacts
 from src.datasets.preprocess import tensors
-from src.datasets.signals import Signal
+from src.datasets.preprocess.tensors import Floats
+from src.datasets.signals import SIGNALS, Signal
 from src.fields import UserError
 
 
@@ -25,7 +27,7 @@ def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
         patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
         raise UserError(
             f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of 0 to {rule.window_hours} h "
-            f"(cohort.window_hours, cohort.window = '{rule.window}'); {wrong.height} such rows"
+            f"(cohort.window_hours, cohort.window = '{rule.window}'); mend {wrong.height} such rows, or set these keys"
         )
 
 
@@ -44,6 +46,8 @@ def hourly(
     """
     names = tuple(signal.name for signal in signals)
     rows = artefacts.collect_table(tensors.place(dynamic, cohort, names), where)
+    if rows.is_empty():
+        raise UserError(f"{where}: has a header and no rows; one row a measurement is needed")
     if rows.null_count().sum_horizontal().item():
         _refuse_dynamic(where, read_again(), cohort, names)
     return tensors.hourly(rows, cohort, names, hours)
@@ -52,11 +56,14 @@ def hourly(
 def _refuse_dynamic(where: Path, dynamic: pl.DataFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
     refuse_strangers(where, dynamic, cohort)
     if unknown := sorted(set(dynamic["code"].unique()) - set(names)):
-        raise UserError(f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}")
+        raise UserError(f"{where}: code '{unknown[0]}' is none of the signals; there are: {', '.join(names)}")
     inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
     outside = dynamic.join(cohort, on="patient_id").filter(~inside)
     patient, time = outside.select("patient_id", "event_time").row(0)
-    raise UserError(f"{where}: {outside.height} rows outside the observation window, first: {patient} at {time}")
+    raise UserError(
+        f"{where}: {outside.height} rows outside the observation window, first: {patient} at {time}; remove them, or mend "
+        "window_start and window_end in cohort.csv"
+    )
 
 
 def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) -> None:
@@ -68,7 +75,7 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
     if late.height:
         patient, time = late.select("patient_id", "note_time").row(0)
         raise UserError(
-            f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}"
+            f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}; remove them"
         )
 
 
@@ -79,7 +86,9 @@ def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> N
     strangers = rows.join(cohort, on="patient_id", how="anti")
     if strangers.height:
         first = strangers["patient_id"][0]
-        raise UserError(f"{where}: patient_id '{first}' is not in cohort.csv; {strangers.height} such rows")
+        raise UserError(
+            f"{where}: patient_id '{first}' is not in cohort.csv; remove {strangers.height} such rows, or give it a row there"
+        )
 
 
 def note_warnings(notes: pl.DataFrame) -> list[str]:
@@ -92,6 +101,31 @@ def note_warnings(notes: pl.DataFrame) -> list[str]:
     if untimed := notes["note_time"].null_count():
         warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
     return warnings
+
+
+def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
+    """Warnings of codes that are nearly, but not quite, those of the benchmark: each is a feature of its own."""
+    known = [signal.name for signal in SIGNALS]
+    for signal in signals:
+        close = difflib.get_close_matches(signal.name, known, n=1, cutoff=0.85)
+        if close and signal.name not in known:
+            yield f"dynamic.csv: code '{signal.name}' is a feature of its own; did you mean '{close[0]}'?"
+
+
+def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
+    """Warnings of what is not known of patients."""
+    for name in ("age", "sex"):
+        if absent := cohort[name].null_count():
+            yield f"static.csv: {absent} of {cohort.height} patients have no {name}"
+    if unmeasured := int(np.isnan(found.value).all(axis=(1, 2)).sum()):
+        yield f"dynamic.csv: {unmeasured} of {cohort.height} patients have no measurement"
+
+
+def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str]:
+    """Warnings of outcomes that are the same for everybody: nothing can be learned of them."""
+    for name, values, defined in zip(names, label.T, mask.T, strict=True):
+        if len(alike := np.unique(values[defined > 0])) == 1:
+            yield f"label.csv: all {int(defined.sum())} patients have {name} = {alike[0]:g}"
 
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:

@@ -110,7 +110,11 @@ def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
     split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
     for part, ids in split.items():
         if not ids:
-            raise UserError(f"{config.table_dir}: too few patients ({cohort.height} stays): the {part} split is empty")
+            persons = cohort["subject_id"].n_unique()
+            raise UserError(
+                f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} stays): the {part} "
+                "split is empty; bring more, or set other shares in [split]"
+            )
     return split
 
 

@@ -1,6 +1,6 @@
 """Reads the OneEHR tables, ours or a user's own, and refuses what does not fit together or leaks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,14 @@ def read(folder: Path, config: Config, task: Task) -> Tables:
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
     hourly = measured(folder, joined, signals, hours)
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
-    warnings = [*known, *checks.implausible(signals, hourly)]
+    warnings = [
+        *known,
+        *_surplus(folder, joined),
+        *checks.unknown(joined, hourly),
+        *checks.one_class(names, label, mask),
+        *([] if provenance else checks.misspelt(signals)),
+        *checks.implausible(signals, hourly),
+    ]
     return Tables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
 
 
@@ -71,11 +78,24 @@ def persons(folder: Path) -> pl.DataFrame:
     """
     cohort = artefacts.read_table(folder, schema.COHORT)
     static = artefacts.read_table(folder, schema.STATIC)
+    if cohort.is_empty():
+        raise UserError(f"{folder / schema.COHORT.file}: has a header and no rows; one row a patient is needed")
     joined = cohort.join(static, on="patient_id")
     if joined.height != cohort.height:
         lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
-        raise UserError(f"{folder / schema.STATIC.file}: patient_id '{lost}' of cohort.csv is not there")
+        raise UserError(
+            f"{folder / schema.STATIC.file}: patient_id '{lost}' of cohort.csv is not there; give every patient a row"
+        )
     return joined.sort("patient_id")
+
+
+def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
+    """Warnings of patients that other tables have and ``cohort.csv`` has not."""
+    for table in (schema.STATIC, schema.LABEL):
+        ids = artefacts.scan_table(folder, table).select(pl.col("patient_id").unique())
+        named = artefacts.collect_table(ids, folder / table.file)
+        if more := named.join(cohort, on="patient_id", how="anti").height:
+            yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
 
 
 def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], hours: int | None) -> tensors.Hourly:
@@ -157,18 +177,19 @@ def _labels(
     other = rows.filter(~pl.col("label_value").is_in([0.0, 1.0]))
     if other.height:
         patient, value = other.select("patient_id", "label_value").row(0)
-        raise UserError(f"{path}: label_value {value} of patient_id '{patient}' is neither 0 nor 1")
+        raise UserError(f"{path}: label_value {value} of patient_id '{patient}' is neither 0 nor 1; mend it")
     early = known_in_window(rows, cohort)
     if early.height:
         patient, time = early.select("patient_id", "label_time").row(0)
         raise UserError(
             f"{path}: label_time {time} of patient_id '{patient}' lies before the end of the observation window, "
-            f"which would show the outcome; {early.height} such rows"
+            f"which would show the outcome; mend or remove {early.height} such rows"
         )
     lost = cohort.join(rows, on="patient_id", how="anti")["patient_id"]
     if len(lost) or not names:
         raise UserError(
-            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no {' or '.join(names)}"
+            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {' or '.join(names)}; "
+            "give it a row, or choose another task"
         )
     label, mask = np.zeros((2, cohort.height, len(names)), dtype=np.float32)
     column = [names.index(code) for code in rows["label_code"]]
@@ -201,7 +222,7 @@ def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFra
         UserError: it does not fit its schema, or a note belongs to nobody of the cohort.
     """
     path = folder / schema.NOTES.file
-    if not required and not path.is_file():
+    if not required and not path.exists() and not path.is_symlink():
         return pl.DataFrame(schema=NOTES)
     notes = artefacts.read_table(folder, schema.NOTES)
     checks.refuse_strangers(path, notes, cohort)

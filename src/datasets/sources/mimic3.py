@@ -11,7 +11,7 @@ from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.mimic_options import Options
 from src.datasets.note_files import read_notes
-from src.datasets.raw_csv import Schema, collect, find, look, read, refuse_orphans, scan
+from src.datasets.raw_csv import Schema, collect, find, look, read, refuse_orphans, refuse_without_rows, scan
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
@@ -81,6 +81,8 @@ class Mimic3:
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """The 17 signals from ``CHARTEVENTS`` (rows with ``ERROR`` 1 left out) and ``LABEVENTS``."""
         charted, drawn = find(self.raw_dir, "CHARTEVENTS"), find(self.raw_dir, "LABEVENTS")
+        for path in (charted, drawn):
+            refuse_without_rows(path)
         key = {"stay_id": "icustay_id", "hadm_id": "hadm_id"}[match]
         text = dict.fromkeys(("charttime", "value", "error"), pl.String)
         rows = scan(charted, {key: ID, "itemid": ID, "valuenum": pl.Float64, **text}).rename({key: match})

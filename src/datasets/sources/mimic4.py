@@ -11,7 +11,7 @@ from src.datasets import mimic_events, physionet
 from src.datasets.mimic_items import CHART, LAB
 from src.datasets.mimic_options import Options
 from src.datasets.note_files import read_notes
-from src.datasets.raw_csv import Schema, find, look, read, refuse_orphans, scan
+from src.datasets.raw_csv import Schema, find, look, read, refuse_orphans, refuse_without_rows, scan
 from src.datasets.signals import SIGNALS, Signal
 from src.datasets.sources import Events, Extract, Match
 from src.datasets.surrogate_notes import surrogate_notes
@@ -45,7 +45,9 @@ class Mimic4:
         """The raw tables read, and the notes or the code tables that stand in for them."""
         if self.raw_dir.is_dir() and not (self.raw_dir / "icu").is_dir():
             there = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
-            raise UserError(f"{self.raw_dir}: holds {there}; MIMIC-IV v2 or v3 has the folders hosp/ and icu/ there")
+            raise UserError(
+                f"{self.raw_dir}: holds {there}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
+            )
         notes = self._note_paths()
         tables = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
         tables += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
@@ -86,6 +88,8 @@ class Mimic4:
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """The 17 signals from ``chartevents`` and ``labevents``."""
         charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
+        for path in (charted, drawn):
+            refuse_without_rows(path)
         columns = {match: ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
         chart = mimic_events.chart(charted, scan(charted, columns), CHART, cohort, match)
         columns = {"subject_id": ID, "hadm_id": ID, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}

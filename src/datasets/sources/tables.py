@@ -145,7 +145,12 @@ class Tables:
         path = self.raw_dir / schema.LABEL.file
         if not path.is_file():
             raise UserError(f"{path}: missing; its columns: {', '.join(c.name for c in schema.LABEL.columns)}")
-        return read_table(self.raw_dir, schema.LABEL)
+        labels = read_table(self.raw_dir, schema.LABEL)
+        wrong = labels.filter(~pl.col("label_value").is_in([0.0, 1.0]))
+        if wrong.height:
+            patient, value = wrong.select("patient_id", "label_value").row(0)
+            raise UserError(f"{path}: label_value {value:g} of patient_id '{patient}' is neither 0 nor 1; mend it")
+        return labels
 
     def _read(self, table: schema.Table, more: dict[str, schema.Kind]) -> pl.DataFrame:
         """A small table: what must be there (of its ids, ``patient_id`` and ``subject_id``) and what ``more`` there may be."""
@@ -212,7 +217,10 @@ class Tables:
             raise UserError(f"{path}: '{twice[0]}' is both a code and a word of a code; rename one of them")
         left_out = codes.join(features, on="code", how="anti")
         if features.is_empty():
-            raise UserError(f"{path}: none of its {codes.height} codes can be used: {_reasons(left_out, self.options)}")
+            raise UserError(
+                f"{path}: none of its {codes.height} codes can be used: {_reasons(left_out, self.options)}; "
+                "mend it, or set source.max_levels"
+            )
         warnings = (f"{path.name}: {_reasons(left_out, self.options)}",) if left_out.height else ()
         return Survey(features, warnings)
 
@@ -221,7 +229,7 @@ class Tables:
             if row is not None:
                 found = collect(scan(path, DYNAMIC).with_row_index("row").filter(pl.col("row") == row), path)[name][0]
                 rule = "is empty" if found is None else "is not a time (YYYY-MM-DD HH:MM:SS)"
-                raise UserError(f"{path} row {int(str(row)) + 2}: {name} {found!r} {rule}")
+                raise UserError(f"{path} row {int(str(row)) + 2}: {name} {found!r} {rule}; mend it")
 
 
 def _stay_times(stays: pl.DataFrame) -> pl.DataFrame:

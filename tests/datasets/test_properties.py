@@ -1,0 +1,134 @@
+"""Properties that hold for any input, found by Hypothesis: binning, z-scores, conversion of units and order, splits."""
+
+import math
+import random
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.config import Split
+from src.datasets.harmonise import canonical
+from src.datasets.preprocess import tensors
+from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
+from src.datasets.splits import split_by_subject
+
+START = datetime(2150, 1, 1, 7, 20)
+CODES = ("heart_rate", "glucose")
+HOURS = 6
+
+values = st.floats(-500, 500, width=32)
+row = st.tuples(st.sampled_from("ab"), st.integers(0, HOURS * 3600 - 1), st.sampled_from(CODES), values)
+
+
+def cohort(ends: tuple[int, int]) -> pl.DataFrame:
+    times = {"window_start": [START] * 2, "window_end": [START + timedelta(seconds=end) for end in ends]}
+    return pl.DataFrame({"patient_id": ["a", "b"], **times}).cast({name: pl.Datetime("us") for name in times})
+
+
+@given(st.lists(row, max_size=40), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_hourly_bins_are_those_of_a_plain_loop_in_any_order_of_rows(rows: list, shuffle: random.Random) -> None:
+    whole = cohort((HOURS * 3600, HOURS * 3600))
+    expected = np.full((2, HOURS, 2), np.nan, np.float32)
+    for patient, second, code, value in sorted(rows, key=lambda one: (one[1], one[3])):
+        expected["ab".index(patient), second // 3600, CODES.index(code)] = value
+    shuffle.shuffle(rows)
+    schema = {"patient_id": pl.String, "event_time": pl.Datetime("us"), "code": pl.String, "value": pl.Float64}
+    timed = [(patient, START + timedelta(seconds=second), code, value) for patient, second, code, value in rows]
+    table = pl.LazyFrame(timed, schema=schema, orient="row")
+    found = tensors.hourly(tensors.place(table, whole, CODES).collect(), whole, CODES, HOURS)
+    np.testing.assert_array_equal(found.value, expected)
+    assert found.length.tolist() == [HOURS, HOURS]
+
+
+cells = st.lists(st.one_of(st.none(), st.floats(-1000, 1000, width=32)), min_size=2 * 4, max_size=2 * 4)
+
+
+@given(cells, st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_z_scores_filled_forward_are_those_of_a_plain_loop(given_cells: list, first: int, second: int) -> None:
+    value = np.array([math.nan if cell is None else cell for cell in given_cells], np.float32).reshape(2, 4, 1)
+    statistics = tensors.fit(value)
+    known = [float(cell) for cell in value.ravel() if not math.isnan(cell)]
+    mean = math.fsum(known) / len(known) if known else 0.0
+    std = math.sqrt(math.fsum((one - mean) ** 2 for one in known) / len(known)) if known else 1.0
+    std = std if std > 1e-8 else 1.0
+    np.testing.assert_allclose([statistics.mean[0], statistics.std[0]], [mean, std], rtol=1e-6, atol=1e-6)
+    length = np.array([first, second])
+    ehr, mask = tensors.standardise(tensors.Hourly(value, length, ("x",)), statistics)
+    for patient in range(2):
+        last = None
+        for hour in range(4):
+            cell = value[patient, hour, 0]
+            inside = hour < length[patient]
+            last = last if math.isnan(cell) else float(cell)
+            z = 0.0 if last is None or not inside else (last - statistics.mean[0]) / statistics.std[0]
+            np.testing.assert_allclose(ehr[patient, hour, 0], z, rtol=1e-4, atol=1e-4)
+            assert mask[patient, hour, 0] == (inside and not math.isnan(cell))
+
+
+event = st.tuples(
+    st.integers(0, 2),
+    st.one_of(st.none(), st.integers(0, 5)),
+    st.sampled_from([signal.name for signal in SIGNALS]),
+    st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(0, 120)),
+)
+
+
+@given(st.lists(event, max_size=40), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_measurements_are_the_same_in_any_order_and_none_is_lost_uncounted(rows: list, shuffle: random.Random) -> None:
+    def converted(some: list) -> tuple[list, dict]:
+        schema = {"n": pl.UInt32, "event_time": pl.Datetime("us"), "code": pl.String, "value": pl.Float64}
+        timed = [
+            (n, None if hour is None else START + timedelta(hours=hour), code, value) for n, hour, code, value in some
+        ]
+        found = canonical(pl.DataFrame(timed, schema=schema, orient="row"), SIGNALS)
+        return found.table.rows(), dict(found.counts)
+
+    table, counts = converted(rows)
+    shuffled = list(rows)
+    shuffle.shuffle(shuffled)
+    assert converted(shuffled) == (table, counts)
+    summed = {signal.name for signal in SIGNALS if signal.sum_of}
+    assert len([one for one in table if one[2] not in summed]) <= len(rows) - sum(counts.values()) <= len(table)
+    for _, _, code, value in table:
+        low, high = SIGNAL_BY_NAME[code].plausible
+        assert low <= value <= high
+
+
+people = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 1)), min_size=1, max_size=80
+)  # a stay: whose, and its outcome
+
+
+@given(people, st.integers(0, 2**32 - 1), st.floats(0.05, 0.8), st.floats(0.05, 0.15), st.randoms())
+@settings(max_examples=80, deadline=None)
+def test_splits_hold_every_stay_once_no_person_twice_and_only_the_seed_decides(
+    stays: list, seed: int, train: float, validation: float, shuffle: random.Random
+) -> None:
+    rows = [(f"s{n}", f"p{person}", positive) for n, (person, positive) in enumerate(stays)]
+
+    def split(some: list) -> dict[str, list[str]]:
+        table = pl.DataFrame(some, schema=["patient_id", "subject_id", "positive"], orient="row")
+        return split_by_subject(table, Split(train, validation), np.random.default_rng(seed))
+
+    found = split(rows)
+    assert sorted(one for part in found.values() for one in part) == sorted(one[0] for one in rows)
+    person = {stay: who for stay, who, _ in rows}
+    persons = {part: {person[stay] for stay in ids} for part, ids in found.items()}
+    assert sum(map(len, persons.values())) == len(set(person.values()))
+    for positive in (0, 1):
+        worst = {who: max(p for _, other, p in rows if other == who) for who in set(person.values())}
+        those = {who for who, value in worst.items() if value == positive}
+        if len(those) >= 3:
+            assert all(those & whole for whole in persons.values())
+            assert abs(len(those & persons["train"]) - train * len(those)) <= 2
+    shuffled = list(rows)
+    shuffle.shuffle(shuffled)
+    assert {part: sorted(ids) for part, ids in split(shuffled).items()} == {
+        part: sorted(ids) for part, ids in found.items()
+    }

@@ -1,0 +1,110 @@
+"""A small finished pipeline to damage: a generated hospital read as MIMIC-IV, its tables as a user's own, and a run."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from src.main import main
+from src.training import results
+from tests.datasets.sources import test_eicu, test_meds, test_mimic3, test_tables
+
+SETTINGS = """
+[cohort]
+min_stay_hours = 48.0
+[model]
+hidden_size = 8
+heads = 2
+[training]
+max_epochs = 2
+bootstrap_resamples = 20
+accelerator = "cpu"
+"""
+SYNTHETIC = """
+dataset = "synthetic"
+run_name = "synthetic"
+[paths]
+raw_dir = "raw"
+kg_dir = "kg"
+[source]
+name = "synthetic"
+stays = 90
+[download]
+primekg = "none"
+"""
+MIMIC4 = """
+dataset = "mimic4"
+run_name = "mimic4"
+[paths]
+raw_dir = "raw"
+kg_dir = "kg"
+table_dir = "tables"
+processed_dir = "processed"
+run_dir = "run"
+[source]
+name = "mimic4"
+notes_file = ["raw/note/notes.csv.gz"]
+[download]
+primekg = "none"
+"""
+OWN = MIMIC4.replace('"mimic4"', '"own"', 2).replace('"tables"', '"own"')
+STOPPED = (
+    MIMIC4.replace('"run"', '"stopped"').replace('= "mimic4"', '= "stopped"', 2).replace('"stopped"', '"mimic4"', 1)
+)
+LLM = (
+    MIMIC4
+    + """
+[llm]
+entity_backend = "openai_compatible"
+api_base_url = "http://127.0.0.1:9/v1"
+"""
+)
+OTHERS = {
+    "mimic3": 'name = "mimic3"',
+    "eicu": 'name = "eicu"',
+    "meds": 'name = "meds"\nsignals = { heart_rate = ["HR"] }',
+    "tables": 'name = "tables"\n[task]\nname = "given"',
+}
+STAGES = (("synthetic", "download"), *(("mimic4", stage) for stage in ("convert", "preprocess", "train", "audit")))
+
+
+def build(folder: Path) -> None:
+    """In ``folder``, which is the current one."""
+    known = {"synthetic": SYNTHETIC, "mimic4": MIMIC4, "own": OWN, "stopped": STOPPED, "llm": LLM}
+    for name, text in known.items():
+        (folder / f"{name}.toml").write_text(text + SETTINGS)
+    for name, stage in STAGES:
+        assert main(["--config", f"{name}.toml", "--stage", stage]) == 0, (name, stage)
+    shutil.copytree(folder / "tables", folder / "own")
+    (folder / "own" / "provenance.json").unlink()
+    with pytest.MonkeyPatch().context() as patch:
+        patch.setattr(results, "evaluate", _interrupted)
+        assert main(["--config", "stopped.toml", "--stage", "train"]) == 130
+    other_sources(folder)
+
+
+def _interrupted(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def other_sources(folder: Path) -> None:
+    """Small hospitals in the other layouts, converted."""
+    test_mimic3.write(folder / "mimic3", test_mimic3.generated())
+    (folder / "eicu").mkdir()
+    test_eicu.hospital(folder / "eicu")
+    rows = [row for person in range(1, 5) for row in _meds_person(person)]
+    test_meds.write(folder / "meds", rows)
+    test_tables.generate(folder / "tables_source")
+    for name, source in OTHERS.items():
+        raw = "tables_source" if name == "tables" else name
+        paths = f'[paths]\nraw_dir = "{raw}"\ntable_dir = "of_{name}"'
+        text = f'dataset = "{name}"\nrun_name = "{name}"\n{paths}\n[source]\n{source}\n'
+        (folder / f"{name}.toml").write_text(text)
+        assert main(["--config", f"{name}.toml", "--stage", "convert"]) == 0, name
+
+
+def _meds_person(subject: int) -> list[test_meds.Row]:
+    measured = [(subject, test_meds.START + timedelta(minutes=37 * n), "HR", 60.0 + n) for n in range(80)]
+    *stay, (_, left, _) = test_meds.person(subject)
+    return [*stay, (subject, left, f"HOSPITAL_DISCHARGE//{'DIED' if subject == 1 else 'HOME'}"), *measured]
