@@ -15,6 +15,7 @@ from src.config import Config
 from src.datasets import artefacts, rag_records, schema
 from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.preprocess import fitted, rag, tables, tensors
+from src.datasets.preprocess.run import tables_and_split
 from src.fields import UserError
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def run(config: Config) -> None:
 
 def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
     """What needs the tables as ``preprocess`` reads them: fits compared with new ones, and single features."""
-    found = tables.read(config.table_dir, config, components.build("task", config.task))
+    found, _ = tables_and_split(config, components.build("task", config.task))
     training = found.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
     records = rag_records.read(config.processed_dir)
     if [record.patient_id for record in records] != dataset.patient_id.tolist():

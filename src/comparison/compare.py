@@ -62,7 +62,7 @@ def run(runs: Sequence[Path], output: Path | None) -> None:
     if len(runs) != 2:
         raise UserError(f"--runs takes two run folders, not {len(runs)}: --runs runs/first runs/second")
     if output is not None:
-        artefacts.require_writable(output.parent)
+        artefacts.require_output(output, runs)
     first, second = (load(folder) for folder in runs)
     subjects = subject_ids(first)
     rows = compare(first, second, subjects)
@@ -88,7 +88,9 @@ def load(folder: Path) -> Run:
             f"{folder / seeds[0]} (there are: {', '.join(seeds)})"
         )
     if not path.is_file():
-        raise UserError(f"{path}: missing; --runs takes the folders that --stage train wrote")
+        inside = sorted(folder.glob("*/**/predictions.csv"))
+        hint = f", such as {inside[0].parent}" if inside else ""
+        raise UserError(f"{path}: missing; --runs takes the folders that --stage train wrote{hint}")
     types = {
         "patient_id": pl.String,
         "split": pl.String,
@@ -103,16 +105,35 @@ def load(folder: Path) -> Run:
     absent = [field.name for field in dataclasses.fields(Prediction) if field.name not in rows.columns]
     if absent:
         raise UserError(f"{path}: no column '{absent[0]}'; it has: {', '.join(rows.columns)}")
+    test = rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob")
+    _refuse_damaged(path, test)
     config = from_record(artefacts.read_json(folder / "config.json", "train"), folder / "config.json")
-    thresholds = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
-    inputs = artefacts.read_json(folder / "manifest.json", "train")["inputs"]
-    return Run(
-        folder,
-        config,
-        rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
-        {name: chosen["value"] for name, chosen in thresholds.items()},
-        frozenset(inputs.values()),
-    )
+    try:
+        chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
+        thresholds = {name: float(one["value"]) for name, one in chosen.items()}
+        inputs = frozenset(artefacts.read_json(folder / "manifest.json", "train")["inputs"].values())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{folder}: metrics.json or manifest.json is not what --stage train writes ({error!r}); train again"
+        ) from None
+    return Run(folder, config, test, thresholds, inputs)
+
+
+def _refuse_damaged(path: Path, test: pl.DataFrame) -> None:
+    """Raises:
+    UserError: a patient stands twice, a probability is none, an outcome is neither 0 nor 1.
+    """
+    keys = ["patient_id", "label_code"]
+    for problem, wrong in (
+        ("stands twice", test.filter(test.select(keys).is_duplicated())),
+        ("has no y_prob between 0 and 1", test.filter(~pl.col("y_prob").is_between(0, 1).fill_null(value=False))),
+        ("has a y_true other than 0 and 1", test.filter(~pl.col("y_true").is_in([0.0, 1.0]))),
+    ):
+        if wrong.height:
+            patient, label = wrong.select(keys).row(0)
+            raise UserError(
+                f"{path}: {label} of test patient '{patient}' {problem}; {wrong.height} such rows; train again"
+            )
 
 
 def subject_ids(run: Run) -> dict[str, str] | None:
@@ -140,13 +161,19 @@ def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Co
         label, left, right = (part[column].to_numpy() for column in ("y_true", "y_prob", "other"))
         names = part["patient_id"].to_list()
         groups = each_alone(len(names)) if subjects is None else persons([subjects[patient] for patient in names])
-        cuts = (first.thresholds[name], second.thresholds[name])
+        cuts = (_threshold(first, name), _threshold(second, name))
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
         rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
         found = significance.paired_bootstrap(label, left, right, METRICS, sampling, groups, cuts)
         rows += [Comparison(name, metric, "paired_bootstrap", *about, **_values(one)) for metric, one in found.items()]
     return rows
+
+
+def _threshold(run: Run, label: str) -> float:
+    if label not in run.thresholds:
+        raise UserError(f"{run.folder / 'metrics.json'}: holds no threshold of {label}; train again")
+    return run.thresholds[label]
 
 
 def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:
@@ -158,11 +185,12 @@ def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[st
         interval = "undefined" if row.low is None else f"{row.low:+.3f} to {row.high:+.3f}"
         numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
         lines.append([row.label_code, str(row.patients), str(row.positives), what, *numbers])
-    chosen = first.config.training.bootstrap_resamples
+    chosen = first.config
     unit = "persons" if subjects is not None else "patients"
     notes = [
         f"first: {first.folder}; second: {second.folder}",
-        f"({chosen} paired resamples of the test {unit}; F1 and accuracy at each run's own threshold; p is two-sided, of one "
+        f"({chosen.training.bootstrap_resamples} paired resamples of the test {unit}, {chosen.evaluation.interval} intervals, "
+        "as the first run's config says; F1 and accuracy at each run's own threshold; p is two-sided, of one "
         "comparison. DeLong takes stays as independent)",
     ]
     if subjects is None:

@@ -97,6 +97,23 @@ def require_writable(folder: Path) -> None:
         raise UserError(f"{nearest}: not a folder to write into; mend its permissions or set another one in [paths]")
 
 
+def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = ()) -> None:
+    """Say before the work that ``output`` cannot be written, or would replace what ``runs`` (folders) or ``inputs`` hold.
+
+    Raises:
+        UserError: so it is.
+    """
+    if output.suffix != ".csv" or output.is_dir():
+        raise UserError(f"--output {output}: not a file name ending in .csv; choose one")
+    require_writable(output.parent)
+    place = output.resolve()
+    for run in runs:
+        if run.resolve() in place.parents:
+            raise UserError(f"--output {output}: lies in {run}, whose own files it could replace; choose another")
+    if place in [path.resolve() for path in inputs]:
+        raise UserError(f"--output {output}: is one of the tables to read; choose another")
+
+
 def finish_interrupted(folder: Path) -> None:
     """Move into place what an interrupted ``publish`` had already completed."""
     publishing = folder / PUBLISHING

@@ -213,9 +213,10 @@ def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
     """What is wrong with the split, if anything."""
     if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in PARTS):
         return "does not list train, val and test"
+    split = {"left_out": [], **split}  # those whom [sparsity] took from training
     if empty := [part for part in PARTS if not split[part]]:
         return f"no patient in '{empty[0]}'"
-    named = [patient for part in PARTS for patient in split[part]]
+    named = [patient for part in (*PARTS, "left_out") for patient in split[part]]
     if not all(isinstance(patient, str) for patient in named) or len(named) != len(set(named)):
         return "a patient stands in two splits, or is named by other than text"
     if unknown := sorted(set(named) - set(patients)):

@@ -17,7 +17,7 @@ CALIBRATION: dict[str, Callable[[Calibration, Array], Array]] = {
 }
 ONE_CLASS = "undefined: all patients have the same label"
 REASONS = {
-    "calibration_slope": "undefined: the probabilities separate the classes, so that no finite slope is the most likely",
+    "calibration_slope": "undefined: the probabilities separate the classes or are all alike, so no one slope fits best",
     "ppv": "undefined: nobody is called positive",
     "npv": "undefined: everybody is called positive",
 }

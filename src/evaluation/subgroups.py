@@ -4,6 +4,7 @@ Groups are by sex, age band, ethnicity and ICU type, as far as they are known. A
 those of whom it is not stated in ``unknown``.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,9 @@ ETHNICITIES = (
     ("asian", ("ASIAN",)),
     (UNKNOWN, ("UNKNOWN", "UNABLE", "DECLINED", "NOT SPECIFIED", "NOT STATED")),
 )
+DENIED = re.compile(
+    r"\b(NOT|NON)[ -](?!SPECIFIED|STATED)\w+( OR LATIN\w*)?"
+)  # "not Hispanic" says what somebody is not
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,12 @@ def ethnicity(text: str | None) -> str:
     """
     >>> [ethnicity(text) for text in ("WHITE - BRAZILIAN", "Caucasian", "ASIAN - CHINESE", "PORTUGUESE", None)]
     ['white', 'white', 'asian', 'other', 'unknown']
+    >>> [ethnicity(text) for text in ("BLACK, NOT HISPANIC", "Not Hispanic or Latino", "NON-WHITE", "NOT STATED")]
+    ['black', 'other', 'other', 'unknown']
     """
     if not text or not text.strip():
         return UNKNOWN
-    stated = text.upper()
+    stated = DENIED.sub("", text.upper())
     return next((name for name, words in ETHNICITIES if any(word in stated for word in words)), "other")
 
 

@@ -10,7 +10,6 @@ from typing import TextIO
 from src.datasets import artefacts, schema
 from src.datasets.preprocess import new_patients
 from src.datasets.preprocess.tables import Tables
-from src.fields import UserError
 from src.prediction import answers, predictor, what_if
 from src.prediction.predictor import Predictor
 
@@ -24,7 +23,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
         UserError: the run, the tables or the place to write to will not do.
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
-    _require_place(output, run, tables)
+    artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
     ready = predictor.load(run, offline=offline)
     found = new_patients.read(tables, ready.expected)
     for warning in found.warnings:
@@ -67,17 +66,3 @@ def _write(ready: Predictor, found: Tables, rows: TextIO, told: TextIO) -> list[
         f"highest risk of {name}: {risk:.3f}, patient {patient}"
         for name, (patient, risk) in zip(names, highest, strict=True)
     ]
-
-
-def _require_place(output: Path, run: Path, tables: Path) -> None:
-    """Raises:
-    UserError: ``output`` is no file to write, or belongs to the run or to the tables.
-    """
-    if output.suffix != ".csv" or output.is_dir():
-        raise UserError(f"--output {output}: not a file name ending in .csv")
-    artefacts.require_writable(output.parent)
-    place = output.resolve()
-    if run.resolve() in place.parents:
-        raise UserError(f"--output {output}: lies in the run folder, whose own files it could replace; choose another")
-    if place in [(tables / table.file).resolve() for table in schema.TABLES]:
-        raise UserError(f"--output {output}: is one of the tables to read; choose another")

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from src.audit import audit, single_features
-from src.config import Config, Download, Paths
+from src.config import Config, Download, Paths, Sparsity
 from src.datasets import artefacts, convert
 from src.datasets.dataset import ARRAYS, Dataset, load_dataset, write_dataset
 from src.datasets.preprocess import embeddings, fitted, tensors
@@ -227,3 +227,11 @@ def test_the_demos_surrogate_notes_are_warned_of(demo_config: Config, capsys: py
     audit.run(demo_config)
     assert "warning  surrogate notes" in capsys.readouterr().out
     assert "failed" not in verdicts(demo_config).values()
+
+
+@pytest.mark.parametrize("kind", ["notes", "measurements", "patients"])
+def test_artefacts_with_a_share_removed_are_fitted_on_what_was_left(config: Config, kind: str) -> None:
+    thinned = dataclasses.replace(config, sparsity=Sparsity(**{kind: 0.5}))
+    preprocess.run(thinned)
+    audit.run(thinned)
+    assert "failed" not in verdicts(thinned).values()

@@ -174,3 +174,26 @@ def test_bca_is_used_where_the_first_runs_config_says_so(tmp_path: Path) -> None
     corrected = dataclasses.replace(first, config=dataclasses.replace(first.config, evaluation=evaluation))
     plain = [row.low for row in compare.compare(first, second, None)]
     assert plain != [row.low for row in compare.compare(corrected, second, None)]
+
+
+def test_damaged_runs_are_refused_and_a_runs_own_files_are_never_the_output(tmp_path: Path) -> None:
+    whole, run = write(tmp_path / "a", scores(1)), write(tmp_path / "b", scores(2))
+    path = run / "predictions.csv"
+    text = path.read_text()
+    last = text.splitlines()[-1]
+    for damaged, message in (
+        (f"{text}{last}\n", "stands twice"),
+        (text.replace(last, f"{last.rsplit(',', 1)[0]},NaN"), "no y_prob between 0 and 1"),
+        (text.replace(last, f"{last.rsplit(',', 1)[0]},1.5"), "no y_prob between 0 and 1"),
+        (text.replace("test,death,1", "test,death,2", 1), "a y_true other than 0 and 1"),
+    ):
+        path.write_text(damaged)
+        with pytest.raises(UserError, match=message):
+            compare.run([whole, run], None)
+    path.write_text(text)
+    for name in ("predictions.csv", "compared.csv"):
+        with pytest.raises(UserError, match="whose own files it could replace"):
+            compare.run([whole, run], run / name)
+    artefacts.write_json(run / "metrics.json", {})
+    with pytest.raises(UserError, match=r"metrics\.json or manifest\.json is not what --stage train writes"):
+        compare.run([whole, run], None)

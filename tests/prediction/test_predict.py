@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "an unknown code": (
         "dynamic.csv",
         lambda t: t.with_columns(code=pl.when(FIRST).then(pl.lit("lactate")).otherwise("code")),
-        r"dynamic.csv: code 'lactate' is none of the signals: capillary_refill_rate, ",
+        r"dynamic.csv: code 'lactate' is none of the signals; there are: capillary_refill_rate, ",
     ),
     "a stranger's value": (
         "dynamic.csv",
@@ -189,7 +189,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         lambda t: pl.concat([t, t[:1]]),
         r"cohort.csv row \d+: patient_id .* stands twice",
     ),
-    "nobody": ("cohort.csv", lambda t: t[:0], r"cohort.csv: holds no patient"),
+    "nobody": ("cohort.csv", lambda t: t[:0], r"cohort.csv: has a header and no rows"),
 }
 
 
@@ -235,7 +235,7 @@ def test_places_where_nothing_may_be_written_are_refused_before_any_work(
 ) -> None:
     for output, expected in (
         (own / "dynamic.csv", "is one of the tables to read"),
-        (emerge.run_dir / "predictions.csv", "lies in the run folder"),
+        (emerge.run_dir / "predictions.csv", "whose own files it could replace"),
         (tmp_path / "risks.txt", "not a file name ending in .csv"),
         (own / "cohort.csv" / "risks.csv", "not a folder to write into"),
     ):

@@ -41,7 +41,7 @@ def run(config: Config) -> None:
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, chat)
-    tables, split = _left(config, task)
+    tables, split = tables_and_split(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
@@ -71,7 +71,7 @@ def run(config: Config) -> None:
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
         artefacts.write_table(found.records, folder / schema.RAG_RECORDS)
         artefacts.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
-        artefacts.write_json(folder / schema.SPLIT, {**split, **_rule(config)})
+        artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})
     for warning in tables.warnings:
@@ -93,14 +93,14 @@ def estimate(config: Config) -> None:
     if chat is None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
     tools = evidence.tools(config, task, chat)
-    tables, split = _left(config, task)
+    tables, split = tables_and_split(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
     auditor = evidence.auditor(config, task, tools, tables.signals)
     evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
     print(*chat.estimate(), sep="\n")
 
 
-def _left(config: Config, task: Task) -> tuple[Tables, dict[str, list[str]]]:
+def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list[str]]]:
     """The tables and the split, without what ``config.sparsity`` takes away."""
     tables = read(config.table_dir, config, task)
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
@@ -116,6 +116,12 @@ def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
                 "split is empty; bring more, or set other shares in [split]"
             )
     return split
+
+
+def _left_out(tables: Tables, split: dict[str, list[str]]) -> list[str]:
+    """The patients in no split: those that ``[sparsity]`` took from training."""
+    named = {patient for part in split.values() for patient in part}
+    return [patient for patient in tables.cohort["patient_id"] if patient not in named]
 
 
 def _rule(config: Config) -> dict[str, Any]:
