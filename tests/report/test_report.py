@@ -328,7 +328,7 @@ def test_a_test_split_of_one_outcome_is_said_to_be_so(copied: Config, tmp_path: 
     arrays["label"] = np.where(rows[:, None], 0, arrays["label"]).astype(np.float32)
     np.savez(processed / "emerge_dataset.npz", **arrays)
     root = written(_retrained(copied, processed, tmp_path / "other"))
-    assert "Test: all" in root.one("div", class_="warnings").text
+    assert "Test split: all" in root.one("div", class_="warnings").text
     assert "undefined AUROC" in root.one("section", id="answer").text
     assert len(root.one("section", id="performance").all("figure", class_="chart")) == 4  # two curves, two of training
 
