@@ -14,6 +14,7 @@ from src.datasets.dataset import load_patients
 from src.datasets.preprocess import fitted
 from src.datasets.rag_records import Record
 from src.datasets.schema import DATASET, FITTED
+from src.evaluation import subgroups
 from src.models.batch import Batch
 from src.prediction import what_if
 from src.report import evidence, graph, series
@@ -221,5 +222,7 @@ def _opening(record: Record) -> dict[str, Any]:
 def _words(row: Mapping[str, Any]) -> list[str]:
     sex = {"F": "woman", "M": "man"}.get(row["sex"] or "", "sex not known")
     age = "age not known" if row["age"] is None else f"{row['age']:.0f} years"
-    rest = [(row.get(name) or "").strip() for name in ("ethnicity", "icu_type")]
-    return [sex, age, *(text for text in (stated(rest[0]), rest[1]) if text)]
+    origin, unit = ((row.get(name) or "").strip() for name in ("ethnicity", "icu_type"))
+    if origin and subgroups.ethnicity(origin) == subgroups.UNKNOWN:
+        origin = "ethnicity not known"
+    return [sex, age, *(text for text in (stated(origin), unit) if text)]

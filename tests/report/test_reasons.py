@@ -153,7 +153,8 @@ def test_units_and_categories_are_written_for_readers(page: Path) -> None:
     for view in root.all("article", class_="patient"):
         assert not re.search(r"\d (pH|fraction|degrees Celsius)\b", view.one("ul", class_="reasons").text)
         facts = view.one("header").all("p")[1].text
-        assert not re.search("HISPANIC|WHITE|BLACK|ASIAN|UNKNOWN", facts)
+        assert not re.search("HISPANIC|WHITE|BLACK|ASIAN|UNKNOWN|Unknown", facts)
+        assert re.search("Hispanic or Latino|White|Black|Asian|ethnicity not known", facts)
 
 
 @pytest.mark.parametrize("score", [1.0, 0.0])
