@@ -40,10 +40,11 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
         {
             **node,
             "definition": definitions[node["node_index"]],
-            "risk_without": by_label(names, answer.without_disease[node["node_index"]]),
-            "contribution": by_label(names, answer.risk - answer.without_disease[node["node_index"]]),
+            "risk_without": by_label(names, without) if without is not None else {},
+            "contribution": by_label(names, answer.risk - without) if without is not None else {},
         }
         for node in record.nodes
+        for without in (answer.without_disease.get(node["node_index"]),)
     ]
     return {
         "patient_id": answer.patient_id,

@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What the run says of one patient: ``risk`` [K]; without a modality, where the patient has it; without each disease."""
+    """What the run says of one patient: ``risk`` [K]; without a modality that the run reads, where the patient has it;
+    without each disease, where the run reads texts."""
 
     patient_id: str
     risk: Risks

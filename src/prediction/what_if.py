@@ -19,12 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from src import components
 from src.datasets.dataset import Dataset
 from src.datasets.preprocess import texts
 from src.datasets.preprocess.embeddings import FittedEncoder
 from src.datasets.preprocess.fitted import Fitted
 from src.datasets.rag_records import Record
 from src.datasets.schema import DATASET
+from src.models import emerge
 from src.models.batch import MODALITIES, Batch
 from src.training import inputs
 from src.training.trained import Trained
@@ -50,8 +52,18 @@ def donors(trained: Trained, count: int = DONORS) -> Batch:
 
 
 def modalities(trained: Trained) -> tuple[str, ...]:
-    """Those that can be taken away: what EMERGE was told to read; for a baseline all three."""
-    return trained.config.model.modalities if trained.config.baseline is None else tuple(MODALITIES)
+    """What the method reads, and therefore can be taken from it, in the order of ``MODALITIES``."""
+    config = trained.config
+    if config.baseline is None:
+        read = (*(name for name in config.model.modalities if name == "ehr"), *emerge.texts_read(config.model))
+    else:
+        read = components.options("baseline", config.baseline).reads
+    return tuple(name for name in MODALITIES if name in read)
+
+
+def reads_texts(trained: Trained) -> bool:
+    """Whether the method reads note or summary, and with them diseases."""
+    return bool({"note", "summary"} & set(modalities(trained)))
 
 
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
@@ -82,10 +94,12 @@ def without_diseases(
     """For each patient: node_index of every linked disease -> risks [K] without it.
 
     ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on.
-    Of a patient whose notes are not at hand only the summary changes.
+    Of a patient whose notes are not at hand only the summary changes. Empty where the method reads neither note nor summary.
     """
-    pairs = [(n, node["node_index"]) for n, told in enumerate(patients) for node in told.record.nodes]
     found: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
+    if not reads_texts(trained):
+        return found
+    pairs = [(n, node["node_index"]) for n, told in enumerate(patients) for node in told.record.nodes]
     for at in range(0, len(pairs), PAIRS):
         some = pairs[at : at + PAIRS]
         rows = torch.tensor([n for n, _ in some])

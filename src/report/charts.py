@@ -18,10 +18,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Spread:
-    """How risks are spread in twenty equal steps: height relative to the highest, and a title; with the outcome, and without."""
+    """How risks are spread in twenty equal steps: height relative to the highest, and a title; with the outcome, and without.
+    ``highest``: the share of its group that the highest stands for."""
 
     yes: tuple[tuple[float, str], ...]
     no: tuple[tuple[float, str], ...]
+    highest: float
 
 
 def spread(label: Array, probability: Array) -> Spread | None:
@@ -38,7 +40,7 @@ def spread(label: Array, probability: Array) -> Spread | None:
         )
         for own in counts
     )
-    return Spread(yes, no)
+    return Spread(yes, no, highest)
 
 
 def evaluation(label: Array, probability: Array) -> list[Chart]:
@@ -128,34 +130,37 @@ def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:
         return []
     epochs = history["epoch"].to_numpy()
     x = figures.axis("epoch", epochs, [1])
+    loss = figures.axis("loss", _of(history, "train_loss", "val_loss"))
+    score = figures.axis("score", _of(history, "val_auroc", "val_auprc"), within=(0, 1))
     losses = {"training": "train_loss", "validation": "val_loss"}
     scores = {"AUROC, validation": "val_auroc", "AUPRC, validation": "val_auprc"}
     return [
-        _by_epoch(history, "Loss", "Cross-entropy after each epoch.", x, losses, best_epoch, "loss"),
-        _by_epoch(history, "Validation", "How well validation patients are ranked.", x, scores, best_epoch, "score"),
+        _by_epoch(history, "Loss", "Cross-entropy after each epoch.", (x, loss), losses, best_epoch),
+        _by_epoch(history, "Validation", "How well validation patients are ranked.", (x, score), scores, best_epoch),
     ]
+
+
+def _of(history: pl.DataFrame, *columns: str) -> Array:
+    return np.concatenate([history[name].to_numpy() for name in columns])
 
 
 def _by_epoch(
     history: pl.DataFrame,
     title: str,
     description: str,
-    x: figures.Axis,
+    axes: tuple[figures.Axis, figures.Axis],
     columns: dict[str, str],
     best: int | None,
-    unit: str,
 ) -> Chart:
     epochs = history["epoch"].to_numpy()
     values = {name: history[column].to_numpy() for name, column in columns.items()}
-    y = figures.axis(unit, np.concatenate(list(values.values())))
+    x, y = axes
     lines = (
-        []
-        if best is None
-        else [figures.line(f"best epoch ({best})", "reference", (x, y), [best, best], [y.low, y.high])]
+        [] if best is None else [figures.line(f"best epoch ({best})", "reference", axes, [best, best], [y.low, y.high])]
     )
     for style, (name, column) in zip(("other points", "model points"), values.items(), strict=True):
         marks = [f"epoch {epoch:.0f}: {value:.3f}" for epoch, value in zip(epochs, column, strict=True)]
-        lines.append(figures.line(name, style, (x, y), epochs, column, marks))
+        lines.append(figures.line(name, style, axes, epochs, column, marks))
     return Chart(title, description, x, y, tuple(lines))
 
 

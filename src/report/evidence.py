@@ -24,13 +24,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Disease:
-    """A matched disease; ``relations``: relation -> names. ``statements``: numbers of those that rest on it."""
+    """A matched disease; ``relations``: relation -> names. ``statements``: numbers of those that rest on it.
+    ``wordings``: how the notes call it, each once, in their order."""
 
     number: int
     node_index: int
     name: str
     member: str | None
-    surface: str
+    wordings: tuple[str, ...]
     score: float
     count: int
     definition: str
@@ -94,7 +95,7 @@ def diseases(record: Record) -> list[Disease]:
             node_index=(index := node["node_index"]),
             name=node["name"],
             member=node.get("member"),
-            surface=node["surface"],
+            wordings=_wordings(record, index),
             score=node["score"],
             count=node["count"],
             definition=documents.get(index, {}).get("definition") or "",
@@ -144,6 +145,14 @@ def _supports(statement: Mapping[str, Any], numbers: Mapping[int, int]) -> list[
 def _mention(statement: Mapping[str, Any], numbers: Mapping[int, int]) -> int | None:
     cited = [numbers.get(item["node_index"]) for item in items(statement) if item["kind"] == "disease"]
     return cited[0] if cited else None
+
+
+def _wordings(record: Record, node_index: int) -> tuple[str, ...]:
+    found: dict[str, str] = {}
+    for entity in sorted(record.entities, key=lambda one: one["start"]):
+        if entity["node_index"] == node_index:
+            found.setdefault(entity["surface"].casefold(), entity["surface"])
+    return tuple(found.values())
 
 
 def _relations(triples: Sequence[tuple[int, str, str, str]], node_index: int) -> dict[str, list[str]]:

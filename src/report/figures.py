@@ -79,8 +79,14 @@ def share_axis(title: str) -> Axis:
     return Axis(title, 0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
 
 
-def axis(title: str, values: ArrayLike, at_least: Sequence[float] = ()) -> Axis:
-    """An axis that holds all finite values and those of ``at_least``, with about five round ticks.
+def axis(
+    title: str,
+    values: ArrayLike,
+    at_least: Sequence[float] = (),
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Axis:
+    """An axis that holds all finite values and those of ``at_least``, with about five round ticks; it does not leave ``within``,
+    two integers between which all values lie.
 
     >>> axis("loss", [0.31, 0.67]).ticks
     (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -89,7 +95,7 @@ def axis(title: str, values: ArrayLike, at_least: Sequence[float] = ()) -> Axis:
     numbers = numbers[np.isfinite(numbers)]
     low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
     if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5, high + 0.5
+        low, high = max(low - 0.5, within[0]), min(high + 0.5, within[1])
     step = _round_step((high - low) / 4)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(round(step * n, 10) for n in range(first, last + 1))

@@ -16,6 +16,7 @@ from src.datasets.preprocess.llm import privacy
 from src.datasets.preprocess.rag import joined_notes
 from src.datasets.tasks import Task
 from src.fields import UserError
+from src.prediction import what_if
 from src.report.wording import Label, label
 from src.training import trained as runs
 from src.training.checkpoints import Epoch
@@ -62,6 +63,16 @@ class Material:
     def metadata(self) -> dict[str, Any]:
         """What preprocessing recorded."""
         return self.trained.dataset.metadata
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities that the method reads."""
+        return what_if.modalities(self.trained)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it reads notes or what was made of them."""
+        return what_if.reads_texts(self.trained)
 
     @property
     def shows_notes(self) -> bool:

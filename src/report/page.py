@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from src.report import wording
 from src.report.evidence import LONGEST_NOTE
+from src.training.inputs import SPLITS
 
 FOLDER = Path(__file__).parent / "templates"
 REPLACEMENT = "\ufffd"
@@ -64,9 +65,20 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "points", "number", "decimal", "count", "plural", "ordinal", "metric", "attribute_title"):
+    for name in (
+        "percent",
+        "points",
+        "number",
+        "decimal",
+        "measured",
+        "count",
+        "plural",
+        "ordinal",
+        "metric",
+        "attribute_title",
+    ):
         made.filters[name] = getattr(wording, name)
-    made.globals["split_titles"] = wording.SPLITS
+    made.globals["split_titles"] = SPLITS
     made.globals["longest_note"] = LONGEST_NOTE
     return made
 

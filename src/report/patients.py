@@ -14,11 +14,12 @@ from src.datasets.dataset import load_patients
 from src.datasets.preprocess import fitted
 from src.datasets.rag_records import Record
 from src.datasets.schema import DATASET, FITTED
+from src.evaluation import subgroups
 from src.models.batch import Batch
 from src.prediction import what_if
 from src.report import evidence, graph, series
 from src.report.material import Material, notes
-from src.report.wording import MODALITIES
+from src.report.wording import MODALITIES, stated
 from src.training import inputs
 
 
@@ -163,11 +164,11 @@ def _changes(
     base = trained.probability(batch)[:, material.main.column]
     others = what_if.donors(trained)
     rows: list[list[Change]] = [[] for _ in records]
-    for name in what_if.modalities(trained):
+    for name in material.reads:
         risks = what_if.without_modality(trained, batch, name, others)[:, material.main.column]
         for n, risk in enumerate(risks.tolist()):
             rows[n].append(Change(MODALITIES[name], risk, risk - float(base[n])))
-    if not {"note", "summary"} & set(what_if.modalities(trained)):
+    if not material.reads_texts:
         return [tuple(row) for row in rows]
     tools = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
     told = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
@@ -221,5 +222,7 @@ def _opening(record: Record) -> dict[str, Any]:
 def _words(row: Mapping[str, Any]) -> list[str]:
     sex = {"F": "woman", "M": "man"}.get(row["sex"] or "", "sex not known")
     age = "age not known" if row["age"] is None else f"{row['age']:.0f} years"
-    rest = [str(row[name]).strip() for name in ("ethnicity", "icu_type") if row.get(name)]
-    return [sex, age, *(text for text in rest if text)]
+    origin, unit = ((row.get(name) or "").strip() for name in ("ethnicity", "icu_type"))
+    if origin and subgroups.ethnicity(origin) == subgroups.UNKNOWN:
+        origin = "ethnicity not known"
+    return [sex, age, *(text for text in (stated(origin), unit) if text)]

@@ -4,7 +4,9 @@ It tells what was predicted for whom and how well, and shows patients one by one
 The same run gives the same bytes.
 """
 
+import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from src.training import seeds
 
 SOCKETS: tuple[str, ...] = ()
 LARGEST = 6_000_000  # bytes
+TELLING = 0.01  # a change of the risk by this much is a reason
+NAMED = 5  # diseases among the reasons
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +94,9 @@ def _content(found: Material) -> dict[str, Any]:
         "group_metrics": sections.group_metrics(groups),
         "provenance": sections.provenance(found),
         "settings": sections.settings(found),
-        "reasons": reasons,
+        "reasons": functools.partial(reasons, reads=found.reads),
         "window": _window(found.config.cohort),
-        "sources": listed([MODALITIES[name] for name in what_if.modalities(found.trained)]),
+        "sources": listed([MODALITIES[name] for name in found.reads]),
         "share": main["positives"] / main["patients"] if main["patients"] else None,
         "small_patients": SMALL_PATIENTS,
         "small_class": SMALL_CLASS,
@@ -110,12 +114,18 @@ def _window(rule: Cohort) -> str:
     return "all" if rule.window == "whole" else f"the {rule.window} {rule.window_hours} hours"
 
 
-def reasons(view: View) -> dict[str, Any]:
-    """Why the model says what it says of a patient: what raises the risk most, what is abnormal, what the notes name."""
-    raising = sorted((one for one in view.changes if one.change < 0), key=lambda one: one.change)
+def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:
+    """Why the model says what it says of a patient, of what it ``reads``: inputs that change the risk by a point or more, what is
+    abnormal, what the notes name. ``signals`` and ``named`` are None where it does not read of them."""
+    changes = [one for one in view.changes if round(abs(one.change), 3) >= TELLING]
+    changes.sort(key=lambda one: -abs(one.change))
+    disease = next((one for one in changes if one.disease is not None), None)
+    shown = list(range(len(view.diseases)))[:NAMED]
+    if disease is not None and disease.disease is not None and disease.disease not in shown:
+        shown[-1] = disease.disease
     return {
-        "modalities": [one for one in raising if one.disease is None],
-        "diseases": [one for one in raising if one.disease is not None][:3],
-        "signals": view.abnormal[:3],
-        "named": [one.name for one in view.diseases[:5]],
+        "modalities": [one for one in changes if one.disease is None],
+        "disease": disease,
+        "signals": view.abnormal[:3] if {"ehr", "summary"} & set(reads) else None,
+        "named": [view.diseases[n].name for n in shown] if {"note", "summary"} & set(reads) else None,
     }

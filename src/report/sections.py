@@ -1,6 +1,7 @@
 """What the report says of the run as a whole, as plain values for the templates."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,13 +184,11 @@ def warnings(material: Material) -> list[str]:
     found = [f"audit: {one['check']}: {one['detail']}" for one in audit(material) if one["verdict"] != "passed"]
     found += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
     found += label_warnings(material.trained.dataset)
-    for row in splits(material)[2].outcomes:
-        if 0 < min(row[0], row[1] - row[0]) < FEW:
-            few = min(row[0], row[1] - row[0])
-            found.append(f"test: only {few} of {row[1]} patients are of the rarer outcome; read intervals, not points")
+    found += _few(material)
     told = " ".join(found)
     if names := [name for name in metadata.get("never_measured_in_training", []) if name not in told]:
         found.append(f"never measured in any training patient: {', '.join(names)}")
+    found = [_labelled(text, metadata["features"]) for text in found]
     for key, words in (
         ("entity_failures", "patients whose notes the entity extractor could not read"),
         ("summary_failures", "patients for whom the summariser gave nothing"),
@@ -198,6 +197,24 @@ def warnings(material: Material) -> list[str]:
         if rag.get(key):
             found.append(f"{rag[key]} {words}")
     return list(dict.fromkeys(text[0].upper() + text[1:] for text in found if text))
+
+
+def _few(material: Material) -> Iterator[str]:
+    """The outcomes, the chosen one first, that are too rare in the test split to trust its numbers."""
+    outcomes = splits(material)[2].outcomes
+    for label in sorted(material.labels, key=lambda one: one.code != material.main.code):
+        positive, known = outcomes[label.column]
+        few = min(positive, known - positive)
+        if 0 < few < FEW:
+            rarer = f"only {few} of {known} patients are of the rarer outcome"
+            yield f"test split, {label.title}: {rarer}; read intervals, not points"
+
+
+def _labelled(text: str, features: Sequence[Mapping[str, Any]]) -> str:
+    """With signals by their names instead of their codes."""
+    for name in (feature["name"] for feature in features):
+        text = re.sub(rf"\b{re.escape(name)}\b", described(name).label, text) if "_" in name else text
+    return text
 
 
 def audit(material: Material) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.datasets.signals import described
+from src.report import wording
 from src.report.figures import path
 from src.report.wording import number
 
@@ -57,16 +58,11 @@ def scale(metadata: Mapping[str, Any], threshold: float) -> Scale:
     features, statistics = metadata["features"], metadata["statistics"]
     return Scale(
         tuple(feature["name"] for feature in features),
-        tuple(_unit(feature["unit"]) for feature in features),
+        tuple(feature["unit"] for feature in features),
         np.array(statistics["mean"]),
         np.array(statistics["std"]),
         threshold,
     )
-
-
-def _unit(unit: str) -> str:
-    """A code's meaning, "0 normal, 1 delayed", does not run into the value before it."""
-    return f"({unit})" if unit[:1].isdigit() else unit
 
 
 def signals(
@@ -108,7 +104,7 @@ def _signal(
     return Signal(
         code=rule.names[feature],
         label=described(rule.names[feature]).label,
-        unit=unit,
+        unit=wording.unit(unit),
         line=f"M{places[0][0]:g} {places[0][1]:g}"
         + "".join(f"H{x:g}V{y:g}" for x, y in places[1:])
         + (f"H{end:g}" if end > places[-1][0] else ""),
@@ -127,4 +123,4 @@ def _signal(
 
 
 def _title(hour: int, value: float, unit: str, z: float) -> str:
-    return f"hour {hour}: {number(float(value))} {unit}".rstrip() + f" (z {z:+.1f})"
+    return f"hour {hour}: {wording.measured(float(value), unit)} (z {z:+.1f})"

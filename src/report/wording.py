@@ -1,5 +1,6 @@
 """Words and numbers of the report: what a label is called, how a share, a risk or a change is written."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,9 @@ METRICS = {
 }
 MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
 ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
+# of units, where a figure has a name before it and little room; a score is plain
+UNITS = {"degrees Celsius": "°C", "fraction": "", "points": "", "pH": ""}
+LOWERED = ("and", "of", "or", "the", "to")
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,38 @@ def number(value: float) -> str:
     if abs(value) < 1e-6:  # what is left of 0 after standardising in float32 and back
         return "0"
     return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def unit(name: str) -> str:
+    """A unit as it stands after a number. A code's meaning, "0 normal, 1 delayed", does not run into the number.
+
+    >>> unit("degrees Celsius"), unit("pH"), unit("mmHg"), unit("0 normal, 1 delayed")
+    ('°C', '', 'mmHg', '(0 normal, 1 delayed)')
+    """
+    return f"({name})" if name[:1].isdigit() else UNITS.get(name, name)
+
+
+def measured(value: float, unit_name: str) -> str:
+    """A measurement with its unit, or what a coded one means.
+
+    >>> measured(6.93, "pH"), measured(46, "mmHg"), measured(1, "0 normal, 1 delayed")
+    ('6.93', '46 mmHg', 'delayed')
+    """
+    coded = unit_name[:1].isdigit() and ", " in unit_name
+    meanings = dict(part.split(" ", 1) for part in unit_name.split(", ") if " " in part) if coded else {}
+    return meanings.get(number(value)) or f"{number(value)} {unit(unit_name)}".rstrip()
+
+
+def stated(text: str) -> str:
+    """A category that the source has in capitals, as it would stand in a text.
+
+    >>> stated("HISPANIC OR LATINO"), stated("WHITE - BRAZILIAN"), stated("BLACK/AFRICAN AMERICAN"), stated("of Asia")
+    ('Hispanic or Latino', 'White - Brazilian', 'Black/African American', 'of Asia')
+    """
+    if not text.isupper():
+        return text
+    words = re.sub(r"\w+", lambda word: found if (found := word[0].lower()) in LOWERED else found.capitalize(), text)
+    return words[0].upper() + words[1:]
 
 
 def decimal(value: float | None) -> str:

@@ -15,6 +15,7 @@ from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.batch import SHAPES, Batch
 
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users read them
 LLM_SETTINGS = ("model", "temperature", "max_output_tokens", "json_mode", "extra_body")  # that may change an answer
 
 
@@ -108,15 +109,15 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
 
 def label_warnings(dataset: Dataset) -> Iterable[str]:
     """What is wrong with the labels for training and for choosing the best epoch."""
-    for name in ("train", "val", "test"):
+    for name, title in SPLITS.items():
         rows = rows_of(dataset, name)
         for column, label_name in enumerate(dataset.metadata["label_names"]):
             label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
             values = np.unique(label)
             if len(values) == 1:
-                yield f"{name}: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+                yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
             elif not len(values):
-                yield f"{name}: {label_name} is defined for no patient; its metrics are undefined"
+                yield f"{title} split: {label_name} is defined for no patient; its metrics are undefined"
 
 
 def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -89,6 +89,17 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
                 assert np.isclose(disease["contribution"][label], risk["y_prob"] - disease["risk_without"][label])
 
 
+def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
+    run_of: Callable[[str], Path], hospital: Config, tmp_path: Path
+) -> None:
+    found = predicted(run_of("gru_d"), hospital.table_dir, tmp_path / "risks.csv")
+    assert [name for name in found.columns if name.startswith("contribution")] == ["contribution_ehr"]
+    told = lines(tmp_path / "risks.csv").values()
+    assert all(risk["contributions"].keys() <= {"ehr"} for one in told for risk in one["risks"])
+    diseases = [disease for one in told for disease in one["diseases"]]
+    assert diseases and all(one["risk_without"] == one["contribution"] == {} for one in diseases)
+
+
 def test_tables_of_ones_own_without_outcomes_give_the_same_and_again_the_same_bytes(
     emerge: Trained, hospital: Config, own: Path, tmp_path: Path
 ) -> None:

@@ -1,16 +1,19 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from src.config import Model
 from src.datasets import artefacts, rag_records, schema
 from src.datasets.preprocess import fitted as fitted_things
 from src.datasets.preprocess import rag
 from src.datasets.preprocess.fitted import Fitted
 from src.datasets.rag_records import Record
+from src.fields import Component
 from src.models.batch import Batch
 from src.prediction import what_if
 from src.prediction.what_if import Told
@@ -31,7 +34,7 @@ def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:
     return fitted, inputs.part(trained.dataset, "test", Path("test")), told
 
 
-@pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d"])
+@pytest.mark.parametrize("method", ["emerge", "token_level"])
 def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without_it(
     run_of: Callable[[str], Path], method: str
 ) -> None:
@@ -59,8 +62,36 @@ def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without
             alone = Batch(**{name: torch.from_numpy(value) for name, value in row.items()})
             np.testing.assert_allclose(risk, trained.probability(alone)[0], atol=1e-6)
     base = trained.probability(batch)
-    differs = any(abs(base[n] - risk).max() > 1e-6 for n, risks in enumerate(found) for risk in risks.values())
-    assert differs == (method != "gru_d"), "only gru_d reads no text"
+    assert any(abs(base[n] - risk).max() > 1e-6 for n, risks in enumerate(found) for risk in risks.values())
+
+
+def test_a_method_that_reads_no_text_is_not_asked_about_diseases(
+    run_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(run_of("gru_d"))
+    fitted, batch, told = asked(trained)
+    monkeypatch.setattr(Trained, "probability", None)
+    assert any(one.record.nodes for one in told)
+    assert what_if.without_diseases(trained, fitted, batch, told) == [{} for _ in told]
+
+
+@pytest.mark.parametrize(
+    ("changed", "read"),
+    [
+        ({"baseline": Component("gru_d")}, ("ehr",)),
+        ({"baseline": Component("note_only")}, ("note",)),
+        ({"baseline": Component("m3care", {"texts": ["summary"]})}, ("ehr", "summary")),
+        ({}, ("ehr", "note", "summary")),
+        ({"model": Model(modalities=("summary", "ehr"))}, ("ehr", "summary")),
+        ({"model": Model(modalities=("ehr",))}, ("ehr",)),
+        ({"model": Model(text_fusion=Component("note_only"))}, ("ehr", "note")),
+    ],
+)
+def test_only_what_a_method_reads_can_be_taken_from_it(
+    emerge: Trained, changed: dict[str, Any], read: tuple[str, ...]
+) -> None:
+    config = dataclasses.replace(emerge.config, **changed)
+    assert what_if.modalities(dataclasses.replace(emerge, config=config)) == read
 
 
 def test_without_the_notes_at_hand_only_the_summary_changes(emerge: Trained) -> None:

@@ -25,8 +25,8 @@ ATTACK = (
     "'\" onmouseover=window.pwned=1 \u202egnihtemos\u202c \x07\x1b[31m \u2028 {{ 7 * 7 }} &lt;b&gt; "
 )
 TOML = """
-dataset = "<img src=x onerror=window.pwned=1>"
-run_name = "</title><script>window.pwned=1</script>"
+dataset = "generated"
+run_name = "report 1"
 [paths]
 raw_dir = "raw"
 kg_dir = "kg"

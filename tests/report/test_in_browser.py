@@ -65,6 +65,38 @@ def test_it_fits_the_screen_in_both_colours(
     assert isinstance(background, int) and (background < 60) == (colours == "dark")
 
 
+def test_no_table_is_wider_than_a_desktops_screen(opened: Callable[..., "Page"]) -> None:
+    tab = opened()
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    boxes = tab.evaluate(
+        "[...document.querySelectorAll('main .scroll')].map(one => [one.scrollWidth, one.clientWidth])"
+    )
+    assert len(boxes) > 10 and all(wide <= room for wide, room in boxes)
+
+
+def test_on_a_phone_a_shade_tells_that_a_table_goes_on(opened: Callable[..., "Page"], tmp_path: Path) -> None:
+    from PIL import Image, ImageStat
+
+    tab = opened(PHONE, color_scheme="light")
+    table = tab.locator("#subgroups .scroll").first
+
+    def edges() -> tuple[float, float]:
+        """Mean brightness of the leftmost and of the rightmost pixels."""
+        table.screenshot(path=tmp_path / "table.png")
+        image = Image.open(tmp_path / "table.png").convert("L")
+        width, height = image.size
+        sides = (image.crop((0, 0, 4, height)), image.crop((width - 4, 0, width, height)))
+        left, right = (ImageStat.Stat(side).mean[0] for side in sides)
+        return left, right
+
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth")
+    left, right = edges()
+    assert right < left - 20
+    table.evaluate("one => one.scrollLeft = one.scrollWidth")
+    left, right = edges()
+    assert left < right - 20
+
+
 def test_a_search_finds_patients_by_number_and_by_disease(opened: Callable[..., "Page"]) -> None:
     tab = opened()
     items = tab.locator("#list li")

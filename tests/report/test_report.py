@@ -19,8 +19,8 @@ from src.config import Config, Model
 from src.datasets import artefacts
 from src.datasets.dataset import load_dataset
 from src.fields import Component, UserError
+from src.report import material, patients, report
 from src.report import page as pages
-from src.report import patients, report
 from src.training import train
 from tests.report.conftest import ATTACK, TOML, in_folder
 from tests.report.html_text import Element, read
@@ -186,8 +186,19 @@ def test_markup_and_unseen_characters_in_notes_and_names_stay_text(html: str, ro
     expected = " ".join(ATTACK.translate(dict.fromkeys((0x202E, 0x202C, 7, 0x1B, 0x2028), "\ufffd")).split())
     assert len(notes) == 12 and all(expected in note for note in notes)
     assert "{{ 7 * 7 }}" in notes[0]
-    assert root.one("head").one("title").text.startswith("</title><script>")
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]", html)
+
+
+def test_names_of_dataset_and_run_stay_text_whoever_let_them_in(
+    copied: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = material.load(in_folder(copied, copied.run_dir, patients=1))
+    names = {"dataset": "<img src=x onerror=window.pwned=1>", "run_name": "</title><script>window.pwned=1</script>"}
+    trained = dataclasses.replace(found.trained, config=dataclasses.replace(found.config, **names))
+    monkeypatch.setattr(material, "load", lambda config: dataclasses.replace(found, trained=trained))
+    html = report.write(copied).read_text("utf-8")
+    assert "<script>window" not in html and "<img" not in html
+    assert read(html).one("head").one("title").text.startswith("</title><script>")
 
 
 def test_the_same_run_gives_the_same_bytes_in_another_process_too(page: Path, finished: Config, tmp_path: Path) -> None:
@@ -328,7 +339,7 @@ def test_a_test_split_of_one_outcome_is_said_to_be_so(copied: Config, tmp_path: 
     arrays["label"] = np.where(rows[:, None], 0, arrays["label"]).astype(np.float32)
     np.savez(processed / "emerge_dataset.npz", **arrays)
     root = written(_retrained(copied, processed, tmp_path / "other"))
-    assert "Test: all" in root.one("div", class_="warnings").text
+    assert "Test split: all" in root.one("div", class_="warnings").text
     assert "undefined AUROC" in root.one("section", id="answer").text
     assert len(root.one("section", id="performance").all("figure", class_="chart")) == 4  # two curves, two of training
 

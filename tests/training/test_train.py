@@ -132,7 +132,7 @@ def test_one_class_falls_back_to_the_validation_loss_and_says_so(
     assert found["thresholds"]["mortality"] == {"chosen": "0.5, because validation has one class only", "value": 0.5}
     assert found["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"] is None
     assert {row["val_auprc"] for row in read(config.run_dir / "history.csv")} == {""}
-    assert "val: all 8 patients have mortality = 0; its metrics are undefined" in found["warnings"]
+    assert "validation split: all 8 patients have mortality = 0; its metrics are undefined" in found["warnings"]
     assert "lowest validation loss" in caplog.text
     assert "undefined" in capsys.readouterr().out
 

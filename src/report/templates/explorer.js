@@ -76,7 +76,7 @@
     hour = Math.max(0, Math.min(values.length - 1, hour));
     let at = hour;
     while (at >= 0 && values[at] === "") at -= 1;
-    const how = at < 0 ? "not measured yet" : `${values[at]} ${figure.dataset.unit}${at < hour ? " (carried)" : ""}`;
+    const how = at < 0 ? "not measured yet" : [values[at], figure.dataset.unit, at < hour ? "(carried)" : ""].filter(Boolean).join(" ");
     readout.textContent = `hour ${hour}: ${how}`;
     figure.dataset.hour = hour;
   };
