@@ -13,24 +13,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.small_hospital import CONFIG
+
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = """
-dataset = "synthetic"
-run_name = "small"
-[paths]
-raw_dir = "data/raw/synthetic"
-kg_dir = "data/kg/synthetic"
-[source]
-name = "synthetic"
-stays = 220
-[download]
-primekg = "none"
-[model]
-hidden_size = 16
-[training]
-max_epochs = 4
-bootstrap_resamples = 50
-"""
 
 
 def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

@@ -46,13 +46,12 @@ def write(config: Config) -> Path:
     Raises:
         UserError: as ``run``.
     """
-    path = config.run_dir / REPORT
     found = material.load(config)
     artefacts.require_writable(config.run_dir)
     html = _fitting(found)
-    with artefacts.replacing(path) as aside:
-        aside.write_text(html, "utf-8")
-    return path
+    with artefacts.publish(config.run_dir) as folder:
+        (folder / REPORT).write_text(html, "utf-8")
+    return config.run_dir / REPORT
 
 
 def _fitting(found: Material) -> str:

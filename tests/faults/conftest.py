@@ -13,30 +13,15 @@ from pathlib import Path
 import pytest
 
 from src.main import PIPELINE
+from tests.small_hospital import CONFIG
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = """
-dataset = "synthetic"
-run_name = "small"
-[paths]
-raw_dir = "data/raw/synthetic"
-kg_dir = "data/kg/synthetic"
-[source]
-name = "synthetic"
-stays = 220
-[download]
-primekg = "none"
-[model]
-hidden_size = 16
-[training]
-max_epochs = 4
-bootstrap_resamples = 50
-"""
 OUTPUTS = {
     "download": ("data/raw/synthetic", "data/kg/synthetic"),
     "convert": ("data/tables/synthetic/mortality",),
     "preprocess": ("data/processed/synthetic/mortality", "data/cache"),
     "train": ("runs/small",),
+    "report": ("runs/small/report.html",),
 }
 TALLY: Counter[str] = Counter()
 
@@ -75,17 +60,13 @@ class Hospital:
         work = self.whole(into)
         stages = list(PIPELINE)
         for later in stages[stages.index(stage) :]:
-            for name in OUTPUTS.get(later, ()):
-                shutil.rmtree(work / name, ignore_errors=True)
+            for name in made(work, later):
+                (work / name).unlink()
         return work
 
     def after(self, stage: str) -> dict[str, bytes]:
         """The bytes of what ``stage`` makes."""
-        return {
-            f"{name}/{path}": content
-            for name in OUTPUTS[stage]
-            for path, content in contents(self.folder / name).items()
-        }
+        return made(self.folder, stage)
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +80,13 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
 
 
 def made(work: Path, stage: str) -> dict[str, bytes]:
-    """What there is of ``stage`` in ``work``."""
-    return {f"{name}/{path}": content for name in OUTPUTS[stage] for path, content in contents(work / name).items()}
+    """What there is of ``stage`` in ``work``; the report lies in the folder of ``train``, but is none of its files."""
+    own = {
+        name: content
+        for name, content in contents(work).items()
+        if any(name == place or name.startswith(f"{place}/") for place in OUTPUTS[stage])
+    }
+    return own if stage == "report" else {name: own[name] for name in own if name not in OUTPUTS["report"]}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
