@@ -1,22 +1,59 @@
-"""How well the synthetic hospital's own risk ranks the test patients: what no model can beat but by chance."""
+"""How near the runs of a grid on synthetic hospitals come to the true risk, which no model can beat but by chance.
 
+    python src/main.py --stage benchmark --config configs/benchmark/synthetic_hospitals.toml
+    python benchmarks/true_risk.py runs/synthetic_hospitals
+
+A line a point of the grid: test AUROC and AUPRC, mean over its seeds, those of ``risk.csv`` on the same patients, and the gaps.
+"""
+
+import argparse
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from src.config import Config
-from src.datasets.dataset import load_dataset
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+from src.config import from_record
 from src.evaluation import metrics
 
+METRICS = {"AUROC": metrics.auroc, "AUPRC": metrics.auprc}
 
-def score(config: Config, metric: Callable[[metrics.Curve], metrics.Array]) -> float:
-    """A ranking metric of ``risk.csv`` on the test patients of the processed artefacts."""
-    dataset = load_dataset(config.processed_dir)
-    risk = dict(pl.read_csv(config.raw_dir / "risk.csv").cast({"stay_id": pl.String}).rows())
-    label = dict(zip(dataset.patient_id.tolist(), dataset.label[:, 0].tolist(), strict=True))
-    patients = dataset.split["test"]
-    truth, known = np.array([label[one] for one in patients]), np.array([risk[one] for one in patients])
-    value = metrics.point(metric, truth, known)
-    assert value is not None
-    return value
+
+def main() -> None:
+    """Print the lines."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", type=Path)
+    results = pl.read_csv(parser.parse_args().grid / "results.csv").filter(pl.col("failed").is_null())
+    points: dict[Path, list[Path]] = {}
+    for run in results["run"].unique(maintain_order=True):
+        points.setdefault(Path(run).parent, []).append(Path(run))
+    for point, runs in points.items():
+        cells = [f"{name} {line(runs, metric)}" for name, metric in METRICS.items()]
+        print(f"{point.name:<32} {'   '.join(cells)}")
+
+
+def line(runs: list[Path], metric: Callable[[metrics.Curve], metrics.Array]) -> str:
+    """The runs' mean, the true risk's, and the gap."""
+    ours, best = np.array([score(run, metric) for run in runs]).mean(axis=0)
+    return f"{ours:.3f}, true risk {best:.3f}, gap {best - ours:.3f}"
+
+
+def score(run: Path, metric: Callable[[metrics.Curve], metrics.Array]) -> tuple[float, float]:
+    """A ranking metric of a run's test predictions, and of the true risk of the same patients."""
+    config = from_record(json.loads((run / "config.json").read_text()), run / "config.json")
+    risk = pl.read_csv(config.raw_dir / "risk.csv").rename({"stay_id": "patient_id"})
+    test = pl.read_csv(run / "predictions.csv").filter((pl.col("split") == "test") & pl.col("y_true").is_not_null())
+    joined = test.join(risk, on="patient_id")
+    truth = joined["y_true"].to_numpy().astype(np.float64)
+    ours, best = (metrics.point(metric, truth, joined[name].to_numpy()) for name in ("y_prob", "true_risk"))
+    assert ours is not None and best is not None and joined.height == test.height
+    return ours, best
+
+
+if __name__ == "__main__":
+    main()

@@ -90,6 +90,20 @@ class Linking:
 
 
 @dataclass(frozen=True)
+class Sparsity:
+    """Shares taken away before anything is fitted, to see what a model makes of less (docs/benchmark.md).
+
+    ``patients``: of the training persons. ``notes``, ``measurements``: of the training patients' notes and measured hours, or,
+    with ``splits`` "all", of everybody's. What a smaller share takes away, a larger one takes too.
+    """
+
+    patients: Annotated[float, Ge(0), Lt(1)] = 0.0
+    notes: Annotated[float, Ge(0), Le(1)] = 0.0
+    measurements: Annotated[float, Ge(0), Lt(1)] = 0.0
+    splits: Literal["train", "all"] = "train"
+
+
+@dataclass(frozen=True)
 class Llm:
     """A chat-completions endpoint, and what may be spent and sent there (docs/llm.md).
 
@@ -184,6 +198,18 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Report:
+    """``report.html``. ``patients``: so many test patients at most are shown one by one, fewer where the file would grow too
+    large. ``label``: the outcome they are ranked by; "": the first. ``notes``: text of notes and what may quote it; "auto": only
+    of records without a data use agreement (docs/report.md).
+    """
+
+    patients: Positive = 60
+    label: str = ""
+    notes: Literal["auto", "include", "omit"] = "auto"
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
@@ -205,6 +231,7 @@ class Config:
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
     split: Split = Split()
+    sparsity: Sparsity = Sparsity()
     abnormal: Abnormal = Abnormal()
     entities: Component = Component("rules")
     linking: Linking = Linking()
@@ -217,6 +244,7 @@ class Config:
     baseline: Component | None = None  # set: this method is trained instead of EMERGE
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    report: Report = Report()
 
     @property
     def raw_dir(self) -> Path:
@@ -257,23 +285,7 @@ def load(
     Raises:
         UserError: the file is missing, is not TOML, or does not fit ``Config``.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
-        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}; mend it, or begin with one of configs/") from None
-    config = parse(Config, _backends_named_once(raw, str(path)), str(path))
-    for key in ("dataset", "run_name"):
-        _refuse_path(getattr(config, key), f"{path}: {key}")
-    if config.split.train + config.split.validation >= 1:
-        raise UserError(f"{path}: split.train + split.validation must be below 1, so that a test share is left")
-    if config.model.hidden_size % config.model.heads:
-        raise UserError(f"{path}: model.hidden_size must be a multiple of model.heads")
-    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
-        raise UserError(f"{path}: model.modalities must name one or more of ehr, note, summary, each once")
-    _refuse_contradictions(config, path)
+    config = fill(read_toml(path), str(path))
     for option, given in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
         for value in given:
             if not 0 <= value < 2**32:
@@ -283,7 +295,6 @@ def load(
     if seeds:
         config = dataclasses.replace(config, seeds=tuple(seeds))
     refuse_repeated(config.seeds, f"{path}: seeds")
-    refuse_repeated(config.evaluation.sensitivities, f"{path}: evaluation.sensitivities")
     if primekg is not None:
         config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
     return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
@@ -298,6 +309,41 @@ def _refuse_path(name: str, where: str) -> None:
             f"{where} = {name!r}: names a folder, so it must be of letters, digits, spaces and . _ - + = @ only, begin with "
             "a letter or digit, and have at most 100 characters; set folders elsewhere in [paths]"
         )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UserError: it is missing, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
+        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}; mend it, or begin with one of configs/") from None
+
+
+def fill(raw: Mapping[str, Any], where: str) -> Config:
+    """The config of these tables; ``where`` opens every error message.
+
+    Raises:
+        UserError: they do not fit ``Config``, or contradict each other.
+    """
+    config = parse(Config, _backends_named_once(raw, where), where)
+    for key in ("dataset", "run_name"):
+        _refuse_path(getattr(config, key), f"{where}: {key}")
+    if config.split.train + config.split.validation >= 1:
+        raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.model.hidden_size % config.model.heads:
+        raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
+    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
+        raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
+    _refuse_contradictions(config, where)
+    return config
 
 
 def from_record(record: Any, path: Path) -> Config:
@@ -317,7 +363,7 @@ def from_record(record: Any, path: Path) -> Config:
         raise UserError(f"{path}: not a config of this version ({key}: {first['msg'].lower()}); train again") from None
 
 
-def _refuse_contradictions(config: Config, path: Path) -> None:
+def _refuse_contradictions(config: Config, where: str) -> None:
     """Raises:
     UserError: the model is to read a text, or pieces of one, that another setting leaves out.
     """
@@ -325,11 +371,11 @@ def _refuse_contradictions(config: Config, path: Path) -> None:
     texts = [name for name in ("note", "summary") if name in model.modalities]
     only = model.text_fusion.name.removesuffix("_only")
     if texts and only in ("note", "summary") and only not in texts:
-        raise UserError(f"{path}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
+        raise UserError(f"{where}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
     read = [name for name in texts if only not in texts or name == only]
     for name in read if model.fusion.name == "token_level" else ():
         if not getattr(config.token_level, f"{name}_chunks"):
-            raise UserError(f"{path}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
+            raise UserError(f"{where}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
 
 
 def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:

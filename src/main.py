@@ -21,12 +21,18 @@ PIPELINE = {
     "convert": "src.datasets.convert",
     "preprocess": "src.datasets.preprocess.run",
     "train": "src.training.train",
+    "report": "src.report.report",
 }
 # Beside them; ``run(config)`` too.
 CHECKS = {"audit": "src.audit.audit"}
 # What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
-# a default.
-WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {}
+# a default; one that ends in ? may be left out.
+WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "predict": ("src.prediction.predict", ("run", "tables", "output", "offline")),
+    "serve": ("src.prediction.serve", ("run", "host", "port", "offline")),
+    "benchmark": ("src.comparison.benchmark", ("config", "dry_run", "offline")),
+    "compare": ("src.comparison.compare", ("runs", "output?")),
+}
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,22 +55,43 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--primekg-lightweight", action="store_true", help="download PrimeKG without kg.csv (smoke tests)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="with --stage preprocess: what requests to a language model would cost"
+        "--dry-run",
+        action="store_true",
+        help="with --stage preprocess: what requests to a language model would cost; with --stage benchmark: the runs",
     )
+    runs = parser.add_argument_group("finished runs")
+    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
+    runs.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the folder of new patients' tables")
+    runs.add_argument(
+        "--runs", type=Path, nargs="+", metavar="FOLDER", help="with compare: two run folders, on the same data"
+    )
+    runs.add_argument(
+        "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: the CSV, if any"
+    )
+    runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
+    runs.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
     for name in needed:
-        if getattr(options, name) is None:
+        if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
-    if options.dry_run and options.stage != "preprocess":
-        parser.error("--dry-run goes with --stage preprocess")
+    if options.dry_run and options.stage not in ("preprocess", "benchmark"):
+        parser.error("--dry-run goes with --stage preprocess and --stage benchmark")
     return options
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the stages asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
-    options = arguments(argv)
+    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    try:
+        return run(arguments(argv))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
     from src.fields import UserError, printable
 
     level = logging.DEBUG if options.verbose else logging.INFO
@@ -73,7 +100,8 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(library).setLevel(logging.WARNING)
     try:
         if options.stage in WITH_RUNS:
-            module, names = WITH_RUNS[options.stage]
+            module, marked = WITH_RUNS[options.stage]
+            names = [name.removesuffix("?") for name in marked]
             importlib.import_module(module).run(**{name: getattr(options, name) for name in names})
         else:
             run_pipeline(options)
@@ -85,9 +113,6 @@ def main(argv: list[str] | None = None) -> int:
         told = f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
         print(f"error: {printable(told)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

@@ -18,13 +18,15 @@ FENCED = re.compile(r"\[begin (excerpt|evidence) (\w+)\]\n(.*)\n\[end \1 \2\]", 
 
 @dataclass(frozen=True)
 class Fault:
-    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``drop``: the
-    connection is closed before, or with ``partial`` amid, the answer. ``die``: the server ends."""
+    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``instead``:
+    this and no completion. ``drop``: the connection is closed before, or with ``partial`` amid, the answer. ``die``: the
+    server ends."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     content: str | None = None
+    instead: bytes | None = None
     finish_reason: str = "stop"
     drop: bool = False
     partial: bool = False
@@ -58,6 +60,7 @@ class ChatServer:
     requests: list[Body] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paid: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)  # with the model's own answer, by what was asked for
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -94,6 +97,11 @@ class ChatServer:
         self._http.shutdown()
         self._http.server_close()
 
+    def settled(self) -> None:
+        """Waits until no request is being answered."""
+        while self._open:
+            time.sleep(0.01)
+
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         with self._lock:
@@ -116,6 +124,7 @@ class ChatServer:
             handler.close_connection = True
             return
         sent = (fault.body if fault.status != 200 else json.dumps(self._completion(body, fault))).encode()
+        sent = sent if fault.instead is None else fault.instead
         handler.send_response(fault.status)
         for name, value in fault.headers:
             handler.send_header(name, value)
@@ -124,17 +133,16 @@ class ChatServer:
         handler.wfile.write(sent[: len(sent) // 2] if fault.partial else sent)
         handler.wfile.flush()
         handler.close_connection = fault.partial
-        if fault.status == 200 and not fault.partial:
+        if fault.status == 200 and not fault.partial and fault.instead is None:
             with self._lock:
                 self.paid[asked(body)] += 1
+                self.answered[question(body)] += fault.content is None and fault.finish_reason == "stop"
 
     def _completion(self, body: Body, fault: Fault) -> Body:
         content = self.model(body) if fault.content is None else fault.content
         message = {"role": "assistant", "content": content, "reasoning_content": "thoughts"}
-        question = body["messages"][1]["content"].split("\n\nAnswer ")[
-            0
-        ]  # a nudge is not counted: runs stay comparable
-        usage = {"prompt_tokens": len(question) // 4, "completion_tokens": len(content) // 4}
+        # a nudge is not counted: runs stay comparable
+        usage = {"prompt_tokens": len(question(body)) // 4, "completion_tokens": len(content) // 4}
         choice = {"index": 0, "message": message, "finish_reason": fault.finish_reason}
         return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
 
@@ -142,6 +150,12 @@ class ChatServer:
 def asked(body: Body) -> str:
     """The request, as a key."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def question(body: Body) -> str:
+    """What is asked, without the nudge after an unusable answer."""
+    text: str = body["messages"][1]["content"].split("\n\nAnswer ")[0]
+    return text
 
 
 def chaos(share: float, seed: int = 0) -> Callable[[int, Body], Fault | None]:
@@ -160,7 +174,7 @@ def chaos(share: float, seed: int = 0) -> Callable[[int, Body], Fault | None]:
     )
 
     def fault(n: int, body: Body) -> Fault | None:
-        key = hashlib.sha256(body["messages"][1]["content"].split("\n\nAnswer ")[0].encode()).hexdigest()
+        key = hashlib.sha256(question(body).encode()).hexdigest()
         seen[key] += 1
         draw = random.Random(f"{seed} {key} {seen[key]}")
         return draw.choice(faults) if seen[key] <= 2 and draw.random() < share else None

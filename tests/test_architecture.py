@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from src import components
+from src.comparison import grid
 from src.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,11 +45,23 @@ def test_a_room_imports_only_from_its_own_rung_or_an_earlier_one(path: Path) -> 
         assert all(LADDER.index(other) <= LADDER.index(room) for other in imports(path)), imports(path)
 
 
+GRIDS = sorted(ROOT.glob("configs/benchmark/*.toml"))
+
+
 @pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("configs/**/*.toml")) + sorted(ROOT.glob("tests/configs/*.toml")), ids=str
+    "path",
+    [path for path in sorted(ROOT.glob("configs/**/*.toml")) if path not in GRIDS]
+    + sorted(ROOT.glob("tests/configs/*.toml")),
+    ids=str,
 )
 def test_every_config_loads_and_its_plugs_take_their_options(path: Path) -> None:
     components.check(load(path), tuple(components.SOCKETS))
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=str)
+def test_every_grid_loads_and_each_of_its_points_is_a_valid_config(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)  # a grid's base is relative to the current folder
+    assert len(grid.points(grid.load(path), path)) > 1
 
 
 @pytest.mark.parametrize("socket", components.SOCKETS)
@@ -94,12 +107,14 @@ def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_pa
         "download",
         "cohort",
         "split",
+        "sparsity",
         "abnormal",
         "linking",
         "llm",
         "token_level",
         "training",
         "evaluation",
+        "report",
         "seed",
         "task",
         "offline",

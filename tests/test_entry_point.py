@@ -96,3 +96,20 @@ def test_a_missing_config_lists_those_there_are() -> None:
 def test_a_seed_out_of_range_is_one_line(seed: str, tmp_path: Path) -> None:
     done = run("--seed", seed, "--config", str(ROOT / "configs" / "synthetic.toml"), cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith(f"error: --seed {seed}")
+
+
+@pytest.mark.parametrize("module", ["src.fields", "src.config", "pydantic", "polars", "torch"])
+def test_ctrl_c_while_modules_are_imported_ends_in_one_line(module: str, tmp_path: Path) -> None:
+    probe = (
+        "import runpy, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"sys.argv = ['main.py', '--config', {str(ROOT / 'configs' / 'synthetic.toml')!r}]\n"
+        f"runpy.run_path({str(MAIN)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130 and done.stderr == "interrupted\n"

@@ -45,12 +45,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pipeline")
     (folder / "small.toml").write_text(CONFIG)
     done = run(folder, "--stage", "all")
-    assert "AUROC" in done.stdout and "runs/small" in done.stdout
+    assert "AUROC" in done.stdout and done.stdout.endswith("report: runs/small/report.html\n")
     return folder
 
 
 def files(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    """All, but for those that remember times of change."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "hashes.json")
+    return {path: path.read_bytes() for path in found}
 
 
 def test_all_promised_artefacts_are_there(folder: Path) -> None:
@@ -80,14 +82,37 @@ def test_the_reported_auroc_is_that_of_the_predictions(folder: Path) -> None:
     assert np.isclose(metrics["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"], expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train"])
+def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path) -> None:
+    other = CONFIG.replace('"small"', '"other"') + '[baseline]\nname = "logistic_regression"\n'
+    (folder / "other.toml").write_text(other)
+    run(folder, "--config", "other.toml", "--stage", "train")
+    command = [
+        sys.executable,
+        str(ROOT / "src" / "main.py"),
+        "--stage",
+        "compare",
+        "--runs",
+        "runs/small",
+        "runs/other",
+    ]
+    before = files(folder)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0 and "AUROC (DeLong)" in done.stdout and "test persons" in done.stdout, done.stderr
+    assert files(folder) == before
+    out = tmp_path / "c.csv"
+    again = subprocess.run([*command, "--output", str(out)], cwd=folder, capture_output=True, text=True, check=False)
+    assert again.stdout == f"{done.stdout}written to {out}\n" and len(pl.read_csv(out)) == 10
+    (folder / "other.toml").unlink()
+
+
+@pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train", "report"])
 def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None:
     before = files(folder)
     run(folder, "--stage", stage)
     assert files(folder) == before
 
 
-@pytest.mark.parametrize("stage", ["convert", "preprocess", "train"])
+@pytest.mark.parametrize("stage", ["convert", "preprocess", "train", "report"])
 def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(folder: Path, stage: str) -> None:
     before = files(folder)
     command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", stage]
@@ -121,7 +146,23 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
         ("convert", "--stage download"),
         ("preprocess", "--stage download"),
         ("train", "--stage preprocess"),
+        ("report", "no such run folder"),
     ):
         done = run(tmp_path, "--stage", stage, expected=2)
         assert hint in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+def test_another_training_takes_the_earlier_report_away(folder: Path) -> None:
+    report = folder / "runs/small/report.html"
+    before = files(folder)
+    run(folder, "--stage", "train", "--seed", "42")
+    assert report.is_file()
+    (folder / "other.toml").write_text(CONFIG + "learning_rate = 0.01\n")
+    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "other.toml", "--stage", "train"]
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=True)
+    assert not report.exists()
+    (folder / "other.toml").unlink()
+    run(folder, "--stage", "train")
+    run(folder, "--stage", "report")
+    assert files(folder) == before

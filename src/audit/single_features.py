@@ -38,12 +38,12 @@ def _of_label(
     notes: Sequence[str],
     diseases: Sequence[set[str]],
 ) -> Finding:
-    check_name = f"no single feature tells {name}"
+    check_name = f"single features against {name}"
     those = [int(n) for n in np.flatnonzero(dataset.label_mask[rows, column] > 0)]
     label = dataset.label[rows[those], column].astype(np.float64)
     with_it, without = int(label.sum()), int((1 - label).sum())
     if min(with_it, without) < LEAST:
-        few = f"{with_it} training patients with and {without} without it are too few to judge"
+        few = f"not judged: {with_it} training patients with and {without} without it are too few"
         return Finding(check_name, "warning", few)
     alone = dict(_numbers(dataset, rows[those], label))
     alone |= _presence([diseases[n] for n in those], label)
@@ -54,7 +54,9 @@ def _of_label(
         best = f"the strongest of {len(told)} is {told[0][1]}, AUROC {told[0][0]:.3f}"
         return Finding(check_name, "passed", best)
     more = f" and {len(suspicious) - MOST_TOLD} more" if len(suspicious) > MOST_TOLD else ""
-    return Finding(check_name, "warning", f"AUROC of one feature alone: {', '.join(suspicious[:MOST_TOLD])}{more}")
+    return Finding(
+        check_name, "warning", f"one feature alone tells it, by its AUROC: {', '.join(suspicious[:MOST_TOLD])}{more}"
+    )
 
 
 def strength(label: Array, value: Array) -> float:

@@ -73,6 +73,7 @@ def run(config: Config) -> None:
         )
         artefacts.write_table(notes.table, folder / schema.NOTES.file)
         provenance = {
+            "format": schema.TABLES_FORMAT,
             "dataset": config.dataset,
             "task": to_dict(config.task),
             "cohort": to_dict(config.cohort),

@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src.datasets import schema
 from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
+from src.datasets.staleness import refuse_other_format
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -137,6 +139,7 @@ def load_dataset(folder: Path) -> Dataset:
     metadata = read_json(folder / METADATA, "preprocess")
     if problem := _odd(metadata):
         raise UserError(f"{folder / METADATA}: {problem}; run {AGAIN}")
+    refuse_other_format(folder / METADATA, metadata, schema.ARTEFACTS_FORMAT, "preprocess")
     refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
     arrays = read_arrays(folder / DATASET, "preprocess")
     arrays |= {name: map_array(folder / file, "preprocess") for name, file in MAPPED.items()}
@@ -158,6 +161,7 @@ def load_dataset(folder: Path) -> Dataset:
 # Of the metadata's entries: what each is, and what it holds.
 FORMS: dict[str, tuple[Any, Any]] = {
     "artefacts": (dict, str),
+    "inputs": (dict, str),
     "settings": (dict, dict | str),
     "label_names": (list, str),
     "warnings": (list, str),
@@ -237,6 +241,6 @@ def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | 
     if (absent := found["subject_id"].null_count()) > 0:
         first = found.filter(pl.col("subject_id").is_null())["patient_id"][0]
         raise UserError(
-            f"{path}: no row for patient_id '{first}', nor for {absent - 1} more; run --stage preprocess again"
+            f"{path}: no row for patient_id '{first}' ({absent} such patients); run --stage preprocess again"
         )
     return found

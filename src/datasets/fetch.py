@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from src.datasets.http_answers import (
     UnreachableError,
     check_status,
     fits,
+    is_untrusted,
     public,
     refuse_downgrade,
     total_size,
@@ -47,6 +49,7 @@ FIRST_CONTACT_RETRIES = 2
 MAX_REDIRECTS = 5
 MAX_LISTING_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
+RESERVE_BYTES = 1 << 30  # of the disk, that an answer of unknown length must leave
 
 R = TypeVar("R")
 
@@ -108,7 +111,7 @@ class Site:
         def stop(state: RetryCallState) -> bool:
             failed_to_connect = isinstance(_failure(state), httpx.ConnectError | httpx.ConnectTimeout)
             limit = min(connect_retries, self._retries) if failed_to_connect else self._retries
-            return state.attempt_number > limit
+            return state.attempt_number > limit or is_untrusted(_failure(state))
 
         def announce(state: RetryCallState) -> None:
             pause = state.next_action.sleep if state.next_action else 0.0
@@ -118,6 +121,11 @@ class Site:
         try:
             return Retrying(retry=kinds, stop=stop, wait=_pause, before_sleep=announce, reraise=True)(attempt)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if is_untrusted(error):
+                raise UserError(
+                    f"{httpx.URL(url).host}: its certificate is not trusted ({_reason(error)}), so it may be somebody else; "
+                    f"refused; if your network has an authority of its own, name its file in SSL_CERT_FILE; or {self._advice}"
+                ) from None
             raise UnreachableError(f"cannot reach {httpx.URL(url).host} ({_reason(error)}); {self._advice}") from None
         except (BusyError, httpx.RequestError, httpx.InvalidURL) as error:
             tried = f"{public(url)}: {_reason(error)}"
@@ -229,6 +237,7 @@ def _pause(state: RetryCallState) -> float:
 
 def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, total: int | None) -> int:
     """Append the answer to ``part`` (from ``have`` on) and to ``digest``; the bytes there are now."""
+    room = _room(part, have, total)
     bar: Any = tqdm(
         desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
     )
@@ -237,12 +246,29 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
             have += len(chunk)
             if total is not None and have > total:
                 raise MismatchError(f"{part.stem}: {total} bytes were announced, more came")
+            if have > room:
+                part.unlink()
+                raise UserError(
+                    f"{part}: its length was not announced, and {have} bytes leave no room on the disk; refused"
+                )
             digest.update(chunk)
             file.write(chunk)
             bar.update(len(chunk))
         file.flush()
         os.fsync(file.fileno())
     return have
+
+
+def _room(part: Path, have: int, total: int | None) -> int:
+    """The bytes that ``part`` may grow to.
+
+    Raises:
+        UserError: it will be longer.
+    """
+    free = shutil.disk_usage(part.parent).free
+    if total is not None and total - have > free:
+        raise UserError(f"{part}: {total} bytes were announced, but only {free} are free on that disk")
+    return max(have + free - RESERVE_BYTES, 0) if total is None else total
 
 
 def _sync(folder: Path) -> None:

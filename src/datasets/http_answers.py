@@ -1,6 +1,7 @@
 """Reads HTTP answers: which are final, which are worth another try, and how many bytes they announce."""
 
 import email.utils
+import ssl
 import time
 from dataclasses import dataclass
 
@@ -48,6 +49,15 @@ def public(url: str) -> str:
         return "a malformed URL (see [download] in the config)"
 
 
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether a connection failed because nobody vouches for the host's certificate, or it is another host's."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def refuse_downgrade(response: httpx.Response) -> None:
     """Lets a redirect lead to https or to the same scheme.
 
@@ -79,12 +89,16 @@ def check_status(response: httpx.Response, advice: str) -> None:
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds, from a number or a date (RFC 9110, 10.2.3)."""
-    if value.strip().isdigit():
+    """Seconds, from a number or a date (RFC 9110, 10.2.3); None for anything else.
+
+    >>> retry_after("120"), retry_after("soon"), retry_after("²")
+    (120.0, None, None)
+    """
+    if value.strip().isdecimal() and value.isascii():
         return float(value)
     try:
         return email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -1,6 +1,6 @@
 """Reads ``rag_records.csv``: what the RAG half of preprocessing found for each patient, its JSON columns parsed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,8 @@ def parse(row: Mapping[str, str | None]) -> Record:
     return Record(**{**values, "triples": [tuple(triple) for triple in values["triples"]]})
 
 
-def read(folder: Path) -> list[Record]:
-    """The records in ``folder``, in the order of the arrays.
+def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
+    """The records in ``folder``, in the order of the arrays; of ``patients`` only, if they are named.
 
     Raises:
         UserError: the file is missing, damaged, or of an earlier version.
@@ -68,6 +68,8 @@ def read(folder: Path) -> list[Record]:
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
         rows = pl.read_csv(path, infer_schema=False).select(RAG_COLUMNS)
+        if patients is not None:
+            rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
         records = [parse(row) for row in rows.iter_rows(named=True)]
     except (pl.exceptions.PolarsError, ValueError, TypeError, RecursionError, OSError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None

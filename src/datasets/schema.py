@@ -9,6 +9,13 @@ from typing import Literal
 
 Kind = Literal["text", "number", "time"]
 
+# Formats: what was written with another one is refused, and its stage has to be run again. Raise ...
+TABLES_FORMAT = 1  # when convert would make other tables of the same raw files and settings
+ARTEFACTS_FORMAT = (
+    1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
+)
+RUN_FORMAT = 1  # when a trained model's files would be read differently, or its weights mean something else
+
 
 @dataclass(frozen=True)
 class Column:
@@ -128,3 +135,14 @@ SUMMARY_TOKENS = "summary_tokens.npy"  # preprocess: the same of the summaries
 METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, encoders, cohort flow, warnings, hashes
 SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
 FITTED = "fitted"  # preprocess: folder with what was fitted on the training split
+REPORT = "report.html"  # report: in the run folder
+RUN_FILES = (  # train: in the run folder, beside checkpoints/
+    "manifest.json",
+    "config.json",
+    "metrics.json",
+    "predictions.csv",
+    "subgroups.csv",
+    "history.csv",
+    REPORT,
+)
+SEEDS_FILES = ("seeds.csv", "seeds.json")  # train with several seeds: beside a folder seed_<n> for each

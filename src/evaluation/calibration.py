@@ -18,7 +18,7 @@ def equal_count_bins(probability: Array, bins: int = BINS) -> NDArray[np.int64]:
     >>> equal_count_bins(np.array([0.1, 0.2, 0.2, 0.9]), bins=2).tolist()
     [0, 0, 0, 1]
     """
-    edges = np.percentile(probability, np.linspace(0, 100, bins + 1)[1:-1])
+    edges = np.percentile(probability, 100 * np.linspace(0, 1, bins + 1)[1:-1])
     return np.searchsorted(edges, probability)
 
 
@@ -41,6 +41,11 @@ class Calibration:
     def ece(self, counts: Array) -> Array:
         """Expected calibration error [R]: |mean probability - observed share| over equal-count bins, weighted by patients."""
         value: Array = np.abs(counts @ self._excess).sum(axis=1) / counts.sum(axis=1)
+        return value
+
+    def overprediction(self, counts: Array) -> Array:
+        """Mean probability minus observed share [R]: in whole groups, above 0 where risks are too high."""
+        value: Array = counts @ (self._excess.sum(axis=1)) / counts.sum(axis=1)
         return value
 
     def intercept(self, counts: Array) -> Array:

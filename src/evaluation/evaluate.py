@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from src.evaluation import resampling
-from src.evaluation.measure import CALIBRATION, NOBODY, measure, why_undefined
+from src.evaluation.measure import NOBODY, measure, why_undefined
 from src.evaluation.metrics import RANKING, Array
 from src.evaluation.resampling import Interval, Persons, Sampling
 
-METRICS = (*RANKING, "f1", "accuracy", *CALIBRATION)
+METRICS = (*RANKING, "f1", "accuracy", "brier", "ece", "calibration_slope", "calibration_intercept")
 AT_SENSITIVITY = ("sensitivity", "specificity", "ppv", "npv", "alert_rate")
 NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
 

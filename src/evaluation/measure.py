@@ -11,6 +11,7 @@ from src.evaluation.metrics import RANKING, THRESHOLDED, Array
 CALIBRATION: dict[str, Callable[[Calibration, Array], Array]] = {
     "brier": Calibration.brier,
     "ece": Calibration.ece,
+    "overprediction": Calibration.overprediction,
     "calibration_slope": Calibration.slope,
     "calibration_intercept": Calibration.intercept,
 }

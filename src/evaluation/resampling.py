@@ -20,6 +20,7 @@ Measure = Callable[[Array], Mapping[str, Array]]  # counts [R,N] -> name -> [R],
 
 BLOCK = 500_000  # counts held at once: 4 MB, which caches hold
 GROUPS = 1000
+ROUNDING = 1e-12  # values that differ by less are the same, summed in another order
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def _bca(shares: Array, value: float, drawn: Array, left_out: Array) -> Array:
     """The shares of the resamples that bound the corrected interval; NaN where all lie on one side of ``value``."""
     from scipy.special import ndtr, ndtri
 
-    bias = ndtri(((drawn < value).mean() + (drawn <= value).mean()) / 2)
+    bias = ndtri(((drawn < value - ROUNDING).mean() + (drawn <= value + ROUNDING).mean()) / 2)
     if not np.isfinite(bias):
         return np.full_like(shares, np.nan)
     influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)

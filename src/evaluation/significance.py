@@ -10,7 +10,7 @@ from src.evaluation import resampling
 from src.evaluation.curves import Z95
 from src.evaluation.measure import NOBODY, measure, why_undefined
 from src.evaluation.metrics import Array
-from src.evaluation.resampling import Persons, Sample, Sampling
+from src.evaluation.resampling import ROUNDING, Persons, Sample, Sampling
 
 FEW = "undefined: DeLong's variance needs two patients of each class"
 
@@ -60,10 +60,10 @@ def delong(label: Array, first: Array, second: Array) -> DeLong:
     of_positives, of_negatives = left.below - right.below, left.above - right.above
     variance = of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives)
     error = float(np.sqrt(variance))
-    if error == 0 and difference:
+    if error < ROUNDING < abs(difference):
         reason = "no p: the two differ alike for every patient, so that the variance is 0"
         return DeLong(left.area, right.area, difference, 0.0, reason=reason)
-    z = difference / error if error else 0.0
+    z = difference / error if error >= ROUNDING else 0.0
     p = float(2 * ndtr(-abs(z)))
     return DeLong(left.area, right.area, difference, error, z, p, difference - Z95 * error, difference + Z95 * error)
 
@@ -112,7 +112,8 @@ def _difference(first: Sample, second: Sample, difference: Sample, undefined: st
     drawn = difference.drawn[~np.isnan(difference.drawn)]
     p = None
     if interval.low is not None:
-        p = min(1.0, 2 * (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (1 + len(drawn)))
+        tail = min(int((drawn <= ROUNDING).sum()), int((drawn >= -ROUNDING).sum()))
+        p = min(1.0, 2 * (1 + tail) / (1 + len(drawn)))
     return Difference(values[0], values[1], interval.value, interval.low, interval.high, p, interval.reason)
 
 

@@ -16,7 +16,7 @@ from src.evaluation.measure import measure
 from src.evaluation.metrics import Array
 from src.evaluation.resampling import Interval, Persons, Sampling
 
-METRICS = ("auroc", "auprc", "brier", "calibration_intercept", "sensitivity", "specificity", "ppv", "alert_rate")
+METRICS = ("auroc", "auprc", "brier", "overprediction", "sensitivity", "specificity", "ppv", "alert_rate")
 SMALL_PATIENTS, SMALL_CLASS = 50, 10
 UNKNOWN = "unknown"
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (np.inf, "80+"))

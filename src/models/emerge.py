@@ -115,9 +115,9 @@ class Emerge(nn.Module):
         self.head = head
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch of N -> logits [N,K]."""
-        representation = self.fuse(self.read(batch))
+    def forward(self, batch: Batch, hours: Modality | None = None) -> Tensor:
+        """Batch of N -> logits [N,K]. ``hours``: what ``read_hours`` made of these patients, if that is known already."""
+        representation = self.fuse(self.read(batch, hours))
         if self.static is not None:
             representation = representation + self.static(batch.static)
         logits: Tensor = self.head(representation)
@@ -131,9 +131,9 @@ class Emerge(nn.Module):
         with torch.no_grad():
             return None if self.fusion is None else self.fusion.attention(self.read(batch))
 
-    def read(self, batch: Batch) -> dict[str, Modality]:
+    def read(self, batch: Batch, hours: Modality | None = None) -> dict[str, Modality]:
         """Batch of N -> what there is to fuse: ``ehr``, and ``text`` or (token-level) ``note`` and ``summary``."""
-        modalities = {} if self.series is None else {"ehr": self.read_hours(self.series, batch)}
+        modalities = {} if self.series is None else {"ehr": hours or self.read_hours(self.series, batch)}
         return modalities if self.texts is None else modalities | self.texts(batch)
 
     def read_hours(self, series: Series, batch: Batch) -> Modality:

@@ -42,10 +42,20 @@ class LinearClassifier:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: the arrays are not those, or do not fit together.
+        """
         from safetensors.numpy import load_file
 
-        return cls(**load_file(path))
+        arrays = load_file(path)
+        names = [spec.name for spec in dataclasses.fields(cls)]
+        labels, features = arrays["coefficients"].shape if sorted(arrays) == sorted(names) else (0, 0)
+        shapes = {"mean": (features,), "scale": (features,), "intercept": (labels,)}
+        if not labels or any(arrays[name].shape != shape for name, shape in shapes.items()):
+            raise ValueError(f"{path.name} does not hold {', '.join(names)}")
+        return cls(**arrays)
 
     def _standardised(self, features: Array) -> Array:
         return np.nan_to_num((features - self.mean) / self.scale, nan=0.0)

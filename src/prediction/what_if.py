@@ -56,8 +56,17 @@ def modalities(trained: Trained) -> tuple[str, ...]:
 
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
     """Risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over these."""
-    risks = np.stack([trained.probability(_given(batch, name, others, n)) for n in range(len(others))])
-    mean: NDArray[np.float64] = risks.mean(axis=0)
+    parts = torch.split(torch.arange(len(batch)), trained.config.training.batch_size)
+    return np.concatenate([_averaged(trained, batch.select(part), name, others) for part in parts])
+
+
+def _averaged(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
+    hours = trained.hours(others if name == "ehr" else batch)
+    risks = []
+    for n in range(len(others)):
+        theirs = hours.select(torch.full((len(batch),), n)) if hours and name == "ehr" else hours
+        risks.append(trained.probability(_given(batch, name, others, n), theirs))
+    mean: NDArray[np.float64] = np.mean(risks, axis=0)
     return mean
 
 
@@ -79,27 +88,30 @@ def without_diseases(
     found: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
     for at in range(0, len(pairs), PAIRS):
         some = pairs[at : at + PAIRS]
-        risks = trained.probability(_without(trained, fitted, batch, patients, some))
+        rows = torch.tensor([n for n, _ in some])
+        distinct, which = torch.unique(rows, return_inverse=True)
+        hours = trained.hours(batch.select(distinct))
+        changed = _without(trained, fitted, batch.select(rows), patients, some)
+        risks = trained.probability(changed, hours.select(which) if hours else None)
         for (n, node), risk in zip(some, risks, strict=True):
             found[n][node] = risk
     return found
 
 
 def _without(
-    trained: Trained, fitted: Fitted, batch: Batch, patients: Sequence[Told], pairs: Sequence[tuple[int, int]]
+    trained: Trained, fitted: Fitted, rows: Batch, patients: Sequence[Told], pairs: Sequence[tuple[int, int]]
 ) -> Batch:
-    """A row for each pair of patient and disease."""
-    rows = batch.select(torch.tensor([n for n, _ in pairs]))
+    """``rows``, one for each pair of patient and disease, without the disease."""
     read, limits = modalities(trained), trained.config.token_level
     if "summary" in read:
         summaries = [summary_without(patients[n].record, node) for n, node in pairs]
-        least = batch.summary_tokens.shape[1]
+        least = rows.summary_tokens.shape[1]
         changed = _encoded("summary", fitted.summary, summaries, limits.summary_chunks, least)
         rows = dataclasses.replace(rows, **changed)
     known = [(at, told.notes, told.record, node) for at, (n, node) in enumerate(pairs) if (told := patients[n]).notes]
     if "note" in read and known:
         notes = [notes_without(text, record, node) for _, text, record, node in known if text]
-        changed = _encoded("note", fitted.note, notes, limits.note_chunks, batch.note_tokens.shape[1])
+        changed = _encoded("note", fitted.note, notes, limits.note_chunks, rows.note_tokens.shape[1])
         at = torch.tensor([at for at, *_ in known])
         whole = {name: getattr(rows, name).index_copy(0, at, own) for name, own in changed.items()}
         rows = dataclasses.replace(rows, **whole)

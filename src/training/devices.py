@@ -3,13 +3,16 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from src.config import Training
 from src.fields import UserError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def processes() -> int:
@@ -22,12 +25,14 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def fabric(settings: Training) -> Fabric:
+def fabric(settings: Training) -> "Fabric":
     """Fabric on the configured device, launched; under ``torchrun`` with data-parallel gradients.
 
     Raises:
         UserError: this machine has no such accelerator, or not enough of them.
     """
+    from lightning_fabric import Fabric
+
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     strategy = "ddp" if processes() > 1 else "auto"
     try:

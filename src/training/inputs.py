@@ -1,17 +1,21 @@
 """What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from src.config import Config
+from src.datasets import staleness
 from src.datasets.dataset import Dataset
-from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.datasets.schema import DATASET, METADATA, SPLIT, TABLES
 from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.batch import SHAPES, Batch
+
+LLM_SETTINGS = ("model", "temperature", "max_output_tokens", "json_mode", "extra_body")  # that may change an answer
 
 
 def check(config: Config, dataset: Dataset) -> None:
@@ -30,12 +34,8 @@ def check(config: Config, dataset: Dataset) -> None:
         raise UserError(
             f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
         )
-    for key, made_with in dataset.metadata.get("settings", {}).items():
-        if made_with != to_dict(getattr(config, key, None)):
-            where = config.processed_dir / METADATA
-            raise UserError(
-                f"{where}: made with other [{key}] settings than this config's; run --stage preprocess again"
-            )
+    _refuse_other_settings(config, dataset.metadata)
+    _refuse_changed_inputs(config, dataset.metadata.get("inputs", {}))
     if config.baseline is None and emerge.reads_pieces(config.model):
         _require_pieces(config, dataset)
     if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
@@ -55,6 +55,40 @@ def check(config: Config, dataset: Dataset) -> None:
             raise UserError(
                 f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
             )
+
+
+def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
+    where, asked = config.processed_dir / METADATA, metadata.get("llm", {})
+    other = [
+        key
+        for key, made_with in metadata.get("settings", {}).items()
+        if made_with != to_dict(getattr(config, key, None))
+    ]
+    llm = to_dict(config.llm)
+    other += [f"llm.{key}" for key in LLM_SETTINGS if key in asked and asked[key] != llm[key]]
+    if other:
+        raise UserError(
+            f"{where}: made with other [{other[0]}] settings than this config's; run --stage preprocess again"
+        )
+
+
+def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
+    """Tables and graph, where they still are."""
+    tables = [config.table_dir / table.file for table in TABLES]
+    graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
+    there = [path.absolute() for path in [*tables, *graph] if path.is_file()]
+    staleness.refuse_changed_inputs(there, recorded, config.paths.cache_dir, "preprocess")
+
+
+def seed_note(config: Config, dataset: Dataset) -> str | None:
+    """A line for the user where the split was not drawn with this config's seed."""
+    made_with = dataset.metadata.get("seed", config.seed)
+    if made_with == config.seed:
+        return None
+    return (
+        f"seed {config.seed} trains on the split that seed {made_with} drew; "
+        "for a split of its own, run --stage preprocess with this seed"
+    )
 
 
 def _require_pieces(config: Config, dataset: Dataset) -> None:

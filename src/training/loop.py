@@ -3,11 +3,10 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,6 +18,9 @@ from src.models.batch import Batch
 from src.training import devices, objective
 from src.training.checkpoints import Checkpoint, Epoch, Progress, Weights
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,7 +31,7 @@ def fit(
     settings: Training,
     seed: int,
     *,
-    fabric: Fabric,
+    fabric: "Fabric",
     resumed: Progress | None = None,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
@@ -117,7 +119,7 @@ class _Unsealing(nn.Module):
 
 
 def _train_epoch(
-    fabric: Fabric,
+    fabric: "Fabric",
     module: Any,
     optimizer: Any,
     train: Batch,
@@ -145,7 +147,7 @@ def _train_epoch(
     return float(np.average(mean.cpu().numpy(), weights=sizes))
 
 
-def _own_share(train: Batch, index: Tensor, fabric: Fabric) -> tuple[Batch, float]:
+def _own_share(train: Batch, index: Tensor, fabric: "Fabric") -> tuple[Batch, float]:
     """This process's patients of a batch, and 1; or, where the batch has fewer patients than processes, any patient and 0."""
     own = index[fabric.global_rank :: fabric.world_size]
     return (train.select(own), 1.0) if len(own) else (train.select(index[:1]), 0.0)
@@ -188,7 +190,7 @@ def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint) -> Progress:
 
 
 def _checkpoint(
-    model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: Fabric
+    model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
 ) -> Checkpoint:
     """Copies on the CPU, so that later steps do not change them."""
     own = devices.random_state(fabric.device)
@@ -201,7 +203,7 @@ def _checkpoint(
 
 
 def _restore(
-    last: Checkpoint, model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: Fabric
+    last: Checkpoint, model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
 ) -> None:
     if len(last.random) != fabric.world_size:
         raise UserError(

@@ -1,6 +1,8 @@
 """Several training seeds on the same data and split: the configs of the single runs, and their mean and standard deviation."""
 
 import dataclasses
+import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,10 @@ import numpy as np
 
 from src.config import Config
 from src.datasets import artefacts
+from src.datasets.schema import RUN_FILES
 from src.training import results, tables
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +59,13 @@ def _spreads(runs: list[dict[str, float]]) -> Iterator[Spread]:
 
 
 def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
-    """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``; the same as a table to print."""
+    """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``, and remove a single run there; the same as a table to print."""
     rows = spreads(evaluated)
+    if (run_dir / "manifest.json").is_file():
+        logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        for name in RUN_FILES:
+            (run_dir / name).unlink(missing_ok=True)
     with artefacts.publish(run_dir) as folder:
         results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])
         by_seed = {str(seed): results.flat(one) for seed, one in evaluated.items()}

@@ -50,7 +50,8 @@ def table(evaluated: dict[str, Any]) -> str:
         "(at the highest threshold that reaches the target sensitivity on validation)",
     ]
     shown = [[*aligned(rows), note] for rows, note in zip(blocks, notes, strict=True) if len(rows) > 1]
-    return "\n\n".join("\n".join(lines) for lines in shown)
+    text = "\n\n".join("\n".join(lines) for lines in shown)
+    return f"{text}\n(* undefined in some resamples, on which the interval does not rest)" if ")*" in text else text
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -75,4 +76,5 @@ def _cell(metric: dict[str, Any]) -> str:
     if metric["low"] is None:
         return f"{metric['value']:.3f}"
     between = " to " if metric["low"] < 0 else "-"
-    return f"{metric['value']:.3f} ({metric['low']:.3f}{between}{metric['high']:.3f})"
+    partly = "*" if metric["reason"] else ""
+    return f"{metric['value']:.3f} ({metric['low']:.3f}{between}{metric['high']:.3f}){partly}"

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from src.config import Config
-from src.datasets import artefacts
+from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
-from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.datasets.schema import DATASET, METADATA, REPORT, SEEDS_FILES, SPLIT
 from src.evaluation.resampling import Sampling
 from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
@@ -47,6 +47,8 @@ def run(config: Config) -> None:
     if devices.is_first():
         for warning in warnings:
             logger.warning("%s", warning)
+        if note := inputs.seed_note(config, dataset):
+            logger.info("%s", note)
     evaluated = {one.seed: _train(one, dataset, warnings) for one in seeds.configs(config)}
     if devices.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
@@ -96,7 +98,9 @@ def _publish(
     metrics: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:
-    """The run folder; checkpoints of what was trained there before do not stay beside the new ones."""
+    """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
+    earlier = config.run_dir / "predictions.csv"
+    before = artefacts.checksum(earlier) if earlier.is_file() else None
     with artefacts.publish(config.run_dir) as folder:
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
@@ -110,6 +114,11 @@ def _publish(
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
             path.unlink()
+    if before is not None and artefacts.checksum(earlier) != before:
+        (config.run_dir / REPORT).unlink(missing_ok=True)
+    if not config.seeds:
+        for name in SEEDS_FILES:
+            (config.run_dir / name).unlink(missing_ok=True)
 
 
 def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:
@@ -126,6 +135,8 @@ def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Pr
 def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
     """What the numbers depend on besides the config."""
     return {
+        "format": schema.RUN_FORMAT,
+        "artefacts_format": schema.ARTEFACTS_FORMAT,
         "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
         "versions": artefacts.versions(LIBRARIES),
         "seed": config.seed,

@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from src.config import Config, from_record
-from src.datasets import artefacts
+from src.datasets import artefacts, schema, staleness
 from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.schema import METADATA
 from src.fields import UserError
 from src.models.baselines import Estimator
 from src.models.batch import Batch
 from src.models.emerge import Emerge
+from src.models.fusion import Modality
 from src.training import loop, methods
 
 
@@ -36,13 +37,28 @@ class Trained:
         names: list[str] = self.dataset.metadata["label_names"]
         return names
 
-    def probability(self, batch: Batch) -> NDArray[np.float64]:
-        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them."""
-        if isinstance(self.method, nn.Module):
+    def probability(self, batch: Batch, hours: Modality | None = None) -> NDArray[np.float64]:
+        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them.
+
+        ``hours``: what ``hours`` gave for these patients; who asks often about the same series saves most of the time.
+        """
+        if hours is not None:
+            assert isinstance(self.method, Emerge)
+            parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
+            with torch.no_grad():
+                logits = torch.cat([self.method(batch.select(part), hours.select(part)) for part in parts])
+        elif isinstance(self.method, nn.Module):
             logits = loop.predict(self.method, batch, self.config.training.batch_size)
         else:
             logits = self.method.logits(batch)
         return logits.double().sigmoid().numpy()
+
+    def hours(self, batch: Batch) -> Modality | None:
+        """What the model makes of the patients' series alone; None where it reads none, or is a baseline."""
+        if not isinstance(self.method, Emerge) or self.method.series is None:
+            return None
+        with torch.no_grad():
+            return self.method.read_hours(self.method.series, batch)
 
     def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
         """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None where nothing attends."""
@@ -60,31 +76,47 @@ def load(run_dir: Path) -> Trained:
     Raises:
         UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
     """
+    _require_finished(run_dir)
     config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
     manifest = artefacts.read_json(run_dir / "manifest.json", "train")
+    staleness.refuse_other_format(run_dir / "manifest.json", manifest, schema.RUN_FORMAT, "train")
     _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
     folder = run_dir / "checkpoints"
-    if not isinstance(method, nn.Module):
-        method.load(folder)
-        return Trained(run_dir, config, dataset, method)
-    weights = folder / "best.safetensors"
     try:
-        method.load_state_dict(load_file(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if not isinstance(method, nn.Module):
+            method.load(folder)
+            return Trained(run_dir, config, dataset, method)
+        method.load_state_dict(load_file(folder / "best.safetensors"))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"{weights}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
+            f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
     method.eval()
     return Trained(run_dir, config, dataset, method)
+
+
+def _require_finished(run_dir: Path) -> None:
+    artefacts.finish_interrupted(run_dir)
+    if (run_dir / "config.json").is_file():
+        return
+    if not run_dir.is_dir():
+        there = ", ".join(sorted(str(path.parent) for path in run_dir.parent.glob("*/config.json"))) or "none"
+        raise UserError(f"{run_dir}: no such run folder; finished runs in {run_dir.parent}: {there}")
+    if seeds := sorted(path.parent for path in run_dir.glob("seed_*/config.json")):
+        raise UserError(f"{run_dir}: holds a run for each seed; choose one of {', '.join(map(str, seeds))}")
+    raise UserError(f"{run_dir}: holds no finished run; run --stage train, with --resume if it was stopped")
 
 
 def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:
     """By the metadata alone: they hold the checksums of all that was made with them."""
     path = config.processed_dir / METADATA
     if not path.is_file():
-        raise UserError(f"{path}: missing, and {run_dir} was trained on it; run --stage preprocess first")
+        raise UserError(
+            f"{path}: missing, and {run_dir} was trained on it; the path is relative to the "
+            "current folder: run from where it was trained, or run --stage preprocess and --stage train again"
+        )
     if artefacts.checksum(path) not in inputs.values():
         raise UserError(
             f"{path}: not what {run_dir} was trained on; run --stage train again, or bring back the artefacts it read"

@@ -16,6 +16,7 @@ from sklearn.metrics import (
 from src.evaluation import metrics
 from src.evaluation.evaluate import AT_SENSITIVITY, METRICS, evaluate
 from src.evaluation.resampling import Sampling, draws
+from tests.evaluation.cases import random_case
 
 EXACT = partial(pytest.approx, rel=0, abs=1e-12)
 FITTED = ("calibration_slope", "calibration_intercept", "ece")  # oracles of their own: test_calibration.py
@@ -43,17 +44,6 @@ def by_scikit_learn(label: np.ndarray, score: np.ndarray, threshold: float) -> d
         "f1": f1_score(label, called, zero_division=0),
         **always,
     }
-
-
-def random_case(seed: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """2 to 60 patients of both classes; scores distinct, with some ties, with many, or all the same."""
-    generator = np.random.default_rng(seed)
-    patients = int(generator.integers(2, 60))
-    label = (generator.random(patients) < generator.uniform(0.1, 0.9)).astype(np.float64)
-    label[:2] = 0, 1
-    score = generator.random(patients)
-    score = (score, score.round(2), score.round(1), np.full(patients, 0.5))[seed % 4]
-    return label, score, float(generator.choice([*score, 0.5, 2.0]))
 
 
 @pytest.mark.parametrize("seed", range(60))

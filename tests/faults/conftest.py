@@ -64,10 +64,15 @@ class Hospital:
 
     folder: Path
 
-    def before(self, stage: str, into: Path) -> Path:
-        """A copy in which ``stage`` has not run, but all before it have."""
+    def whole(self, into: Path) -> Path:
+        """A copy of all of it."""
         work = into / "work"
         shutil.copytree(self.folder, work)
+        return work
+
+    def before(self, stage: str, into: Path) -> Path:
+        """A copy in which ``stage`` has not run, but all before it have."""
+        work = self.whole(into)
         stages = list(PIPELINE)
         for later in stages[stages.index(stage) :]:
             for name in OUTPUTS.get(later, ()):

@@ -24,18 +24,18 @@ METHODS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """200 stays, two labels, texts in pieces, through preprocess."""
+    """120 stays, two labels, texts in pieces, through preprocess."""
     out = tmp_path_factory.mktemp("hospital")
     config = load(ROOT / "configs" / "synthetic.toml")
     names = ("raw_dir", "kg_dir", "table_dir", "processed_dir", "run_dir", "cache_dir")
     config = dataclasses.replace(
         config,
         paths=dataclasses.replace(config.paths, **{name: out / name for name in names}),
-        source=Component("synthetic", {"stays": 200}),
+        source=Component("synthetic", {"stays": 120}),
         task=Component("mortality_readmission"),
         token_level=dataclasses.replace(config.token_level, note_chunks=4, summary_chunks=4),
         model=dataclasses.replace(config.model, hidden_size=16, static=True),
-        training=dataclasses.replace(config.training, max_epochs=3, bootstrap_resamples=20, accelerator="cpu"),
+        training=dataclasses.replace(config.training, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
     )
     for stage in (download, convert, preprocess):
         stage.run(config)

@@ -126,3 +126,35 @@ def test_what_was_fitted_is_in_the_checksums_and_gives_the_same_arrays(emerge: T
     assert np.array_equal(fitted.static(cohort), data.static)
     named = {path.name for path in (config.processed_dir / schema.FITTED).iterdir()}
     assert {f"fitted/{name}" for name in named} <= data.metadata["artefacts"].keys()
+
+
+@pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d", "gradient_boosting"])
+@pytest.mark.parametrize("name", ["ehr", "note", "summary"])
+def test_the_risk_without_a_modality_is_the_mean_over_those_of_training_patients(
+    run_of: Callable[[str], Path], method: str, name: str
+) -> None:
+    trained = load(run_of(method))
+    batch, others = inputs.part(trained.dataset, "test", Path("test")), what_if.donors(trained, 3)
+    found = what_if.without_modality(trained, batch, name, others)
+    fields = {"ehr": ("ehr", "ehr_mask", "ehr_length"), "note": (), "summary": ()}[name] or (
+        f"{name}_embedding",
+        f"{name}_mask",
+        f"{name}_tokens",
+        f"{name}_tokens_mask",
+    )
+    for n in range(0, len(batch), 7):
+        row = batch.select(torch.tensor([n]))
+        risks = [
+            trained.probability(
+                dataclasses.replace(row, **{field: getattr(others, field)[d : d + 1] for field in fields})
+            )[0]
+            for d in range(3)
+        ]
+        np.testing.assert_allclose(found[n], np.mean(risks, axis=0), atol=1e-6)
+
+
+def test_donors_are_training_patients_and_the_same_each_time(emerge: Trained) -> None:
+    train = inputs.part(emerge.dataset, "train", Path("train"))
+    first, again = what_if.donors(emerge), what_if.donors(emerge)
+    assert torch.equal(first.ehr, again.ehr) and len(first) == what_if.DONORS
+    assert all((train.ehr == one).all(dim=(1, 2)).any() for one in first.ehr)

@@ -8,6 +8,7 @@ import pytest
 from src.config import Config, Model, Paths, Training
 from src.datasets import artefacts
 from src.datasets.dataset import write_dataset
+from src.datasets.schema import ARTEFACTS_FORMAT
 from src.fields import Component
 
 HOURS, FEATURES, WIDTH = 6, 4, 5
@@ -63,7 +64,8 @@ def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
     folder.mkdir(parents=True)
     write_dataset(folder / "emerge_dataset.npz", arrays)
     artefacts.write_json(folder / "split.json", {"train": names[:train], "val": names[train:val], "test": names[val:]})
-    metadata = {"task": "mortality", "label_names": ["mortality"], "warnings": ["the notes are surrogates"]}
+    metadata: dict[str, Any] = {"format": ARTEFACTS_FORMAT}
+    metadata |= {"task": "mortality", "label_names": ["mortality"], "warnings": ["the notes are surrogates"]}
     artefacts.write_json(folder / "metadata.json", metadata)
 
 

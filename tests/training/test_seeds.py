@@ -37,3 +37,13 @@ def test_each_seed_equals_a_run_of_its_own_and_the_table_is_their_mean(
     assert row["seeds"] == "3"
     assert f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" in printed
     assert len({round(value, 6) for value in values}) > 1
+
+
+def test_a_run_folder_holds_a_single_run_or_those_of_seeds(prepared: Prepare) -> None:
+    config = prepared(patients=100)
+    train.run(config)
+    single = {path.name for path in config.run_dir.iterdir()}
+    train.run(dataclasses.replace(config, seeds=(3, 1)))
+    assert {path.name for path in config.run_dir.iterdir()} == {"seed_3", "seed_1", "seeds.csv", "seeds.json"}
+    train.run(config)
+    assert {path.name for path in config.run_dir.iterdir()} == single | {"seed_3", "seed_1"}

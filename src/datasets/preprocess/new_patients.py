@@ -71,6 +71,8 @@ def read(folder: Path, run: Expected) -> Tables:
     """
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
+    if cohort.is_empty():
+        raise UserError(f"{folder / schema.COHORT.file}: holds no patient")
     notes = tables.written(folder, cohort, required=bool(provenance))
     dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
     found = checked(
@@ -98,8 +100,6 @@ def checked(
     Raises:
         UserError: they do not fit each other, the windows or the run.
     """
-    if cohort.is_empty():
-        raise UserError(f"{where(schema.COHORT)}: holds no patient")
     _refuse_windows(where(schema.COHORT), cohort, run)
     if not run.late_notes:
         checks.refuse_late_notes(where(schema.NOTES), notes, cohort)

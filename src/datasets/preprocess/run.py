@@ -12,7 +12,7 @@ from src.config import Config
 from src.datasets import artefacts, schema
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
-from src.datasets.preprocess import evidence, tensors, tokens
+from src.datasets.preprocess import evidence, sparsity, tensors, tokens
 from src.datasets.preprocess.embeddings import TextEncoder
 from src.datasets.preprocess.fitted import STATIC_NAMES, fit
 from src.datasets.preprocess.llm.client import connect
@@ -23,7 +23,7 @@ from src.datasets.tasks import Task
 from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
-SOCKETS = ("task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
+SOCKETS = ("source", "task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
@@ -41,8 +41,7 @@ def run(config: Config) -> None:
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, chat)
-    tables = read(config.table_dir, config, task)
-    split = _split(config, tables.cohort)
+    tables, split = _left(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
@@ -94,12 +93,17 @@ def estimate(config: Config) -> None:
     if chat is None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
     tools = evidence.tools(config, task, chat)
-    tables = read(config.table_dir, config, task)
-    split = _split(config, tables.cohort)
+    tables, split = _left(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
     auditor = evidence.auditor(config, task, tools, tables.signals)
     evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
     print(*chat.estimate(), sep="\n")
+
+
+def _left(config: Config, task: Task) -> tuple[Tables, dict[str, list[str]]]:
+    """The tables and the split, without what ``config.sparsity`` takes away."""
+    tables = read(config.table_dir, config, task)
+    return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
@@ -139,8 +143,9 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
     parts = [socket.partition(".")[0] for socket in SOCKETS]
-    settings = dict.fromkeys(("source", "cohort", "split", "abnormal", "linking", "token_level", *parts))
+    settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
     return {
+        "format": schema.ARTEFACTS_FORMAT,
         "dataset": config.dataset,
         "task": config.task.name,
         "seed": config.seed,

@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from src import components
 from src.config import Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, staleness
 from src.datasets.cohort import known_in_window
 from src.datasets.preprocess import checks, tensors
 from src.datasets.signals import SIGNALS, Signal, described, from_record
+from src.datasets.sources import Source
 from src.datasets.tasks import Task
 from src.fields import UserError, to_dict
 
@@ -119,13 +121,29 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
     provenance = recorded(folder)
     if not provenance:
         return {}
+    if provenance.get("dataset") != config.dataset:
+        raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
     for part in ("cohort", "task", "source"):
         if provenance[part] != to_dict(getattr(config, part)):
             raise UserError(
                 f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
             )
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
+    _refuse_changed_raw(config, provenance["inputs"])
     return provenance
+
+
+def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
+    """Where the raw files are on this machine, all of them; tables may have been made elsewhere."""
+    source: Source = components.build(
+        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
+    )
+    try:
+        paths = source.inputs()
+    except UserError:
+        return
+    staleness.refuse_added_inputs(paths, recorded, "convert")
+    staleness.refuse_changed_inputs(paths, recorded, config.paths.cache_dir, "convert")
 
 
 def recorded(folder: Path) -> Mapping[str, Any]:
@@ -139,8 +157,10 @@ def recorded(folder: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     provenance = artefacts.read_json(path, "convert")
-    if not isinstance(provenance, dict) or not {"cohort", "task", "source", "tables", "warnings"} <= provenance.keys():
+    needed = {"cohort", "task", "source", "tables", "warnings", "inputs"}
+    if not isinstance(provenance, dict) or not needed <= provenance.keys():
         raise UserError(f"{path}: not a record of --stage convert; run it again, or delete the file to use own tables")
+    staleness.refuse_other_format(path, provenance, schema.TABLES_FORMAT, "convert")
     return provenance
 
 

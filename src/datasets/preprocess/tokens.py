@@ -37,7 +37,7 @@ def write(path: Path, encoder: FittedEncoder, found: Sequence[Sequence[str]]) ->
     present = mask(found) > 0
     width = encoder.encode([]).shape[1]
     if not present.size:
-        np.save(path, np.zeros((*present.shape, width), dtype=np.float32))
+        np.save(path, np.zeros((*present.shape, width), dtype=np.float32), allow_pickle=False)
         return
     tokens = open_memmap(path, mode="w+", dtype=np.float32, shape=(*present.shape, width))
     fill(tokens, encoder, found, present)

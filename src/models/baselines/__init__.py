@@ -3,7 +3,8 @@
 A plug's ``build(options, *, sizes, seed)`` makes either an ``nn.Module`` whose ``forward(batch)`` gives logits [N,K], which
 the ordinary loop trains (its first weights come from torch's generator, which the loop seeds, so ``seed`` is not used), or an
 ``Estimator``, which fits itself. Both give log-odds, so that probabilities near 0 and 1 keep their order. None lets a patient
-of the same batch change another's logits outside training, nor an hour after ``ehr_length`` change anything.
+of the same batch change another's logits outside training, nor an hour after ``ehr_length`` change anything. ``Options.reads``
+names the modalities that the method looks at.
 """
 
 from dataclasses import dataclass

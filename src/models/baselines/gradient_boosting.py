@@ -8,7 +8,7 @@ the trees too.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from src.fields import Positive
-from src.models import window_statistics
+from src.models import boosted_trees, window_statistics
 from src.models.baselines import Sizes
 from src.models.batch import Batch
 from src.models.label_columns import Array, defined, prior_log_odds
@@ -37,6 +37,7 @@ class Options:
     leaves: Annotated[int, Gt(1), Le(131072)] = 8
     patients_a_leaf: Positive = 20
     feature_share: Annotated[float, Gt(0), Le(1)] = 0.5
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "GradientBoosting":
@@ -84,14 +85,17 @@ class GradientBoosting:
                 (folder / f"trees_{column}.txt").write_text(trees.model_to_string(), encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        """Read what ``save`` wrote."""
-        from lightgbm import Booster
+        """Read what ``save`` wrote.
 
+        Raises:
+            ValueError: it is damaged.
+        """
         kept = json.loads((folder / PRIORS).read_text(encoding="utf-8"))
+        if not isinstance(kept, list) or not all(prior is None or isinstance(prior, float) for prior in kept):
+            raise ValueError(f"{PRIORS} does not list a number or null for each label")
         self.priors = [0.0 if prior is None else prior for prior in kept]
         self.trees = [
-            Booster(model_str=(folder / f"trees_{column}.txt").read_text(encoding="utf-8")) if prior is None else None
-            for column, prior in enumerate(kept)
+            _read(folder / f"trees_{column}.txt") if prior is None else None for column, prior in enumerate(kept)
         ]
 
     def _boosted(self, x: Array, label: Array, validation_x: Array, truth: Array) -> "Booster":
@@ -114,3 +118,15 @@ class GradientBoosting:
         stop = lightgbm.early_stopping(self.options.patience, verbose=False)
         held_out = data.create_valid(validation_x, truth)
         return lightgbm.train(settings, data, self.options.rounds, valid_sets=[held_out], callbacks=[stop])
+
+
+def _read(path: Path) -> "Booster":
+    from lightgbm import Booster
+    from lightgbm.basic import LightGBMError
+
+    text = path.read_text(encoding="utf-8")
+    boosted_trees.require_sound(text)
+    try:
+        return Booster(model_str=text)
+    except LightGBMError as error:
+        raise ValueError(str(error)) from None

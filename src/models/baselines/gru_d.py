@@ -12,7 +12,7 @@ Departures: no batch normalisation; dropout on the last state only.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from annotated_types import Ge, Lt
@@ -30,6 +30,7 @@ class Options:
 
     hidden_size: Positive = 128
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "GruD":

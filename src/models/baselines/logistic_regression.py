@@ -7,7 +7,7 @@ the count of measured hours tells that it is lacking.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from annotated_types import Gt, MinLen
@@ -26,6 +26,7 @@ class Options:
     """Inverse penalties to choose from."""
 
     strengths: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (0.0001, 0.001, 0.01, 0.1, 1.0)
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "LogisticRegression":

@@ -4,7 +4,7 @@ The variant with forget gates, as PyTorch has it. An hour is its z-scores beside
 """
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ class Options:
     hidden_size: Positive = 128
     layers: Positive = 1
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "Lstm":

@@ -44,6 +44,11 @@ class Options:
     memory: Positive = 512
     threshold: Fraction = 0.4
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities."""
+        return ("ehr", *self.texts)
+
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "M3Care":
     """M3Care for ``sizes``.

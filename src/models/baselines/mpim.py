@@ -12,7 +12,7 @@ are sinusoidal, not learned; no warm-up of the text encoder.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -35,6 +35,7 @@ class Options:
     time_size: Annotated[int, Gt(1)] = 64
     layers: Positive = 2
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr", "note")
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "Mpim":

@@ -6,7 +6,7 @@ al. 1990). A patient without a note gets the training mean of every component, a
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Options:
     """Inverse penalties to choose from."""
 
     strengths: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (0.0001, 0.001, 0.01, 0.1, 1.0)
+    reads: ClassVar[tuple[str, ...]] = ("note",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "NoteOnly":

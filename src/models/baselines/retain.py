@@ -11,7 +11,7 @@ which the equations do not have; x holds measurements in place of codes; one pre
 """
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from annotated_types import Ge, Lt
@@ -29,6 +29,7 @@ class Options:
 
     hidden_size: Positive = 128
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "Retain":

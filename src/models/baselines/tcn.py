@@ -7,7 +7,7 @@ and L levels the output sees 1 + 2(k - 1)(2^L - 1) hours: 61 with the defaults, 
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Options:
     levels: Positive = 4
     kernel: Annotated[int, Ge(2)] = 3
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "Tcn":

@@ -5,7 +5,7 @@ observed hours' states is classified, since there is no decoder.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 from annotated_types import Ge, Lt
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ class Options:
     heads: Positive = 4
     layers: Positive = 2
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "Transformer":

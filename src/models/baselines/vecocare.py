@@ -14,7 +14,7 @@ memory holds the latest training steps rather than the previous epoch, and is em
 """
 
 from dataclasses import dataclass
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import torch
 from annotated_types import Ge, Lt
@@ -41,6 +41,7 @@ class Options:
     kernel: Positive = 3
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
     memory: Positive = 1024
+    reads: ClassVar[tuple[str, ...]] = ("ehr", "note")
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> "VecoCare":

@@ -17,6 +17,10 @@ class Modality(NamedTuple):
     tokens: Tensor  # [N,L,H]
     present: Tensor  # [N,L] bool: an hour before the patient's length; a text, or piece of it, that the patient has
 
+    def select(self, index: Tensor) -> "Modality":
+        """The patients at ``index`` [n], in that order."""
+        return Modality(self.representation[index], self.tokens[index], self.present[index])
+
 
 class Fusion(Protocol):
     """Fuses the modalities it was built for; a token that is not present must not change anything."""

@@ -12,9 +12,10 @@ from src import components
 from src.config import Config
 from src.datasets import convert, schema
 from src.datasets.artefacts import read_table
-from src.datasets.dataset import Dataset, load_dataset
+from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.preprocess import embeddings
 from src.datasets.preprocess import run as preprocess
+from src.datasets.preprocess.tables import patients
 from src.fields import Component, UserError
 from src.training import train
 
@@ -43,6 +44,31 @@ def test_no_person_is_in_two_splits_and_every_split_has_both_outcomes(data: Data
     label = dict(zip(data.patient_id, data.label[:, 0], strict=True))
     assert all({label[np.str_(patient)] for patient in ids} == {0.0, 1.0} for ids in data.split.values())
     assert sum(map(len, data.split.values())) == len(data.patient_id) == 74
+
+
+def test_patients_csv_says_of_every_stay_whose_it_is_and_what_the_source_states(
+    processed: Path, data: Dataset, demo_config: Config
+) -> None:
+    found = load_patients(processed, data.patient_id)
+    assert found is not None and found["patient_id"].to_list() == data.patient_id.tolist()
+    cohort = read_table(demo_config.table_dir, schema.COHORT)
+    static = pl.read_csv(demo_config.table_dir / "static.csv", infer_schema=False)
+    expected = found.select("patient_id").join(
+        cohort.join(static, on="patient_id"), on="patient_id", maintain_order="left"
+    )
+    for column in ("subject_id", "sex", "ethnicity", "icu_type"):
+        assert found[column].to_list() == expected[column].to_list(), column
+    assert found["age"].to_list() == expected["age"].cast(pl.Float64).to_list()
+    assert data.metadata["artefacts"]["patients.csv"]
+    other = np.append(data.patient_id, "stranger")
+    with pytest.raises(UserError, match="no row for patient_id 'stranger'"):
+        load_patients(processed, other)
+    assert load_patients(processed.parent, data.patient_id) is None
+
+
+def test_tables_of_ones_own_without_ethnicity_leave_it_empty() -> None:
+    cohort = pl.DataFrame({"patient_id": ["a"], "subject_id": ["s"], "age": [70.0], "sex": ["F"]})
+    assert patients(cohort).rows() == [("a", "s", 70.0, "F", None, None)]
 
 
 def test_hourly_values_equal_a_plain_loop_with_statistics_of_training_patients_only(

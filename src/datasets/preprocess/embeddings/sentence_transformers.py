@@ -1,9 +1,10 @@
 """A frozen sentence encoder of the Sentence Transformers library, pooled and normalised as its authors published it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, final
 
 import numpy as np
@@ -19,6 +20,9 @@ from src.fields import Positive, UserError, parse, to_dict
 
 WHERE = "encoder sentence_transformers"
 PROMPTS = "config_sentence_transformers.json"
+MODULES = "modules.json"
+# What a model may be put together of: the file names classes, and the library would import any of its own package.
+KNOWN_MODULES = re.compile(r"sentence_transformers\.[\w.]+\.(Transformer|Pooling|Normalize|Dense|LayerNorm)")
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,23 @@ def build(options: Options, *, cache_dir: Path) -> SentenceEncoder:
     """
     model_files.require_library("sentence_transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
+    _require_known_modules(files.folder)
     return SentenceEncoder(options, files, choose(options.device, options.precision), cache_dir)
+
+
+def _require_known_modules(folder: Path) -> None:
+    """Raises:
+    UserError: the model is made of other code than the library's usual modules, or of files beyond its folder.
+    """
+    if not (folder / MODULES).is_file():
+        return
+    modules = read_json(folder / MODULES, "download")
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise UserError(f"{WHERE}: {folder / MODULES}: does not list the model's modules")
+    for module in modules:
+        kind, path = str(module.get("type")), PurePath(str(module.get("path", "")))
+        if not KNOWN_MODULES.fullmatch(kind) or path.is_absolute() or ".." in path.parts:
+            raise UserError(f"{WHERE}: {folder / MODULES}: module {kind!r} at {str(path)!r} is code of others; refused")
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> SentenceEncoder:

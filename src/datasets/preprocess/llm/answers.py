@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.datasets.preprocess.llm.cache import Answer
 
 # Where no reasoning parser is set, thinking models put their thoughts before the answer.
+LONGEST = 400_000  # characters of an answer that is read
 THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>", re.DOTALL)
 
 
@@ -18,6 +19,8 @@ def json_object(answer: Answer) -> dict[str, Any]:
     Raises:
         ValueError: there is none, or the answer was cut off.
 
+    A list that breaks off, and a key that stands twice, leave open what was meant: those are no slips to mend.
+
     >>> json_object(Answer("Sure:\\n```json\\n{'a': [1, 2,]}\\n```", "stop", 0, 0))
     {'a': [1, 2]}
     """
@@ -26,15 +29,28 @@ def json_object(answer: Answer) -> dict[str, Any]:
     if answer.finish_reason == "length":
         raise ValueError("it was cut off at the bound on output tokens")
     text = THOUGHTS.sub("", answer.content, count=1).strip()
+    if len(text) > LONGEST:
+        raise ValueError(f"it has more than {LONGEST} characters")
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once_each)
     except json.JSONDecodeError:
+        if text.count("[") > text.count("]"):
+            raise ValueError("it breaks off amid a list") from None
         value = repair_json(text, return_objects=True, skip_json_loads=True)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if isinstance(value, list):  # text around the object makes the repair see several values
         value = next((part for part in value if isinstance(part, dict)), None)
     if not isinstance(value, dict) or not value:
         raise ValueError("it holds no JSON object")
     return value
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in it")
+    return found
 
 
 def closed_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:

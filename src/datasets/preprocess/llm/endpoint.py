@@ -1,6 +1,7 @@
 """One request to a chat-completions endpoint, until it is answered or not worth another try."""
 
 import asyncio
+import json
 import re
 import time
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from src.datasets.http_answers import retry_after
+from src.datasets.http_answers import is_untrusted, retry_after
 from src.datasets.preprocess.llm.cache import Answer
 from src.datasets.preprocess.llm.pace import Pace
 from src.fields import UserError
@@ -16,6 +17,8 @@ from src.fields import UserError
 PATIENCE = 1800.0  # seconds one request waits for a busy endpoint in all
 LONGEST_PAUSE = 60.0  # seconds between tries where the endpoint does not say how long to wait
 CONNECT_SECONDS = 10.0
+LARGEST_BODY = 4 << 20  # bytes of an answer: no bound on output tokens comes near it
+MOST_TOKENS = 1e9  # no answer has more: what is beyond is not a count
 BROKEN = (408, 409, 425, 500, 502, 503, 504)
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 NO_LEAVE = {
@@ -57,6 +60,7 @@ class Endpoint:
         self._timeout = timeout
         self._retries = retries
         self._pace = pace
+        self._key = key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
         timeouts = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS), pool=None)
@@ -101,18 +105,23 @@ class Endpoint:
 
     async def _once(self, body: dict[str, Any]) -> Answer:
         try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._client.post(self._path, json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream("POST", self._path, json=body) as response,
+            ):
+                content = await _bounded(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if is_untrusted(error):
+                raise UserError(f"{self.host}: its certificate is not trusted; nothing was sent") from None
             raise UnreachableError("no connection") from None
         except (httpx.TimeoutException, TimeoutError):
             raise BrokenError(f"no answer in {self._timeout:g} s") from None
         except httpx.RequestError as error:
             raise BrokenError(f"connection lost ({type(error).__name__})") from None
-        self._check_status(response)
-        return _read(response)
+        self._check_status(response, content)
+        return _read(content)
 
-    def _check_status(self, response: httpx.Response) -> None:
+    def _check_status(self, response: httpx.Response, content: bytes) -> None:
         status, later = response.status_code, response.headers.get("Retry-After", "")
         if status == 429 or (status == 503 and later):
             raise BusyError(status, retry_after(later))
@@ -122,26 +131,49 @@ class Endpoint:
             advice = NO_LEAVE.get(status, "redirects are not followed; set llm.api_base_url to where it leads")
             raise UserError(f"{self.host}: HTTP {status}: {advice}")
         if status != 200:
-            raise RefusedError(f"HTTP {status}{_code(response)}")
+            raise RefusedError(f"HTTP {status}{self._code(content)}")
+
+    def _code(self, content: bytes) -> str:
+        """The error's code, never its message, which may repeat the note; nor a code that repeats the key."""
+        try:
+            error = json.loads(content)["error"]
+            code = error.get("code") or error.get("type")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return ""
+        told = isinstance(code, str) and CODE.fullmatch(code) and not (self._key and self._key in code)
+        return f" ({code})" if told else ""
 
 
-def _code(response: httpx.Response) -> str:
-    """The error's code, never its message, which may repeat the note."""
-    try:
-        error = response.json()["error"]
-        code = error.get("code") or error.get("type")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
-    return f" ({code})" if isinstance(code, str) and CODE.fullmatch(code) else ""
+async def _bounded(response: httpx.Response) -> bytes:
+    """The body, unpacked.
+
+    Raises:
+        BrokenError: it does not end.
+    """
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_BODY:
+            raise BrokenError(f"the answer is longer than {LARGEST_BODY} bytes")
+    return bytes(content)
 
 
-def _read(response: httpx.Response) -> Answer:
+def _read(body: bytes) -> Answer:
     """Reasoning beside the content is dropped; tokens that are not counted are 0."""
     try:
-        whole = response.json()
+        whole = json.loads(body)
         choice, usage = whole["choices"][0], whole.get("usage") or {}
         content, finish = choice["message"].get("content") or "", choice.get("finish_reason") or ""
-        tokens = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")]
-        return Answer(str(content), str(finish), *tokens)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        tokens = [_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BrokenError("the answer is not that of a chat-completions endpoint") from None
+    return Answer(_text(content), _text(finish), *tokens)
+
+
+def _count(value: object) -> int:
+    return int(value) if isinstance(value, int | float) and 0 <= value < MOST_TOKENS else 0
+
+
+def _text(value: object) -> str:
+    """JSON may hold halves of characters, which no file can."""
+    return str(value).encode(errors="replace").decode()

@@ -1,0 +1,170 @@
+"""Patients a second of --stage predict, where the time goes, and requests a second of --stage serve; for a finished run.
+
+    make demo
+    python benchmarks/predict.py --run runs/synthetic_mortality
+
+The patients are those the run was made of. Floors, measured in the same run: the model alone on arrays that are ready, and
+``--stage preprocess`` as a whole on the same patients (which fits besides, and writes).
+"""
+
+import argparse
+import dataclasses
+import json
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT)
+
+from src.datasets import rag_records
+from src.datasets.preprocess import new_patients
+from src.datasets.preprocess import run as preprocess
+from src.datasets.preprocess.tables import Tables
+from src.prediction import predictor, what_if
+from src.prediction.predictor import Predictor
+from src.prediction.what_if import Told
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--requests", type=int, default=100)
+    chosen = parser.parse_args()
+    logging.disable(logging.WARNING)
+    ready, loading = timed(lambda: predictor.load(chosen.run, offline=True))
+    config = ready.trained.config
+    tables, reading = timed(lambda: new_patients.read(config.table_dir, ready.expected))
+    patients = tables.cohort.height
+    print(f"{patients} patients, {torch.get_num_threads()} threads; the run is loaded in {loading:.1f} s")
+    _, whole = timed(lambda: list(ready.answers(tables)))
+    shares = {"reading tables": reading, **parts(ready, tables)}
+    for name, seconds in shares.items():
+        print(f"{name:<44}{seconds:7.2f} s {100 * seconds / sum(shares.values()):5.1f} %")
+    print(f"predict, as the stage does it (without tables){whole:6.2f} s {patients / whole:7.1f} patients a second")
+    print(f"floor: the model alone {patients / shares['model']:.0f} patients a second")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = dataclasses.replace(config.paths, processed_dir=Path(folder))
+        _, prepared = timed(lambda: preprocess.run(dataclasses.replace(config, paths=paths)))
+    print(
+        f"floor: stage preprocess {prepared:.2f} s; predict without what-ifs takes "
+        f"{sum(seconds for name, seconds in shares.items() if 'without' not in name) / prepared:.2f} times as long"
+    )
+    service(chosen.run, tables, chosen.requests)
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Its result and seconds."""
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
+
+
+def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
+    """Seconds of each step, over all patients."""
+    seconds: dict[str, float] = {}
+
+    def take(name: str, work: Callable[[], Any]) -> Any:
+        result, taken = timed(work)
+        seconds[name] = seconds.get(name, 0.0) + taken
+        return result
+
+    for at in range(0, tables.cohort.height, predictor.BLOCK):
+        some = new_patients.part(tables, at, predictor.BLOCK)
+        found, whole = timed(lambda some=some: ready.read(some))
+        _, entities = timed(lambda found=found: ready.tools.extractor.extract(found.notes))
+        seconds["entities"] = seconds.get("entities", 0.0) + entities
+        rest = "signals, linking, retrieval, summary, audit"
+        seconds[rest] = seconds.get(rest, 0.0) + whole - entities
+        batch = take("encoding", lambda some=some, found=found: ready.encode(some, found))
+        take("model", lambda batch=batch: ready.trained.probability(batch))
+        records = [rag_records.parse(row) for row in found.records.iter_rows(named=True)]
+        told = [Told(*one) for one in zip(found.notes, records, strict=True)]
+        take(
+            "risks without each disease",
+            lambda batch=batch, told=told: what_if.without_diseases(ready.trained, ready.fitted, batch, told),
+        )
+        for name in what_if.modalities(ready.trained):
+            take(
+                f"risks without {name}, {len(ready.donors)} donors",
+                lambda batch=batch, name=name: what_if.without_modality(ready.trained, batch, name, ready.donors),
+            )
+    return seconds
+
+
+def service(run: Path, tables: Tables, requests: int) -> None:
+    """Requests of one patient, one after the other and eight at once; and one of 64 patients."""
+    bodies = [body(tables, [n]) for n in range(min(requests, tables.cohort.height))]
+    command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(run), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = re.findall(r"http://\S+", process.stdout.readline())[0] + "/predict"
+            ask(url, bodies[0])
+            taken = [timed(lambda one=one: ask(url, one))[1] for one in bodies]
+            low, middle, high = np.percentile(taken, [5, 50, 95]) * 1000
+            print(
+                f"service, one patient: {len(bodies) / sum(taken):.1f} requests a second, "
+                f"median {middle:.0f} ms ({low:.0f}-{high:.0f})"
+            )
+            with ThreadPoolExecutor(8) as pool:
+                _, seconds = timed(lambda: list(pool.map(lambda one: ask(url, one), bodies)))
+            print(f"service, one patient, eight at once: {len(bodies) / seconds:.1f} requests a second")
+            _, seconds = timed(lambda: ask(url, body(tables, range(64))))
+            print(f"service, 64 patients in a request: {64 / seconds:.1f} patients a second")
+        finally:
+            process.terminate()
+
+
+def ask(url: str, content: bytes) -> None:
+    """One request, answered."""
+    httpx.post(url, content=content, headers={"content-type": "application/json"}, timeout=120).raise_for_status()
+
+
+def body(tables: Tables, rows: Any) -> bytes:
+    """The patients at ``rows`` as the service is asked; measurements at the start of their hours."""
+    found = []
+    for n in rows:
+        person = tables.cohort.row(n, named=True)
+        start = person["window_start"].replace(microsecond=0)
+        hours, features = np.nonzero(~np.isnan(tables.hourly.value[n]))
+        found.append(
+            {
+                "patient_id": person["patient_id"],
+                "age": person["age"],
+                "sex": person["sex"],
+                "window_start": person["window_start"].isoformat(),
+                "window_end": person["window_end"].isoformat(),
+                "measurements": [
+                    {
+                        "time": (start + np.timedelta64(int(hour), "h").item()).isoformat(),
+                        "code": tables.signals[feature].name,
+                        "value": float(tables.hourly.value[n, hour, feature]),
+                    }
+                    for hour, feature in zip(hours.tolist(), features.tolist(), strict=True)
+                ],
+                "notes": [
+                    {"time": time and time.isoformat(), "type": kind, "text": text}
+                    for time, kind, text in tables.notes.filter(pl.col("patient_id") == person["patient_id"])
+                    .select("note_time", "note_type", "text")
+                    .rows()
+                ],
+            }
+        )
+    return json.dumps({"patients": found}).encode()
+
+
+if __name__ == "__main__":
+    main()

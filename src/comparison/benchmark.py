@@ -1,0 +1,134 @@
+"""Stage benchmark: a grid of runs -> runs/<grid>/, a folder a run, with the tidy results, a table as in papers, and plots.
+
+What runs share is made once (``preparation.py``); runs train side by side (``workers.py``). Started again, it trains what is
+missing, failed, or has changed. docs/benchmark.md describes the grid's file and what is written.
+"""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from src.comparison import marks, plots, preparation, results, table
+from src.comparison.grid import Grid, Point, load, points
+from src.comparison.preparation import Preparation
+from src.comparison.results import Run
+from src.comparison.workers import Job, run_all
+from src.datasets import artefacts
+from src.fields import UserError
+
+RUNS = Path("runs")
+HELD = ".benchmark"  # in the grid's folder while it runs: what is locked
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Path, dry_run: bool, offline: bool) -> None:
+    """Train the grid at ``config``, write its results, print its table; or print what would be done.
+
+    Raises:
+        UserError: the grid is not valid, or another process runs it; at the end, if runs failed, with each one's line.
+    """
+    grid = load(config)
+    found = points(grid, config)
+    folder = RUNS / config.stem
+    runs = [_run(point, seed, folder, offline) for point in found for seed in grid.seeds]
+    shared = preparation.needed([one.config for one in runs])
+    if dry_run:
+        print(*_plan(config, runs, shared), sep="\n")
+        return
+    artefacts.require_writable(folder)
+    with _held(folder):
+        failed = preparation.prepare(shared)
+        runs = [dataclasses.replace(one, failed=failed.get(one.config.processed_dir)) for one in runs]
+        runs = _train(runs, _workers(grid, found))
+        print(_publish(grid, runs, folder))
+    if lost := [f"{one.name}: {one.failed}" for one in runs if one.failed is not None]:
+        raise UserError(
+            f"{len(lost)} of {len(runs)} runs failed; {folder}/results.csv has all others: " + "; ".join(lost)
+        )
+
+
+def _run(point: Point, seed: int, folder: Path, offline: bool) -> Run:
+    """With the folders of the grid; the seed is the training's, data and split are those of the config's own."""
+    config = preparation.placed(dataclasses.replace(point.config, offline=offline or point.config.offline))
+    name = f"{folder.name}_{point.folder}"
+    paths = dataclasses.replace(config.paths, run_dir=folder / point.folder / f"seed_{seed}")
+    return Run(point, seed, dataclasses.replace(config, run_name=name, paths=paths))
+
+
+def _train(runs: Sequence[Run], workers: int) -> list[Run]:
+    """The runs, each finished or marked as failed. Those that have ended before are not trained again."""
+    inputs: dict[Path, dict[str, str]] = {}
+    todo = {one.name: one for one in runs if one.failed is None and not results.ended(one, inputs)}
+    failed = {one.name: one.failed for one in runs if one.failed is not None}
+    log.info("%d runs, of which %d have ended before; %d at a time", len(runs), len(runs) - len(todo), workers)
+    with logging_redirect_tqdm(), tqdm(desc="runs", unit="run", total=len(runs), disable=None) as bar:
+        bar.update(len(runs) - len(todo))
+
+        def done(job: Job, failure: str | None) -> None:
+            if failure is not None:
+                failed[job.name] = failure
+                log.error("%s: %s", job.name, failure)
+            bar.update()
+
+        run_all([Job(name, one.trained) for name, one in todo.items()], workers, done)
+    return [dataclasses.replace(one, failed=failed.get(one.name)) for one in runs]
+
+
+def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
+    """Write what ``runs/<grid>/`` holds beside the runs; the table as text."""
+    frame = results.tidy(grid, runs)
+    compared = marks.compare(grid, runs)
+    lines = table.build(grid, runs, frame, compared)
+    with artefacts.publish(folder) as incoming:
+        frame.write_csv(incoming / "results.csv")
+        frame.write_parquet(incoming / "results.parquet")
+        pl.DataFrame(marks.records(compared), schema=marks.SCHEMA).write_csv(incoming / "comparisons.csv")
+        (incoming / "table.md").write_text(table.markdown(lines), "utf-8")
+        (incoming / "table.tex").write_text(table.latex(lines, folder.name), "utf-8")
+        plots.draw(grid, frame, incoming)
+    return f"{table.markdown(lines)}\nresults: {folder}"
+
+
+def _plan(config: Path, runs: Sequence[Run], shared: Sequence[Preparation]) -> Iterator[str]:
+    """What ``--dry-run`` prints: the shared artefacts with the runs that read them."""
+    inputs: dict[Path, dict[str, str]] = {}
+    tables = {one.config.table_dir for one in shared}
+    yield f"{config.stem}: {len(runs)} runs; tables: {len(tables)}, preprocessed: {len(shared)}"
+    for one in shared:
+        state = f"to do: {', '.join(one.missing)}" if one.missing else "there already"
+        yield f"{one.folder} of {one.config.table_dir} ({state})"
+        for own in (run for run in runs if run.config.processed_dir == one.folder):
+            ended = not one.missing and results.ended(own, inputs)
+            yield f"  {own.name}{' (ended already)' if ended else ''}"
+
+
+def _workers(grid: Grid, found: Sequence[Point]) -> int:
+    """How many runs at a time: as the grid says, or one a core, or one where a GPU would be shared."""
+    if grid.workers:
+        return grid.workers
+    import torch
+
+    gpu = torch.cuda.is_available() and any(point.config.training.accelerator in ("auto", "cuda") for point in found)
+    return 1 if gpu else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """No other process runs this grid meanwhile.
+
+    Raises:
+        UserError: another one does.
+    """
+    held = folder / HELD
+    held.mkdir(parents=True, exist_ok=True)
+    with artefacts.locked(held):
+        yield
+    held.rmdir()

@@ -1,0 +1,46 @@
+"""Notices artefacts that no longer fit what they were made from: inputs changed since, or code that would make others."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from src.datasets import known_hashes
+from src.fields import UserError
+
+MEMORY = "hashes.json"  # in the cache folder: gigabytes are hashed again only when they were touched
+
+
+def refuse_other_format(path: Path, record: Mapping[str, Any], expected: int, stage: str) -> None:
+    """``record``, read from ``path``, names the format that its stage had when it wrote.
+
+    Raises:
+        UserError: it is not this version's.
+    """
+    if record.get("format") != expected:
+        raise UserError(f"{path}: made by another version of this program; run --stage {stage} again")
+
+
+def refuse_changed_inputs(paths: Iterable[Path], recorded: Mapping[str, str], cache_dir: Path, stage: str) -> None:
+    """Of the files ``paths`` those that ``recorded`` (end of the path -> SHA-256) knows are still as ``stage`` read them.
+
+    Raises:
+        UserError: one is not.
+    """
+    for path in paths:
+        was = [known for name, known in recorded.items() if path.as_posix().endswith(f"/{name}")]
+        if was and _hash(path.absolute(), cache_dir / MEMORY) not in was:
+            raise UserError(f"{path}: changed since --stage {stage} read it; run --stage {stage} again")
+
+
+def refuse_added_inputs(paths: Iterable[Path], recorded: Mapping[str, str], stage: str) -> None:
+    """Raises:
+    UserError: one of ``paths`` is not among what ``stage`` read.
+    """
+    for path in paths:
+        if not any(path.absolute().as_posix().endswith(f"/{name}") for name in recorded):
+            raise UserError(f"{path}: not there when --stage {stage} was run; run --stage {stage} again")
+
+
+def _hash(path: Path, memory: Path) -> str:
+    known = known_hashes.recall(memory, [path]) or known_hashes.hashing(memory, [path])()
+    return known[0]

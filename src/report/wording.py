@@ -1,0 +1,147 @@
+"""Words and numbers of the report: what a label is called, how a share, a risk or a change is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NO_BREAK, THIN = "\u00a0", "\u202f"
+TITLES = {"mortality": "in-hospital death", "readmission": "readmission"}
+OUTCOMES = {"mortality": ("survived", "died"), "readmission": ("not readmitted", "readmitted")}
+# in the order of tables; others follow as they come
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "min_precision_sensitivity": "min(+P, Se)",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "alert_rate": "alert rate",
+    "brier": "Brier score",
+    "ece": "ECE",
+    "calibration_slope": "calibration slope",
+    "calibration_intercept": "calibration intercept",
+    "overprediction": "mean risk − observed share",
+}
+MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
+ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Label:
+    """One outcome: its column in the arrays, its code, and what the report calls it."""
+
+    column: int
+    code: str
+    title: str
+    outcomes: tuple[str, str]
+
+    def outcome(self, value: int | None) -> str:
+        """What became of a patient."""
+        return "not known" if value is None else self.outcomes[value]
+
+
+def label(column: int, code: str) -> Label:
+    """The words for a label code of any task.
+
+    >>> [label(0, code).title for code in ("mortality", "los_7", "phenotype_acute_renal_failure")]
+    ['in-hospital death', 'a stay longer than 7 days', 'acute renal failure']
+    """
+    title = TITLES.get(code) or _title(code)
+    return Label(column, code, title, OUTCOMES.get(code, ("no", "yes")))
+
+
+def _title(code: str) -> str:
+    kind, _, rest = code.partition("_")
+    if kind == "los":
+        return f"a stay longer than {rest} days"
+    return (rest if kind == "phenotype" and rest else code).replace("_", " ")
+
+
+def metric(name: str) -> str:
+    """The name of a metric as papers print it."""
+    return METRICS.get(name) or name.replace("_", " ")
+
+
+def attribute_title(name: str) -> str:
+    """What subgroups are formed by."""
+    return ATTRIBUTES.get(name) or name.replace("_", " ")
+
+
+def listed(words: Sequence[str]) -> str:
+    """As in a sentence.
+
+    >>> listed(["vital signs and labs", "notes", "a summary"])
+    'vital signs and labs, notes and a summary'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage with as many digits as it carries; a line does not break before the sign.
+
+    >>> [percent(share).replace(NO_BREAK, " ") for share in (0.973, 0.0421, 0.0004, None)]
+    ['97 %', '4.2 %', '<0.1 %', 'not known']
+    """
+    if share is None:
+        return "not known"
+    if 0 < share < 0.001 or 0.999 < share < 1:
+        return f"{'<0.1' if share < 0.5 else '>99.9'}{NO_BREAK}%"
+    digits = 0 if 0.0995 <= share <= 0.9905 or share in (0, 1) else 1
+    return f"{100 * share:.{digits}f}{NO_BREAK}%"
+
+
+def points(change: float) -> str:
+    """A change of a risk in percentage points, signed.
+
+    >>> points(0.214), points(-0.031), points(0.0001)
+    ('+21.4', '−3.1', '0.0')
+    """
+    rounded = round(100 * change, 1)
+    return "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", "−")
+
+
+def number(value: float) -> str:
+    """Four significant digits at most, without an exponent where it can be avoided.
+
+    >>> number(7.4), number(119.559), number(-4e-9), number(1234567.0)
+    ('7.4', '119.6', '0', '1234567')
+    """
+    if abs(value) < 1e-6:  # what is left of 0 after standardising in float32 and back
+        return "0"
+    return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+
+
+def decimal(value: float | None) -> str:
+    """A metric with three digits, as tables print them."""
+    return "undefined" if value is None else f"{value:.3f}".replace("-", "−")
+
+
+def count(value: int) -> str:
+    """A count with a thin space between thousands.
+
+    >>> count(20000) == "20\\u202f000"
+    True
+    """
+    return f"{value:,}".replace(",", THIN)
+
+
+def plural(value: int, one: str, more: str = "") -> str:
+    """A count and what is counted.
+
+    >>> plural(1, "stay"), plural(2, "diagnosis", "diagnoses")
+    ('1 stay', '2 diagnoses')
+    """
+    return f"{count(value)} {one if value == 1 else more or one + 's'}"
+
+
+def ordinal(value: int) -> str:
+    """A rank.
+
+    >>> [ordinal(n) for n in (1, 2, 3, 11, 22)]
+    ['1st', '2nd', '3rd', '11th', '22nd']
+    """
+    ending = "th" if value % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{value}{ending}"

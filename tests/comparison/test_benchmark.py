@@ -1,0 +1,173 @@
+"""The stage as a user runs it, on a hospital of 220 stays."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from src.comparison import benchmark as stage
+from src.datasets import artefacts
+from src.fields import UserError
+from src.training.trained import load
+from tests.comparison.conftest import GRID, benchmark, command
+
+Done = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_run_is_a_run_folder_and_the_results_hold_what_they_report(done: Done) -> None:
+    runs = done[0] / "runs/small"
+    results = pl.read_csv(runs / "results.csv")
+    assert results["run"].n_unique() == 2 * 2 * 2
+    for row in results.iter_rows(named=True):
+        metrics = json.loads((done[0] / row["run"] / "metrics.json").read_text())
+        found = metrics["splits"][row["split"]][row["label"]]["metrics"][row["metric"]]
+        assert (row["value"], row["low"], row["high"]) == (found["value"], found["low"], found["high"])
+        assert row["run"].endswith(f"seed_{row['seed']}") and metrics["seed"] == row["seed"]
+    assert {row["removed_notes"] for row in results.iter_rows(named=True)} == {0.0, 1.0}
+
+
+def test_parquet_and_csv_hold_the_same(done: Done) -> None:
+    runs = done[0] / "runs/small"
+    assert_frame_equal(pl.read_parquet(runs / "results.parquet"), pl.read_csv(runs / "results.csv"), check_dtypes=False)
+
+
+def test_what_runs_share_is_made_once(done: Done) -> None:
+    log = done[1].stderr
+    assert (log.count("convert: "), log.count("preprocess: ")) == (1, 2)
+    shared = done[0] / "data/benchmark"
+    assert (len(list((shared / "tables").iterdir())), len(list((shared / "processed").iterdir()))) == (1, 2)
+
+
+def test_without_notes_no_training_summary_tells_a_disease_and_the_test_patients_lose_nothing(done: Done) -> None:
+    whole, thinned = sorted(
+        (done[0] / "data/benchmark/processed").iterdir(),
+        key=lambda folder: json.loads((folder / "metadata.json").read_text())["settings"]["sparsity"]["notes"],
+    )
+    split = json.loads((whole / "split.json").read_text())
+    assert split == json.loads((thinned / "split.json").read_text())
+    before, after = (pl.read_csv(folder / "rag_records.csv", infer_schema=False) for folder in (whole, thinned))
+    training = pl.col("patient_id").is_in(split["train"])
+    assert set(after.filter(training)["nodes"]) == {"[]"} and set(after.filter(training)["entities"]) == {"[]"}
+    assert set(before.filter(training)["nodes"]) != {"[]"}
+    columns = ["patient_id", "entities", "nodes", "summary"]
+    assert_frame_equal(before.filter(~training).select(columns), after.filter(~training).select(columns))
+
+
+def test_a_run_of_a_grid_can_be_asked_again(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(done[0])
+    trained = load(Path("runs/small/EMERGE/seed_2"))
+    assert trained.config.seed == 2 and trained.dataset.metadata["seed"] == 42
+
+
+def test_started_again_nothing_is_trained_and_no_byte_changes(
+    done: Done, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = files(done[0])
+    monkeypatch.chdir(done[0])
+    with caplog.at_level("INFO"):
+        stage.run(Path("small.toml"), dry_run=False, offline=False)
+    assert "8 runs, of which 8 have ended before" in caplog.text and "preparing" not in caplog.text
+    assert files(done[0]) == before
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The grid by one worker, in a process group of its own; returns when its first run has ended."""
+    grid = folder / "small.toml"
+    grid.write_text(grid.read_text().replace("workers = 2", "workers = 1"))
+    with (folder / "stderr").open("wb") as said:
+        process = subprocess.Popen(
+            command("small.toml"), cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+        )
+    while not list(folder.glob("runs/small/*/*/manifest.json")):
+        time.sleep(0.02)
+        assert process.poll() is None
+    return process
+
+
+def workers_end(group: int) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_killed_and_started_again_it_continues_and_one_worker_gives_the_bytes_of_two(
+    done: Done, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start(prepared) as process:
+        process.kill()
+    assert workers_end(process.pid)
+    assert not (prepared / "runs/small/results.csv").exists()
+    first = min(prepared.glob("runs/small/*/*/manifest.json"), key=lambda path: path.stat().st_mtime_ns)
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.chdir(prepared)
+    stage.run(Path("small.toml"), dry_run=False, offline=False)
+    assert first.stat().st_mtime_ns == stamp
+    assert files(prepared / "runs") == files(done[0] / "runs")
+
+
+def test_interrupted_it_ends_its_workers_and_exits_with_130(prepared: Path) -> None:
+    with start(prepared) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    assert workers_end(process.pid)
+    assert (prepared / "stderr").read_text().endswith("interrupted\n")
+    assert not (prepared / "runs/small/results.csv").exists()
+
+
+def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_trained(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(prepared)
+    grid = prepared / "faulty.toml"
+    grid.write_text(
+        'base = "base.toml"\nseeds = [1]\nworkers = 1\n[axes.method]\n'
+        '"bad" = { training = { learning_rate = 1e30, gradient_clip = 1e30 } }\n'
+        '"good" = { baseline = "logistic_regression" }\n'
+    )
+    failed = benchmark(prepared, "faulty.toml", expected=2)
+    assert "1 of 2 runs failed" in failed.stderr and "bad/seed_1: epoch 1: the loss is not finite" in failed.stderr
+    results = pl.read_csv(prepared / "runs/faulty/results.csv")
+    bad = results.filter(pl.col("method") == "bad")
+    assert bad.height == 1 and "not finite" in bad["failed"][0] and bad["value"][0] is None
+    assert results.filter(pl.col("method") == "good")["failed"].null_count() == results.height - 1
+    assert "1 of 2 runs failed" in (prepared / "runs/faulty/table.md").read_text()
+    good = prepared / "runs/faulty/good/seed_1/manifest.json"
+    stamp = good.stat().st_mtime_ns
+    grid.write_text(grid.read_text().replace("1e30", "1e-3"))
+    stage.run(Path("faulty.toml"), dry_run=False, offline=False)
+    assert good.stat().st_mtime_ns == stamp
+    assert pl.read_csv(prepared / "runs/faulty/results.csv")["failed"].null_count() > results.height - 1
+
+
+def test_a_dry_run_lists_runs_by_what_they_share_and_writes_nothing(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "small.toml").write_text(GRID)
+    stage.run(Path("small.toml"), dry_run=True, offline=False)
+    printed = capsys.readouterr().out
+    assert printed.startswith("small: 8 runs; tables: 1, preprocessed: 2\n")
+    assert printed.count("(to do: convert, preprocess)") == 2 and printed.count("seed_") == 8
+    assert sorted(path.name for path in workplace.iterdir()) == ["base.toml", "small.toml"]
+
+
+def test_two_processes_do_not_run_one_grid(workplace: Path) -> None:
+    (workplace / "small.toml").write_text(GRID)
+    held = Path("runs/small/.benchmark")
+    held.mkdir(parents=True)
+    with artefacts.locked(held), pytest.raises(UserError, match="another run is writing there"):
+        stage.run(Path("small.toml"), dry_run=False, offline=False)

@@ -1,0 +1,105 @@
+"""Intervals against scipy's bootstrap and plain loops."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from src.evaluation import resampling
+from src.evaluation.evaluate import evaluate
+from src.evaluation.measure import measure
+from src.evaluation.resampling import Sampling
+from tests.evaluation.cases import random_case
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bca_intervals_are_scipys_given_the_same_resamples(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    label = (generator.random(40) < 0.4).astype(np.float64)
+    score = np.clip(0.3 * label + generator.random(40) * 0.7, 0, 1).round((1, 2, 9)[seed % 3])
+    sampling = Sampling(400, seed, "bca")
+    drawn = resampling.sample(measure(label, score, ("auroc", "brier")), resampling.each_alone(40), sampling)
+    for name in ("auroc", "brier"):
+        expected = stats.bootstrap(
+            (label, score),
+            lambda y, s, name=name: measure(y, s, [name])(np.ones((1, len(y))))[name][0],
+            paired=True,
+            vectorized=False,
+            n_resamples=0,
+            method="BCa",
+            bootstrap_result=SimpleNamespace(bootstrap_distribution=drawn[name].drawn),
+        ).confidence_interval
+        found = drawn[name].interval("")
+        assert (found.low, found.high) == (
+            pytest.approx(expected.low, abs=1e-12),
+            pytest.approx(expected.high, abs=1e-12),
+        )
+
+
+def test_bca_differs_from_percentile_where_the_resamples_are_biased() -> None:
+    label, score, threshold = random_case(4)
+    plain, corrected = (
+        evaluate(label, score, threshold, Sampling(300, 1, kind)).metrics for kind in ("percentile", "bca")
+    )
+    assert plain["auprc"].value == corrected["auprc"].value
+    assert (plain["auprc"].low, plain["auprc"].high) != (corrected["auprc"].low, corrected["auprc"].high)
+
+
+def test_a_person_is_drawn_and_left_out_with_all_stays() -> None:
+    generator = np.random.default_rng(1)
+    persons = resampling.persons(generator.choice(list("abcdefghijkl"), 30).tolist())
+    units = int(persons.max()) + 1
+    label = (generator.random(30) < 0.5).astype(np.float64)
+    score = generator.random(30).round(1)
+    found = resampling.sample(measure(label, score, ("auroc", "brier")), persons, Sampling(40, 7, "bca"))
+    for row, numbers in enumerate(np.random.default_rng(7).integers(0, units, (40, units))):
+        index = np.concatenate([np.flatnonzero(persons == number) for number in numbers])
+        assert found["auroc"].drawn[row] == pytest.approx(roc_auc_score(label[index], score[index]), abs=1e-12)
+        assert found["brier"].drawn[row] == pytest.approx(brier_score_loss(label[index], score[index]), abs=1e-12)
+    without = [roc_auc_score(label[persons != number], score[persons != number]) for number in range(units)]
+    assert found["auroc"].left_out == pytest.approx(without, abs=1e-12)
+
+
+def test_two_stays_of_each_person_that_agree_widen_the_interval() -> None:
+    generator = np.random.default_rng(3)
+    label = np.repeat((generator.random(150) < 0.3).astype(np.float64), 2)
+    score = np.repeat(generator.random(150), 2)
+    twins = np.repeat(np.arange(150), 2)
+    width = []
+    for persons in (None, twins):
+        one = evaluate(label, score, 0.5, Sampling(500, 0), persons).metrics["brier"]
+        assert one.low is not None and one.high is not None
+        width.append(one.high - one.low)
+    assert width[1] == pytest.approx(width[0] * 2**0.5, rel=0.15)
+
+
+def test_each_of_many_persons_is_left_out_once_with_the_group() -> None:
+    rows = np.concatenate(list(resampling.leaving_out(2500, seed=0, block=10_000)))
+    assert rows.shape == (1000, 2500)
+    assert ((1 - rows).sum(axis=0) == 1).all()
+    assert set((1 - rows).sum(axis=1)) == {2, 3}
+
+
+def test_an_interval_that_rests_on_part_of_the_resamples_says_so_and_on_few_there_is_none() -> None:
+    label = np.array([1.0] + [0.0] * 9)
+    found = evaluate(label, np.linspace(1, 0, 10), 0.5, Sampling(200, 0)).metrics
+    assert found["auroc"].low == 1
+    assert "rests on 1" in str(found["auroc"].reason) and "of 200 resamples" in str(found["auroc"].reason)
+    assert found["brier"].reason is None
+    values = np.where(np.arange(100) < 60, np.nan, 1.0)
+    assert resampling.Sample(1.0, values, None).interval("").reason == "no interval: undefined in 60 of 100 resamples"
+
+
+def test_an_estimate_outside_all_resamples_has_no_bca_interval() -> None:
+    found = resampling.Sample(2.0, np.zeros(50), np.zeros(5)).interval("")
+    assert (found.value, found.low) == (2.0, None)
+    assert "outside all resamples" in str(found.reason)
+
+
+def test_the_same_seed_gives_the_same_intervals_and_another_seed_others() -> None:
+    label, score, threshold = random_case(8)
+    first, again, other = (evaluate(label, score, threshold, Sampling(50, seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first.metrics["brier"].low != other.metrics["brier"].low

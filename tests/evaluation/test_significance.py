@@ -1,0 +1,131 @@
+"""DeLong's test against the sums it stands for, the paired bootstrap against a loop."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, f1_score, roc_auc_score
+
+from src.evaluation.resampling import Sampling
+from src.evaluation.significance import delong, paired_bootstrap
+
+
+def two_runs(seed: int, patients: int = 45) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    label = (generator.random(patients) < 0.4).astype(np.float64)
+    label[:4] = 0, 1, 0, 1
+    risk = generator.random((2, patients)) + 0.3 * label
+    first, second = (risk / 1.3).round((6, 2, 1)[seed % 3])
+    return label, first, second
+
+
+def placements(label: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every positive against every negative."""
+    wins = np.array(
+        [[(p > n) + 0.5 * (p == n) for n in score[label == 0]] for p in score[label > 0]],
+    )
+    return wins.mean(axis=1), wins.mean(axis=0)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_delong_is_what_comparing_every_pair_gives(seed: int) -> None:
+    label, first, second = two_runs(seed)
+    found = delong(label, first, second)
+    (v10, v01), (w10, w01) = placements(label, first), placements(label, second)
+    cov = np.cov(v10, w10) / len(v10) + np.cov(v01, w01) / len(v01)
+    error = np.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+    difference = roc_auc_score(label, first) - roc_auc_score(label, second)
+    assert found.first == pytest.approx(roc_auc_score(label, first), abs=1e-12)
+    assert found.second == pytest.approx(roc_auc_score(label, second), abs=1e-12)
+    assert found.difference == pytest.approx(difference, abs=1e-12)
+    assert found.standard_error == pytest.approx(error, abs=1e-12)
+    assert found.z == pytest.approx(difference / error, abs=1e-9)
+    assert found.p == pytest.approx(2 * norm.sf(abs(difference / error)), abs=1e-9)
+    assert (found.low, found.high) == (
+        pytest.approx(difference + norm.ppf(0.025) * error, abs=1e-9),
+        pytest.approx(difference + norm.ppf(0.975) * error, abs=1e-9),
+    )
+    swapped = delong(label, second, first)
+    assert (swapped.difference, swapped.p) == (-found.difference, found.p)
+
+
+def test_runs_that_rank_alike_do_not_differ() -> None:
+    label, first, _ = two_runs(1)
+    found = delong(label, first, first**3)
+    assert (found.difference, found.standard_error, found.p, found.low, found.high) == (0, 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize("patients", [4, 13, 49])
+def test_a_difference_without_variance_has_no_p(patients: int) -> None:
+    label = np.array([0.0] * (2 + patients // 3) + [1.0] * patients)
+    found = delong(label, label, np.full(len(label), 0.3))
+    assert (found.difference, found.standard_error, found.p) == (0.5, 0, None)
+    assert "variance is 0" in str(found.reason)
+
+
+@pytest.mark.parametrize("label", [[1.0, 1, 1], [0.0, 0, 0], [0.0, 0, 1], []])
+def test_one_class_one_patient_of_a_class_or_nobody_is_undefined_with_the_reason(label: list[float]) -> None:
+    score = np.linspace(0, 1, len(label))
+    found = delong(np.array(label), score, score)
+    assert found.p is None and found.reason
+    if len(label) == 0 or len(set(label)) == 1:
+        paired = paired_bootstrap(np.array(label), score, score, ["auroc"], Sampling(10, 0))["auroc"]
+        assert (paired.difference, paired.p) == (None, None) and paired.reason
+
+
+def test_the_type_one_error_of_delong_is_about_5_percent() -> None:
+    generator = np.random.default_rng(0)
+    rejected = 0
+    for _ in range(400):
+        label = (generator.random(120) < 0.3).astype(np.float64)
+        shared = label + generator.normal(size=120)
+        p = delong(label, shared + generator.normal(size=120), shared + generator.normal(size=120)).p
+        rejected += p is not None and p < 0.05
+    assert 0.02 < rejected / 400 < 0.085
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray, float], float]] = {
+    "auroc": lambda y, s, _: roc_auc_score(y, s),
+    "auprc": lambda y, s, _: average_precision_score(y, s),
+    "brier": lambda y, s, _: brier_score_loss(y, s),
+    "f1": lambda y, s, cut: f1_score(y, s >= cut),
+    "accuracy": lambda y, s, cut: accuracy_score(y, s >= cut),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_paired_bootstrap_measures_both_runs_on_the_same_resamples_of_persons(seed: int) -> None:
+    label, first, second = two_runs(seed)
+    persons = np.random.default_rng(seed).integers(0, 30, 45)
+    persons = np.unique(persons, return_inverse=True)[1]
+    units = int(persons.max()) + 1
+    found = paired_bootstrap(label, first, second, list(METRICS), Sampling(60, seed), persons, (0.4, 0.6))
+    drawn = np.random.default_rng(seed).integers(0, units, (60, units))
+    index = [np.concatenate([np.flatnonzero(persons == number) for number in row]) for row in drawn]
+    for name, metric in METRICS.items():
+        gaps = np.array([metric(label[i], first[i], 0.4) - metric(label[i], second[i], 0.6) for i in index])
+        one = found[name]
+        assert one.first == pytest.approx(metric(label, first, 0.4), abs=1e-12)
+        assert one.second == pytest.approx(metric(label, second, 0.6), abs=1e-12)
+        assert one.difference == pytest.approx(one.first - one.second, abs=1e-12)
+        assert (one.low, one.high) == (
+            pytest.approx(np.percentile(gaps, 2.5), abs=1e-12),
+            pytest.approx(np.percentile(gaps, 97.5), abs=1e-12),
+        )
+        tails = ((gaps <= 1e-15).sum(), (gaps >= -1e-15).sum())
+        assert one.p == pytest.approx(min(1, 2 * (1 + min(tails)) / 61))
+
+
+def test_the_same_predictions_have_no_difference_and_p_1() -> None:
+    label, first, _ = two_runs(2)
+    for one in paired_bootstrap(label, first, first, ["auroc", "brier"], Sampling(50, 0)).values():
+        assert (one.difference, one.low, one.high, one.p) == (0, 0, 0, 1)
+
+
+def test_an_unknown_metric_and_a_missing_threshold_are_the_callers_mistakes() -> None:
+    label, first, second = two_runs(0)
+    with pytest.raises(ValueError, match="no such metric: auc"):
+        paired_bootstrap(label, first, second, ["auc"], Sampling(5, 0))
+    with pytest.raises(ValueError, match="f1 needs a threshold"):
+        paired_bootstrap(label, first, second, ["f1"], Sampling(5, 0))

@@ -1,0 +1,210 @@
+"""Artefacts made of other files, settings or code than the next stage would have them made of are not mixed in silence.
+
+The stages are called in this process on a copy of the finished pipeline; whatever is changed is changed in the copy.
+"""
+
+import dataclasses
+import gzip
+import importlib
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.config import Abnormal, Cohort, Config, Linking, Split, TokenLevel, load
+from src.datasets import artefacts, schema
+from src.fields import Component, UserError
+from src.main import PIPELINE
+from src.training import trained
+from tests.faults.conftest import TALLY, Hospital, made
+
+TABLES, PROCESSED, RUN = "data/tables/synthetic/mortality", "data/processed/synthetic/mortality", "runs/small"
+Change = Callable[[Path], None]
+
+
+@pytest.fixture
+def work(hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the finished pipeline, which is the current folder."""
+    folder = hospital.whole(tmp_path)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def run(stage: str, **changed: Any) -> None:
+    importlib.import_module(PIPELINE[stage]).run(dataclasses.replace(load(Path("small.toml")), **changed))
+
+
+def refused(stage: str, expected: str, **changed: Any) -> None:
+    with pytest.raises(UserError, match=expected) as caught:
+        run(stage, **changed)
+    assert "\n" not in str(caught.value)
+    TALLY["stale artefacts noticed"] += 1
+
+
+def append(path: str, text: str) -> Change:
+    def change(folder: Path) -> None:
+        file = folder / path
+        more = text.encode()
+        file.write_bytes(file.read_bytes() + (gzip.compress(more) if path.endswith(".gz") else more))
+
+    return change
+
+
+def record(path: str, **values: Any) -> Change:
+    def change(folder: Path) -> None:
+        artefacts.write_json(folder / path, {**json.loads((folder / path).read_text()), **values})
+
+    return change
+
+
+OTHER: dict[str, Any] = {
+    "cohort": Cohort(min_age=60),
+    "task": Component("readmission"),
+    "source": Component("synthetic", {"stays": 221}),
+    "split": Split(train=0.6),
+    "abnormal": Abnormal(threshold=3.0),
+    "entities": Component("rules", {"leave_out": ("sepsis",)}),
+    "linking": Linking(threshold=0.9),
+    "retrieval": Component("degree"),
+    "summary": Component("template", {"max_characters": 500}),
+    "embedding": Component("tfidf_svd", {"width": 8}),
+    "token_level": TokenLevel(note_chunks=2),
+    "knowledge_graph": Component("primekg", {"other": 1}),
+}
+IN_BETWEEN = ("cohort", "task", "source")  # what convert depends on too
+
+
+@pytest.mark.parametrize("section", OTHER)
+def test_train_refuses_artefacts_made_with_other_settings(work: Path, section: str) -> None:
+    del work
+    place = {"processed_dir": Path(PROCESSED), "table_dir": Path(TABLES)}
+    paths = dataclasses.replace(load(Path("small.toml")).paths, **place)
+    refused(
+        "train",
+        rf"metadata.json: made (for|with other).*{section}.*run --stage preprocess again",
+        paths=paths,
+        **{section: OTHER[section]},
+    )
+
+
+@pytest.mark.parametrize("section", IN_BETWEEN)
+def test_preprocess_refuses_tables_made_with_other_settings(work: Path, section: str) -> None:
+    del work
+    paths = dataclasses.replace(load(Path("small.toml")).paths, table_dir=Path(TABLES))
+    refused(
+        "preprocess",
+        rf"other \[{section}\] settings.*run --stage convert again",
+        paths=paths,
+        **{section: OTHER[section]},
+    )
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "train"])
+def test_artefacts_of_another_dataset_are_refused(work: Path, stage: str) -> None:
+    del work
+    paths = dataclasses.replace(load(Path("small.toml")).paths, table_dir=Path(TABLES), processed_dir=Path(PROCESSED))
+    refused(stage, "made of dataset 'synthetic', the config says 'other'", paths=paths, dataset="other")
+
+
+CONVERT, PREPROCESS = (f"{name} read it; run --stage {name}" for name in ("convert", "preprocess"))
+CHANGED_FILES = {
+    "raw records since convert": ("preprocess", "data/raw/synthetic/icu/chartevents.csv.gz", "\n", CONVERT),
+    "raw notes since convert": ("preprocess", "data/raw/synthetic/note/notes.csv.gz", "\n", CONVERT),
+    "a table since convert": ("preprocess", f"{TABLES}/notes.csv", "\n", "changed since --stage convert wrote it"),
+    "a table since preprocess": ("train", f"{TABLES}/static.csv", "\n", PREPROCESS),
+    "the graph since preprocess": ("train", "data/kg/synthetic/kg.csv", "\n", PREPROCESS),
+    "an array since preprocess": ("train", f"{PROCESSED}/emerge_dataset.npz", "x", "run that stage again"),
+    "the split since preprocess": ("train", f"{PROCESSED}/split.json", "\n", "run that stage again"),
+    "what was fitted since preprocess": ("train", f"{PROCESSED}/fitted/statistics.npz", "x", "run that stage again"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANGED_FILES)
+def test_a_file_changed_since_the_stage_that_read_or_wrote_it_is_named(work: Path, case: str) -> None:
+    stage, path, text, expected = CHANGED_FILES[case]
+    append(path, text)(work)
+    refused(stage, rf"{path}: .*{expected}")
+
+
+def test_a_second_convert_with_other_settings_makes_train_ask_for_preprocess(work: Path) -> None:
+    changed = {"cohort": Cohort(min_age=60)}
+    run("convert", **changed)
+    refused("train", r"made with other \[cohort\] settings", **changed)
+    refused("train", r"(cohort|static|dynamic|label|notes)\.csv: changed since --stage preprocess read it")
+    run("preprocess", **changed)
+    run("train", **changed)
+    assert trained.load(work / RUN).config.cohort.min_age == 60
+
+
+def test_raw_files_and_tables_that_are_not_here_any_more_are_not_missed(work: Path, hospital: Hospital) -> None:
+    for path in (work / "data/raw").rglob("*.csv.gz"):
+        path.unlink()
+    run("preprocess")
+    for name in ("data/kg", TABLES):
+        for path in (work / name).rglob("*.csv"):
+            path.unlink()
+    run("train")
+    assert made(work, "train") == hospital.after("train")
+
+
+FORMATS: dict[str, tuple[Callable[[], Any], Change]] = {
+    "tables": (lambda: run("preprocess"), record(f"{TABLES}/provenance.json", format=schema.TABLES_FORMAT - 1)),
+    "artefacts": (lambda: run("train"), record(f"{PROCESSED}/metadata.json", format=schema.ARTEFACTS_FORMAT + 1)),
+    "run": (lambda: trained.load(Path(RUN)), record(f"{RUN}/manifest.json", format=None)),
+}
+
+
+@pytest.mark.parametrize("what", FORMATS)
+def test_what_another_version_of_the_program_made_is_refused(work: Path, what: str) -> None:
+    use, change = FORMATS[what]
+    use()
+    change(work)
+    with pytest.raises(UserError, match=r"json: made by another version of this program; run --stage \w+ again"):
+        use()
+    TALLY["stale artefacts noticed"] += 1
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_raising_a_format_makes_the_next_stage_refuse_what_was_made_before(
+    work: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del work
+    monkeypatch.setattr(schema, f"{name.upper()}_FORMAT", 1_000)
+    with pytest.raises(UserError, match="made by another version"):
+        FORMATS[name][0]()
+
+
+def test_the_formats_are_part_of_what_a_run_is_resumed_by(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = json.loads((work / RUN / "manifest.json").read_text())
+    assert manifest["format"] == schema.RUN_FORMAT and manifest["artefacts_format"] == schema.ARTEFACTS_FORMAT
+    monkeypatch.setattr(schema, "RUN_FORMAT", 1_000)
+    refused("train", "holds a finished run of other settings, data or library versions", resume=True)
+
+
+def test_another_seed_for_training_alone_is_allowed_and_said(work: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    run("train", seed=7)
+    assert "seed 7 trains on the split that seed 42 drew" in caplog.text
+    assert json.loads((work / RUN / "manifest.json").read_text())["split_seed"] == 42
+    caplog.clear()
+    run("train", seeds=(7,))
+    assert "trains on the split" not in caplog.text
+
+
+def test_another_seed_makes_another_split(work: Path, hospital: Hospital) -> None:
+    run("preprocess", seed=7)
+    assert json.loads((work / PROCESSED / "split.json").read_text())["seed"] == 7
+    assert made(work, "preprocess") != hospital.after("preprocess")
+
+
+@pytest.mark.parametrize("key", ["model", "temperature", "max_output_tokens", "json_mode"])
+def test_train_refuses_texts_of_another_language_model(work: Path, key: str) -> None:
+    config: Config = load(Path("small.toml"))
+    asked = {name: getattr(config.llm, name) for name in ("model", "temperature", "max_output_tokens", "json_mode")}
+    record(f"{PROCESSED}/metadata.json", llm={**asked, "extra_body": {}})(work)
+    run("train")
+    record(f"{PROCESSED}/metadata.json", llm={**asked, key: "other", "extra_body": {}})(work)
+    refused("train", rf"made with other \[llm.{key}\] settings")
