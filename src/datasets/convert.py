@@ -55,7 +55,7 @@ def run(config: Config) -> None:
         _log_flow([step])
         if not stays.height:
             raise UserError(
-                f"{config.raw_dir}: no stay of the cohort has a measurement in its window; check [source] and [cohort]"
+                f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window; check [source]"
             )
         notes = source.notes(stays)
         labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")

@@ -161,6 +161,7 @@ def load_dataset(folder: Path) -> Dataset:
 # Of the metadata's entries: what each is, and what it holds.
 FORMS: dict[str, tuple[Any, Any]] = {
     "artefacts": (dict, str),
+    "inputs": (dict, str),
     "settings": (dict, dict | str),
     "label_names": (list, str),
     "warnings": (list, str),

@@ -56,7 +56,9 @@ def hourly(
 def _refuse_dynamic(where: Path, dynamic: pl.DataFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
     refuse_strangers(where, dynamic, cohort)
     if unknown := sorted(set(dynamic["code"].unique()) - set(names)):
-        raise UserError(f"{where}: code '{unknown[0]}' is none of the signals; there are: {', '.join(names)}")
+        raise UserError(
+            f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}; rename it, or remove its rows"
+        )
     inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
     outside = dynamic.join(cohort, on="patient_id").filter(~inside)
     patient, time = outside.select("patient_id", "event_time").row(0)

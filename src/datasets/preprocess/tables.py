@@ -79,7 +79,7 @@ def persons(folder: Path) -> pl.DataFrame:
     cohort = artefacts.read_table(folder, schema.COHORT)
     static = artefacts.read_table(folder, schema.STATIC)
     if cohort.is_empty():
-        raise UserError(f"{folder / schema.COHORT.file}: has a header and no rows; one row a patient is needed")
+        raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row a patient is needed")
     joined = cohort.join(static, on="patient_id")
     if joined.height != cohort.height:
         lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
