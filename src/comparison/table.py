@@ -122,7 +122,8 @@ def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) ->
 def _text(cell: Cell, plus_minus: str) -> str:
     if cell.mean is None:
         return "–"
-    return f"{cell.mean:.{cell.digits}f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.{cell.digits}f}")
+    mean = f"{cell.mean:.{cell.digits}f}".replace("-", "−")
+    return mean + ("" if cell.std is None else f" {plus_minus} {cell.std:.{cell.digits}f}")
 
 
 def markdown(table: Table) -> str:
@@ -192,5 +193,5 @@ def latex(table: Table, name: str) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = _text(cell, r"$\pm$").replace("–", "--")
+    text = _text(cell, r"$\pm$").replace("–", "--").replace("−", "$-$")
     return (rf"\textbf{{{text}}}" if cell.best else text) + (r"$^{*}$" if cell.significant else "")

@@ -233,6 +233,8 @@ def test_of_brier_and_ece_the_lowest_is_bold_and_of_the_slope_none() -> None:
     slopes = [row for row in frame.iter_rows(named=True) if (row["metric"], row["split"]) == ("brier", "test")]
     text = table.markdown(built)
     assert f"{slopes[0]['value']:.2f}" in text.splitlines()[2].split(" | ")[3]
+    below = [part.with_columns(-pl.col("value")) for part in parts]
+    assert " & $-$0." in table.latex(table.build(grid, runs, pl.concat(below), []), "g")
     assert "in percent (calibration slope as it is)" in text and "(of Brier and ECE the lowest)" in text
 
 
