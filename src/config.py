@@ -323,7 +323,7 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     """
     config = parse(Config, _backends_named_once(raw, where), where)
     for key in ("dataset", "run_name"):
-        _refuse_path(getattr(config, key), f"{where}: {key}")
+        refuse_path(getattr(config, key), f"{where}: {key}")
     if config.split.train + config.split.validation >= 1:
         raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
     if config.model.hidden_size % config.model.heads:
@@ -335,14 +335,14 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     return config
 
 
-def _refuse_path(name: str, where: str) -> None:
+def refuse_path(name: str, where: str, remedy: str = "set folders elsewhere in [paths]") -> None:
     """Raises:
     UserError: ``name``, which becomes a folder's, would lead out of the folder it is made in, or into one below.
     """
     if not FOLDER.fullmatch(name):
         raise UserError(
             f"{where} = {name!r}: names a folder, so it must be of letters, digits, spaces and . _ - + = @ only, begin with "
-            "a letter or digit, and have at most 100 characters; set folders elsewhere in [paths]"
+            f"a letter or digit, and have at most 100 characters; {remedy}"
         )
 
 
@@ -355,7 +355,7 @@ def from_record(record: Any, path: Path) -> Config:
     try:
         config = TypeAdapter(Config).validate_python(record)
         for key in ("dataset", "run_name"):
-            _refuse_path(getattr(config, key), f"{path}: {key}")
+            refuse_path(getattr(config, key), f"{path}: {key}")
         return config
     except ValidationError as error:
         first = error.errors()[0]

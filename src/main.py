@@ -33,6 +33,8 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "benchmark": ("src.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("src.comparison.compare", ("runs", "output?")),
 }
+# What the other stages take.
+OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -78,7 +80,18 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
         parser.error("--dry-run goes with --stage preprocess and --stage benchmark")
+    _refuse_untaken(parser, options)
     return options
+
+
+def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """An option that the stage would ignore is a mistake."""
+    marked = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else OF_PIPELINE
+    taken = [name.removesuffix("?") for name in marked]
+    for name, given in vars(options).items():
+        if name not in ("stage", "verbose", *taken) and given != parser.get_default(name):
+            flags = ", ".join(f"--{one.replace('_', '-')}" for one in taken)
+            parser.error(f"--{name.replace('_', '-')} goes not with --stage {options.stage}, which takes {flags}")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src import components
-from src.comparison import grid
+from src.comparison import grid, points
 from src.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +61,7 @@ def test_every_config_loads_and_its_plugs_take_their_options(path: Path) -> None
 @pytest.mark.parametrize("path", GRIDS, ids=str)
 def test_every_grid_loads_and_each_of_its_points_is_a_valid_config(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # a grid's base is relative to the current folder
-    assert len(grid.points(grid.load(path), path)) > 1
+    assert len(points.points(grid.load(path), path)) > 1
 
 
 @pytest.mark.parametrize("socket", components.SOCKETS)

@@ -8,23 +8,21 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from src.comparison import folder as grid_folder
 from src.comparison import marks, plots, preparation, results, table
-from src.comparison.grid import Grid, Point, load, points
+from src.comparison.grid import Grid, load
+from src.comparison.points import Point, points, run_name
 from src.comparison.preparation import Preparation
 from src.comparison.results import Run
 from src.comparison.workers import Job, run_all
 from src.datasets import artefacts
 from src.fields import UserError
-
-RUNS = Path("runs")
-HELD = ".benchmark"  # in the grid's folder while it runs: what is locked
 
 log = logging.getLogger(__name__)
 
@@ -37,30 +35,33 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
     """
     grid = load(config)
     found = points(grid, config)
-    folder = RUNS / config.stem
-    runs = [_run(point, seed, folder, offline) for point in found for seed in grid.seeds]
+    folder = grid_folder.RUNS / grid.name
+    grid_folder.refuse_others(folder, config)
+    runs = [_run(grid, point, seed, offline) for point in found for seed in grid.seeds]
     shared = preparation.needed([one.config for one in runs])
     if dry_run:
-        print(*_plan(config, runs, shared), sep="\n")
+        print(*_plan(grid, runs, shared), sep="\n")
         return
     artefacts.require_writable(folder)
-    with _held(folder):
+    with grid_folder.held(folder):
+        grid_folder.claim(folder, config)
         failed = preparation.prepare(shared)
         runs = [dataclasses.replace(one, failed=failed.get(one.config.processed_dir)) for one in runs]
         runs = _train(runs, _workers(grid, found))
         print(_publish(grid, runs, folder))
+        grid_folder.tell_strangers(folder, [one.config.run_dir for one in runs])
     if lost := [f"{one.name}: {one.failed}" for one in runs if one.failed is not None]:
         raise UserError(
             f"{len(lost)} of {len(runs)} runs failed; {folder}/results.csv has all others: " + "; ".join(lost)
         )
 
 
-def _run(point: Point, seed: int, folder: Path, offline: bool) -> Run:
+def _run(grid: Grid, point: Point, seed: int, offline: bool) -> Run:
     """With the folders of the grid; the seed is the training's, data and split are those of the config's own."""
     config = preparation.placed(dataclasses.replace(point.config, offline=offline or point.config.offline))
-    name = f"{folder.name}_{point.folder}"
-    paths = dataclasses.replace(config.paths, run_dir=folder / point.folder / f"seed_{seed}")
-    return Run(point, seed, dataclasses.replace(config, run_name=name, paths=paths))
+    run_dir = grid_folder.RUNS / grid.name / point.folder / f"seed_{seed}"
+    paths = dataclasses.replace(config.paths, run_dir=run_dir)
+    return Run(point, seed, dataclasses.replace(config, run_name=run_name(grid, point), paths=paths))
 
 
 def _train(runs: Sequence[Run], workers: int) -> list[Run]:
@@ -93,15 +94,17 @@ def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
         pl.DataFrame(marks.records(compared), schema=marks.SCHEMA).write_csv(incoming / "comparisons.csv")
         (incoming / "table.md").write_text(table.markdown(lines), "utf-8")
         (incoming / "table.tex").write_text(table.latex(lines, folder.name), "utf-8")
-        plots.draw(grid, frame, incoming)
+        plots.draw(grid, runs, frame, incoming)
+        written = {path.name for path in incoming.iterdir()}
+    grid_folder.remove_old(folder, written)
     return f"{table.markdown(lines)}\nresults: {folder}"
 
 
-def _plan(config: Path, runs: Sequence[Run], shared: Sequence[Preparation]) -> Iterator[str]:
+def _plan(grid: Grid, runs: Sequence[Run], shared: Sequence[Preparation]) -> Iterator[str]:
     """What ``--dry-run`` prints: the shared artefacts with the runs that read them."""
     inputs: dict[Path, dict[str, str]] = {}
     tables = {one.config.table_dir for one in shared}
-    yield f"{config.stem}: {len(runs)} runs; tables: {len(tables)}, preprocessed: {len(shared)}"
+    yield f"{grid.name}: {len(runs)} runs; tables: {len(tables)}, preprocessed: {len(shared)}"
     for one in shared:
         state = f"to do: {', '.join(one.missing)}" if one.missing else "there already"
         yield f"{one.folder} of {one.config.table_dir} ({state})"
@@ -118,17 +121,3 @@ def _workers(grid: Grid, found: Sequence[Point]) -> int:
 
     gpu = torch.cuda.is_available() and any(point.config.training.accelerator in ("auto", "cuda") for point in found)
     return 1 if gpu else len(os.sched_getaffinity(0))
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """No other process runs this grid meanwhile.
-
-    Raises:
-        UserError: another one does.
-    """
-    held = folder / HELD
-    held.mkdir(parents=True, exist_ok=True)
-    with artefacts.locked(held):
-        yield
-    held.rmdir()

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import polars as pl
 
-from src.comparison.grid import Grid, columns, row_axes, rows
+from src.comparison.grid import Grid
+from src.comparison.points import Point, columns, row_axes
 from src.comparison.results import Run
 from src.datasets import artefacts
 from src.datasets.schema import PATIENTS
@@ -26,7 +27,7 @@ LEVEL = 0.05
 class Comparison:
     """A row against the reference, in one column. ``difference``: of the metrics of seed-averaged risks, row minus reference.
 
-    ``adjusted`` is p times what Holm's procedure asks for, over the rows of the column.
+    ``adjusted`` is p times what Holm's procedure asks for, over the column's rows with all data, or those with data removed.
     """
 
     column: str
@@ -54,14 +55,14 @@ SCHEMA = {
 }
 
 
-def reference(grid: Grid, runs: Sequence[Run]) -> str:
-    """The row that the others are compared with."""
-    return grid.reference or rows(grid, [run.point for run in runs])[0]
+def reference(grid: Grid, found: Sequence[Point]) -> str:
+    """What the row is called that the others are compared with. Where it is one with others, its row bears another name."""
+    return grid.reference or found[0].combinations[0].named(row_axes(grid))
 
 
 def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
     """Every row but the reference, in every column and for every ranking metric of the grid; without failed runs."""
-    against = reference(grid, runs)
+    against = reference(grid, [run.point for run in runs])
     ended = [run for run in runs if run.failed is None]
     return [
         one
@@ -70,12 +71,14 @@ def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
     ]
 
 
-def _column(grid: Grid, runs: Sequence[Run], column: str, against: str) -> Iterator[Comparison]:
+def _column(grid: Grid, runs: Sequence[Run], column: str, name: str) -> Iterator[Comparison]:
+    """The rows with data removed are a family of their own: how many there are changes no mark of the others."""
     metrics = [metric for metric in grid.metrics if metric in RANKING]
     own: dict[str, list[Run]] = {}
     for run in runs:
         own.setdefault(run.point.named(row_axes(grid)), []).append(run)
-    if against not in own or len(own) < 2:
+    against = next((row for row, group in own.items() if group[0].point.is_row(name, row_axes(grid))), None)
+    if against is None or len(own) < 2:
         return
     risks = {row: _risks(group) for row, group in own.items()}
     base = risks.pop(against)
@@ -85,10 +88,12 @@ def _column(grid: Grid, runs: Sequence[Run], column: str, against: str) -> Itera
             one for row, other in risks.items() for one in _pair(base[label], other.get(label), persons, metrics, row)
         ]
         for metric in metrics:
-            family = [
+            compared = [
                 replace(one, column=column, label=label, reference=against) for one in found if one.metric == metric
             ]
-            yield from adjusted(family)
+            for thinned in (False, True):
+                family = [one for one in compared if (own[one.row][0].point.removed is not None) == thinned]
+                yield from adjusted(family)
 
 
 Risks = dict[str, tuple[int, float]]  # patient -> outcome, risk

@@ -1,6 +1,7 @@
 """Plots of a grid, as SVG and PNG: every row beside the others, and what is left of a metric when data are removed."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from src.comparison.grid import ANY, KINDS, Grid, columns, row_axes
-from src.training.tables import RANKING as TITLES
+from src.comparison.grid import KINDS, Grid
+from src.comparison.points import Combination, columns, row_axes
+from src.comparison.results import Run
+from src.comparison.scales import SCALES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +33,14 @@ STYLE: Any = {  # matplotlib's settings
 log = logging.getLogger(__name__)
 
 
-def draw(grid: Grid, frame: pl.DataFrame, folder: Path) -> None:
+def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> None:
     """``ablation`` where there are several rows, ``sparsity_<kind>`` where shares are removed; nothing without matplotlib."""
     if find_spec("matplotlib") is None:
         log.warning("no plots: matplotlib is not installed (the extra 'plots')")
         return
     from matplotlib import rc_context
 
-    test = _test(grid, frame)
+    test = _test(grid, runs, frame)
     whole = test.filter(pl.all_horizontal(pl.col(f"removed_{kind}") == 0 for kind in KINDS))
     with rc_context(STYLE):
         if whole["row"].n_unique() > 1:
@@ -49,18 +52,40 @@ def draw(grid: Grid, frame: pl.DataFrame, folder: Path) -> None:
                 _save(_sparsity(grid, own, kind), folder / f"sparsity_{kind}")
 
 
-def _test(grid: Grid, frame: pl.DataFrame) -> pl.DataFrame:
-    """The test results with ``row``, ``column`` and percent."""
-    test = frame.filter((pl.col("split") == "test") & pl.col("value").is_not_null())
-    row = pl.concat_str([pl.col(axis) for axis in row_axes(grid)] or [pl.lit("all")], separator=", ")
+def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
+    """The test results as printed, with ``row`` and ``column``; a run stands at every share of what it does not read."""
+    test = frame.filter(
+        (pl.col("split") == "test") & pl.col("value").is_not_null() & pl.col("metric").is_in(list(SCALES))
+    )
+    factor = pl.col("metric").replace_strict(
+        {name: one.factor for name, one in SCALES.items()}, return_dtype=pl.Float64
+    )
+    test = test.select("run", "label", "metric", pl.col("value") * factor)
     several = test["label"].n_unique() > 1
-    parts = []
-    for name, own in columns(grid).items():
-        inside = [(pl.col(axis) == value) | (pl.col(axis) == ANY) for axis, value in own.items()]
-        part = test.filter(inside) if inside else test
-        label = pl.format("{} {}", pl.lit(name), pl.col("label")).str.strip_chars() if several else pl.lit(name)
-        parts.append(part.with_columns(row.alias("row"), label.alias("column"), pl.col("value") * 100))
+    label = pl.format("{} {}", pl.col("column"), pl.col("label")).str.strip_chars() if several else pl.col("column")
+    parts = [
+        test.join(places, on="run", maintain_order="left_right").with_columns(label.alias("column"))
+        for places in _places(grid, runs)
+    ]
     return pl.concat(parts)
+
+
+def _places(grid: Grid, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
+    """For each column of the table ``run, row, column`` and ``removed_*``: a row for each share that a run stands for."""
+    shares = {f"removed_{kind}": pl.Float64 for kind in KINDS}
+    schema = {"run": pl.String, "row": pl.String, "column": pl.String, **shares}
+    for column, own in columns(grid).items():
+        rows = {
+            (str(run.config.run_dir), Combination(run.point.values).named(row_axes(grid)), column, *_shares(one))
+            for run in runs
+            for one in run.point.combinations
+            if one.stands_in(own)
+        }
+        yield pl.DataFrame(sorted(rows), schema=schema, orient="row")
+
+
+def _shares(one: Combination) -> list[float]:
+    return [one.removed[1] if one.removed is not None and one.removed[0] == kind else 0.0 for kind in KINDS]
 
 
 def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure, list[list[Axes]]]":
@@ -86,7 +111,7 @@ def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
             axes.errorbar(values.mean(), place, xerr=spread, fmt="D", color=COLOURS[0], markersize=6, capsize=3)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(f"{TITLES[metric]} (%)")
+        axes.set_xlabel(f"{SCALES[metric].axis}")
         axes.set_title(column)
     return figure
 
@@ -102,7 +127,7 @@ def _sparsity(grid: Grid, own: pl.DataFrame, kind: str) -> "Figure":
             for number, name in enumerate(names):
                 _curve(axes, _of(own, name, column, metric), f"removed_{kind}", number, name)
             axes.set_title(column)
-            axes.set_ylabel(f"{TITLES[metric]} (%)")
+            axes.set_ylabel(f"{SCALES[metric].axis}")
             axes.set_xlabel(f"{kind} removed (%)")
     panels[0][0].legend(fontsize=8)
     return figure

@@ -8,10 +8,11 @@ from typing import Any
 
 import polars as pl
 
-from src.comparison.grid import KINDS, Grid, Point
+from src.comparison.grid import KINDS, Grid
+from src.comparison.points import Point
 from src.config import Config
 from src.datasets import artefacts
-from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.datasets.schema import DATASET, METADATA, REPORT, RUN_FILES, SPLIT
 from src.training import checkpoints, methods, train
 
 
@@ -39,13 +40,14 @@ class Run:
 
 
 def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
-    """Whether its folder holds a finished run of these settings, data and library versions.
+    """Whether its folder holds a finished run, no file lost, of these settings, data and library versions.
 
     ``inputs`` remembers the hashes of artefacts, which many runs share.
     """
     folder = run.config.run_dir
     artefacts.finish_interrupted(folder)
-    if not (folder / "manifest.json").is_file() or checkpoints.is_kept(folder / methods.UNFINISHED):
+    whole = all((folder / name).is_file() for name in RUN_FILES if name != REPORT)
+    if not whole or checkpoints.is_kept(folder / methods.UNFINISHED):
         return False
     processed = run.config.processed_dir
     paths = [processed / name for name in (DATASET, METADATA, SPLIT)]

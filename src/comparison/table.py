@@ -2,29 +2,33 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from src.comparison import marks
-from src.comparison.grid import Grid, columns, row_axes, rows
+from src.comparison.grid import Grid, Metric
 from src.comparison.marks import Comparison
+from src.comparison.points import columns, row_axes, rows
 from src.comparison.results import Run
-from src.training.tables import RANKING as TITLES
+from src.comparison.scales import SCALES, Scale
 
-Heading = tuple[str, str, str]  # column, label, metric
+Heading = tuple[str, str, Metric]  # column, label, metric
 
 
 @dataclass(frozen=True)
 class Cell:
-    """In percent; ``std`` is the sample's (n - 1), None for one seed; ``best`` of its column as printed."""
+    """In percent, unless the metric has no unit; ``std`` is the sample's (n - 1), None for one seed; ``best`` of its column as
+    printed.
+    """
 
     mean: float | None = None
     std: float | None = None
     seeds: int = 0
     best: bool = False
     significant: bool = False
+    digits: int = 1
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,13 @@ def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequen
     marked = {(one.row, one.column, one.label, one.metric) for one in compared if one.significant}
     names = rows(grid, [run.point for run in runs])
     raw = {
-        row: [_cell(values.get((row, *heading), ()), (row, *heading) in marked) for heading in headings]
+        row: [
+            _cell(values.get((row, *heading), ()), SCALES[heading[2]], (row, *heading) in marked)
+            for heading in headings
+        ]
         for row in names
     }
-    best = [_best([raw[row][n] for row in names]) for n in range(len(headings))]
+    best = [_best([raw[row][n] for row in names], SCALES[heading[2]]) for n, heading in enumerate(headings)]
     cells = {row: [_with_best(cell, top) for cell, top in zip(raw[row], best, strict=True)] for row in names}
     return Table(headings, cells, _caption(grid, runs, compared))
 
@@ -67,36 +74,45 @@ def _values(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> dict[tuple[
     return found
 
 
-def _cell(values: Sequence[float], significant: bool) -> Cell:
+def _cell(values: Sequence[float], scale: Scale, significant: bool) -> Cell:
     if not values:
         return Cell()
-    percent = 100 * np.array(values)
-    std = float(percent.std(ddof=1)) if len(values) > 1 else None
-    return Cell(float(percent.mean()), std, len(values), significant=significant)
+    scaled = scale.factor * np.array(values)
+    std = float(scaled.std(ddof=1)) if len(values) > 1 else None
+    return Cell(float(scaled.mean()), std, len(values), significant=significant, digits=scale.digits)
 
 
-def _best(cells: Sequence[Cell]) -> float:
-    """The highest mean as printed; NaN if there is none, or nothing to compare it with."""
-    means = [round(cell.mean, 1) for cell in cells if cell.mean is not None]
-    return max(means) if len(means) > 1 else math.nan
+def _best(cells: Sequence[Cell], scale: Scale) -> float:
+    """The best mean as printed; NaN if there is none, or nothing to compare it with."""
+    means = [round(cell.mean, cell.digits) for cell in cells if cell.mean is not None]
+    if len(means) < 2 or not scale.better:
+        return math.nan
+    return max(means) if scale.better > 0 else min(means)
 
 
 def _with_best(cell: Cell, top: float) -> Cell:
-    best = cell.mean is not None and round(cell.mean, 1) == top
-    return Cell(cell.mean, cell.std, cell.seeds, best, cell.significant)
+    return replace(cell, best=cell.mean is not None and round(cell.mean, cell.digits) == top)
 
 
 def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) -> str:
     """What the numbers and marks are."""
     seeds = len(grid.seeds)
     spread = f"mean ± standard deviation over {seeds} training seeds" if seeds > 1 else "one training seed"
-    parts = [f"Test set, in percent: {spread}, on one split. Bold: the best of a column."]
+    unscaled = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].factor == 1]
+    unit = "in percent" + "".join(f" ({name} as it is)" for name in unscaled)
+    lower = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].better < 0]
+    best = "Bold: the best of a column" + (f" (of {' and '.join(lower)} the lowest)." if lower else ".")
+    parts = [f"Test set, {unit}: {spread}, on one split. {best}"]
     if compared:
-        names = " and ".join(dict.fromkeys(TITLES[one.metric] for one in compared))
+        names = " and ".join(
+            SCALES[metric].title for metric in grid.metrics if metric in {one.metric for one in compared}
+        )
+        against = " or ".join(dict.fromkeys(one.reference for one in compared))
+        thinned = any(run.point.removed is not None for run in runs)
         parts.append(
-            f"* differs from {marks.reference(grid, runs)} (p < {marks.LEVEL:g}, {names}): paired bootstrap over the test set's "
+            f"* differs from {against} (p < {marks.LEVEL:g}, {names}): paired bootstrap over the test set's "
             f"persons ({marks.SAMPLING.resamples} resamples) on risks averaged over the seeds, Holm's correction for the rows "
-            "of a column."
+            "of a column" + (", those with data removed apart." if thinned else ".")
         )
     if lost := sum(run.failed is not None for run in runs):
         parts.append(f"{lost} of {len(runs)} runs failed and are left out.")
@@ -106,14 +122,15 @@ def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) ->
 def _text(cell: Cell, plus_minus: str) -> str:
     if cell.mean is None:
         return "–"
-    return f"{cell.mean:.1f}" + ("" if cell.std is None else f" {plus_minus} {cell.std:.1f}")
+    mean = f"{cell.mean:.{cell.digits}f}".replace("-", "−")
+    return mean + ("" if cell.std is None else f" {plus_minus} {cell.std:.{cell.digits}f}")
 
 
 def markdown(table: Table) -> str:
     """A Markdown table and its caption."""
     several = len({label for _, label, _ in table.headings}) > 1
     heads = [
-        " ".join([*filter(None, [column, label if several else ""]), TITLES[metric]])
+        " ".join([*filter(None, [column, label if several else ""]), SCALES[metric].title])
         for column, label, metric in table.headings
     ]
     lines = [["", *heads], ["---"] * (len(heads) + 1)]
@@ -168,7 +185,7 @@ def latex(table: Table, name: str) -> str:
         )
         starts = [2 + width * n for n in range(len(titles))]
         lines.append(" ".join(rf"\cmidrule(lr){{{start}-{start + width - 1}}}" for start in starts))
-    lines.append(" & ".join(["", *(escaped(TITLES[metric]) for _, _, metric in table.headings)]) + r" \\")
+    lines.append(" & ".join(["", *(escaped(SCALES[metric].title) for _, _, metric in table.headings)]) + r" \\")
     lines.append(r"\midrule")
     for row, cells in table.cells.items():
         lines.append(" & ".join([escaped(row), *(_latex_cell(cell) for cell in cells)]) + r" \\")
@@ -176,5 +193,5 @@ def latex(table: Table, name: str) -> str:
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = _text(cell, r"$\pm$").replace("–", "--")
+    text = _text(cell, r"$\pm$").replace("–", "--").replace("−", "$-$")
     return (rf"\textbf{{{text}}}" if cell.best else text) + (r"$^{*}$" if cell.significant else "")

@@ -1,9 +1,10 @@
 """Which settings a method looks at. Two configs that differ in the others alone train the same thing."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from src import components
-from src.config import Abnormal, Config, Linking, Llm, Model, TokenLevel
+from src.config import Abnormal, Config, Linking, Llm, Model, Sparsity, TokenLevel
 from src.models import emerge
 
 
@@ -13,7 +14,7 @@ def as_read(config: Config) -> Config:
         model, reads, pieces = _model(config.model)
     else:
         model, reads, pieces = Model(), components.options("baseline", config.baseline).reads, False
-    config = dataclasses.replace(config, model=model)
+    config = dataclasses.replace(config, model=model, sparsity=_sparsity(config.sparsity, reads))
     if not pieces:
         config = dataclasses.replace(config, token_level=TokenLevel())
     if not {"note", "summary"} & set(reads):
@@ -29,6 +30,14 @@ def as_read(config: Config) -> Config:
             llm=Llm(),
         )
     return config
+
+
+def _sparsity(rule: Sparsity, reads: Sequence[str]) -> Sparsity:
+    """Without what is taken away of inputs that are not read; a summary is told of both notes and measurements."""
+    notes = rule.notes if {"note", "summary"} & set(reads) else 0.0
+    measurements = rule.measurements if {"ehr", "summary"} & set(reads) else 0.0
+    splits = rule.splits if notes or measurements else Sparsity.splits
+    return Sparsity(rule.patients, notes, measurements, splits)
 
 
 def _model(settings: Model) -> tuple[Model, tuple[str, ...], bool]:

@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from src import main
 from src.comparison import benchmark as stage
+from src.comparison import folder, preparation
 from src.datasets import artefacts
 from src.fields import UserError
 from src.training.trained import load
@@ -27,7 +29,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_every_run_is_a_run_folder_and_the_results_hold_what_they_report(done: Done) -> None:
     runs = done[0] / "runs/small"
     results = pl.read_csv(runs / "results.csv")
-    assert results["run"].n_unique() == 2 * 2 * 2
+    assert results["run"].n_unique() == 2 * 3  # the regression reads no notes
     for row in results.iter_rows(named=True):
         metrics = json.loads((done[0] / row["run"] / "metrics.json").read_text())
         found = metrics["splits"][row["split"]][row["label"]]["metrics"][row["metric"]]
@@ -76,7 +78,7 @@ def test_started_again_nothing_is_trained_and_no_byte_changes(
     monkeypatch.chdir(done[0])
     with caplog.at_level("INFO"):
         stage.run(Path("small.toml"), dry_run=False, offline=False)
-    assert "8 runs, of which 8 have ended before" in caplog.text and "preparing" not in caplog.text
+    assert "6 runs, of which 6 have ended before" in caplog.text and "preparing" not in caplog.text
     assert files(done[0]) == before
 
 
@@ -160,8 +162,8 @@ def test_a_dry_run_lists_runs_by_what_they_share_and_writes_nothing(
     (workplace / "small.toml").write_text(GRID)
     stage.run(Path("small.toml"), dry_run=True, offline=False)
     printed = capsys.readouterr().out
-    assert printed.startswith("small: 8 runs; tables: 1, preprocessed: 2\n")
-    assert printed.count("(to do: convert, preprocess)") == 2 and printed.count("seed_") == 8
+    assert printed.startswith("small: 6 runs; tables: 1, preprocessed: 2\n")
+    assert printed.count("(to do: convert, preprocess)") == 2 and printed.count("seed_") == 6
     assert sorted(path.name for path in workplace.iterdir()) == ["base.toml", "small.toml"]
 
 
@@ -171,3 +173,102 @@ def test_two_processes_do_not_run_one_grid(workplace: Path) -> None:
     held.mkdir(parents=True)
     with artefacts.locked(held), pytest.raises(UserError, match="another run is writing there"):
         stage.run(Path("small.toml"), dry_run=False, offline=False)
+
+
+def two_methods(folder: Path) -> Path:
+    """A grid of two runs of a moment, and a plot."""
+    grid = folder / "two.toml"
+    grid.write_text(
+        'base = "base.toml"\nseeds = [1]\nworkers = 1\nmetrics = ["auroc", "brier", "calibration_slope"]\n[axes.method]\n'
+        '"one" = { baseline = "logistic_regression" }\n"two" = { training.max_epochs = 1 }\n'
+    )
+    return grid
+
+
+def test_a_finished_run_that_lost_a_file_is_trained_again(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared)
+    two_methods(prepared)
+    stage.run(Path("two.toml"), dry_run=False, offline=False)
+    before = files(prepared / "runs/two")
+    for name in ("one/seed_1/predictions.csv", "two/seed_1/metrics.json"):
+        (prepared / "runs/two" / name).unlink()
+    stage.run(Path("two.toml"), dry_run=False, offline=False)
+    assert files(prepared / "runs/two") == before
+
+
+def test_what_a_smaller_grid_has_no_more_goes_and_runs_that_are_no_part_of_it_are_told(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(prepared)
+    grid = two_methods(prepared)
+    stage.run(Path("two.toml"), dry_run=False, offline=False)
+    own = prepared / "runs/two"
+    (own / "of_mine.svg").write_text("")
+    assert (own / "ablation.svg").is_file() and "part of the grid any more" not in caplog.text
+    grid.write_text(
+        "".join(line for line in grid.read_text().splitlines(keepends=True) if not line.startswith('"two"'))
+    )
+    stage.run(Path("two.toml"), dry_run=False, offline=False)
+    assert not (own / "ablation.svg").exists() and not (own / "ablation.png").exists()
+    assert (own / "of_mine.svg").exists() and (own / "two/seed_1/manifest.json").is_file()
+    assert "no part of the grid any more (delete them if unwanted): two/seed_1" in caplog.text
+
+
+def test_a_folder_belongs_to_one_grid_file(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "other").mkdir()
+    for path in (workplace / "small.toml", workplace / "other/small.toml"):
+        path.write_text(GRID)
+    own = Path("runs/small")
+    own.mkdir(parents=True)
+    folder.claim(own, Path("small.toml"))
+    stage.run(workplace / "small.toml", dry_run=True, offline=False)  # the same file, by another path
+    for dry_run in (True, False):
+        with pytest.raises(
+            UserError, match=r"other/small.toml: runs/small holds the results of the grid small.toml; give"
+        ):
+            stage.run(Path("other/small.toml"), dry_run=dry_run, offline=False)
+    Path("other/small.toml").write_text('name = "another"\n' + GRID)
+    stage.run(Path("other/small.toml"), dry_run=True, offline=False)
+    assert "another: 6 runs" in capsys.readouterr().out
+    (own / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="runs/small is the folder of a run"):
+        stage.run(Path("small.toml"), dry_run=True, offline=False)
+
+
+def test_a_programmers_mistake_in_a_preparation_leaves_results_and_no_lock(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workplace / "small.toml").write_text(GRID)
+    results = Path("runs/small/results.csv")
+    results.parent.mkdir(parents=True)
+    results.write_text("earlier")
+
+    def mistake(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(preparation, "_make", mistake)
+    for _ in range(2):  # the second is not kept out by the first
+        with pytest.raises(ZeroDivisionError):
+            stage.run(Path("small.toml"), dry_run=False, offline=False)
+    assert sorted(path.name for path in results.parent.iterdir()) == ["grid.json", "results.csv"]
+    assert results.read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("stage_name", "given", "refused"),
+    [
+        ("benchmark", ["--config", "x", "--seed", "1"], "--seed"),
+        ("benchmark", ["--config", "x", "--seeds", "1", "2"], "--seeds"),
+        ("benchmark", ["--config", "x", "--resume"], "--resume"),
+        ("predict", ["--run", "x", "--tables", "x", "--output", "x", "--seed", "1"], "--seed"),
+        ("serve", ["--run", "x", "--resume"], "--resume"),
+        ("compare", ["--runs", "x", "y", "--offline"], "--offline"),
+        ("train", ["--config", "x", "--output", "y"], "--output"),
+    ],
+)
+def test_an_option_that_the_stage_would_ignore_is_refused(
+    stage_name: str, given: list[str], refused: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main.arguments(["--stage", stage_name, *given])
+    assert f"error: {refused} goes not with --stage {stage_name}, which takes --" in capsys.readouterr().err

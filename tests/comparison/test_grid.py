@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 
 from src.comparison import grid, preparation
+from src.comparison.points import Point, rows
+from src.comparison.points import points as points_of
 from src.config import load
 from src.fields import Component, UserError
 
 HEAD = 'base = "base.toml"\nseeds = [1]\n'
 
 
-def points(workplace: Path, text: str) -> list[grid.Point]:
+def points(workplace: Path, text: str) -> list[Point]:
     path = workplace / "grid.toml"
     path.write_text(text)
-    return grid.points(grid.load(Path("grid.toml")), Path("grid.toml"))
+    return points_of(grid.load(Path("grid.toml")), Path("grid.toml"))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,28 @@ def points(workplace: Path, text: str) -> list[grid.Point]:
         ),
         (HEAD + '[axes.m]\n"A" = { base = 3 }', "axes.m.'A': base = 3: expected the path of a config"),
         (HEAD + "[axes.m]", "grid.toml: axes.m has no value"),
+        (HEAD + '[axes.m]\n".." = {}', "grid.toml: the folder of '..' = '..': names a folder"),
+        (HEAD + '[axes.m]\n"." = {}', "grid.toml: the folder of '.' = '.': names a folder"),
+        (HEAD + '[axes.m]\n".benchmark" = {}', "the folder of '.benchmark' = '.benchmark': names a folder"),
+        (HEAD + f"[axes.m]\n{'x' * 300} = {{}}", "rename the values of [axes]"),
+        (HEAD + f"[axes.m]\n{'x' * 97} = {{}}", "with the grid's name"),
+        (HEAD + '[axes.m]\n"Results.csv" = {}', "'Results.csv': the grid writes a file of this name"),
+        (HEAD + '[axes.m]\n"sparsity notes.svg" = {}', "'sparsity_notes.svg': the grid writes a file of this name"),
+        (HEAD + 'name = "../x"', "grid.toml: name = '../x': names a folder"),
+        (HEAD + "[settings]\nseeds = [3]", "grid.toml: settings: 'seeds' cannot be set in a grid: the grid's own"),
+        (HEAD + "[settings]\npaths.run_dir = 'x'", "grid.toml: settings: 'paths.run_dir' cannot be set in a grid"),
+        (HEAD + "[axes.m]\nA = { resume = true }", "grid.toml: axes.m.'A': 'resume' cannot be set in a grid"),
+        (HEAD + "[axes.m]\nA = { run_name = 'x' }", "grid.toml: axes.m.'A': 'run_name' cannot be set in a grid"),
+        (HEAD + "[axes.m]\nA = { paths.processed_dir = 'x' }", "'paths.processed_dir' cannot be set in a grid"),
+        (HEAD + 'columns = ["m", "m"]\n[axes.m]\nA = {}', "columns = ['m', 'm']: 'm' stands twice"),
+        (
+            HEAD + '[axes.a]\nx = {}\n"x, y" = { seed = 7 }\n[axes.b]\n"y, z" = {}\nz = { split.train = 0.5 }',
+            "'x, y, z' and 'x, y, z' would share the row x, y, z; rename one",
+        ),
+        (
+            HEAD + 'columns = ["a", "b"]\n[axes.a]\nx = {}\n"x, y" = { seed = 7 }\n[axes.b]\n"y, z" = {}\nz = {}',
+            "the columns' names",
+        ),
         (HEAD + "[axes.seed]\nA = {}", "axes.seed: results.csv has a column of this name"),
         (HEAD + 'columns = ["task"]\n[axes.m]\nA = {}', "columns: there is no axis 'task'; there are: m"),
         (HEAD + 'reference = "B"\n[axes.m]\nA = {}', "reference = 'B' is no row; there are: A"),
@@ -120,6 +144,14 @@ def test_sparsity_adds_a_point_a_share_to_each(workplace: Path) -> None:
         ('model.text_fusion = "note_only"', "retrieval.triples = 2", True),
         ("model.heads = 2", "split.train = 0.6", False),
         ('baseline = "gru"', "sparsity.patients = 0.5", False),
+        ('baseline = "gru"', "sparsity.notes = 0.5", True),
+        ('baseline = "gru"', 'sparsity = { notes = 0.5, splits = "all" }', True),
+        ('baseline = "gru"', "sparsity.measurements = 0.5", False),
+        ('baseline = "note_only"', "sparsity.measurements = 0.5", True),
+        ('baseline = "note_only"', "sparsity.notes = 0.5", False),
+        ('model.modalities = ["summary"]', "sparsity.measurements = 0.5", False),
+        ('model.modalities = ["ehr", "summary"]', "sparsity.notes = 0.5", False),
+        ("model.heads = 2", 'sparsity.splits = "all"', True),
     ],
 )
 def test_points_are_one_exactly_where_the_method_reads_nothing_that_differs(
@@ -156,7 +188,7 @@ def test_folders_of_shared_artefacts_depend_on_what_matters_and_on_nothing_else(
         return config.table_dir, config.processed_dir
 
     tables, processed = folders("")
-    for same in ("model.hidden_size = 4", "training.patience = 3", 'baseline = "gru"', 'run_name = "x"'):
+    for same in ("model.hidden_size = 4", "training.patience = 3", 'baseline = "gru"', "report.patients = 3"):
         assert folders(same) == (tables, processed)
     for other in (
         "embedding.width = 8",
@@ -173,3 +205,35 @@ def test_folders_of_shared_artefacts_depend_on_what_matters_and_on_nothing_else(
 def test_the_base_alone_is_a_grid_of_one_point(workplace: Path) -> None:
     (point,) = points(workplace, HEAD)
     assert point.folder == "all" and point.config == load(Path("base.toml"))
+
+
+def test_seeds_in_the_base_are_refused_as_the_grid_would_ignore_them(workplace: Path) -> None:
+    (workplace / "seeded.toml").write_text("seeds = [1, 2]\n" + Path("base.toml").read_text())
+    with pytest.raises(UserError, match=r"seeded\.toml: 'seeds' has no meaning in the base of a grid"):
+        points(workplace, 'base = "seeded.toml"\nseeds = [1]')
+
+
+def test_a_value_named_any_stands_for_itself_alone(workplace: Path) -> None:
+    text = HEAD + 'columns = ["a"]\n[axes.a]\nany = {}\nother = { seed = 7 }'
+    itself, other = points(workplace, text)
+    assert itself.stands_in({"a": "any"}) and not itself.stands_in({"a": "other"})
+    assert other.stands_in({"a": "other"}) and not other.stands_in({"a": "any"})
+
+
+def test_a_row_of_some_values_names_them_and_is_found_by_each(workplace: Path) -> None:
+    text = HEAD + 'reference = "B"\n[axes.m]\nA = {}\nB = {}\nC = { model.hidden_size = 4 }'
+    both, other = points(workplace, text)
+    assert (both.named(["m"]), other.named(["m"])) == ("A or B", "C")
+    assert both.is_row("A", ["m"]) and both.is_row("B", ["m"]) and not both.is_row("C", ["m"])
+    assert both.folder == "A"  # as before B was added, so that nothing is trained again
+    with pytest.raises(UserError, match="reference = 'D' is no row; there are: A or B; C"):
+        points(workplace, text.replace('reference = "B"', 'reference = "D"'))
+
+
+def test_removing_what_a_method_does_not_read_adds_no_point(workplace: Path) -> None:
+    text = HEAD + '[axes.m]\nEMERGE = {}\nGRU = { baseline = "gru" }\n[sparsity]\nnotes = [0.5, 1.0]'
+    found = points(workplace, text)
+    names = ["EMERGE", "EMERGE, −50 % notes", "EMERGE, −100 % notes", "GRU"]
+    assert rows(grid.load(Path("grid.toml")), found) == names
+    assert [one.removed for one in found[3].combinations] == [None, ("notes", 0.5), ("notes", 1.0)]
+    assert found[3].config.sparsity.notes == 0.0

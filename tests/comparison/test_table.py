@@ -2,6 +2,7 @@
 
 import itertools
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import polars as pl
 import pytest
 
 from src.comparison import marks, plots, results, table
-from src.comparison.grid import ANY, Grid, Point
+from src.comparison.grid import Grid
 from src.comparison.marks import Comparison
+from src.comparison.points import ANY, Combination, Point
 from src.config import Config, Paths
 from src.fields import Component
 
@@ -24,8 +26,9 @@ def made(seeds: tuple[int, ...] = SEEDS, failed: str | None = None) -> tuple[Gri
     axes = {"method": {name: {} for name in METHODS}, "task": {"death": {}, "return": {}}}
     grid = Grid(seeds=seeds, axes=axes, columns=("task",), metrics=("auroc", "f1"))
     base = Config(dataset="d", run_name="r", paths=Paths(raw_dir=Path("raw")), source=Component("synthetic"))
-    points = [Point({"method": m, "task": t}, None, base) for m in METHODS[:2] for t in ("death", "return")]
-    points.append(Point({"method": METHODS[2], "task": ANY}, None, base))
+    alone = [Combination({"method": m, "task": t}) for m in METHODS for t in ("death", "return")]
+    points = [Point(one.values, base, (one,)) for one in alone[:4]]
+    points.append(Point({"method": METHODS[2], "task": ANY}, base, tuple(alone[4:])))
     generator = np.random.default_rng(0)
     runs, rows = [], []
     for point, seed in itertools.product(points, seeds):
@@ -165,13 +168,109 @@ def test_a_clearly_worse_row_is_marked_an_equal_one_is_not_and_other_patients_ar
     assert found["death", METHODS[1]].adjusted == pytest.approx(min(1, 2 * found["death", METHODS[1]].p))
 
 
+def without_notes(runs: list[results.Run], frame: pl.DataFrame) -> tuple[list[results.Run], pl.DataFrame]:
+    """The runs again, with half of the notes removed."""
+    again = []
+    for run in runs:
+        own = tuple(Combination(one.values, ("notes", 0.5)) for one in run.point.combinations)
+        paths = Paths(raw_dir=Path("raw"), run_dir=Path(f"{run.config.run_dir}_less"))
+        config = Config(**{**vars(run.config), "paths": paths})
+        again.append(results.Run(Point(run.point.values, config, own), run.seed, config))
+    return again, frame.with_columns(pl.col("run") + "_less", pl.lit(0.5).alias("removed_notes"))
+
+
 def test_plots_have_the_same_bytes_each_time_and_show_what_varies(tmp_path: Path) -> None:
-    grid, _, frame = made()
-    thinned = frame.with_columns(pl.lit(0.5).alias("removed_notes"))
+    grid, runs, frame = made()
+    thinned, less = without_notes(runs, frame)
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        plots.draw(grid, pl.concat([frame, thinned]), folder)
+        plots.draw(grid, [*runs, *thinned], pl.concat([frame, less]), folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == ["ablation.png", "ablation.svg", "sparsity_notes.png", "sparsity_notes.svg"]
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
     assert "<svg" in (tmp_path / "a/ablation.svg").read_text()
+
+
+def test_a_run_that_reads_no_notes_is_drawn_at_every_share_of_them() -> None:
+    """Its line is flat, and it is no part of the other column."""
+    grid, runs, frame = made(seeds=(1,))
+    first, *others = runs
+    alone = first.point.combinations[0]
+    flat = (alone, Combination(alone.values, ("notes", 0.5)))
+    runs = [results.Run(Point(alone.values, first.config, flat), first.seed, first.config), *others]
+    shown = plots._test(grid, runs, frame).filter((pl.col("row") == METHODS[0]) & (pl.col("metric") == "auroc"))
+    own = shown.filter(pl.col("column") == "death")
+    assert own["removed_notes"].to_list() == [0.0, 0.5] and own["value"].n_unique() == 1
+    assert shown.filter(pl.col("column") == "return")["removed_notes"].to_list() == [0.0]
+
+
+def test_a_column_named_any_holds_its_own_runs_only() -> None:
+    base = Config(dataset="d", run_name="r", paths=Paths(raw_dir=Path("raw")), source=Component("synthetic"))
+    grid = Grid(seeds=(1,), axes={"task": {ANY: {}, "other": {}}}, columns=("task",), metrics=("auroc",))
+    runs, values = [], []
+    for name, value in ((ANY, 0.7), ("other", 0.8)):
+        config = Config(**{**vars(base), "paths": Paths(raw_dir=Path("raw"), run_dir=Path(name))})
+        alone = Combination({"task": name})
+        runs.append(results.Run(Point(alone.values, config, (alone,)), 1, config))
+        head = {"task": name, **NONE, "seed": 1, "split": "test", "label": "y", "metric": "auroc"}
+        values.append({**head, "value": value, "run": name})
+    frame = pl.DataFrame(values)
+    assert [cell.mean for cell in table.build(grid, runs, frame, []).cells["all"]] == pytest.approx([70.0, 80.0])
+    assert plots._test(grid, runs, frame).select("column", "value").rows() == [(ANY, 70.0), ("other", 80.0)]
+
+
+def test_of_brier_and_ece_the_lowest_is_bold_and_of_the_slope_none() -> None:
+    grid, runs, frame = made(seeds=(1,))
+    grid = replace(grid, metrics=("brier", "ece", "calibration_slope"))
+    parts = [
+        frame.filter(pl.col("metric") == "brier").with_columns(pl.lit(one).alias("metric")) for one in grid.metrics
+    ]
+    built = table.build(grid, runs, pl.concat(parts), [])
+    for n, (*_, metric) in enumerate(built.headings):
+        cells = [built.cells[method][n] for method in METHODS]
+        lowest = [round(cell.mean or 0, 1) == min(round(one.mean or 0, 1) for one in cells) for cell in cells]
+        assert [cell.best for cell in cells] == ([False] * 3 if metric == "calibration_slope" else lowest)
+    slopes = [row for row in frame.iter_rows(named=True) if (row["metric"], row["split"]) == ("brier", "test")]
+    text = table.markdown(built)
+    assert f"{slopes[0]['value']:.2f}" in text.splitlines()[2].split(" | ")[3]
+    below = [part.with_columns(-pl.col("value")) for part in parts]
+    assert " & $-$0." in table.latex(table.build(grid, runs, pl.concat(below), []), "g")
+    assert "in percent (calibration slope as it is)" in text and "(of Brier and ECE the lowest)" in text
+
+
+def test_more_rows_with_data_removed_change_no_mark_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid, runs, frame = made(seeds=(1,))
+    generator = np.random.default_rng(3)
+    truth = generator.integers(0, 2, 120).tolist()
+    subject = [str(n) for n in range(120)]
+
+    def written(run: results.Run) -> results.Run:
+        return write_run(run, subject, truth, generator.uniform(0, 1, 120).tolist())
+
+    whole = [written(run) for run in runs]
+    thinned = [written(run) for run in without_notes(runs, frame)[0]]
+    before = marks.compare(grid, whole)
+    after = marks.compare(grid, [*whole, *thinned])
+    assert [one for one in after if "notes" not in one.row] == before
+    assert len(after) == len(before) + 2 * 3 and all(one.adjusted is not None for one in after)
+
+
+def test_a_reference_that_is_one_with_another_value_is_their_common_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid, runs, _ = made(seeds=(1,))
+    both = (Combination({"method": "A"}), Combination({"method": "B"}))
+    other = (Combination({"method": "C"}),)
+    grid = replace(grid, axes={"method": {name: {} for name in "ABC"}}, columns=(), reference="B")
+    truth, subject = [0, 1] * 20, [str(n) for n in range(40)]
+    written = []
+    for run, values, own in ((runs[0], "A or B", both), (runs[1], "C", other)):
+        point = Point({"method": values}, run.config, own)
+        risk = np.random.default_rng(1).uniform(0, 1, 40).tolist()
+        written.append(write_run(results.Run(point, 1, run.config), subject, truth, risk))
+    (found,) = marks.compare(grid, written)
+    assert (found.row, found.reference) == ("C", "A or B")
