@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from src.config import Config, from_record
+from src.config import Config
 from src.datasets import artefacts
 from src.datasets.dataset import load_patients
 from src.datasets.schema import METADATA
@@ -18,7 +18,7 @@ from src.evaluation import significance
 from src.evaluation.evaluate import METRICS
 from src.evaluation.resampling import Sampling, each_alone, persons
 from src.fields import UserError
-from src.training import results, tables
+from src.training import results, tables, trained
 from src.training.results import Prediction
 
 FEW = 0.001  # smaller p are printed as such
@@ -78,62 +78,20 @@ def load(folder: Path) -> Run:
     """The run in ``folder``.
 
     Raises:
-        UserError: there is none, it holds several seeds, or has not ended.
+        UserError: there is none, it holds several seeds, has not ended, or is damaged.
     """
-    artefacts.finish_interrupted(folder)
-    path = folder / "predictions.csv"
-    if not path.is_file() and (seeds := sorted(one.name for one in folder.glob("seed_*"))):
-        raise UserError(
-            f"{folder}: holds a run for each seed, and two single runs are compared; name one of them, such as "
-            f"{folder / seeds[0]} (there are: {', '.join(seeds)})"
-        )
-    if not path.is_file():
-        inside = sorted(folder.glob("*/**/predictions.csv"))
-        hint = f", such as {inside[0].parent}" if inside else ""
-        raise UserError(f"{path}: missing; --runs takes the folders that --stage train wrote{hint}")
-    types = {
-        "patient_id": pl.String,
-        "split": pl.String,
-        "label_code": pl.String,
-        "y_true": pl.Float64,
-        "y_prob": pl.Float64,
-    }
-    try:
-        rows = pl.read_csv(path, schema_overrides=types)
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path}: not a readable CSV: {artefacts.first_line(error)}") from None
-    absent = [field.name for field in dataclasses.fields(Prediction) if field.name not in rows.columns]
-    if absent:
-        raise UserError(f"{path}: no column '{absent[0]}'; it has: {', '.join(rows.columns)}")
-    test = rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob")
-    _refuse_damaged(path, test)
-    config = from_record(artefacts.read_json(folder / "config.json", "train"), folder / "config.json")
-    try:
-        chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
-        thresholds = {name: float(one["value"]) for name, one in chosen.items()}
-        inputs = frozenset(artefacts.read_json(folder / "manifest.json", "train")["inputs"].values())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{folder}: metrics.json or manifest.json is not what --stage train writes ({error!r}); train again"
-        ) from None
-    return Run(folder, config, test, thresholds, inputs)
-
-
-def _refuse_damaged(path: Path, test: pl.DataFrame) -> None:
-    """Raises:
-    UserError: a patient stands twice, a probability is none, an outcome is neither 0 nor 1.
-    """
-    keys = ["patient_id", "label_code"]
-    for problem, wrong in (
-        ("stands twice", test.filter(test.select(keys).is_duplicated())),
-        ("has no y_prob between 0 and 1", test.filter(~pl.col("y_prob").is_between(0, 1).fill_null(value=False))),
-        ("has a y_true other than 0 and 1", test.filter(~pl.col("y_true").is_in([0.0, 1.0]))),
-    ):
-        if wrong.height:
-            patient, label = wrong.select(keys).row(0)
-            raise UserError(
-                f"{path}: {label} of test patient '{patient}' {problem}; {wrong.height} such rows; train again"
-            )
+    config, manifest = trained.settings(folder)
+    numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
+    columns = [field.name for field in dataclasses.fields(Prediction)]
+    rows = pl.read_csv(folder / "predictions.csv", schema_overrides={**dict.fromkeys(columns, pl.String), **numbers})
+    chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
+    return Run(
+        folder,
+        config,
+        rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
+        {name: one["value"] for name, one in chosen.items()},
+        frozenset(manifest["inputs"].values()),
+    )
 
 
 def subject_ids(run: Run) -> dict[str, str] | None:
@@ -161,19 +119,13 @@ def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Co
         label, left, right = (part[column].to_numpy() for column in ("y_true", "y_prob", "other"))
         names = part["patient_id"].to_list()
         groups = each_alone(len(names)) if subjects is None else persons([subjects[patient] for patient in names])
-        cuts = (_threshold(first, name), _threshold(second, name))
+        cuts = (first.thresholds[name], second.thresholds[name])
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
         rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
         found = significance.paired_bootstrap(label, left, right, METRICS, sampling, groups, cuts)
         rows += [Comparison(name, metric, "paired_bootstrap", *about, **_values(one)) for metric, one in found.items()]
     return rows
-
-
-def _threshold(run: Run, label: str) -> float:
-    if label not in run.thresholds:
-        raise UserError(f"{run.folder / 'metrics.json'}: holds no threshold of {label}; train again")
-    return run.thresholds[label]
 
 
 def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:

@@ -12,8 +12,9 @@ from src.comparison.grid import KINDS, Grid
 from src.comparison.points import Point
 from src.config import Config
 from src.datasets import artefacts
-from src.datasets.schema import DATASET, METADATA, REPORT, RUN_FILES, SPLIT
-from src.training import checkpoints, methods, train
+from src.datasets.schema import DATASET, METADATA, SPLIT
+from src.fields import UserError
+from src.training import checkpoints, methods, train, trained
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,11 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
     ``inputs`` remembers the hashes of artefacts, which many runs share.
     """
     folder = run.config.run_dir
-    artefacts.finish_interrupted(folder)
-    whole = all((folder / name).is_file() for name in RUN_FILES if name != REPORT)
-    if not whole or checkpoints.is_kept(folder / methods.UNFINISHED):
+    try:
+        _, manifest = trained.settings(folder)
+    except UserError:  # it is trained again
+        return False
+    if checkpoints.is_kept(folder / methods.UNFINISHED):
         return False
     processed = run.config.processed_dir
     paths = [processed / name for name in (DATASET, METADATA, SPLIT)]
@@ -55,8 +58,8 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
         return False
     if processed not in inputs:
         inputs[processed] = artefacts.hashes(paths)
-    manifest = artefacts.read_json(folder / "manifest.json", "benchmark")
     mark = manifest.pop("fingerprint", None)
+    manifest.pop("files")
     now = {"inputs": inputs[processed], "versions": artefacts.versions(train.LIBRARIES), "threads": 1}
     same = all(manifest.get(key) == value for key, value in now.items())
     return same and bool(mark == methods.fingerprint(run.trained, manifest, exactly=True))

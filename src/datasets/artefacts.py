@@ -215,6 +215,12 @@ def checksum(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
+def checksums(folder: Path) -> dict[str, str]:
+    """Of everything in ``folder``, by its path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
+
+
 def hashes(paths: Sequence[Path], known: Mapping[Path, str] | None = None) -> dict[str, str]:
     """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie.
 

@@ -110,7 +110,7 @@ def _publish(
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
-        artefacts.write_json(folder / "manifest.json", manifest)
+        artefacts.write_json(folder / "manifest.json", {**manifest, "files": artefacts.checksums(folder)})
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
             path.unlink()

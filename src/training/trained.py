@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,8 @@ from src.models.batch import Batch
 from src.models.emerge import Emerge
 from src.models.fusion import Modality
 from src.training import loop, methods
+
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,8 @@ def load(run_dir: Path) -> Trained:
     Raises:
         UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
     """
-    _require_finished(run_dir)
-    config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
-    manifest = artefacts.read_json(run_dir / "manifest.json", "train")
-    staleness.refuse_other_format(run_dir / "manifest.json", manifest, schema.RUN_FORMAT, "train")
-    _refuse_other_artefacts(config, manifest.get("inputs", {}), run_dir)
+    config, manifest = settings(run_dir)
+    _refuse_other_artefacts(config, manifest["inputs"], run_dir)
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
     folder = run_dir / "checkpoints"
@@ -97,16 +97,40 @@ def load(run_dir: Path) -> Trained:
     return Trained(run_dir, config, dataset, method)
 
 
+def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
+    """The config and the manifest of the run in ``run_dir``, whose files are as ``train`` wrote them.
+
+    Raises:
+        UserError: it is not there, has not ended, or a file is missing, damaged or of another version.
+    """
+    _require_finished(run_dir)
+    path = run_dir / MANIFEST
+    manifest = artefacts.read_json(path, "train")
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path}: not the manifest of a run; run --stage train again")
+    staleness.refuse_other_format(path, manifest, schema.RUN_FORMAT, "train")
+    files, inputs = manifest.get("files"), manifest.get("inputs")
+    expected = {*schema.RUN_FILES} - {MANIFEST, schema.REPORT}
+    if not isinstance(files, dict) or not isinstance(inputs, dict) or not expected <= files.keys():
+        raise UserError(f"{path}: does not list what the run is of and made of; run --stage train again")
+    artefacts.refuse_changed(run_dir, files, "train")
+    return from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json"), manifest
+
+
 def _require_finished(run_dir: Path) -> None:
     artefacts.finish_interrupted(run_dir)
-    if (run_dir / "config.json").is_file():
+    if (run_dir / MANIFEST).is_file():
         return
     if not run_dir.is_dir():
-        there = ", ".join(sorted(str(path.parent) for path in run_dir.parent.glob("*/config.json"))) or "none"
+        there = ", ".join(sorted(str(path.parent) for path in run_dir.parent.glob(f"*/{MANIFEST}"))) or "none"
         raise UserError(f"{run_dir}: no such run folder; finished runs in {run_dir.parent}: {there}")
-    if seeds := sorted(path.parent for path in run_dir.glob("seed_*/config.json")):
+    if seeds := sorted(path.parent for path in run_dir.glob(f"seed_*/{MANIFEST}")):
         raise UserError(f"{run_dir}: holds a run for each seed; choose one of {', '.join(map(str, seeds))}")
-    raise UserError(f"{run_dir}: holds no finished run; run --stage train, with --resume if it was stopped")
+    if inside := sorted(path.parent for path in run_dir.glob(f"*/**/{MANIFEST}")):
+        raise UserError(f"{run_dir}: holds no run itself; choose one in it, such as {inside[0]}")
+    raise UserError(
+        f"{run_dir}: holds no finished run ({MANIFEST} is missing); run --stage train, with --resume if it was stopped"
+    )
 
 
 def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:

@@ -18,6 +18,7 @@ from tests.faults import (
     of_downloads,
     of_graph,
     of_raw_files,
+    of_runs,
     of_sources,
     of_tables,
     ward,
@@ -35,6 +36,7 @@ LISTS = (
     of_artefacts,
     of_checkpoints,
     of_caches,
+    of_runs,
 )
 CORRUPTIONS = [one for module in LISTS for one in module.CORRUPTIONS]
 AS_PROCESSES = CORRUPTIONS[:: len(CORRUPTIONS) // 6]

@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "an unknown code": (
         "dynamic.csv",
         lambda t: t.with_columns(code=pl.when(FIRST).then(pl.lit("lactate")).otherwise("code")),
-        r"dynamic.csv: code 'lactate' is none of the signals; there are: capillary_refill_rate, ",
+        r"dynamic.csv: code 'lactate' is none of the signals: capillary_refill_rate, ",
     ),
     "a stranger's value": (
         "dynamic.csv",
@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
         lambda t: pl.concat([t, t[:1]]),
         r"cohort.csv row \d+: patient_id .* stands twice",
     ),
-    "nobody": ("cohort.csv", lambda t: t[:0], r"cohort.csv: has a header and no rows"),
+    "nobody": ("cohort.csv", lambda t: t[:0], r"cohort.csv: holds no patient"),
 }
 
 
@@ -259,7 +259,7 @@ def test_what_is_no_finished_run_is_refused_with_what_to_do(emerge: Trained, tmp
     (tmp_path / "stopped" / ".training").mkdir(parents=True)
     for folder, expected in (
         ("both", r"holds a run for each seed; choose one of .*both/seed_1"),
-        ("stopped", "holds no finished run; run --stage train, with --resume"),
+        ("stopped", "holds no finished run .manifest.json is missing.; run --stage train, with --resume"),
         ("nothing", "nothing: no such run folder"),
     ):
         with pytest.raises(UserError, match=expected):

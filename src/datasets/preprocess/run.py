@@ -1,7 +1,6 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,7 +72,7 @@ def run(config: Config) -> None:
         artefacts.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
         fitted.save(folder / schema.FITTED)
-        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": _checksums(folder)})
+        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
     for warning in tables.warnings:
         log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
@@ -161,9 +160,3 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "warnings": tables.warnings,
         "versions": artefacts.versions(LIBRARIES),
     }
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    """Of everything in ``folder``, by its path in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in files}
