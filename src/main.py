@@ -7,6 +7,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -95,12 +96,32 @@ def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted.
+
+    An interrupt does not always come as one: a library's C code may turn it into an ImportError, and after Polars, which
+    raises it itself, Python raises it once more. Hence the handler that remembers.
+    """
+    interrupted = ending = False
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        if not ending:
+            raise KeyboardInterrupt
+
+    earlier = signal.getsignal(signal.SIGINT)
+    if earlier is signal.default_int_handler:  # not where it is ignored, as in the background of a shell
+        signal.signal(signal.SIGINT, interrupt)
     try:
         return run(arguments(argv))
-    except KeyboardInterrupt:
+    except BaseException as error:
+        ending = True
+        if not interrupted and not isinstance(error, KeyboardInterrupt):
+            raise
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def run(options: argparse.Namespace) -> int:

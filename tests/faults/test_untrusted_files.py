@@ -27,6 +27,7 @@ from src.models import boosted_trees
 from src.models.linear_classifier import LinearClassifier
 from src.training import trained
 from tests.faults.conftest import ROOT, TALLY, Hospital
+from tests.run_records import record_files
 
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 EXECUTING_MODULES = {
@@ -315,8 +316,13 @@ def test_a_damaged_checkpoint_is_one_line(
             path.write_bytes(damaged)
             with pytest.raises(UserError) as caught:
                 trained.load(Path("runs/small"))
+            one_line(caught, "checkpoints", "changed since --stage train wrote it")
+            record_files(Path("runs/small"))
+            with pytest.raises(UserError) as caught:
+                trained.load(Path("runs/small"))
             one_line(caught, "checkpoints", "run --stage train again")
         path.write_bytes(whole)
+        record_files(Path("runs/small"))
     trained.load(Path("runs/small"))
 
 

@@ -18,6 +18,7 @@ from src.prediction import predict, predictor, what_if
 from src.training import inputs, train
 from src.training.trained import Trained, load
 from tests.chat_server import ChatServer, copying_model
+from tests.run_records import record_files
 
 ROOT = Path(__file__).resolve().parents[2]
 RunOf = Callable[[str], Path]
@@ -297,6 +298,7 @@ def test_new_patients_go_to_no_other_machine_because_the_training_data_were_open
     config["llm"].update(api_base_url="https://api.example.org", entity_backend="openai_compatible")
     config["credentialed"] = False
     (run / "config.json").write_text(json.dumps(config))
+    record_files(run)
     with pytest.raises(
         UserError, match=r"api.example.org is another machine and dataset 'new patients' is credentialed"
     ):

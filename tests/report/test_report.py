@@ -24,6 +24,7 @@ from src.report import page as pages
 from src.training import train
 from tests.report.conftest import ATTACK, TOML, in_folder
 from tests.report.html_text import Element, read
+from tests.run_records import record_files
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -365,6 +366,7 @@ def test_what_is_missing_or_of_another_run_is_said_in_one_line(copied: Config, t
     (copied.run_dir / "predictions.csv").write_text(
         "patient_id,split,label_code,y_true,y_prob\nx,test,mortality,1,0.5\n"
     )
+    record_files(copied.run_dir)
     with pytest.raises(UserError, match="not the run's test patients"):
         report.write(copied)
     assert not list(copied.run_dir.glob("*.part"))
@@ -385,6 +387,7 @@ def _recorded(config: Config, **paths: Path) -> Config:
     record = json.loads(path.read_text())
     record["paths"] |= {name: str(folder) for name, folder in paths.items()}
     artefacts.write_json(path, record)
+    record_files(config.run_dir)
     return dataclasses.replace(config, paths=dataclasses.replace(config.paths, **paths))
 
 
