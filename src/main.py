@@ -7,7 +7,6 @@ import argparse
 import importlib
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -96,32 +95,25 @@ def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted.
-
-    An interrupt does not always come as one: a library's C code may turn it into an ImportError, and after Polars, which
-    raises it itself, Python raises it once more. Hence the handler that remembers.
-    """
-    interrupted = ending = False
-
-    def interrupt(number: int, frame: object) -> None:
-        nonlocal interrupted
-        interrupted = True
-        if not ending:
-            raise KeyboardInterrupt
-
-    earlier = signal.getsignal(signal.SIGINT)
-    if earlier is signal.default_int_handler:  # not where it is ignored, as in the background of a shell
-        signal.signal(signal.SIGINT, interrupt)
+    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
     try:
         return run(arguments(argv))
     except BaseException as error:
-        ending = True
-        if not interrupted and not isinstance(error, KeyboardInterrupt):
+        try:
+            stopping = interrupted(error)
+        except KeyboardInterrupt:  # Polars raises it by itself; then Python does so once more, at the next call
+            stopping = True
+        if not stopping:
             raise
         print("interrupted", file=sys.stderr)
         return 130
-    finally:
-        signal.signal(signal.SIGINT, earlier)
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: C code of a library that is being imported makes an ImportError of it."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__ or error.__context__)
+    )
 
 
 def run(options: argparse.Namespace) -> int:
