@@ -39,7 +39,7 @@ notes = [1.0]
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with a base config."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.toml").write_text(BASE)

@@ -157,18 +157,18 @@ def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_train
 
 
 def test_a_dry_run_lists_runs_by_what_they_share_and_writes_nothing(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
+    work_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (workplace / "small.toml").write_text(GRID)
+    (work_folder / "small.toml").write_text(GRID)
     stage.run(Path("small.toml"), dry_run=True, offline=False)
     printed = capsys.readouterr().out
     assert printed.startswith("small: 6 runs; tables: 1, preprocessed: 2\n")
     assert printed.count("(to do: convert, preprocess)") == 2 and printed.count("seed_") == 6
-    assert sorted(path.name for path in workplace.iterdir()) == ["base.toml", "small.toml"]
+    assert sorted(path.name for path in work_folder.iterdir()) == ["base.toml", "small.toml"]
 
 
-def test_two_processes_do_not_run_one_grid(workplace: Path) -> None:
-    (workplace / "small.toml").write_text(GRID)
+def test_two_processes_do_not_run_one_grid(work_folder: Path) -> None:
+    (work_folder / "small.toml").write_text(GRID)
     held = Path("runs/small/.benchmark")
     held.mkdir(parents=True)
     with artefacts.locked(held), pytest.raises(UserError, match="another run is writing there"):
@@ -214,14 +214,14 @@ def test_what_a_smaller_grid_has_no_more_goes_and_runs_that_are_no_part_of_it_ar
     assert "no part of the grid any more (delete them if unwanted): two/seed_1" in caplog.text
 
 
-def test_a_folder_belongs_to_one_grid_file(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (workplace / "other").mkdir()
-    for path in (workplace / "small.toml", workplace / "other/small.toml"):
+def test_a_folder_belongs_to_one_grid_file(work_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (work_folder / "other").mkdir()
+    for path in (work_folder / "small.toml", work_folder / "other/small.toml"):
         path.write_text(GRID)
     own = Path("runs/small")
     own.mkdir(parents=True)
     folder.claim(own, Path("small.toml"))
-    stage.run(workplace / "small.toml", dry_run=True, offline=False)  # the same file, by another path
+    stage.run(work_folder / "small.toml", dry_run=True, offline=False)  # the same file, by another path
     for dry_run in (True, False):
         with pytest.raises(
             UserError, match=r"other/small.toml: runs/small holds the results of the grid small.toml; give"
@@ -236,9 +236,9 @@ def test_a_folder_belongs_to_one_grid_file(workplace: Path, capsys: pytest.Captu
 
 
 def test_a_programmers_mistake_in_a_preparation_leaves_results_and_no_lock(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
+    work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (workplace / "small.toml").write_text(GRID)
+    (work_folder / "small.toml").write_text(GRID)
     results = Path("runs/small/results.csv")
     results.parent.mkdir(parents=True)
     results.write_text("earlier")

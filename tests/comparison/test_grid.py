@@ -14,8 +14,8 @@ from src.fields import Component, UserError
 HEAD = 'base = "base.toml"\nseeds = [1]\n'
 
 
-def points(workplace: Path, text: str) -> list[Point]:
-    path = workplace / "grid.toml"
+def points(work_folder: Path, text: str) -> list[Point]:
+    path = work_folder / "grid.toml"
     path.write_text(text)
     return points_of(grid.load(Path("grid.toml")), Path("grid.toml"))
 
@@ -85,18 +85,18 @@ def points(workplace: Path, text: str) -> list[Point]:
         ),
     ],
 )
-def test_a_mistake_is_refused_in_one_line_that_names_the_key(workplace: Path, text: str, said: str) -> None:
+def test_a_mistake_is_refused_in_one_line_that_names_the_key(work_folder: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)) as refusal:
-        points(workplace, text)
+        points(work_folder, text)
     assert "\n" not in str(refusal.value)
 
 
-def test_points_are_the_product_of_the_axes_in_the_files_order(workplace: Path) -> None:
+def test_points_are_the_product_of_the_axes_in_the_files_order(work_folder: Path) -> None:
     text = (
         HEAD
         + '[axes.a]\nx = {}\ny = { model.hidden_size = 4 }\n[axes.b]\nu = {}\nv = { baseline = "gru" }\nw = { seed = 7 }'
     )
-    found = points(workplace, text)
+    found = points(work_folder, text)
     assert [tuple(point.values.values()) for point in found] == [
         ("x", "u"),
         ("any", "v"),
@@ -107,9 +107,9 @@ def test_points_are_the_product_of_the_axes_in_the_files_order(workplace: Path) 
     assert found[1].config.baseline == Component("gru") and found[3].config.model.hidden_size == 4
 
 
-def test_sparsity_adds_a_point_a_share_to_each(workplace: Path) -> None:
+def test_sparsity_adds_a_point_a_share_to_each(work_folder: Path) -> None:
     found = points(
-        workplace, HEAD + "[axes.a]\nx = {}\ny = { seed = 7 }\n[sparsity]\npatients = [0.0, 0.5]\nnotes = [0.9]"
+        work_folder, HEAD + "[axes.a]\nx = {}\ny = { seed = 7 }\n[sparsity]\npatients = [0.0, 0.5]\nnotes = [0.9]"
     )
     assert [point.folder for point in found] == [
         "x",
@@ -155,35 +155,37 @@ def test_sparsity_adds_a_point_a_share_to_each(workplace: Path) -> None:
     ],
 )
 def test_points_are_one_exactly_where_the_method_reads_nothing_that_differs(
-    workplace: Path, method: str, other: str, one: bool
+    work_folder: Path, method: str, other: str, one: bool
 ) -> None:
     text = HEAD + f"[settings]\n{method}\n[axes.other]\nwithout = {{}}\n[axes.other.with]\n{other}\n"
-    found = points(workplace, text)
+    found = points(work_folder, text)
     assert len(found) == (1 if one else 2)
     assert found[0].values["other"] == ("any" if one else "without")
 
 
-def test_a_component_with_another_name_leaves_the_old_ones_options_behind(workplace: Path) -> None:
-    (workplace / "base.toml").write_text(Path("base.toml").read_text() + '[embedding]\nname = "tfidf_svd"\nwidth = 8\n')
+def test_a_component_with_another_name_leaves_the_old_ones_options_behind(work_folder: Path) -> None:
+    (work_folder / "base.toml").write_text(
+        Path("base.toml").read_text() + '[embedding]\nname = "tfidf_svd"\nwidth = 8\n'
+    )
     text = HEAD + '[axes.e]\nA = { embedding.max_terms = 9 }\nB = { embedding = { name = "huggingface", model = "x" } }'
-    same, other = points(workplace, text)
+    same, other = points(work_folder, text)
     assert same.config.embedding.options == {"width": 8, "max_terms": 9}
     assert other.config.embedding == Component("huggingface", {"model": "x"})
 
 
-def test_a_value_may_bring_its_own_base_but_not_two(workplace: Path) -> None:
-    (workplace / "other.toml").write_text(
+def test_a_value_may_bring_its_own_base_but_not_two(work_folder: Path) -> None:
+    (work_folder / "other.toml").write_text(
         Path("base.toml").read_text().replace('dataset = "synthetic"', 'dataset = "other"')
     )
-    found = points(workplace, HEAD + '[axes.data]\nA = {}\nB = { base = "other.toml" }')
+    found = points(work_folder, HEAD + '[axes.data]\nA = {}\nB = { base = "other.toml" }')
     assert [point.config.dataset for point in found] == ["synthetic", "other"]
     with pytest.raises(UserError, match="2 bases"):
-        points(workplace, HEAD + '[axes.a]\nA = { base = "base.toml" }\n[axes.b]\nB = { base = "other.toml" }')
+        points(work_folder, HEAD + '[axes.a]\nA = { base = "base.toml" }\n[axes.b]\nB = { base = "other.toml" }')
 
 
-def test_folders_of_shared_artefacts_depend_on_what_matters_and_on_nothing_else(workplace: Path) -> None:
+def test_folders_of_shared_artefacts_depend_on_what_matters_and_on_nothing_else(work_folder: Path) -> None:
     def folders(settings: str) -> tuple[Path, Path]:
-        (point,) = points(workplace, HEAD + f"[settings]\n{settings}")
+        (point,) = points(work_folder, HEAD + f"[settings]\n{settings}")
         config = preparation.placed(point.config)
         return config.table_dir, config.processed_dir
 
@@ -202,37 +204,37 @@ def test_folders_of_shared_artefacts_depend_on_what_matters_and_on_nothing_else(
     assert folders('paths.table_dir = "own"')[0] == Path("own")
 
 
-def test_the_base_alone_is_a_grid_of_one_point(workplace: Path) -> None:
-    (point,) = points(workplace, HEAD)
+def test_the_base_alone_is_a_grid_of_one_point(work_folder: Path) -> None:
+    (point,) = points(work_folder, HEAD)
     assert point.folder == "all" and point.config == load(Path("base.toml"))
 
 
-def test_seeds_in_the_base_are_refused_as_the_grid_would_ignore_them(workplace: Path) -> None:
-    (workplace / "seeded.toml").write_text("seeds = [1, 2]\n" + Path("base.toml").read_text())
+def test_seeds_in_the_base_are_refused_as_the_grid_would_ignore_them(work_folder: Path) -> None:
+    (work_folder / "seeded.toml").write_text("seeds = [1, 2]\n" + Path("base.toml").read_text())
     with pytest.raises(UserError, match=r"seeded\.toml: 'seeds' has no meaning in the base of a grid"):
-        points(workplace, 'base = "seeded.toml"\nseeds = [1]')
+        points(work_folder, 'base = "seeded.toml"\nseeds = [1]')
 
 
-def test_a_value_named_any_stands_for_itself_alone(workplace: Path) -> None:
+def test_a_value_named_any_stands_for_itself_alone(work_folder: Path) -> None:
     text = HEAD + 'columns = ["a"]\n[axes.a]\nany = {}\nother = { seed = 7 }'
-    itself, other = points(workplace, text)
+    itself, other = points(work_folder, text)
     assert itself.stands_in({"a": "any"}) and not itself.stands_in({"a": "other"})
     assert other.stands_in({"a": "other"}) and not other.stands_in({"a": "any"})
 
 
-def test_a_row_of_some_values_names_them_and_is_found_by_each(workplace: Path) -> None:
+def test_a_row_of_some_values_names_them_and_is_found_by_each(work_folder: Path) -> None:
     text = HEAD + 'reference = "B"\n[axes.m]\nA = {}\nB = {}\nC = { model.hidden_size = 4 }'
-    both, other = points(workplace, text)
+    both, other = points(work_folder, text)
     assert (both.named(["m"]), other.named(["m"])) == ("A or B", "C")
     assert both.is_row("A", ["m"]) and both.is_row("B", ["m"]) and not both.is_row("C", ["m"])
     assert both.folder == "A"  # as before B was added, so that nothing is trained again
     with pytest.raises(UserError, match="reference = 'D' is no row; there are: A or B; C"):
-        points(workplace, text.replace('reference = "B"', 'reference = "D"'))
+        points(work_folder, text.replace('reference = "B"', 'reference = "D"'))
 
 
-def test_removing_what_a_method_does_not_read_adds_no_point(workplace: Path) -> None:
+def test_removing_what_a_method_does_not_read_adds_no_point(work_folder: Path) -> None:
     text = HEAD + '[axes.m]\nEMERGE = {}\nGRU = { baseline = "gru" }\n[sparsity]\nnotes = [0.5, 1.0]'
-    found = points(workplace, text)
+    found = points(work_folder, text)
     names = ["EMERGE", "EMERGE, −50 % notes", "EMERGE, −100 % notes", "GRU"]
     assert rows(grid.load(Path("grid.toml")), found) == names
     assert [one.removed for one in found[3].combinations] == [None, ("notes", 0.5), ("notes", 1.0)]
