@@ -3,8 +3,6 @@ anew and independently of the stages that made them. Prints what it found and wr
 
 import dataclasses
 import logging
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,7 +27,7 @@ def run(config: Config) -> None:
     Raises:
         UserError: a check failed; or tables or artefacts are missing.
     """
-    provenance = _provenance(config.table_dir)
+    provenance = tables.recorded(config.table_dir)
     dataset = load_dataset(config.processed_dir)
     cohort = artefacts.read_table(config.table_dir, schema.COHORT)
     findings = [*persons.check(cohort, dataset.split), *times.check(config.table_dir, provenance)]
@@ -71,11 +69,6 @@ def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
         *refits.check(config.processed_dir / schema.FITTED, anew, dataset, found.hourly),
         *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),
     ]
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    """What ``convert`` recorded; empty for a user's own tables."""
-    return dict(tables.recorded(folder))
 
 
 def _tell(findings: list[Finding]) -> None:

@@ -1,5 +1,6 @@
 """Whether anything timed outside a patient's observation window is in the tables; read anew, not as ``preprocess`` reads them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from src.audit.findings import Finding, judged
 from src.datasets import artefacts, schema
 
 
-def check(folder: Path, provenance: dict[str, Any]) -> list[Finding]:
+def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
     """Measurements, notes and outcomes of the tables in ``folder`` against the windows in ``cohort.csv``.
 
     Raises:
@@ -34,7 +35,7 @@ def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
     return judged("measurements inside the window", problem, f"{count} rows of dynamic.csv")
 
 
-def _notes(folder: Path, windows: pl.DataFrame, provenance: dict[str, Any]) -> list[Finding]:
+def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:
     if not (folder / schema.NOTES.file).is_file():
         return [Finding("notes inside the window", "passed", "there are no notes")]
     notes = artefacts.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")

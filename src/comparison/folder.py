@@ -8,6 +8,7 @@ from pathlib import Path
 
 from src.comparison.grid import KINDS
 from src.datasets import artefacts
+from src.datasets.schema import MANIFEST
 from src.fields import UserError
 
 RUNS = Path("runs")
@@ -43,7 +44,7 @@ def refuse_others(folder: Path, grid: Path) -> None:
     """Raises:
     UserError: the folder holds the results of another grid's file, or is that of a run.
     """
-    if (folder / "manifest.json").is_file():
+    if (folder / MANIFEST).is_file():
         raise UserError(f"{grid}: {folder} is the folder of a run; give the grid another `name`")
     path = folder / OWNER
     if not path.is_file():
@@ -74,7 +75,7 @@ def remove_old(folder: Path, written: Collection[str]) -> None:
 
 def tell_strangers(folder: Path, own: Collection[Path]) -> None:
     """Log which finished runs in the folder are none of the grid's ``own``; they stay."""
-    there = {path.parent for path in folder.glob("*/seed_*/manifest.json")}
+    there = {path.parent for path in folder.glob(f"*/seed_*/{MANIFEST}")}
     if others := sorted(str(path.relative_to(folder)) for path in there - set(own)):
         log.warning(
             "%s: runs that are no part of the grid any more (delete them if unwanted): %s", folder, ", ".join(others)

@@ -115,14 +115,13 @@ def _preprocessed(config: Config) -> bool:
     if not (config.processed_dir / schema.METADATA).is_file():
         return False
     recorded = artefacts.read_json(config.processed_dir / schema.METADATA, "preprocess")
-    present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
     try:
         graph: KnowledgeGraph = components.build(
             "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
         )
     except UserError:
         return False
-    inputs = artefacts.hashes([*present, *graph.inputs()], graph.inputs())
+    inputs = preprocess.input_hashes(config.table_dir, graph)
     same: bool = inputs == recorded["inputs"] and recorded["versions"] == artefacts.versions(preprocess.LIBRARIES)
     return same
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from src import components
 from src.config import Config, Report
@@ -20,23 +19,8 @@ from src.prediction import what_if
 from src.report.wording import Label, label
 from src.training import trained as runs
 from src.training.checkpoints import Epoch
-from src.training.results import Prediction
+from src.training.results import Prediction, Predictions
 from src.training.trained import Trained
-
-
-@dataclass(frozen=True)
-class Split:
-    """The predictions of one split: N patients, K labels; ``defined`` where the outcome is."""
-
-    patient_id: list[str]
-    label: NDArray[np.float64]
-    defined: NDArray[np.bool_]
-    probability: NDArray[np.float64]
-
-    def known(self, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Outcomes and risks of the patients whose outcome is defined."""
-        rows = self.defined[:, column]
-        return self.label[rows, column], self.probability[rows, column]
 
 
 @dataclass(frozen=True)
@@ -46,9 +30,8 @@ class Material:
     trained: Trained
     settings: Report
     metrics: dict[str, Any]
-    manifest: dict[str, Any]
     history: pl.DataFrame
-    test: Split
+    test: Predictions
     labels: tuple[Label, ...]
     main: Label
     question: str
@@ -94,7 +77,6 @@ def load(config: Config) -> Material:
         trained=trained,
         settings=config.report,
         metrics=artefacts.read_json(folder / "metrics.json", "train"),
-        manifest=artefacts.read_json(folder / "manifest.json", "train"),
         history=_table(config, "history.csv", [field.name for field in dataclasses.fields(Epoch)], pl.Float64),
         test=_predictions(config, trained),
         labels=labels,
@@ -147,7 +129,7 @@ def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.Data
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
 
 
-def _predictions(config: Config, trained: Trained) -> Split:
+def _predictions(config: Config, trained: Trained) -> Predictions:
     """The test split of ``predictions.csv``, in the split's order.
 
     Raises:
@@ -166,4 +148,5 @@ def _predictions(config: Config, trained: Trained) -> Split:
         raise UserError(f"{config.run_dir / 'predictions.csv'}: not the run's test patients; run --stage train again")
     shape = (len(patients), len(names))
     true = numbers["y_true"].to_numpy().reshape(shape)
-    return Split(list(patients), np.nan_to_num(true), ~np.isnan(true), numbers["y_prob"].to_numpy().reshape(shape))
+    risk = numbers["y_prob"].to_numpy().reshape(shape)
+    return Predictions("test", list(patients), names, np.nan_to_num(true), ~np.isnan(true), risk)

@@ -234,7 +234,7 @@ def has_surrogates(material: Material) -> bool:
 
 def provenance(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
     """Versions, hashes and seeds: title -> name and value."""
-    metadata, manifest = material.metadata, material.manifest
+    metadata, manifest = material.metadata, material.trained.manifest
     counted = ("seed", "split_seed", "dataset", "parameters", "device", "threads", "fingerprint")
     parts: dict[str, Mapping[str, Any]] = {
         "Run": {name: manifest[name] for name in counted if manifest.get(name) is not None},

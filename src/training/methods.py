@@ -17,6 +17,7 @@ from src.config import Config
 from src.datasets import artefacts
 from src.datasets.artefacts import read_json
 from src.datasets.dataset import Dataset
+from src.datasets.schema import MANIFEST
 from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.baselines import Estimator, Sizes
@@ -86,7 +87,7 @@ def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | No
     Raises:
         UserError: ``run_dir`` holds a run of others.
     """
-    path = config.run_dir / "manifest.json"
+    path = config.run_dir / MANIFEST
     if not path.is_file() or checkpoints.is_kept(config.run_dir / UNFINISHED):
         return None
     record = read_json(path, "train")

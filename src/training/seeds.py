@@ -11,7 +11,7 @@ import numpy as np
 
 from src.config import Config
 from src.datasets import artefacts
-from src.datasets.schema import RUN_FILES
+from src.datasets.schema import MANIFEST, RUN_FILES
 from src.training import results, tables
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def _spreads(runs: list[dict[str, float]]) -> Iterator[Spread]:
 def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
     """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``, and remove a single run there; the same as a table to print."""
     rows = spreads(evaluated)
-    if (run_dir / "manifest.json").is_file():
+    if (run_dir / MANIFEST).is_file():
         logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         for name in RUN_FILES:

@@ -17,7 +17,7 @@ from torch import Tensor
 from src.config import Config
 from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
-from src.datasets.schema import DATASET, METADATA, REPORT, SEEDS_FILES, SPLIT
+from src.datasets.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
 from src.evaluation.resampling import Sampling
 from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
@@ -110,7 +110,7 @@ def _publish(
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
-        artefacts.write_json(folder / "manifest.json", {**manifest, "files": artefacts.checksums(folder)})
+        artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
             path.unlink()

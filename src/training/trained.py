@@ -14,15 +14,13 @@ from torch import nn
 from src.config import Config, from_record
 from src.datasets import artefacts, schema, staleness
 from src.datasets.dataset import Dataset, load_dataset
-from src.datasets.schema import METADATA
+from src.datasets.schema import MANIFEST, METADATA
 from src.fields import UserError
 from src.models.baselines import Estimator
 from src.models.batch import Batch
 from src.models.emerge import Emerge
 from src.models.fusion import Modality
 from src.training import loop, methods
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,7 @@ class Trained:
 
     run_dir: Path
     config: Config
+    manifest: dict[str, Any]
     dataset: Dataset
     method: nn.Module | Estimator
 
@@ -87,14 +86,14 @@ def load(run_dir: Path) -> Trained:
     try:
         if not isinstance(method, nn.Module):
             method.load(folder)
-            return Trained(run_dir, config, dataset, method)
+            return Trained(run_dir, config, manifest, dataset, method)
         method.load_state_dict(load_file(folder / "best.safetensors"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
     method.eval()
-    return Trained(run_dir, config, dataset, method)
+    return Trained(run_dir, config, manifest, dataset, method)
 
 
 def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:

@@ -71,8 +71,6 @@ def read(folder: Path, run: Expected) -> Tables:
     """
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
-    if cohort.is_empty():
-        raise UserError(f"{folder / schema.COHORT.file}: holds no patient")
     notes = tables.written(folder, cohort, required=bool(provenance))
     dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
     found = checked(

@@ -1,6 +1,7 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,12 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
+def input_hashes(table_dir: Path, graph: KnowledgeGraph) -> dict[str, str]:
+    """SHA-256 of the tables there are and of the graph's files: what the artefacts are made of."""
+    present = [path for table in schema.TABLES if (path := table_dir / table.file).is_file()]
+    return artefacts.hashes([*present, *graph.inputs()], graph.inputs())
+
+
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
     split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
     for part, ids in split.items():
@@ -146,7 +153,6 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
 
 def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
-    present = [config.table_dir / table.file for table in schema.TABLES if (config.table_dir / table.file).is_file()]
     parts = [socket.partition(".")[0] for socket in SOCKETS]
     settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
     return {
@@ -155,7 +161,7 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "task": config.task.name,
         "seed": config.seed,
         "settings": {key: to_dict(getattr(config, key)) for key in settings},
-        "inputs": artefacts.hashes([*present, *graph.inputs()], graph.inputs()),
+        "inputs": input_hashes(config.table_dir, graph),
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
         "versions": artefacts.versions(LIBRARIES),
