@@ -13,12 +13,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
 LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
 FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
+
+
+def _one_url_or_more(value: Any) -> Any:
+    """One message for both shapes."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise PydanticCustomError("urls", "expected a URL in quotes, or a list of one or more")
+    return value
+
+
+Urls = Annotated[Name | tuple[Name, ...], BeforeValidator(_one_url_or_more)]
 
 
 @dataclass(frozen=True)
@@ -105,16 +117,18 @@ class Sparsity:
 
 @dataclass(frozen=True)
 class Llm:
-    """A chat-completions endpoint, and what may be spent and sent there (docs/llm.md).
+    """Chat-completions endpoints, and what may be spent and sent there (docs/llm.md).
 
-    ``entity_backend``, ``summary_backend``: the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the
-    request, as the endpoint documents them. ``price_*``: per million tokens, in any one currency; ``max_cost`` in the same, for
+    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; ``concurrency`` and the rates a
+    minute are of each. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``, ``summary_backend``:
+    the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the request, as the endpoint documents them.
+    ``price_*``: per million tokens, in any one currency; ``max_cost`` in the same, for
     one run, 0 for no bound. 0 requests or tokens a minute: as fast as ``concurrency`` allows.
     """
 
     entity_backend: Name = "rules"
     summary_backend: Name = "template"
-    api_base_url: Name = "https://api.deepseek.com"
+    api_base_url: Urls = "https://api.deepseek.com"
     api_key_env: str = "DEEPSEEK_API_KEY"
     model: Name = "deepseek-v4-flash"
     json_mode: Literal["schema", "object", "none"] = "object"
@@ -131,6 +145,7 @@ class Llm:
     max_cost: Annotated[float, Ge(0)] = 0.0
     allow_remote: bool = False
     remote_reason: str = ""
+    allow_http: bool = False
     fallback_to_rules: bool = False
 
 

@@ -23,6 +23,7 @@ from src.config import Download
 from src.datasets import fetch, physionet
 from src.datasets.http_answers import UnreachableError
 from src.datasets.preprocess.language_models import model_files
+from src.datasets.preprocess.llm.balance import Balance, Member
 from src.datasets.preprocess.llm.endpoint import Endpoint
 from src.datasets.preprocess.llm.pace import Pace
 from src.fields import UserError
@@ -140,18 +141,16 @@ def test_a_certificate_of_an_authority_the_user_named_is_accepted(
     assert (tmp_path / "data/a.csv.gz").read_bytes() == BODY and len(asked) == 2
 
 
-@pytest.mark.parametrize("local", [True, False])
 def test_no_note_is_sent_to_a_language_model_whose_certificate_is_not_trusted(
-    https: Callable[..., Any], local: bool, tmp_path: Path
+    https: Callable[..., Any], tmp_path: Path
 ) -> None:
     url, asked = https(certificate(tmp_path, "127.0.0.1", 30))
 
     async def ask() -> None:
-        endpoint = Endpoint(httpx.URL(url), "sk-key", local, 5.0, 3, Pace(0, 0), 1)
-        try:
-            await endpoint.complete({"messages": ["a note"]}, 1)
-        finally:
-            await endpoint.close()
+        endpoint = Endpoint(httpx.URL(url), "sk-key", 5.0, 1)
+        balance = Balance([Member(endpoint, Pace(0, 0), 1)], retries=3)
+        async with balance.opened():
+            await balance.complete({"messages": ["a note"]}, 1)
 
     with pytest.raises(UserError, match=r"its certificate is not trusted; nothing was sent"):
         asyncio.run(ask())

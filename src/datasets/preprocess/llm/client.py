@@ -16,6 +16,7 @@ from src.config import Config, Llm
 from src.datasets.preprocess.llm import privacy
 from src.datasets.preprocess.llm.account import Account, Estimate, total
 from src.datasets.preprocess.llm.answers import json_object
+from src.datasets.preprocess.llm.balance import IN_A_ROW, Balance, Member
 from src.datasets.preprocess.llm.cache import Cache
 from src.datasets.preprocess.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
 from src.datasets.preprocess.llm.pace import Pace
@@ -24,10 +25,8 @@ from src.fields import UserError
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"
 ATTEMPTS = 3  # answers to one question that a run may find unusable
-IN_A_ROW = 20  # requests that failed one after the other: the endpoint is not well
 NUDGE = "\n\nAnswer {attempt} could not be used: {reason}. Answer again, with the JSON object only."
 ANSWER_TOKENS = 200.0  # guessed length of an answer as long as none is known
-BLOCK = 2000  # questions in memory at a time
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -54,14 +53,14 @@ class Reply(Generic[T]):
 
 @dataclass
 class Chat:
-    """A model behind an endpoint. ``dry``: nothing is sent; what would be is added to ``estimates``, by prompt."""
+    """A model behind endpoints. ``forbidden``: it may not be asked, as the run is offline. ``dry``: nothing is
+    sent; what would be is added to ``estimates``, by prompt."""
 
     settings: Llm
-    url: httpx.URL
-    key: str = field(repr=False)
+    balance: Balance
     cache: Cache
     record: Mapping[str, Any]
-    offline: bool = False
+    forbidden: bool = False
     dry: bool = False
     estimates: dict[str, Estimate] = field(default_factory=dict)
 
@@ -93,42 +92,55 @@ class Chat:
         Raises:
             UserError: no request can be answered (key, model, dead endpoint, bound on the cost): what was answered is kept.
         """
-        replies: list[Reply[T]] = []
-        for start in range(0, len(items), BLOCK):
-            questions = [make(item) for item in items[start : start + BLOCK]]
-            replies += self._block(questions, f"{what} {start}/{len(items)}")
+        keys: list[str] = []
+        replies: dict[str, Reply[T]] = {}
+        pending: dict[str, Item] = {}  # questions are made again when their turn comes: texts need not all be in memory
+        for item in items:
+            question = make(item)
+            key = self._key(question)
+            keys.append(key)
+            if key in replies or key in pending:
+                continue
+            stored = self._stored(key, question)
+            if stored:
+                replies[key] = stored
+            else:
+                pending[key] = item
+            if self.dry:
+                self._estimate(question, stored is not None)
+        if self.dry:
+            replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
+        elif pending:
+            replies |= self._send(make, pending, what)
+        ordered = [replies[key] for key in keys]
+        self._tell(ordered, what)
+        return ordered
+
+    def _tell(self, replies: Sequence[Reply[T]], what: str) -> None:
         failures = [reply.failure for reply in replies if reply.failure]
         log.info("llm: %s: %d replies, %d failures; %s", what, len(replies), len(failures), self.account)
         if failures and not self.dry:
             log.warning("llm: %s: %s; failures are asked for again by the next run", what, failures[0])
-        return replies
 
-    def _block(self, questions: Sequence[Question[T]], what: str) -> list[Reply[T]]:
-        """Texts of some thousands are in memory at a time."""
-        keys = [self._key(question) for question in questions]
-        distinct = dict(zip(keys, questions, strict=True))
-        replies = {key: reply for key, question in distinct.items() if (reply := self._stored(key, question))}
-        pending = {key: question for key, question in distinct.items() if key not in replies}
-        if self.dry:
-            self._estimate(questions[0].prompt, len(replies), pending)
-            replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
-        elif pending:
-            self._require_online(len(pending))
+    def _send(self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str) -> dict[str, Reply[T]]:
+        """Replies by key; no other process that shares the cache asks meanwhile."""
+        if self.forbidden:
+            raise UserError(f"--offline: {len(pending)} answers of {self.settings.model} are not in {self.cache.place}")
+        try:
             with self.cache.alone():
-                replies |= asyncio.run(self._ask(pending, what))
-        return [replies[key] for key in keys]
+                return asyncio.run(self._ask(make, pending, what))
+        finally:
+            if len(self.balance.members) > 1:
+                log.info("llm: answers of this run by endpoint: %s", self.balance.answered())
 
-    def _require_online(self, pending: int) -> None:
-        if self.offline and not privacy.is_loopback(self.url.host):
-            raise UserError(f"--offline: {pending} answers of {self.settings.model} are not in {self.cache.place}")
-
-    def _estimate(self, prompt: str, stored: int, pending: Mapping[str, Question[T]]) -> None:
+    def _estimate(self, question: Question[T], stored: bool) -> None:
+        prompt = question.prompt
         if prompt not in self.estimates:
             answer_tokens = min(ANSWER_TOKENS, self.settings.max_output_tokens)
             known = self.cache.experience(prompt, self.settings.model)
             self.estimates[prompt] = Estimate(prompt, known, answer_tokens)
-        characters = sum(len(question.system) + len(question.user) for question in pending.values())
-        self.estimates[prompt].add(stored, len(pending), characters)
+        characters = 0 if stored else len(question.system) + len(question.user)
+        self.estimates[prompt].add(int(stored), int(not stored), characters)
 
     def _stored(self, key: str, question: Question[T]) -> Reply[T] | None:
         """The first stored answer that can be used."""
@@ -141,55 +153,52 @@ class Chat:
             return reply
         return None
 
-    async def _ask(self, pending: Mapping[str, Question[T]], what: str) -> dict[str, Reply[T]]:
-        pace = Pace(self.settings.requests_per_minute, self.settings.tokens_per_minute)
-        local = privacy.is_loopback(self.url.host)
-        width = self.settings.concurrency
-        endpoint = Endpoint(
-            self.url, self.key, local, self.settings.timeout_seconds, self.settings.retries, pace, width
-        )
+    async def _ask(
+        self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str
+    ) -> dict[str, Reply[T]]:
         replies: dict[str, Reply[T]] = {}
         bar = tqdm(total=len(pending), desc=what, unit="request", disable=None, leave=False)
         queue = iter(pending.items())
         stopped: list[UserError] = []
 
         async def work() -> None:
-            for key, question in queue:
+            for key, item in queue:
                 try:
-                    replies[key] = await self._reply(endpoint, key, question)
+                    replies[key] = await self._reply(key, make(item))
                 except UserError as error:
                     stopped.append(error)
                 bar.update()
                 if stopped:  # what the others have under way is paid for: they finish it
                     return
 
+        width = self.settings.concurrency * len(self.balance.members)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with self.balance.opened(), asyncio.TaskGroup() as group:
                 for _ in range(min(width, len(pending))):
                     group.create_task(work())
         finally:
             bar.close()
-            await endpoint.close()
         if stopped:
             log.info("llm: %s", self.account)
             raise stopped[0]
         return replies
 
-    async def _reply(self, endpoint: Endpoint, key: str, question: Question[T]) -> Reply[T]:
+    async def _reply(self, key: str, question: Question[T]) -> Reply[T]:
         """Another process may have been faster: the cache is asked once more."""
         if reply := self._stored(key, question):
             return reply
         if self._given_up:
             return Reply(None, self._given_up)
         try:
-            return await self._attempts(endpoint, key, question)
+            return await self._attempts(key, question)
         except (RefusedError, BrokenError) as error:
             self._failed_in_a_row += 1
-            if isinstance(error, UnreachableError) or self._failed_in_a_row >= IN_A_ROW:
+            gone = isinstance(error, UnreachableError) and not self.balance.in_service
+            if gone or self._failed_in_a_row >= IN_A_ROW:
                 self._give_up(error)
             return Reply(None, str(error))
 
-    async def _attempts(self, endpoint: Endpoint, key: str, question: Question[T]) -> Reply[T]:
+    async def _attempts(self, key: str, question: Question[T]) -> Reply[T]:
         """Unusable answers count until the round is full, over interrupted runs too; a run after that begins a new round."""
         before = len(self.cache.answers(key))
         reason = "it does not fit the form asked for"
@@ -197,7 +206,7 @@ class Chat:
             nudge = NUDGE.format(attempt=attempt, reason=reason) if attempt else ""
             body = self._body(question, nudge)
             characters = len(question.system) + len(question.user) + len(nudge)
-            answer = await endpoint.complete(body, characters // 4 + self.settings.max_output_tokens)
+            answer = await self.balance.complete(body, characters // 4 + self.settings.max_output_tokens)
             self._failed_in_a_row = 0
             self.cache.store(key, attempt, question.prompt, self.settings.model, characters, answer)
             self.account.receive(answer)
@@ -210,12 +219,12 @@ class Chat:
         return Reply(None, f"no usable answer in {ATTEMPTS} attempts; the last: {reason}")
 
     def _give_up(self, error: Exception) -> None:
-        """The endpoint is down: with a fallback the rest falls back, without one the run ends here.
+        """The endpoints are down: with a fallback the rest falls back, without one the run ends here.
 
         Raises:
             UserError: without a fallback.
         """
-        reason = f"{self.url.host}: {error}"
+        reason = self.balance.trouble() or str(error)
         if isinstance(error, RefusedError) and not self.settings.fallback_to_rules:
             raise UserError(
                 f"{reason}, {IN_A_ROW} requests in a row; the endpoint may not know llm.json_mode = "
@@ -261,24 +270,42 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
     if not privacy.uses_model(config):
         return None
     privacy.check(config)
-    url, settings = privacy.endpoint(config), config.llm
+    urls, settings = privacy.endpoints(config), config.llm
+    remote = privacy.remote(urls)
+    balance = _balance(urls, _key_of(settings, required=bool(remote) and not dry), settings)
     record: dict[str, Any] = {
-        "endpoint": url.host,
+        "endpoint": ", ".join(sorted({url.host for url in urls})),
         "model": settings.model,
         "temperature": settings.temperature,
         "max_output_tokens": settings.max_output_tokens,
         "json_mode": settings.json_mode,
         "extra_body": dict(settings.extra_body),
         "credentialed": privacy.credentialed(config),
-        "remote_reason": None if privacy.is_loopback(url.host) else settings.remote_reason,
+        "remote_reason": settings.remote_reason if remote else None,
     }
-    log.info("llm: %s at %s", settings.model, url.host)
-    if not privacy.is_loopback(url.host) and record["credentialed"]:
-        log.warning("llm: credentialed records go to %s; the reason given: %s", url.host, settings.remote_reason)
-    key = _key_of(settings, required=not (dry or privacy.is_loopback(url.host)))
+    log.info("llm: %s at %s", settings.model, ", ".join(member.name for member in balance.members))
+    for host in dict.fromkeys(url.host for url in remote if record["credentialed"]):
+        log.warning("llm: credentialed records go to %s; the reason given: %s", host, settings.remote_reason)
+    for host in dict.fromkeys(url.host for url in remote if url.scheme == "http"):
+        log.warning("llm: records and key go to %s unencrypted (llm.allow_http)", host)
     path = config.paths.cache_dir / CACHE
     cache = Cache(None if dry and not path.exists() else path)
-    return Chat(settings, url, key, cache, record, config.offline, dry)
+    return Chat(settings, balance, cache, record, config.offline and bool(remote), dry)
+
+
+def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm) -> Balance:
+    """Beside endpoints on other machines the key is theirs, and one on this machine does without."""
+    theirs = privacy.remote(urls) or urls
+    width = settings.concurrency
+    members = [
+        Member(
+            Endpoint(url, key if url in theirs else "", settings.timeout_seconds, width),
+            Pace(settings.requests_per_minute, settings.tokens_per_minute),
+            width,
+        )
+        for url in urls
+    ]
+    return Balance(members, settings.retries)
 
 
 def _key_of(settings: Llm, required: bool) -> str:

@@ -1,21 +1,17 @@
-"""One request to a chat-completions endpoint, until it is answered or not worth another try."""
+"""One request to a chat-completions endpoint: the answer, or what became of it."""
 
 import asyncio
 import json
 import re
-import time
 from typing import Any
 
 import httpx
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from src.datasets.http_answers import is_untrusted, retry_after
 from src.datasets.preprocess.llm.cache import Answer
-from src.datasets.preprocess.llm.pace import Pace
+from src.datasets.preprocess.llm.privacy import is_loopback
 from src.fields import UserError
 
-PATIENCE = 1800.0  # seconds one request waits for a busy endpoint in all
-LONGEST_PAUSE = 60.0  # seconds between tries where the endpoint does not say how long to wait
 CONNECT_SECONDS = 10.0
 LARGEST_BODY = 4 << 20  # bytes of an answer: no bound on output tokens comes near it
 MOST_TOKENS = 1e9  # no answer has more: what is beyond is not a count
@@ -50,60 +46,36 @@ class BusyError(Exception):
 
 
 class Endpoint:
-    """An open connection. ``timeout`` seconds bound one try, ``retries`` how often one that broke is repeated."""
+    """Where requests go. ``name``: host and port, for messages. ``timeout`` seconds bound one try; ``width`` at a time."""
 
-    def __init__(
-        self, url: httpx.URL, key: str, local: bool, timeout: float, retries: int, pace: Pace, width: int
-    ) -> None:
-        self.host = url.host
+    def __init__(self, url: httpx.URL, key: str, timeout: float, width: int) -> None:
+        self.name = url.netloc.decode()
         self._path = str(url).rstrip("/") + "/chat/completions"
         self._timeout = timeout
-        self._retries = retries
-        self._pace = pace
+        self._width = width
         self._key = key
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = httpx.Limits(max_connections=width, max_keepalive_connections=width)
-        timeouts = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS), pool=None)
-        # Proxies of the environment would carry requests to this machine out of it.
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeouts, limits=limits, trust_env=not local)
+        # Proxies of the environment would carry requests to this machine out of it, and read those that are not encrypted.
+        self._proxies = url.scheme == "https" and not is_loopback(url.host)
+
+    async def open(self) -> None:
+        """Ready for requests of this event loop."""
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        limits = httpx.Limits(max_connections=self._width, max_keepalive_connections=self._width)
+        timeouts = httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS), pool=None)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeouts, limits=limits, trust_env=self._proxies)
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._client.aclose()
 
-    async def complete(self, body: dict[str, Any], tokens: int) -> Answer:
-        """The answer to ``body``, of about ``tokens`` tokens with the answer.
+    async def complete(self, body: dict[str, Any]) -> Answer:
+        """The answer to ``body``, in one try.
 
         Raises:
             RefusedError, BrokenError: this request failed.
-            UserError: every request would.
+            BusyError: the endpoint wants it later.
+            UserError: every request would fail here.
         """
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type(BrokenError),
-            stop=stop_after_attempt(self._retries + 1),
-            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE),
-            reraise=True,
-        )
-        answer: Answer = await retrying(self._when_free, body, tokens)
-        return answer
-
-    async def _when_free(self, body: dict[str, Any], tokens: int) -> Answer:
-        """Waits as often as the endpoint asks for it: that is no failure."""
-        since, pause = time.monotonic(), 1.0
-        while True:
-            await self._pace.turn(tokens)
-            try:
-                return await self._once(body)
-            except BusyError as busy:
-                asked = pause if busy.pause is None else max(0.0, busy.pause)
-                if time.monotonic() - since + asked > PATIENCE:
-                    raise UserError(
-                        f"{self.host}: {busy}, for {asked:.0f} s more; run again later: answers are kept"
-                    ) from None
-                await self._pace.pause(asked)
-                pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _once(self, body: dict[str, Any]) -> Answer:
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -112,7 +84,7 @@ class Endpoint:
                 content = await _bounded(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if is_untrusted(error):
-                raise UserError(f"{self.host}: its certificate is not trusted; nothing was sent") from None
+                raise UserError("its certificate is not trusted; nothing was sent") from None
             raise UnreachableError("no connection") from None
         except (httpx.TimeoutException, TimeoutError):
             raise BrokenError(f"no answer in {self._timeout:g} s") from None
@@ -129,7 +101,7 @@ class Endpoint:
             raise BrokenError(f"HTTP {status}")
         if status in NO_LEAVE or response.is_redirect:
             advice = NO_LEAVE.get(status, "redirects are not followed; set llm.api_base_url to where it leads")
-            raise UserError(f"{self.host}: HTTP {status}: {advice}")
+            raise UserError(f"HTTP {status}: {advice}")
         if status != 200:
             raise RefusedError(f"HTTP {status}{self._code(content)}")
 

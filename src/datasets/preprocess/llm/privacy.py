@@ -1,6 +1,7 @@
-"""Whether records may go to the endpoint: decided from the config alone, before any work."""
+"""Whether records may go to the endpoints: decided from the config alone, before any work."""
 
 import ipaddress
+from collections.abc import Iterable
 
 import httpx
 
@@ -8,7 +9,7 @@ from src.config import Config
 from src.datasets.artefacts import read_json
 from src.datasets.download_record import MANIFEST
 from src.datasets.schema import LABEL, PROVENANCE
-from src.fields import UserError
+from src.fields import UserError, refuse_repeated
 
 BACKEND = "openai_compatible"
 # Open to everyone, without a data use agreement: PhysioNet's demos, and what the generator makes up.
@@ -63,47 +64,76 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def endpoint(config: Config) -> httpx.URL:
-    """``llm.api_base_url``.
+def endpoints(config: Config) -> tuple[httpx.URL, ...]:
+    """``llm.api_base_url``, in the config's order.
 
     Raises:
-        UserError: it is no http(s) URL, or carries a password or a query.
+        UserError: one is no http(s) URL, carries a password or a query, or stands twice.
     """
+    given = config.llm.api_base_url
+    texts = (given,) if isinstance(given, str) else given
+    urls = tuple(_url(text, _where(n, len(texts))) for n, text in enumerate(texts, 1))
+    refuse_repeated([str(url).rstrip("/") for url in urls], "llm.api_base_url")
+    return urls
+
+
+def _where(n: int, count: int) -> str:
+    return "llm.api_base_url" if count == 1 else f"llm.api_base_url, number {n}"
+
+
+def _url(text: str, where: str) -> httpx.URL:
     try:
-        url = httpx.URL(config.llm.api_base_url)
+        url = httpx.URL(text)
     except httpx.InvalidURL:
-        raise UserError("llm.api_base_url is not a URL, such as https://api.deepseek.com") from None
+        raise UserError(f"{where} is not a URL, such as https://api.deepseek.com") from None
     if url.userinfo or url.query or url.fragment:
         raise UserError(
-            "llm.api_base_url holds a user name, a query or a fragment; the key belongs into llm.api_key_env's variable"
+            f"{where} holds a user name, a query or a fragment; the key belongs into llm.api_key_env's variable"
         )
     if not (url.port is None or 0 < url.port < 65536):
-        raise UserError(f"llm.api_base_url = '{config.llm.api_base_url}': no such port; it lies between 1 and 65535")
+        raise UserError(f"{where} = '{text}': no such port; it lies between 1 and 65535")
     if url.scheme not in ("http", "https") or not url.host:
-        raise UserError(f"llm.api_base_url = '{config.llm.api_base_url}': expected http(s)://host/path")
+        raise UserError(f"{where} = '{text}': expected http(s)://host/path")
     return url
 
 
+def remote(urls: Iterable[httpx.URL]) -> list[httpx.URL]:
+    """Those on other machines."""
+    return [url for url in urls if not is_loopback(url.host)]
+
+
 def check(config: Config) -> None:
-    """Refuse a config whose records may not go where it sends them.
+    """Refuse a config whose records may not go where it sends them; every endpoint is looked at.
 
     Raises:
         UserError: credentialed records and an endpoint on another machine without leave and reason; a remote endpoint without
-            encryption; a bound on the cost without prices; extra fields that the request sets itself.
+            encryption, unless a closed network is named as such; a bound on the cost without prices; extra fields that the
+            request sets itself.
     """
     if not uses_model(config):
         return
-    url, llm = endpoint(config), config.llm
+    urls, llm = endpoints(config), config.llm
     own = sorted(OWN_FIELDS & llm.extra_body.keys())
     if own:
         raise UserError(f"llm.extra_body holds '{own[0]}', which the request sets itself; use the keys of [llm]")
     if llm.max_cost and not (llm.price_input or llm.price_output):
         raise UserError("llm.max_cost bounds nothing without llm.price_input and llm.price_output")
-    if is_loopback(url.host):
-        return
-    if url.scheme != "https":
-        raise UserError(f"llm.api_base_url: {url.host} is another machine; notes go there by https only")
-    if credentialed(config) and not (llm.allow_remote and llm.remote_reason.strip()):
+    leave = llm.allow_remote and bool(llm.remote_reason.strip())
+    if llm.allow_http and not leave:
+        raise UserError(
+            "llm.allow_http sends records to other machines unencrypted: it needs llm.allow_remote = true, and why in "
+            "llm.remote_reason"
+        )
+    for url in remote(urls):
+        _check_remote(config, url, leave)
+
+
+def _check_remote(config: Config, url: httpx.URL, leave: bool) -> None:
+    if url.scheme != "https" and not config.llm.allow_http:
+        raise UserError(
+            f"llm.api_base_url: {url.host} is another machine; notes go there by https only (llm.allow_http: docs/llm.md)"
+        )
+    if not leave and credentialed(config):
         raise UserError(
             f"llm.api_base_url: {url.host} is another machine and dataset '{config.dataset}' is credentialed: its records "
             "must not leave this one (a demo counts as open where --stage download brought it and nothing was added). "

@@ -50,20 +50,30 @@ def test_the_same_question_twice_in_a_batch_is_paid_once(serve: Serve, client: C
     assert [reply.value for reply in replies] == [1, 2, 1] and len(server.requests) == 2
 
 
-def test_more_questions_than_fit_into_memory_are_asked_in_blocks(
-    serve: Serve, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from src.datasets.preprocess.llm import client as module
+def test_questions_are_in_memory_only_while_they_are_asked(serve: Serve, client: Client) -> None:
+    import weakref
 
-    monkeypatch.setattr(module, "BLOCK", 7)
+    alive = most = 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    def make(n: int) -> Question[int]:
+        nonlocal alive, most
+        weakref.finalize(made := question(n), gone)
+        alive += 1
+        most = max(most, alive)
+        return made
+
     server = serve(model)
-    chat = client(server)
-    replies = chat.ask(question, [*range(20), *range(20)], "numbers")
-    assert [reply.value for reply in replies] == [*range(20), *range(20)] and len(server.requests) == 20
-    assert chat.metadata()["usage"]["test.v1"]["answers"] == 20
+    chat = client(server, concurrency=3)
+    replies = chat.ask(make, [*range(40), *range(40)], "numbers")
+    assert [reply.value for reply in replies] == [*range(40), *range(40)] and len(server.requests) == 40
+    assert chat.metadata()["usage"]["test.v1"]["answers"] == 40 and most <= 2 * 3
     dry = client(server, dry=True)
-    dry.ask(question, range(30), "numbers")
-    assert (dry.estimates["test.v1"].stored, dry.estimates["test.v1"].requests) == (20, 10)
+    dry.ask(question, range(50), "numbers")
+    assert (dry.estimates["test.v1"].stored, dry.estimates["test.v1"].requests) == (40, 10)
 
 
 def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> None:
