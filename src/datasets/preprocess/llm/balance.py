@@ -48,12 +48,15 @@ class Member:
         """May have another request; after a rest one at a time, until that is answered."""
         return not self.rests or (self.in_hand == 0 and not self.resting)
 
-    def succeeded(self) -> None:
-        """It answers, again."""
-        if self.rests and self.trouble:
-            log.info("llm: %s answers again", self.name)
+    def succeeded(self, needed: bool) -> None:
+        """It answers. What it had begun before it was set aside does not bring it back, unless it is ``needed``."""
         self.answered += 1
-        self.rests, self._failed_in_a_row, self.trouble = 0, 0, ""
+        self._failed_in_a_row = 0
+        if self.resting and not needed:
+            return
+        if self.rests:
+            log.info("llm: %s answers again", self.name)
+        self.rests, self.trouble = 0, ""
 
     def failed(self, error: Exception) -> bool:
         """Whether it is out of service by this, or still."""
@@ -149,7 +152,7 @@ class Balance:
                     return None
                 await member.pace.turn(tokens)
                 answer = await member.endpoint.complete(body)
-                member.succeeded()
+                member.succeeded(needed=not self.in_service)
                 return answer
         finally:
             member.in_hand -= 1

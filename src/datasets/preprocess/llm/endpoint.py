@@ -58,29 +58,32 @@ class Endpoint:
         self._proxies = url.scheme == "https" and not is_loopback(url.host)
 
     async def open(self) -> None:
-        """Ready for requests of this event loop."""
+        """Ready for requests of this event loop. A client each: a pool looks at all its connections at every request."""
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=self._width, max_keepalive_connections=self._width)
         timeouts = httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS), pool=None)
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeouts, limits=limits, trust_env=self._proxies)
+        trusted = httpx.create_ssl_context(trust_env=self._proxies)
+        self._clients = [
+            httpx.AsyncClient(headers=headers, timeout=timeouts, verify=trusted, trust_env=self._proxies)
+            for _ in range(self._width)
+        ]
+        self._idle = list(self._clients)
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
     async def complete(self, body: dict[str, Any]) -> Answer:
-        """The answer to ``body``, in one try.
+        """The answer to ``body``, in one try; of these at most ``width`` at a time.
 
         Raises:
             RefusedError, BrokenError: this request failed.
             BusyError: the endpoint wants it later.
             UserError: every request would fail here.
         """
+        client = self._idle.pop()
         try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._client.stream("POST", self._path, json=body) as response,
-            ):
+            async with asyncio.timeout(self._timeout), client.stream("POST", self._path, json=body) as response:
                 content = await _bounded(response)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if is_untrusted(error):
@@ -90,6 +93,8 @@ class Endpoint:
             raise BrokenError(f"no answer in {self._timeout:g} s") from None
         except httpx.RequestError as error:
             raise BrokenError(f"connection lost ({type(error).__name__})") from None
+        finally:
+            self._idle.append(client)
         self._check_status(response, content)
         return _read(content)
 
