@@ -26,8 +26,8 @@ def _one_url_or_more(value: Any) -> Any:
     """One message for both shapes."""
     texts = value if isinstance(value, list | tuple) else [value]
     if not texts or not all(isinstance(text, str) and text for text in texts):
-        raise PydanticCustomError("urls", "expected a URL in quotes, or a list of one or more")
-    return value
+        raise PydanticCustomError("urls", "expected one address in quotes, or a list of them")
+    return value if isinstance(value, str) else tuple(value)
 
 
 Urls = Annotated[Name | tuple[Name, ...], BeforeValidator(_one_url_or_more)]

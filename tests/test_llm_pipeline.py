@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,10 +74,11 @@ def model() -> Callable[[Body], str]:
     return copying_model(*(disease.name for disease in load_graph().diseases), "sepsis", "CHF", "AKI", "COPD")
 
 
-def fresh(converted: Path, folder: Path, server: ChatServer) -> Path:
-    """A copy of the converted hospital whose config asks ``server``."""
+def fresh(converted: Path, folder: Path, *servers: ChatServer) -> Path:
+    """A copy of the converted hospital whose config asks the servers."""
     shutil.copytree(converted, folder)
-    (folder / "llm.toml").write_text(f'{CONFIG}api_base_url = "{server.url}"\n')
+    urls = [server.url for server in servers]
+    (folder / "llm.toml").write_text(f"{CONFIG}api_base_url = {json.dumps(urls if len(urls) > 1 else urls[0])}\n")
     return folder
 
 
@@ -167,6 +169,41 @@ def wait_for_answers(path: Path, count: int) -> None:
                 cache.close()
         time.sleep(0.05)
     raise AssertionError("the answers did not come")
+
+
+def test_over_three_endpoints_one_of_which_dies_amid_the_run_the_artefacts_are_those_of_one(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    servers = [serve(model), serve(model, lambda n, body: Fault(die=True) if n >= 10 else None), serve(model)]
+    folder = fresh(converted, tmp_path / "run", *servers)
+    done = run(folder, "--stage", "preprocess", "--verbose")
+    assert processed(folder) == undisturbed
+    assert all(server.paid.total() > 5 for server in servers)
+    assert sum((server.paid for server in servers), Counter()).most_common(1)[0][1] == 1
+    assert done.stderr.count("set aside") == 1 and "answers of this run by endpoint: 127.0.0.1:" in done.stderr
+    other = fresh(converted, tmp_path / "other", *(serve(model) for _ in servers))
+    run(other, "--stage", "preprocess")
+    assert processed(other) == undisturbed
+    turned = CONFIG + 'api_base_url = "http://127.0.0.1:9/v1"\n[training]\nmax_epochs = 1\nbootstrap_resamples = 5\n'
+    (other / "llm.toml").write_text(turned)
+    run(other, "--stage", "train")  # other endpoints make nothing stale
+
+
+def test_when_every_endpoint_is_dead_the_run_ends_in_one_line_and_the_next_goes_on(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    servers = [serve(model, lambda n, body: Fault(die=True) if n >= 15 else None) for _ in range(2)]
+    folder = fresh(converted, tmp_path / "run", *servers)
+    config = (folder / "llm.toml").read_text()
+    (folder / "llm.toml").write_text(config.replace("retries = 4", "retries = 0"))
+    done = run(folder, "--stage", "preprocess", expected=2)
+    assert done.stderr.count("error:") == 1 and done.stderr.splitlines()[-1].count("127.0.0.1:") == 2
+    assert not (folder / "data/processed").exists()
+    kept, alive = sum((server.paid for server in servers), Counter()), serve(model)
+    assert kept
+    (folder / "llm.toml").write_text(config.split("api_base_url")[0] + f'api_base_url = "{alive.url}"\n')
+    run(folder, "--stage", "preprocess")
+    assert processed(folder) == undisturbed and not kept.keys() & alive.paid.keys()
 
 
 def test_chaos_ends_in_the_same_artefacts(

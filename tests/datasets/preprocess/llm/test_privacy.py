@@ -15,7 +15,8 @@ from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
 HEAD = 'dataset = "d"\nrun_name = "r"\n{top}\n[paths]\nraw_dir = "raw"\ncache_dir = "{cache}"\n{paths}\n[source]\n{source}\n'
-LLM = '[llm]\nsummary_backend = "openai_compatible"\napi_base_url = "{url}"\n{more}\n'
+LLM = '[llm]\nsummary_backend = "openai_compatible"\napi_base_url = {url}\n{more}\n'
+LOCAL = "http://127.0.0.1:8000/v1"
 DEEPSEEK = "https://api.deepseek.com"
 MIMIC = 'name = "mimic4"'
 LEAVE = 'allow_remote = true\nremote_reason = "agreement 7 of our hospital"'
@@ -24,10 +25,10 @@ Make = Callable[..., Config]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def build(source: str = MIMIC, url: str = DEEPSEEK, more: str = "", top: str = "", paths: str = "") -> Config:
+    def build(source: str = MIMIC, url: object = DEEPSEEK, more: str = "", top: str = "", paths: str = "") -> Config:
         path = tmp_path / "c.toml"
         head = HEAD.format(top=top, paths=paths, source=source, cache=tmp_path / "cache")
-        path.write_text(head + LLM.format(url=url, more=more))
+        path.write_text(head + LLM.format(url=json.dumps(url), more=more))
         return load(path)
 
     return build
@@ -129,6 +130,60 @@ def test_nothing_goes_to_another_machine_in_the_clear(make: Make, url: str) -> N
     for source in (MIMIC, 'name = "synthetic"'):
         with pytest.raises(UserError, match="https only"):
             privacy.check(make(source, url=url, more=LEAVE))
+
+
+@pytest.mark.parametrize("source", [MIMIC, 'name = "synthetic"'])
+def test_a_closed_network_is_crossed_unencrypted_only_with_leave_reason_and_a_key_of_its_own(
+    make: Make, source: str
+) -> None:
+    url = "http://gpu-1.hospital:8000/v1"
+    for more in ("", "allow_remote = true", 'remote_reason = "because"', 'allow_remote = true\nremote_reason = " "'):
+        with pytest.raises(UserError, match=r"llm.allow_http .* needs llm.allow_remote = true, and why"):
+            privacy.check(make(source, url=url, more=f"allow_http = true\n{more}"))
+    privacy.check(make(source, url=url, more=f"allow_http = true\n{LEAVE}"))
+    privacy.check(make(source, url=[LOCAL, url, "https://gpu-2/v1"], more=f"allow_http = true\n{LEAVE}"))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (DEEPSEEK, "api.deepseek.com is another machine and dataset 'd' is credentialed"),
+        ("http://gpu-1:8000/v1", "gpu-1 is another machine; notes go there by https only"),
+        ("https://user:secret@host/v1", "llm.api_base_url, number {n} holds a user name"),
+        ("ftp://host", "llm.api_base_url, number {n} = 'ftp://host': expected"),
+        (f"{LOCAL}/", "stands twice"),
+    ],
+)
+def test_every_url_of_a_list_is_looked_at(make: Make, place: int, url: str, message: str) -> None:
+    urls = [LOCAL, "http://127.0.0.1:8001/v1"]
+    urls.insert(place, url)
+    with pytest.raises(UserError, match=message.format(n=place + 1)) as error:
+        privacy.check(make(url=urls))
+    assert "secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", [3, [], [""], [LOCAL, 4], "", {"a": LOCAL}])
+def test_what_is_no_url_and_no_list_of_them_is_one_line(tmp_path: Path, url: object) -> None:
+    path = tmp_path / "c.toml"
+    told = "{ a = 1 }" if isinstance(url, dict) else json.dumps(url)
+    head = HEAD.format(top="", paths="", source=MIMIC, cache="cache")
+    path.write_text(head + LLM.format(url=told, more=""))
+    with pytest.raises(UserError, match=r"llm.api_base_url = .*: expected one address in quotes, or a list of them"):
+        load(path)
+
+
+def test_hosts_are_recorded_whatever_their_order_and_what_may_not_be_asked_offline(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "key")
+    hosts = ["https://b.example.org/v1", LOCAL, "https://a.example.org/v1", "http://127.0.0.1:8001/v1"]
+    found = [connect(make(url=urls, more=LEAVE, top="offline = true")) for urls in (hosts, hosts[::-1])]
+    records = [chat.metadata() for chat in found if chat]
+    assert records[0] == records[1] and records[0]["endpoint"] == "127.0.0.1, a.example.org, b.example.org"
+    assert records[0]["remote_reason"] and all(chat and chat.forbidden for chat in found)
+    here = connect(make(url=[LOCAL, "http://127.0.0.1:8001/v1"], top="offline = true"))
+    assert here and not here.forbidden and here.metadata()["endpoint"] == "127.0.0.1"
 
 
 @pytest.mark.parametrize("url", ["https://user:secret@host/v1", "https://host/v1?key=secret", "ftp://host", "host/v1"])
