@@ -36,7 +36,7 @@ def check(config: Config) -> None:
             )
         return
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
-        raise UserError('compute.backend = "ray" needs the library Ray: uv sync --extra ray, or pip install \'.[ray]\'')
+        raise UserError("compute.backend = \"ray\" needs the library Ray: uv sync --extra ray, or pip install '.[ray]'")
     if compute.address != "local" and privacy.credentialed(config) and not compute.allow_cluster:
         raise UserError(
             f"compute.address = '{compute.address}' may send records to other machines, and dataset '{config.dataset}' is "
@@ -52,7 +52,9 @@ def joined(compute: Compute) -> Iterator[None]:
         UserError: there is no Ray at ``compute.address``, or it cannot be started or joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
+    if compute.address == "local":
+        os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     if ray.is_initialized():
@@ -68,7 +70,8 @@ def joined(compute: Compute) -> Iterator[None]:
                 'with `ray start --head`, or set compute.address = "local"'
             ) from None
     try:
-        log.info("ray: %s, %s", _place(compute, context), _resources(ray.cluster_resources()))
+        found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        log.info("ray: %s, %s", _place(compute, context), _resources(found))
         yield
     finally:
         ray.shutdown()

@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Json(Generic[T]):
-    """Values of one type that JSON can hold, in JSON; no float is NaN."""
+    """Values of one type, ``of``, that JSON can hold; no float is NaN."""
 
-    type: type[T]
+    of: Any
 
     def to_bytes(self, values: Sequence[T]) -> bytes:
         """A list."""
@@ -28,14 +28,15 @@ class Json(Generic[T]):
         try:
             return self._adapter.validate_json(data)
         except ValidationError as error:
-            raise ValueError(f"not the JSON of {self.type.__name__}: {error.errors()[0]['msg']}") from None
+            raise ValueError(f"not the JSON of {self.of}: {error.errors()[0]['msg']}") from None
 
     @cached_property
     def _adapter(self) -> TypeAdapter[list[T]]:
-        return TypeAdapter(list[self.type])  # type: ignore[name-defined]
+        return TypeAdapter(list[self.of])  # type: ignore[name-defined]
 
-    def __reduce__(self) -> tuple[type["Json[Any]"], tuple[type]]:
-        return Json, (self.type,)
+    def __reduce__(self) -> tuple[type["Json[Any]"], tuple[Any]]:
+        """Without the adapter, which cannot be pickled."""
+        return Json, (self.of,)
 
 
 @dataclass(frozen=True)

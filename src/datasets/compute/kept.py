@@ -1,14 +1,13 @@
 """Finished pieces of work on disk, so that a run that was stopped goes on where it was.
 
-A piece is filed under what it is of: the run's settings, inputs and code, and the piece's own items. The folder goes when the run's
-artefacts are published.
+A piece is filed under what it is of: the run's settings, inputs and code, and the piece's own items. The folder goes when the
+run's artefacts are published.
 """
 
 import hashlib
 import json
-import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,11 @@ from src.datasets.artefacts import checksum, replacing
 from src.datasets.compute.work import Answer, Work
 from src.fields import to_dict
 
-log = logging.getLogger(__name__)
 SOURCE = Path(__file__).parents[2]
 # What decides no answer.
-ELSEWHERE = ("compute", "run_name", "seeds", "resume", "offline", "download", "model", "baseline", "training")
-ELSEWHERE += ("evaluation", "report", "paths")
+ELSEWHERE = frozenset(
+    ("compute", "run_name", "seeds", "resume", "offline", "download", "model", "baseline", "training", "evaluation")
+) | {"report", "paths"}
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,3 @@ def of_run(config: Config, graph: Mapping[Path, str]) -> Kept:
     whole = json.dumps([settings, sorted(graph.values()), code], sort_keys=True)
     name = hashlib.sha256(whole.encode()).hexdigest()[:24]
     return Kept(config.paths.cache_dir / "pieces" / name)
-
-
-def told(found: Sequence[object]) -> None:
-    """A line for the user where earlier work serves."""
-    if found:
-        log.info("%d pieces are here from a run that was stopped", len(found))

@@ -9,7 +9,7 @@ from typing import Any
 
 from src.datasets.compute.work import Answer, Item, Tool, Work
 
-PIECE = 100  # items that a process is given at a time
+PIECE = 200  # items done at a time
 
 _state: dict[str, Any] = {}  # in a worker process: its work
 

@@ -1,7 +1,7 @@
 """Work done by Ray: a Ray Data pipeline over the pieces, through a pool of actors that each hold the tool.
 
-A worker that dies is replaced and its piece done again. Finished pieces are kept as they arrive (``kept.py``), so the loss of this
-process costs those under way and no other.
+A worker that dies is replaced and its piece done again. Finished pieces are kept as they arrive (``kept.py``), so the loss
+of this process costs those under way and no other.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from src.config import Compute
-from src.datasets.compute.kept import Kept, told
+from src.datasets.compute.kept import Kept
 from src.datasets.compute.local import LOCAL, cut
 from src.datasets.compute.work import Answer, Item, Tool, Work
 from src.fields import UserError
@@ -37,7 +37,8 @@ class OnRay:
             return
         sent = [work.items.to_bytes(piece) for piece in pieces]
         known = self._known(work, pieces, sent)
-        told(known)
+        if known:
+            log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(known), len(pieces))
         arriving = self._arriving(work, sent, [number for number in range(len(pieces)) if number not in known])
         waiting = dict(known)
         with tqdm(total=len(pieces), desc=work.name, unit="piece", disable=None, leave=False) as bar:
@@ -76,7 +77,7 @@ class OnRay:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         tool = ray.put(work)  # once, whatever the number of actors
         rows = [{"number": number, "items": data} for number, data in sent.items()]
         cpus, gpus, actors = self._resources(work, len(rows))
@@ -98,7 +99,7 @@ class OnRay:
 
         gpus = self.compute.gpus_per_worker if work.model else 0.0
         cpus = _threads() if work.model and not gpus else 1
-        found = ray.cluster_resources()
+        found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         if gpus and not found.get("GPU"):
             raise UserError(f"compute.gpus_per_worker = {gpus:g}: this Ray has no GPU; set it to 0")
         room = found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1) / cpus
@@ -108,9 +109,12 @@ class OnRay:
 class Worker:
     """In an actor: the tool, and what it is asked. A mistake of the user comes back as a row, for it ends the run in one line."""
 
-    def __init__(self, work: Work[Any, Any, Any], threads: int) -> None:
-        self.work = work
-        if work.model:
+    def __init__(self, work: Any, threads: int) -> None:
+        """``work``: where Ray holds it."""
+        import ray
+
+        self.work: Work[Any, Any, Any] = ray.get(work)
+        if self.work.model:
             import torch
 
             torch.set_num_threads(threads)  # the last digits depend on their number
