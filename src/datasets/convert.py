@@ -9,7 +9,7 @@ import polars as pl
 
 from src import components
 from src.config import Cohort, Config
-from src.datasets import artefacts, cohort, harmonise, schema
+from src.datasets import artefacts, cohort, harmonise, schema, table_files
 from src.datasets.signals import to_record
 from src.datasets.sources import Match, Source
 from src.datasets.tasks import Task
@@ -66,12 +66,12 @@ def run(config: Config) -> None:
             warnings.append("there are no notes: that modality is empty and masked")
         if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
             warnings.append("the notes name the codes that the labels are made of: scores with them mean nothing")
-        artefacts.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
-        artefacts.write_table(labels, folder / schema.LABEL.file)
-        artefacts.write_table(
+        table_files.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
+        table_files.write_table(labels, folder / schema.LABEL.file)
+        table_files.write_table(
             stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
         )
-        artefacts.write_table(notes.table, folder / schema.NOTES.file)
+        table_files.write_table(notes.table, folder / schema.NOTES.file)
         provenance = {
             "format": schema.TABLES_FORMAT,
             "dataset": config.dataset,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import TIME_FORMAT
 from src.datasets.raw_csv import unreadable
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract
+from src.datasets.times import TIME_FORMAT
 
 DIGITS = 7  # what the tensors' float32 holds
 MEASUREMENT = ("n", "event_time", "code", "value")

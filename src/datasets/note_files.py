@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import parse_time
 from src.datasets.raw_csv import collect, header
 from src.datasets.sources import Extract
+from src.datasets.times import parse_time
 from src.fields import UserError
 
 # In order of preference; compared without case.

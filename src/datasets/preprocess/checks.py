@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from src.config import Cohort
-from src.datasets import artefacts
+from src.datasets import table_files
 from src.datasets.preprocess import tensors
 from src.datasets.preprocess.tensors import Floats
 from src.datasets.signals import SIGNALS, Signal
@@ -45,7 +45,7 @@ def hourly(
         UserError: a measurement of a stranger, of an unknown code, outside the window, or no number.
     """
     names = tuple(signal.name for signal in signals)
-    rows = artefacts.collect_table(tensors.place(dynamic, cohort, names), where)
+    rows = table_files.collect_table(tensors.place(dynamic, cohort, names), where)
     if rows.is_empty():
         raise UserError(f"{where}: has a header and no rows; one row a measurement is needed")
     if rows.null_count().sum_horizontal().item():

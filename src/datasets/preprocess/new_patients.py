@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from src.config import Cohort, Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, table_files
 from src.datasets.dataset import Dataset
 from src.datasets.preprocess import checks, tables
 from src.datasets.preprocess.tables import Tables
@@ -72,12 +72,12 @@ def read(folder: Path, run: Expected) -> Tables:
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
     notes = tables.written(folder, cohort, required=bool(provenance))
-    dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
+    dynamic = table_files.scan_table(folder, schema.DYNAMIC)
     found = checked(
         run,
         cohort,
         dynamic,
-        lambda: artefacts.read_table(folder, schema.DYNAMIC),
+        lambda: table_files.read_table(folder, schema.DYNAMIC),
         notes,
         lambda table: folder / table.file,
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from src import components
 from src.config import Config
-from src.datasets import artefacts, schema, staleness
+from src.datasets import artefacts, schema, staleness, table_files
 from src.datasets.cohort import known_in_window
 from src.datasets.preprocess import checks, tensors
 from src.datasets.signals import SIGNALS, Signal, described, from_record
@@ -76,8 +76,8 @@ def persons(folder: Path) -> pl.DataFrame:
     Raises:
         UserError: one of them is missing or does not fit its schema or the other.
     """
-    cohort = artefacts.read_table(folder, schema.COHORT)
-    static = artefacts.read_table(folder, schema.STATIC)
+    cohort = table_files.read_table(folder, schema.COHORT)
+    static = table_files.read_table(folder, schema.STATIC)
     if cohort.is_empty():
         raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row a patient is needed")
     joined = cohort.join(static, on="patient_id")
@@ -92,8 +92,8 @@ def persons(folder: Path) -> pl.DataFrame:
 def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
     """Warnings of patients that other tables have and ``cohort.csv`` has not."""
     for table in (schema.STATIC, schema.LABEL):
-        ids = artefacts.scan_table(folder, table).select(pl.col("patient_id").unique())
-        named = artefacts.collect_table(ids, folder / table.file)
+        ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
+        named = table_files.collect_table(ids, folder / table.file)
         if more := named.join(cohort, on="patient_id", how="anti").height:
             yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
 
@@ -104,9 +104,9 @@ def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], ho
     Raises:
         UserError: as ``checks.hourly``.
     """
-    dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
+    dynamic = table_files.scan_table(folder, schema.DYNAMIC)
     path = folder / schema.DYNAMIC.file
-    return checks.hourly(path, dynamic, cohort, signals, hours, lambda: artefacts.read_table(folder, schema.DYNAMIC))
+    return checks.hourly(path, dynamic, cohort, signals, hours, lambda: table_files.read_table(folder, schema.DYNAMIC))
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Names [K], labels [N, K] (0 where undefined) and where they are defined [N, K]."""
     path = folder / schema.LABEL.file
-    rows = artefacts.read_table(folder, schema.LABEL)
+    rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
     rows = rows.filter(pl.col("label_code").is_in(list(names))).join(
         cohort.select("patient_id", pl.int_range(pl.len()).alias("n")), on="patient_id"
@@ -202,8 +202,8 @@ def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
     """What ``convert`` said; for a user's own tables, the benchmark's signals, or whatever codes there are."""
     if "signals" in provenance:
         return tuple(from_record(entry) for entry in provenance["signals"])
-    codes = artefacts.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
-    found = sorted(artefacts.collect_table(codes, folder / schema.DYNAMIC.file)["code"].to_list())
+    codes = table_files.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
+    found = sorted(table_files.collect_table(codes, folder / schema.DYNAMIC.file)["code"].to_list())
     return SIGNALS if set(found) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in found)
 
 
@@ -224,6 +224,6 @@ def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFra
     path = folder / schema.NOTES.file
     if not required and not path.exists() and not path.is_symlink():
         return pl.DataFrame(schema=NOTES)
-    notes = artefacts.read_table(folder, schema.NOTES)
+    notes = table_files.read_table(folder, schema.NOTES)
     checks.refuse_strangers(path, notes, cohort)
     return notes
