@@ -28,11 +28,12 @@ def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
         (time.is_null() | (time < pl.col("window_start")) | (time >= pl.col("window_end"))).sum().alias("outside"),
         pl.col("window_end").is_null().sum().alias("strangers"),
     )
-    count, wrong, strangers = table_files.collect_table(outside, folder / schema.DYNAMIC.file).row(0)
-    problem = f"{wrong} of {count} rows of dynamic.csv lie outside their patient's window" if wrong else None
+    where = table_files.place(folder, schema.DYNAMIC)
+    count, wrong, strangers = table_files.collect_table(outside, where).row(0)
+    problem = f"{wrong} of {count} rows of {where.name} lie outside their patient's window" if wrong else None
     if strangers:
-        problem = f"{strangers} rows of dynamic.csv are of patients that cohort.csv does not have"
-    return judged("measurements inside the window", problem, f"{count} rows of dynamic.csv")
+        problem = f"{strangers} rows of {where.name} are of patients that cohort.csv does not have"
+    return judged("measurements inside the window", problem, f"{count} rows of {where.name}")
 
 
 def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:

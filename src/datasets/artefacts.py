@@ -25,11 +25,15 @@ from typing import Any
 from src.fields import UserError, printable
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
+OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
 
 
 @contextmanager
-def publish(folder: Path) -> Iterator[Path]:
-    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise."""
+def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
+
+    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         finish_interrupted(folder)
@@ -39,6 +43,8 @@ def publish(folder: Path) -> Iterator[Path]:
         try:
             with naming(folder):
                 yield incoming
+                if outdated:
+                    (incoming / OUTDATED).write_text("\n".join(outdated), "utf-8")
                 for path in incoming.rglob("*"):
                     if path.is_file():
                         _flush_to_disk(path)
@@ -114,12 +120,28 @@ def finish_interrupted(folder: Path) -> None:
     publishing = folder / PUBLISHING
     if not publishing.is_dir():
         return
+    _remove_outdated(folder, publishing / OUTDATED)
     for path in sorted(publishing.rglob("*")):
         if path.is_file():
             target = folder / path.relative_to(publishing)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
     shutil.rmtree(publishing)
+
+
+def _remove_outdated(folder: Path, record: Path) -> None:
+    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
+    if not record.is_file():
+        return
+    for name in record.read_text("utf-8").splitlines():
+        path = folder / name
+        if "/" in name or name.startswith("."):
+            continue  # not of our writing: folders of tables may come from others
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    record.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from src.config import TableFormat
 from src.datasets import parquet_parts
 from src.datasets.artefacts import finish_interrupted, first_line
-from src.datasets.schema import LARGEST, Column, Table
+from src.datasets.schema import LARGEST, TABLES, Column, Table
 from src.datasets.times import TIME_FORMAT, parse_time
 from src.fields import UserError
 
@@ -49,6 +49,15 @@ def files(folder: Path, table: Table) -> list[Path]:
     if where.is_dir() and where.name == table.parts:
         return parquet_parts.listed(where)
     return [where] if where.is_file() else []
+
+
+def all_files(folder: Path) -> list[Path]:
+    """What the tables in ``folder`` consist of, as far as they are there.
+
+    Raises:
+        UserError: as ``files``.
+    """
+    return [path for table in TABLES for path in files(folder, table)]
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
@@ -227,7 +236,7 @@ def _cast(column: Column) -> pl.Expr:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    if path.is_dir():
+    if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
     return UserError(
         f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields: mend it, or make it anew"

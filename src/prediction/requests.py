@@ -101,7 +101,7 @@ def tables(asked: Asked, run: Expected) -> Tables:
     written = [(p.patient_id, n.time, n.type, n.text) for p in asked.patients for n in p.notes]
     dynamic, notes = _frame(measured, DYNAMIC), _frame(written, NOTES)
     found = new_patients.checked(
-        run, _frame(cohort, COHORT), dynamic.lazy(), lambda: dynamic, notes, lambda table: Path(PLACES[table.file])
+        run, _frame(cohort, COHORT), dynamic.lazy(), lambda: None, notes, lambda table: Path(PLACES[table.file])
     )
     found.warnings.extend(checks.note_warnings(notes))
     return found

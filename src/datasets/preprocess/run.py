@@ -128,8 +128,7 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
 
 def input_hashes(table_dir: Path, graph: KnowledgeGraph) -> dict[str, str]:
     """SHA-256 of the tables there are and of the graph's files: what the artefacts are made of."""
-    present = [path for table in schema.TABLES if (path := table_dir / table.file).is_file()]
-    return artefacts.hashes([*present, *graph.inputs()], graph.inputs())
+    return artefacts.hashes([*table_files.all_files(table_dir), *graph.inputs()], graph.inputs())
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:

@@ -99,14 +99,15 @@ def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
 
 
 def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], hours: int | None) -> tensors.Hourly:
-    """The hourly values of ``dynamic.csv``.
+    """The hourly values of the measurements.
 
     Raises:
         UserError: as ``checks.hourly``.
     """
-    dynamic = table_files.scan_table(folder, schema.DYNAMIC)
-    path = folder / schema.DYNAMIC.file
-    return checks.hourly(path, dynamic, cohort, signals, hours, lambda: table_files.read_table(folder, schema.DYNAMIC))
+    where, dynamic = table_files.place(folder, schema.DYNAMIC), table_files.scan_table(folder, schema.DYNAMIC)
+    return checks.hourly(
+        where, dynamic, cohort, signals, hours, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
+    )
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
@@ -129,8 +130,17 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
                 f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
             )
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
+    refuse_other_parts(folder, provenance)
     _refuse_changed_raw(config, provenance["inputs"])
     return provenance
+
+
+def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: ``dynamic`` in ``folder`` has more parts than ``convert`` wrote, or lies there as CSV and in parts.
+    """
+    there = table_files.files(folder, schema.DYNAMIC)
+    staleness.refuse_other_parts(there, schema.DYNAMIC.parts, provenance["tables"], "convert")
 
 
 def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
@@ -203,7 +213,7 @@ def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
     if "signals" in provenance:
         return tuple(from_record(entry) for entry in provenance["signals"])
     codes = table_files.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
-    found = sorted(table_files.collect_table(codes, folder / schema.DYNAMIC.file)["code"].to_list())
+    found = sorted(table_files.collect_table(codes, table_files.place(folder, schema.DYNAMIC))["code"].to_list())
     return SIGNALS if set(found) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in found)
 
 
