@@ -12,6 +12,9 @@ from src.datasets.schema import LARGEST, Column, Table
 from src.datasets.times import parse_time
 from src.fields import UserError
 
+MAGIC = b"PAR1"  # the first bytes and the last
+# a footer that points outside the file is met by Polars as a bug of its own
+DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 EXPECTED = {"text": "text", "number": "a number", "time": "a time without a zone, a date, or text"}
 
 
@@ -41,8 +44,13 @@ def scan(part: Path, table: Table) -> pl.LazyFrame:
         UserError: the part is damaged, lacks a column, or has one of another type.
     """
     try:
+        with part.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise UserError(
+                    f"{part}: not a readable parquet file: it does not begin as one; mend it, or make it anew"
+                )
         stored = pl.read_parquet_schema(part)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except DAMAGED as error:
         raise unreadable(part, error) from None
     missing = [column.name for column in table.columns if column.name not in stored]
     if missing:
@@ -80,11 +88,11 @@ def _as_of_csv(column: Column, stored: pl.DataType) -> pl.Expr:
     return pl.when(text != "").then(text).alias(column.name)
 
 
-def unreadable(path: Path, error: Exception) -> UserError:
+def unreadable(path: Path, error: BaseException) -> UserError:
     """What to tell of a part that cannot be read, or of the one in the folder ``path`` that cannot."""
     for part in listed(path) if path.is_dir() else ():
         try:
             pl.scan_parquet(part).collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError) as found:
+        except DAMAGED as found:
             return unreadable(part, found)
     return UserError(f"{path}: not a readable parquet file: {first_line(error)}; mend it, or make it anew")

@@ -1,7 +1,7 @@
 """Every artefact that passes between stages: its file, the stage that makes it, its columns, types and units.
 
 Times are naive ``YYYY-MM-DD HH:MM:SS`` in the source's own (shifted) calendar. ``patient_id`` is the sample's id: for an
-ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` only.
+ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` and ``table_files`` only.
 """
 
 from dataclasses import dataclass

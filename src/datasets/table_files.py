@@ -145,7 +145,7 @@ def collect_table(frame: pl.LazyFrame, path: Path, *, every_column: bool = False
     """
     try:
         return frame.collect(engine="streaming", optimizations=pl.QueryOptFlags(projection_pushdown=not every_column))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except parquet_parts.DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
@@ -153,7 +153,7 @@ def batches(frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
     """As ``collect_table``, in parts of some ``BATCH`` rows, in any order."""
     try:
         yield from frame.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except parquet_parts.DAMAGED as error:
         raise _unreadable(path, error) from None
 
 
@@ -235,7 +235,7 @@ def _cast(column: Column) -> pl.Expr:
     return parse_time(column.name) if column.kind == "time" else pl.col(column.name)
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _unreadable(path: Path, error: BaseException) -> UserError:
     if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
     return UserError(
