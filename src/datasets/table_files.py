@@ -4,6 +4,7 @@ typed and checked on the way in. Readers take what lies there, and the same rows
 Whatever may be larger than memory is read lazily: as a query over ``scan_table``, or in ``batches``.
 """
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,8 +84,9 @@ def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]
 
     def write() -> None:
         nonlocal written
-        with (folder / table.parts / f"part-{written:05d}.parquet").open("wb") as file:
-            pl.concat(waiting).write_parquet(file)
+        part = io.BytesIO()  # a full disk is then met by Python, which says so as of any other file
+        pl.concat(waiting).write_parquet(part)
+        (folder / table.parts / f"part-{written:05d}.parquet").write_bytes(part.getbuffer())
         written += 1
         waiting.clear()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from src.config import TableFormat
 from src.datasets import table_files
 from src.datasets.schema import DYNAMIC, STATIC
 from src.fields import UserError
@@ -191,3 +192,16 @@ def test_a_csv_says_the_row_and_how_many_there_are(tmp_path: Path) -> None:
     (tmp_path / "static.csv").write_text("patient_id,age,sex\n1,60,F\n2,121,M\n3,-1,M\n")
     with pytest.raises(UserError, match=r"static.csv row 3: age '121' is outside 0-120 .*; mend 2 such rows"):
         table_files.read_table(tmp_path, STATIC)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("form", "file"), [("csv", "dynamic.csv"), ("parquet", "dynamic/part-00000.parquet")])
+def test_a_full_disk_is_said_as_of_any_other_file(tmp_path: Path, form: TableFormat, file: str) -> None:
+    (tmp_path / "dynamic.csv").symlink_to("/dev/full")
+    with (
+        pytest.raises(OSError, match="No space left on device"),
+        table_files.appending(tmp_path, DYNAMIC, form) as append,
+    ):
+        if form == "parquet":
+            (tmp_path / file).symlink_to("/dev/full")
+        append(rows_of(1, 100))
