@@ -11,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src.datasets import schema
-from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
+from src.datasets.artefacts import finish_interrupted, first_line, read_json, refuse_changed
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
 from src.datasets.staleness import refuse_other_format
+from src.datasets.table_files import read_table
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
