@@ -204,6 +204,7 @@ def _identity(config: Config) -> str:
     record = to_dict(as_read(config))
     paths = {key: record["paths"][key] for key in ("raw_dir", "kg_dir", "table_dir")}
     told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download")}
+    del told["training"]["data"]
     return json.dumps({**told, "paths": paths}, sort_keys=True)
 
 

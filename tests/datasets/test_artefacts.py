@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from src.datasets import artefacts
-from src.datasets.dataset import map_array, read_arrays, write_dataset
+from src.datasets.dataset import read_arrays, write_dataset
+from src.datasets.mapped_arrays import map_array
 from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
