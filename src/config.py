@@ -213,6 +213,24 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Who does the work of ``preprocess`` and trains the runs of a grid; it changes no byte of their results (docs/scale.md).
+
+    ``address``: "local" starts a Ray on this machine and stops it again, "auto" joins the one this machine belongs to,
+    "host:port" another. ``workers``: actors of a pool, or runs at a time; 0: as many as there is room for. ``gpus_per_worker``:
+    the share of a GPU that each of them holds which runs a model. ``partition_patients``: done, kept and lost together.
+    ``allow_cluster``: credentialed records may go to the other machines of a cluster.
+    """
+
+    backend: Literal["local", "ray"] = "local"
+    address: Name = "local"
+    workers: Annotated[int, Ge(0)] = 0
+    gpus_per_worker: Annotated[float, Ge(0)] = 0.0
+    partition_patients: Positive = 200
+    allow_cluster: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
@@ -248,6 +266,7 @@ class Config:
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
+    compute: Compute = Compute()
 
     @property
     def raw_dir(self) -> Path:

@@ -146,6 +146,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
     """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
     from src import components
     from src.config import load
+    from src.datasets.compute import cluster
     from src.datasets.preprocess.llm import privacy
     from src.fields import UserError
 
@@ -160,6 +161,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
     stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
     privacy.check(config)
+    cluster.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)
     if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
