@@ -17,7 +17,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from src.config import Config, Training
+from src.config import Compute, Config, Training
 from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
@@ -150,7 +150,7 @@ def _publish(
 def _recorded(config: Config) -> Config:
     """Without what changes how a run is made, and nothing of its result."""
     training = dataclasses.replace(config.training, data=Training.data)
-    return dataclasses.replace(config, resume=False, seeds=(), training=training)
+    return dataclasses.replace(config, resume=False, seeds=(), training=training, compute=Compute())
 
 
 def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:
