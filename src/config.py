@@ -179,6 +179,8 @@ class Training:
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
     not fallen for three epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
     ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
+    ``data``: patients' arrays copied into memory, or read from disk batch by batch; "auto": the former while they are small
+    (docs/training.md). The result is the same.
     """
 
     batch_size: Positive = 256
@@ -194,6 +196,7 @@ class Training:
     compile: bool = False
     deterministic: bool = False
     loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    data: Literal["auto", "memory", "mapped"] = "auto"
     bootstrap_resamples: Positive = 1000
 
 
