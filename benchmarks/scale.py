@@ -137,7 +137,8 @@ def main() -> None:
         found = dict(scaling(work, chosen.stays, chosen.largest, chosen.kg.resolve()))
         converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
         embedding = embedded(work, chosen.stays * chosen.largest)
-    print(*plan(found[chosen.largest, "local", 1], converting, embedding), sep="\n")
+    smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
+    print(*plan(smallest, largest, converting, embedding), sep="\n")
 
 
 def scaling(work: Path, stays: int, largest: int, kg: Path) -> Iterator[tuple[tuple[int, str, int], Measured]]:
@@ -247,8 +248,10 @@ def embedded(work: Path, stays: int) -> dict[str, float]:
     return {"tokens a second": rate, "parameters": found["parameters"]}
 
 
-def plan(one: Measured, converting: Mapping[str, float], embedding: Mapping[str, float]) -> Iterator[str]:
-    """What a site, and a hundred, would take by these rates."""
+def plan(
+    smallest: Measured, one: Measured, converting: Mapping[str, float], embedding: Mapping[str, float]
+) -> Iterator[str]:
+    """What a site, and a hundred, would take by the rates of ``one``, the largest run; memory by what it grew with the data."""
     stays, assumed = SITE["ICU stays"], ASSUMED
     characters = stays * assumed["notes a stay"] * assumed["characters a note"]
     tokens = characters / assumed["characters a token"]
@@ -259,7 +262,7 @@ def plan(one: Measured, converting: Mapping[str, float], embedding: Mapping[str,
         "entities": parts["entities"] / one.characters * characters,
         "records": parts["records"] / one.patients * stays,
     }
-    yield "\nWhere the time goes (8x data, one process): " + ", ".join(
+    yield f"\nwhere the time goes ({one.patients} patients, one process): " + ", ".join(
         f"{name} {100 * seconds / parts['whole']:.0f} %"
         for name, seconds in parts.items()
         if name not in ("whole", "memory")
@@ -275,8 +278,10 @@ def plan(one: Measured, converting: Mapping[str, float], embedding: Mapping[str,
     hourly = stays * 48 * 17 * 4
     yield f"{'token arrays on disk, mapped, GB':<44}{pieces / 1e9:>14.1f}{SITES * pieces / 1e9:>16.0f}"
     yield f"{'hourly values and mask on disk, GB':<44}{2 * hourly / 1e9:>14.2f}{SITES * 2 * hourly / 1e9:>16.0f}"
-    measured = one.parts["memory"] / one.patients * stays
-    yield f"{'memory of preprocess in one process, GB':<44}{measured / 1e9:>14.0f}{'a site each':>16}"
+    if one.patients > smallest.patients:
+        grown = (one.parts["memory"] - smallest.parts["memory"]) / (one.patients - smallest.patients)
+        memory = smallest.parts["memory"] + grown * (stays - smallest.patients)
+        yield f"{'memory of preprocess in one process, GB':<44}{memory / 1e9:>14.1f}{'a site each':>16}"
     rows = converting["measurements"] / one.patients * stays
     for form in ("csv", "parquet"):
         size = rows * converting[f"{form} bytes"] / 1e9
