@@ -1,7 +1,7 @@
 """The Ray that does the work: one of this machine's own for as long as it is needed, or a cluster that is joined.
 
 Ray's own reports of its use to its makers are switched off, and so is its dashboard. A Ray of this machine's own demands the
-token that Ray makes for this user, so that nobody else here can run code in it.
+token that Ray makes for this user, as this version does by default, so that nobody else here can run code in it.
 """
 
 import importlib.util
@@ -55,8 +55,6 @@ def joined(compute: Compute) -> Iterator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
-    if compute.address == "local":
-        os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     if ray.is_initialized():
