@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
 LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
+TableFormat = Literal["csv", "parquet"]
 FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
 
 
@@ -56,6 +57,16 @@ class Download:
     connect_timeout_seconds: Annotated[float, Gt(0)] = 8.0
     read_timeout_seconds: Annotated[float, Gt(0)] = 60.0
     retries: Annotated[int, Ge(0)] = 5
+
+
+@dataclass(frozen=True)
+class Tables:
+    """How ``convert`` writes the table of measurements; every reader takes either.
+
+    ``format`` "csv": ``dynamic.csv``. "parquet": a folder ``dynamic/`` of parts, smaller and quicker to read.
+    """
+
+    format: TableFormat = "csv"
 
 
 @dataclass(frozen=True)
@@ -183,6 +194,8 @@ class Training:
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
     not fallen for three epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
     ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
+    ``data``: patients' arrays copied into memory, or read from disk batch by batch; "auto": the former while they are small
+    (docs/training.md). The result is the same.
     """
 
     batch_size: Positive = 256
@@ -198,6 +211,7 @@ class Training:
     compile: bool = False
     deterministic: bool = False
     loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    data: Literal["auto", "memory", "mapped"] = "auto"
     bootstrap_resamples: Positive = 1000
 
 
@@ -225,6 +239,24 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Compute:
+    """Who does the work of ``preprocess`` and trains the runs of a grid; it changes no byte of their results (docs/scale.md).
+
+    ``address``: "local" starts a Ray on this machine and stops it again, "auto" joins the one this machine belongs to,
+    "host:port" another. ``workers``: actors of a pool, or runs at a time; 0: as many as there is room for. ``gpus_per_worker``:
+    the share of a GPU that each of them holds which runs a model. ``partition_patients``: done, kept and lost together.
+    ``allow_cluster``: credentialed records may go to the other machines of a cluster.
+    """
+
+    backend: Literal["local", "ray"] = "local"
+    address: Name = "local"
+    workers: Annotated[int, Ge(0)] = 0
+    gpus_per_worker: Annotated[float, Ge(0)] = 0.0
+    partition_patients: Positive = 200
+    allow_cluster: bool = False
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
 
@@ -245,6 +277,7 @@ class Config:
     download: Download = Download()
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
+    tables: Tables = Tables()
     split: Split = Split()
     sparsity: Sparsity = Sparsity()
     abnormal: Abnormal = Abnormal()
@@ -260,6 +293,7 @@ class Config:
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
+    compute: Compute = Compute()
 
     @property
     def raw_dir(self) -> Path:

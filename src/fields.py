@@ -27,6 +27,13 @@ class UserError(Exception):
     """A mistake the user can mend: one line saying what was expected, what came, where, and what to do."""
 
 
+def told(error: UserError | OSError) -> str:
+    """What to tell the user of it, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
+
+
 def printable(text: str) -> str:
     """On one line, what a terminal would obey or cannot show written as an escape: a file's content may stand in a message.
 

@@ -118,9 +118,10 @@ def interrupted(error: BaseException | None) -> bool:
 
 def run(options: argparse.Namespace) -> int:
     """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
-    from src.fields import UserError, printable
+    from src.fields import UserError, printable, told
 
-    level = logging.DEBUG if options.verbose else logging.INFO
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun one tells
+    level = logging.ERROR if not first else logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
         logging.getLogger(library).setLevel(logging.WARNING)
@@ -132,12 +133,11 @@ def run(options: argparse.Namespace) -> int:
         else:
             run_pipeline(options)
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":  # of the processes of torchrun one tells
-            print(f"error: {printable(str(error))}", file=sys.stderr)
+        if first:
+            print(f"error: {printable(told(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        told = f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
-        print(f"error: {printable(told)}", file=sys.stderr)
+        print(f"error: {printable(told(error))}", file=sys.stderr)
         return 2
     return 0
 
@@ -146,6 +146,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
     """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
     from src import components
     from src.config import load
+    from src.datasets.compute import cluster
     from src.datasets.preprocess.llm import privacy
     from src.fields import UserError
 
@@ -160,6 +161,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
     stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
     privacy.check(config)
+    cluster.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)
     if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:

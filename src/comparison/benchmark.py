@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.comparison import folder as grid_folder
-from src.comparison import marks, plots, preparation, results, table
+from src.comparison import marks, plots, preparation, ray_workers, results, table
 from src.comparison.grid import Grid, load
 from src.comparison.points import Point, points, run_name
 from src.comparison.preparation import Preparation
@@ -47,7 +47,7 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
         grid_folder.claim(folder, config)
         failed = preparation.prepare(shared)
         runs = [dataclasses.replace(one, failed=failed.get(one.config.processed_dir)) for one in runs]
-        runs = _train(runs, _workers(grid, found))
+        runs = _train(runs, grid, _workers(grid, found))
         print(_publish(grid, runs, folder))
         grid_folder.tell_strangers(folder, [one.config.run_dir for one in runs])
     if lost := [f"{one.name}: {one.failed}" for one in runs if one.failed is not None]:
@@ -64,12 +64,12 @@ def _run(grid: Grid, point: Point, seed: int, offline: bool) -> Run:
     return Run(point, seed, dataclasses.replace(config, run_name=run_name(grid, point), paths=paths))
 
 
-def _train(runs: Sequence[Run], workers: int) -> list[Run]:
+def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
     """The runs, each finished or marked as failed. Those that have ended before are not trained again."""
     inputs: dict[Path, dict[str, str]] = {}
     todo = {one.name: one for one in runs if one.failed is None and not results.ended(one, inputs)}
     failed = {one.name: one.failed for one in runs if one.failed is not None}
-    log.info("%d runs, of which %d have ended before; %d at a time", len(runs), len(runs) - len(todo), workers)
+    log.info("%d runs, of which %d have ended before", len(runs), len(runs) - len(todo))
     with logging_redirect_tqdm(), tqdm(desc="runs", unit="run", total=len(runs), disable=None) as bar:
         bar.update(len(runs) - len(todo))
 
@@ -79,7 +79,14 @@ def _train(runs: Sequence[Run], workers: int) -> list[Run]:
                 log.error("%s: %s", job.name, failure)
             bar.update()
 
-        run_all([Job(name, one.trained) for name, one in todo.items()], workers, done)
+        for compute in dict.fromkeys(one.config.compute for one in todo.values()):
+            jobs = [Job(name, one.trained) for name, one in todo.items() if one.config.compute == compute]
+            if compute.backend == "ray":
+                room = dataclasses.replace(compute, workers=grid.workers or compute.workers)
+                ray_workers.run_all(jobs, room, done)
+            else:
+                log.info("%d runs at a time", workers)
+                run_all(jobs, workers, done)
     return [dataclasses.replace(one, failed=failed.get(one.name)) for one in runs]
 
 

@@ -19,6 +19,7 @@ from src.comparison.folder import FILES
 from src.comparison.grid import DECIDED, KINDS, Grid, Settings
 from src.comparison.what_is_read import as_read
 from src.config import Config, Sparsity, fill, read_toml, refuse_path
+from src.datasets.compute import cluster
 from src.datasets.preprocess.llm import privacy
 from src.fields import Component, UserError, refuse_repeated, to_dict
 
@@ -173,6 +174,7 @@ def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
     try:
         components.check(config, tuple(components.SOCKETS))
         privacy.check(config)
+        cluster.check(config)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return config
@@ -203,7 +205,8 @@ def _identity(config: Config) -> str:
     """Equal for two configs that train the same thing."""
     record = to_dict(as_read(config))
     paths = {key: record["paths"][key] for key in ("raw_dir", "kg_dir", "table_dir")}
-    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download")}
+    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download", "tables")}
+    del told["training"]["data"], told["compute"]  # where and how, which changes no result
     return json.dumps({**told, "paths": paths}, sort_keys=True)
 
 

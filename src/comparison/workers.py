@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +53,11 @@ def _pool(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]
     if not jobs:
         return
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
-    futures = {pool.submit(_train, job.config): job for job in jobs}
+    futures = {pool.submit(train, job.config): job for job in jobs}
     ended = False
     try:
         for future in as_completed(futures):
-            yield futures[future], _failure(future, futures[future])
+            yield futures[future], _failure(future.exception(), futures[future])
         ended = True
     finally:
         for child in [] if ended else multiprocessing.active_children():
@@ -65,13 +65,14 @@ def _pool(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]
         pool.shutdown(cancel_futures=True)
 
 
-def _failure(future: "Future[None]", job: Job) -> str | None:
+def _failure(error: BaseException | None, job: Job) -> str | None:
+    return DIED if isinstance(error, BrokenProcessPool) else failure(error, job)
+
+
+def failure(error: BaseException | None, job: Job) -> str | None:
     """One line on why a run failed; None if it did not. Of what is no mistake of the user the traceback is logged too."""
-    error = future.exception()
     if error is None:
         return None
-    if isinstance(error, BrokenProcessPool):
-        return DIED
     if isinstance(error, UserError):
         return first_line(error)
     log.error("%s failed", job.name, exc_info=error)
@@ -81,8 +82,13 @@ def _failure(future: "Future[None]", job: Job) -> str | None:
 def _start() -> None:
     """In a worker: one thread; interrupts are the parent's business; without the parent it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    one_thread()
+
+
+def one_thread() -> None:
+    """In a process that trains beside others, before it trains."""
+    os.environ["OMP_NUM_THREADS"] = "1"
     import torch
     from tqdm import tqdm
 
@@ -99,9 +105,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _train(config: Config) -> None:
+def train(config: Config) -> None:
     """One run, in silence; from the last whole epoch where it was stopped, if that was with these settings and data."""
-    from src.training import checkpoints, methods, train
+    from src.training import checkpoints, methods
+    from src.training import train as stage
 
     with (
         Path(os.devnull).open("w") as nowhere,
@@ -110,6 +117,6 @@ def _train(config: Config) -> None:
     ):
         if checkpoints.is_kept(config.run_dir / methods.UNFINISHED):
             with contextlib.suppress(UserError):
-                train.run(dataclasses.replace(config, resume=True))
+                stage.run(dataclasses.replace(config, resume=True))
                 return
-        train.run(config)
+        stage.run(config)

@@ -11,9 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src.datasets import schema
-from src.datasets.artefacts import finish_interrupted, first_line, read_json, read_table, refuse_changed
+from src.datasets.artefacts import finish_interrupted, read_json, refuse_changed, replacing
+from src.datasets.mapped_arrays import UNREADABLE, blocks, map_array, map_arrays, why_unreadable
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
 from src.datasets.staleness import refuse_other_format
+from src.datasets.table_files import read_table
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -50,12 +52,10 @@ DIMENSIONS = dict.fromkeys(("ehr", "ehr_mask", "note_tokens", "summary_tokens"),
 )
 
 
-# What is raised for archives and arrays that are damaged, encrypted, or claim to be larger than any memory.
-UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, MemoryError, RuntimeError)
 PARTS = ("train", "val", "test")
 AGAIN = "--stage preprocess again"
 KINDS: dict[str, type[np.generic]] = {"ehr_length": np.int64, "patient_id": np.str_}  # of the others: float32
-# Arrays that may be larger than memory stand in files of their own beside the npz, for an npz cannot be memory-mapped.
+# The largest arrays stand in files of their own beside the npz, where any tool can memory-map them.
 MAPPED = {"note_tokens": NOTE_TOKENS, "summary_tokens": SUMMARY_TOKENS}
 
 
@@ -63,7 +63,7 @@ def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes; those of ``MAPPED`` beside it."""
     for name in MAPPED.keys() & arrays.keys():
         np.save(path.with_name(MAPPED[name]), arrays[name], allow_pickle=False)
-    with zipfile.ZipFile(path, "w") as archive:
+    with replacing(path) as aside, zipfile.ZipFile(aside, "w") as archive:  # who has mapped the old file keeps it
         for name in sorted(arrays.keys() - MAPPED.keys()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
@@ -82,7 +82,7 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
     except UNREADABLE as error:
-        raise UserError(f"{path}: not a readable npz ({_why(error)}); run --stage {made_by} again") from None
+        raise UserError(f"{path}: not a readable npz ({why_unreadable(error)}); run --stage {made_by} again") from None
 
 
 def _array(member: Any, name: str) -> NDArray[Any]:
@@ -92,46 +92,18 @@ def _array(member: Any, name: str) -> NDArray[Any]:
     return member
 
 
-def _why(error: BaseException) -> str:
-    """NumPy advises to load pickles all the same."""
-    told = first_line(error)
-    return "it holds pickled objects, which are never read" if "pickle" in told else told
-
-
-def map_array(path: Path, made_by: str) -> NDArray[Any]:
-    """The array of an ``.npy`` file, memory-mapped and read-only; pickles are refused.
-
-    Raises:
-        UserError: missing, truncated, or not an npy.
-    """
-    finish_interrupted(path.parent)
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run --stage {made_by} first") from None
-    except UNREADABLE as error:
-        # An array without elements cannot be mapped, and needs not be.
-        if (empty := _empty_array(path)) is not None:
-            return empty
-        raise UserError(f"{path}: not a readable npy ({_why(error)}); run --stage {made_by} again") from None
-    return array
-
-
-def _empty_array(path: Path) -> NDArray[Any] | None:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except UNREADABLE:
-        return None
-    return None if array.size else array
-
-
 def _finite(array: NDArray[Any]) -> bool:
-    """Looked at in parts: the array may be larger than memory."""
-    return all(bool(np.isfinite(array[at : at + 1024]).all()) for at in range(0, len(array), 1024))
+    return all(bool(np.isfinite(block).all()) for block in blocks(array))
 
 
-def load_dataset(folder: Path) -> Dataset:
-    """The processed artefacts in ``folder``, checked against each other.
+def _zero_or_one(array: NDArray[Any]) -> bool:
+    return all(bool(((block == 0) | (block == 1)).all()) for block in blocks(array))
+
+
+def load_dataset(folder: Path, *, inspect: bool = True) -> Dataset:
+    """The processed artefacts in ``folder``, mapped, and checked against each other.
+
+    Not ``inspect``: another process of this machine looks at every value meanwhile; here that is left out.
 
     Raises:
         UserError: something is missing, of another shape, not finite, or the split names unknown patients.
@@ -140,14 +112,15 @@ def load_dataset(folder: Path) -> Dataset:
     if problem := _odd(metadata):
         raise UserError(f"{folder / METADATA}: {problem}; run {AGAIN}")
     refuse_other_format(folder / METADATA, metadata, schema.ARTEFACTS_FORMAT, "preprocess")
-    refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
-    arrays = read_arrays(folder / DATASET, "preprocess")
+    if inspect:
+        refuse_changed(folder, metadata.get("artefacts", {}), "preprocess")
+    arrays = map_arrays(folder / DATASET, "preprocess", inspect=inspect)
     arrays |= {name: map_array(folder / file, "preprocess") for name, file in MAPPED.items()}
     absent = [name for name in ARRAYS if name not in arrays]
     if absent:
         raise UserError(f"{folder / DATASET}: no array '{absent[0]}'; it has: {', '.join(sorted(arrays))}")
     for name in ARRAYS:
-        if problem := _unfit(name, arrays[name], arrays["patient_id"]):
+        if problem := _unfit(name, arrays[name], arrays["patient_id"], inspect):
             raise UserError(f"{folder / MAPPED.get(name, DATASET)}: {name} {problem}; run {AGAIN}")
     if problem := _contradiction(arrays):
         raise UserError(f"{folder / DATASET}: {problem}; run {AGAIN}")
@@ -181,8 +154,8 @@ def _odd(metadata: Any) -> str | None:
     return None
 
 
-def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any]) -> str | None:
-    """What is wrong with one array, if anything."""
+def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool) -> str | None:
+    """What is wrong with one array, if anything; with ``values``, every number is looked at."""
     if array.ndim != DIMENSIONS.get(name, 2):
         return f"has {array.ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
     if len(array) != len(np.atleast_1d(patients)):
@@ -190,9 +163,9 @@ def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any]) -> str | None
     kind = KINDS.get(name, np.float32)
     if not np.issubdtype(array.dtype, kind):
         return f"holds {array.dtype}, not {kind.__name__}"
-    if array.dtype.kind == "f" and not _finite(array):
+    if values and array.dtype.kind == "f" and not _finite(array):
         return "holds NaN or infinity"
-    if name.endswith("mask") and not np.isin(array, (0, 1)).all():
+    if values and name.endswith("mask") and not _zero_or_one(array):
         return "holds values other than 0 and 1"
     return None
 

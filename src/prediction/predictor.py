@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from src import components
 from src.config import Config
 from src.datasets import artefacts, rag_records
+from src.datasets.compute.local import LOCAL
 from src.datasets.preprocess import evidence, fitted, new_patients, rag, texts
 from src.datasets.preprocess.audit.faithfulness import Auditor
 from src.datasets.preprocess.evidence import Found
@@ -122,7 +123,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     things = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
     expected = new_patients.expected(config, trained.dataset)
     task: Task = components.build("task", config.task)
-    tools = evidence.tools(config, task, connect(config))
+    tools = evidence.tools(config, task, evidence.graph(config), connect(config), LOCAL)
     _refuse_other_graph(trained, tools)
     return Predictor(
         trained,

@@ -25,7 +25,6 @@ from src.datasets.preprocess import texts
 from src.datasets.preprocess.embeddings import FittedEncoder
 from src.datasets.preprocess.fitted import Fitted
 from src.datasets.rag_records import Record
-from src.datasets.schema import DATASET
 from src.models import emerge
 from src.models.batch import MODALITIES, Batch
 from src.training import inputs
@@ -46,7 +45,7 @@ class Told:
 def donors(trained: Trained, count: int = DONORS) -> Batch:
     """At most ``count`` training patients, drawn with the run's seed; the same for every patient asked about."""
     dataset: Dataset = trained.dataset
-    train = inputs.part(dataset, "train", trained.config.processed_dir / DATASET)
+    train = inputs.mapped(dataset, "train")
     chosen = np.random.default_rng(trained.config.seed).permutation(len(train))[:count]
     return train.select(torch.from_numpy(np.sort(chosen)))
 

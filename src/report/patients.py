@@ -13,7 +13,7 @@ from src.datasets import rag_records
 from src.datasets.dataset import load_patients
 from src.datasets.preprocess import fitted
 from src.datasets.rag_records import Record
-from src.datasets.schema import DATASET, FITTED
+from src.datasets.schema import FITTED
 from src.evaluation import subgroups
 from src.models.batch import Batch
 from src.prediction import what_if
@@ -110,7 +110,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     by_name = {record.patient_id: record for record in rag_records.read(config.processed_dir, names)}
     records = [by_name[name] for name in names]
     texts = notes(material, names)
-    batch = inputs.part(dataset, "test", config.processed_dir / DATASET).select(torch.from_numpy(rows))
+    batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
     facts, looked = _facts(material, names, records), _looked(material, batch)
     changes = _changes(material, batch, records, texts)
     known = [

@@ -2,17 +2,20 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import socket
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from src.config import Training
-from src.fields import UserError
+from src.fields import UserError, told
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+T = TypeVar("T")
 
 
 def processes() -> int:
@@ -25,6 +28,16 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def is_first_here() -> bool:
+    """Whether this process looks at every value of what the processes of its machine read."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
+def processes_here() -> int:
+    """How many of the processes run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def fabric(settings: Training) -> "Fabric":
     """Fabric on the configured device, launched; under ``torchrun`` with data-parallel gradients.
 
@@ -33,7 +46,7 @@ def fabric(settings: Training) -> "Fabric":
     """
     from lightning_fabric import Fabric
 
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = processes_here()
     strategy = "ddp" if processes() > 1 else "auto"
     try:
         made = Fabric(
@@ -47,6 +60,53 @@ def fabric(settings: Training) -> "Fabric":
     except (RuntimeError, ValueError) as error:
         raise UserError(f"training.accelerator = '{settings.accelerator}': {error}; use 'auto' or 'cpu'") from None
     return made
+
+
+@contextlib.contextmanager
+def together(fabric: "Fabric") -> Iterator[None]:
+    """A block that all processes run. What one of them refuses in it, all refuse at its end; none is left waiting.
+
+    Raises:
+        UserError: one of them raised it, or an ``OSError``.
+    """
+    failure = None
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if fabric.world_size == 1:
+            raise
+        failure = told(error)
+    if fabric.world_size > 1:
+        failures: list[str | None] = [None] * fabric.world_size
+        where = f"process {fabric.global_rank} on {socket.gethostname()}: " if fabric.global_rank else ""
+        torch.distributed.all_gather_object(failures, failure and where + failure)
+        if any(failures):
+            raise UserError(next(line for line in failures if line))
+
+
+def from_first(fabric: "Fabric", make: Callable[[], T]) -> T:
+    """What the first process makes, for all.
+
+    Raises:
+        UserError: what ``make`` raises, in all.
+    """
+    made: list[T] = []
+    with together(fabric):
+        if fabric.is_global_zero:
+            made.append(make())
+    return fabric.broadcast(made)[0]
+
+
+def refuse_different(fabric: "Fabric", value: str) -> None:
+    """Raises:
+    UserError: ``value``, of which training depends, is not that of the first process.
+    """
+    first = from_first(fabric, lambda: value)
+    with together(fabric):
+        if value != first:
+            raise UserError(
+                "its config, artefacts or library versions are not those of the first process; give all nodes the same"
+            )
 
 
 @contextlib.contextmanager

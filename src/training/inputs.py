@@ -1,7 +1,7 @@
 """What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
 
+import logging
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,21 @@ import torch
 from src.config import Config
 from src.datasets import staleness
 from src.datasets.dataset import Dataset
-from src.datasets.schema import DATASET, METADATA, SPLIT, TABLES
+from src.datasets.schema import DATASET, DYNAMIC, METADATA, SPLIT
+from src.datasets.table_files import all_files, files
 from src.fields import UserError, to_dict
 from src.models import emerge
-from src.models.batch import SHAPES, Batch
+from src.models.batch import SHAPES
+from src.training import devices
+from src.training.patients import MappedPatients, Patients
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users read them
+IN_MEMORY = (
+    2**31
+)  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
 LLM_SETTINGS = ("model", "temperature", "max_output_tokens", "json_mode", "extra_body")  # that may change an answer
+
+logger = logging.getLogger(__name__)
 
 
 def check(config: Config, dataset: Dataset) -> None:
@@ -75,10 +83,11 @@ def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
 
 def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
     """Tables and graph, where they still are."""
-    tables = [config.table_dir / table.file for table in TABLES]
     graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
-    there = [path.absolute() for path in [*tables, *graph] if path.is_file()]
+    there = [path.absolute() for path in [*all_files(config.table_dir), *graph] if path.is_file()]
     staleness.refuse_changed_inputs(there, recorded, config.paths.cache_dir, "preprocess")
+    if recorded:
+        staleness.refuse_other_parts(files(config.table_dir, DYNAMIC), DYNAMIC.parts, recorded, "preprocess")
 
 
 def seed_note(config: Config, dataset: Dataset) -> str | None:
@@ -126,14 +135,37 @@ def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.i
     return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
 
 
-def part(dataset: Dataset, name: str, artefact: Path) -> Batch:
-    """The patients of a split, in the split's order.
+def mapped(dataset: Dataset, name: str, *, pieces: bool = True) -> MappedPatients:
+    """The patients of a split, in the split's order, read from disk as they are asked for; without ``pieces`` of texts none."""
+    rows = rows_of(dataset, name)
+    arrays = {field: getattr(dataset, field) for field in SHAPES}
+    if not pieces:
+        arrays |= {field: array[:, :0] for field, array in arrays.items() if "tokens" in field}
+    label, defined = (torch.from_numpy(array[rows]) for array in (dataset.label, dataset.label_mask))
+    return MappedPatients(arrays, rows, label, defined, torch.device("cpu"))
+
+
+def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patients]:
+    """The patients of the three splits, in memory or mapped, as ``training.data`` says; ``at_once``: the method needs them all
+    in memory.
 
     Raises:
         UserError: the arrays do not fit together.
     """
-    rows = rows_of(dataset, name)
+    pieces = config.baseline is None and emerge.reads_pieces(config.model)
+    found = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
+    size = sum(one.nbytes for one in found.values())
+    fits, data = size * devices.processes_here() <= IN_MEMORY, config.training.data
+    if at_once and data == "mapped":
+        logger.warning("this baseline fits itself, to all patients in memory: training.data has no effect")
+    in_memory = at_once or data == "memory" or (data == "auto" and fits)
+    where = "in memory" if in_memory else "read from disk batch by batch"
+    logger.info("arrays of all splits: %.1f MiB, %s", size / 2**20, where)
     try:
-        return Batch(**{field: torch.from_numpy(getattr(dataset, field)[rows]) for field in SHAPES})
+        if in_memory:
+            return {name: one.whole() for name, one in found.items()}
+        for one in found.values():
+            one.select(torch.arange(1))  # they fit together, or it is told now
+        return {**found}
     except ValueError as error:
-        raise UserError(f"{artefact}: {error}; run --stage preprocess again") from None
+        raise UserError(f"{config.processed_dir / DATASET}: {error}; run --stage preprocess again") from None

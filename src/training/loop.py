@@ -17,6 +17,7 @@ from src.fields import UserError
 from src.models.batch import Batch
 from src.training import devices, objective
 from src.training.checkpoints import Checkpoint, Epoch, Progress, Weights
+from src.training.patients import Patients, batches
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 
 def fit(
     model: nn.Module,
-    train: Batch,
-    validation: Batch,
+    train: Patients,
+    validation: Patients,
     settings: Training,
     seed: int,
     *,
@@ -64,7 +65,9 @@ def fit(
             order = torch.randperm(len(train), generator=shuffle).to(fabric.device)
             loss = _train_epoch(fabric, module, optimizer, train, order, settings, weight)
             number = len(progress.history) + 1 if progress else 1
-            epoch = fabric.broadcast(_validate(model, validation, settings.batch_size, number, loss, rate, weight))
+            epoch = fabric.broadcast(
+                _validate(fabric, model, validation, settings.batch_size, number, loss, rate, weight)
+            )
             if not math.isfinite(epoch.train_loss + epoch.val_loss):
                 raise UserError(
                     f"epoch {number}: the loss is not finite; lower training.learning_rate or gradient_clip"
@@ -84,13 +87,20 @@ def fit(
     return progress
 
 
-def predict(model: nn.Module, patients: Batch, batch_size: int) -> Tensor:
-    """Logits [N,K] on the CPU, in full precision and without dropout."""
+def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabric | None" = None) -> Tensor:
+    """Logits [N,K] on the CPU, in full precision and without dropout; the processes of ``fabric`` share the batches."""
     device = next(model.parameters()).device
+    first, step = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    own = torch.split(torch.arange(len(patients)), batch_size)[first::step]
+    logits = torch.zeros(len(patients), patients.label.shape[1], device=device)
     model.eval()
     with torch.no_grad():
-        parts = torch.split(torch.arange(len(patients)), batch_size)
-        return torch.cat([model(patients.select(part).to(device)).cpu() for part in parts])
+        for part, batch in zip(own, batches(patients, own), strict=True):
+            logits[part.to(device)] = model(batch.to(device))
+    if fabric is None or step == 1:
+        return logits.cpu()
+    whole: Any = fabric.all_reduce(logits, reduce_op="sum")  # every row is of one process, and zero at all others
+    return whole.cpu()  # type: ignore[no-any-return]
 
 
 def selection(best: Epoch) -> str:
@@ -122,7 +132,7 @@ def _train_epoch(
     fabric: "Fabric",
     module: Any,
     optimizer: Any,
-    train: Batch,
+    train: Patients,
     order: Tensor,
     settings: Training,
     weight: Tensor | None,
@@ -130,9 +140,10 @@ def _train_epoch(
     """One pass over the batches; the mean loss a defined label."""
     module.train()
     losses, sizes = [], []
-    for index in torch.split(order, settings.batch_size):
-        defined = train.label_mask[index].sum().clamp(min=1)
-        batch, share = _own_share(train, index, fabric)
+    parts = torch.split(order, settings.batch_size)
+    own = [_own(part, fabric) for part in parts]
+    for part, (_, share), batch in zip(parts, own, batches(train, [index for index, _ in own]), strict=True):
+        defined = train.label_mask[part].sum().clamp(min=1)
         logits = module(_Sealed(batch)).float()
         # DDP averages the processes' gradients; each sums its own patients, so the factor makes it the whole batch's mean.
         summed = objective.summed_loss(logits, batch.label, batch.label_mask * share, weight)
@@ -147,22 +158,24 @@ def _train_epoch(
     return float(np.average(mean.cpu().numpy(), weights=sizes))
 
 
-def _own_share(train: Batch, index: Tensor, fabric: "Fabric") -> tuple[Batch, float]:
+def _own(part: Tensor, fabric: "Fabric") -> tuple[Tensor, float]:
     """This process's patients of a batch, and 1; or, where the batch has fewer patients than processes, any patient and 0."""
-    own = index[fabric.global_rank :: fabric.world_size]
-    return (train.select(own), 1.0) if len(own) else (train.select(index[:1]), 0.0)
+    own = part[fabric.global_rank :: fabric.world_size]
+    return (own, 1.0) if len(own) else (part[:1], 0.0)
 
 
 def _validate(
+    fabric: "Fabric",
     model: nn.Module,
-    validation: Batch,
+    validation: Patients,
     batch_size: int,
     number: int,
     train_loss: float,
     rate: float,
     weight: Tensor | None,
 ) -> Epoch:
-    logits = predict(model, validation, batch_size)
+    _share_buffers(model, fabric)
+    logits = predict(model, validation, batch_size, fabric)
     label, mask = validation.label.cpu(), validation.label_mask.cpu()
     truth, probability, defined = label.double().numpy(), logits.double().sigmoid().numpy(), mask.numpy() > 0
     columns = [(truth[defined[:, k], k], probability[defined[:, k], k]) for k in range(truth.shape[1])]
@@ -174,6 +187,13 @@ def _validate(
         val_auroc=_mean([metrics.point(metrics.auroc, *column) for column in columns]),
         learning_rate=rate,
     )
+
+
+def _share_buffers(model: nn.Module, fabric: "Fabric") -> None:
+    """What a model remembers besides its weights is the first process's, as DDP has it while training."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            buffer.copy_(fabric.broadcast(buffer))
 
 
 def _finished(progress: Progress | None, settings: Training) -> bool:

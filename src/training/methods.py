@@ -24,6 +24,7 @@ from src.models.baselines import Estimator, Sizes
 from src.models.batch import Batch
 from src.training import checkpoints, devices, loggers, loop
 from src.training.checkpoints import Epoch, Progress
+from src.training.patients import Patients
 
 UNFINISHED = ".training"  # in the run folder: the state after the last epoch of a run that has not ended
 
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Fitted:
     """A method that has learned. ``save`` writes its checkpoints into a folder; ``selection`` goes to ``metrics.json``."""
 
-    logits: Callable[[Batch], Tensor]
+    logits: Callable[[Patients], Tensor]
     save: Callable[[Path], None]
     history: Sequence[Epoch]
     selection: Mapping[str, Any]
@@ -107,15 +108,21 @@ def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def fit(
-    method: nn.Module | Estimator, config: Config, parts: Mapping[str, Batch], fabric: Any, manifest: Mapping[str, Any]
+    method: nn.Module | Estimator,
+    config: Config,
+    parts: Mapping[str, Patients],
+    fabric: Any,
+    manifest: Mapping[str, Any],
 ) -> Fitted:
     """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
+
+    Of several processes the first alone reads and writes what is left to resume from.
 
     Raises:
         UserError: what is to be resumed is of another run; the loss is not finite.
     """
     unfinished, mark = config.run_dir / UNFINISHED, fingerprint(config, manifest, exactly=False)
-    resumed = checkpoints.resume(unfinished, mark) if config.resume else None
+    resumed = devices.from_first(fabric, lambda: _left(method, unfinished, mark)) if config.resume else None
     if resumed:
         logger.info("resuming after epoch %d", len(resumed.history))
     elif config.resume:
@@ -124,26 +131,39 @@ def fit(
         logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
         checkpoints.forget(unfinished)
     if isinstance(method, nn.Module):
-        if resumed:
-            checkpoints.refuse_unfit(unfinished, resumed, method)
         return _by_epochs(method, config, parts, fabric, resumed, mark)
     if config.training.loggers or config.training.class_weights != "none":
         logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
-    method.fit(parts["train"], parts["val"])
+    estimator: Estimator = method
+    estimator.fit(_whole(parts["train"]), _whole(parts["val"]))
     selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
-    return Fitted(method.logits, method.save, [], selection, [])
+    return Fitted(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
+
+
+def _whole(patients: Patients) -> Batch:
+    assert isinstance(patients, Batch)
+    return patients
+
+
+def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progress | None:
+    """What there is to resume from."""
+    progress = checkpoints.resume(unfinished, mark)
+    if progress and isinstance(method, nn.Module):
+        checkpoints.refuse_unfit(unfinished, progress, method)
+    return progress
 
 
 def _by_epochs(
-    network: nn.Module, config: Config, parts: Mapping[str, Batch], fabric: Any, resumed: Progress | None, mark: str
+    network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
 ) -> Fitted:
     """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
     names = config.training.loggers if devices.is_first() else ()
     trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
 
     def after_epoch(progress: Progress) -> None:
-        if devices.is_first():
-            checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
+        with devices.together(fabric):
+            if devices.is_first():
+                checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
         for tracker in trackers:
             tracker.epoch(progress.history[-1])
 
@@ -158,7 +178,7 @@ def _by_epochs(
     network.load_state_dict(progress.best.weights)
     best = progress.best_row
     return Fitted(
-        lambda batch: loop.predict(network, batch, settings.batch_size),
+        lambda patients: loop.predict(network, patients, settings.batch_size, fabric),
         lambda folder: checkpoints.save(folder, progress),
         progress.history,
         {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best)},
@@ -169,7 +189,7 @@ def _by_epochs(
 def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:
     """What a run depends on. Not ``exactly``: what must be the same for it to go on; how long it may go on may change."""
     settings = to_dict(config)
-    freely = [] if exactly else ["patience", "bootstrap_resamples", "loggers"]
+    freely = ["data"] if exactly else ["data", "patience", "bootstrap_resamples", "loggers"]
     if not exactly and config.training.scheduler != "cosine":
         freely.append("max_epochs")
     training = {key: value for key, value in settings["training"].items() if key not in freely}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from src.config import Training
-from src.models.batch import Batch
+from src.training.patients import Patients
 
 PLATEAU_EPOCHS = 2  # without a lower validation loss that are borne; after the next such one the learning rate halves
 
@@ -26,7 +26,7 @@ def summed_loss(logits: Tensor, label: Tensor, mask: Tensor, positive_weight: Te
     return binary_cross_entropy_with_logits(logits, label, weight=mask, pos_weight=positive_weight, reduction="sum")
 
 
-def positive_weight(train: Batch, settings: Training) -> Tensor | None:
+def positive_weight(train: Patients, settings: Training) -> Tensor | None:
     """Negatives / positives of each label [K] among the training patients (King and Zeng 2001); 1 where a class is missing.
 
     None without class weights.

@@ -6,25 +6,31 @@ killed and resumed. With ``seeds``, a folder ``seed_<n>`` holds that for each, a
 ``seeds.csv``, ``seeds.json`` their mean and deviation.
 """
 
+import contextlib
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from src.config import Config
+from src.config import Compute, Config, Training
 from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
 from src.evaluation.resampling import Sampling
 from src.evaluation.subgroups import Subgroup
 from src.fields import to_dict
-from src.models.batch import Batch
 from src.training import devices, inputs, methods, results, seeds, tables
 from src.training.checkpoints import Epoch
+from src.training.patients import Patients
 from src.training.results import Predictions
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SOCKETS = ("model.series", "model.text_fusion", "model.fusion", "baseline")
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
@@ -38,18 +44,22 @@ def run(config: Config) -> None:
     Raises:
         UserError: artefacts missing or made for another task, an empty split, a loss that is not finite.
     """
-    artefacts.require_writable(config.run_dir)
-    if not devices.is_first():
-        logging.getLogger().setLevel(logging.WARNING)
-    dataset = load_dataset(config.processed_dir)
-    inputs.check(config, dataset)
+    fabric = devices.fabric(config.training)
+    with devices.together(fabric):
+        if devices.is_first():
+            artefacts.require_writable(config.run_dir)
+        dataset = load_dataset(config.processed_dir, inspect=devices.is_first_here())
+        if devices.is_first_here():
+            inputs.check(config, dataset)
+        same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), artefacts.versions(LIBRARIES)]
+    devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
     warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
     if devices.is_first():
         for warning in warnings:
             logger.warning("%s", warning)
         if note := inputs.seed_note(config, dataset):
             logger.info("%s", note)
-    evaluated = {one.seed: _train(one, dataset, warnings) for one in seeds.configs(config)}
+    evaluated = {one.seed: _train(one, dataset, warnings, fabric) for one in seeds.configs(config)}
     if devices.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
         for warning in warnings:
@@ -57,36 +67,52 @@ def run(config: Config) -> None:
         print(f"run folder: {config.run_dir}")
 
 
-def _train(config: Config, dataset: Dataset, warnings: Sequence[str]) -> dict[str, Any]:
-    """One run: what goes into its metrics.json."""
-    patients = load_patients(config.processed_dir, dataset.patient_id)
-    parts = {name: inputs.part(dataset, name, config.processed_dir / DATASET) for name in ("train", "val", "test")}
+def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "Fabric") -> dict[str, Any]:
+    """One run: what goes into its metrics.json; of several processes only the first knows."""
     chosen = config.training
-    with (
-        methods.holding(config.run_dir),
-        devices.deterministic(config.seed, accelerator=chosen.accelerator, on_gpu=chosen.deterministic),
-    ):
-        method = methods.build(config, dataset)
+    with contextlib.ExitStack() as held:
+        held.enter_context(
+            devices.deterministic(config.seed, accelerator=chosen.accelerator, on_gpu=chosen.deterministic)
+        )
+        with devices.together(fabric):
+            held.enter_context(methods.holding(config.run_dir))
+            patients = load_patients(config.processed_dir, dataset.patient_id)
+            method = methods.build(config, dataset)
+            parts = inputs.parts(config, dataset, at_once=not isinstance(method, nn.Module))
         size = methods.parameters(method)
         what = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
         known = "" if size is None else f", {size} parameters"
         logger.info("training %s on %d patients%s, seed %d", what, len(parts["train"]), known, config.seed)
-        fabric = devices.fabric(chosen)
-        manifest = _manifest(config, dataset, size, fabric.device.type)
-        if config.resume and (found := methods.finished(config, manifest)):
+        manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type))
+        if config.resume and (found := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
             return found
         fitted = methods.fit(method, config, parts, fabric, manifest)
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
-        sampling = Sampling(chosen.bootstrap_resamples, config.seed, config.evaluation.interval)
-        evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
-        if devices.is_first():
-            groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
-            marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
-            reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-            _publish(config, fitted, predictions, groups, reported, marked)
+        evaluated: dict[str, Any] = {}
+        with devices.together(fabric):
+            if devices.is_first():
+                evaluated = _report(config, fitted, predictions, patients, warnings, manifest)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
+    return evaluated
+
+
+def _report(
+    config: Config,
+    fitted: methods.Fitted,
+    predictions: Sequence[Predictions],
+    patients: pl.DataFrame | None,
+    warnings: Sequence[str],
+    manifest: dict[str, Any],
+) -> dict[str, Any]:
+    """Evaluate, and write the run folder."""
+    sampling = Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
+    evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
+    marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
+    reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
+    _publish(config, fitted, predictions, groups, reported, marked)
     return evaluated
 
 
@@ -109,7 +135,7 @@ def _publish(
         results.write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
-        artefacts.write_json(folder / "config.json", to_dict(dataclasses.replace(config, resume=False, seeds=())))
+        artefacts.write_json(folder / "config.json", to_dict(_recorded(config)))
         artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
@@ -121,7 +147,13 @@ def _publish(
             (config.run_dir / name).unlink(missing_ok=True)
 
 
-def _predictions(dataset: Dataset, name: str, part: Batch, logits: Tensor) -> Predictions:
+def _recorded(config: Config) -> Config:
+    """Without what changes how a run is made, and nothing of its result."""
+    training = dataclasses.replace(config.training, data=Training.data)
+    return dataclasses.replace(config, resume=False, seeds=(), training=training, compute=Compute())
+
+
+def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:
     return Predictions(
         split=name,
         patient_id=dataset.split[name],

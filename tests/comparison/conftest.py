@@ -18,8 +18,6 @@ name = "synthetic"
 stays = 220
 [download]
 primekg = "none"
-[entities]
-workers = 1
 [model]
 hidden_size = 8
 [training]

@@ -1,16 +1,19 @@
 """Artefacts appear complete or not at all."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from src.datasets import artefacts
-from src.datasets.dataset import map_array, read_arrays, write_dataset
+from src.datasets.dataset import read_arrays, write_dataset
+from src.datasets.mapped_arrays import map_array, map_arrays
 from src.fields import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +74,41 @@ def test_arrays_come_back_and_pickles_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:50])
     with pytest.raises(UserError, match="not a readable npz"):
         read_arrays(tmp_path / "d.npz", "preprocess")
+
+
+def test_the_arrays_of_an_npz_are_mapped_where_they_stand(tmp_path: Path) -> None:
+    arrays = {
+        "a": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "by_columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "empty": np.zeros((2, 0), np.float32),
+        "p": np.array(["x", "yy"]),
+    }
+    path = tmp_path / "d.npz"
+    np.savez(path, **arrays)
+    found = map_arrays(path, "preprocess")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert np.array_equal(found[name], array) and found[name].dtype == array.dtype
+        assert array.size == 0 or (not found[name].flags.writeable and not found[name].flags.owndata)
+
+
+@pytest.mark.parametrize("damage", ["compressed", "a byte changed", "cut off", "more bytes than its shape has"])
+def test_an_npz_that_cannot_be_mapped_is_refused(damage: str, tmp_path: Path) -> None:
+    path, array = tmp_path / "d.npz", np.arange(60, dtype=np.float32)
+    (np.savez_compressed if damage == "compressed" else np.savez)(path, a=array)
+    whole = path.read_bytes()
+    if damage == "a byte changed":
+        at = whole.index(array[30:33].tobytes())
+        path.write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    elif damage == "cut off":
+        path.write_bytes(whole[:-100])
+    elif damage.startswith("more"):
+        content = io.BytesIO()
+        np.save(content, array)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", content.getvalue() + b"1234")
+    with pytest.raises(UserError, match=r"d.npz: not a readable npz .*; run --stage preprocess again"):
+        map_arrays(path, "preprocess")
 
 
 def test_arrays_larger_than_memory_stand_beside_the_npz_and_are_mapped(tmp_path: Path) -> None:

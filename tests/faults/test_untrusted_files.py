@@ -19,7 +19,7 @@ import pytest
 
 from src import components
 from src.config import load
-from src.datasets import dataset
+from src.datasets import dataset, mapped_arrays
 from src.datasets.preprocess.embeddings import huggingface, sentence_transformers
 from src.datasets.sources import meds
 from src.fields import UserError
@@ -142,7 +142,8 @@ def one_line(caught: pytest.ExceptionInfo[UserError], *words: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["objects in an npz", "objects in an npy", "a bare pickle", "a pickle as a member"])
-def test_a_pickle_in_an_array_file_is_refused(form: str, sprung: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_pickle_in_an_array_file_is_refused(form: str, mapped: bool, sprung: Path, tmp_path: Path) -> None:
     trap = np.array([Trap(sprung)], dtype=object)
     path = tmp_path / ("tokens.npy" if "npy" in form else "arrays.npz")
     if form == "objects in an npz":
@@ -155,7 +156,12 @@ def test_a_pickle_in_an_array_file_is_refused(form: str, sprung: Path, tmp_path:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("ehr.npy", pickle.dumps(Trap(sprung)))
     with pytest.raises(UserError) as caught:
-        (dataset.map_array if path.suffix == ".npy" else dataset.read_arrays)(path, "preprocess")
+        if path.suffix == ".npy":
+            mapped_arrays.map_array(path, "preprocess")
+        elif mapped:
+            mapped_arrays.map_arrays(path, "preprocess")
+        else:
+            dataset.read_arrays(path, "preprocess")
     one_line(caught, str(path), "run --stage preprocess again")
 
 

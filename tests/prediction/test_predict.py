@@ -72,7 +72,7 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
     found = predicted(emerge.run_dir, hospital.table_dir, tmp_path / "risks.csv")
     ready = predictor.load(emerge.run_dir, offline=True)
     data = emerge.dataset
-    batch = inputs.part(data, "test", Path("test"))
+    batch = inputs.mapped(data, "test").whole()
     risks = emerge.probability(batch)
     told = lines(tmp_path / "risks.csv")
     for name in ("ehr", "note", "summary"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.config import Model
-from src.datasets import artefacts, rag_records, schema
+from src.datasets import rag_records, schema, table_files
 from src.datasets.preprocess import fitted as fitted_things
 from src.datasets.preprocess import rag
 from src.datasets.preprocess.fitted import Fitted
@@ -28,10 +28,10 @@ def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:
     config = trained.config
     records = {record.patient_id: record for record in rag_records.read(config.processed_dir)}
     patients = trained.dataset.split["test"]
-    notes = rag.joined_notes(artefacts.read_table(config.table_dir, schema.NOTES), patients)
+    notes = rag.joined_notes(table_files.read_table(config.table_dir, schema.NOTES), patients)
     told = [Told(text, records[patient]) for patient, text in zip(patients, notes, strict=True)]
     fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
-    return fitted, inputs.part(trained.dataset, "test", Path("test")), told
+    return fitted, inputs.mapped(trained.dataset, "test").whole(), told
 
 
 @pytest.mark.parametrize("method", ["emerge", "token_level"])
@@ -153,7 +153,7 @@ def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Pa
 def test_what_was_fitted_is_in_the_checksums_and_gives_the_same_arrays(emerge: Trained) -> None:
     config, data = emerge.config, emerge.dataset
     fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
-    cohort = artefacts.read_table(config.table_dir, schema.STATIC).sort("patient_id")
+    cohort = table_files.read_table(config.table_dir, schema.STATIC).sort("patient_id")
     assert np.array_equal(fitted.static(cohort), data.static)
     named = {path.name for path in (config.processed_dir / schema.FITTED).iterdir()}
     assert {f"fitted/{name}" for name in named} <= data.metadata["artefacts"].keys()
@@ -165,7 +165,7 @@ def test_the_risk_without_a_modality_is_the_mean_over_those_of_training_patients
     run_of: Callable[[str], Path], method: str, name: str
 ) -> None:
     trained = load(run_of(method))
-    batch, others = inputs.part(trained.dataset, "test", Path("test")), what_if.donors(trained, 3)
+    batch, others = inputs.mapped(trained.dataset, "test").whole(), what_if.donors(trained, 3)
     found = what_if.without_modality(trained, batch, name, others)
     fields = {"ehr": ("ehr", "ehr_mask", "ehr_length"), "note": (), "summary": ()}[name] or (
         f"{name}_embedding",
@@ -185,7 +185,7 @@ def test_the_risk_without_a_modality_is_the_mean_over_those_of_training_patients
 
 
 def test_donors_are_training_patients_and_the_same_each_time(emerge: Trained) -> None:
-    train = inputs.part(emerge.dataset, "train", Path("train"))
+    train = inputs.mapped(emerge.dataset, "train").whole()
     first, again = what_if.donors(emerge), what_if.donors(emerge)
     assert torch.equal(first.ehr, again.ehr) and len(first) == what_if.DONORS
     assert all((train.ehr == one).all(dim=(1, 2)).any() for one in first.ehr)

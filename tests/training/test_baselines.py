@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -39,7 +38,7 @@ def test_a_saved_estimator_gives_the_predictions_of_its_run(prepared: Prepare) -
     assert not isinstance(method, torch.nn.Module)
     again: Estimator = method
     again.load(config.run_dir / "checkpoints")
-    expected = again.logits(inputs.part(dataset, "test", Path("npz"))).double().sigmoid()[:, 0].tolist()
+    expected = again.logits(inputs.mapped(dataset, "test").whole()).double().sigmoid()[:, 0].tolist()
     with (config.run_dir / "predictions.csv").open() as file:
         found = [float(row["y_prob"]) for row in csv.DictReader(file) if row["split"] == "test"]
     assert found == expected

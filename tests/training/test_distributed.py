@@ -1,7 +1,10 @@
 """Two processes under torchrun: the same model as one process, within numerical noise."""
 
+import contextlib
 import csv
 import json
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 
 from src.config import Config
+from src.datasets import artefacts
 
 Prepare = Callable[..., Config]
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,14 +25,19 @@ def rows(folder: str, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subprocess.CompletedProcess[str]:
+def written(toml: str, name: str, more: str = "") -> str:
+    """The config of a run of this name."""
     # without dropout: each process draws its own. 83 training patients leave a batch of odd size and a last one of three
     text = toml.replace('run_name = "toy"', f'run_name = "{name}"').replace("max_epochs = 25", "max_epochs = 4")
     text = text.replace("heads = 2", "heads = 2\ndropout = 0.0\ntext_dropout = 0.0").replace(
         "batch_size = 32", "batch_size = 41"
     )
-    Path(f"{name}.toml").write_text(text + 'class_weights = "balanced"\n')
-    command = [*launcher, str(ROOT / "src" / "main.py"), "--stage", stage, "--config", f"{name}.toml"]
+    Path(f"{name}.toml").write_text(text + 'class_weights = "balanced"\n' + more)
+    return f"{name}.toml"
+
+
+def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subprocess.CompletedProcess[str]:
+    command = [*launcher, str(ROOT / "src" / "main.py"), "--stage", stage, "--config", written(toml, name)]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
@@ -50,6 +59,66 @@ def test_two_processes_give_the_metrics_of_one(prepared: Prepare, toy_toml: str)
     ]
     for name, found in metrics[0]["mortality"]["metrics"].items():
         assert found["value"] == pytest.approx(metrics[1]["mortality"]["metrics"][name]["value"], abs=1e-3)
+
+
+def on_two_nodes(*configs: str) -> list[tuple[int, str, str]]:
+    """An agent of torchrun for each of two nodes, with a config each: exit codes, what was printed, what was told."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "1", "--local-addr", "127.0.0.1"]
+    main = [str(ROOT / "src" / "main.py"), "--stage", "train", "--config"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    agents = [subprocess.Popen([*torchrun, *main, config], **pipes) for config in configs]
+    try:
+        said = [agent.communicate(timeout=120) for agent in agents]
+    finally:
+        for agent in agents:
+            agent.kill()
+    return [(agent.returncode, *told) for agent, told in zip(agents, said, strict=True)]
+
+
+def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_each_time(
+    prepared: Prepare, toy_toml: str
+) -> None:
+    prepared(patients=139)
+    assert run(toy_toml, sys.executable, name="alone").returncode == 0
+    config = written(toy_toml, "nodes", 'data = "mapped"\n')
+    runs = []
+    for _ in range(2):
+        ended = on_two_nodes(config, config)
+        assert [code for code, _, _ in ended] == [0, 0], ended
+        assert sum(printed.count("AUROC") for _, printed, _ in ended) == 1
+        assert sum(told.count("stage train") for _, _, told in ended) == 1
+        runs.append({path: path.read_bytes() for path in sorted(Path("runs/nodes").rglob("*")) if path.is_file()})
+        shutil.rmtree("runs/nodes")
+    assert runs[0] == runs[1]
+    Path("runs/nodes").mkdir()
+    for path, content in runs[0].items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    one, two = (
+        [float(row["y_prob"]) for row in rows(f"runs/{name}", "predictions.csv")] for name in ("alone", "nodes")
+    )
+    assert np.allclose(one, two, atol=1e-4)
+
+
+@pytest.mark.parametrize("mistake", ["a run that others hold", "another config"])
+def test_a_mistake_ends_both_nodes_at_once_with_one_line(mistake: str, prepared: Prepare, toy_toml: str) -> None:
+    prepared()
+    configs = [written(toy_toml, "nodes"), written(toy_toml, "nodes")]
+    held = Path("runs/nodes/.training")
+    held.mkdir(parents=True)
+    if mistake == "another config":
+        configs[1] = written(toy_toml.replace("max_epochs = 25", "max_epochs = 9"), "other")
+    with artefacts.locked(held) if mistake == "a run that others hold" else contextlib.nullcontext():
+        ended = on_two_nodes(*configs)
+    assert all(code != 0 for code, _, _ in ended)
+    lines = [line for _, _, told in ended for line in told.splitlines() if line.startswith("error: ")]
+    what = {"a run that others hold": "another run is writing", "another config": "give all nodes the same"}
+    assert len(lines) == 1 and what[mistake] in lines[0], ended
+    assert 'main.py", line' not in "".join(told for _, _, told in ended)
 
 
 def test_several_processes_may_only_train(prepared: Prepare, toy_toml: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,10 @@ class PrimeKG:
     tables: Tables
     told: dict[int, tuple[Triple, ...]] = field(default_factory=dict)  # triples already made
 
+    def __reduce__(self) -> tuple[type["PrimeKG"], tuple[Mapping[Path, str], Tables]]:
+        """Without what was made of the tables: another process makes its own."""
+        return PrimeKG, (self.hashes, self.tables)
+
     def inputs(self) -> Mapping[Path, str]:
         """The two files."""
         return self.hashes

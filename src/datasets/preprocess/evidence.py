@@ -1,8 +1,8 @@
 """From checked tables to what the models read, for a cohort and for new patients alike: signals, notes, records, arrays."""
 
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from src import components
 from src.config import Cohort, Config
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import abnormal, linking, rag, tensors, texts
 from src.datasets.preprocess.audit import faithfulness
+from src.datasets.preprocess.entities.rules import Rules
 from src.datasets.preprocess.fitted import Fitted
 from src.datasets.preprocess.llm.client import Chat
 from src.datasets.preprocess.tables import Tables
@@ -38,23 +41,32 @@ class Found:
         return self.records["summary"].to_list()
 
 
-def tools(config: Config, task: Task, chat: Chat | None) -> rag.Tools:
+def graph(config: Config) -> KnowledgeGraph:
+    """The knowledge graph.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    found: KnowledgeGraph = components.build(
+        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
+    )
+    log.info("knowledge graph: %d diseases in %s", len(found.diseases()), config.kg_dir)
+    return found
+
+
+def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> rag.Tools:
     """The components of the RAG half that the config chooses.
 
     Raises:
-        UserError: the graph is missing or damaged, or a component cannot be built.
+        UserError: a component cannot be built.
     """
-    cache_dir = config.paths.cache_dir
-    graph: KnowledgeGraph = components.build(
-        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=cache_dir
-    )
-    log.info("knowledge graph: %d diseases in %s", len(graph.diseases()), config.kg_dir)
     return rag.Tools(
         graph,
-        components.build("entities", config.entities, graph=graph, llm=chat),
-        linking.build(graph, config.linking, config.seed, cache_dir),
+        components.build("entities", config.entities, graph=graph, llm=chat, pool=pool),
+        linking.build(graph, config.linking, config.seed, config.paths.cache_dir, pool),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
         components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
+        pool,
     )
 
 
@@ -62,7 +74,8 @@ def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal
     """Checks summaries about these signals against the evidence."""
     default = Component("rules")
     same = config.entities == default  # building it takes seconds
-    dictionary = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
+    built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
+    dictionary = replace(cast(Rules, built), pool=LOCAL)  # it goes where the records are made
     return faithfulness.build(chosen.graph, dictionary, signals, (task.question, _window(config.cohort)))
 
 

@@ -6,11 +6,15 @@ from pathlib import Path
 
 from src import components
 from src.config import Linking
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity
 from src.datasets.preprocess.names import name_index, normal
 from src.datasets.preprocess.similarity import NameSimilarity
 from src.fields import UserError
+
+Linked = tuple[int, float, str]  # node, score, the graph's name that matched
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class Linker:
     similarity: NameSimilarity
     threshold: float
 
-    def link(self, names: Iterable[str]) -> dict[str, tuple[int, float, str]]:
-        """name -> (node, score, the graph's name that it matched) for those that reach the threshold."""
+    def link(self, names: Iterable[str]) -> dict[str, Linked]:
+        """By name, for those that reach the threshold."""
         wanted = sorted({normal(name) for name in names})
         found = {name: (self.index[name], 1.0, name) for name in wanted if name in self.index}
         rest = [name for name in wanted if name not in found and name]
@@ -51,18 +55,20 @@ class Linker:
         return found
 
 
-def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path) -> Linker:
+def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path, pool: Pool = LOCAL) -> Linker:
     """The linker over all disease names of the graph."""
     index = name_index(graph)
     if not index:
         raise UserError("the knowledge graph holds no disease; check the files in paths.kg_dir")
     names = sorted(index)
-    similarity = components.build("linking.similarity", rule.similarity, names=names, seed=seed, cache_dir=cache_dir)
+    similarity = components.build(
+        "linking.similarity", rule.similarity, names=names, seed=seed, cache_dir=cache_dir, pool=pool
+    )
     return Linker(index, names, similarity, rule.threshold)
 
 
 def patient_links(
-    entities: Sequence[Entity], linked: Mapping[str, tuple[int, float, str]], graph: KnowledgeGraph, rule: Linking
+    entities: Sequence[Entity], linked: Mapping[str, Linked], graph: KnowledgeGraph, rule: Linking
 ) -> list[Link]:
     """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
     order: dict[str, list[Entity]] = {}

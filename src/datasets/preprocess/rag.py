@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
+from tqdm import tqdm
 
 from src.config import Linking
+from src.datasets.compute.forms import Json
+from src.datasets.compute.work import Pool, Work
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import linking
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.audit import faithfulness
 from src.datasets.preprocess.entities import Entity, EntityExtractor, Extraction
+from src.datasets.preprocess.linking import Linked
 from src.datasets.preprocess.names import normal
 from src.datasets.preprocess.retrieval import Query, Retriever
 from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary
@@ -20,17 +24,19 @@ from src.datasets.preprocess.tensors import Hourly
 from src.datasets.schema import RAG_COLUMNS
 
 SEPARATOR = "\n\n"
+MUCH = 5000  # patients from which processes of their own are worth their start
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The components of the RAG half."""
+    """The components of the RAG half, and who does their work."""
 
     graph: KnowledgeGraph
     extractor: EntityExtractor
     linker: linking.Linker
     retriever: Retriever
     summarizer: Summarizer
+    pool: Pool
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,70 @@ def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
     return [texts.get(patient, "") for patient in patients]
 
 
+@dataclass(frozen=True)
+class Case:
+    """A patient with what was found in the notes. ``linked``: of the names in them. ``charted``: the value in each signal's hour.
+    ``summary``: where it is written already."""
+
+    patient: Patient
+    extraction: Extraction
+    linked: dict[str, Linked]
+    charted: tuple[float, ...]
+    summary: Summary | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of ``rag_records.csv``, and what of it is counted."""
+
+    row: tuple[str, ...]
+    nodes: int
+    summary_failed: bool
+    audit: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """What makes a record of a case; it goes where the cases go. ``summarizer``: of summaries that are not written yet."""
+
+    graph: KnowledgeGraph
+    retriever: Retriever
+    summarizer: Summarizer | None
+    auditor: faithfulness.Auditor
+    rule: Linking
+
+    def evidence(self, cases: Sequence[Case]) -> list[Evidence]:
+        """Diseases, documents and triples beside age, sex and signals."""
+        links = [linking.patient_links(case.extraction.entities, case.linked, self.graph, self.rule) for case in cases]
+        queries = [
+            Query(tuple(link.node_index for link in own), case.patient.signals)
+            for case, own in zip(cases, links, strict=True)
+        ]
+        return [
+            Evidence(
+                case.patient.age,
+                case.patient.sex,
+                case.patient.signals,
+                own,
+                {one.node_index: one for one in retrieved},
+            )
+            for case, own, retrieved in zip(cases, links, self.retriever.retrieve(queries), strict=True)
+        ]
+
+    def records(self, cases: Sequence[Case]) -> list[Record]:
+        """One a case, whatever the other cases are."""
+        evidence = self.evidence(cases)
+        written = [case.summary for case in cases if case.summary]
+        summaries = self.summarizer.summarise(evidence) if self.summarizer else written
+        entities = [case.extraction.entities for case in cases]
+        charted = [(case.patient.notes, case.charted) for case in cases]
+        audits = self.auditor.audit(summaries, evidence, entities, charted)
+        return [
+            Record(_row(case, known, summary, audit), len(known.links), summary.failure is not None, audit)
+            for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True)
+        ]
+
+
 def records(
     patients: Sequence[Patient], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
@@ -60,39 +130,30 @@ def records(
     extractions = tools.extractor.extract([patient.notes for patient in patients])
     names = {entity.name for found in extractions for entity in found.entities if entity.linked}
     linked = tools.linker.link(names)
-    links = [linking.patient_links(found.entities, linked, tools.graph, rule) for found in extractions]
-    queries = [
-        Query(tuple(link.node_index for link in own), patient.signals)
-        for patient, own in zip(patients, links, strict=True)
-    ]
-    evidence = [
-        Evidence(patient.age, patient.sex, patient.signals, own, {found.node_index: found for found in retrieved})
-        for patient, own, retrieved in zip(patients, links, tools.retriever.retrieve(queries), strict=True)
-    ]
-    summaries = tools.summarizer.summarise(evidence)
-    entities = [found.entities for found in extractions]
-    charted = [(patient.notes, hourly.value[patient.n]) for patient in patients]
-    audits = auditor.audit(summaries, evidence, entities, charted, hourly.features)
-    counts = _Counts(len(names), len(linked))
-    for found, known, summary in zip(extractions, evidence, summaries, strict=True):
-        counts.add(found, known, summary)
-    nodes = {name: node for name, (node, _, _) in linked.items()}
-    whole = zip(patients, extractions, evidence, summaries, audits, strict=True)
-    table = pl.DataFrame(
-        [_row(*one, nodes) for one in whole], schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row"
-    )
-    return table, {**counts.as_dict(), **faithfulness.totals(audits)}
+    cases = [_case(*one, linked, hourly) for one in zip(patients, extractions, strict=True)]
+    recorder = Recorder(tools.graph, tools.retriever, tools.summarizer, auditor, rule)
+    if tools.summarizer.asks:  # for all patients from here: what limits it is the endpoints
+        summaries = tools.summarizer.summarise(recorder.evidence(cases))
+        cases = [replace(case, summary=summary) for case, summary in zip(cases, summaries, strict=True)]
+        recorder = replace(recorder, summarizer=None)
+    work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[Record](Record))
+    made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
+    found = list(tqdm(made, total=len(cases), desc="records", unit="patient", disable=None, leave=False))
+    rows = [record.row for record in found]
+    table = pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
+    counts = _counts(extractions, found, len(names), len(linked))
+    return table, {**counts, **faithfulness.totals([record.audit for record in found])}
 
 
-def _row(
-    patient: Patient,
-    extraction: Extraction,
-    evidence: Evidence,
-    summary: Summary,
-    audit: Mapping[str, Any],
-    nodes: Mapping[str, int],
-) -> tuple[str, ...]:
-    """``nodes``: the node of every name that was linked."""
+def _case(patient: Patient, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
+    own = {normal(entity.name) for entity in extraction.entities if entity.linked} & linked.keys()
+    charted = [hourly.value[patient.n, signal.hour, hourly.features.index(signal.code)] for signal in patient.signals]
+    return Case(patient, extraction, {name: linked[name] for name in sorted(own)}, tuple(map(float, charted)))
+
+
+def _row(case: Case, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]) -> tuple[str, ...]:
+    patient, extraction = case.patient, case.extraction
+    nodes = {name: node for name, (node, _, _) in case.linked.items()}
     found = [evidence.diseases[link.node_index] for link in evidence.links]
     documents = [{k: getattr(f, k) for k in ("node_index", "name", "definition", "description")} for f in found]
     triples = [[f.node_index, t.x_name, t.display_relation, t.y_name] for f in found for t in f.triples]
@@ -122,26 +183,17 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
-@dataclass
-class _Counts:
-    """Running totals over patients."""
-
-    entity_names: int
-    entity_names_linked: int
-    mentions: int = 0
-    mentions_negated_family_or_hypothetical: int = 0
-    patients_without_a_disease: int = 0
-    nodes: int = 0
-    entity_failures: int = 0
-    summary_failures: int = 0
-
-    def add(self, extraction: Extraction, evidence: Evidence, summary: Summary) -> None:
-        self.mentions += len(extraction.entities)
-        self.mentions_negated_family_or_hypothetical += sum(not e.linked for e in extraction.entities)
-        self.patients_without_a_disease += not evidence.links
-        self.nodes += len(evidence.links)
-        self.entity_failures += extraction.failure is not None
-        self.summary_failures += summary.failure is not None
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+def _counts(
+    extractions: Sequence[Extraction], found: Sequence[Record], names: int, names_linked: int
+) -> dict[str, int]:
+    """Totals over patients."""
+    return {
+        "entity_names": names,
+        "entity_names_linked": names_linked,
+        "mentions": sum(len(one.entities) for one in extractions),
+        "mentions_negated_family_or_hypothetical": sum(not e.linked for one in extractions for e in one.entities),
+        "patients_without_a_disease": sum(not record.nodes for record in found),
+        "nodes": sum(record.nodes for record in found),
+        "entity_failures": sum(one.failure is not None for one in extractions),
+        "summary_failures": sum(record.summary_failed for record in found),
+    }

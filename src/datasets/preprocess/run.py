@@ -1,6 +1,7 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import polars as pl
 
 from src import components
 from src.config import Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, table_files
+from src.datasets.compute import pools
+from src.datasets.compute.local import Local
+from src.datasets.compute.work import Pool
 from src.datasets.dataset import write_dataset
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess import evidence, sparsity, tensors, tokens
 from src.datasets.preprocess.embeddings import TextEncoder
 from src.datasets.preprocess.fitted import STATIC_NAMES, fit
-from src.datasets.preprocess.llm.client import connect
+from src.datasets.preprocess.llm.client import Chat, connect
 from src.datasets.preprocess.tables import Tables, patients, read
 from src.datasets.signals import to_record
 from src.datasets.splits import split_by_subject
@@ -38,9 +42,27 @@ def run(config: Config) -> None:
     artefacts.require_writable(config.processed_dir)
     task: Task = components.build("task", config.task)
     chat = connect(config)
-    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir}
+    graph = evidence.graph(config)
+    with pools.opened(config, graph.inputs()) as pool:
+        made = _make(config, task, graph, chat, pool)
+    for warning in made.warnings:
+        log.warning("%s", warning)
+    log.info("preprocess: %s -> %s", made.told, config.processed_dir)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the user is told at the end."""
+
+    warnings: list[str]
+    told: str
+
+
+def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> Made:
+    """The recipe."""
+    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
-    tools = evidence.tools(config, task, chat)
+    tools = evidence.tools(config, task, graph, chat, pool)
     tables, split = tables_and_split(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
@@ -69,15 +91,13 @@ def run(config: Config) -> None:
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
-        artefacts.write_table(found.records, folder / schema.RAG_RECORDS)
-        artefacts.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
+        table_files.write_table(found.records, folder / schema.RAG_RECORDS)
+        table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
-    for warning in tables.warnings:
-        log.warning("%s", warning)
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
-    log.info("preprocess: %d patients (%s) -> %s", len(found.notes), sizes, config.processed_dir)
+    return Made(tables.warnings, f"{len(found.notes)} patients ({sizes})")
 
 
 def estimate(config: Config) -> None:
@@ -92,7 +112,7 @@ def estimate(config: Config) -> None:
     chat = connect(config, dry=True)
     if chat is None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
-    tools = evidence.tools(config, task, chat)
+    tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
     tables, split = tables_and_split(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
     auditor = evidence.auditor(config, task, tools, tables.signals)
@@ -108,8 +128,7 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
 
 def input_hashes(table_dir: Path, graph: KnowledgeGraph) -> dict[str, str]:
     """SHA-256 of the tables there are and of the graph's files: what the artefacts are made of."""
-    present = [path for table in schema.TABLES if (path := table_dir / table.file).is_file()]
-    return artefacts.hashes([*present, *graph.inputs()], graph.inputs())
+    return artefacts.hashes([*table_files.all_files(table_dir), *graph.inputs()], graph.inputs())
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:

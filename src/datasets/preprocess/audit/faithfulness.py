@@ -9,9 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.audit import disease_claims, names_in_text, signal_claims
 from src.datasets.preprocess.audit.disease_claims import Patient
@@ -60,13 +57,12 @@ class Auditor:
         summaries: Sequence[Summary],
         evidence: Sequence[Evidence],
         entities: Sequence[Sequence[Entity]],
-        charted: Sequence[tuple[str, NDArray[np.float32]]],
-        features: Sequence[str],
+        charted: Sequence[tuple[str, Sequence[float]]],
     ) -> list[dict[str, Any]]:
         """For each patient ``{supported, statements, unchecked, unsupported: [{statement, claim, why}]}``.
 
         ``supported``: the share of statements that say something checkable and nothing unsupported; None without statements.
-        ``charted`` is what the evidence itself is held against: a patient's notes and ``[T, F]`` hourly values.
+        ``charted`` is what the evidence itself is held against: a patient's notes, and the value in the hour of each signal.
         """
         texts = sorted({statement.text for summary in summaries for statement in summary.statements})
         diseases = (found.entities for found in self.extractor.extract(texts))
@@ -74,7 +70,7 @@ class Auditor:
         mentioned = dict(zip(texts, zip(diseases, others, strict=True), strict=True))
         result = []
         for n, (summary, known) in enumerate(zip(summaries, evidence, strict=True)):
-            patient = self._patient(known, entities[n], *charted[n], features)
+            patient = self._patient(known, entities[n], *charted[n])
             claims = self._claims(summary, known, patient, mentioned)
             wrong = [(i, claim) for i, found in enumerate(claims) for claim in found if claim.why]
             sound = sum(bool(found) and not any(claim.why for claim in found) for found in claims)
@@ -93,12 +89,10 @@ class Auditor:
         evidence: Evidence,
         entities: Sequence[Entity],
         notes: str,
-        hours: NDArray[np.float32],
-        features: Sequence[str],
+        values: Sequence[float],
     ) -> Patient:
         """The evidence that holds: a signal's value in its hour, a disease's surface in the notes, its node in the graph."""
-        columns = {name: column for column, name in enumerate(features)}
-        signals = [s for s in evidence.signals if abs(float(hours[s.hour, columns[s.code]]) - s.value) <= 1e-3]
+        signals = [s for s, value in zip(evidence.signals, values, strict=True) if abs(value - s.value) <= 1e-3]
         linked = {
             link.node_index: link
             for link in evidence.links

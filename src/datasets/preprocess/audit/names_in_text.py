@@ -16,6 +16,10 @@ class NamesInText:
     automaton: Any
     forms: Sequence[tuple[str, bool]]
 
+    def __reduce__(self) -> tuple[Any, tuple[Sequence[tuple[str, bool]]]]:
+        """An automaton cannot be pickled: another process builds its own."""
+        return _over, (self.forms,)
+
     def find(self, text: str) -> list[Span]:
         """``(start, end, name)`` in order of position, without overlap; the name in lower case but for symbols."""
         found = []
@@ -35,9 +39,13 @@ def build(names: Iterable[str]) -> NamesInText:
     >>> build(["CAT", "heart failure", "failure"]).find("A cat with heart failure: gene CAT.")
     [(11, 24, 'heart failure'), (31, 34, 'CAT')]
     """
+    forms = sorted({(name, True) if SYMBOL.fullmatch(name) else (name.lower(), False) for name in names if name})
+    return _over(forms)
+
+
+def _over(forms: Sequence[tuple[str, bool]]) -> NamesInText:
     from ahocorasick_rs import AhoCorasick, MatchKind
 
-    forms = sorted({(name, True) if SYMBOL.fullmatch(name) else (name.lower(), False) for name in names if name})
     return NamesInText(AhoCorasick([name.lower() for name, _ in forms], matchkind=MatchKind.Standard), forms)
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.datasets.artefacts import read_json, write_json
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import open_store
@@ -57,6 +59,11 @@ class HuggingFace:
     files: ModelFiles
     placement: Placement
     cache_dir: Path
+    pool: Pool
+
+    def __reduce__(self) -> tuple[type["HuggingFace"], tuple[Options, ModelFiles, Placement, Path, Pool]]:
+        """Without the model: another process reads its own, and computes alone."""
+        return HuggingFace, (self.options, self.files, self.placement, self.cache_dir, LOCAL)
 
     def fit(self, texts: Sequence[str]) -> "HuggingFace":
         """Itself: the model stays as published."""
@@ -98,7 +105,7 @@ class HuggingFace:
     @cached_property
     def _batches(self) -> Batches:
         store = open_store(self.cache_dir, {"plug": "huggingface", **self._decisive()}, int(self._config.hidden_size))
-        return Batches(self._compute, store, self.options.batch_tokens, self._limit)
+        return Batches(self._compute, self.pool, store, self.options.batch_tokens, self._limit)
 
     @cached_property
     def _config(self) -> Any:
@@ -136,7 +143,7 @@ def download(options: Options, offline: bool) -> None:
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
-def build(options: Options, *, cache_dir: Path) -> HuggingFace:
+def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> HuggingFace:
     """The encoder, with its vectors kept under ``cache_dir``.
 
     Raises:
@@ -144,7 +151,7 @@ def build(options: Options, *, cache_dir: Path) -> HuggingFace:
     """
     model_files.require_library("transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
-    built = HuggingFace(options, files, choose(options.device, options.precision), cache_dir)
+    built = HuggingFace(options, files, choose(options.device, options.precision), cache_dir, pool)
     built.description()  # reads configuration and tokenizer, so that what does not fit shows before any work
     return built
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src.datasets.artefacts import first_line, read_json, write_json
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches, backing_off
 from src.datasets.preprocess.language_models.embedding_store import open_store
@@ -51,6 +53,11 @@ class SentenceEncoder:
     files: ModelFiles
     placement: Placement
     cache_dir: Path
+    pool: Pool
+
+    def __reduce__(self) -> tuple[type["SentenceEncoder"], tuple[Options, ModelFiles, Placement, Path, Pool]]:
+        """Without the model: another process reads its own, and computes alone."""
+        return SentenceEncoder, (self.options, self.files, self.placement, self.cache_dir, LOCAL)
 
     def fit(self, texts: Sequence[str]) -> "SentenceEncoder":
         """Itself: the model stays as published."""
@@ -102,7 +109,7 @@ class SentenceEncoder:
     def _batches(self) -> Batches:
         width = int(self._model.get_embedding_dimension())
         store = open_store(self.cache_dir, {"plug": "sentence_transformers", **self._decisive()}, width)
-        return Batches(self._compute, store, self.options.batch_tokens, self._model.max_seq_length)
+        return Batches(self._compute, self.pool, store, self.options.batch_tokens, self._model.max_seq_length)
 
     @cached_property
     def _model(self) -> Any:
@@ -141,7 +148,7 @@ def download(options: Options, offline: bool) -> None:
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
-def build(options: Options, *, cache_dir: Path) -> SentenceEncoder:
+def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> SentenceEncoder:
     """The encoder, with its vectors kept under ``cache_dir``.
 
     Raises:
@@ -150,7 +157,7 @@ def build(options: Options, *, cache_dir: Path) -> SentenceEncoder:
     model_files.require_library("sentence_transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
     _require_known_modules(files.folder)
-    return SentenceEncoder(options, files, choose(options.device, options.precision), cache_dir)
+    return SentenceEncoder(options, files, choose(options.device, options.precision), cache_dir, pool)
 
 
 def _require_known_modules(folder: Path) -> None:

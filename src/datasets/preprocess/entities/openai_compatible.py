@@ -14,6 +14,8 @@ from typing import Any, get_args
 from pydantic import TypeAdapter
 
 from src import components
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity, EntityExtractor, Extraction, Status
 from src.datasets.preprocess.llm.answers import closed_schema, fill
@@ -175,7 +177,7 @@ def _places(text: str, words: str) -> list[tuple[int, int]]:
     return [place.span() for place in found]
 
 
-def build(options: Options, *, graph: KnowledgeGraph, llm: Chat) -> OpenAICompatible:
+def build(options: Options, *, graph: KnowledgeGraph, llm: Chat, pool: Pool = LOCAL) -> OpenAICompatible:
     """The extractor over one endpoint.
 
     Raises:
@@ -183,4 +185,4 @@ def build(options: Options, *, graph: KnowledgeGraph, llm: Chat) -> OpenAICompat
     """
     if 2 * options.overlap_characters >= options.window_characters:
         raise UserError("entities.overlap_characters must be less than half of entities.window_characters")
-    return OpenAICompatible(options, llm, components.build("entities", Component("rules"), graph=graph))
+    return OpenAICompatible(options, llm, components.build("entities", Component("rules"), graph=graph, pool=pool))

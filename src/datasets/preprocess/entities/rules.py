@@ -7,61 +7,74 @@ as a match is said in ``matching.py``, what a mention means in ``context.py``.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from annotated_types import Ge
 from tqdm import tqdm
 
+from src.datasets.compute.forms import Json
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool, Work
 from src.datasets.graphs import KnowledgeGraph
 from src.datasets.preprocess.entities import Entity, Extraction
 from src.datasets.preprocess.mentions.abbreviations import definitions
 from src.datasets.preprocess.mentions.context import Reader
 from src.datasets.preprocess.mentions.dictionary import Entry, Target, dictionary
 from src.datasets.preprocess.mentions.folding import pattern
-from src.datasets.preprocess.mentions.in_parallel import in_parallel
 from src.datasets.preprocess.mentions.matching import Event, Found, Prepared, prepare, search
 from src.fields import Positive
 
+MUCH = 100_000_000  # characters from which processes of their own are worth their start
+BLOCK = 500_000  # characters, about, that are searched as one
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 
 
 @dataclass(frozen=True)
 class Options:
     """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one. ``minimum_length`` guards short
-    names. ``workers``: processes; 0 takes one a core where there is much text."""
+    names."""
 
     terms_file: Path = TERMS
     minimum_length: Positive = 4
-    workers: Annotated[int, Ge(0)] = 0
 
 
 @dataclass(frozen=True)
 class Rules:
-    """``patterns``: what is looked for, folded, and what each stands for; ``prepared`` for this process."""
+    """``prepared``: what is looked for and what it stands for, in one automaton; ``pool``: who reads the texts."""
 
-    patterns: Mapping[str, Entry]
     prepared: Prepared
-    workers: int
+    pool: Pool
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """Mentions in order of position. The number of workers changes no mention."""
-        bar = tqdm(total=len(texts), desc="entities", unit="patient", disable=None, leave=False)
-        extractions = []
-        for mentions in in_parallel(texts, self.prepared, _mentions, self.workers, (prepare, self.patterns)):
-            extractions.append(Extraction(mentions, "rules"))
-            bar.update()
-        bar.close()
-        return extractions
+        """Mentions in order of position."""
+        work = Work("entities", self.prepared, _extractions, Json[str](str), Json[Extraction](Extraction))
+        found = self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH)
+        return list(tqdm(found, total=len(texts), desc="entities", unit="patient", disable=None, leave=False))
 
 
-def build(options: Options, *, graph: KnowledgeGraph) -> Rules:
+def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> Rules:
     """The extractor over the graph's names and the clinical terms.
 
     Raises:
         UserError: the terms file is missing or has other columns.
     """
     patterns = dictionary(graph, options.terms_file, options.minimum_length)
-    return Rules(patterns, prepare(patterns), options.workers)
+    return Rules(prepare(patterns), pool)
+
+
+def _extractions(prepared: Prepared, texts: Sequence[str]) -> list[Extraction]:
+    return [Extraction(mentions, "rules") for block in _blocks(texts) for mentions in _mentions(prepared, block)]
+
+
+def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    block: list[str] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _mentions(prepared: Prepared, texts: Sequence[str]) -> list[tuple[Entity, ...]]:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from src.datasets.compute.forms import Arrays, Json
+from src.datasets.compute.work import Pool, Work
 from src.datasets.preprocess.language_models.embedding_store import EmbeddingStore, key
 from src.fields import UserError
 
@@ -25,13 +27,16 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 MOST_TEXTS = 128  # a batch; where texts are short, more are no faster on a CPU, and a kill would lose more
 
 READ_ROWS = 4096
+Batch = tuple[str, list[str]]  # what is put before each text, and the texts
 
 
 @dataclass(frozen=True)
 class Batches:
-    """``compute(texts, prefix)`` gives ``[n, D]``; ``tokens``: a batch's, with padding; ``longest``: what the model reads."""
+    """``compute(texts, prefix)`` gives ``[n, D]``, wherever ``pool`` has it done. ``tokens``: a batch's, with
+    padding; ``longest``: what the model reads."""
 
     compute: Callable[[Sequence[str], str], Vectors]
+    pool: Pool
     store: EmbeddingStore
     tokens: int
     longest: int | None
@@ -44,13 +49,15 @@ class Batches:
         """
         distinct = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
         with tqdm(total=len(distinct), desc="embedding", unit="text", disable=None, leave=False) as bar:
-            for batch in self._plan(distinct):
-                stored = self.store.known([key(prefix, text) for text in batch])
-                missing = [text for text in batch if key(prefix, text) not in stored]
-                if missing:
-                    vectors = self.compute(missing, prefix)
-                    _require_finite(vectors, precision)
-                    self.store.write([key(prefix, text) for text in missing], vectors)
+            batches = [missing for batch in self._plan(distinct) if (missing := self._missing(batch, prefix))]
+            bar.update(len(distinct) - sum(map(len, batches)))
+            work = Work(
+                "embedding", self.compute, _compute, Json[Batch](Batch), Arrays(), piece=1, kept=False, model=True
+            )
+            found = self.pool.map(work, [(prefix, batch) for batch in batches], much=False)
+            for batch, vectors in zip(batches, found, strict=True):
+                _require_finite(vectors, precision)
+                self.store.write([key(prefix, text) for text in batch], vectors)
                 bar.update(len(batch))
         result = np.zeros((len(texts), self.store.width), dtype=np.float32)
         rows = [row for row, text in enumerate(texts) if text.strip()]
@@ -58,6 +65,10 @@ class Batches:
             some = rows[at : at + READ_ROWS]
             result[some] = self.store.read([key(prefix, texts[row]) for row in some])
         return result
+
+    def _missing(self, batch: Sequence[str], prefix: str) -> list[str]:
+        stored = self.store.known([key(prefix, text) for text in batch])
+        return [text for text in batch if key(prefix, text) not in stored]
 
     def _plan(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
         """Consecutive texts, longest first, as many as fit into ``tokens`` when padded to the first one's length."""
@@ -67,6 +78,12 @@ class Batches:
             size = min(max(1, self.tokens // estimated), MOST_TEXTS)
             yield texts[at : at + size]
             at += size
+
+
+def _compute(
+    compute: Callable[[Sequence[str], str], Vectors], batches: Sequence[tuple[str, Sequence[str]]]
+) -> list[Vectors]:
+    return [compute(texts, prefix) for prefix, texts in batches]
 
 
 def backing_off(items: Sequence[T], compute: Callable[[Sequence[T]], Vectors]) -> Vectors:

@@ -35,6 +35,10 @@ class Prepared:
     automaton: Any
     entries: Sequence[Entry]
 
+    def __reduce__(self) -> tuple[Any, tuple[Mapping[str, Entry]]]:
+        """An automaton cannot be pickled: another process builds its own."""
+        return prepare, (self.patterns,)
+
 
 def prepare(patterns: Mapping[str, Entry]) -> Prepared:
     """Builds the automaton."""

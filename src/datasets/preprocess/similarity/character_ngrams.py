@@ -7,8 +7,15 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from src.datasets.compute.forms import Json
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool, Work
 from src.datasets.preprocess.nearest import sparse_nearest
 from src.fields import Positive
+
+PIECE = 1000  # names looked up together
+MUCH = 50_000  # names from which processes of their own are worth their start
+Match = tuple[int, float]  # position of the nearest name, and its score
 
 
 @dataclass(frozen=True)
@@ -25,10 +32,14 @@ class CharacterNgrams:
 
     vectoriser: Any
     names: Any
+    pool: Pool
 
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Exact, over all names."""
-        return sparse_nearest(self.vectoriser.transform(queries), self.names)
+        work = Work("linking", (self.vectoriser, self.names), _nearest, Json[str](str), Json[Match](Match), piece=PIECE)
+        found = list(self.pool.map(work, queries, much=len(queries) >= MUCH))
+        positions, scores = ([match[part] for match in found] for part in (0, 1))
+        return np.array(positions, dtype=np.int64), np.array(scores, dtype=np.float32)
 
     def description(self) -> dict[str, Any]:
         """Name and size of n-grams."""
@@ -39,9 +50,15 @@ def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""
 
 
-def build(options: Options, *, names: Sequence[str]) -> CharacterNgrams:
+def build(options: Options, *, names: Sequence[str], pool: Pool = LOCAL) -> CharacterNgrams:
     """Fitted on the names."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(options.size, options.size), dtype=np.float32)
-    return CharacterNgrams(vectoriser, vectoriser.fit_transform(names))
+    return CharacterNgrams(vectoriser, vectoriser.fit_transform(names), pool)
+
+
+def _nearest(known: tuple[Any, Any], queries: Sequence[str]) -> list[Match]:
+    vectoriser, names = known
+    positions, scores = sparse_nearest(vectoriser.transform(queries), names)
+    return list(zip(positions.tolist(), scores.tolist(), strict=True))

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from src import components
+from src.datasets.compute.local import LOCAL
+from src.datasets.compute.work import Pool
 from src.datasets.preprocess.embeddings import FittedEncoder
 from src.datasets.preprocess.nearest import dense_nearest
 from src.fields import Component
@@ -55,7 +57,9 @@ def download(options: Options, offline: bool) -> None:
     components.call("download", SOCKET, options.encoder, offline=offline)
 
 
-def build(options: Options, *, names: Sequence[str], seed: int, cache_dir: Path) -> EmbeddingSimilarity:
+def build(
+    options: Options, *, names: Sequence[str], seed: int, cache_dir: Path, pool: Pool = LOCAL
+) -> EmbeddingSimilarity:
     """The names, embedded; from the store, if they were before."""
-    encoder = components.build(SOCKET, options.encoder, seed=seed, cache_dir=cache_dir).fit(names)
+    encoder = components.build(SOCKET, options.encoder, seed=seed, cache_dir=cache_dir, pool=pool).fit(names)
     return EmbeddingSimilarity(encoder, _unit(encoder.encode(names)))

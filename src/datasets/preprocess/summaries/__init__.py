@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from src.datasets.preprocess.abnormal import AbnormalSignal
 from src.datasets.preprocess.linking import Link
@@ -62,7 +62,9 @@ def mentioned(link: Link, found: Retrieved) -> tuple[str, str]:
 
 
 class Summarizer(Protocol):
-    """Writes the summaries."""
+    """Writes the summaries. ``asks``: by asking a model elsewhere; then one process asks for all patients."""
+
+    asks: ClassVar[bool]
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
         """One summary a patient, in the patients' order."""

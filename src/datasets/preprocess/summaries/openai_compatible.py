@@ -7,7 +7,7 @@ it writes is audited like any summary (``faithfulness``), by its words and not b
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge
 from pydantic import TypeAdapter
@@ -55,6 +55,7 @@ ADAPTER = TypeAdapter(Lines)
 class OpenAICompatible:
     """Summaries by ``chat`` for one ``question`` about one ``window``; ``template`` stands in where the config says so."""
 
+    asks: ClassVar[bool] = True
     options: Options
     chat: Chat
     question: str

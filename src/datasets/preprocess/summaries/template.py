@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
@@ -25,6 +25,7 @@ class Options:
 class Template:
     """Summaries for one ``question`` about what was seen in one ``window``."""
 
+    asks: ClassVar[bool] = False
     options: Options
     question: str
     window: str
