@@ -18,12 +18,12 @@ import polars as pl
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from src.datasets.artefacts import TIME_FORMAT
 from src.datasets.synthetic.csv_files import write_gz
 from src.datasets.synthetic.hospital import Hospital, sample_hospital
 from src.datasets.synthetic.knowledge_graph import load_graph
 from src.datasets.synthetic.series import chart_events, lab_events
 from src.datasets.synthetic.tables import administrative_tables
+from src.datasets.times import TIME_FORMAT
 
 BLOCK = 500  # stays in memory at once
 OTHER_CHART_ROWS, OTHER_LAB_ROWS = 3420, 1645  # a stay, of items that no signal needs

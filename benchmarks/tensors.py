@@ -1,7 +1,10 @@
-"""Time and memory of the tensor half of ``--stage preprocess`` beside a bare Polars read of the same ``dynamic.csv``.
+"""Time and memory of the tensor half of ``--stage preprocess``, from a CSV and from parts, beside a bare Polars read of the CSV.
 
-python benchmarks/convert.py --stays 12000    # makes data/benchmark/csv_12000 and its tables
-python benchmarks/tensors.py --tables data/benchmark/csv_12000_tables --config data/benchmark/csv_12000.toml
+    python benchmarks/tensors.py --stays 5000 20000
+
+A generated hospital is converted into ``--folder`` once in either format. Each contender is a process of its own, the page cache
+warm; memory is the peak of what was resident. The floor reads ``dynamic.csv`` with its types, and nothing more. What the arrays
+themselves take (values, standardised values and mask, 12 bytes an hour and feature) is printed beside it, as is what
 """
 
 import argparse
@@ -13,43 +16,87 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT)
+CONFIG = """
+dataset = "tensors"
+run_name = "tensors"
+[paths]
+raw_dir = "{folder}/raw"
+kg_dir = "{folder}/kg"
+table_dir = "{folder}/{form}"
+[source]
+name = "synthetic"
+stays = {stays}
+[download]
+primekg = "none"
+[tables]
+format = "{form}"
+"""
+CONTENDERS = {"floor": "csv", "csv": "csv", "parquet": "parquet"}  # -> the format it reads
 
 
-def floor(folder: Path) -> None:
+def peak() -> float:
+    """GB that were resident at once, so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def converted(folder: Path, stays: int, form: str) -> Path:
+    """The config of tables in ``folder/form``, made where they are not there."""
+    config = folder / f"{form}.toml"
+    if not (folder / form / "provenance.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(CONFIG.format(folder=folder, stays=stays, form=form))
+        for stage in ("download", "convert"):
+            subprocess.run(
+                [sys.executable, "src/main.py", "--stage", stage, "--config", str(config)],
+                cwd=ROOT,
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
+    return config
+
+
+def floor(config: Path) -> str:
     """Read the table with its types, and nothing more."""
     import polars as pl
 
-    pl.scan_csv(folder / "dynamic.csv", schema_overrides={"patient_id": pl.String}, try_parse_dates=True).collect()
+    from src.config import load
+
+    path = load(config).table_dir / "dynamic.csv"
+    return f"{pl.read_csv(path, schema_overrides={'patient_id': pl.String}, try_parse_dates=True).height} rows"
 
 
-def tensors(folder: Path, config: Path) -> None:
+def tensors(config: Path) -> str:
     """Checks, hourly values, statistics of the first 70 % of patients, standardised tensors, abnormal signals."""
     from src import components
     from src.config import load
     from src.datasets.preprocess import abnormal, tables, tensors
 
     chosen = load(config)
-    read = tables.read(folder, chosen, components.build("task", chosen.task))
+    read = tables.read(chosen.table_dir, chosen, components.build("task", chosen.task))
     statistics = tensors.fit(read.hourly.value[: int(0.7 * read.cohort.height)])
-    tensors.standardise(read.hourly, statistics)
+    ehr, mask = tensors.standardise(read.hourly, statistics)
     abnormal.find(read.hourly, statistics, read.signals, chosen.abnormal)
+    return f"arrays {(read.hourly.value.nbytes + ehr.nbytes + mask.nbytes) / 1e9:.2f} GB"
 
 
 def main() -> None:
-    """Run both, each in a process of its own."""
+    """Run every contender on every size, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", type=Path, required=True)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--only", choices=["floor", "tensors"])
+    parser.add_argument("--stays", type=int, nargs="+", default=[5000])
+    parser.add_argument("--folder", type=Path, default=ROOT / "data" / "benchmark")
+    parser.add_argument("--contender", choices=CONTENDERS)
     chosen = parser.parse_args()
-    if chosen.only:
-        start = time.perf_counter()
-        floor(chosen.tables) if chosen.only == "floor" else tensors(chosen.tables, chosen.config)
-        seconds = time.perf_counter() - start
-        print(f"{chosen.only:8s} {seconds:6.1f} s  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:5.2f} GB")
-        return
-    for contender in ("floor", "tensors"):
-        subprocess.run([sys.executable, *sys.argv, "--only", contender], check=True)
+    for stays in chosen.stays:
+        for contender in [chosen.contender] if chosen.contender else CONTENDERS:
+            config = converted((chosen.folder / f"synthetic_{stays}").resolve(), stays, CONTENDERS[contender])
+            if not chosen.contender:
+                own = ["--stays", str(stays), "--folder", str(chosen.folder), "--contender", contender]
+                subprocess.run([sys.executable, __file__, *own], check=True)
+                continue
+            start = time.perf_counter()
+            told = floor(config) if contender == "floor" else tensors(config)
+            seconds = time.perf_counter() - start
+            print(f"{stays:6d} stays  {contender:8s} {seconds:6.1f} s  {peak():5.2f} GB  {told}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from src.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
 LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
+TableFormat = Literal["csv", "parquet"]
 FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
 
 
@@ -44,6 +45,16 @@ class Download:
     connect_timeout_seconds: Annotated[float, Gt(0)] = 8.0
     read_timeout_seconds: Annotated[float, Gt(0)] = 60.0
     retries: Annotated[int, Ge(0)] = 5
+
+
+@dataclass(frozen=True)
+class Tables:
+    """How ``convert`` writes the table of measurements; every reader takes either.
+
+    ``format`` "csv": ``dynamic.csv``. "parquet": a folder ``dynamic/`` of parts, smaller and quicker to read.
+    """
+
+    format: TableFormat = "csv"
 
 
 @dataclass(frozen=True)
@@ -251,6 +262,7 @@ class Config:
     download: Download = Download()
     knowledge_graph: Component = Component("primekg")
     cohort: Cohort = Cohort()
+    tables: Tables = Tables()
     split: Split = Split()
     sparsity: Sparsity = Sparsity()
     abnormal: Abnormal = Abnormal()

@@ -10,7 +10,7 @@ from src import components
 from src.audit import persons, refits, single_features, times
 from src.audit.findings import Finding
 from src.config import Config
-from src.datasets import artefacts, rag_records, schema
+from src.datasets import artefacts, rag_records, schema, table_files
 from src.datasets.dataset import Dataset, load_dataset
 from src.datasets.preprocess import fitted, rag, tables, tensors
 from src.datasets.preprocess.run import tables_and_split
@@ -29,7 +29,7 @@ def run(config: Config) -> None:
     """
     provenance = tables.recorded(config.table_dir)
     dataset = load_dataset(config.processed_dir)
-    cohort = artefacts.read_table(config.table_dir, schema.COHORT)
+    cohort = table_files.read_table(config.table_dir, schema.COHORT)
     findings = [*persons.check(cohort, dataset.split), *times.check(config.table_dir, provenance)]
     if any(finding.verdict == "failed" for finding in findings):
         findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from src.audit.findings import Finding, judged
-from src.datasets import artefacts, schema
+from src.datasets import schema, table_files
 
 
 def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
@@ -16,29 +16,30 @@ def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
     Raises:
         UserError: a table is missing or does not fit its schema.
     """
-    windows = artefacts.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
+    windows = table_files.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
     return [_measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
 
 
 def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
-    rows = artefacts.scan_table(folder, schema.DYNAMIC).join(windows.lazy(), on="patient_id", how="left")
+    rows = table_files.scan_table(folder, schema.DYNAMIC).join(windows.lazy(), on="patient_id", how="left")
     time = pl.col("event_time")
     outside = rows.select(
         pl.len().alias("rows"),
         (time.is_null() | (time < pl.col("window_start")) | (time >= pl.col("window_end"))).sum().alias("outside"),
         pl.col("window_end").is_null().sum().alias("strangers"),
     )
-    count, wrong, strangers = artefacts.collect_table(outside, folder / schema.DYNAMIC.file).row(0)
-    problem = f"{wrong} of {count} rows of dynamic.csv lie outside their patient's window" if wrong else None
+    where = table_files.place(folder, schema.DYNAMIC)
+    count, wrong, strangers = table_files.collect_table(outside, where).row(0)
+    problem = f"{wrong} of {count} rows of {where.name} lie outside their patient's window" if wrong else None
     if strangers:
-        problem = f"{strangers} rows of dynamic.csv are of patients that cohort.csv does not have"
-    return judged("measurements inside the window", problem, f"{count} rows of dynamic.csv")
+        problem = f"{strangers} rows of {where.name} are of patients that cohort.csv does not have"
+    return judged("measurements inside the window", problem, f"{count} rows of {where.name}")
 
 
 def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:
     if not (folder / schema.NOTES.file).is_file():
         return [Finding("notes inside the window", "passed", "there are no notes")]
-    notes = artefacts.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
+    notes = table_files.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
     surrogate = pl.col("note_type") == "surrogate"
     late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
     asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)
@@ -57,7 +58,7 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
 
 
 def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:
-    labels = artefacts.read_table(folder, schema.LABEL).join(windows, on="patient_id")
+    labels = table_files.read_table(folder, schema.LABEL).join(windows, on="patient_id")
     early = labels.filter(pl.col("label_time") < pl.col("window_end")).height
     problem = f"{early} outcomes were known before the end of their patient's window" if early else None
     return judged("outcomes after the window", problem, f"{labels.height} outcomes")

@@ -12,7 +12,7 @@ import polars as pl
 from src.comparison.grid import Grid
 from src.comparison.points import Point, columns, row_axes
 from src.comparison.results import Run
-from src.datasets import artefacts
+from src.datasets import table_files
 from src.datasets.schema import PATIENTS
 from src.evaluation.metrics import RANKING
 from src.evaluation.resampling import Sampling
@@ -146,7 +146,7 @@ def _risks(group: Sequence[Run]) -> dict[str, Risks]:
 
 def _persons(run: Run) -> dict[str, str]:
     """Patient -> person."""
-    patients = artefacts.read_table(run.config.processed_dir, PATIENTS)
+    patients = table_files.read_table(run.config.processed_dir, PATIENTS)
     return dict(patients.select("patient_id", "subject_id").rows())
 
 

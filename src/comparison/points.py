@@ -205,7 +205,7 @@ def _identity(config: Config) -> str:
     """Equal for two configs that train the same thing."""
     record = to_dict(as_read(config))
     paths = {key: record["paths"][key] for key in ("raw_dir", "kg_dir", "table_dir")}
-    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download")}
+    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download", "tables")}
     del told["training"]["data"], told["compute"]  # where and how, which changes no result
     return json.dumps({**told, "paths": paths}, sort_keys=True)
 

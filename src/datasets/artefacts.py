@@ -1,4 +1,5 @@
-"""The only reader and writer of artefacts: checked on the way in, written aside and renamed on the way out.
+"""The only reader and writer of artefacts but tables (``table_files``): checked on the way in, written aside and renamed on the
+way out.
 
 ``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
 ``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
@@ -21,20 +22,18 @@ from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
 
-import polars as pl
-
-from src.datasets.schema import Table
 from src.fields import UserError, printable
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
-LARGEST = 1e30  # what single precision still holds when it is squared and summed: beyond it is no measurement
+OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
 
 
 @contextmanager
-def publish(folder: Path) -> Iterator[Path]:
-    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise."""
+def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
+
+    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         finish_interrupted(folder)
@@ -44,6 +43,8 @@ def publish(folder: Path) -> Iterator[Path]:
         try:
             with naming(folder):
                 yield incoming
+                if outdated:
+                    (incoming / OUTDATED).write_text("\n".join(outdated), "utf-8")
                 for path in incoming.rglob("*"):
                     if path.is_file():
                         _flush_to_disk(path)
@@ -119,12 +120,28 @@ def finish_interrupted(folder: Path) -> None:
     publishing = folder / PUBLISHING
     if not publishing.is_dir():
         return
+    _remove_outdated(folder, publishing / OUTDATED)
     for path in sorted(publishing.rglob("*")):
         if path.is_file():
             target = folder / path.relative_to(publishing)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
     shutil.rmtree(publishing)
+
+
+def _remove_outdated(folder: Path, record: Path) -> None:
+    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
+    if not record.is_file():
+        return
+    for name in record.read_text("utf-8").splitlines():
+        path = folder / name
+        if "/" in name or name.startswith("."):
+            continue  # not of our writing: folders of tables may come from others
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    record.unlink()
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -269,109 +286,6 @@ def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None
 def versions(libraries: Sequence[str]) -> dict[str, str]:
     """The versions of Python and of ``libraries``, for manifests."""
     return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
-
-
-def write_table(table: pl.DataFrame, path: Path) -> None:
-    """CSV with the project's time format."""
-    table.write_csv(path, datetime_format=TIME_FORMAT)
-
-
-def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
-    """The table in ``folder``, lazily, its columns typed: null where a field is empty or unreadable (``read_table`` says where).
-
-    Raises:
-        UserError: missing file or column.
-    """
-    finish_interrupted(folder)
-    path = folder / table.file
-    if not path.is_file():
-        what = "not a file" if path.exists() or path.is_symlink() else "missing"
-        raise UserError(f"{path}: {what}; run --stage {table.stage}, or put your own table there")
-    try:
-        raw = pl.scan_csv(path, infer_schema=False, null_values="")
-        present = raw.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _not_csv(path, error) from None
-    missing = [column.name for column in table.columns if column.name not in present]
-    if missing:
-        hint = "; fields must be separated by commas" if len(present) == 1 else ""
-        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
-    if twice := [name for name in present if f"{name}_duplicated_0" in present]:
-        raise UserError(f"{path}: two columns are named '{twice[0]}'; remove or rename one")
-    return raw.with_columns(_cast(column.name, column.kind) for column in table.columns)
-
-
-def collect_table(frame: pl.LazyFrame, path: Path) -> pl.DataFrame:
-    """What a query over ``scan_table`` finds, in streaming mode.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    try:
-        return frame.collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise _not_csv(path, error) from None
-
-
-def read_table(folder: Path, table: Table) -> pl.DataFrame:
-    """The table in ``folder``, typed and checked against its schema.
-
-    Raises:
-        UserError: missing file or column, an empty or unreadable field (with its row), a duplicate key.
-    """
-    path = folder / table.file
-    typed = collect_table(scan_table(folder, table), path)
-    raw = collect_table(pl.scan_csv(path, infer_schema=False, null_values=""), path)
-    for column in table.columns:
-        text, value = raw[column.name], typed[column.name]
-        bad = value.is_null() & (text.is_not_null() | (not column.nullable))
-        if column.kind == "text" and not column.nullable:
-            bad |= text.str.strip_chars() == ""
-        _refuse(path, column.name, text, bad, f"{RULES[column.kind]} ({column.meaning})")
-        if column.low is not None and column.high is not None:
-            outside = (value < column.low) | (value > column.high)
-            _refuse(path, column.name, text, outside, f"is outside {column.low:g}-{column.high:g} ({column.meaning})")
-        if column.choices:
-            other = value.is_not_null() & ~value.is_in(list(column.choices))
-            _refuse(path, column.name, text, other, f"is not one of {', '.join(column.choices)}")
-    if table.key and typed.select(table.key).is_duplicated().any():
-        row = typed.select(table.key).is_duplicated().arg_true()[0]
-        twice = ", ".join(str(value) for value in typed.select(table.key).row(row))
-        raise UserError(f"{path} row {row + 2}: {' and '.join(table.key)} {twice} stands twice; remove one of the rows")
-    return typed
-
-
-def _not_csv(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields: mend it, or make it anew"
-    )
-
-
-def _cast(name: str, kind: str) -> pl.Expr:
-    if kind == "number":
-        number = pl.col(name).str.strip_chars().cast(pl.Float64, strict=False)
-        return pl.when(number.abs() <= LARGEST).then(number).alias(name)
-    if kind == "time":
-        return parse_time(name)
-    return pl.col(name)
-
-
-def parse_time(name: str) -> pl.Expr:
-    """Text -> Datetime; seconds and the ``T`` separator are optional, a bare date is midnight; null where unreadable."""
-    text = pl.col(name).str.strip_chars().str.replace("T", " ", literal=True)
-    first = text.str.to_datetime(TIME_FORMAT, strict=False, time_unit="us")
-    rest = pl.when(first.is_null()).then(text)  # nearly nothing: three more attempts at every row would be slow
-    formats = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
-    times = [rest.str.to_datetime(form, strict=False, time_unit="us") for form in formats]
-    return pl.coalesce(first, *times, rest.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))).alias(name)
-
-
-def _refuse(path: Path, column: str, text: pl.Series, bad: pl.Series, rule: str) -> None:
-    bad = bad.fill_null(value=False)
-    if bad.any():
-        row = bad.arg_true()[0]
-        came = repr(text[row] and text[row][:80])
-        raise UserError(f"{path} row {row + 2}: {column} {came} {rule}; mend {bad.sum()} such rows")
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 
 from src import components
 from src.config import Cohort, Config
-from src.datasets import artefacts, cohort, harmonise, schema
+from src.datasets import artefacts, cohort, harmonise, schema, table_files
 from src.datasets.signals import to_record
 from src.datasets.sources import Match, Source
 from src.datasets.tasks import Task
@@ -46,10 +46,10 @@ def run(config: Config) -> None:
     inputs = artefacts.hashing(source.inputs())
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     sample = _sample(config, source, task)
-    with artefacts.publish(config.table_dir) as folder:
+    with artefacts.publish(config.table_dir, _outdated(config)) as folder:
         stays, signals = sample.stays, source.signals()
         measured, rows = harmonise.write_dynamic(
-            source.measurements(stays, match), stays, signals, folder / schema.DYNAMIC.file
+            source.measurements(stays, match), stays, signals, folder, config.tables.format
         )
         stays, step = cohort.exclude(stays, ~pl.col("patient_id").is_in(measured.to_list()), "no measurement in window")
         _log_flow([step])
@@ -66,12 +66,12 @@ def run(config: Config) -> None:
             warnings.append("there are no notes: that modality is empty and masked")
         if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
             warnings.append("the notes name the codes that the labels are made of: scores with them mean nothing")
-        artefacts.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
-        artefacts.write_table(labels, folder / schema.LABEL.file)
-        artefacts.write_table(
+        table_files.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
+        table_files.write_table(labels, folder / schema.LABEL.file)
+        table_files.write_table(
             stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
         )
-        artefacts.write_table(notes.table, folder / schema.NOTES.file)
+        table_files.write_table(notes.table, folder / schema.NOTES.file)
         provenance = {
             "format": schema.TABLES_FORMAT,
             "dataset": config.dataset,
@@ -85,7 +85,9 @@ def run(config: Config) -> None:
             "warnings": warnings,
             "inputs": inputs(),
             "source": to_dict(config.source),
-            "tables": {table.file: artefacts.checksum(folder / table.file) for table in schema.TABLES},
+            "tables": {
+                path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in table_files.all_files(folder)
+            },
         }
         artefacts.write_json(folder / schema.PROVENANCE, provenance)
     for warning in warnings:
@@ -107,14 +109,19 @@ def run(config: Config) -> None:
 
 def _refuse_foreign(folder: Path) -> None:
     """A folder of somebody's own tables is no place to convert into."""
-    present = [table.file for table in schema.TABLES if (folder / table.file).is_file()]
-    artefacts.finish_interrupted(folder)
+    present = [path.relative_to(folder) for path in table_files.all_files(folder)]
     if present and not (folder / schema.PROVENANCE).is_file():
         raise UserError(
             f"{folder / present[0]}: not written by --stage convert (there is no {schema.PROVENANCE}), and would be replaced; "
             "start at --stage preprocess to use these tables, or set another paths.table_dir"
         )
     artefacts.require_writable(folder)
+
+
+def _outdated(config: Config) -> list[str]:
+    """What an earlier run left of the measurements, in the other format or in more parts than there will be."""
+    names = [schema.DYNAMIC.parts, *([schema.DYNAMIC.file] if config.tables.format == "parquet" else [])]
+    return [name for name in names if (config.table_dir / name).exists()]
 
 
 def _sample(config: Config, source: Source, task: Task) -> Sample:

@@ -11,10 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from src.datasets import schema
-from src.datasets.artefacts import finish_interrupted, read_json, read_table, refuse_changed
+from src.datasets.artefacts import finish_interrupted, read_json, refuse_changed, replacing
 from src.datasets.mapped_arrays import UNREADABLE, blocks, map_array, map_arrays, why_unreadable
 from src.datasets.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
 from src.datasets.staleness import refuse_other_format
+from src.datasets.table_files import read_table
 from src.fields import UserError
 
 Floats = NDArray[np.float32]
@@ -62,7 +63,7 @@ def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes; those of ``MAPPED`` beside it."""
     for name in MAPPED.keys() & arrays.keys():
         np.save(path.with_name(MAPPED[name]), arrays[name], allow_pickle=False)
-    with zipfile.ZipFile(path, "w") as archive:
+    with replacing(path) as aside, zipfile.ZipFile(aside, "w") as archive:  # who has mapped the old file keeps it
         for name in sorted(arrays.keys() - MAPPED.keys()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)

@@ -1,7 +1,7 @@
 """Makes measurements comparable: canonical units; implausible values and duplicates dropped and counted.
 
 Memory stays bounded at any size of the raw files: the rows that survive the scan are spilled to disk in blocks of samples, and
-each block is put in order and appended to ``dynamic.csv`` by itself.
+each block is put in order and appended to the table ``dynamic`` by itself.
 """
 
 import shutil
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import TIME_FORMAT
+from src.config import TableFormat
 from src.datasets.raw_csv import unreadable
+from src.datasets.schema import DYNAMIC
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract
+from src.datasets.table_files import appending
 
 DIGITS = 7  # what the tensors' float32 holds
 MEASUREMENT = ("n", "event_time", "code", "value")
@@ -23,9 +25,9 @@ SLICE = 200  # samples put in order together
 
 
 def write_dynamic(
-    events: Sequence[Events], cohort: pl.DataFrame, signals: Sequence[Signal], target: Path
+    events: Sequence[Events], cohort: pl.DataFrame, signals: Sequence[Signal], target: Path, form: TableFormat
 ) -> tuple[pl.Series, Extract]:
-    """Write ``dynamic.csv`` for the cohort's samples, sorted by patient, time, code and value.
+    """Write ``dynamic`` into the folder ``target`` for the cohort's samples, sorted by patient, time, code and value.
 
     ``cohort`` has ``n, patient_id``, in order of ``patient_id``. Returns the ids of samples with a measurement, and an
     ``Extract`` whose table counts the rows of each code.
@@ -33,7 +35,7 @@ def write_dynamic(
     Raises:
         UserError: a raw file is damaged.
     """
-    spill = target.with_name(f"{target.name}.spill")
+    spill = target / "dynamic.spill"
     names = cohort.select("n", "patient_id")
     folders = [spill / str(number) for number in range(len(events))]
     kind = pl.Enum(sorted(signal.name for signal in signals))
@@ -42,8 +44,7 @@ def write_dynamic(
     try:
         for part, folder in zip(events, folders, strict=True):
             _spill(part, kind, folder)
-        with target.open("wb") as file:
-            file.write(b"patient_id,event_time,code,value\n")
+        with appending(target, DYNAMIC, form) as append:
             for block in range(-(-cohort.height // BLOCK)):
                 parts = _block(folders, block, kind)
                 for part, found in zip(events, parts, strict=True):
@@ -56,8 +57,7 @@ def write_dynamic(
                     table = extract.table.join(names, on="n", maintain_order="left")
                     measured.append(table["patient_id"].unique(maintain_order=True))
                     rows.append(table.group_by("code").len())
-                    table = table.select("patient_id", *MEASUREMENT[1:])
-                    table.write_csv(file, include_header=False, datetime_format=TIME_FORMAT)
+                    append(table)
     finally:
         shutil.rmtree(spill, ignore_errors=True)
     table = pl.concat(rows).group_by("code").agg(pl.col("len").sum()).sort("code")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import TIME_FORMAT
 from src.datasets.mimic_items import Items, item_table, score_table
 from src.datasets.sources import Events, Match
+from src.datasets.times import TIME_FORMAT
 
 # Height and weight of the admission form carry a time shortly before the ICU admission.
 EARLY_SIGNALS, EARLY = ("height", "weight"), timedelta(hours=24)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import parse_time
 from src.datasets.raw_csv import collect, header
 from src.datasets.sources import Extract
+from src.datasets.times import parse_time
 from src.fields import UserError
 
 # In order of preference; compared without case.
@@ -19,6 +19,7 @@ STORE_COLUMNS = ("storetime",)  # when the text was saved: nobody could read it 
 TEXT_COLUMNS = ("text", "note_text", "note")
 TYPE_COLUMNS = ("note_type", "category")
 DISCHARGE = r"(?i)^\s*(ds|discharge.*)\s*$"
+IS_DISCHARGE = pl.col("note_type").str.contains(DISCHARGE)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
 
 
 def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
-    notes, counts = _load(layout, cohort)
+    notes, counts = _load(layout, files, cohort)
     if counts["notes read"] == counts["notes without text"]:
         raise UserError(
             f"{layout.path}: {layout.text_column} is empty in all {counts['notes read']} notes; set source.note_text_column"
@@ -91,12 +92,11 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extrac
         )
     counts["notes assigned to stays"] = matched.height
     counts["notes matched by person and time"] = int(matched["by_time"].sum())
-    discharge = pl.col("note_type").str.contains(DISCHARGE)
-    late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=False)
+    late = _late("window_end")
     name, warnings = layout.path.name, []
     if not files.include_discharge_summaries:
-        counts["discharge summaries excluded"] = matched.filter(discharge).height
-        matched = matched.filter(~discharge)
+        counts["discharge summaries excluded"] = matched.filter(IS_DISCHARGE).height
+        matched = matched.filter(~IS_DISCHARGE)
     if files.after_window:
         warnings.append(
             f"{name}: notes written after the observation window are kept (notes_after_window): they leak the future"
@@ -113,14 +113,16 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extrac
     return Extract(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
 
 
-def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
     """``id, person, note_time, note_type, text`` of the cohort's persons or ids, and counts over the whole file.
 
-    One pass; texts of others are dropped while the file is read, so that memory holds the cohort's notes only.
+    One pass. ``text`` is null where no stay keeps the note: what is of others, after every window, or a discharge summary is
+    dropped while the file is read, so that memory holds what is kept.
     """
     wrong = pl.col(layout.error_column).str.strip_chars() == "1" if layout.error_column else pl.lit(value=False)
-    ids = cohort.select(pl.col(layout.key).unique().alias("id"), pl.lit(value=True).alias("of_cohort")).lazy()
-    persons = cohort.select(pl.col("subject_id").unique().alias("person"), pl.lit(value=True).alias("of_person")).lazy()
+    last = pl.col("window_end").max()
+    ids = cohort.lazy().group_by(pl.col(layout.key).alias("id")).agg(last.alias("until"))
+    persons = cohort.lazy().group_by(pl.col("subject_id").alias("person")).agg(last.alias("person_until"))
     text = pl.col(layout.text_column)
     frame = (
         pl.scan_csv(layout.path, infer_schema=False)
@@ -137,9 +139,14 @@ def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str,
     )
     frame = frame.join(ids, on="id", how="left", maintain_order="left")
     frame = frame.join(persons, on="person", how="left", maintain_order="left")
-    wanted = pl.col("of_cohort").is_not_null() | (pl.col("id").is_null() & pl.col("of_person").is_not_null())
-    blank = pl.col("text").is_null()
-    frame = frame.with_columns(blank.alias("blank"), pl.when(wanted).then("text").alias("text")).drop("of_person")
+    until = pl.coalesce("until", pl.when(pl.col("id").is_null()).then("person_until"))
+    frame = frame.with_columns(until.alias("until"), pl.col("text").is_null().alias("blank")).drop("person_until")
+    kept = pl.col("until").is_not_null()
+    if not files.after_window:
+        kept &= ~_late("until")
+    if not files.include_discharge_summaries:
+        kept &= ~IS_DISCHARGE
+    frame = frame.with_columns(pl.when(kept).then("text").alias("text"))
     found = collect(frame, layout.path, every_column=True)
     strange = found.filter(pl.col("not_a_time").is_not_null())
     if strange.height:
@@ -152,7 +159,7 @@ def _load(layout: Layout, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str,
     counts = {"notes read": found.height, "notes without text": int(found["blank"].sum())}
     if layout.error_column:
         counts["notes entered in error"] = int(found["wrong"].sum())
-    return found.filter(~pl.col("wrong") & pl.col("text").is_not_null()), counts
+    return found.filter(~pl.col("wrong") & ~pl.col("blank") & pl.col("until").is_not_null()), counts
 
 
 def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.DataFrame:
@@ -193,6 +200,10 @@ def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
     wrong = next(iter(_all(present, (files.error_column.lower(),))), "") if files.error_column else ""
     stored = () if files.time_column else tuple(_all(present, STORE_COLUMNS))
     return Layout(path, id_column, key, person, tuple(time_columns), stored, kind, text_column, wrong)
+
+
+def _late(window_end: str) -> pl.Expr:
+    return (pl.col("note_time") >= pl.col(window_end)).fill_null(value=False)
 
 
 def _id(column: str) -> pl.Expr:

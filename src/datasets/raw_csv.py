@@ -10,7 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import first_line, parse_time
+from src.datasets.artefacts import first_line
+from src.datasets.times import parse_time
 from src.fields import UserError
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]

@@ -1,13 +1,14 @@
 """Every artefact that passes between stages: its file, the stage that makes it, its columns, types and units.
 
 Times are naive ``YYYY-MM-DD HH:MM:SS`` in the source's own (shifted) calendar. ``patient_id`` is the sample's id: for an
-ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` only.
+ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` and ``table_files`` only.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "number", "time"]
+LARGEST = 1e30  # what single precision still holds when it is squared and summed: beyond it is no measurement
 
 # Formats: what was written with another one is refused, and its stage has to be run again. Raise ...
 TABLES_FORMAT = 1  # when convert would make other tables of the same raw files and settings
@@ -32,12 +33,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One CSV file. ``key`` columns are unique together; columns beyond those listed are kept as text."""
+    """One CSV file, or where ``parts`` names one a folder of parquet parts instead. ``key`` columns are unique together; columns
+    beyond those listed are kept as text."""
 
     file: str
     stage: str
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    parts: str = ""
 
 
 PATIENT = Column("patient_id", "text", "the sample's id: stay_id of an ICU stay")
@@ -51,6 +54,7 @@ DYNAMIC = Table(
         Column("code", "text", "canonical signal name (signals.py)"),
         Column("value", "number", "in the signal's canonical unit"),
     ),
+    parts="dynamic",
 )
 STATIC = Table(
     "static.csv",

@@ -1,6 +1,6 @@
 """Notices artefacts that no longer fit what they were made from: inputs changed since, or code that would make others."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ def refuse_added_inputs(paths: Iterable[Path], recorded: Mapping[str, str], stag
     for path in paths:
         if not any(path.absolute().as_posix().endswith(f"/{name}") for name in recorded):
             raise UserError(f"{path}: not there when --stage {stage} was run; run --stage {stage} again")
+
+
+def refuse_other_parts(there: Sequence[Path], parts: str, recorded: Iterable[str], stage: str) -> None:
+    """Of a table that may lie in a folder ``parts``: those ``there`` now are those that are ``recorded`` (end of the path).
+
+    Raises:
+        UserError: one was added or removed since.
+    """
+    known = {Path(name).name for name in recorded if Path(name).parent.name == parts}
+    now = {path.name for path in there if path.parent.name == parts}
+    if there and (other := sorted(known ^ now)):
+        where = there[0].parent if now else there[0].parent / parts
+        what = "added" if other[0] in now else "removed"
+        raise UserError(f"{where / other[0]}: {what} since --stage {stage} was run; run --stage {stage} again")
 
 
 def _hash(path: Path, memory: Path) -> str:

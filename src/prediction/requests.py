@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
 
-from src.datasets import artefacts, schema
+from src.datasets import schema
 from src.datasets.preprocess import checks, new_patients
 from src.datasets.preprocess.new_patients import Expected
 from src.datasets.preprocess.tables import NOTES, Tables
@@ -26,7 +26,7 @@ def _encodable(text: str) -> str:
 Text = Annotated[str, Field(strict=True), AfterValidator(_encodable)]
 Id = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)]
 Time = Annotated[NaiveDatetime, Field(description="YYYY-MM-DDTHH:MM:SS in the hospital's own time, without a zone")]
-Number = Annotated[float, Field(strict=True, ge=-artefacts.LARGEST, le=artefacts.LARGEST, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, ge=-schema.LARGEST, le=schema.LARGEST, allow_inf_nan=False)]
 DYNAMIC = pl.Schema(
     {"patient_id": pl.String(), "event_time": pl.Datetime("us"), "code": pl.String(), "value": pl.Float64()}
 )
@@ -101,7 +101,7 @@ def tables(asked: Asked, run: Expected) -> Tables:
     written = [(p.patient_id, n.time, n.type, n.text) for p in asked.patients for n in p.notes]
     dynamic, notes = _frame(measured, DYNAMIC), _frame(written, NOTES)
     found = new_patients.checked(
-        run, _frame(cohort, COHORT), dynamic.lazy(), lambda: dynamic, notes, lambda table: Path(PLACES[table.file])
+        run, _frame(cohort, COHORT), dynamic.lazy(), lambda: None, notes, lambda table: Path(PLACES[table.file])
     )
     found.warnings.extend(checks.note_warnings(notes))
     return found

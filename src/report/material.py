@@ -10,7 +10,7 @@ import polars as pl
 
 from src import components
 from src.config import Config, Report
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, table_files
 from src.datasets.preprocess.llm import privacy
 from src.datasets.preprocess.rag import joined_notes
 from src.datasets.tasks import Task
@@ -98,8 +98,8 @@ def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
         return None
     if artefacts.checksum(path) not in material.metadata.get("inputs", {}).values():
         raise UserError(f"{path}: not what the run was made of; run --stage all again, or bring back the notes it read")
-    own = artefacts.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
-    return dict(zip(patients, joined_notes(artefacts.collect_table(own, path), patients), strict=True))
+    own = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
+    return dict(zip(patients, joined_notes(table_files.collect_table(own, path), patients), strict=True))
 
 
 def _main(labels: Sequence[Label], code: str) -> Label:

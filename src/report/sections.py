@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from src.audit.audit import AUDIT
-from src.datasets import artefacts
+from src.datasets import artefacts, table_files
 from src.datasets.dataset import Dataset, load_patients
 from src.datasets.schema import METADATA
 from src.datasets.signals import described
@@ -161,7 +161,7 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
     path = material.trained.run_dir / "subgroups.csv"
     if not path.is_file():
         return {}
-    rows = artefacts.collect_table(pl.scan_csv(path, infer_schema_length=None), path)
+    rows = table_files.collect_table(pl.scan_csv(path, infer_schema_length=None), path)
     rows = rows.filter((pl.col("split") == "test") & (pl.col("label_code").cast(pl.String) == material.main.code))
     found: dict[str, dict[str, Group]] = {}
     for row in rows.iter_rows(named=True):

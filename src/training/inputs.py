@@ -10,7 +10,8 @@ import torch
 from src.config import Config
 from src.datasets import staleness
 from src.datasets.dataset import Dataset
-from src.datasets.schema import DATASET, METADATA, SPLIT, TABLES
+from src.datasets.schema import DATASET, DYNAMIC, METADATA, SPLIT
+from src.datasets.table_files import all_files, files
 from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.batch import SHAPES
@@ -82,10 +83,11 @@ def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
 
 def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
     """Tables and graph, where they still are."""
-    tables = [config.table_dir / table.file for table in TABLES]
     graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
-    there = [path.absolute() for path in [*tables, *graph] if path.is_file()]
+    there = [path.absolute() for path in [*all_files(config.table_dir), *graph] if path.is_file()]
     staleness.refuse_changed_inputs(there, recorded, config.paths.cache_dir, "preprocess")
+    if recorded:
+        staleness.refuse_other_parts(files(config.table_dir, DYNAMIC), DYNAMIC.parts, recorded, "preprocess")
 
 
 def seed_note(config: Config, dataset: Dataset) -> str | None:

@@ -15,9 +15,9 @@ import pytest
 
 from src.config import Config
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
 from src.datasets.mimic_items import CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
+from src.datasets.table_files import read_table
 from src.fields import UserError
 
 # Clinically plausible medians of adult ICU patients' first two days.

@@ -28,9 +28,11 @@ def cohort(ends: tuple[int, int]) -> pl.DataFrame:
     return pl.DataFrame({"patient_id": ["a", "b"], **times}).cast({name: pl.Datetime("us") for name in times})
 
 
-@given(st.lists(row, max_size=40), st.randoms())
+@given(st.lists(row, max_size=40), st.randoms(), st.integers(1, 40))
 @settings(max_examples=60, deadline=None)
-def test_hourly_bins_are_those_of_a_plain_loop_in_any_order_of_rows(rows: list, shuffle: random.Random) -> None:
+def test_hourly_bins_are_those_of_a_plain_loop_in_any_order_of_rows_and_any_batches(
+    rows: list, shuffle: random.Random, batch: int
+) -> None:
     whole = cohort((HOURS * 3600, HOURS * 3600))
     expected = np.full((2, HOURS, 2), np.nan, np.float32)
     for patient, second, code, value in sorted(rows, key=lambda one: (one[1], one[3])):
@@ -39,9 +41,11 @@ def test_hourly_bins_are_those_of_a_plain_loop_in_any_order_of_rows(rows: list, 
     schema = {"patient_id": pl.String, "event_time": pl.Datetime("us"), "code": pl.String, "value": pl.Float64}
     timed = [(patient, START + timedelta(seconds=second), code, value) for patient, second, code, value in rows]
     table = pl.LazyFrame(timed, schema=schema, orient="row")
-    found = tensors.hourly(tensors.place(table, whole, CODES).collect(), whole, CODES, HOURS)
-    np.testing.assert_array_equal(found.value, expected)
-    assert found.length.tolist() == [HOURS, HOURS]
+    filling = tensors.empty(whole, CODES, HOURS)
+    for part in tensors.place(table, whole, CODES).collect().iter_slices(batch):
+        filling.fill(part)
+    np.testing.assert_array_equal(filling.hourly.value, expected)
+    assert filling.hourly.length.tolist() == [HOURS, HOURS]
 
 
 cells = st.lists(st.one_of(st.none(), st.floats(-1000, 1000, width=32)), min_size=2 * 4, max_size=2 * 4)

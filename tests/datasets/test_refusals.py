@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from src.config import Cohort, Config, Download, Model, Paths, Training
-from src.datasets import artefacts, convert, schema
+from src.datasets import artefacts, convert, schema, table_files
 from src.datasets.dataset import load_dataset
 from src.datasets.preprocess import run as preprocess
 from src.datasets.sources import synthetic
@@ -99,7 +99,7 @@ def test_a_note_stamped_with_a_bare_day_counts_as_that_days_end(config: Config) 
     path = config.raw_dir / "note" / "notes.csv.gz"
     change(path, lambda table: table.with_columns(pl.col("charttime").str.slice(0, 10) + " 00:00:00"))
     convert.run(config)
-    notes = artefacts.read_table(config.table_dir, schema.NOTES)
+    notes = table_files.read_table(config.table_dir, schema.NOTES)
     assert notes.height and (notes["note_time"].dt.time() == datetime.time(23, 59, 59)).all()
 
 

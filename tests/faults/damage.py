@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 Damage = Callable[[Path], object]
 Rows = list[list[str]]
 
@@ -150,6 +152,11 @@ def record(edit: Callable[[Any], Any]) -> Damage:
         path.write_text(json.dumps(value if other is None else other))
 
     return damage
+
+
+def parquet(edit: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
+    """A table in parquet."""
+    return lambda path: edit(pl.read_parquet(path)).write_parquet(path)
 
 
 def both(*damages: Damage) -> Damage:

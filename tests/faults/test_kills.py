@@ -14,6 +14,7 @@ MOMENTS = [pytest.param(n, marks=[] if n < 2 else pytest.mark.full) for n in ran
 # settings that make a stage's artefacts others
 OTHERWISE = {
     "convert": ("[cohort]", "min_age = 50"),
+    "convert to another format": ("[tables]", 'format = "parquet"'),
     "preprocess": ("[abnormal]", "threshold = 3.0"),
     "train": ("[training]", "learning_rate = 0.01"),
 }
@@ -58,15 +59,16 @@ def test_a_killed_stage_is_run_again_to_the_same_bytes(
     assert contents(work) == inputs | hospital.after(stage)
 
 
-@pytest.mark.parametrize("stage", OTHERWISE)
+@pytest.mark.parametrize("what", OTHERWISE)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stage_killed_while_it_makes_artefacts_anew_leaves_whole_old_or_whole_new_ones(
-    hospital: Hospital, seconds: dict[str, float], stage: str, moment: int, tmp_path: Path
+    hospital: Hospital, seconds: dict[str, float], what: str, moment: int, tmp_path: Path
 ) -> None:
-    draw = random.Random(f"anew {stage} {moment}")
+    stage = what.split(maxsplit=1)[0]
+    draw = random.Random(f"anew {what} {moment}")
     work = hospital.before(stage, tmp_path)
     config = (work / "small.toml").read_text()
-    section, other = OTHERWISE[stage]
+    section, other = OTHERWISE[what]
     (work / "small.toml").write_text(
         config.replace(section, f"{section}\n{other}") if section in config else f"{config}{section}\n{other}\n"
     )
@@ -85,4 +87,6 @@ def test_a_stage_killed_while_it_makes_artefacts_anew_leaves_whole_old_or_whole_
         )
     assert run(stage, work).returncode == 0
     assert {**made(work, stage), **hospital.after(stage)} == made(work, stage)
+    if stage == "convert":  # nothing of the other format is left, nor is there a cache
+        assert made(work, stage) == hospital.after(stage)
     assert not [name for name in made(work, stage) if "/." in name or name.endswith(".part")]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from src.datasets import table_files
+from src.datasets.schema import DYNAMIC
 from src.main import main
 from src.training import results
 from tests.datasets.sources import test_eicu, test_meds, test_mimic3, test_tables
@@ -49,6 +51,7 @@ notes_file = ["raw/note/notes.csv.gz"]
 primekg = "none"
 """
 OWN = MIMIC4.replace('"mimic4"', '"own"', 2).replace('"tables"', '"own"')
+PARTS = MIMIC4.replace('"mimic4"', '"own"', 2).replace('"tables"', '"parts"')
 STOPPED = (
     MIMIC4.replace('"run"', '"stopped"').replace('= "mimic4"', '= "stopped"', 2).replace('"stopped"', '"mimic4"', 1)
 )
@@ -71,17 +74,28 @@ STAGES = (("synthetic", "download"), *(("mimic4", stage) for stage in ("convert"
 
 def build(folder: Path) -> None:
     """In ``folder``, which is the current one."""
-    known = {"synthetic": SYNTHETIC, "mimic4": MIMIC4, "own": OWN, "stopped": STOPPED, "llm": LLM}
+    known = {"synthetic": SYNTHETIC, "mimic4": MIMIC4, "own": OWN, "parts": PARTS, "stopped": STOPPED, "llm": LLM}
     for name, text in known.items():
         (folder / f"{name}.toml").write_text(text + SETTINGS)
     for name, stage in STAGES:
         assert main(["--config", f"{name}.toml", "--stage", stage]) == 0, (name, stage)
     shutil.copytree(folder / "tables", folder / "own")
     (folder / "own" / "provenance.json").unlink()
+    shutil.copytree(folder / "own", folder / "parts")
+    in_parts(folder / "parts")
     with pytest.MonkeyPatch().context() as patch:
         patch.setattr(results, "evaluate", _interrupted)
         assert main(["--config", "stopped.toml", "--stage", "train"]) == 130
     other_sources(folder)
+
+
+def in_parts(folder: Path) -> None:
+    """The measurements as two parts instead of a CSV."""
+    rows = table_files.read_table(folder, DYNAMIC)
+    (folder / "dynamic.csv").unlink()
+    (folder / "dynamic").mkdir()
+    for name, part in (("a", rows.head(2000)), ("b", rows.tail(-2000))):
+        part.write_parquet(folder / "dynamic" / f"{name}.parquet")
 
 
 def _interrupted(*arguments: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.config import Model
-from src.datasets import artefacts, rag_records, schema
+from src.datasets import rag_records, schema, table_files
 from src.datasets.preprocess import fitted as fitted_things
 from src.datasets.preprocess import rag
 from src.datasets.preprocess.fitted import Fitted
@@ -28,7 +28,7 @@ def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:
     config = trained.config
     records = {record.patient_id: record for record in rag_records.read(config.processed_dir)}
     patients = trained.dataset.split["test"]
-    notes = rag.joined_notes(artefacts.read_table(config.table_dir, schema.NOTES), patients)
+    notes = rag.joined_notes(table_files.read_table(config.table_dir, schema.NOTES), patients)
     told = [Told(text, records[patient]) for patient, text in zip(patients, notes, strict=True)]
     fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
     return fitted, inputs.mapped(trained.dataset, "test").whole(), told
@@ -153,7 +153,7 @@ def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Pa
 def test_what_was_fitted_is_in_the_checksums_and_gives_the_same_arrays(emerge: Trained) -> None:
     config, data = emerge.config, emerge.dataset
     fitted = fitted_things.load(config.processed_dir / schema.FITTED, config.paths.cache_dir)
-    cohort = artefacts.read_table(config.table_dir, schema.STATIC).sort("patient_id")
+    cohort = table_files.read_table(config.table_dir, schema.STATIC).sort("patient_id")
     assert np.array_equal(fitted.static(cohort), data.static)
     named = {path.name for path in (config.processed_dir / schema.FITTED).iterdir()}
     assert {f"fitted/{name}" for name in named} <= data.metadata["artefacts"].keys()

@@ -1,12 +1,13 @@
 """The Ray that does the work: one of this machine's own for as long as it is needed, or a cluster that is joined.
 
 Ray's own reports of its use to its makers are switched off, and so is its dashboard. A Ray of this machine's own demands the
-token that Ray makes for this user, so that nobody else here can run code in it.
+token that Ray makes for this user, as this version does by default, so that nobody else here can run code in it.
 """
 
 import importlib.util
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from src.fields import UserError
 
 log = logging.getLogger(__name__)
 SOURCE = Path(__file__).parents[2]
+CONNECT_SECONDS = 10.0
 
 
 def check(config: Config) -> None:
@@ -53,13 +55,12 @@ def joined(compute: Compute) -> Iterator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
-    if compute.address == "local":
-        os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     if ray.is_initialized():
         yield
         return
+    _require_listener(compute.address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own making, at its start
         try:
@@ -75,6 +76,20 @@ def joined(compute: Compute) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"compute.address = '{address}': no Ray there that can be joined ({first_line(error)}); give the host:port that "
+            '`ray start --head` printed, or set compute.address = "auto" or "local"'
+        ) from None
 
 
 def _arguments(compute: Compute) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from src.config import Cohort
-from src.datasets import artefacts
+from src.datasets import table_files
 from src.datasets.preprocess import tensors
 from src.datasets.preprocess.tensors import Floats
 from src.datasets.signals import SIGNALS, Signal
@@ -37,35 +37,58 @@ def hourly(
     cohort: pl.DataFrame,
     signals: tuple[Signal, ...],
     hours: int | None,
-    read_again: Callable[[], pl.DataFrame],
+    refuse_unreadable: Callable[[], None],
 ) -> tensors.Hourly:
-    """The hourly values of the measurements, read once, lazily; only where something is wrong is it read again to say where.
+    """The hourly values of the measurements, read once, in batches; only where something is wrong again, to say where.
+
+    ``refuse_unreadable`` raises where a field cannot be read.
 
     Raises:
         UserError: a measurement of a stranger, of an unknown code, outside the window, or no number.
     """
     names = tuple(signal.name for signal in signals)
-    rows = artefacts.collect_table(tensors.place(dynamic, cohort, names), where)
-    if rows.is_empty():
+    found = tensors.empty(cohort, names, hours)
+    rows = 0
+    for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
+        if placed.null_count().sum_horizontal().item():
+            refuse_unreadable()
+            _refuse_misplaced(where, dynamic, cohort, names)
+        found.fill(placed)
+        rows += placed.height
+    if not rows:
         raise UserError(f"{where}: has a header and no rows; one row a measurement is needed")
-    if rows.null_count().sum_horizontal().item():
-        _refuse_dynamic(where, read_again(), cohort, names)
-    return tensors.hourly(rows, cohort, names, hours)
+    return found.hourly
 
 
-def _refuse_dynamic(where: Path, dynamic: pl.DataFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
-    refuse_strangers(where, dynamic, cohort)
-    if unknown := sorted(set(dynamic["code"].unique()) - set(names)):
+def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
+    """Every field can be read, and a row has no place all the same."""
+    rows = dynamic.select("patient_id", "event_time", "code")
+    numbered = rows.with_row_index("row")
+    patients = cohort.lazy().select("patient_id", "window_start", "window_end")
+    if strangers := _counted(numbered.join(patients, on="patient_id", how="anti"), rows, where):
+        count, patient, _ = strangers
+        raise _stranger(where, patient, count)
+    codes = table_files.collect_table(rows.select(pl.col("code").unique()), where)["code"]
+    if unknown := sorted(set(codes) - set(names)):
         raise UserError(
             f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}; rename it, or remove its rows"
         )
     inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
-    outside = dynamic.join(cohort, on="patient_id").filter(~inside)
-    patient, time = outside.select("patient_id", "event_time").row(0)
-    raise UserError(
-        f"{where}: {outside.height} rows outside the observation window, first: {patient} at {time}; remove them, or mend "
-        "window_start and window_end in cohort.csv"
-    )
+    if outside := _counted(numbered.join(patients, on="patient_id").filter(~inside), rows, where):
+        count, patient, time = outside
+        raise UserError(
+            f"{where}: {count} rows outside the observation window, first: {patient} at {time}; remove them, or mend "
+            "window_start and window_end in cohort.csv"
+        )
+
+
+def _counted(wrong: pl.LazyFrame, rows: pl.LazyFrame, where: Path) -> tuple[int, str, datetime] | None:
+    """How many rows are ``wrong``, and patient and time of the first, which is looked up in all ``rows``; None if none is."""
+    count, at = table_files.collect_table(wrong.select(pl.len(), pl.col("row").min()), where).row(0)
+    if not count:
+        return None
+    patient, time = table_files.collect_table(rows.slice(at, 1), where).select("patient_id", "event_time").row(0)
+    return count, patient, time
 
 
 def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) -> None:
@@ -87,10 +110,13 @@ def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> N
     """
     strangers = rows.join(cohort, on="patient_id", how="anti")
     if strangers.height:
-        first = strangers["patient_id"][0]
-        raise UserError(
-            f"{where}: patient_id '{first}' is not in cohort.csv; remove {strangers.height} such rows, or give it a row there"
-        )
+        raise _stranger(where, strangers["patient_id"][0], strangers.height)
+
+
+def _stranger(where: Path, patient: str, count: int) -> UserError:
+    return UserError(
+        f"{where}: patient_id '{patient}' is not in cohort.csv; remove {count} such rows, or give it a row there"
+    )
 
 
 def note_warnings(notes: pl.DataFrame) -> list[str]:
@@ -111,7 +137,7 @@ def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
     for signal in signals:
         close = difflib.get_close_matches(signal.name, known, n=1, cutoff=0.85)
         if close and signal.name not in known:
-            yield f"dynamic.csv: code '{signal.name}' is a feature of its own; did you mean '{close[0]}'?"
+            yield f"dynamic: code '{signal.name}' is a feature of its own; did you mean '{close[0]}'?"
 
 
 def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
@@ -120,7 +146,7 @@ def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
         if absent := cohort[name].null_count():
             yield f"static.csv: {absent} of {cohort.height} patients have no {name}"
     if unmeasured := int(np.isnan(found.value).all(axis=(1, 2)).sum()):
-        yield f"dynamic.csv: {unmeasured} of {cohort.height} patients have no measurement"
+        yield f"dynamic: {unmeasured} of {cohort.height} patients have no measurement"
 
 
 def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str]:

@@ -14,14 +14,12 @@ import numpy as np
 import polars as pl
 
 from src.config import Cohort, Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, table_files
 from src.datasets.dataset import Dataset
 from src.datasets.preprocess import checks, tables
 from src.datasets.preprocess.tables import Tables
 from src.datasets.signals import SIGNAL_BY_NAME, Signal, from_record
 from src.fields import UserError, to_dict
-
-READ = (schema.DYNAMIC, schema.STATIC, schema.COHORT, schema.NOTES)
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,14 @@ def read(folder: Path, run: Expected) -> Tables:
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
     notes = tables.written(folder, cohort, required=bool(provenance))
-    dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
+    dynamic = table_files.scan_table(folder, schema.DYNAMIC)
     found = checked(
         run,
         cohort,
         dynamic,
-        lambda: artefacts.read_table(folder, schema.DYNAMIC),
+        lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC),
         notes,
-        lambda table: folder / table.file,
+        lambda table: table_files.place(folder, table),
     )
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
     return dataclasses.replace(found, provenance=provenance, warnings=[*known, *found.warnings])
@@ -89,11 +87,12 @@ def checked(
     run: Expected,
     cohort: pl.DataFrame,
     dynamic: pl.LazyFrame,
-    read_again: Callable[[], pl.DataFrame],
+    refuse_unreadable: Callable[[], None],
     notes: pl.DataFrame,
     where: Callable[[schema.Table], Path],
 ) -> Tables:
-    """Tables whose columns and types are right already; ``where`` names a table in messages.
+    """Tables whose columns and types are right already; ``where`` names a table in messages. ``refuse_unreadable`` raises where
+    a field of ``dynamic`` cannot be read.
 
     Raises:
         UserError: they do not fit each other, the windows or the run.
@@ -102,7 +101,7 @@ def checked(
     if not run.late_notes:
         checks.refuse_late_notes(where(schema.NOTES), notes, cohort)
     cohort = cohort.sort("patient_id")
-    hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, run.hours, read_again)
+    hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, run.hours, refuse_unreadable)
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
     absent = [f"{unmeasured} patients have no measurement: the model sees the training patients' means"]
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
@@ -145,8 +144,9 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
             raise UserError(
                 f"{folder}: {entry['name']} is in '{entry['unit']}', the run learned from '{units[entry['name']]}'"
             )
-    named = {table.file for table in READ}
-    artefacts.refuse_changed(folder, {k: v for k, v in provenance["tables"].items() if k in named}, "convert")
+    read = {name: known for name, known in provenance["tables"].items() if name != schema.LABEL.file}
+    artefacts.refuse_changed(folder, read, "convert")
+    tables.refuse_other_parts(folder, provenance)
     return provenance
 
 

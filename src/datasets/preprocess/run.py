@@ -10,7 +10,7 @@ import polars as pl
 
 from src import components
 from src.config import Config
-from src.datasets import artefacts, schema
+from src.datasets import artefacts, schema, table_files
 from src.datasets.compute import pools
 from src.datasets.compute.local import Local
 from src.datasets.compute.work import Pool
@@ -91,8 +91,8 @@ def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
-        artefacts.write_table(found.records, folder / schema.RAG_RECORDS)
-        artefacts.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
+        table_files.write_table(found.records, folder / schema.RAG_RECORDS)
+        table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
@@ -128,8 +128,7 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
 
 def input_hashes(table_dir: Path, graph: KnowledgeGraph) -> dict[str, str]:
     """SHA-256 of the tables there are and of the graph's files: what the artefacts are made of."""
-    present = [path for table in schema.TABLES if (path := table_dir / table.file).is_file()]
-    return artefacts.hashes([*present, *graph.inputs()], graph.inputs())
+    return artefacts.hashes([*table_files.all_files(table_dir), *graph.inputs()], graph.inputs())
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:

@@ -53,6 +53,8 @@ def thinned_notes(
     notes: pl.DataFrame, affected: Collection[str], share: float, draw: np.random.Generator
 ) -> pl.DataFrame:
     """The notes but ``share`` of those of the ``affected`` patients."""
+    if not share:
+        return notes
     ordered = notes.sort(["patient_id", "note_time", "note_type", "text"], nulls_last=True)
     own = np.flatnonzero(ordered["patient_id"].is_in(sorted(affected)).to_numpy())
     gone = own[draw.permutation(len(own))[: round(share * len(own))]]
@@ -63,6 +65,8 @@ def thinned_notes(
 
 def thinned_measurements(hourly: Hourly, rows: NDArray[np.bool_], share: float, draw: np.random.Generator) -> Hourly:
     """The hourly values but ``share`` of the measured ones of the patients in ``rows`` [N] bool."""
+    if not share:
+        return hourly
     measured = np.flatnonzero(~np.isnan(hourly.value) & rows[:, None, None])
     gone = measured[draw.permutation(len(measured))[: round(share * len(measured))]]
     if not len(gone):

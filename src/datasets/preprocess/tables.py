@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from src import components
 from src.config import Config
-from src.datasets import artefacts, schema, staleness
+from src.datasets import artefacts, schema, staleness, table_files
 from src.datasets.cohort import known_in_window
 from src.datasets.preprocess import checks, tensors
 from src.datasets.signals import SIGNALS, Signal, described, from_record
@@ -76,8 +76,8 @@ def persons(folder: Path) -> pl.DataFrame:
     Raises:
         UserError: one of them is missing or does not fit its schema or the other.
     """
-    cohort = artefacts.read_table(folder, schema.COHORT)
-    static = artefacts.read_table(folder, schema.STATIC)
+    cohort = table_files.read_table(folder, schema.COHORT)
+    static = table_files.read_table(folder, schema.STATIC)
     if cohort.is_empty():
         raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row a patient is needed")
     joined = cohort.join(static, on="patient_id")
@@ -92,21 +92,22 @@ def persons(folder: Path) -> pl.DataFrame:
 def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
     """Warnings of patients that other tables have and ``cohort.csv`` has not."""
     for table in (schema.STATIC, schema.LABEL):
-        ids = artefacts.scan_table(folder, table).select(pl.col("patient_id").unique())
-        named = artefacts.collect_table(ids, folder / table.file)
+        ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
+        named = table_files.collect_table(ids, folder / table.file)
         if more := named.join(cohort, on="patient_id", how="anti").height:
             yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
 
 
 def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], hours: int | None) -> tensors.Hourly:
-    """The hourly values of ``dynamic.csv``.
+    """The hourly values of the measurements.
 
     Raises:
         UserError: as ``checks.hourly``.
     """
-    dynamic = artefacts.scan_table(folder, schema.DYNAMIC)
-    path = folder / schema.DYNAMIC.file
-    return checks.hourly(path, dynamic, cohort, signals, hours, lambda: artefacts.read_table(folder, schema.DYNAMIC))
+    where, dynamic = table_files.place(folder, schema.DYNAMIC), table_files.scan_table(folder, schema.DYNAMIC)
+    return checks.hourly(
+        where, dynamic, cohort, signals, hours, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
+    )
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
@@ -129,8 +130,17 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
                 f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
             )
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
+    refuse_other_parts(folder, provenance)
     _refuse_changed_raw(config, provenance["inputs"])
     return provenance
+
+
+def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: ``dynamic`` in ``folder`` has more parts than ``convert`` wrote, or lies there as CSV and in parts.
+    """
+    there = table_files.files(folder, schema.DYNAMIC)
+    staleness.refuse_other_parts(there, schema.DYNAMIC.parts, provenance["tables"], "convert")
 
 
 def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
@@ -169,7 +179,7 @@ def _labels(
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
     """Names [K], labels [N, K] (0 where undefined) and where they are defined [N, K]."""
     path = folder / schema.LABEL.file
-    rows = artefacts.read_table(folder, schema.LABEL)
+    rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
     rows = rows.filter(pl.col("label_code").is_in(list(names))).join(
         cohort.select("patient_id", pl.int_range(pl.len()).alias("n")), on="patient_id"
@@ -202,8 +212,8 @@ def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
     """What ``convert`` said; for a user's own tables, the benchmark's signals, or whatever codes there are."""
     if "signals" in provenance:
         return tuple(from_record(entry) for entry in provenance["signals"])
-    codes = artefacts.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
-    found = sorted(artefacts.collect_table(codes, folder / schema.DYNAMIC.file)["code"].to_list())
+    codes = table_files.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
+    found = sorted(table_files.collect_table(codes, table_files.place(folder, schema.DYNAMIC))["code"].to_list())
     return SIGNALS if set(found) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in found)
 
 
@@ -224,6 +234,6 @@ def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFra
     path = folder / schema.NOTES.file
     if not required and not path.exists() and not path.is_symlink():
         return pl.DataFrame(schema=NOTES)
-    notes = artefacts.read_table(folder, schema.NOTES)
+    notes = table_files.read_table(folder, schema.NOTES)
     checks.refuse_strangers(path, notes, cohort)
     return notes

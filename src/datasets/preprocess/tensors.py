@@ -44,10 +44,34 @@ def place(dynamic: pl.LazyFrame, cohort: pl.DataFrame, features: tuple[str, ...]
     return rows.select("n", "f", pl.when(inside).then(since).alias("since"), "value")
 
 
-def hourly(placed: pl.DataFrame, cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) -> Hourly:
-    """The last measurement of each hour since the window's start (of several at one time the highest).
+@dataclass(frozen=True)
+class Filling:
+    """Hourly values to which rows are added in any order and in batches of any size.
 
-    ``placed`` is what ``place`` gives. ``hours``: T; None: that of the longest window.
+    ``since [N, T, F]``: microseconds from the hour's start to the measurement that stands in ``hourly.value``.
+    """
+
+    hourly: Hourly
+    since: NDArray[np.uint32]
+
+    def fill(self, placed: pl.DataFrame) -> None:
+        """Keep the last measurement of each hour since the window's start, of several at one time the highest; ``placed`` is
+        what ``place`` gives."""
+        value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
+        _, hours, features = self.hourly.value.shape
+        hour = pl.col("since") // HOUR
+        cell = (pl.col("n").cast(pl.Int64) * hours + hour) * features + pl.col("f").cast(pl.Int64)
+        own = placed.lazy().filter(hour < hours)
+        own = own.select(cell.alias("cell"), (pl.col("since") % HOUR).cast(pl.UInt32), pl.col("value").cast(pl.Float32))
+        ordered = own.sort("cell", "since", "value").group_by("cell", maintain_order=True).last().collect()
+        at, later, new = (ordered[name].to_numpy() for name in ("cell", "since", "value"))
+        old = value[at]
+        wins = np.isnan(old) | (later > since[at]) | ((later == since[at]) & (new > old))
+        value[at[wins]], since[at[wins]] = new[wins], later[wins]
+
+
+def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) -> Filling:
+    """Nothing measured yet. ``hours``: T; None: that of the longest window.
 
     Raises:
         UserError: the tensor would be larger than any sensible memory.
@@ -62,12 +86,7 @@ def hourly(placed: pl.DataFrame, cohort: pl.DataFrame, features: tuple[str, ...]
             "cohort.window, or fewer codes"
         )
     value = np.full(shape, np.nan, dtype=np.float32)
-    hour = pl.col("since") // HOUR
-    cell = (pl.col("n").cast(pl.Int64) * hours + hour) * len(features) + pl.col("f").cast(pl.Int64)
-    inside = placed.lazy().filter(hour < hours)
-    ordered = inside.select(cell.alias("cell"), pl.col("since") % HOUR, "value").sort("since", "value").collect()
-    value.reshape(-1)[ordered["cell"].to_numpy()] = ordered["value"].to_numpy()  # of a repeated cell the last one stays
-    return Hourly(value, np.minimum(whole, hours), features)
+    return Filling(Hourly(value, np.minimum(whole, hours), features), np.zeros(shape, dtype=np.uint32))
 
 
 def fit(value: Floats) -> Statistics:

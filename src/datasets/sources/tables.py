@@ -19,11 +19,11 @@ import polars as pl
 
 from src.config import Download
 from src.datasets import schema
-from src.datasets.artefacts import read_table
 from src.datasets.note_files import day_end
 from src.datasets.raw_csv import collect, find, header, scan
 from src.datasets.signals import Signal
 from src.datasets.sources import Events, Extract, Match
+from src.datasets.table_files import read_table
 from src.fields import Positive, UserError
 
 DYNAMIC = {"patient_id": pl.String, "event_time": pl.String, "code": pl.String, "value": pl.String}

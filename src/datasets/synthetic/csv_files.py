@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from src.datasets.artefacts import TIME_FORMAT
+from src.datasets.times import TIME_FORMAT
 
 
 def write_gz(table: pl.DataFrame, path: Path) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.datasets.artefacts import read_table
 from src.datasets.dataset import load_dataset
 from src.datasets.preprocess import embeddings, rag
 from src.datasets.schema import NOTES
+from src.datasets.table_files import read_table
 
 ROOT = Path(__file__).resolve().parents[3]
 STAND_INS = {

@@ -11,11 +11,11 @@ import pytest
 from src import components
 from src.config import Config
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
 from src.datasets.dataset import Dataset, load_dataset, load_patients
 from src.datasets.preprocess import embeddings
 from src.datasets.preprocess import run as preprocess
 from src.datasets.preprocess.tables import patients
+from src.datasets.table_files import read_table
 from src.fields import Component, UserError
 from src.training import train
 

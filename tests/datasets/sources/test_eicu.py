@@ -20,9 +20,9 @@ import pytest
 from src import components
 from src.config import Cohort, Config, Download, Paths, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
 from src.datasets.dataset import Dataset
 from src.datasets.signals import SIGNAL_BY_NAME
+from src.datasets.table_files import read_table
 from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[3]

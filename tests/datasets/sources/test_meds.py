@@ -89,7 +89,7 @@ def cohort_of(plug: Source) -> pl.DataFrame:
 
 def measured(plug: Source, cohort: pl.DataFrame, folder: Path, files: slice = slice(None)) -> tuple[list[Row], Extract]:
     path = folder / "dynamic.csv"
-    _, counts = write_dynamic(plug.measurements(cohort, "stay_id")[files], cohort, plug.signals(), path)
+    _, counts = write_dynamic(plug.measurements(cohort, "stay_id")[files], cohort, plug.signals(), folder, "csv")
     rows = pl.read_csv(path, schema_overrides={"patient_id": pl.String, "value": pl.Float64})
     return rows.sort(pl.all()).rows(), counts
 

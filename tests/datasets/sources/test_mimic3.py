@@ -19,11 +19,11 @@ import pytest
 
 from src.config import Config, Download, load
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
 from src.datasets.dataset import Dataset
 from src.datasets.mimic_items import CAREVUE, CHART, LAB
 from src.datasets.signals import SIGNAL_BY_NAME
 from src.datasets.sources import Extract, mimic3
+from src.datasets.table_files import read_table
 from src.fields import Component, UserError
 
 ROOT = Path(__file__).resolve().parents[3]

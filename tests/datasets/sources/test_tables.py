@@ -79,9 +79,9 @@ def measured(tables: Tables, folder: Path) -> list[tuple[str, str, str, float]]:
 
 def measured_and_counted(tables: Tables, folder: Path) -> tuple[list[tuple[str, str, str, float]], Mapping[str, int]]:
     cohort = cohort_of(tables)
-    path = folder / "out.csv"
-    _, extract = write_dynamic(tables.measurements(cohort, "stay_id"), cohort, tables.signals(), path)
-    with path.open(newline="") as file:
+    (folder / "out").mkdir(exist_ok=True)
+    _, extract = write_dynamic(tables.measurements(cohort, "stay_id"), cohort, tables.signals(), folder / "out", "csv")
+    with (folder / "out" / "dynamic.csv").open(newline="") as file:
         rows = [(r["patient_id"], r["event_time"], r["code"], float(r["value"])) for r in csv.DictReader(file)]
     return rows, extract.counts
 

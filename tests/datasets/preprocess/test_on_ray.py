@@ -1,0 +1,175 @@
+"""Stage preprocess on a real Ray of this machine: the same bytes as without it, whoever dies in mid-run."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from src.datasets.artefacts import checksums
+from tests.small_hospital import CONFIG
+
+ROOT = Path(__file__).parents[3]
+RAY = '\n[compute]\nbackend = "ray"\nworkers = 2\npartition_patients = 3\n'
+PROCESSED = Path("data/processed/synthetic/mortality")
+MARK = "EMERGE_TEST_OF_RAY"
+
+
+class Run:
+    """A stage in a process of its own, and Ray's workers for it."""
+
+    def __init__(self, folder: Path, stage: str, config: str = "ray.toml") -> None:
+        self.name = uuid.uuid4().hex
+        command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", stage, "--config", config]
+        environment = {**os.environ, MARK: self.name}
+        self.process = subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        )
+
+    def ended(self, code: int = 0) -> str:
+        """What was told until the end."""
+        _, told = self.process.communicate(timeout=200)
+        assert self.process.returncode == code, told
+        return told
+
+    def kill(self) -> None:
+        """Without a word; what Ray started for it goes by itself."""
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
+    def pids(self, name: bytes) -> list[int]:
+        """Ray's processes of this name that belong to it."""
+        return [pid for pid in _pids() if name in _read(pid, "cmdline") and self.name.encode() in _read(pid, "environ")]
+
+
+def _pids() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+def _read(pid: int, what: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:
+        return b""
+
+
+def until(found: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    end = time.monotonic() + 120
+    while not found():
+        assert process.poll() is None and time.monotonic() < end, (
+            "it ended, or took too long, before it could be killed"
+        )
+        time.sleep(0.002)
+
+
+def kept(folder: Path, work: str) -> int:
+    return len(list(folder.glob(f"data/cache/pieces/*/{work}/*")))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables, and in ``expected`` what preprocess makes of them without Ray."""
+    folder = tmp_path_factory.mktemp("hospital")
+    (folder / "local.toml").write_text(CONFIG)
+    (folder / "ray.toml").write_text(CONFIG + RAY)
+    for stage in ("download", "convert", "preprocess"):
+        Run(folder, stage, "local.toml").ended()
+    (folder / PROCESSED).rename(folder / "expected")
+    return folder
+
+
+@pytest.fixture
+def hospital(made: Path, tmp_path: Path) -> Path:
+    """The same for one test."""
+    shutil.copytree(made, tmp_path / "hospital")
+    return tmp_path / "hospital"
+
+
+def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital: Path) -> None:
+    run = Run(hospital, "preprocess")
+    for work in ("entities", "records"):
+        until(lambda work=work: kept(hospital, work) > 3, run.process)  # type: ignore[misc]
+        pids = run.pids(b"MapWorker")
+        assert pids and kept(hospital, work) < 70
+        os.kill(pids[0], signal.SIGKILL)
+    run.ended()
+    assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
+    assert not list(hospital.glob("data/cache/pieces/*"))
+
+
+def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece(hospital: Path) -> None:
+    run = Run(hospital, "preprocess")
+    until(lambda: kept(hospital, "records") > 3, run.process)
+    run.kill()
+    before = {work: kept(hospital, work) for work in ("entities", "records")}
+    assert not (hospital / PROCESSED / "metadata.json").exists() and before["records"] < 70
+    damaged = next(hospital.glob("data/cache/pieces/*/records/*"))
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    told = Run(hospital, "preprocess").ended()
+    assert f"entities: {before['entities']} of {before['entities']} pieces are here" in told
+    assert f"records: {before['records'] - 1} of {before['entities']} pieces are here" in told
+    assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
+
+
+def test_embeddings_of_a_language_model_are_the_same(tiny_models: Path, hospital: Path) -> None:
+    encoder = f'\n[embedding]\nname = "huggingface"\nmodel = "{tiny_models / "modernbert"}"\nbatch_tokens = 4096\n'
+    chunks = "\n[token_level]\nnote_chunks = 2\n"
+    for name, more in (("local.toml", ""), ("ray.toml", RAY)):
+        (hospital / name).write_text(CONFIG + encoder + chunks + more)
+    Run(hospital, "preprocess", "local.toml").ended()
+    expected = checksums(hospital / PROCESSED)
+    for path in hospital.glob("data/cache/embeddings/*"):
+        path.unlink()
+    Run(hospital, "preprocess").ended()
+    assert checksums(hospital / PROCESSED) == expected
+
+
+@pytest.mark.parametrize(
+    ("compute", "told"),
+    [
+        (
+            'backend = "ray"\naddress = "127.0.0.1:1"',
+            "compute.address = '127.0.0.1:1': no Ray there that can be joined",
+        ),
+        ('backend = "ray"\naddress = "auto"', "compute.address = 'auto': no Ray there that can be joined"),
+        ('address = "auto"', "compute.address and compute.gpus_per_worker are for Ray"),
+    ],
+)
+def test_what_the_user_got_wrong_ends_it_in_one_line(hospital: Path, compute: str, told: str) -> None:
+    (hospital / "ray.toml").write_text(f"{CONFIG}\n[compute]\n{compute}\n")
+    said = Run(hospital, "preprocess").ended(code=2)
+    assert told in said and "Traceback" not in said and not (hospital / PROCESSED).exists()
+
+
+def test_credentialed_records_go_to_no_cluster_without_leave(hospital: Path) -> None:
+    asked = '\n[compute]\nbackend = "ray"\naddress = "10.0.0.1:6379"\n'
+    (hospital / "ray.toml").write_text("credentialed = true\n" + CONFIG + asked)
+    said = Run(hospital, "preprocess").ended(code=2)
+    assert "set compute.allow_cluster = true" in said and "Traceback" not in said
+
+
+WITHOUT = """
+import runpy, sys
+sys.modules["ray"] = None  # as if it were not installed
+sys.argv = ["main.py", "--stage", "preprocess", "--config", sys.argv[1]]
+runpy.run_path("{main}", run_name="__main__")
+"""
+
+
+def test_without_ray_installed_nothing_is_missed(hospital: Path) -> None:
+    program = WITHOUT.format(main=ROOT / "src" / "main.py")
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", program, config], cwd=hospital, capture_output=True, text=True, check=False
+        )
+        for config in ("local.toml", "ray.toml")
+    ]
+    assert [run.returncode for run in done] == [0, 2], done
+    assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
+    assert "pip install '.[ray]'" in done[1].stderr and "Traceback" not in done[1].stderr
