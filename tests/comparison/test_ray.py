@@ -35,7 +35,7 @@ def kill_one_that_trains(folder: Path, grid: subprocess.Popen[bytes]) -> None:
                 os.kill(int(holder[1]), signal.SIGKILL)
                 return
         time.sleep(0.002)
-    raise AssertionError("the grid ended before a worker could be killed")
+    raise AssertionError((folder / "said").read_text())
 
 
 def test_a_grid_on_ray_gives_the_bytes_of_local_workers_though_one_is_killed(done: Done, prepared: Path) -> None:
