@@ -106,7 +106,9 @@ def test_the_first_screen_and_the_table_of_changes_agree(page: Path) -> None:
 
 def test_the_outcome_that_a_warning_is_about_is_named_the_chosen_one_first(both_outcomes: Config) -> None:
     found = material.load(in_folder(both_outcomes, both_outcomes.run_dir, label="readmission"))
-    data = found.trained.dataset
+    read = found.trained.dataset
+    data = dataclasses.replace(read, label=read.label.copy(), label_mask=read.label_mask.copy())
+    found = dataclasses.replace(found, trained=dataclasses.replace(found.trained, dataset=data))
     rows = rows_of(data, "test")
     data.label[rows], data.label_mask[rows] = 0, 1
     data.label[rows[:2], 0], data.label[rows[:3], 1] = 1, 1
