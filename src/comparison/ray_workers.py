@@ -13,8 +13,7 @@ from typing import Any
 from src.comparison.workers import DIED, Job, failure, one_thread, train
 from src.config import Compute, Config
 from src.datasets.artefacts import first_line
-from src.datasets.compute.cluster import joined
-from src.fields import UserError
+from src.datasets.compute.cluster import joined, resources
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | No
     import ray
 
     with joined(compute):
-        _refuse_without_room(compute, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        resources(compute.gpus_per_worker)
         task = ray.remote(num_cpus=1, num_gpus=compute.gpus_per_worker, max_retries=0)(_train_there)
         waiting, running, died = deque(jobs), dict[Any, Job](), set[str]()
         while waiting or running:
@@ -65,14 +64,3 @@ def _failure(ended: Any, job: Job) -> str | None:
         log.warning("%s: %s", job.name, first_line(error))
         return DIED
     return None
-
-
-def _refuse_without_room(compute: Compute, resources: dict[str, float]) -> None:
-    """Raises:
-    UserError: no machine could ever take a run.
-    """
-    if compute.gpus_per_worker > resources.get("GPU", 0):
-        raise UserError(
-            f"compute.gpus_per_worker = {compute.gpus_per_worker:g}, but this Ray has {resources.get('GPU', 0):g} GPUs; "
-            "set it to 0, or join a cluster that has some"
-        )

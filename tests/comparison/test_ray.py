@@ -74,3 +74,11 @@ def test_a_failing_run_on_ray_is_told_as_one_of_here(prepared: Path) -> None:
     )
     failed = benchmark(prepared, "faulty.toml", expected=2)
     assert "1 of 2 runs failed" in failed.stderr and "bad/seed_1: epoch 1: the loss is not finite" in failed.stderr
+
+
+def test_credentialed_records_of_a_grid_go_to_no_cluster_without_leave(work_folder: Path) -> None:
+    asked = '[compute]\nbackend = "ray"\naddress = "10.0.0.1:6379"\n'
+    (work_folder / "base.toml").write_text("credentialed = true\n" + BASE + asked)
+    (work_folder / "small.toml").write_text(GRID)
+    refused = benchmark(work_folder, "small.toml", expected=2)
+    assert "set compute.allow_cluster = true" in refused.stderr and "Traceback" not in refused.stderr

@@ -60,10 +60,10 @@ def joined(compute: Compute) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _require_listener(compute.address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own making, at its start
         try:
+            _knock(compute.address)
             context = ray.init(**_arguments(compute))
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise UserError(
@@ -71,25 +71,34 @@ def joined(compute: Compute) -> Iterator[None]:
                 'with `ray start --head`, or set compute.address = "local"'
             ) from None
     try:
-        found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        log.info("ray: %s, %s", _place(compute, context), _resources(found))
+        log.info("ray: %s, %s", _place(compute, context), _in_words(resources(gpus=0)))
         yield
     finally:
         ray.shutdown()
 
 
-def _require_listener(address: str) -> None:
-    """Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon:
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
+def resources(gpus: float) -> dict[str, float]:
+    """What the Ray that was joined has, by its names for it; ``gpus``: what a worker needs of them.
+
+    Raises:
+        UserError: no machine could ever take such a worker.
+    """
+    import ray
+
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    if gpus > found.get("GPU", 0):
         raise UserError(
-            f"compute.address = '{address}': no Ray there that can be joined ({first_line(error)}); give the host:port that "
-            '`ray start --head` printed, or set compute.address = "auto" or "local"'
-        ) from None
+            f"compute.gpus_per_worker = {gpus:g}, but this Ray has {found.get('GPU', 0):g} GPUs; set it to 0, or join a "
+            "cluster that has some"
+        )
+    return found
+
+
+def _knock(address: str) -> None:
+    """Whether anyone listens at host:port: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _arguments(compute: Compute) -> dict[str, Any]:
@@ -110,10 +119,10 @@ def _place(compute: Compute, context: Any) -> str:
     return "started on this machine" if compute.address == "local" else f"joined at {context.address_info['address']}"
 
 
-def _resources(found: dict[str, float]) -> str:
+def _in_words(found: dict[str, float]) -> str:
     """What there is to work with, in words.
 
-    >>> _resources({"CPU": 2.0, "memory": 1e9})
+    >>> _in_words({"CPU": 2.0, "memory": 1e9})
     '2 CPUs, 0 GPUs'
     """
     return f"{found.get('CPU', 0):g} CPUs, {found.get('GPU', 0):g} GPUs"

@@ -14,14 +14,15 @@ from typing import Any
 
 from src.config import Config
 from src.datasets.artefacts import checksum, replacing
+from src.datasets.compute.cluster import SOURCE
 from src.datasets.compute.work import Answer, Work
 from src.fields import to_dict
 
-SOURCE = Path(__file__).parents[2]
-# What decides no answer.
-ELSEWHERE = frozenset(
-    ("compute", "run_name", "seeds", "resume", "offline", "download", "model", "baseline", "training", "evaluation")
-) | {"report", "paths"}
+# Settings that decide no answer.
+ELSEWHERE = (
+    *("compute", "paths", "run_name", "seeds", "resume", "offline", "download"),
+    *("model", "baseline", "training", "evaluation", "report"),
+)
 
 
 @dataclass(frozen=True)

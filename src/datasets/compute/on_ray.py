@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from src.config import Compute
+from src.datasets.compute.cluster import resources
 from src.datasets.compute.kept import Kept
 from src.datasets.compute.local import LOCAL, cut
 from src.datasets.compute.work import Answer, Item, Tool, Work
@@ -41,14 +40,11 @@ class OnRay:
             log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(known), len(pieces))
         arriving = self._arriving(work, sent, [number for number in range(len(pieces)) if number not in known])
         waiting = dict(known)
-        with tqdm(total=len(pieces), desc=work.name, unit="piece", disable=None, leave=False) as bar:
-            bar.update(len(known))
-            for number in range(len(pieces)):
-                while number not in waiting:
-                    arrived, answers = next(arriving)
-                    waiting[arrived] = answers
-                    bar.update()
-                yield from waiting.pop(number)
+        for number in range(len(pieces)):
+            while number not in waiting:
+                arrived, answers = next(arriving)
+                waiting[arrived] = answers
+            yield from waiting.pop(number)
 
     def _known(
         self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]], sent: Sequence[bytes]
@@ -95,13 +91,9 @@ class OnRay:
 
     def _resources(self, work: Work[Tool, Item, Answer], pieces: int) -> tuple[int, float, int]:
         """CPUs and GPUs of an actor, and the number of actors: as many as the cluster has room for, if not told otherwise."""
-        import ray
-
         gpus = self.compute.gpus_per_worker if work.model else 0.0
         cpus = _threads() if work.model and not gpus else 1
-        found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if gpus and not found.get("GPU"):
-            raise UserError(f"compute.gpus_per_worker = {gpus:g}: this Ray has no GPU; set it to 0")
+        found = resources(gpus)
         room = found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1) / cpus
         return cpus, gpus, max(1, min(self.compute.workers or int(room), int(room), pieces))
 
