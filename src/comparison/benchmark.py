@@ -22,7 +22,6 @@ from src.comparison.preparation import Preparation
 from src.comparison.results import Run
 from src.comparison.workers import Job, run_all
 from src.datasets import artefacts
-from src.datasets.compute import cluster
 from src.fields import UserError
 
 log = logging.getLogger(__name__)
@@ -39,8 +38,6 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
     folder = grid_folder.RUNS / grid.name
     grid_folder.refuse_others(folder, config)
     runs = [_run(grid, point, seed, offline) for point in found for seed in grid.seeds]
-    for one in runs:
-        cluster.check(one.config)
     shared = preparation.needed([one.config for one in runs])
     if dry_run:
         print(*_plan(grid, runs, shared), sep="\n")
