@@ -8,11 +8,13 @@ were; one killed after it is finished by the next reader or writer of the folder
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import math
 import os
 import platform
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -163,15 +165,30 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of ``path`` when the block ends well."""
+    """A path to write to; it takes the place of ``path`` when the block ends well. Others who do so meanwhile are not disturbed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.part")
+    _remove_abandoned(path)
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         with naming(path):
-            yield aside
-        aside.replace(path)
+            descriptor = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with naming(path):
+                yield aside
+            aside.replace(path)
+        finally:
+            os.close(descriptor)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """What was to replace ``path``, of processes that were killed: nobody holds its lock."""
+    for aside in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), aside.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            aside.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -54,6 +54,31 @@ def test_a_killed_writer_leaves_nothing_that_looks_complete_and_the_next_one_cle
     assert [path.name for path in folder.iterdir()] == ["a"] and (folder / "a").read_text() == "whole"
 
 
+def test_two_writers_of_one_file_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with artefacts.replacing(path) as first:
+        first.write_text("first")
+        with artefacts.replacing(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_of_a_file_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    script = (
+        "import time; from pathlib import Path; from src.datasets import artefacts\n"
+        f"with artefacts.replacing(Path({str(tmp_path / 'x.json')!r})) as aside:\n"
+        "    aside.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        os.kill(process.pid, signal.SIGKILL)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["half"]
+    with artefacts.replacing(tmp_path / "x.json") as aside:
+        aside.write_text("whole")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
+
+
 def test_a_kill_between_renames_is_finished_by_the_next_reader(tmp_path: Path) -> None:
     publishing = tmp_path / artefacts.PUBLISHING
     publishing.mkdir()

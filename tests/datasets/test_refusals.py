@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,7 +182,8 @@ def test_artefacts_of_two_runs_do_not_mix(config: Config) -> None:
 def test_two_runs_cannot_publish_into_one_folder_at_once(tmp_path: Path) -> None:
     with artefacts.publish(tmp_path / "x") as folder:
         (folder / "a").write_text("1")
-        with pytest.raises(UserError, match="another run is writing there"), artefacts.publish(tmp_path / "x"):
+        told = rf"another run is writing there \(process {os.getpid()}\)"
+        with pytest.raises(UserError, match=told), artefacts.publish(tmp_path / "x"):
             pass
     assert (tmp_path / "x" / "a").read_text() == "1"
 
