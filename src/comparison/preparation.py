@@ -17,6 +17,7 @@ from src import components
 from src.config import Config
 from src.datasets import artefacts, convert, download, schema
 from src.datasets.graphs import KnowledgeGraph
+from src.datasets.preprocess import llm
 from src.datasets.preprocess import run as preprocess
 from src.datasets.preprocess.llm import privacy
 from src.datasets.sources import Source
@@ -26,7 +27,7 @@ SHARED = Path("data/benchmark")
 OF_TABLES = ("dataset", "source", "task", "cohort", "seed")
 OF_ARTEFACTS = (
     *("split", "sparsity", "abnormal", "knowledge_graph", "entities", "linking", "retrieval", "summary"),
-    *("embedding", "token_level", "llm"),
+    *("embedding", "token_level"),
 )
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def placed(config: Config) -> Config:
     name = f"{config.dataset}_{config.task.name}"
     table_dir = config.paths.table_dir or SHARED / "tables" / f"{name}_{_hash(tables)}"
     own = {key: record[key] for key in OF_ARTEFACTS} | {"kg_dir": record["paths"]["kg_dir"], "tables": str(table_dir)}
+    if privacy.uses_model(config):
+        own["llm"] = {key: record["llm"][key] for key in (*llm.DECIDING, "fallback_to_rules")}
     paths = dataclasses.replace(
         config.paths,
         table_dir=table_dir,

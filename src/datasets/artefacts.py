@@ -165,7 +165,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of ``path`` when the block ends well. Others who do so meanwhile are not disturbed."""
+    """A path to write to; it takes the place of ``path`` when the block ends well. Others may do so meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")

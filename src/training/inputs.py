@@ -10,6 +10,7 @@ import torch
 from src.config import Config
 from src.datasets import staleness
 from src.datasets.dataset import Dataset
+from src.datasets.preprocess import llm
 from src.datasets.schema import DATASET, DYNAMIC, METADATA, SPLIT
 from src.datasets.table_files import all_files, files
 from src.fields import UserError, to_dict
@@ -22,7 +23,6 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users 
 IN_MEMORY = (
     2**31
 )  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
-LLM_SETTINGS = ("model", "temperature", "max_output_tokens", "json_mode", "extra_body")  # that may change an answer
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
         for key, made_with in metadata.get("settings", {}).items()
         if made_with != to_dict(getattr(config, key, None))
     ]
-    llm = to_dict(config.llm)
-    other += [f"llm.{key}" for key in LLM_SETTINGS if key in asked and asked[key] != llm[key]]
+    settings = to_dict(config.llm)
+    other += [f"llm.{key}" for key in llm.DECIDING if key in asked and asked[key] != settings[key]]
     if other:
         raise UserError(
             f"{where}: made with other [{other[0]}] settings than this config's; run --stage preprocess again"

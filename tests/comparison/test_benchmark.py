@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from src import main
 from src.comparison import benchmark as stage
 from src.comparison import folder, preparation
+from src.config import load as load_config
 from src.datasets import artefacts
 from src.fields import UserError
 from src.training.trained import load
@@ -24,6 +25,29 @@ Done = tuple[Path, subprocess.CompletedProcess[str]]
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_runs_share_artefacts_whichever_servers_answered(work_folder: Path) -> None:
+    def place(llm: str) -> Path:
+        (work_folder / "x.toml").write_text(Path("base.toml").read_text() + f"[llm]\n{llm}\n")
+        return preparation.placed(load_config(work_folder / "x.toml")).processed_dir
+
+    asking = 'summary_backend = "openai_compatible"\n'
+    one, two = (
+        'api_base_url = "http://127.0.0.1:1/v1"\n',
+        'api_base_url = ["http://127.0.0.1:2/v1", "http://127.0.0.1:3/v1"]\n',
+    )
+    assert place(asking + one) == place(asking + two + "concurrency = 64\ntimeout_seconds = 9.0")
+    assert (
+        len(
+            {
+                place(asking + one + more)
+                for more in ("", 'model = "x"', "temperature = 0.5", "fallback_to_rules = true")
+            }
+        )
+        == 4
+    )
+    assert place(one) == place('model = "x"') != place(asking + one)
 
 
 def test_every_run_is_a_run_folder_and_the_results_hold_what_they_report(done: Done) -> None:

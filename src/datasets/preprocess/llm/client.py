@@ -13,14 +13,14 @@ import httpx
 from tqdm import tqdm
 
 from src.config import Config, Llm
-from src.datasets.preprocess.llm import privacy
+from src.datasets.preprocess.llm import DECIDING, privacy
 from src.datasets.preprocess.llm.account import Account, Estimate, total
 from src.datasets.preprocess.llm.answers import json_object
 from src.datasets.preprocess.llm.balance import IN_A_ROW, Balance, Member
 from src.datasets.preprocess.llm.cache import Cache
 from src.datasets.preprocess.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
 from src.datasets.preprocess.llm.pace import Pace
-from src.fields import UserError
+from src.fields import UserError, to_dict
 
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"
@@ -275,11 +275,7 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
     balance = _balance(urls, _key_of(settings, required=bool(remote) and not dry), settings)
     record: dict[str, Any] = {
         "endpoint": ", ".join(sorted({url.host for url in urls})),
-        "model": settings.model,
-        "temperature": settings.temperature,
-        "max_output_tokens": settings.max_output_tokens,
-        "json_mode": settings.json_mode,
-        "extra_body": dict(settings.extra_body),
+        **{name: value for name, value in to_dict(settings).items() if name in DECIDING},
         "credentialed": privacy.credentialed(config),
         "remote_reason": settings.remote_reason if remote else None,
     }
