@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=ASSUMED["characters a stay"], help="of a stay's notes")
     parser.add_argument("--largest", type=int, default=8, choices=(1, 2, 4, 8), help="times as much data at most")
     chosen = parser.parse_args()
+    print(f"the machine: two processes of plain Python do x{floor():.2f} the work of one\n")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         found = dict(scaling(work, chosen.stays, chosen.largest, chosen.characters, chosen.kg.resolve()))
@@ -135,6 +136,18 @@ def main() -> None:
         converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
     smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
     print(*plan(smallest, largest, converting, embedding), sep="\n")
+
+
+def floor() -> float:
+    """How much more two processes do than one in the same time, at best: where two cores are one's hyperthreads, not twice."""
+    program = (
+        "import time; s = time.perf_counter(); sum(n * n for n in range(40_000_000)); print(time.perf_counter() - s)"
+    )
+    seconds = []
+    for number in (1, 2):
+        running = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(number)]
+        seconds.append(max(float(one.communicate()[0]) for one in running))
+    return 2 * seconds[0] / seconds[1]
 
 
 def scaling(

@@ -3,11 +3,13 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,45 @@ def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece
     told = Run(hospital, "preprocess").ended()
     assert f"entities: {before['entities']} of {before['entities']} pieces are here" in told
     assert f"records: {before['records'] - 1} of {before['entities']} pieces are here" in told
+    assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """The address of a Ray of two machines, one CPU each, that demand a token as docs/scale.md has it; and the second of them."""
+    home = {**os.environ, "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    ray = [str(Path(sys.executable).with_name("ray"))]
+    subprocess.run([*ray, "get-auth-token", "--generate"], env=home, check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    common = ["--block", "--num-cpus", "1", "--node-ip-address", "127.0.0.1"]
+    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false"]
+    machines = []
+    for own in (head, ["--address", address]):
+        command = [*ray, "start", *common, *own]
+        with (tmp_path / f"machine{len(machines)}.log").open("wb") as told:
+            machines.append(subprocess.Popen(command, env=home, stdout=told, stderr=told, start_new_session=True))
+        log = tmp_path / f"machine{len(machines) - 1}.log"
+        until(lambda log=log: b"Ray runtime started" in log.read_bytes(), machines[-1])  # type: ignore[misc]
+    yield address, machines[1]
+    for machine in machines:
+        with suppress(ProcessLookupError):
+            os.killpg(machine.pid, signal.SIGKILL)
+        machine.wait()
+
+
+def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
+    cluster: tuple[str, "subprocess.Popen[bytes]"], hospital: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, second = cluster
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    (hospital / "ray.toml").write_text(CONFIG + RAY + f'address = "{address}"\n')
+    run = Run(hospital, "preprocess")
+    until(lambda: kept(hospital, "records") > 3, run.process)
+    os.killpg(second.pid, signal.SIGKILL)
+    assert f"ray: joined at {address}, 2 CPUs" in run.ended()
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
