@@ -68,10 +68,12 @@ def joined(compute: Compute) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise UserError(
                 f"compute.address = '{compute.address}': no Ray there that can be joined ({first_line(error)}); start it "
-                'with `ray start --head`, or set compute.address = "local"'
+                'with `ray start --head`, set RAY_AUTH_MODE=token here if it demands one, or set compute.address = "local"'
             ) from None
     try:
         log.info("ray: %s, %s", _place(compute, context), _in_words(resources(gpus=0)))
+        if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":  # Ray sets it where it uses a token
+            log.warning("ray: it demands no token, so whoever reaches its port can read the records (docs/scale.md)")
         yield
     finally:
         ray.shutdown()
@@ -95,8 +97,11 @@ def resources(gpus: float) -> dict[str, float]:
 
 
 def _knock(address: str) -> None:
-    """Whether anyone listens at host:port: Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
+    """Whether anyone listens there: Ray itself would try for minutes. ``auto`` may lead to a Ray that was stopped."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    place = canonicalize_bootstrap_address_or_die(address) if address == "auto" else address
+    host, colon, port = place.rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
