@@ -17,7 +17,7 @@ from src.datasets.compute.work import Answer, Item, Tool, Work
 from src.fields import UserError
 
 log = logging.getLogger(__name__)
-AT_ONCE = 1 << 30  # bytes of items handed to Ray at a time; the object store need not hold more
+AT_ONCE = 1 << 28  # bytes of items handed to Ray at a time: they lie in this process and in the object store
 Row = dict[str, Any]
 
 
@@ -34,11 +34,10 @@ class OnRay:
         if len(pieces) < 2:
             yield from LOCAL.map(work, items, much=False)
             return
-        sent = [work.items.to_bytes(piece) for piece in pieces]
-        known = self._known(work, pieces, sent)
+        known = self._known(work, pieces)
         if known:
             log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(known), len(pieces))
-        arriving = self._arriving(work, sent, [number for number in range(len(pieces)) if number not in known])
+        arriving = self._arriving(work, pieces, [number for number in range(len(pieces)) if number not in known])
         waiting = dict(known)
         for number in range(len(pieces)):
             while number not in waiting:
@@ -46,21 +45,19 @@ class OnRay:
                 waiting[arrived] = answers
             yield from waiting.pop(number)
 
-    def _known(
-        self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]], sent: Sequence[bytes]
-    ) -> dict[int, list[Answer]]:
+    def _known(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, list[Answer]]:
         if not work.kept:
             return {}
-        found = {number: self.kept.find(work, data, len(pieces[number])) for number, data in enumerate(sent)}
-        return {number: answers for number, answers in found.items() if answers is not None}
+        found = ((n, self.kept.find(work, work.items.to_bytes(piece), len(piece))) for n, piece in enumerate(pieces))
+        return {number: answers for number, answers in found if answers is not None}
 
     def _arriving(
-        self, work: Work[Tool, Item, Answer], sent: Sequence[bytes], numbers: Sequence[int]
+        self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]], numbers: Sequence[int]
     ) -> Iterator[tuple[int, list[Answer]]]:
         """The answers to pieces as they are finished, each kept before it is told."""
-        waiting = iter(numbers)
-        while some := _as_many_as_fit(waiting, sent):
-            for row in self._pipeline(work, {number: sent[number] for number in some}):
+        waiting = ((number, work.items.to_bytes(pieces[number])) for number in numbers)
+        while sent := _as_many_as_fit(waiting):
+            for row in self._pipeline(work, sent):
                 if row["failure"]:
                     raise UserError(row["failure"])
                 if work.kept:
@@ -128,12 +125,12 @@ def _threads() -> int:
     return torch.get_num_threads()
 
 
-def _as_many_as_fit(numbers: Iterator[int], sent: Sequence[bytes]) -> list[int]:
-    """The next pieces, up to about ``AT_ONCE`` bytes of them."""
-    some, size = [], 0
-    for number in numbers:
-        some.append(number)
-        size += len(sent[number])
+def _as_many_as_fit(pieces: Iterator[tuple[int, bytes]]) -> dict[int, bytes]:
+    """The next pieces by number, up to about ``AT_ONCE`` bytes of them."""
+    some, size = dict[int, bytes](), 0
+    for number, data in pieces:
+        some[number] = data
+        size += len(data)
         if size >= AT_ONCE:
             break
     return some

@@ -95,7 +95,8 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
     """Raises:
     UserError: a note was written after the window; surrogates carry no time that means anything.
     """
-    timed = notes.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
+    times = notes.select("patient_id", "note_time", "note_type")  # not the texts, which would be copied
+    timed = times.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
     late = timed.filter(pl.col("note_time") >= pl.col("window_end"))
     if late.height:
         patient, time = late.select("patient_id", "note_time").row(0)

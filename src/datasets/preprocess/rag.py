@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -24,6 +25,7 @@ from src.datasets.preprocess.tensors import Hourly
 from src.datasets.schema import RAG_COLUMNS
 
 SEPARATOR = "\n\n"
+BLOCK = 1000  # records put into the table together: as rows of text they take several times the memory
 MUCH = 5000  # patients from which processes of their own are worth their start
 
 
@@ -72,13 +74,20 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What of a record is counted."""
+
+    nodes: int
+    summary_failed: bool
+    audit: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Record:
     """A row of ``rag_records.csv``, and what of it is counted."""
 
     row: tuple[str, ...]
-    nodes: int
-    summary_failed: bool
-    audit: dict[str, Any]
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Recorder:
         charted = [(case.patient.notes, case.charted) for case in cases]
         audits = self.auditor.audit(summaries, evidence, entities, charted)
         return [
-            Record(_row(case, known, summary, audit), len(known.links), summary.failure is not None, audit)
+            Record(_row(case, known, summary, audit), Tally(len(known.links), summary.failure is not None, audit))
             for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True)
         ]
 
@@ -138,11 +147,17 @@ def records(
         recorder = replace(recorder, summarizer=None)
     work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[Record](Record))
     made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
-    found = list(tqdm(made, total=len(cases), desc="records", unit="patient", disable=None, leave=False))
-    rows = [record.row for record in found]
-    table = pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
-    counts = _counts(extractions, found, len(names), len(linked))
-    return table, {**counts, **faithfulness.totals([record.audit for record in found])}
+    found = iter(tqdm(made, total=len(cases), desc="records", unit="patient", disable=None, leave=False))
+    tables, tallies = [_table([])], list[Tally]()
+    while some := list(islice(found, BLOCK)):
+        tables.append(_table([record.row for record in some]))
+        tallies += [record.tally for record in some]
+    counts = _counts(extractions, tallies, len(names), len(linked))
+    return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
 
 
 def _case(patient: Patient, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
@@ -184,7 +199,7 @@ def _json(value: Any) -> str:
 
 
 def _counts(
-    extractions: Sequence[Extraction], found: Sequence[Record], names: int, names_linked: int
+    extractions: Sequence[Extraction], tallies: Sequence[Tally], names: int, names_linked: int
 ) -> dict[str, int]:
     """Totals over patients."""
     return {
@@ -192,8 +207,8 @@ def _counts(
         "entity_names_linked": names_linked,
         "mentions": sum(len(one.entities) for one in extractions),
         "mentions_negated_family_or_hypothetical": sum(not e.linked for one in extractions for e in one.entities),
-        "patients_without_a_disease": sum(not record.nodes for record in found),
-        "nodes": sum(record.nodes for record in found),
+        "patients_without_a_disease": sum(not tally.nodes for tally in tallies),
+        "nodes": sum(tally.nodes for tally in tallies),
         "entity_failures": sum(one.failure is not None for one in extractions),
-        "summary_failures": sum(record.summary_failed for record in found),
+        "summary_failures": sum(tally.summary_failed for tally in tallies),
     }
