@@ -1,8 +1,9 @@
 """Work done on this machine: in this process, or, where there is much of it, in one process a core."""
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from src.datasets.compute.work import Answer, Item, Tool, Work
 
 PIECE = 200  # items done at a time
+AHEAD = 3  # pieces a process that are on their way or wait to be taken
 
 _state: dict[str, Any] = {}  # in a worker process: its work
 
@@ -18,7 +20,8 @@ _state: dict[str, Any] = {}  # in a worker process: its work
 class Local:
     """``workers``: processes; 0: one a core where there is much to do, else this one alone.
 
-    Processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang.
+    Processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang. Items and answers travel
+    in the work's forms: as pickles, a note's thousands of mentions took more time than finding them.
     """
 
     workers: int = 0
@@ -32,9 +35,14 @@ class Local:
                 yield from work.answer(work.tool, piece)
             return
         pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), _begin, (work,))
+        under_way = deque[Future[bytes]]()
         try:
-            for answers in pool.map(_answer, pieces):
-                yield from answers
+            for piece in pieces:
+                under_way.append(pool.submit(_answer, work.items.to_bytes(piece)))
+                if len(under_way) > AHEAD * workers:
+                    yield from work.answers.from_bytes(under_way.popleft().result())
+            while under_way:
+                yield from work.answers.from_bytes(under_way.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -55,6 +63,6 @@ def _begin(work: Work[Any, Any, Any]) -> None:
     _state["work"] = work
 
 
-def _answer(items: Sequence[Any]) -> list[Any]:
+def _answer(items: bytes) -> bytes:
     work: Work[Any, Any, Any] = _state["work"]
-    return list(work.answer(work.tool, items))
+    return work.answers.to_bytes(work.answer(work.tool, work.items.from_bytes(items)))
