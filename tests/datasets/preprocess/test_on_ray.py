@@ -1,4 +1,4 @@
-"""Stage preprocess on a real Ray of this machine: the same bytes as without it, whoever dies in mid-run."""
+"""Stage preprocess by several processes, and on a real Ray: the same bytes as by one process, whoever dies in mid-run."""
 
 import os
 import re
@@ -93,6 +93,12 @@ def hospital(made: Path, tmp_path: Path) -> Path:
     """The same for one test."""
     shutil.copytree(made, tmp_path / "hospital")
     return tmp_path / "hospital"
+
+
+def test_two_processes_of_this_machine_give_the_same_bytes(hospital: Path) -> None:
+    (hospital / "two.toml").write_text(CONFIG + "\n[compute]\nworkers = 2\n")
+    Run(hospital, "preprocess", "two.toml").ended()
+    assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
 def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital: Path) -> None:
