@@ -1,6 +1,6 @@
 """How preprocessing scales with data and workers, where the time goes, and what MIMIC-IV and a hundred such sites would take.
 
-    python benchmarks/scale.py --kg FOLDER    # about ten minutes; FOLDER: PrimeKG, or files of its form
+    python benchmarks/scale.py --kg FOLDER    # about 25 minutes; FOLDER: PrimeKG, or files of its form
 
 A generated hospital of 1x, 2x, 4x and 8x ``--stays``, each stay's notes lengthened by those of others to ``--characters``, is
 preprocessed in a process of its own: locally with one and two processes, and by a Ray of this machine with one and two workers.
@@ -133,7 +133,7 @@ def main() -> None:
         work = Path(folder)
         found = dict(scaling(work, chosen.stays, chosen.largest, chosen.characters, chosen.kg.resolve()))
         embedding = embedded(work, chosen.stays * chosen.largest)
-        converting = converted(work, chosen.stays * chosen.largest, chosen.kg.resolve())
+        converting = converted(work, chosen.stays * chosen.largest)
     smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
     print(*plan(smallest, largest, converting, embedding), sep="\n")
 
@@ -184,18 +184,16 @@ def scaling(
 def prepare(folder: Path, settings: Mapping[str, Any]) -> None:
     """Generate and convert; the generator's own graph is not used."""
     folder.mkdir()
-    made = {**settings, "kg": folder / "kg", "name": "made", "backend": "local", "workers": 0}
-    (folder / "made.toml").write_text(CONFIG.format(**made))
     for stage in ("download", "convert"):
-        command = [
-            sys.executable,
-            str(ROOT / "src" / "main.py"),
-            "--stage",
-            stage,
-            "--config",
-            str(folder / "made.toml"),
-        ]
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command(folder, stage, settings), check=True, capture_output=True)
+
+
+def command(folder: Path, stage: str, settings: Mapping[str, Any]) -> list[str]:
+    """A stage before ``preprocess``, with the generator's own graph."""
+    config = folder / "made.toml"
+    made = {**settings, "kg": folder / "kg", "name": "made", "backend": "local", "workers": 0}
+    config.write_text(CONFIG.format(**made))
+    return [sys.executable, str(ROOT / "src" / "main.py"), "--stage", stage, "--config", str(config)]
 
 
 def lengthen(tables: Path, characters: int) -> None:
@@ -225,7 +223,7 @@ def preprocessed(folder: Path, settings: Mapping[str, Any]) -> Measured:
     return Measured(parts, cohort.height, int(notes.str.len_chars().sum()))
 
 
-def converted(work: Path, stays: int, kg: Path) -> dict[str, float]:
+def converted(work: Path, stays: int) -> dict[str, float]:
     """Raw rows a second of ``convert``, and bytes a measurement of either format."""
     import polars as pl
 
@@ -234,19 +232,9 @@ def converted(work: Path, stays: int, kg: Path) -> dict[str, float]:
     found: dict[str, float] = {"raw rows": float(raw)}
     shutil.rmtree(folder / "tables")  # lengthened, so convert would not replace them
     for form in ("csv", "parquet"):
-        config = {"folder": folder, "kg": folder / "kg", "stays": stays, "form": form, "name": "made"}
-        (folder / "made.toml").write_text(CONFIG.format(**config, backend="local", workers=0))
-        command = [
-            sys.executable,
-            str(ROOT / "src" / "main.py"),
-            "--stage",
-            "convert",
-            "--config",
-            str(folder / "made.toml"),
-        ]
-        done = subprocess.run(
-            ["/usr/bin/env", "time", "-f", "%e %M", *command], check=True, capture_output=True, text=True
-        )
+        convert = command(folder, "convert", {"folder": folder, "stays": stays, "form": form})
+        timed = ["/usr/bin/env", "time", "-f", "%e %M", *convert]
+        done = subprocess.run(timed, check=True, capture_output=True, text=True)
         seconds, kilobytes = map(float, done.stderr.strip().splitlines()[-1].split())
         measurements = int(re.findall(r"(\d+) measurements", done.stderr)[-1])
         files = [

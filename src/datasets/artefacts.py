@@ -170,15 +170,10 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove_abandoned(path)
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with naming(path):
-            descriptor = os.open(aside, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            with naming(path):
-                yield aside
+        with naming(path), aside.open("xb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield aside
             aside.replace(path)
-        finally:
-            os.close(descriptor)
     finally:
         aside.unlink(missing_ok=True)
 

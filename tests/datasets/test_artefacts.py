@@ -38,16 +38,21 @@ def test_a_failure_in_a_new_folder_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_killed_writer_leaves_nothing_that_looks_complete_and_the_next_one_cleans_up(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
+def killed_while_it_writes(writer: str, path: str) -> None:
+    """Another process, dead after half of ``path`` within ``with writer as new``."""
     script = (
-        "import sys, time; from pathlib import Path; from src.datasets import artefacts\n"
-        f"with artefacts.publish(Path({str(folder)!r})) as new:\n"
-        "    (new / 'a').write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+        "import time; from pathlib import Path; from src.datasets import artefacts\n"
+        f"with {writer} as new:\n"
+        f"    {path}.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline()
         os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_killed_writer_leaves_nothing_that_looks_complete_and_the_next_one_cleans_up(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    killed_while_it_writes(f"artefacts.publish(Path({str(folder)!r}))", "(new / 'a')")
     assert not (folder / "a").exists()
     with artefacts.publish(folder) as new:
         (new / "a").write_text("whole")
@@ -65,14 +70,7 @@ def test_two_writers_of_one_file_at_once_do_not_disturb_each_other(tmp_path: Pat
 
 
 def test_what_a_killed_writer_of_a_file_left_goes_with_the_next_one(tmp_path: Path) -> None:
-    script = (
-        "import time; from pathlib import Path; from src.datasets import artefacts\n"
-        f"with artefacts.replacing(Path({str(tmp_path / 'x.json')!r})) as aside:\n"
-        "    aside.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline()
-        os.kill(process.pid, signal.SIGKILL)
+    killed_while_it_writes(f"artefacts.replacing(Path({str(tmp_path / 'x.json')!r}))", "new")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["half"]
     with artefacts.replacing(tmp_path / "x.json") as aside:
         aside.write_text("whole")

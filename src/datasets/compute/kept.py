@@ -31,6 +31,10 @@ class Kept:
 
     folder: Path
 
+    def holds(self, work: Work[Any, Any, Any]) -> bool:
+        """Whether any piece of this work may be here."""
+        return (self.folder / work.name).is_dir()
+
     def find(self, work: Work[Any, Any, Answer], items: bytes, number: int) -> list[Answer] | None:
         """The ``number`` answers to a piece, if they are here and whole."""
         path = self._path(work.name, items)

@@ -46,7 +46,7 @@ class OnRay:
             yield from waiting.pop(number)
 
     def _known(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, list[Answer]]:
-        if not work.kept:
+        if not work.kept or not self.kept.holds(work):
             return {}
         found = ((n, self.kept.find(work, work.items.to_bytes(piece), len(piece))) for n, piece in enumerate(pieces))
         return {number: answers for number, answers in found if answers is not None}

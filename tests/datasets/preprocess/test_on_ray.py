@@ -149,10 +149,9 @@ def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], 
     head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false"]
     machines = []
     for own in (head, ["--address", address]):
-        command = [*ray, "start", *common, *own]
-        with (tmp_path / f"machine{len(machines)}.log").open("wb") as told:
+        command, log = [*ray, "start", *common, *own], tmp_path / f"machine{len(machines)}.log"
+        with log.open("wb") as told:
             machines.append(subprocess.Popen(command, env=home, stdout=told, stderr=told, start_new_session=True))
-        log = tmp_path / f"machine{len(machines) - 1}.log"
         until(lambda log=log: b"Ray runtime started" in log.read_bytes(), machines[-1])  # type: ignore[misc]
     yield secured, machines[1]
     for machine in machines:
