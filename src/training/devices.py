@@ -62,6 +62,14 @@ def fabric(settings: Training) -> "Fabric":
     return made
 
 
+def everyones(fabric: "Fabric", value: T) -> list[T]:
+    """``value`` of each process, by rank."""
+    values = [value] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(values, value)
+    return values
+
+
 @contextlib.contextmanager
 def together(fabric: "Fabric") -> Iterator[None]:
     """A block that all processes run. What one of them refuses in it, all refuse at its end; none is left waiting.
@@ -76,12 +84,28 @@ def together(fabric: "Fabric") -> Iterator[None]:
         if fabric.world_size == 1:
             raise
         failure = told(error)
-    if fabric.world_size > 1:
-        failures: list[str | None] = [None] * fabric.world_size
-        where = f"process {fabric.global_rank} on {socket.gethostname()}: " if fabric.global_rank else ""
-        torch.distributed.all_gather_object(failures, failure and where + failure)
-        if any(failures):
-            raise UserError(next(line for line in failures if line))
+    where = f"process {fabric.global_rank} on {socket.gethostname()}: " if fabric.global_rank else ""
+    for line in everyones(fabric, failure and where + failure):
+        if line:
+            raise UserError(line)
+
+
+@contextlib.contextmanager
+def noticing_loss() -> Iterator[None]:
+    """A block in which a process that vanished, killed or out of memory, is told of by those that waited for it.
+
+    Raises:
+        UserError: the connection to another process of the run broke.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)):  # gloo has no class of its own
+            raise
+        raise UserError(
+            "another process of this run was lost; torchrun's report says which. Was it killed, or out of memory? "
+            "Start all again with --resume"
+        ) from error
 
 
 def from_first(fabric: "Fabric", make: Callable[[], T]) -> T:

@@ -213,10 +213,7 @@ def _checkpoint(
     model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
 ) -> Checkpoint:
     """Copies on the CPU, so that later steps do not change them."""
-    own = devices.random_state(fabric.device)
-    gathered: Any = fabric.all_gather({name: state[None] for name, state in own.items()})
-    everyone = {name: states.reshape(fabric.world_size, -1).cpu() for name, states in gathered.items()}
-    random = [{name: states[rank].clone() for name, states in everyone.items()} for rank in range(fabric.world_size)]
+    random = devices.everyones(fabric, devices.random_state(fabric.device))
     return Checkpoint(
         _weights(model), _copied(optimizer.state_dict()), _copied(scheduler.state_dict()), random, shuffle.get_state()
     )

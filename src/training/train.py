@@ -42,9 +42,15 @@ def run(config: Config) -> None:
     """Train, evaluate, write the run folder, print the metrics; once, or once a seed.
 
     Raises:
-        UserError: artefacts missing or made for another task, an empty split, a loss that is not finite.
+        UserError: artefacts missing or made for another task, an empty split, a loss that is not finite; of several
+            processes, another was lost.
     """
     fabric = devices.fabric(config.training)
+    with devices.noticing_loss():
+        _run(config, fabric)
+
+
+def _run(config: Config, fabric: "Fabric") -> None:
     with devices.together(fabric):
         if devices.is_first():
             artefacts.require_writable(config.run_dir)

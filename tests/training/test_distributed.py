@@ -3,7 +3,9 @@
 import contextlib
 import csv
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +20,11 @@ from src.datasets import artefacts
 
 Prepare = Callable[..., Config]
 ROOT = Path(__file__).resolve().parents[2]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def rows(folder: str, name: str) -> list[dict[str, str]]:
@@ -43,8 +50,7 @@ def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subproces
 
 def test_two_processes_give_the_metrics_of_one(prepared: Prepare, toy_toml: str) -> None:
     prepared(patients=139)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    alone, together = run(toy_toml, sys.executable, name="alone"), run(toy_toml, *torchrun, name="together")
+    alone, together = run(toy_toml, sys.executable, name="alone"), run(toy_toml, *TORCHRUN, name="together")
     assert alone.returncode == together.returncode == 0, together.stderr
     assert together.stdout.count("AUROC") == 1
     for name in ("train_loss", "val_loss", "val_auroc", "val_auprc"):
@@ -91,7 +97,7 @@ def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_eac
         assert [code for code, _, _ in ended] == [0, 0], ended
         assert sum(printed.count("AUROC") for _, printed, _ in ended) == 1
         assert sum(told.count("stage train") for _, _, told in ended) == 1
-        runs.append({path: path.read_bytes() for path in sorted(Path("runs/nodes").rglob("*")) if path.is_file()})
+        runs.append(contents(Path("runs/nodes")))
         shutil.rmtree("runs/nodes")
     assert runs[0] == runs[1]
     Path("runs/nodes").mkdir()
@@ -119,6 +125,33 @@ def test_a_mistake_ends_both_nodes_at_once_with_one_line(mistake: str, prepared:
     what = {"a run that others hold": "another run is writing", "another config": "give all nodes the same"}
     assert len(lines) == 1 and what[mistake] in lines[0], ended
     assert 'main.py", line' not in "".join(told for _, _, told in ended)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by their environment")
+def test_a_killed_process_ends_all_with_one_line_and_the_run_is_resumed_to_the_same_bytes(
+    prepared: Prepare, toy_toml: str
+) -> None:
+    prepared()
+    config = written(toy_toml.replace("max_epochs = 25", "max_epochs = 30"), "killed")
+    command = [*TORCHRUN, str(ROOT / "src" / "main.py"), "--stage", "train", "--config", config]
+    subprocess.run(command, check=True, capture_output=True, timeout=180)
+    never_killed = contents(Path("runs"))
+    shutil.rmtree("runs")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not list(Path("runs/killed/.training").glob("epoch-*")):
+            assert running.poll() is None
+        os.kill(second_process_of(running.pid), signal.SIGKILL)
+        told = running.communicate(timeout=60)[1]
+    assert running.returncode != 0 and not Path("runs/killed/metrics.json").exists()
+    assert told.count("error: another process of this run was lost") == 1 and 'main.py", line' not in told
+    subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=180)
+    assert contents(Path("runs")) == never_killed
+
+
+def second_process_of(agent: int) -> int:
+    """The process that torchrun's ``agent`` gave rank 1."""
+    children = Path(f"/proc/{agent}/task/{agent}/children").read_text().split()
+    return next(int(pid) for pid in children if b"\0RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes())
 
 
 def test_several_processes_may_only_train(prepared: Prepare, toy_toml: str, monkeypatch: pytest.MonkeyPatch) -> None:
