@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from src.config import Config
@@ -62,6 +63,13 @@ def check(config: Config, sockets: tuple[str, ...]) -> None:
         component = chosen_if_any(config, socket)
         if component is not None:
             options(socket, component)
+
+
+def files(config: Config, sockets: tuple[str, ...]) -> list[Path]:
+    """The files that options of the chosen plugs name, and their built-in ones, as far as they are there."""
+    filled = [options(socket, one) for socket in sockets if (one := chosen_if_any(config, socket)) is not None]
+    named = (value for one in filled for value in vars(one).values() if isinstance(value, Path))
+    return [path for path in named if path.is_file()]
 
 
 def chosen(config: Config, socket: str) -> Component:

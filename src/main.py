@@ -161,7 +161,8 @@ def run_pipeline(options: argparse.Namespace) -> None:
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
     stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
     privacy.check(config)
-    cluster.check(config)
+    if "preprocess" in names:
+        cluster.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)
     if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -213,13 +213,30 @@ def test_parts_of_a_users_own_give_the_same_arrays(work: Path, finished: dict[st
     (TABLES / "dynamic").mkdir()
     half = whole.height // 2
     text = pl.col("event_time").dt.strftime("%Y-%m-%d %H:%M:%S")
-    whole.head(half).cast({"patient_id": pl.Int64}).write_parquet(TABLES / "dynamic/b.parquet")
-    whole.tail(-half).with_columns(text, pl.col("code").cast(pl.Categorical)).write_parquet(
-        TABLES / "dynamic/a.parquet"
-    )
+    more = whole.tail(-half).with_columns(text, pl.col("code").cast(pl.Categorical))
+    more.write_parquet(TABLES / "dynamic/part-a.parquet")
+    whole.head(half).cast({"patient_id": pl.Int64}).write_parquet(TABLES / "dynamic/part-[a].parquet")  # not a pattern
+    pl.DataFrame({name: [] for name in whole.columns}).write_parquet(TABLES / "dynamic/empty.parquet")
     before = contents(PROCESSED)
     stage("preprocess")
     assert contents(PROCESSED) == before
+
+
+def test_a_folders_name_may_look_like_a_pattern(
+    finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site [1]*"
+    shutil.copytree(finished["parquet"], folder)
+    monkeypatch.chdir(tmp_path)
+    small_parts(monkeypatch)
+    before = contents(folder / PROCESSED)
+    more = {"table_dir": TABLES, "processed_dir": PROCESSED, "run_dir": RUN, "cache_dir": "data/cache"}
+    paths = "".join(f'{name} = "{folder / path}"\n' for name, path in more.items())
+    config = CONFIG.replace('"data/', f'"{folder}/data/').replace("[paths]\n", f"[paths]\n{paths}")
+    Path("small.toml").write_text(f'{config}[tables]\nformat = "parquet"\n')
+    for name in ("convert", "preprocess", "train", "report"):
+        stage(name)
+    assert contents(folder / PROCESSED) == before
 
 
 def test_convert_does_not_replace_parts_of_a_users_own(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

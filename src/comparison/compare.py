@@ -83,7 +83,9 @@ def load(folder: Path) -> Run:
     config, manifest = trained.settings(folder)
     numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
     columns = [field.name for field in dataclasses.fields(Prediction)]
-    rows = pl.read_csv(folder / "predictions.csv", schema_overrides={**dict.fromkeys(columns, pl.String), **numbers})
+    rows = pl.read_csv(
+        folder / "predictions.csv", glob=False, schema_overrides={**dict.fromkeys(columns, pl.String), **numbers}
+    )
     chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
     return Run(
         folder,

@@ -132,7 +132,8 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 def _risks(group: Sequence[Run]) -> dict[str, Risks]:
     """Label -> the test patients' outcomes and risks, these averaged over the seeds."""
     tables = [
-        pl.read_csv(run.config.run_dir / "predictions.csv", schema_overrides={"patient_id": pl.String}) for run in group
+        pl.read_csv(run.config.run_dir / "predictions.csv", glob=False, schema_overrides={"patient_id": pl.String})
+        for run in group
     ]
     known = pl.concat(tables).filter((pl.col("split") == "test") & pl.col("y_true").is_not_null())
     mean = known.group_by("label_code", "patient_id", maintain_order=True).agg(

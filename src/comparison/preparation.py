@@ -124,9 +124,7 @@ def _preprocessed(config: Config) -> bool:
         )
     except UserError:
         return False
-    inputs = preprocess.input_hashes(config.table_dir, graph)
-    same: bool = inputs == recorded["inputs"] and recorded["versions"] == artefacts.versions(preprocess.LIBRARIES)
-    return same
+    return all(recorded[name] == now for name, now in preprocess.made_of(config, graph).items())
 
 
 def _hash(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from src.comparison.workers import DIED, Job, failure, one_thread, train
 from src.config import Compute, Config
 from src.datasets.artefacts import first_line
-from src.datasets.compute.cluster import joined, resources
+from src.datasets.compute.cluster import joined, machines
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | No
     import ray
 
     with joined(compute):
-        resources(compute.gpus_per_worker)
+        machines(compute.gpus_per_worker)
         task = ray.remote(num_cpus=1, num_gpus=compute.gpus_per_worker, max_retries=0)(_train_there)
         waiting, running, died = deque(jobs), dict[Any, Job](), set[str]()
         while waiting or running:

@@ -125,4 +125,4 @@ def _block(folders: Sequence[Path], block: int, kind: pl.Enum) -> list[pl.DataFr
     """What each raw file gave for one block of samples; an empty table where it gave nothing."""
     empty = pl.DataFrame(schema={"n": pl.UInt32, "event_time": pl.Datetime("us"), "code": kind, "value": pl.Float64})
     paths = [sorted((folder / f"block={block}").glob("*.parquet")) for folder in folders]
-    return [pl.read_parquet(found) if found else empty for found in paths]
+    return [pl.read_parquet(found, glob=False) if found else empty for found in paths]

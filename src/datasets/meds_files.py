@@ -68,7 +68,8 @@ class Shards:
 
 def _scan(path: Path) -> pl.LazyFrame:
     try:
-        present = pl.read_parquet_schema(path)
+        rows = pl.scan_parquet(path, glob=False)
+        present = rows.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: not a readable parquet file: {first_line(error)}; get it again") from None
     for name in REQUIRED:
@@ -78,7 +79,7 @@ def _scan(path: Path) -> pl.LazyFrame:
         kinds = f"{present['subject_id']} and {present['time']}"
         raise UserError(f"{path}: subject_id and time are {kinds}; MEDS has an integer and a Datetime")
     stay = next((name for name in ICU_IDS if name in present), "")
-    return pl.scan_parquet(path).select(
+    return rows.select(
         pl.col("subject_id").cast(pl.Int64),
         pl.col("time").dt.replace_time_zone(None).cast(pl.Datetime("us")),
         pl.col("code").cast(pl.String),

@@ -125,7 +125,7 @@ def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.Da
     persons = cohort.lazy().group_by(pl.col("subject_id").alias("person")).agg(last.alias("person_until"))
     text = pl.col(layout.text_column)
     frame = (
-        pl.scan_csv(layout.path, infer_schema=False)
+        pl.scan_csv(layout.path, infer_schema=False, glob=False)
         .select(
             _id(layout.id_column).alias("id"),
             (_id(layout.person_column) if layout.person_column else pl.lit(None, pl.String)).alias("person"),

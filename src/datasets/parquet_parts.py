@@ -3,6 +3,7 @@
 Text may be stored as text, categories or whole numbers, a number as any number, a time as a time without a zone, a date, or text.
 """
 
+import datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,8 @@ from src.datasets.schema import LARGEST, Column, Table
 from src.datasets.times import parse_time
 from src.fields import UserError
 
+UNITS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+FIRST_DAY, LAST_DAY = ((date - datetime.date(1970, 1, 1)).days for date in (datetime.date.min, datetime.date.max))
 MAGIC = b"PAR1"  # the first bytes and the last
 # a footer that points outside the file is met by Polars as a bug of its own
 DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
@@ -49,7 +52,7 @@ def scan(part: Path, table: Table) -> pl.LazyFrame:
                 raise UserError(
                     f"{part}: not a readable parquet file: it does not begin as one; mend it, or make it anew"
                 )
-        stored = pl.read_parquet_schema(part)
+        stored = pl.scan_parquet(part, glob=False).collect_schema()
     except DAMAGED as error:
         raise unreadable(part, error) from None
     missing = [column.name for column in table.columns if column.name not in stored]
@@ -60,10 +63,12 @@ def scan(part: Path, table: Table) -> pl.LazyFrame:
             raise UserError(
                 f"{part}: {column.name} is stored as {stored[column.name]}; it must be {EXPECTED[column.kind]} ({column.meaning})"
             )
-    return pl.scan_parquet(part).select(column.name for column in table.columns)
+    return pl.scan_parquet(part, glob=False).select(column.name for column in table.columns)
 
 
 def _fits(stored: pl.DataType, column: Column) -> bool:
+    if stored == pl.Null:  # as other programs write a part without rows; where there are rows, each lacks a value
+        return True
     if column.kind == "number":
         return stored.is_numeric()
     if column.kind == "time":
@@ -83,16 +88,34 @@ def _as_of_csv(column: Column, stored: pl.DataType) -> pl.Expr:
         number = value.cast(pl.Float64)
         return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
     if column.kind == "time":
-        return parse_time(column.name) if stored == pl.String else value.cast(pl.Datetime("us"))
+        return parse_time(column.name) if stored == pl.String else _possible(value, stored).cast(pl.Datetime("us"))
     text = value.cast(pl.String)
     return pl.when(text != "").then(text).alias(column.name)
+
+
+def told(frame: pl.LazyFrame, table: Table) -> list[pl.Expr]:
+    """The columns of ``frame`` as text, for messages."""
+    stored = frame.collect_schema()
+    return [_as_text(pl.col(column.name), stored[column.name]) for column in table.columns]
+
+
+def _as_text(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
+    if not stored.is_temporal():
+        return value.cast(pl.String)
+    return _possible(value, stored).cast(pl.String).fill_null(value.to_physical().cast(pl.String))
+
+
+def _possible(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
+    """Null for a date or time outside the years 1 to 9999: Polars panics at the worst of them."""
+    a_day = 86_400 * UNITS[stored.time_unit] if isinstance(stored, pl.Datetime) else 1
+    return pl.when(value.to_physical().is_between(FIRST_DAY * a_day, LAST_DAY * a_day)).then(value)
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
     """What to tell of a part that cannot be read, or of the one in the folder ``path`` that cannot."""
     for part in listed(path) if path.is_dir() else ():
         try:
-            pl.scan_parquet(part).collect(engine="streaming")
+            pl.scan_parquet(part, glob=False).collect(engine="streaming")
         except DAMAGED as found:
             return unreadable(part, found)
     return UserError(f"{path}: not a readable parquet file: {first_line(error)}; mend it, or make it anew")

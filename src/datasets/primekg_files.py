@@ -222,7 +222,7 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
         )
     _refuse_cut_off(path, separator, len(names))
     with _standard_quotes(path, separator) as standard:
-        yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row")
+        yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row", glob=False)
 
 
 def _header(path: Path) -> str:

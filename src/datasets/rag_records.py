@@ -67,7 +67,7 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
-        rows = pl.read_csv(path, infer_schema=False).select(RAG_COLUMNS)
+        rows = pl.read_csv(path, infer_schema=False, glob=False).select(RAG_COLUMNS)
         if patients is not None:
             rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
         records = [parse(row) for row in rows.iter_rows(named=True)]

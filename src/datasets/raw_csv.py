@@ -122,7 +122,7 @@ def scan(path: Path, columns: Schema) -> pl.LazyFrame:
         hint = "; fields must be separated by commas" if len(present) == 1 else ""
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
     plain = {written[name.lower()]: (pl.String if kind == pl.Datetime else kind) for name, kind in columns.items()}
-    frame = pl.scan_csv(path, schema_overrides=plain, infer_schema=False)
+    frame = pl.scan_csv(path, schema_overrides=plain, infer_schema=False, glob=False)
     frame = frame.select(pl.col(written[name.lower()]).alias(name) for name in columns)
     return frame.with_columns(parse_time(name) for name, kind in columns.items() if kind == pl.Datetime)
 

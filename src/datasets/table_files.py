@@ -5,7 +5,7 @@ Whatever may be larger than memory is read lazily: as a query over ``scan_table`
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
         what = "not a file" if path.exists() or path.is_symlink() else "missing"
         raise UserError(f"{path}: {what}; run --stage {table.stage}, or put your own table there")
     try:
-        raw = pl.scan_csv(path, infer_schema=False, null_values="")
+        raw = pl.scan_csv(path, infer_schema=False, null_values="", glob=False)
         present = raw.collect_schema().names()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _unreadable(path, error) from None
@@ -186,14 +186,18 @@ def refuse_unreadable(folder: Path, table: Table) -> None:
     if where.name == table.parts:
         for part in parquet_parts.listed(where):
             stored = parquet_parts.scan(part, table)
-            _refuse_wrong(stored, parquet_parts.typed(stored, table), part, table, first=1)
+            typed, told = parquet_parts.typed(stored, table), parquet_parts.told(stored, table)
+            _refuse_wrong(stored, typed, told, part, table, first=1)
         return
-    _refuse_wrong(_scan_csv(where, table), [_cast(column) for column in table.columns], where, table, first=2)
+    typed, told = [_cast(column) for column in table.columns], [pl.col(column.name) for column in table.columns]
+    _refuse_wrong(_scan_csv(where, table), typed, told, where, table, first=2)
 
 
-def _refuse_wrong(raw: pl.LazyFrame, typed: list[pl.Expr], path: Path, table: Table, first: int) -> None:
-    """``raw``: as it is stored; ``typed``: its columns typed; ``first``: the number of the first row."""
-    stored = [pl.col(column.name).cast(pl.String).alias(_stored(column.name)) for column in table.columns]
+def _refuse_wrong(
+    raw: pl.LazyFrame, typed: Sequence[pl.Expr], told: Sequence[pl.Expr], path: Path, table: Table, first: int
+) -> None:
+    """``raw``: as it is stored; its columns ``typed``, and as text (``told``); ``first``: the number of the first row."""
+    stored = [text.alias(_stored(column.name)) for text, column in zip(told, table.columns, strict=True)]
     rows = raw.select(*typed, *stored).with_row_index(ROW)
     checks = [(column, wrong, rule) for column in table.columns for wrong, rule in _rules(column)]
     found = [

@@ -18,6 +18,7 @@ from src.config import Config
 from src.datasets import artefacts, rag_records
 from src.datasets.compute.local import LOCAL
 from src.datasets.preprocess import evidence, fitted, new_patients, rag, texts
+from src.datasets.preprocess import run as preprocess
 from src.datasets.preprocess.audit.faithfulness import Auditor
 from src.datasets.preprocess.evidence import Found
 from src.datasets.preprocess.fitted import Fitted
@@ -124,7 +125,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     expected = new_patients.expected(config, trained.dataset)
     task: Task = components.build("task", config.task)
     tools = evidence.tools(config, task, evidence.graph(config), connect(config), LOCAL)
-    _refuse_other_graph(trained, tools)
+    _refuse_other_files(trained, tools)
     return Predictor(
         trained,
         expected,
@@ -145,13 +146,17 @@ def _require_leave(config: Config) -> None:
     privacy.check(dataclasses.replace(config, credentialed=None, paths=theirs, dataset="new patients"))
 
 
-def _refuse_other_graph(trained: Trained, tools: rag.Tools) -> None:
+def _refuse_other_files(trained: Trained, tools: rag.Tools) -> None:
+    """Raises:
+    UserError: the knowledge graph, or a file that an option names, is not the one that preprocessing read.
+    """
     known = set(trained.dataset.metadata["inputs"].values())
-    for path, found in tools.graph.inputs().items():
+    named = components.files(trained.config, preprocess.SOCKETS)
+    for path, found in [*tools.graph.inputs().items(), *((path, artefacts.checksum(path)) for path in named)]:
         if found not in known:
             raise UserError(
-                f"{path}: not the knowledge graph that {trained.run_dir} was trained with; bring that back, or run "
-                "--stage preprocess and --stage train again"
+                f"{path}: not what {trained.run_dir} was trained with; bring that back, or run --stage preprocess and "
+                "--stage train again"
             )
 
 

@@ -124,7 +124,7 @@ def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.Data
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage train first")
     try:
-        return pl.read_csv(path, infer_schema=False).select(pl.col(columns).cast(kind))
+        return pl.read_csv(path, infer_schema=False, glob=False).select(pl.col(columns).cast(kind))
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
 

@@ -161,7 +161,7 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
     path = material.trained.run_dir / "subgroups.csv"
     if not path.is_file():
         return {}
-    rows = table_files.collect_table(pl.scan_csv(path, infer_schema_length=None), path)
+    rows = table_files.collect_table(pl.scan_csv(path, infer_schema_length=None, glob=False), path)
     rows = rows.filter((pl.col("split") == "test") & (pl.col("label_code").cast(pl.String) == material.main.code))
     found: dict[str, dict[str, Group]] = {}
     for row in rows.iter_rows(named=True):

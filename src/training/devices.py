@@ -100,7 +100,8 @@ def noticing_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not (isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)):  # gloo has no class of its own
+        by_gloo = "/gloo/" in str(error)  # whose errors have no class of their own
+        if not by_gloo and not isinstance(error, torch.distributed.DistError):
             raise
         raise UserError(
             "another process of this run was lost; torchrun's report says which. Was it killed, or out of memory? "

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from src import components
 from src.config import Config
 from src.datasets import staleness
 from src.datasets.dataset import Dataset
 from src.datasets.preprocess import llm
+from src.datasets.preprocess import run as preprocess
 from src.datasets.schema import DATASET, DYNAMIC, METADATA, SPLIT
 from src.datasets.table_files import all_files, files
 from src.fields import UserError, to_dict
@@ -82,9 +84,10 @@ def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
 
 
 def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
-    """Tables and graph, where they still are."""
+    """Tables, graph and files that options name, where they still are."""
     graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
-    there = [path.absolute() for path in [*all_files(config.table_dir), *graph] if path.is_file()]
+    named = components.files(config, preprocess.SOCKETS)
+    there = [path.absolute() for path in [*all_files(config.table_dir), *graph, *named] if path.is_file()]
     staleness.refuse_changed_inputs(there, recorded, config.paths.cache_dir, "preprocess")
     if recorded:
         staleness.refuse_other_parts(files(config.table_dir, DYNAMIC), DYNAMIC.parts, recorded, "preprocess")

@@ -121,6 +121,12 @@ def stored(**kinds: type[pl.DataType]) -> Callable[[Path], object]:
     return rewritten(lambda table: table.cast(dict(kinds)))
 
 
+def beyond(table: pl.DataFrame) -> pl.DataFrame:
+    """Milliseconds that Polars cannot turn into microseconds."""
+    number = pl.when(pl.int_range(pl.len()) == 3).then(2**62).otherwise(pl.col("event_time").dt.timestamp("ms"))
+    return table.with_columns(number.cast(pl.Datetime("ms")).alias("event_time"))
+
+
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut off": (lambda p: p.write_bytes(p.read_bytes()[:-40]), r": not a readable parquet file: .*mend it"),
     "damaged inside": (zeroed, "not a readable parquet"),
@@ -139,6 +145,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no code": (cell("code", ""), r" row 4: code '' is empty"),
     "blank patient": (cell("patient_id", " "), r" row 4: patient_id ' ' is empty"),
     "not a time": (with_text_times("noon"), r" row 4: event_time 'noon' is not a time"),
+    "a time beyond all years": (rewritten(beyond), r" row 4: event_time '4611686018427387904' is not a time"),
     "no time": (cell("event_time", None), r" row 4: event_time None is not a time"),
 }  # fmt: skip
 

@@ -272,7 +272,7 @@ def test_another_knowledge_graph_is_refused(run_of: RunOf, hospital: Config) -> 
     before = graph.read_bytes()
     graph.write_bytes(before.replace(b"lung", b"lungs"))
     try:
-        with pytest.raises(UserError, match=r"disease_features.csv: not the knowledge graph that .* was trained with"):
+        with pytest.raises(UserError, match=r"disease_features.csv: not what .* was trained with"):
             predictor.load(run_of("emerge"), offline=True)
     finally:
         graph.write_bytes(before)

@@ -1,27 +1,30 @@
 """Work done on this machine: in this process, or, where there is much of it, in one process a core."""
 
 import os
+import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any
 
-from src.datasets.compute.work import Answer, Item, Tool, Work
+from src.datasets.compute.work import Answer, Item, T, Tool, Work
+from src.fields import UserError
 
 PIECE = 200  # items done at a time
 AHEAD = 3  # pieces a process that are on their way or wait to be taken
-
-_state: dict[str, Any] = {}  # in a worker process: its work
+SPAWN = get_context("spawn")  # forking a process that runs threads (Polars, PyTorch) can hang
 
 
 @dataclass(frozen=True)
 class Local:
     """``workers``: processes; 0: one a core where there is much to do, else this one alone.
 
-    Processes are spawned, not forked: forking a process that runs threads (Polars, PyTorch) can hang. Items and answers travel
-    in the work's forms: as pickles, a note's thousands of mentions took more time than finding them.
+    Items and answers travel in the work's forms: as pickles, a note's thousands of mentions took more time than finding them.
     """
 
     workers: int = 0
@@ -34,17 +37,25 @@ class Local:
             for piece in pieces:
                 yield from work.answer(work.tool, piece)
             return
-        pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"), _begin, (work,))
-        under_way = deque[Future[bytes]]()
+        helpers, idle = [Helper(work) for _ in range(min(workers, len(pieces)))], SimpleQueue[Helper]()
+        for helper in helpers:
+            idle.put(helper)
+        threads, under_way = ThreadPoolExecutor(len(helpers)), deque[Future[bytes]]()
         try:
             for piece in pieces:
-                under_way.append(pool.submit(_answer, work.items.to_bytes(piece)))
+                under_way.append(threads.submit(_ask_one_of, idle, work.items.to_bytes(piece)))
                 if len(under_way) > AHEAD * workers:
                     yield from work.answers.from_bytes(under_way.popleft().result())
             while under_way:
                 yield from work.answers.from_bytes(under_way.popleft().result())
         finally:
-            pool.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)  # waits for the pieces under way
+            for helper in helpers:
+                helper.dismiss()
+
+    def where_models_run(self, ask: Callable[[], T]) -> T:
+        """Here."""
+        return ask()
 
 
 LOCAL = Local()
@@ -59,10 +70,70 @@ def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
-def _begin(work: Work[Any, Any, Any]) -> None:
-    _state["work"] = work
+def died(name: str) -> UserError:
+    """What to tell the user of a worker that is no more."""
+    return UserError(
+        f"{name}: a worker process died; out of memory? Lower compute.workers or compute.partition_patients, and run the "
+        "stage again"
+    )
 
 
-def _answer(items: bytes) -> bytes:
-    work: Work[Any, Any, Any] = _state["work"]
-    return work.answers.to_bytes(work.answer(work.tool, work.items.from_bytes(items)))
+class Helper:
+    """A process that does work, and the pipe to it. It shares nothing with others, so that none waits for one that died.
+
+    An executor of the standard library can wait for ever: a process killed while it holds the queues' lock never gives it back.
+    """
+
+    def __init__(self, work: Work[Any, Any, Any]) -> None:
+        """``work``: sent when it is first asked, by the thread that waits for it."""
+        self.work, self.begun = work, False
+        self.pipe, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=_help, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, items: bytes) -> bytes:
+        """The answers to a piece, waited for.
+
+        Raises:
+            UserError: the process died.
+        """
+        try:
+            if not self.begun:
+                self.pipe.send(self.work)
+                self.begun = True
+            self.pipe.send(items)
+            answer: bytes | Exception = self.pipe.recv()
+        except (EOFError, OSError):
+            raise died(self.work.name) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def dismiss(self) -> None:
+        """The process ends."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _ask_one_of(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
+    helper = idle.get()
+    try:
+        return helper.ask(items)
+    finally:
+        idle.put(helper)
+
+
+def _help(pipe: "Connection[Any, Any]") -> None:
+    """In a process of its own: the work, then pieces of it, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
+    with suppress(EOFError, OSError):
+        work: Work[Any, Any, Any] = pipe.recv()
+        while True:
+            items: bytes = pipe.recv()
+            answer: bytes | Exception
+            try:
+                answer = work.answers.to_bytes(work.answer(work.tool, work.items.from_bytes(items)))
+            except Exception as error:  # noqa: BLE001 - it is raised by the one who asks
+                answer = error
+            pipe.send(answer)

@@ -5,19 +5,22 @@ of this process costs those under way and no other.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from src.config import Compute
-from src.datasets.compute.cluster import resources
-from src.datasets.compute.kept import Kept
-from src.datasets.compute.local import LOCAL, cut
-from src.datasets.compute.work import Answer, Item, Tool, Work
+from src.datasets.compute.cluster import machines
+from src.datasets.compute.kept import Kept, key_of
+from src.datasets.compute.local import LOCAL, cut, died
+from src.datasets.compute.work import Answer, Item, T, Tool, Work
 from src.fields import UserError
 
 log = logging.getLogger(__name__)
-AT_ONCE = 1 << 28  # bytes of items handed to Ray at a time: they lie in this process and in the object store
+AT_ONCE = 1 << 30  # bytes of items handed to Ray at a time: they lie in this process and in the object store
+RETRIES = 3  # of a piece whose worker died; Ray's own default is to try for ever
 Row = dict[str, Any]
 
 
@@ -29,27 +32,45 @@ class OnRay:
     kept: Kept
 
     def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
-        """The answer to each item, in order. A single piece is done here: no worker is worth its start."""
+        """The answer to each item, in order. A single piece is done here, if it needs no GPU: no worker is worth its start."""
         pieces = cut(items, work.piece or self.compute.partition_patients)
-        if len(pieces) < 2:
+        if len(pieces) < 2 and not self._gpus(work.model):
             yield from LOCAL.map(work, items, much=False)
             return
-        known = self._known(work, pieces)
-        if known:
-            log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(known), len(pieces))
-        arriving = self._arriving(work, pieces, [number for number in range(len(pieces)) if number not in known])
-        waiting = dict(known)
-        for number in range(len(pieces)):
-            while number not in waiting:
+        here = self._here(work, pieces)
+        if here:
+            log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(here), len(pieces))
+        arriving = self._arriving(work, pieces, [number for number in range(len(pieces)) if number not in here])
+        waiting = dict[int, list[Answer]]()
+        for number, piece in enumerate(pieces):
+            while number not in here and number not in waiting:
                 arrived, answers = next(arriving)
                 waiting[arrived] = answers
-            yield from waiting.pop(number)
+            yield from waiting.pop(number) if number in waiting else self._found(work, here[number], piece)
 
-    def _known(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, list[Answer]]:
-        if not work.kept or not self.kept.holds(work):
-            return {}
-        found = ((n, self.kept.find(work, work.items.to_bytes(piece), len(piece))) for n, piece in enumerate(pieces))
-        return {number: answers for number, answers in found if answers is not None}
+    def where_models_run(self, ask: Callable[[], T]) -> T:
+        """In a worker like those that models are given to."""
+        import ray
+
+        gpus = self._gpus(model=True)
+        machines(gpus)
+        try:
+            task: Any = ray.remote(num_gpus=gpus)(_asked)
+            answer: T = ray.get(task.remote(ask, gpus))
+        except ray.exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, UserError) else error) from None
+        return answer
+
+    def _here(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, str]:
+        """The pieces that are kept, each with its key; their answers are read when their turn comes."""
+        kept = self.kept.of(work)
+        keys = ((number, key_of(work.items.to_bytes(piece))) for number, piece in enumerate(pieces if kept else ()))
+        return {number: key for number, key in keys if key in kept}
+
+    def _found(self, work: Work[Tool, Item, Answer], key: str, piece: Sequence[Item]) -> Sequence[Answer]:
+        """The answers to a kept piece; one that is damaged is done again, here."""
+        answers = self.kept.find(work, key, len(piece))
+        return work.answer(work.tool, piece) if answers is None else answers
 
     def _arriving(
         self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]], numbers: Sequence[int]
@@ -57,11 +78,12 @@ class OnRay:
         """The answers to pieces as they are finished, each kept before it is told."""
         waiting = ((number, work.items.to_bytes(pieces[number])) for number in numbers)
         while sent := _as_many_as_fit(waiting):
+            keys = {number: key_of(data) for number, data in sent.items()}
             for row in self._pipeline(work, sent):
                 if row["failure"]:
                     raise UserError(row["failure"])
                 if work.kept:
-                    self.kept.put(work, sent[row["number"]], row["answers"])
+                    self.kept.put(work, keys[row["number"]], row["answers"])
                 yield row["number"], work.answers.from_bytes(row["answers"])
 
     def _pipeline(self, work: Work[Tool, Item, Answer], sent: Mapping[int, bytes]) -> Iterator[Row]:
@@ -70,29 +92,42 @@ class OnRay:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised, it logs too
         tool = ray.put(work)  # once, whatever the number of actors
         rows = [{"number": number, "items": data} for number, data in sent.items()]
-        cpus, gpus, actors = self._resources(work, len(rows))
+        needs, actors = self._room(work.model, len(rows))
         pieces = ray.data.from_items(rows, override_num_blocks=len(rows))
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors)
-        answered = pieces.map_batches(
-            Worker,
-            fn_constructor_args=(tool, _threads() if work.model else 1),
-            batch_size=1,
-            compute=pool,
-            num_cpus=cpus,
-            num_gpus=gpus or None,
-        )
-        yield from answered.iter_rows()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # there is no other way yet to bound the retries
+            answered = pieces.map_batches(
+                Worker,
+                fn_constructor_args=(tool, _threads() if work.model else 1),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+                max_task_retries=RETRIES,
+                **needs,
+            )
+        try:
+            yield from answered.iter_rows()
+        except ray.exceptions.RayError as error:
+            if isinstance(error, ray.exceptions.RayTaskError):
+                raise
+            raise died(work.name) from None
 
-    def _resources(self, work: Work[Tool, Item, Answer], pieces: int) -> tuple[int, float, int]:
-        """CPUs and GPUs of an actor, and the number of actors: as many as the cluster has room for, if not told otherwise."""
-        gpus = self.compute.gpus_per_worker if work.model else 0.0
-        cpus = _threads() if work.model and not gpus else 1
-        found = resources(gpus)
-        room = found.get("GPU", 0) / gpus if gpus else found.get("CPU", 1) / cpus
-        return cpus, gpus, max(1, min(self.compute.workers or int(room), int(room), pieces))
+    def _room(self, model: bool, pieces: int) -> tuple[dict[str, Any], int]:
+        """What an actor reserves, and the number of actors: as many as the machines have room for, if not told otherwise."""
+        gpus = self._gpus(model)
+        there = machines(gpus)
+        needs: dict[str, Any]
+        if gpus:
+            needs, room = {"num_gpus": gpus}, sum(int(one.gpus / gpus) for one in there)
+        else:  # no more than a machine has, else no actor ever starts; a model uses its threads all the same
+            cpus = max(1, min(_threads() if model else 1, max(one.cpus for one in there)))
+            needs, room = {"num_cpus": cpus}, sum(one.cpus // cpus for one in there)
+        return needs, max(1, min(self.compute.workers or room, room, pieces))
+
+    def _gpus(self, model: bool) -> float:
+        return self.compute.gpus_per_worker if model else 0.0
 
 
 class Worker:
@@ -117,6 +152,18 @@ class Worker:
         except UserError as error:
             failure = str(error)
         return {"number": [int(number)], "answers": [answers], "failure": [failure]}
+
+
+def _asked(ask: Callable[[], T], gpus: float) -> T:
+    """In a worker: the answer."""
+    import torch
+
+    if gpus and not torch.cuda.is_available():
+        raise UserError(
+            f"compute.gpus_per_worker = {gpus:g}, but PyTorch finds no GPU in a worker on {socket.gethostname()}; install its "
+            "CUDA build there, or set it to 0"
+        )
+    return ask()
 
 
 def _threads() -> int:

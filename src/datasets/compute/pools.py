@@ -1,8 +1,10 @@
 """Who does the work: as the config says."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from src.config import Config
 from src.datasets.compute import kept
@@ -12,8 +14,9 @@ from src.datasets.compute.work import Pool
 
 
 @contextmanager
-def opened(config: Config, graph: Mapping[Path, str]) -> Iterator[Pool]:
-    """The pool, for as long as the block runs; pieces that were kept go when it ends well. ``graph``: its files' SHA-256.
+def opened(config: Config, made_of: Callable[[], Any]) -> Iterator[Pool]:
+    """The pool, for as long as the block runs; when it ends well, what was kept for these artefacts goes. ``made_of``: as
+    ``kept.of_run`` has it.
 
     Raises:
         UserError: there is no such Ray.
@@ -21,10 +24,15 @@ def opened(config: Config, graph: Mapping[Path, str]) -> Iterator[Pool]:
     compute = config.compute
     if compute.backend == "local":
         yield Local(compute.workers)
-        return
-    from src.datasets.compute.on_ray import OnRay
+    else:
+        from src.datasets.compute.on_ray import OnRay
 
-    pieces = kept.of_run(config, graph)
-    with joined(compute):
-        yield OnRay(compute, pieces)
-    pieces.remove()
+        pieces = kept.of_run(config, made_of())
+        private = kept.folder(config)
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (
+            TemporaryDirectory(prefix="spilled-", dir=private, ignore_cleanup_errors=True) as spilled,
+            joined(compute, Path(spilled)),
+        ):
+            yield OnRay(compute, pieces)
+    kept.remove(config)

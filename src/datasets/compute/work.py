@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 Tool = TypeVar("Tool")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Form(Protocol[Answer]):
@@ -50,4 +51,15 @@ class Pool(Protocol):
     """Does work."""
 
     def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
-        """The answer to each item, in order. ``much``: enough for other processes of this machine to be worth their start."""
+        """The answer to each item, in order. ``much``: enough for other processes of this machine to be worth their start.
+
+        Raises:
+            UserError: a worker died, again and again where it is replaced; or what an answer raises.
+        """
+
+    def where_models_run(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives in a process that runs models: it may have other devices than this one.
+
+        Raises:
+            UserError: what ``ask`` raises; or that process was promised a GPU and has none.
+        """

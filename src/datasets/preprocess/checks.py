@@ -56,7 +56,7 @@ def hourly(
         found.fill(placed)
         rows += placed.height
     if not rows:
-        raise UserError(f"{where}: has a header and no rows; one row a measurement is needed")
+        raise UserError(f"{where}: holds no rows; one row a measurement is needed")
     return found.hourly
 
 

@@ -26,6 +26,9 @@ class NoText:
         """``[N, 1]`` zeros."""
         return self.encode(texts)
 
+    def remember(self, texts: Sequence[str]) -> None:
+        """Nothing is kept."""
+
     def split(self, text: str) -> list[str]:
         """No pieces."""
         return []

@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def run(config: Config) -> None:
     task: Task = components.build("task", config.task)
     chat = connect(config)
     graph = evidence.graph(config)
-    with pools.opened(config, graph.inputs()) as pool:
+    with pools.opened(config, lambda: made_of(config, graph)) as pool:
         made = _make(config, task, graph, chat, pool)
     for warning in made.warnings:
         log.warning("%s", warning)
@@ -126,9 +125,11 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
-def input_hashes(table_dir: Path, graph: KnowledgeGraph) -> dict[str, str]:
-    """SHA-256 of the tables there are and of the graph's files: what the artefacts are made of."""
-    return artefacts.hashes([*table_files.all_files(table_dir), *graph.inputs()], graph.inputs())
+def made_of(config: Config, graph: KnowledgeGraph) -> dict[str, dict[str, str]]:
+    """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name; and
+    versions of libraries."""
+    files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
+    return {"inputs": artefacts.hashes(files, graph.inputs()), "versions": artefacts.versions(LIBRARIES)}
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
@@ -180,8 +181,7 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "task": config.task.name,
         "seed": config.seed,
         "settings": {key: to_dict(getattr(config, key)) for key in settings},
-        "inputs": input_hashes(config.table_dir, graph),
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
-        "versions": artefacts.versions(LIBRARIES),
+        **made_of(config, graph),
     }

@@ -48,6 +48,7 @@ def fill(
     tokens: NDArray[np.float32], encoder: FittedEncoder, found: Sequence[Sequence[str]], present: NDArray[np.bool_]
 ) -> None:
     """Put the pieces' embeddings into the zeros of ``tokens [N, C, D]`` where there is one, by ``present [N, C]``."""
+    encoder.remember([piece for own in found for piece in own])
     for at in range(0, len(found), BLOCK):
         block = slice(at, at + BLOCK)
         tokens[block][present[block]] = encoder.encode([piece for own in found[block] for piece in own])

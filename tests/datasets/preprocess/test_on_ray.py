@@ -73,7 +73,7 @@ def until(found: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
 
 
 def kept(folder: Path, work: str) -> int:
-    return len(list(folder.glob(f"data/cache/pieces/*/{work}/*")))
+    return len(list(folder.glob(f"data/cache/pieces/*/*/{work}/*")))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital
         os.kill(pids[0], signal.SIGKILL)
     run.ended()
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
-    assert not list(hospital.glob("data/cache/pieces/*"))
+    assert not (hospital / "data/cache/pieces").exists()
 
 
 def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece(hospital: Path) -> None:
@@ -119,11 +119,12 @@ def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece
     run.kill()
     before = {work: kept(hospital, work) for work in ("entities", "records")}
     assert not (hospital / PROCESSED / "metadata.json").exists() and before["records"] < 70
-    damaged = next(hospital.glob("data/cache/pieces/*/records/*"))
+    damaged = next(hospital.glob("data/cache/pieces/*/*/records/*"))
     damaged.write_bytes(damaged.read_bytes()[:-20])
+    assert all(folder.stat().st_mode & 0o077 == 0 for folder in hospital.glob("data/cache/pieces/*"))
     told = Run(hospital, "preprocess").ended()
     assert f"entities: {before['entities']} of {before['entities']} pieces are here" in told
-    assert f"records: {before['records'] - 1} of {before['entities']} pieces are here" in told
+    assert f"records: {before['records']} of {before['entities']} pieces are here" in told
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
@@ -146,7 +147,7 @@ def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], 
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     common = ["--block", "--num-cpus", "1", "--node-ip-address", "127.0.0.1"]
-    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false"]
+    head = ["--head", "--port", address.split(":")[1], "--include-dashboard", "false", "--num-gpus", "1"]
     machines = []
     for own in (head, ["--address", address]):
         command, log = [*ray, "start", *common, *own], tmp_path / f"machine{len(machines)}.log"
@@ -173,17 +174,68 @@ def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
-def test_embeddings_of_a_language_model_are_the_same(tiny_models: Path, hospital: Path) -> None:
+def test_embeddings_of_a_language_model_are_the_same_also_by_machines_of_fewer_cpus(
+    cluster: tuple[dict[str, str], "subprocess.Popen[bytes]"], tiny_models: Path, hospital: Path
+) -> None:
+    secured, _ = cluster
     encoder = f'\n[embedding]\nname = "huggingface"\nmodel = "{tiny_models / "modernbert"}"\nbatch_tokens = 4096\n'
-    chunks = "\n[token_level]\nnote_chunks = 2\n"
-    for name, more in (("local.toml", ""), ("ray.toml", RAY)):
-        (hospital / name).write_text(CONFIG + encoder + chunks + more)
-    Run(hospital, "preprocess", "local.toml").ended()
+    whole = f"{CONFIG}{encoder}\n[token_level]\nnote_chunks = 2\n"
+    (hospital / "local.toml").write_text(whole)
+    (hospital / "ray.toml").write_text(f'{whole}{RAY}address = "auto"\n')
+    (hospital / "gpu.toml").write_text(f'{whole}{RAY}address = "auto"\ngpus_per_worker = 0.5\n')
+    Run(hospital, "preprocess", "local.toml", OMP_NUM_THREADS="2").ended()
     expected = checksums(hospital / PROCESSED)
     for path in hospital.glob("data/cache/embeddings/*"):
         path.unlink()
-    Run(hospital, "preprocess").ended()
+    Run(hospital, "preprocess", OMP_NUM_THREADS="2", **secured).ended()
     assert checksums(hospital / PROCESSED) == expected
+    told = Run(hospital, "preprocess", "gpu.toml", **secured).ended(code=2)
+    assert "compute.gpus_per_worker = 0.5, but PyTorch finds no GPU in a worker" in told and "Traceback" not in told
+
+
+FATAL = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from src.config import Compute
+from src.datasets.compute.cluster import joined
+from src.datasets.compute.forms import Json
+from src.datasets.compute.kept import Kept
+from src.datasets.compute.local import Local
+from src.datasets.compute.on_ray import OnRay
+from src.datasets.compute.work import Work
+from src.fields import UserError
+from tests.datasets.preprocess.deadly import answer
+
+if __name__ == "__main__":
+    work = Work("numbers", None, answer, Json[int](int), Json[int](int), piece=2)
+    compute = Compute(backend="ray")
+    with joined(compute):
+        for pool in (Local(2), OnRay(compute, Kept(Path("kept")))):
+            try:
+                print(list(pool.map(work, range(20), much=True)))
+            except UserError as error:
+                print(error)
+"""
+
+
+def test_a_piece_that_kills_every_worker_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "fatal.py").write_text(FATAL.format(root=str(ROOT)))
+    command, environment = [sys.executable, "fatal.py"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=200
+    )
+    assert ended.stdout.count("numbers: a worker process died; out of memory?") == 2
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_process_of_this_machine_that_is_killed_is_not_waited_for(hospital: Path) -> None:
+    (hospital / "two.toml").write_text(CONFIG + "\n[compute]\nworkers = 2\n")
+    run = Run(hospital, "preprocess", "two.toml")
+    until(lambda: bool(run.pids(b"spawn_main")), run.process)
+    os.kill(run.pids(b"spawn_main")[0], signal.SIGKILL)
+    told = run.ended(code=2)
+    assert re.search(r"error: (entities|records): a worker process died", told) and "Traceback" not in told
 
 
 @pytest.mark.parametrize(
@@ -195,6 +247,9 @@ def test_embeddings_of_a_language_model_are_the_same(tiny_models: Path, hospital
         ),
         ('backend = "ray"\naddress = "auto"', "compute.address = 'auto': no Ray there that can be joined"),
         ('address = "auto"', "compute.address and compute.gpus_per_worker are for Ray"),
+        ('backend = "ray"\naddress = "ray://127.0.0.1:10001"', "compute.address = 'ray://127.0.0.1:10001': it is"),
+        ('backend = "ray"\naddress = "head"', 'compute.address = \'head\': it is "local", "auto" or HOST:PORT'),
+        ('backend = "ray"\ngpus_per_worker = 1.5', "compute.gpus_per_worker = 1.5: above 1 Ray gives whole GPUs only"),
     ],
 )
 def test_what_the_user_got_wrong_ends_it_in_one_line(hospital: Path, ray_folder: Path, compute: str, told: str) -> None:

@@ -24,6 +24,9 @@ class FittedEncoder(Protocol):
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The same for texts to be looked up among encoded ones, where the model distinguishes them."""
 
+    def remember(self, texts: Sequence[str]) -> None:
+        """Where vectors are kept on disk, compute those of all ``texts`` at a time: they are about to be asked for in parts."""
+
     def split(self, text: str) -> list[str]:
         """The text cut into pieces that ``encode`` reads whole; none for an empty text."""
 

@@ -22,7 +22,7 @@ from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches
 from src.datasets.preprocess.language_models.embedding_store import open_store
 from src.datasets.preprocess.language_models.model_files import ModelFiles
-from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose
+from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose_in
 from src.fields import Positive, parse, to_dict
 
 WHERE = "encoder huggingface"
@@ -76,6 +76,10 @@ class HuggingFace:
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``, with the instruction, where there is one, in the form Qwen3-Embedding was trained with."""
         return self._batches.encode(texts, pooling.instructed(self.options.query_instruction), self.placement.precision)
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """As ``encode`` has them."""
+        self._batches.remember(texts, "", self.placement.precision)
 
     def split(self, text: str) -> list[str]:
         """Pieces of ``chunk_tokens`` tokens."""
@@ -151,7 +155,7 @@ def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> HuggingFa
     """
     model_files.require_library("transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
-    built = HuggingFace(options, files, choose(options.device, options.precision), cache_dir, pool)
+    built = HuggingFace(options, files, choose_in(pool, options.device, options.precision), cache_dir, pool)
     built.description()  # reads configuration and tokenizer, so that what does not fit shows before any work
     return built
 

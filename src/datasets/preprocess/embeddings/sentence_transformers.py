@@ -17,7 +17,7 @@ from src.datasets.preprocess.language_models import model_files, pieces, pooling
 from src.datasets.preprocess.language_models.batches import Batches, backing_off
 from src.datasets.preprocess.language_models.embedding_store import open_store
 from src.datasets.preprocess.language_models.model_files import ModelFiles
-from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose
+from src.datasets.preprocess.language_models.precision import Device, Placement, Precision, choose_in
 from src.fields import Positive, UserError, parse, to_dict
 
 WHERE = "encoder sentence_transformers"
@@ -65,13 +65,17 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``, with the model's own prompt for documents, if it has one."""
-        return self._batches.encode(texts, self._prompts.get("document", ""), self.placement.precision)
+        return self._batches.encode(texts, self._document, self.placement.precision)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``, with the instruction, or the model's own prompt for queries."""
         instruction = self.options.query_instruction
         prompt = pooling.instructed(instruction) if instruction else self._prompts.get("query", "")
         return self._batches.encode(texts, prompt, self.placement.precision)
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """As ``encode`` has them."""
+        self._batches.remember(texts, self._document, self.placement.precision)
 
     def split(self, text: str) -> list[str]:
         """Pieces of ``chunk_tokens`` tokens, or of as many as the model reads."""
@@ -105,6 +109,10 @@ class SentenceEncoder:
         found = read_json(path, "download").get("prompts") if path.is_file() else None
         return found or {}
 
+    @property
+    def _document(self) -> str:
+        return self._prompts.get("document", "")
+
     @cached_property
     def _batches(self) -> Batches:
         width = int(self._model.get_embedding_dimension())
@@ -122,7 +130,7 @@ class SentenceEncoder:
             try:
                 model = SentenceTransformer(
                     str(self.files.folder),
-                    device=self.placement.device,
+                    device=self.placement.device_here(),
                     local_files_only=True,
                     trust_remote_code=False,
                     model_kwargs={"dtype": self.placement.dtype(), "weights_only": True},
@@ -157,7 +165,7 @@ def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> SentenceE
     model_files.require_library("sentence_transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
     _require_known_modules(files.folder)
-    return SentenceEncoder(options, files, choose(options.device, options.precision), cache_dir, pool)
+    return SentenceEncoder(options, files, choose_in(pool, options.device, options.precision), cache_dir, pool)
 
 
 def _require_known_modules(folder: Path) -> None:

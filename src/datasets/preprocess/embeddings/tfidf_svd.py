@@ -56,6 +56,9 @@ class FittedTfidfSvd:
         """The same."""
         return self.encode(texts)
 
+    def remember(self, texts: Sequence[str]) -> None:
+        """Nothing is kept."""
+
     def split(self, text: str) -> list[str]:
         """Pieces of ``chunk_words`` words."""
         words = text.split()

@@ -45,6 +45,20 @@ class Batches:
         """``[N, D]`` in the texts' order; a text of white space is a zero row.
 
         Raises:
+            UserError: as ``remember``.
+        """
+        self.remember(texts, prefix, precision)
+        result = np.zeros((len(texts), self.store.width), dtype=np.float32)
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        for at in range(0, len(rows), READ_ROWS):
+            some = rows[at : at + READ_ROWS]
+            result[some] = self.store.read([key(prefix, texts[row]) for row in some])
+        return result
+
+    def remember(self, texts: Sequence[str], prefix: str, precision: str) -> None:
+        """Compute what is not stored yet.
+
+        Raises:
             UserError: the model gives NaN or infinity, or one text alone does not fit into memory.
         """
         distinct = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
@@ -59,12 +73,6 @@ class Batches:
                 _require_finite(vectors, precision)
                 self.store.write([key(prefix, text) for text in batch], vectors)
                 bar.update(len(batch))
-        result = np.zeros((len(texts), self.store.width), dtype=np.float32)
-        rows = [row for row, text in enumerate(texts) if text.strip()]
-        for at in range(0, len(rows), READ_ROWS):
-            some = rows[at : at + READ_ROWS]
-            result[some] = self.store.read([key(prefix, texts[row]) for row in some])
-        return result
 
     def _missing(self, batch: Sequence[str], prefix: str) -> list[str]:
         stored = self.store.known([key(prefix, text) for text in batch])

@@ -105,7 +105,7 @@ def read_model(folder: Path, placement: Placement, where: str) -> Any:
     if missing:
         raise UserError(f"{where}: {folder}: {len(missing)} weights are missing, {missing[0]} among them")
     model.config.use_cache = False  # of decoders: what a next token would need
-    return model.eval().to(placement.device)
+    return model.eval().to(placement.device_here())
 
 
 @contextmanager
