@@ -6,7 +6,6 @@ Only the standard library is imported here, so that ``--help`` answers at once; 
 import argparse
 import importlib
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -118,9 +117,10 @@ def interrupted(error: BaseException | None) -> bool:
 
 def run(options: argparse.Namespace) -> int:
     """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
+    from src import torchrun
     from src.fields import UserError, printable, told
 
-    first = os.environ.get("RANK", "0") == "0"  # of the processes of torchrun one tells
+    first = torchrun.is_first()  # of the processes of torchrun one tells
     level = logging.ERROR if not first else logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
@@ -144,12 +144,13 @@ def run(options: argparse.Namespace) -> int:
 
 def run_pipeline(options: argparse.Namespace) -> None:
     """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
-    from src import components
+    from src import components, torchrun
     from src.config import load
     from src.datasets.compute import cluster
     from src.datasets.preprocess.llm import privacy
     from src.fields import UserError
 
+    torchrun.check()
     config = load(
         options.config,
         seed=options.seed,
@@ -165,7 +166,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
         cluster.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)
-    if names != ["train"] and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if names != ["train"] and torchrun.processes() > 1:
         raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
     for name, stage in zip(names, stages, strict=True):
         logging.getLogger(__name__).info("stage %s", name)

@@ -13,6 +13,8 @@ from src.config import load
 ROOT = Path(__file__).resolve().parents[1]
 LADDER = [
     "fields",
+    "progress",
+    "torchrun",
     "config",
     "components",
     "datasets",

@@ -8,17 +8,15 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
-from tqdm import tqdm
 
 from src.config import Download
 from src.datasets.artefacts import naming
@@ -36,6 +34,7 @@ from src.datasets.http_answers import (
     validator,
 )
 from src.fields import UserError
+from src.progress import bar
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -238,10 +237,8 @@ def _pause(state: RetryCallState) -> float:
 def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, total: int | None) -> int:
     """Append the answer to ``part`` (from ``have`` on) and to ``digest``; the bytes there are now."""
     room = _room(part, have, total)
-    bar: Any = tqdm(
-        desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
-    )
-    with bar, naming(part), part.open("ab" if have else "wb") as file:
+    shown = bar(what=part.stem, unit="B", total=total, done=have, scale=True)
+    with shown, naming(part), part.open("ab" if have else "wb") as file:
         for chunk in response.iter_raw():
             have += len(chunk)
             if total is not None and have > total:
@@ -253,7 +250,7 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
                 )
             digest.update(chunk)
             file.write(chunk)
-            bar.update(len(chunk))
+            shown.update(len(chunk))
         file.flush()
         os.fsync(file.fileno())
     return have

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from src import torchrun
 from src.config import Training
 from src.fields import UserError, told
 
@@ -16,26 +17,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 T = TypeVar("T")
-
-
-def processes() -> int:
-    """How many processes ``torchrun`` started for this run; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def is_first() -> bool:
-    """Whether this process writes and reports."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def is_first_here() -> bool:
-    """Whether this process looks at every value of what the processes of its machine read."""
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def processes_here() -> int:
-    """How many of the processes run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def fabric(settings: Training) -> "Fabric":
@@ -46,14 +27,14 @@ def fabric(settings: Training) -> "Fabric":
     """
     from lightning_fabric import Fabric
 
-    local = processes_here()
-    strategy = "ddp" if processes() > 1 else "auto"
+    local = torchrun.processes_here()
+    strategy = "ddp" if torchrun.processes() > 1 else "auto"
     try:
         made = Fabric(
             accelerator=settings.accelerator,
             strategy=strategy,
             devices=local,
-            num_nodes=processes() // local,
+            num_nodes=torchrun.processes() // local,
             precision=settings.precision,
         )
         made.launch()

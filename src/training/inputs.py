@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from src import components
+from src import components, torchrun
 from src.config import Config
 from src.datasets import staleness
 from src.datasets.dataset import Dataset
@@ -18,7 +18,6 @@ from src.datasets.table_files import all_files, files
 from src.fields import UserError, to_dict
 from src.models import emerge
 from src.models.batch import SHAPES
-from src.training import devices
 from src.training.patients import MappedPatients, Patients
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users read them
@@ -158,7 +157,7 @@ def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patie
     pieces = config.baseline is None and emerge.reads_pieces(config.model)
     found = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
     size = sum(one.nbytes for one in found.values())
-    fits, data = size * devices.processes_here() <= IN_MEMORY, config.training.data
+    fits, data = size * torchrun.processes_here() <= IN_MEMORY, config.training.data
     if at_once and data == "mapped":
         logger.warning("this baseline fits itself, to all patients in memory: training.data has no effect")
     in_memory = at_once or data == "memory" or (data == "auto" and fits)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from src import components
+from src import components, torchrun
 from src.config import Config
 from src.datasets import artefacts
 from src.datasets.artefacts import read_json
@@ -68,7 +68,7 @@ def holding(run_dir: Path) -> Iterator[None]:
         UserError: another one does.
     """
     unfinished = run_dir / UNFINISHED
-    if not devices.is_first():
+    if not torchrun.is_first():
         yield
         return
     unfinished.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,7 @@ def fit(
         logger.info("resuming after epoch %d", len(resumed.history))
     elif config.resume:
         logger.info("%s: nothing to resume; training from the start", config.run_dir)
-    elif checkpoints.is_kept(unfinished) and devices.is_first():
+    elif checkpoints.is_kept(unfinished) and torchrun.is_first():
         logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
         checkpoints.forget(unfinished)
     if isinstance(method, nn.Module):
@@ -157,12 +157,12 @@ def _by_epochs(
     network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
 ) -> Fitted:
     """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
-    names = config.training.loggers if devices.is_first() else ()
+    names = config.training.loggers if torchrun.is_first() else ()
     trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
 
     def after_epoch(progress: Progress) -> None:
         with devices.together(fabric):
-            if devices.is_first():
+            if torchrun.is_first():
                 checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
         for tracker in trackers:
             tracker.epoch(progress.history[-1])

@@ -17,6 +17,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
+from src import torchrun
 from src.config import Compute, Config, Training
 from src.datasets import artefacts, schema
 from src.datasets.dataset import Dataset, load_dataset, load_patients
@@ -52,21 +53,21 @@ def run(config: Config) -> None:
 
 def _run(config: Config, fabric: "Fabric") -> None:
     with devices.together(fabric):
-        if devices.is_first():
+        if torchrun.is_first():
             artefacts.require_writable(config.run_dir)
-        dataset = load_dataset(config.processed_dir, inspect=devices.is_first_here())
-        if devices.is_first_here():
+        dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
+        if torchrun.is_first_here():
             inputs.check(config, dataset)
         same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), artefacts.versions(LIBRARIES)]
     devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
     warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
-    if devices.is_first():
+    if torchrun.is_first():
         for warning in warnings:
             logger.warning("%s", warning)
         if note := inputs.seed_note(config, dataset):
             logger.info("%s", note)
     evaluated = {one.seed: _train(one, dataset, warnings, fabric) for one in seeds.configs(config)}
-    if devices.is_first():
+    if torchrun.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
         for warning in warnings:
             print(f"warning: {warning}")
@@ -97,7 +98,7 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
-            if devices.is_first():
+            if torchrun.is_first():
                 evaluated = _report(config, fitted, predictions, patients, warnings, manifest)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -15,11 +16,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src import torchrun
 from src.config import Config
 from src.datasets import artefacts
+from src.fields import UserError
 
 Prepare = Callable[..., Config]
 ROOT = Path(__file__).resolve().parents[2]
+TORCHRUNS = {  # what it tells the first of two processes
+    "RANK": "0",
+    "WORLD_SIZE": "2",
+    "LOCAL_RANK": "0",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "29500",
+}
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
@@ -156,6 +167,25 @@ def second_process_of(agent: int) -> int:
 
 def test_several_processes_may_only_train(prepared: Prepare, toy_toml: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared()
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in TORCHRUNS.items():
+        monkeypatch.setenv(name, value)
     done = run(toy_toml, sys.executable, name="alone", stage="preprocess")
     assert done.returncode == 2 and "--stage train only" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"RANK": "x"}, "RANK='x' in the environment is no whole number"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' in the environment is no whole number"),
+        ({"RANK": "5"}, "RANK=5 in the environment is not below WORLD_SIZE=2"),
+        ({"MASTER_PORT": None}, "WORLD_SIZE=2 in the environment, but no MASTER_PORT"),
+    ],
+)
+def test_an_environment_that_torchrun_did_not_make_is_refused(
+    changed: dict[str, str | None], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**TORCHRUNS, **changed}.items():
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=re.escape(told)):
+        torchrun.check()

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any
 
 import polars as pl
-from tqdm import tqdm
 
 from src.config import Linking
 from src.datasets.compute.forms import Json
@@ -23,6 +22,7 @@ from src.datasets.preprocess.retrieval import Query, Retriever
 from src.datasets.preprocess.summaries import Evidence, Summarizer, Summary
 from src.datasets.preprocess.tensors import Hourly
 from src.datasets.schema import RAG_COLUMNS
+from src.progress import bar
 
 SEPARATOR = "\n\n"
 BLOCK = 1000  # records put into the table together: as rows of text they take several times the memory
@@ -147,7 +147,7 @@ def records(
         recorder = replace(recorder, summarizer=None)
     work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[Record](Record))
     made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
-    found = iter(tqdm(made, total=len(cases), desc="records", unit="patient", disable=None, leave=False))
+    found = iter(bar(made, what="records", unit="patient", total=len(cases)))
     tables, tallies = [_table([])], list[Tally]()
     while some := list(islice(found, BLOCK)):
         tables.append(_table([record.row for record in some]))

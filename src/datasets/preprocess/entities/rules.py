@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from src.datasets.compute.forms import Json
 from src.datasets.compute.local import LOCAL
 from src.datasets.compute.work import Pool, Work
@@ -21,6 +19,7 @@ from src.datasets.preprocess.mentions.dictionary import Entry, Target, dictionar
 from src.datasets.preprocess.mentions.folding import pattern
 from src.datasets.preprocess.mentions.matching import Event, Found, Prepared, prepare, search
 from src.fields import Positive
+from src.progress import bar
 
 MUCH = 100_000_000  # characters from which processes of their own are worth their start
 BLOCK = 500_000  # characters, about, that are searched as one
@@ -47,7 +46,7 @@ class Rules:
         """Mentions in order of position."""
         work = Work("entities", self.prepared, _extractions, Json[str](str), Json[Extraction](Extraction))
         found = self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH)
-        return list(tqdm(found, total=len(texts), desc="entities", unit="patient", disable=None, leave=False))
+        return list(bar(found, what="entities", unit="patient", total=len(texts)))
 
 
 def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> Rules:

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from src.datasets.compute.forms import Arrays, Json
 from src.datasets.compute.work import Pool, Work
 from src.datasets.preprocess.language_models.embedding_store import EmbeddingStore, key
 from src.fields import UserError
+from src.progress import bar
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,9 +62,9 @@ class Batches:
             UserError: the model gives NaN or infinity, or one text alone does not fit into memory.
         """
         distinct = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
-        with tqdm(total=len(distinct), desc="embedding", unit="text", disable=None, leave=False) as bar:
+        with bar(what="embedding", unit="text", total=len(distinct)) as shown:
             batches = [missing for batch in self._plan(distinct) if (missing := self._missing(batch, prefix))]
-            bar.update(len(distinct) - sum(map(len, batches)))
+            shown.update(len(distinct) - sum(map(len, batches)))
             work = Work(
                 "embedding", self.compute, _compute, Json[Batch](Batch), Arrays(), piece=1, kept=False, model=True
             )
@@ -72,7 +72,7 @@ class Batches:
             for batch, vectors in zip(batches, found, strict=True):
                 _require_finite(vectors, precision)
                 self.store.write([key(prefix, text) for text in batch], vectors)
-                bar.update(len(batch))
+                shown.update(len(batch))
 
     def _missing(self, batch: Sequence[str], prefix: str) -> list[str]:
         stored = self.store.known([key(prefix, text) for text in batch])

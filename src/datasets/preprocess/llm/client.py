@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import httpx
-from tqdm import tqdm
 
 from src.config import Config, Llm
 from src.datasets.preprocess.llm import DECIDING, privacy
@@ -21,6 +20,7 @@ from src.datasets.preprocess.llm.cache import Cache
 from src.datasets.preprocess.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
 from src.datasets.preprocess.llm.pace import Pace
 from src.fields import UserError, to_dict
+from src.progress import bar
 
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"
@@ -157,7 +157,7 @@ class Chat:
         self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str
     ) -> dict[str, Reply[T]]:
         replies: dict[str, Reply[T]] = {}
-        bar = tqdm(total=len(pending), desc=what, unit="request", disable=None, leave=False)
+        shown = bar(what=what, unit="request", total=len(pending))
         queue = iter(pending.items())
         stopped: list[UserError] = []
 
@@ -167,7 +167,7 @@ class Chat:
                     replies[key] = await self._reply(key, make(item))
                 except UserError as error:
                     stopped.append(error)
-                bar.update()
+                shown.update()
                 if stopped:  # what the others have under way is paid for: they finish it
                     return
 
@@ -177,7 +177,7 @@ class Chat:
                 for _ in range(min(width, len(pending))):
                     group.create_task(work())
         finally:
-            bar.close()
+            shown.close()
         if stopped:
             log.info("llm: %s", self.account)
             raise stopped[0]

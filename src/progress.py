@@ -1,0 +1,32 @@
+"""How far long work is: a bar on a terminal; elsewhere, as in a batch job, now and then a line of the log."""
+
+import io
+import logging
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+log = logging.getLogger(__name__)
+SECONDS = 60.0  # between lines of the log
+LINE = "{desc}: {n_fmt} of {total_fmt} in {elapsed}, {remaining} to go"
+
+
+def bar(
+    items: Iterable[Any] | None = None, *, what: str, unit: str, total: int | None, done: int = 0, scale: bool = False
+) -> "tqdm[Any]":
+    """A bar over ``items``, or one that is told by its ``update``. ``done``: before it begins; ``scale``: as in 1.2 MB."""
+    how: dict[str, Any] = {"leave": False}
+    if not sys.stderr.isatty():
+        how |= {"file": _Log(), "bar_format": LINE, "delay": SECONDS, "mininterval": SECONDS, "maxinterval": SECONDS}
+    return tqdm(items, desc=what, unit=unit, total=total, initial=done, unit_scale=scale, **how)
+
+
+class _Log(io.StringIO):
+    """Where a bar that nobody sees is drawn: each drawing is a line of the log."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip("\r\n "):
+            log.info("%s", line)
+        return len(text)
