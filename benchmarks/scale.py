@@ -4,7 +4,8 @@
 
 A generated hospital of 1x, 2x, 4x and 8x ``--stays``, each stay's notes lengthened by those of others to ``--characters``, is
 preprocessed in a process of its own: locally with one and two processes, and by a Ray of this machine with one and two workers.
-Time is the wall clock's, memory the peak of what was resident in that process. Then a sentence encoder embeds notes, and
+Time is the wall clock's. Memory is the peak of what was resident in that process, and, sampled twice a second, of all processes
+that it started together with it (each page that they share counted once). Then a sentence encoder embeds notes, and
 ``convert`` makes both formats of tables. The plan multiplies these rates by the counts of ``SITE`` and the assumptions of
 ``ASSUMED``.
 """
@@ -44,7 +45,7 @@ workers = {workers}
 """
 # The stage, with the parts of its work timed from outside; JSON of seconds by part, and of the peak memory, is the last line.
 TIMED = """
-import json, resource, sys, time
+import json, os, resource, sys, threading, time
 sys.path.insert(0, {root!r})
 import logging; logging.disable(logging.WARNING)
 from pathlib import Path
@@ -69,7 +70,31 @@ timed(linking.Linker, "link", "linking")
 timed(rag, "records", "entities, linking, records")
 timed(run, "fit", "fitting and embedding texts (TF-IDF, SVD)")
 timed(evidence, "arrays", "fitting and embedding texts (TF-IDF, SVD)")
+def of_all():
+    # Bytes of this process and of those under it.
+    parents = {{}}
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            parents[int(process)] = int(Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    total, own = 0, {{os.getpid()}}
+    while more := {{process for process, parent in parents.items() if parent in own}} - own:
+        own |= more
+    for process in own:
+        try:
+            lines = Path("/proc", str(process), "smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+spent["memory of all"] = 0
+def sample():
+    while True:
+        spent["memory of all"] = max(spent["memory of all"], of_all())
+        time.sleep(0.5)
 config = load(Path({config!r}))
+threading.Thread(target=sample, daemon=True).start()
 start = time.perf_counter()
 run.run(config)
 spent["whole"] = time.perf_counter() - start
@@ -156,7 +181,8 @@ def scaling(
     """Seconds of every size, backend and number of workers, printed as they come."""
     contenders = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
     print(
-        f"{'data':>5} {'patients':>9} {'MB notes':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'entities':>9} "
+        f"{'data':>5} {'patients':>9} {'MB notes':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'of all':>6} "
+        f"{'entities':>9} "
         f"{'records':>8}"
     )
     for times in (1, 2, 4, 8):
@@ -174,7 +200,8 @@ def scaling(
             parts = measured.parts
             print(
                 f"{times:>4}x {measured.patients:>9} {measured.characters / 1e6:>9.1f} {backend:>8} {workers:>8} "
-                f"{parts['whole']:>8.1f} {parts['memory'] / 1e9:>6.2f} {parts['entities']:>9.1f} {parts['records']:>8.1f}  "
+                f"{parts['whole']:>8.1f} {parts['memory'] / 1e9:>6.2f} {parts['memory of all'] / 1e9:>6.2f} "
+                f"{parts['entities']:>9.1f} {parts['records']:>8.1f}  "
                 f"x{first / parts['whole']:.2f} of one process",
                 flush=True,
             )
@@ -273,7 +300,7 @@ def plan(
     tokens = characters / assumed["characters a token"]
     parts = one.parts
     cores = {
-        "convert": SITE["chart rows"] * converting["parquet seconds"] / converting["raw rows"],
+        "convert, by all cores here": SITE["chart rows"] * converting["parquet seconds"] / converting["raw rows"],
         "tables": parts["tables"] / one.patients * stays,
         "entities": parts["entities"] / one.characters * characters,
         "records": parts["records"] / one.patients * stays,
@@ -281,11 +308,11 @@ def plan(
     yield f"\nwhere the time goes ({one.patients} patients, one process): " + ", ".join(
         f"{name} {100 * seconds / parts['whole']:.0f} %"
         for name, seconds in parts.items()
-        if name not in ("whole", "memory")
+        if name not in ("whole", "memory", "memory of all")
     )
     yield f"\n{'':44}{'one site':>14}{f'{SITES} sites':>16}"
     for name, seconds in cores.items():
-        yield f"{name + ', core-hours':<44}{seconds / 3600:>14.2f}{SITES * seconds / 3600:>16.1f}"
+        yield f"{name + ', hours':<44}{seconds / 3600:>14.2f}{SITES * seconds / 3600:>16.1f}"
     gpu = 2 * assumed["encoder parameters"] * tokens / assumed["GPU FLOP a second"] / 3600
     cpu = tokens * assumed["encoder parameters"] / embedding["parameters"] / embedding["tokens a second"] / 3600
     yield f"{'embedding on GPUs, GPU-hours':<44}{gpu:>14.2f}{SITES * gpu:>16.1f}"

@@ -250,7 +250,7 @@ class Compute:
 
     backend: Literal["local", "ray"] = "local"
     address: Name = "local"
-    workers: Annotated[int, Ge(0)] = 0
+    workers: Annotated[int, Ge(0), Le(10_000)] = 0
     gpus_per_worker: Annotated[float, Ge(0)] = 0.0
     partition_patients: Positive = 200
     allow_cluster: bool = False

@@ -62,6 +62,7 @@ class ChatServer:
     paid: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)  # with the model's own answer, by what was asked for
     most_at_once: int = 0
+    serves: str | None = None  # the model that answers say they are of; None: as asked for
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -144,7 +145,8 @@ class ChatServer:
         # a nudge is not counted: runs stay comparable
         usage = {"prompt_tokens": len(question(body)) // 4, "completion_tokens": len(content) // 4}
         choice = {"index": 0, "message": message, "finish_reason": fault.finish_reason}
-        return {"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}
+        named = {"model": self.serves or body["model"]}
+        return {"id": "x", "object": "chat.completion", **named, "choices": [choice], "usage": usage}
 
 
 def asked(body: Body) -> str:

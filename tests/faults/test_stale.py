@@ -16,6 +16,10 @@ import pytest
 
 from src.config import Abnormal, Cohort, Config, Linking, Split, TokenLevel, load
 from src.datasets import artefacts, schema
+from src.datasets.compute import kept
+from src.datasets.preprocess import evidence
+from src.datasets.preprocess import run as preprocess
+from src.datasets.preprocess.entities import rules
 from src.fields import Component, UserError
 from src.main import PIPELINE
 from src.training import trained
@@ -127,6 +131,20 @@ def test_a_file_changed_since_the_stage_that_read_or_wrote_it_is_named(work: Pat
     stage, path, text, expected = CHANGED_FILES[case]
     append(path, text)(work)
     refused(stage, rf"{path}: .*{expected}")
+
+
+def test_a_file_that_an_option_names_is_an_input_like_the_tables(work: Path) -> None:
+    del work
+    terms = Path("terms.csv")
+    terms.write_bytes(rules.TERMS.read_bytes())
+    entities = Component("rules", {"terms_file": "terms.csv"})
+    config = dataclasses.replace(load(Path("small.toml")), entities=entities)
+    run("preprocess", entities=entities)
+    run("train", entities=entities)
+    before = kept.of_run(config, preprocess.made_of(config, evidence.graph(config)))
+    terms.write_text("".join(terms.read_text().splitlines(keepends=True)[:12]))
+    assert kept.of_run(config, preprocess.made_of(config, evidence.graph(config))) != before
+    refused("train", "terms.csv: changed since --stage preprocess read it", entities=entities)
 
 
 def test_a_second_convert_with_other_settings_makes_train_ask_for_preprocess(work: Path) -> None:

@@ -84,6 +84,7 @@ class Balance:
     def __init__(self, members: Sequence[Member], retries: int) -> None:
         self.members = members
         self._retries = retries
+        self._compared = False
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
@@ -153,9 +154,20 @@ class Balance:
                 await member.pace.turn(tokens)
                 answer = await member.endpoint.complete(body)
                 member.succeeded(needed=not self.in_service)
+                self._compare()
                 return answer
         finally:
             member.in_hand -= 1
+
+    def _compare(self) -> None:
+        """Warn once of endpoints that answer as different models."""
+        named = {one.endpoint.serves: one.name for one in self.members if one.endpoint.serves}
+        if len(named) > 1 and not self._compared:
+            self._compared = True
+            told = ", ".join(f"{name} as {model!r}" for model, name in named.items())
+            log.warning(
+                "llm: endpoints answer as different models (%s): which answers a question is a matter of time", told
+            )
 
     def _judge(self, member: Member, error: Exception, failures: Counter[Member]) -> None:
         """Notes the failure; passes where another try may help.

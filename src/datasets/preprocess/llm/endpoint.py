@@ -14,6 +14,7 @@ from src.fields import UserError
 
 CONNECT_SECONDS = 10.0
 LARGEST_BODY = 4 << 20  # bytes of an answer: no bound on output tokens comes near it
+LONGEST_NAME = 200  # characters of a model's
 MOST_TOKENS = 1e9  # no answer has more: what is beyond is not a count
 BROKEN = (408, 409, 425, 500, 502, 503, 504)
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
@@ -54,6 +55,7 @@ class Endpoint:
         self._timeout = timeout
         self._width = width
         self._key = key
+        self.serves = ""  # the model, as its last answer named it
         # Proxies of the environment would carry requests to this machine out of it, and read those that are not encrypted.
         self._proxies = url.scheme == "https" and not is_loopback(url.host)
 
@@ -96,7 +98,8 @@ class Endpoint:
         finally:
             self._idle.append(client)
         self._check_status(response, content)
-        return _read(content)
+        answer, self.serves = _read(content)
+        return answer
 
     def _check_status(self, response: httpx.Response, content: bytes) -> None:
         status, later = response.status_code, response.headers.get("Retry-After", "")
@@ -135,8 +138,8 @@ async def _bounded(response: httpx.Response) -> bytes:
     return bytes(content)
 
 
-def _read(body: bytes) -> Answer:
-    """Reasoning beside the content is dropped; tokens that are not counted are 0."""
+def _read(body: bytes) -> tuple[Answer, str]:
+    """With the model that is said to have answered. Reasoning beside the content is dropped; tokens not counted are 0."""
     try:
         whole = json.loads(body)
         choice, usage = whole["choices"][0], whole.get("usage") or {}
@@ -144,7 +147,7 @@ def _read(body: bytes) -> Answer:
         tokens = [_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BrokenError("the answer is not that of a chat-completions endpoint") from None
-    return Answer(_text(content), _text(finish), *tokens)
+    return Answer(_text(content), _text(finish), *tokens), _text(whole.get("model") or "")[:LONGEST_NAME]
 
 
 def _count(value: object) -> int:

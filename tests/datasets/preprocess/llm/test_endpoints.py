@@ -68,6 +68,24 @@ def test_the_log_tells_the_endpoints_and_how_much_each_answered(
     assert f"answers of this run by endpoint: {names[0]} 1, {names[1]} 1" in caplog.text
 
 
+def test_endpoints_that_answer_as_different_models_are_told_once(
+    serve: Serve, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    servers = [serve(model, slow(0.01)) for _ in range(3)]
+    chat = client(servers)
+    asked(chat, 30)
+    assert "different models" not in caplog.text
+    servers[1].serves = "another"
+    asked(chat, 60)
+    asked(chat, 90)
+    told = [record.message for record in caplog.records if "different models" in record.message]
+    assert (
+        len(told) == 1
+        and "as 'deepseek-v4-flash'" in told[0]
+        and f"{servers[1].url.split('/')[2]} as 'another'" in told[0]
+    )
+
+
 def test_one_that_dies_amid_the_run_is_set_aside_with_one_warning_and_the_others_answer(
     serve: Serve, client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
