@@ -82,7 +82,6 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
         UserError: there is no Ray at ``compute.address``, or it cannot be started or joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    own = compute.address == "local"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
     try:
         import ray
@@ -92,20 +91,13 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if own:  # Ray puts its token there, and would let every user of this machine read it
-        (Path.home() / ".ray").mkdir(exist_ok=True)
-        (Path.home() / ".ray").chmod(0o700)
-    with _held_back() as told:
-        try:
-            _knock(compute.address)
-            context = ray.init(**_arguments(compute, spill_to))
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise UserError(_why(compute.address, first_line(error), told())) from None
+    _begin(compute, spill_to)
     terminating = signal.signal(signal.SIGTERM, _terminate)  # Ray's own shows the stack of its C++ code
-    left = Event()
-    Thread(target=_watch, args=(ray.get_runtime_context().gcs_address, left), daemon=True).start()
+    left, head = Event(), ray.get_runtime_context().gcs_address
+    Thread(target=_watch, args=(head, left), daemon=True).start()
     try:
-        log.info("ray: %s, %s", _place(compute, context), _in_words(machines(gpus=0)))
+        place = "started on this machine" if compute.address == "local" else f"joined at {head}"
+        log.info("ray: %s, %s", place, _in_words(machines(gpus=0)))
         if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":  # Ray sets it where it uses a token
             log.warning("ray: it demands no token, so whoever reaches its port can read the records (docs/scale.md)")
         yield
@@ -113,6 +105,20 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
         left.set()
         ray.shutdown()
         signal.signal(signal.SIGTERM, terminating)
+
+
+def _begin(compute: Compute, spill_to: Path | None) -> None:
+    import ray
+
+    if compute.address == "local":  # Ray puts its token there, and would let every user of this machine read it
+        (Path.home() / ".ray").mkdir(exist_ok=True)
+        (Path.home() / ".ray").chmod(0o700)
+    with _held_back() as told:
+        try:
+            _knock(compute.address)
+            ray.init(**_arguments(compute, spill_to))
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise UserError(_why(compute.address, first_line(error), told())) from None
 
 
 def _watch(place: str, left: Event) -> None:
@@ -123,7 +129,7 @@ def _watch(place: str, left: Event) -> None:
         except OSError as error:
             log.error(
                 "ray: its head at %s is gone (%s); if it stays so Ray ends this run in a minute. Finished pieces are kept: start "
-                'it again when there is a head, or with compute.backend = "local"',
+                'it again when there is a head, or with compute.address = "local"',
                 place,
                 error.strerror or error,
             )
@@ -151,6 +157,8 @@ def _held_back() -> Iterator[Callable[[], str]]:
 
 def _why(address: str, reason: str, told: str) -> str:
     """Why there is no Ray at ``address``, and what to do."""
+    if address == "local":
+        return f"compute.address = 'local': Ray cannot be started here: {reason}"
     if "InvalidAuthToken" in told:
         return (
             f"compute.address = '{address}': that Ray demands a token, and this is not it; set RAY_AUTH_MODE=token, and let "
@@ -207,10 +215,6 @@ def _arguments(compute: Compute, spill_to: Path | None) -> dict[str, Any]:
         own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         return {**common, **own, **({"object_spilling_directory": str(spill_to.resolve())} if spill_to else {})}
     return common
-
-
-def _place(compute: Compute, context: Any) -> str:
-    return "started on this machine" if compute.address == "local" else f"joined at {context.address_info['address']}"
 
 
 def _in_words(found: Sequence[Machine]) -> str:

@@ -6,12 +6,13 @@ of this process costs those under way and no other.
 
 import logging
 import socket
-import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from src.config import Compute
+from src.datasets.artefacts import first_line
 from src.datasets.compute.cluster import machines
 from src.datasets.compute.kept import Kept, key_of
 from src.datasets.compute.local import LOCAL, cut, died
@@ -20,7 +21,7 @@ from src.fields import UserError
 
 log = logging.getLogger(__name__)
 AT_ONCE = 1 << 30  # bytes of items handed to Ray at a time: they lie in this process and in the object store
-RETRIES = 3  # of a piece whose worker died; Ray's own default is to try for ever
+ATTEMPTS = 4  # at a piece whose worker dies
 Row = dict[str, Any]
 
 
@@ -88,31 +89,34 @@ class OnRay:
 
     def _pipeline(self, work: Work[Tool, Item, Answer], sent: Mapping[int, bytes]) -> Iterator[Row]:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised, it logs too
         tool = ray.put(work)  # once, whatever the number of actors
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        counter: Any = ray.remote(num_cpus=0)(Attempts)
+        attempts = counter.options(scheduling_strategy=here).remote()
         rows = [{"number": number, "items": data} for number, data in sent.items()]
         needs, actors = self._room(work.model, len(rows))
         pieces = ray.data.from_items(rows, override_num_blocks=len(rows))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # there is no other way yet to bound the retries
-            answered = pieces.map_batches(
-                Worker,
-                fn_constructor_args=(tool, _threads() if work.model else 1),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
-                max_task_retries=RETRIES,
-                **needs,
-            )
+        answered = pieces.map_batches(
+            Worker,
+            fn_constructor_args=(tool, attempts, _threads() if work.model else 1),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+            **needs,
+        )
         try:
             yield from answered.iter_rows()
+        except ray.exceptions.RayTaskError:
+            raise
         except ray.exceptions.RayError as error:
-            if isinstance(error, ray.exceptions.RayTaskError):
-                raise
-            raise died(work.name) from None
+            raise UserError(
+                f"{work.name}: Ray gave up: {first_line(error)}; run the stage again: finished pieces are kept"
+            ) from None
 
     def _room(self, model: bool, pieces: int) -> tuple[dict[str, Any], int]:
         """What an actor reserves, and the number of actors: as many as the machines have room for, if not told otherwise."""
@@ -130,14 +134,28 @@ class OnRay:
         return self.compute.gpus_per_worker if model else 0.0
 
 
+class Attempts:
+    """In an actor on the driver's machine: how often each piece was begun. Of itself Ray does one that kills its worker, as by
+    taking all memory, for ever; and a bound of Ray's own on retries is soon used up where a machine is lost."""
+
+    def __init__(self) -> None:
+        self.begun = Counter[int]()
+
+    def begin(self, number: int) -> int:
+        """Another attempt at this piece; how many there were with it."""
+        self.begun[number] += 1
+        return self.begun[number]
+
+
 class Worker:
     """In an actor: the tool, and what it is asked. A mistake of the user comes back as a row, for it ends the run in one line."""
 
-    def __init__(self, work: Any, threads: int) -> None:
-        """``work``: where Ray holds it."""
+    def __init__(self, work: Any, attempts: Any, threads: int) -> None:
+        """``work``: where Ray holds it; ``attempts``: the actor that counts them."""
         import ray
 
         self.work: Work[Any, Any, Any] = ray.get(work)
+        self.attempts = attempts
         if self.work.model:
             import torch
 
@@ -145,9 +163,13 @@ class Worker:
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         """One piece."""
+        import ray
+
         (number,), (items,) = batch["number"], batch["items"]
         answers, failure = b"", ""
         try:
+            if ray.get(self.attempts.begin.remote(int(number))) > ATTEMPTS:
+                raise died(self.work.name)
             answers = self.work.answers.to_bytes(self.work.answer(self.work.tool, self.work.items.from_bytes(items)))
         except UserError as error:
             failure = str(error)
