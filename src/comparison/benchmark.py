@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.comparison import folder as grid_folder
 from src.comparison import marks, plots, preparation, ray_workers, results, table
@@ -22,7 +21,7 @@ from src.comparison.results import Run
 from src.comparison.workers import Job, run_all
 from src.datasets import artefacts
 from src.fields import UserError
-from src.progress import bar
+from src.progress import bar, beside_logs
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
     todo = {one.name: one for one in runs if one.failed is None and not results.ended(one, inputs)}
     failed = {one.name: one.failed for one in runs if one.failed is not None}
     log.info("%d runs, of which %d have ended before", len(runs), len(runs) - len(todo))
-    with logging_redirect_tqdm(), bar(what="runs", unit="run", total=len(todo)) as shown:
+    with beside_logs(), bar(what="runs", unit="run", total=len(todo)) as shown:
 
         def done(job: Job, failure: str | None) -> None:
             if failure is not None:

@@ -90,12 +90,8 @@ def one_thread() -> None:
     """In a process that trains beside others, before it trains."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
-    from tqdm import tqdm
 
     torch.set_num_threads(1)
-    tqdm.set_lock(
-        threading.RLock()
-    )  # its own is shared among processes, and would be left behind by a worker that is ended
 
 
 def _end_with_parent() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from src.config import Training
 from src.evaluation import metrics
 from src.fields import UserError
 from src.models.batch import Batch
+from src.progress import beside_logs
 from src.training import devices, objective
 from src.training.checkpoints import Checkpoint, Epoch, Progress, Weights
 from src.training.patients import Patients, batches
@@ -55,7 +55,7 @@ def fit(
     progress = resumed
     if progress is not None:
         _restore(progress.last, model, optimizer, scheduler, shuffle, fabric)
-    with logging_redirect_tqdm():
+    with beside_logs():
         bar = tqdm(
             desc="train", unit="epoch", total=settings.max_epochs, disable=None if fabric.is_global_zero else True
         )

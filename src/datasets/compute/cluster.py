@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SOURCE = Path(__file__).parents[2]
 CONNECT_SECONDS = 10.0
 WATCH_SECONDS = 5.0
-PLACE = re.compile(r"[^/\s]+:[1-9]\d{0,4}")
+PLACE = re.compile(r"[^/\s]+:([1-9]\d{0,4})")
 
 
 def check(config: Config) -> None:
@@ -48,7 +48,8 @@ def check(config: Config) -> None:
         return
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
         raise UserError("compute.backend = \"ray\" needs the library Ray: uv sync --extra ray, or pip install '.[ray]'")
-    if compute.address not in ("local", "auto") and not PLACE.fullmatch(compute.address):
+    place = PLACE.fullmatch(compute.address)
+    if compute.address not in ("local", "auto") and not (place and int(place[1]) < 65536):
         raise UserError(
             f'compute.address = \'{compute.address}\': it is "local", "auto" or HOST:PORT of a cluster\'s head, as '
             "`ray start --head` tells it (the port of Ray's client, ray://, is another)"
@@ -82,6 +83,9 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
         UserError: there is no Ray at ``compute.address``, or it cannot be started or joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
+        "0"  # else what is under way at Ctrl-C starts a Ray of its own, or joins any
+    )
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
     try:
         import ray

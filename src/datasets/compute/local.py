@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -89,7 +89,12 @@ class Helper:
         self.work, self.begun = work, False
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_help, args=(theirs,), daemon=True)
-        self.process.start()
+        resource_tracker.ensure_running()  # else it is started now, and lets Ctrl-C through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for this process, not for those
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
     def ask(self, items: bytes) -> bytes:
@@ -126,7 +131,6 @@ def _ask_one_of(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
 
 def _help(pipe: "Connection[Any, Any]") -> None:
     """In a process of its own: the work, then pieces of it, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asks
     with suppress(EOFError, OSError):
         work: Work[Any, Any, Any] = pipe.recv()
         while True:

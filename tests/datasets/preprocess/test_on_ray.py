@@ -253,6 +253,7 @@ def test_a_process_of_this_machine_that_is_killed_is_not_waited_for(hospital: Pa
         ('backend = "ray"\naddress = "auto"', "compute.address = 'auto': no Ray there that can be joined"),
         ('address = "auto"', "compute.address and compute.gpus_per_worker are for Ray"),
         ('backend = "ray"\naddress = "ray://127.0.0.1:10001"', "compute.address = 'ray://127.0.0.1:10001': it is"),
+        ('backend = "ray"\naddress = "head:99999"', "compute.address = 'head:99999': it is"),
         ('backend = "ray"\naddress = "head"', 'compute.address = \'head\': it is "local", "auto" or HOST:PORT'),
         ('backend = "ray"\ngpus_per_worker = 1.5', "compute.gpus_per_worker = 1.5: above 1 Ray gives whole GPUs only"),
     ],
