@@ -164,6 +164,9 @@ def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], 
         with suppress(ProcessLookupError):
             os.killpg(machine.pid, signal.SIGKILL)
         machine.wait()
+    for pid in [pid for pid in _pids() if str(ray_folder).encode() in _read(pid, "environ")]:
+        with suppress(ProcessLookupError):  # a worker that was ending when its machine went
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
