@@ -182,8 +182,7 @@ def scaling(
     contenders = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
     print(
         f"{'data':>5} {'patients':>9} {'MB notes':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'of all':>6} "
-        f"{'entities':>9} "
-        f"{'records':>8}"
+        f"{'entities':>9} {'records':>8}"
     )
     for times in (1, 2, 4, 8):
         if times > largest:

@@ -34,10 +34,6 @@ TORCHRUNS = {  # what it tells the first of two processes
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
 
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
 def rows(folder: str, name: str) -> list[dict[str, str]]:
     with (Path(folder) / name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -108,7 +104,7 @@ def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_eac
         assert [code for code, _, _ in ended] == [0, 0], ended
         assert sum(printed.count("AUROC") for _, printed, _ in ended) == 1
         assert sum(told.count("stage train") for _, _, told in ended) == 1
-        runs.append(contents(Path("runs/nodes")))
+        runs.append({path: path.read_bytes() for path in sorted(Path("runs/nodes").rglob("*")) if path.is_file()})
         shutil.rmtree("runs/nodes")
     assert runs[0] == runs[1]
     Path("runs/nodes").mkdir()
@@ -146,7 +142,7 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_is_resumed_to_the_s
     config = written(toy_toml.replace("max_epochs = 25", "max_epochs = 30"), "killed")
     command = [*TORCHRUN, str(ROOT / "src" / "main.py"), "--stage", "train", "--config", config]
     subprocess.run(command, check=True, capture_output=True, timeout=180)
-    never_killed = contents(Path("runs"))
+    never_killed = artefacts.checksums(Path("runs"))
     shutil.rmtree("runs")
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         while not list(Path("runs/killed/.training").glob("epoch-*")):
@@ -156,7 +152,7 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_is_resumed_to_the_s
     assert running.returncode != 0 and not Path("runs/killed/metrics.json").exists()
     assert told.count("error: another process of this run was lost") == 1 and 'main.py", line' not in told
     subprocess.run([*command, "--resume"], check=True, capture_output=True, timeout=180)
-    assert contents(Path("runs")) == never_killed
+    assert artefacts.checksums(Path("runs")) == never_killed
 
 
 def second_process_of(agent: int) -> int:

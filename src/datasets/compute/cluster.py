@@ -83,9 +83,8 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
         UserError: there is no Ray at ``compute.address``, or it cannot be started or joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
-        "0"  # else what is under way at Ctrl-C starts a Ray of its own, or joins any
-    )
+    # Else what is under way at Ctrl-C starts a Ray of its own, or joins any.
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
     try:
         import ray
