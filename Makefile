@@ -8,7 +8,7 @@ UV := $(shell command -v uv 2>/dev/null)
 define PINS
 import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))
-print(*project["project"]["dependencies"], *project["dependency-groups"]["dev"], sep="\n")
+print(*project["project"]["dependencies"], *project["dependency-groups"]["test"], *project["build-system"]["requires"], sep="\n")
 endef
 define CONSTRAINTS
 import tomllib
@@ -53,12 +53,13 @@ $(VENV)/supply/installed: pyproject.toml
 
 $(VENV)/installed: pyproject.toml
 ifneq ($(UV),)
-	uv sync
+	uv sync --group test
 else
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -c "$$PINS" > $(VENV)/requirements.txt
 	$(RUN) -c "$$CONSTRAINTS" > $(VENV)/constraints.txt
 	$(RUN) -m pip install --quiet --requirement $(VENV)/requirements.txt --constraint $(VENV)/constraints.txt
+	$(RUN) -m pip install --quiet --no-deps --no-build-isolation --editable .
 endif
 	touch $@
 

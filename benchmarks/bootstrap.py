@@ -9,22 +9,16 @@ machine slows both; times are medians. Labels and scores are random with the pre
 
 import argparse
 import os
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
-
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
-from src.evaluation import resampling
-from src.evaluation.evaluate import METRICS
-from src.evaluation.measure import measure
-from src.evaluation.metrics import Array
-from src.evaluation.resampling import Sampling
+from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation.evaluate import METRICS
+from emerge_ehr.evaluation.measure import measure
+from emerge_ehr.evaluation.metrics import Array
+from emerge_ehr.evaluation.resampling import Sampling
 
 FIVE = ("auroc", "auprc", "min_precision_sensitivity", "f1", "accuracy")
 THRESHOLD = 0.3

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
 CONFIG = """
 dataset = "benchmark"
 run_name = "benchmark"
@@ -30,11 +31,11 @@ table_dir = "{out}"
 name = "mimic4"
 """
 FLOOR = """
-import sys; sys.path.insert(0, {root!r})
+
 from pathlib import Path
 import polars as pl
-from src.datasets.mimic_items import CHART, LAB
-from src.datasets.raw_csv import find
+from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
+from emerge_ehr.datasets.sources._raw.raw_csv import find
 raw, out = Path({raw!r}), Path({out!r})
 out.mkdir(parents=True)
 def rows(path, columns, items):

@@ -9,19 +9,18 @@ import argparse
 import csv
 import gzip
 import re
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+from emerge_ehr.graphs import Disease, KnowledgeGraph, Triple
+from emerge_ehr.graphs.primekg import graph as primekg
+from emerge_ehr.rag.entities import rules
+from emerge_ehr.rag.names import name_index, normal
 
-from src.datasets.graphs import Disease, KnowledgeGraph, Triple, primekg
-from src.datasets.preprocess.entities import rules
-from src.datasets.preprocess.names import name_index, normal
+ROOT = Path(__file__).resolve().parents[1]
 
 CASES = Path(__file__).with_name("status_cases.csv")
 Found = list[tuple[int, int, str]]  # start, end, name

@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
 RETRIEVERS = ("sample", "degree", "relevance")
 
 
@@ -43,7 +42,7 @@ def floor(folder: Path) -> str:
     """Scan, filter, collect."""
     import polars as pl
 
-    from src.datasets.primekg_files import EDGES
+    from emerge_ehr.graphs.primekg.files import EDGES
 
     scan = pl.scan_csv(folder / "kg.csv", infer_schema=False).select(EDGES)
     touching = (pl.col("x_type") == "disease") | (pl.col("y_type") == "disease")
@@ -52,7 +51,7 @@ def floor(folder: Path) -> str:
 
 def opened(folder: Path) -> str:
     """The graph with all its diseases; indexes it first where there is no index."""
-    from src.datasets.graphs import primekg
+    from emerge_ehr.graphs.primekg import graph as primekg
 
     graph = primekg.build(primekg.Options(), folder=folder, cache_dir=folder / "cache")
     return f"{len(graph.diseases())} diseases"
@@ -60,12 +59,12 @@ def opened(folder: Path) -> str:
 
 def retrieved(folder: Path, name: str, count: int) -> str:
     """Retrieval alone, timed inside: of the first call, so that triples are made in it."""
-    from src import components
-    from src.datasets.graphs import primekg
-    from src.datasets.preprocess.abnormal import AbnormalSignal
-    from src.datasets.preprocess.retrieval import Query
-    from src.datasets.signals import SIGNALS
-    from src.fields import Component
+    from emerge_ehr import components
+    from emerge_ehr.fields import Component
+    from emerge_ehr.graphs.primekg import graph as primekg
+    from emerge_ehr.rag.retrieval import Query
+    from emerge_ehr.signals.abnormal import AbnormalSignal
+    from emerge_ehr.signals.signals import SIGNALS
 
     graph = primekg.build(primekg.Options(), folder=folder, cache_dir=folder / "cache")
     edges, rng = graph.edges(), np.random.default_rng(1)
@@ -130,7 +129,7 @@ def run_step(step: str, folder: Path, patients: int) -> None:
     """One step, and its cost on standard output; imports are made before the clock starts."""
     import polars as pl
 
-    from src.datasets.graphs import primekg
+    from emerge_ehr.graphs.primekg import graph as primekg
 
     assert pl and primekg
     start, before = time.perf_counter(), time.process_time()

@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+from emerge_ehr import components
+from emerge_ehr.fields import Component
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.graphs.primekg import graph as primekg
+from emerge_ehr.rag.names import name_index, normal
+from emerge_ehr.rag.nearest import dense_nearest, sparse_nearest
 
-from src import components
-from src.datasets.graphs import KnowledgeGraph, primekg
-from src.datasets.preprocess.names import name_index, normal
-from src.datasets.preprocess.nearest import dense_nearest, sparse_nearest
-from src.fields import Component
+ROOT = Path(__file__).resolve().parents[1]
 
 PHRASES = Path(__file__).with_name("linking_phrases.csv")
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]

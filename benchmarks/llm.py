@@ -9,28 +9,25 @@ folder with PrimeKG's files.
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import httpx
 import numpy as np
 
-from src import components
-from src.config import Config, Llm, Paths
-from src.datasets.graphs import primekg
-from src.datasets.preprocess.abnormal import AbnormalSignal
-from src.datasets.preprocess.audit import faithfulness
-from src.datasets.preprocess.linking import Link
-from src.datasets.preprocess.llm.client import Question, connect
-from src.datasets.preprocess.retrieval import Query
-from src.datasets.preprocess.summaries import Evidence
-from src.datasets.signals import SIGNALS
-from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
-from src.fields import Component
+from emerge_ehr import components
+from emerge_ehr.config import Config, Llm, Paths
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.fields import Component
+from emerge_ehr.graphs.primekg import graph as primekg
+from emerge_ehr.llm.client import Question, connect
+from emerge_ehr.rag.faithfulness import faithfulness
+from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.retrieval import Query
+from emerge_ehr.rag.summaries import Evidence
+from emerge_ehr.signals.abnormal import AbnormalSignal
+from emerge_ehr.signals.signals import SIGNALS
 from tests.chat_server import ChatServer, Fault
 
 WIDTH = 32

@@ -12,7 +12,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,9 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from src.config import Config, Llm, Paths
-from src.datasets.preprocess.llm.client import Question, connect
-from src.fields import Component
+from emerge_ehr.config import Config, Llm, Paths
+from emerge_ehr.fields import Component
+from emerge_ehr.llm.client import Question, connect
 
 MESSAGE = {"role": "assistant", "content": '{"entities": []}'}
 ANSWER = json.dumps(

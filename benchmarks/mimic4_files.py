@@ -8,7 +8,6 @@ About 4,000 chart rows and 1,670 lab rows a stay, as in MIMIC-IV 2.2; one chart 
 import argparse
 import dataclasses
 import gzip
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -16,14 +15,12 @@ from typing import IO, cast
 import numpy as np
 import polars as pl
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-from src.datasets.synthetic.csv_files import write_gz
-from src.datasets.synthetic.hospital import Hospital, sample_hospital
-from src.datasets.synthetic.knowledge_graph import load_graph
-from src.datasets.synthetic.series import chart_events, lab_events
-from src.datasets.synthetic.tables import administrative_tables
-from src.datasets.times import TIME_FORMAT
+from emerge_ehr.datasets.sources.synthetic.csv_files import write_gz
+from emerge_ehr.datasets.sources.synthetic.hospital import Hospital, sample_hospital
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
+from emerge_ehr.datasets.sources.synthetic.series import chart_events, lab_events
+from emerge_ehr.datasets.sources.synthetic.tables import administrative_tables
+from emerge_ehr.storage.times import TIME_FORMAT
 
 BLOCK = 500  # stays in memory at once
 OTHER_CHART_ROWS, OTHER_LAB_ROWS = 3420, 1645  # a stay, of items that no signal needs

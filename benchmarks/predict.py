@@ -26,16 +26,15 @@ import numpy as np
 import polars as pl
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
+from emerge_ehr.prediction import predictor, what_if
+from emerge_ehr.prediction.predictor import Predictor
+from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs import new_patients
+from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.rag import records_file as rag_records
 
-from src.datasets import rag_records
-from src.datasets.preprocess import new_patients
-from src.datasets.preprocess import run as preprocess
-from src.datasets.preprocess.tables import Tables
-from src.prediction import predictor, what_if
-from src.prediction.predictor import Predictor
-from src.prediction.what_if import Told
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:

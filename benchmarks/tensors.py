@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
 CONFIG = """
 dataset = "tensors"
 run_name = "tensors"
@@ -59,7 +58,7 @@ def floor(config: Path) -> str:
     """Read the table with its types, and nothing more."""
     import polars as pl
 
-    from src.config import load
+    from emerge_ehr.config import load
 
     path = load(config).table_dir / "dynamic.csv"
     return f"{pl.read_csv(path, schema_overrides={'patient_id': pl.String}, try_parse_dates=True).height} rows"
@@ -67,9 +66,11 @@ def floor(config: Path) -> str:
 
 def tensors(config: Path) -> str:
     """Checks, hourly values, statistics of the first 70 % of patients, standardised tensors, abnormal signals."""
-    from src import components
-    from src.config import load
-    from src.datasets.preprocess import abnormal, tables, tensors
+    from emerge_ehr import components
+    from emerge_ehr.config import load
+    from emerge_ehr.preprocess.inputs import tables
+    from emerge_ehr.signals import abnormal
+    from emerge_ehr.signals import hourly as tensors
 
     chosen = load(config)
     read = tables.read(chosen.table_dir, chosen, components.build("task", chosen.task))

@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import logging
 import resource
-import sys
 import tempfile
 import time
 import warnings
@@ -22,14 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
-
-from src.config import Model, Training
-from src.models import emerge
-from src.models.batch import SHAPES, Batch
-from src.training import checkpoints, devices, loop
-from src.training.objective import masked_loss
+from emerge_ehr.config import Model, Training
+from emerge_ehr.models import emerge
+from emerge_ehr.models.batch import SHAPES, Batch
+from emerge_ehr.training import checkpoints, devices, loop
+from emerge_ehr.training.objective import masked_loss
 
 HOURS, SIGNALS, WIDTH = 48, 17, 768  # 17 values and 17 masks are 34 channels an hour
 

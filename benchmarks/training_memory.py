@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from emerge_ehr.storage.dataset import write_dataset
+from emerge_ehr.storage.schema import ARTEFACTS_FORMAT, DATASET, METADATA, NOTE_TOKENS, SPLIT, SUMMARY_TOKENS
 
-from src.datasets.dataset import write_dataset
-from src.datasets.schema import ARTEFACTS_FORMAT, DATASET, METADATA, NOTE_TOKENS, SPLIT, SUMMARY_TOKENS
+ROOT = Path(__file__).resolve().parents[1]
 
 HOURS, SIGNALS, WIDTH, CHUNKS, EPOCHS = 24, 17, 768, 128, 6
 CONFIG = """

@@ -8,18 +8,14 @@ A line a point of the grid: test AUROC and AUPRC, mean over its seeds, those of 
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
-
-from src.config import from_record
-from src.evaluation import metrics
+from emerge_ehr.config import from_record
+from emerge_ehr.evaluation import metrics
 
 METRICS = {"AUROC": metrics.auroc, "AUPRC": metrics.auprc}
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from src.config import Config, Model, Training, load
-from src.datasets.dataset import Dataset, load_dataset
-from src.datasets.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.config import Config, Model, Training, load
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.storage.dataset import Dataset, load_dataset
 from tests.chat_server import Body, ChatServer, Fault
+from tests.places import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared" / "data"
+pytest_plugins = ["tests.tiny_models"]
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +53,8 @@ def trained(mini_graph: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
     """Takes a config, converted in ``folder``, through preprocess and train; a small model, a small graph."""
 
     def finish(config_file: Path, folder: Path) -> Dataset:
-        from src.datasets.preprocess import run as preprocess
-        from src.training import train
+        from emerge_ehr.preprocess import run as preprocess
+        from emerge_ehr.training import train
 
         monkeypatch.chdir(folder)
         config = load(config_file)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from src.datasets import artefacts, schema
+from emerge_ehr.storage import artefacts, schema
 
 
 def record_files(run_dir: Path) -> None:

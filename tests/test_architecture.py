@@ -2,49 +2,71 @@
 
 import ast
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from src import components
-from src.comparison import grid, points
-from src.config import load
+from emerge_ehr import components
+from emerge_ehr.comparison import grid, points
+from emerge_ehr.config import load
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-LADDER = [
-    "fields",
-    "progress",
-    "torchrun",
-    "config",
-    "components",
-    "datasets",
-    "models",
-    "evaluation",
-    "audit",
-    "training",
-    "prediction",
-    "report",
-    "comparison",
-    "main",
+PACKAGE = ROOT / "src" / "emerge_ehr"
+# The rooms from the ground up; those on one floor do not know each other.
+FLOORS = [
+    {"fields", "progress", "evaluation"},
+    {"torchrun", "config"},
+    {"components", "storage", "signals"},
+    {"fetch", "models"},
+    {"datasets", "graphs"},
+    {"privacy"},
+    {"compute", "llm"},
+    {"embeddings"},
+    {"rag"},
+    {"preprocess"},
+    {"audit", "training"},
+    {"prediction", "comparison"},
+    {"report"},
+    {"cli"},
 ]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LARGEST_ROOM = 0.2  # share of the lines
 
 
-def imports(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "src":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("src."):
-            found.add(str(node.module).split(".")[1])
-    return found
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=str)
-def test_a_room_imports_only_from_its_own_rung_or_an_earlier_one(path: Path) -> None:
-    room = path.relative_to(ROOT / "src").parts[0].removesuffix(".py")
-    if room != "__init__":
-        assert all(LADDER.index(other) <= LADDER.index(room) for other in imports(path)), imports(path)
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "emerge_ehr":
+            rooms |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("emerge_ehr."):
+            rooms.add(str(node.module).split(".")[1])
+    return rooms - {room_of(path)}
+
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_floors_below_it(path: Path) -> None:
+    assert all(FLOOR[other] < FLOOR[room_of(path)] for other in imported_rooms(path)), imported_rooms(path)
+
+
+def test_no_room_holds_more_than_a_fifth_of_the_lines() -> None:
+    lines = Counter[str]()
+    for path in MODULES:
+        lines[room_of(path)] += len(path.read_text("utf-8").splitlines())
+    (room, most), total = lines.most_common(1)[0], lines.total()
+    assert most <= LARGEST_ROOM * total, f"{room} holds {most} of {total} lines"
+
+
+def test_the_source_folder_holds_the_package_and_the_entry_point_alone() -> None:
+    """``python src/main.py`` puts it first on the path: anything else in it would shadow a library of that name."""
+    assert {path.name for path in (ROOT / "src").iterdir() if path.name != "__pycache__"} == {"emerge_ehr", "main.py"}
 
 
 GRIDS = sorted(ROOT.glob("configs/benchmark/*.toml"))
@@ -83,7 +105,7 @@ def test_every_direct_dependency_is_pinned_and_justified() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     reasons = (ROOT / "docs" / "dependencies.md").read_text()
     extras = [item for group in project["project"]["optional-dependencies"].values() for item in group]
-    for requirement in [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["dev"]]:
+    for requirement in [*project["project"]["dependencies"], *extras, *project["dependency-groups"]["test"]]:
         name, pin, _ = requirement.partition("==")
         assert pin and name in reasons, requirement
 

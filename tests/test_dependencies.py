@@ -3,18 +3,19 @@
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distribution, distributions
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-PROJECT = tomllib.loads((Path(__file__).resolve().parents[1] / "pyproject.toml").read_text("utf-8"))
+from tests.places import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 DIRECT = [
     *PROJECT["project"]["dependencies"],
     *(one for extra in PROJECT["project"]["optional-dependencies"].values() for one in extra),
-    *PROJECT["dependency-groups"]["dev"],
+    *PROJECT["dependency-groups"]["test"],
 ]
 PINNED = [*DIRECT, *PROJECT["tool"]["uv"]["constraint-dependencies"]]
 INSTALLED = {canonicalize_name(one.metadata["Name"]): Version(one.version) for one in distributions()}

@@ -1,4 +1,4 @@
-"""``python src/main.py`` as a user starts it: import shadowing, --help, one-line errors."""
+"""``python src/main.py`` as a user starts it: --help, one-line errors."""
 
 import subprocess
 import sys
@@ -6,30 +6,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-MAIN = ROOT / "src" / "main.py"
+from tests.places import MAIN, ROOT
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(MAIN), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_no_folder_of_src_shadows_a_top_level_package(tmp_path: Path) -> None:
-    probe = (
-        "import sys, runpy, importlib.util as u\n"
-        f"sys.path.insert(0, {str(MAIN.parent)!r}); sys.argv = ['main.py', '--help']\n"
-        f"try: runpy.run_path({str(MAIN)!r}, run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        f"for name in {[p.name for p in MAIN.parent.iterdir() if p.is_dir()]!r}:\n"
-        "    spec = u.find_spec(name) if name.isidentifier() else None\n"
-        f"    assert spec is None or {str(MAIN.parent)!r} not in str(spec.origin), (name, spec)\n"
-        "print('clean')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout.rstrip().endswith("clean"), done.stderr
 
 
 def test_help_names_every_stage_and_imports_nothing_heavy(tmp_path: Path) -> None:
@@ -98,7 +80,7 @@ def test_a_seed_out_of_range_is_one_line(seed: str, tmp_path: Path) -> None:
     assert done.returncode == 2 and done.stderr.startswith(f"error: --seed {seed}")
 
 
-@pytest.mark.parametrize("module", ["src.fields", "src.config", "pydantic", "polars", "torch"])
+@pytest.mark.parametrize("module", ["emerge_ehr.fields", "emerge_ehr.config", "pydantic", "polars", "torch"])
 def test_ctrl_c_while_modules_are_imported_ends_in_one_line(module: str, tmp_path: Path) -> None:
     probe = (
         "import runpy, sys\n"

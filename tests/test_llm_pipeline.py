@@ -16,10 +16,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.datasets.synthetic.knowledge_graph import load_graph
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
 from tests.chat_server import Body, ChatServer, Fault, chaos, copying_model
+from tests.places import MAIN
 
-ROOT = Path(__file__).resolve().parents[1]
 Serve = Callable[..., ChatServer]
 CONFIG = """
 dataset = "synthetic"
@@ -45,7 +45,7 @@ ARTEFACTS = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.c
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "src" / "main.py"), "--config", "llm.toml", *arguments]
+    return [sys.executable, str(MAIN), "--config", "llm.toml", *arguments]
 
 
 def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

@@ -13,13 +13,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.places import MAIN
 from tests.small_hospital import CONFIG
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", *arguments]
+    command = [sys.executable, str(MAIN), "--config", "small.toml", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == expected, done.stderr
     return done
@@ -73,7 +72,7 @@ def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path)
     run(folder, "--config", "other.toml", "--stage", "train")
     command = [
         sys.executable,
-        str(ROOT / "src" / "main.py"),
+        str(MAIN),
         "--stage",
         "compare",
         "--runs",
@@ -100,7 +99,7 @@ def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None
 @pytest.mark.parametrize("stage", ["convert", "preprocess", "train", "report"])
 def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(folder: Path, stage: str) -> None:
     before = files(folder)
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", stage]
+    command = [sys.executable, str(MAIN), "--config", "small.toml", "--stage", stage]
     for seconds in (0.5, 1.5, 2.5):
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             time.sleep(seconds)
@@ -113,7 +112,7 @@ def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(
 def test_a_killed_download_is_not_taken_for_a_complete_one(folder: Path) -> None:
     before = files(folder)
     record = folder / "data/raw/synthetic/generated.json"
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", "download"]
+    command = [sys.executable, str(MAIN), "--config", "small.toml", "--stage", "download"]
     for seconds in (0.4, 0.7, 1.0):
         record.unlink(missing_ok=True)
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -144,7 +143,7 @@ def test_another_training_takes_the_earlier_report_away(folder: Path) -> None:
     run(folder, "--stage", "train", "--seed", "42")
     assert report.is_file()
     (folder / "other.toml").write_text(CONFIG + "learning_rate = 0.01\n")
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "other.toml", "--stage", "train"]
+    command = [sys.executable, str(MAIN), "--config", "other.toml", "--stage", "train"]
     subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=True)
     assert not report.exists()
     (folder / "other.toml").unlink()

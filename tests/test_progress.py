@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from src import progress
+from emerge_ehr import progress
 
 
 def test_off_a_terminal_progress_is_a_line_of_the_log_now_and_then(

@@ -10,9 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src.datasets import artefacts, harmonise, table_files
-from src.datasets.schema import DYNAMIC
-from src.main import main
+from emerge_ehr.cli import main
+from emerge_ehr.datasets.convert import harmonise
+from emerge_ehr.storage import artefacts, table_files
+from emerge_ehr.storage.schema import DYNAMIC
 from tests.small_hospital import CONFIG
 
 TABLES, PROCESSED = (Path(f"data/{kind}/synthetic/mortality") for kind in ("tables", "processed"))

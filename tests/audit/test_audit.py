@@ -12,14 +12,17 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from src.audit import audit, single_features
-from src.config import Config, Download, Paths, Sparsity
-from src.datasets import artefacts, convert
-from src.datasets.dataset import ARRAYS, Dataset, load_dataset, write_dataset
-from src.datasets.preprocess import embeddings, fitted, tensors
-from src.datasets.preprocess import run as preprocess
-from src.datasets.sources import synthetic
-from src.fields import Component, UserError
+from emerge_ehr import embeddings
+from emerge_ehr.audit import audit, single_features
+from emerge_ehr.config import Config, Download, Paths, Sparsity
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.sources.synthetic import source as synthetic
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.preprocess import fitted
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.dataset import ARRAYS, Dataset, load_dataset, write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +138,8 @@ def test_notes_that_may_leak_are_warned_of(config: Config) -> None:
 
 
 def test_statistics_of_all_patients_are_found(config: Config) -> None:
-    from src import components
-    from src.datasets.preprocess import tables
+    from emerge_ehr import components
+    from emerge_ehr.preprocess.inputs import tables
 
     dataset = load_dataset(config.processed_dir)
     found = tables.read(config.table_dir, config, components.build("task", config.task))
@@ -151,8 +154,9 @@ def test_statistics_of_all_patients_are_found(config: Config) -> None:
 
 
 def test_an_encoder_fitted_on_all_notes_is_found(config: Config) -> None:
-    from src import components
-    from src.datasets.preprocess import rag, tables
+    from emerge_ehr import components
+    from emerge_ehr.preprocess.inputs import tables
+    from emerge_ehr.rag import records as rag
 
     found = tables.read(config.table_dir, config, components.build("task", config.task))
     notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())

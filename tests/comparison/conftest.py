@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import MAIN
+
 BASE = """
 dataset = "synthetic"
 run_name = "base"
@@ -45,7 +46,7 @@ def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(grid: str, *options: str) -> list[str]:
-    return [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "benchmark", "--config", grid, *options]
+    return [sys.executable, str(MAIN), "--stage", "benchmark", "--config", grid, *options]
 
 
 def benchmark(folder: Path, grid: str, *options: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

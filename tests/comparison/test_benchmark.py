@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from src import main
-from src.comparison import benchmark as stage
-from src.comparison import folder, preparation
-from src.config import load as load_config
-from src.datasets import artefacts
-from src.fields import UserError
-from src.training.trained import load
+from emerge_ehr import cli as main
+from emerge_ehr.comparison import benchmark as stage
+from emerge_ehr.comparison import folder, preparation
+from emerge_ehr.config import load as load_config
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage import artefacts
+from emerge_ehr.training.trained import load
 from tests.comparison.conftest import GRID, benchmark, command
 
 Done = tuple[Path, subprocess.CompletedProcess[str]]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
-from src.comparison import compare
-from src.config import Config, Paths, Training
-from src.datasets import artefacts, schema
-from src.fields import Component, UserError, to_dict
+from emerge_ehr.comparison import compare
+from emerge_ehr.config import Config, Paths, Training
+from emerge_ehr.fields import Component, UserError, to_dict
+from emerge_ehr.storage import artefacts, schema
 
 PATIENTS = 80
 LABEL = (np.random.default_rng(0).random(PATIENTS) < 0.4).astype(int)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from src.comparison import grid, preparation
-from src.comparison.points import Point, rows
-from src.comparison.points import points as points_of
-from src.config import load
-from src.fields import Component, UserError
+from emerge_ehr.comparison import grid, preparation
+from emerge_ehr.comparison.points import Point, rows
+from emerge_ehr.comparison.points import points as points_of
+from emerge_ehr.config import load
+from emerge_ehr.fields import Component, UserError
 
 HEAD = 'base = "base.toml"\nseeds = [1]\n'
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from src.comparison.grid import load
-from src.comparison.points import points
-from src.datasets import artefacts
+from emerge_ehr.comparison.grid import load
+from emerge_ehr.comparison.points import points
+from emerge_ehr.storage import artefacts
 from tests.comparison.conftest import BASE, GRID, benchmark, command
 
 pytest.importorskip("ray")

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.comparison import marks, plots, results, table
-from src.comparison.grid import Grid
-from src.comparison.marks import Comparison
-from src.comparison.points import ANY, Combination, Point
-from src.config import Config, Paths
-from src.fields import Component
+from emerge_ehr.comparison import marks, plots, results, table
+from emerge_ehr.comparison.grid import Grid
+from emerge_ehr.comparison.marks import Comparison
+from emerge_ehr.comparison.points import ANY, Combination, Point
+from emerge_ehr.config import Config, Paths
+from emerge_ehr.fields import Component
 
 METHODS = ("EMERGE", "GRU & co_1", "rest|50 %")
 SEEDS = (1, 2, 3)

@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from src.config import Config, Download, Paths
-from src.datasets import dataverse, download, fetch, physionet
-from src.datasets.http_answers import UnreachableError
-from src.fields import Component, UserError
+from emerge_ehr.config import Config, Download, Paths
+from emerge_ehr.datasets import download
+from emerge_ehr.fetch import dataverse, physionet
+from emerge_ehr.fetch import site as fetch
+from emerge_ehr.fetch.http_answers import UnreachableError
+from emerge_ehr.fields import Component, UserError
+from tests.places import MAIN
 
-ROOT = Path(__file__).resolve().parents[2]
 BODY = bytes(range(256)) * 4000  # about 1 MB
 SUMS = "/files/mimic-iv-demo/2.2/SHA256SUMS.txt"
 CHART = "/files/mimic-iv-demo/2.2/icu/chartevents.csv.gz"
@@ -343,14 +345,14 @@ def test_redirects_are_followed_but_bounded_and_never_to_another_scheme(demo: Fa
 def test_credentials_in_the_address_are_used_and_never_shown(
     demo: FakeSites, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO", logger="src")
+    caplog.set_level("INFO", logger="emerge_ehr")
     address = f"{demo.url}/files".replace("http://", "http://ann:secret@")
     demo.faults[CHART] = [status(503, Retry_After="0")]
     files = ["icu/chartevents.csv.gz"]
     physionet.download("mimic-iv-demo", "2.2", files, tmp_path, Download(physionet_url=address), False)
     assert demo.asked(CHART)[0][0]["Authorization"].startswith("Basic ")
     assert "HTTP 503" in caplog.text and "secret" not in (tmp_path / "download.json").read_text()
-    assert not any("secret" in r.getMessage() for r in caplog.records if r.name.startswith("src"))
+    assert not any("secret" in r.getMessage() for r in caplog.records if r.name.startswith("emerge_ehr"))
 
 
 def test_a_folder_that_cannot_be_written_is_an_os_error(demo: FakeSites, tmp_path: Path) -> None:
@@ -515,7 +517,7 @@ def test_the_command_line_says_in_one_line_that_a_host_is_unreachable(tmp_path: 
         f'[download]\nphysionet_url = "http://127.0.0.1:{closed_port()}/files"\n'
         '[source]\nname = "mimic4"\nproject = "mimic-iv-demo"\nversion = "2.2"\n'
     )
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "download", "--config", str(config)]
+    command = [sys.executable, str(MAIN), "--stage", "download", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=dict(os.environ), check=False)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr

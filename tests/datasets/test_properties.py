@@ -9,11 +9,11 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.config import Split
-from src.datasets.harmonise import canonical
-from src.datasets.preprocess import tensors
-from src.datasets.signals import SIGNAL_BY_NAME, SIGNALS
-from src.datasets.splits import split_by_subject
+from emerge_ehr.config import Split
+from emerge_ehr.datasets.convert.harmonise import canonical
+from emerge_ehr.datasets.splits import split_by_subject
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS
 
 START = datetime(2150, 1, 1, 7, 20)
 CODES = ("heart_rate", "glucose")

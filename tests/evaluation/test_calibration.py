@@ -6,9 +6,9 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from src.evaluation.calibration import Calibration, equal_count_bins
-from src.evaluation.evaluate import evaluate
-from src.evaluation.resampling import Sampling
+from emerge_ehr.evaluation.calibration import Calibration, equal_count_bins
+from emerge_ehr.evaluation.evaluate import evaluate
+from emerge_ehr.evaluation.resampling import Sampling
 from tests.evaluation.cases import random_case
 
 

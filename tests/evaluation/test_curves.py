@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-from src.evaluation import curves
-from src.evaluation.metrics import auprc, auroc, point
+from emerge_ehr.evaluation import curves
+from emerge_ehr.evaluation.metrics import auprc, auroc, point
 
 close = partial(np.testing.assert_allclose, rtol=0, atol=1e-12)
 # few distinct scores, so that there are ties; of one class now and then

@@ -13,9 +13,9 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from src.evaluation import metrics
-from src.evaluation.evaluate import AT_SENSITIVITY, METRICS, evaluate
-from src.evaluation.resampling import Sampling, draws
+from emerge_ehr.evaluation import metrics
+from emerge_ehr.evaluation.evaluate import AT_SENSITIVITY, METRICS, evaluate
+from emerge_ehr.evaluation.resampling import Sampling, draws
 from tests.evaluation.cases import random_case
 
 EXACT = partial(pytest.approx, rel=0, abs=1e-12)

@@ -7,10 +7,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from src.evaluation import resampling
-from src.evaluation.evaluate import evaluate
-from src.evaluation.measure import measure
-from src.evaluation.resampling import Sampling
+from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation.evaluate import evaluate
+from emerge_ehr.evaluation.measure import measure
+from emerge_ehr.evaluation.resampling import Sampling
 from tests.evaluation.cases import random_case
 
 

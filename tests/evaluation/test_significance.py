@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
-from src.evaluation.resampling import Sampling
-from src.evaluation.significance import delong, paired_bootstrap
+from emerge_ehr.evaluation.resampling import Sampling
+from emerge_ehr.evaluation.significance import delong, paired_bootstrap
 
 
 def two_runs(seed: int, patients: int = 45) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

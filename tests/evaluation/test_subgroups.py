@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, precision_score, recall_score, roc_auc_score
 
-from src.evaluation import subgroups
-from src.evaluation.resampling import Sampling, each_alone, persons
+from emerge_ehr.evaluation import subgroups
+from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
 
 THRESHOLD = 0.45
 

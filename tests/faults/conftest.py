@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from src.main import PIPELINE
+from emerge_ehr.cli import PIPELINE
+from tests.places import MAIN
 from tests.small_hospital import CONFIG
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUTS = {
     "download": ("data/raw/synthetic", "data/kg/synthetic"),
     "convert": ("data/tables/synthetic/mortality",),
@@ -27,7 +27,7 @@ TALLY: Counter[str] = Counter()
 
 
 def command(stage: str) -> list[str]:
-    return [sys.executable, str(ROOT / "src" / "main.py"), "--config", "small.toml", "--stage", stage]
+    return [sys.executable, str(MAIN), "--config", "small.toml", "--stage", stage]
 
 
 def run(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:

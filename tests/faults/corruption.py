@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.main import WITH_RUNS, main
+from emerge_ehr.cli import WITH_RUNS, main
 from tests.faults.damage import ARCHIVES, FILES, LINES
 
 RUN = "mimic4.toml"

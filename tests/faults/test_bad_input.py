@@ -24,8 +24,9 @@ from tests.faults import (
     of_tables,
     ward,
 )
-from tests.faults.conftest import ROOT, TALLY
+from tests.faults.conftest import TALLY
 from tests.faults.corruption import EXPECTED, Corruption, everything, execute, judge, parameters
+from tests.places import MAIN
 
 LISTS = (
     of_raw_files,
@@ -82,7 +83,7 @@ def test_bad_input_is_refused_in_one_line_or_handled_and_said_so(
 @pytest.mark.parametrize("corruption", AS_PROCESSES, ids=lambda one: one.name)
 def test_so_it_is_for_a_real_process(corruption: Corruption, work: Path, clean: dict[str, bytes]) -> None:
     def run(argv: list[str]) -> tuple[int, str, str]:
-        command = [sys.executable, str(ROOT / "src" / "main.py"), *argv]
+        command = [sys.executable, str(MAIN), *argv]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stderr, done.stdout
 

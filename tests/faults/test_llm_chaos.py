@@ -18,9 +18,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.datasets.synthetic.knowledge_graph import load_graph
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
 from tests.chat_server import Body, ChatServer, Fault, copying_model, question
-from tests.faults.conftest import ROOT, TALLY
+from tests.faults.conftest import TALLY
+from tests.places import MAIN
 
 KEY = "sk-0123456789abcdef"
 CONCURRENCY = 8
@@ -118,7 +119,7 @@ class Chaos:
 
 
 def command(stage: str) -> list[str]:
-    return [sys.executable, str(ROOT / "src" / "main.py"), "--config", "chaos.toml", "--stage", stage, "--verbose"]
+    return [sys.executable, str(MAIN), "--config", "chaos.toml", "--stage", stage, "--verbose"]
 
 
 def environment() -> dict[str, str]:

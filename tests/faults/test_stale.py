@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from src.config import Abnormal, Cohort, Config, Linking, Split, TokenLevel, load
-from src.datasets import artefacts, schema
-from src.datasets.compute import kept
-from src.datasets.preprocess import evidence
-from src.datasets.preprocess import run as preprocess
-from src.datasets.preprocess.entities import rules
-from src.fields import Component, UserError
-from src.main import PIPELINE
-from src.training import trained
+from emerge_ehr.cli import PIPELINE
+from emerge_ehr.compute import kept
+from emerge_ehr.config import Abnormal, Cohort, Config, Linking, Split, TokenLevel, load
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.preprocess import evidence
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.rag.entities import rules
+from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.training import trained
 from tests.faults.conftest import TALLY, Hospital, made
 
 TABLES, PROCESSED, RUN = "data/tables/synthetic/mortality", "data/processed/synthetic/mortality", "runs/small"

@@ -17,16 +17,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src import components
-from src.config import load
-from src.datasets import dataset, mapped_arrays
-from src.datasets.preprocess.embeddings import huggingface, sentence_transformers
-from src.datasets.sources import meds
-from src.fields import UserError
-from src.models import boosted_trees
-from src.models.linear_classifier import LinearClassifier
-from src.training import trained
-from tests.faults.conftest import ROOT, TALLY, Hospital
+from emerge_ehr import components
+from emerge_ehr.config import load
+from emerge_ehr.datasets.sources.meds import source as meds
+from emerge_ehr.embeddings import huggingface, sentence_transformers
+from emerge_ehr.fields import UserError
+from emerge_ehr.models import boosted_trees
+from emerge_ehr.models.linear_classifier import LinearClassifier
+from emerge_ehr.storage import dataset, mapped_arrays
+from emerge_ehr.training import trained
+from tests.faults.conftest import TALLY, Hospital
+from tests.places import ROOT
 from tests.run_records import record_files
 
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
@@ -324,7 +325,7 @@ def test_trees_cut_off_anywhere_do_not_reach_lightgbm() -> None:
 def test_a_damaged_checkpoint_is_one_line(
     name: str, hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sprung: Path
 ) -> None:
-    from src.training import train
+    from emerge_ehr.training import train
 
     work = hospital.whole(tmp_path)
     monkeypatch.chdir(work)

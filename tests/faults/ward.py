@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from src.datasets import table_files
-from src.datasets.schema import DYNAMIC
-from src.main import main
-from src.training import results
+from emerge_ehr.cli import main
+from emerge_ehr.storage import table_files
+from emerge_ehr.storage.schema import DYNAMIC
+from emerge_ehr.training import results
 from tests.datasets.sources import test_eicu, test_meds, test_mimic3, test_tables
 
 SETTINGS = """

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.batch import Batch
+from emerge_ehr.models.batch import Batch
 
 PATIENTS, HOURS, FEATURES, NOTE, SUMMARY, STATIC = 7, 6, 3, 5, 4, 2
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from src.models.batch import Batch
+from emerge_ehr.models.batch import Batch
 
 
 def test_select_keeps_the_rows_of_every_tensor_together(patients: Batch) -> None:

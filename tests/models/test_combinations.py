@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from src import components
-from src.config import Model
-from src.fields import Component
-from src.models.batch import Batch
-from src.models.emerge import Emerge, build
+from emerge_ehr import components
+from emerge_ehr.config import Model
+from emerge_ehr.fields import Component
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.emerge import Emerge, build
 
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(("ehr", "note", "summary"), size)]
 

@@ -5,11 +5,11 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from src import components
-from src.config import Model
-from src.fields import Component
-from src.models.batch import Batch
-from src.models.emerge import Emerge, build
+from emerge_ehr import components
+from emerge_ehr.config import Model
+from emerge_ehr.fields import Component
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.emerge import Emerge, build
 
 NAMES = ("ehr", "note", "summary")
 SUBSETS = [subset for size in (1, 2, 3) for subset in combinations(NAMES, size)]

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from src.models.gate import AdaptationGate
+from emerge_ehr.models.gate import AdaptationGate
 
 
 def plain_gate(gate: AdaptationGate, main: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:

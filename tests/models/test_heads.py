@@ -1,6 +1,6 @@
 import torch
 
-from src.models import heads
+from emerge_ehr.models import heads
 
 
 def plain(network: torch.nn.Sequential, representation: torch.Tensor) -> torch.Tensor:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from src import components
-from src.config import load
-from src.fields import UserError
-from src.models.emerge import texts_read
+from emerge_ehr import components
+from emerge_ehr.config import load
+from emerge_ehr.fields import UserError
+from emerge_ehr.models.emerge import texts_read
 
 HEAD = """
 dataset = "d"

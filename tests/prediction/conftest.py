@@ -5,15 +5,16 @@ from typing import Any
 
 import pytest
 
-from src.config import Config, load
-from src.datasets import convert, download
-from src.datasets.preprocess import run as preprocess
-from src.fields import Component
-from src.training import train
-from src.training.trained import Trained
-from src.training.trained import load as load_run
+from emerge_ehr.config import Config, load
+from emerge_ehr.datasets import download
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import Component
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.training import train
+from emerge_ehr.training.trained import Trained
+from emerge_ehr.training.trained import load as load_run
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 METHODS: dict[str, dict[str, Any]] = {
     "emerge": {},
     "token_level": {"fusion": Component("token_level")},

@@ -10,17 +10,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.config import Config, Llm
-from src.datasets import artefacts, convert, schema
-from src.datasets.preprocess import run as preprocess
-from src.fields import Component, UserError
-from src.prediction import predict, predictor, what_if
-from src.training import inputs, train
-from src.training.trained import Trained, load
+from emerge_ehr.config import Config, Llm
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.prediction import predict, predictor, what_if
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.training import inputs, train
+from emerge_ehr.training.trained import Trained, load
 from tests.chat_server import ChatServer, copying_model
+from tests.places import MAIN
 from tests.run_records import record_files
 
-ROOT = Path(__file__).resolve().parents[2]
 RunOf = Callable[[str], Path]
 
 
@@ -332,7 +333,7 @@ def test_a_run_whose_texts_a_model_wrote_asks_it_for_what_is_new_only(
 
 
 def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Trained, own: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "predict", "--run", str(emerge.run_dir)]
+    command = [sys.executable, str(MAIN), "--stage", "predict", "--run", str(emerge.run_dir)]
     done = subprocess.run([*command, "--tables", str(own)], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "--stage predict needs --output" in done.stderr
     output = tmp_path / "made" / "risks.csv"

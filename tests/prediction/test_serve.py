@@ -21,13 +21,13 @@ import polars as pl
 import pytest
 import uvicorn
 
-from src.config import Config
-from src.datasets import schema
-from src.fields import UserError
-from src.prediction import predict, serve
-from src.training.trained import Trained
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError
+from emerge_ehr.prediction import predict, serve
+from emerge_ehr.storage import schema
+from emerge_ehr.training.trained import Trained
+from tests.places import MAIN
 
-ROOT = Path(__file__).resolve().parents[2]
 JSON = {"content-type": "application/json"}
 
 
@@ -46,7 +46,7 @@ class Service:
 
 
 def start(run: Path, *arguments: str) -> Service:
-    command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(run), *arguments]
+    command = [sys.executable, str(MAIN), "--stage", "serve", "--run", str(run), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     log: list[str] = []

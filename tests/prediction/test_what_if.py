@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from src.config import Model
-from src.datasets import rag_records, schema, table_files
-from src.datasets.preprocess import fitted as fitted_things
-from src.datasets.preprocess import rag
-from src.datasets.preprocess.fitted import Fitted
-from src.datasets.rag_records import Record
-from src.fields import Component
-from src.models.batch import Batch
-from src.prediction import what_if
-from src.prediction.what_if import Told
-from src.training import inputs
-from src.training.trained import Trained, load
+from emerge_ehr.config import Model
+from emerge_ehr.fields import Component
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.preprocess import fitted as fitted_things
+from emerge_ehr.preprocess.fitted import Fitted
+from emerge_ehr.rag import records as rag
+from emerge_ehr.rag import records_file as rag_records
+from emerge_ehr.rag.records_file import Record
+from emerge_ehr.storage import schema, table_files
+from emerge_ehr.training import inputs
+from emerge_ehr.training.trained import Trained, load
 
 EMPTY = dict.fromkeys(("abnormal_signals", "documents", "triples", "failures"), ()) | {"faithfulness": {}}
 
@@ -142,7 +143,7 @@ def test_records_tell_which_disease_a_mention_counts_for(emerge: Trained) -> Non
 
 
 def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Path) -> None:
-    from src.fields import UserError
+    from emerge_ehr.fields import UserError
 
     old = (emerge.config.processed_dir / schema.RAG_RECORDS).read_text().replace('""node_index""', '""node""')
     (tmp_path / schema.RAG_RECORDS).write_text(old)

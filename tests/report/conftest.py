@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from src.config import Config, Model, Report, Training, load
-from src.datasets import artefacts, convert, download
-from src.datasets.preprocess import run as preprocess
-from src.fields import Component
-from src.report import report
-from src.training import train
+from emerge_ehr.config import Config, Model, Report, Training, load
+from emerge_ehr.datasets import download
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import Component
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.report import report
+from emerge_ehr.storage import artefacts
+from emerge_ehr.training import train
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

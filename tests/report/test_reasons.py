@@ -10,12 +10,12 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from src.config import Config, Model
-from src.fields import Component
-from src.report import charts, figures, material, report, sections
-from src.report.patients import Change, View
-from src.training import train
-from src.training.inputs import rows_of
+from emerge_ehr.config import Config, Model
+from emerge_ehr.fields import Component
+from emerge_ehr.report import charts, figures, material, report, sections
+from emerge_ehr.report.patients import Change, View
+from emerge_ehr.training import train
+from emerge_ehr.training.inputs import rows_of
 from tests.report.conftest import in_folder
 from tests.report.html_text import Element, read
 

@@ -15,18 +15,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from src.config import Config, Model
-from src.datasets import artefacts
-from src.datasets.dataset import load_dataset
-from src.fields import Component, UserError
-from src.report import material, patients, report
-from src.report import page as pages
-from src.training import train
+from emerge_ehr.config import Config, Model
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.report import material, patients, report
+from emerge_ehr.report import page as pages
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.dataset import load_dataset
+from emerge_ehr.training import train
+from tests.places import MAIN
 from tests.report.conftest import ATTACK, TOML, in_folder
 from tests.report.html_text import Element, read
 from tests.run_records import record_files
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +210,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process_too(page: Path, fi
     lines = [f"{name} = {json.dumps(folder)}" for name, folder in folders.items()]
     own = TOML.replace("[paths]", "credentialed = false\n[report]\npatients = 12\n[paths]")
     (tmp_path / "own.toml").write_text(re.sub("raw_dir.*\nkg_dir.*", "\n".join(lines), own))
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "report", "--config", "own.toml"]
+    command = [sys.executable, str(MAIN), "--stage", "report", "--config", "own.toml"]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from src.config import Config, Model, Paths, Training
-from src.datasets import artefacts
-from src.datasets.dataset import write_dataset
-from src.datasets.schema import ARTEFACTS_FORMAT
-from src.fields import Component
+from emerge_ehr.config import Config, Model, Paths, Training
+from emerge_ehr.fields import Component
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.dataset import write_dataset
+from emerge_ehr.storage.schema import ARTEFACTS_FORMAT
 
 HOURS, FEATURES, WIDTH = 6, 4, 5
 TOML = """

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from src import components
-from src.config import Config
-from src.datasets.dataset import load_dataset
-from src.fields import Component, UserError
-from src.models.baselines import Estimator
-from src.training import inputs, methods, train
+from emerge_ehr import components
+from emerge_ehr.config import Config
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.models.baselines import Estimator
+from emerge_ehr.storage.dataset import load_dataset
+from emerge_ehr.training import inputs, methods, train
 
 Prepare = Callable[..., Config]
 

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import torchrun
-from src.config import Config
-from src.datasets import artefacts
-from src.fields import UserError
+from emerge_ehr import torchrun
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage import artefacts
+from tests.places import MAIN
 
 Prepare = Callable[..., Config]
-ROOT = Path(__file__).resolve().parents[2]
 TORCHRUNS = {  # what it tells the first of two processes
     "RANK": "0",
     "WORLD_SIZE": "2",
@@ -51,7 +51,7 @@ def written(toml: str, name: str, more: str = "") -> str:
 
 
 def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subprocess.CompletedProcess[str]:
-    command = [*launcher, str(ROOT / "src" / "main.py"), "--stage", stage, "--config", written(toml, name)]
+    command = [*launcher, str(MAIN), "--stage", stage, "--config", written(toml, name)]
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
@@ -81,7 +81,7 @@ def on_two_nodes(*configs: str) -> list[tuple[int, str, str]]:
         place = f"127.0.0.1:{free.getsockname()[1]}"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "1", "--local-addr", "127.0.0.1"]
-    main = [str(ROOT / "src" / "main.py"), "--stage", "train", "--config"]
+    main = [str(MAIN), "--stage", "train", "--config"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     agents = [subprocess.Popen([*torchrun, *main, config], **pipes) for config in configs]
     try:
@@ -140,7 +140,7 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_is_resumed_to_the_s
 ) -> None:
     prepared()
     config = written(toy_toml.replace("max_epochs = 25", "max_epochs = 30"), "killed")
-    command = [*TORCHRUN, str(ROOT / "src" / "main.py"), "--stage", "train", "--config", config]
+    command = [*TORCHRUN, str(MAIN), "--stage", "train", "--config", config]
     subprocess.run(command, check=True, capture_output=True, timeout=180)
     never_killed = artefacts.checksums(Path("runs"))
     shutil.rmtree("runs")

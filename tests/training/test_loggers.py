@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from src.config import Config
-from src.fields import UserError
-from src.training import train
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError
+from emerge_ehr.training import train
 
 Prepare = Callable[..., Config]
 

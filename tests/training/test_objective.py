@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from src.config import Training
-from src.models.batch import SHAPES, Batch
-from src.training import objective
+from emerge_ehr.config import Training
+from emerge_ehr.models.batch import SHAPES, Batch
+from emerge_ehr.training import objective
 
 
 def batch(label: list[list[float]], mask: list[list[float]]) -> Batch:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from src.config import Config
-from src.datasets.dataset import load_dataset
-from src.fields import Component, UserError
-from src.models.batch import SHAPES
-from src.training import inputs, train
-from src.training.patients import MappedPatients, batches
+from emerge_ehr.config import Config
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.models.batch import SHAPES
+from emerge_ehr.storage.dataset import load_dataset
+from emerge_ehr.training import inputs, train
+from emerge_ehr.training.patients import MappedPatients, batches
 
 Prepare = Callable[..., Config]
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, precision_score, recall_score, roc_auc_score
 
-from src.config import Config, Evaluation
-from src.fields import UserError
-from src.training import train
+from emerge_ehr.config import Config, Evaluation
+from emerge_ehr.fields import UserError
+from emerge_ehr.training import train
 
 Prepare = Callable[..., Config]
 HEADER = "patient_id,subject_id,age,sex,ethnicity,icu_type\n"

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from src.config import Config
-from src.datasets import artefacts
-from src.fields import Component, UserError
-from src.training import checkpoints, train
+from emerge_ehr.config import Config
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.storage import artefacts
+from emerge_ehr.training import checkpoints, train
+from tests.places import MAIN
 
-ROOT = Path(__file__).resolve().parents[2]
 Prepare = Callable[..., Config]
 
 
@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "train", "--config", "toy.toml", *arguments]
+    return [sys.executable, str(MAIN), "--stage", "train", "--config", "toy.toml", *arguments]
 
 
 def interrupted(config: Config, after: int) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import Config
-from src.training import train
+from emerge_ehr.config import Config
+from emerge_ehr.training import train
 
 Prepare = Callable[..., Config]
 

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from src.config import Config, Model
-from src.datasets.dataset import load_dataset
-from src.fields import Component, UserError
-from src.training import objective, train
+from emerge_ehr.config import Config, Model
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.storage.dataset import load_dataset
+from emerge_ehr.training import objective, train
 
 Prepare = Callable[..., Config]
 FILES = [

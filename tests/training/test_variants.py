@@ -2,19 +2,19 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from src import components
-from src.config import Config, load
-from src.datasets import convert, download
-from src.datasets.preprocess import run as preprocess
-from src.fields import Component
-from src.training import train
+from emerge_ehr import components
+from emerge_ehr.config import Config, load
+from emerge_ehr.datasets import download
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import Component
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.training import train
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"series {name}": {"series": Component(name)} for name in components.names("model.series")},
     **{f"text fusion {name}": {"text_fusion": Component(name)} for name in components.names("model.text_fusion")},

@@ -17,15 +17,16 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src import components
-from src.config import Cohort, Config, Download, Paths, load
-from src.datasets import convert, schema
-from src.datasets.dataset import Dataset
-from src.datasets.signals import SIGNAL_BY_NAME
-from src.datasets.table_files import read_table
-from src.fields import Component, UserError
+from emerge_ehr import components
+from emerge_ehr.config import Cohort, Config, Download, Paths, load
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.signals.signals import SIGNAL_BY_NAME
+from emerge_ehr.storage import schema
+from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.table_files import read_table
+from tests.places import MAIN, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 ORIGIN = datetime(2100, 1, 1)
 
 # Headers as in the demo 2.0.1
@@ -654,7 +655,7 @@ raw_dir = {json.dumps(str(raw))}
 name = "eicu"
 """
     (tmp_path / "eicu.toml").write_text(text)
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", "eicu.toml", "--stage", "convert"]
+    command = [sys.executable, str(MAIN), "--config", "eicu.toml", "--stage", "convert"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "data" / "tables" / "eicu" / "mortality"

@@ -13,17 +13,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src.components import options as plug_options
-from src.config import Cohort, load
-from src.datasets.cohort import select, with_windows
-from src.datasets.dataset import Dataset
-from src.datasets.harmonise import write_dynamic
-from src.datasets.mimic_items import CHART, LAB
-from src.datasets.sources import Extract, Source, mimic4
-from src.datasets.sources.meds import Meds, Options, build
-from src.fields import UserError, parse
+from emerge_ehr.components import options as plug_options
+from emerge_ehr.config import Cohort, load
+from emerge_ehr.datasets.convert.cohort import select, with_windows
+from emerge_ehr.datasets.convert.harmonise import write_dynamic
+from emerge_ehr.datasets.sources import Extract, Source, mimic4
+from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
+from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
+from emerge_ehr.fields import UserError, parse
+from emerge_ehr.storage.dataset import Dataset
+from tests.places import MAIN, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 MAPPING = ROOT / "configs" / "mimic4_meds.toml"
 START = datetime(2150, 5, 1, 8)
 COLUMNS = {
@@ -233,7 +233,7 @@ def test_the_demo_runs_by_the_mapping_in_configs_to_a_trained_model(
 ) -> None:
     text = MAPPING.read_text().replace('raw_dir = "data/raw/mimic-iv-meds"', f'raw_dir = "{export}"')
     (tmp_path / "meds.toml").write_text(text)
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "convert", "--config", "meds.toml"]
+    command = [sys.executable, str(MAIN), "--stage", "convert", "--config", "meds.toml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     tables = tmp_path / "data" / "tables" / "mimic-iv-meds" / "mortality"

@@ -17,16 +17,17 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src.config import Config, Download, load
-from src.datasets import convert, schema
-from src.datasets.dataset import Dataset
-from src.datasets.mimic_items import CAREVUE, CHART, LAB
-from src.datasets.signals import SIGNAL_BY_NAME
-from src.datasets.sources import Extract, mimic3
-from src.datasets.table_files import read_table
-from src.fields import Component, UserError
+from emerge_ehr.config import Config, Download, load
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.sources import Extract, mimic3
+from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.signals.signals import SIGNAL_BY_NAME
+from emerge_ehr.storage import schema
+from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.table_files import read_table
+from tests.places import MAIN, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 DEMO = ROOT / "configs" / "mimic3_demo.toml"
 FORM = "%Y-%m-%d %H:%M:%S"
 HEADERS = {
@@ -515,7 +516,7 @@ def test_the_demo_runs_from_the_command_line_to_a_trained_model_with_surrogate_n
     raw: Path, tables: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
 ) -> None:
     write(tmp_path / "data/raw/mimiciii-demo/1.4", generated(), demo=True)
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--config", str(DEMO), "--stage", "convert"]
+    command = [sys.executable, str(MAIN), "--config", str(DEMO), "--stage", "convert"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "data/tables/mimic-iii-demo/mortality"

@@ -13,14 +13,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src.config import Cohort
-from src.datasets.cohort import with_windows
-from src.datasets.dataset import Dataset
-from src.datasets.harmonise import write_dynamic
-from src.datasets.sources.tables import Options, Tables, build
-from src.fields import UserError, parse
+from emerge_ehr.config import Cohort
+from emerge_ehr.datasets.convert.cohort import with_windows
+from emerge_ehr.datasets.convert.harmonise import write_dynamic
+from emerge_ehr.datasets.sources.tables import Options, Tables, build
+from emerge_ehr.fields import UserError, parse
+from emerge_ehr.storage.dataset import Dataset
+from tests.places import MAIN
 
-ROOT = Path(__file__).resolve().parents[3]
 FORM = "%Y-%m-%d %H:%M:%S"
 START = datetime(2150, 3, 1, 10, 30)
 RHYTHMS = ("sinus", "afib", "paced")
@@ -271,7 +271,7 @@ def test_a_users_files_become_tables_and_a_trained_model(
         'dataset = "own"\nrun_name = "own"\n[source]\nname = "tables"\n[task]\nname = "given"\n'
         f'[paths]\nraw_dir = "{tmp_path / "raw"}"\ntable_dir = "{tmp_path / "tables"}"\n'
     )
-    command = [sys.executable, str(ROOT / "src" / "main.py"), "--stage", "convert", "--config", str(config)]
+    command = [sys.executable, str(MAIN), "--stage", "convert", "--config", str(config)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     provenance = json.loads((tmp_path / "tables" / "provenance.json").read_text())

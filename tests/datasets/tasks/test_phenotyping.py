@@ -12,15 +12,16 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from src import components
-from src.config import Cohort, Config
-from src.datasets import cohort as cohort_rules
-from src.datasets import convert, schema
-from src.datasets.sources import Source, mimic4
-from src.datasets.table_files import read_table
-from src.datasets.tasks import phenotyping
-from src.datasets.tasks.phenotyping import CATEGORIES, CODES, ccs_categories
-from src.fields import Component
+from emerge_ehr import components
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets.convert import cohort as cohort_rules
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.sources import Source, mimic4
+from emerge_ehr.datasets.tasks import phenotyping
+from emerge_ehr.datasets.tasks.phenotyping import CATEGORIES, CODES, ccs_categories
+from emerge_ehr.fields import Component
+from emerge_ehr.storage import schema
+from emerge_ehr.storage.table_files import read_table
 
 START = datetime(2150, 1, 1)
 # For every condition: ICD-9-CM and ICD-10-CM codes that a clinician would expect there.

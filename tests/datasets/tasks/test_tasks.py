@@ -12,14 +12,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from src import components
-from src.config import Cohort, Config
-from src.datasets import cohort as cohort_rules
-from src.datasets import convert, schema
-from src.datasets.sources import Source, mimic4
-from src.datasets.table_files import read_table
-from src.datasets.tasks import Labels, Task
-from src.fields import Component, UserError
+from emerge_ehr import components
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets.convert import cohort as cohort_rules
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.sources import Source, mimic4
+from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.storage import schema
+from emerge_ehr.storage.table_files import read_table
 
 HOURS, DAYS = timedelta(hours=1), timedelta(days=1)
 START = datetime(2150, 1, 1)

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from src.models.batch import Batch
+from emerge_ehr.models.batch import Batch
 
 HOURS, FEATURES, NOTE, SUMMARY = 8, 3, 5, 4
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src import components
-from src.config import Training
-from src.evaluation import metrics
-from src.fields import Component, UserError
-from src.models.baselines import Sizes
-from src.models.batch import Batch
-from src.training import devices, loop, objective
+from emerge_ehr import components
+from emerge_ehr.config import Training
+from emerge_ehr.evaluation import metrics
+from emerge_ehr.fields import Component, UserError
+from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.training import devices, loop, objective
 
 NAMES = components.names("baseline")
 SIZES = Sizes(hours=8, features=3, note_width=5, summary_width=4, labels=2)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from src import components
-from src.config import Config, load
-from src.fields import Component, UserError
+from emerge_ehr import components
+from emerge_ehr.config import Config, load
+from emerge_ehr.fields import Component, UserError
 
 LEAST = 'dataset = "d"\nrun_name = "r"\n{}\n[paths]\nraw_dir = "raw"\n[source]\nname = "tables"\n{}'
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.models import linear_classifier, window_statistics
-from src.models.baselines import (
+from emerge_ehr.models import linear_classifier, window_statistics
+from emerge_ehr.models.baselines import (
     Sizes,
     gradient_boosting,
     gru_d,
@@ -20,8 +20,8 @@ from src.models.baselines import (
     tcn,
     vecocare,
 )
-from src.models.batch import Batch
-from src.models.patient_memory import PatientMemory
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.patient_memory import PatientMemory
 
 SIZES = Sizes(hours=8, features=3, note_width=5, summary_width=4, labels=2)
 

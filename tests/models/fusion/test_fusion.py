@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from src import components
-from src.fields import Component
-from src.models.fusion import Modality, concat, cross_attention, mag, tensor
+from emerge_ehr import components
+from emerge_ehr.fields import Component
+from emerge_ehr.models.fusion import Modality, concat, cross_attention, mag, tensor
 
 BUILD = {"modalities": ("ehr", "text"), "hidden_size": 8, "heads": 2, "dropout": 0.5}
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.config import Model
-from src.fields import Component
-from src.models.batch import Batch
-from src.models.emerge import Emerge, build
-from src.models.fusion import Modality, token_level
-from src.models.transformer import Block
+from emerge_ehr.config import Model
+from emerge_ehr.fields import Component
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.emerge import Emerge, build
+from emerge_ehr.models.fusion import Modality, token_level
+from emerge_ehr.models.transformer import Block
 
 
 def plain_norm(weights: torch.nn.LayerNorm | None, value: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from src import components
-from src.fields import Component
-from src.models.series import transformer
+from emerge_ehr import components
+from emerge_ehr.fields import Component
+from emerge_ehr.models.series import transformer
 
 EVERY_SERIES = pytest.mark.parametrize("name", components.names("model.series"))
 LENGTH = torch.tensor([5, 2, 0])

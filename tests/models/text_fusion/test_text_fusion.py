@@ -1,6 +1,6 @@
 import torch
 
-from src.models.text_fusion import adaptive, add, concat, mag, note_only, summary_only
+from emerge_ehr.models.text_fusion import adaptive, add, concat, mag, note_only, summary_only
 
 PRESENT = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
 

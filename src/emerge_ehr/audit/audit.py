@@ -1,0 +1,81 @@
+"""Stage audit: does information reach the model that must not? Tables, split, fitted statistics and single features, looked at
+anew and independently of the stages that made them. Prints what it found and writes ``audit.json`` beside the artefacts."""
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from emerge_ehr import components
+from emerge_ehr.audit import persons, refits, single_features, times
+from emerge_ehr.audit.findings import Finding
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError
+from emerge_ehr.preprocess import fitted
+from emerge_ehr.preprocess.inputs import tables
+from emerge_ehr.preprocess.run import tables_and_split
+from emerge_ehr.rag import records as rag
+from emerge_ehr.rag import records_file as rag_records
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage.dataset import Dataset, load_dataset
+
+log = logging.getLogger(__name__)
+SOCKETS = ("task", "embedding")
+AUDIT = "audit.json"
+
+
+def run(config: Config) -> None:
+    """Print every check's verdict.
+
+    Raises:
+        UserError: a check failed; or tables or artefacts are missing.
+    """
+    provenance = tables.recorded(config.table_dir)
+    dataset = load_dataset(config.processed_dir)
+    cohort = table_files.read_table(config.table_dir, schema.COHORT)
+    findings = [*persons.check(cohort, dataset.split), *times.check(config.table_dir, provenance)]
+    if any(finding.verdict == "failed" for finding in findings):
+        findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))
+    else:
+        findings += _of_arrays(config, dataset)
+    _tell(findings)
+    with artefacts.replacing(config.processed_dir / AUDIT) as aside:
+        metadata = artefacts.checksum(config.processed_dir / schema.METADATA)
+        found = [dataclasses.asdict(finding) for finding in findings]
+        artefacts.write_json(aside, {"metadata": metadata, "findings": found})
+    failed = [finding for finding in findings if finding.verdict == "failed"]
+    if failed:
+        raise UserError(
+            f"audit: {len(failed)} of {len(findings)} checks failed, first: {failed[0].check}: {failed[0].detail}; "
+            f"see {config.processed_dir / AUDIT}, and run --stage preprocess again"
+        )
+
+
+def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
+    """What needs the tables as ``preprocess`` reads them: fits compared with new ones, and single features."""
+    found, _ = tables_and_split(config, components.build("task", config.task))
+    training = found.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
+    records = rag_records.read(config.processed_dir)
+    if [record.patient_id for record in records] != dataset.patient_id.tolist():
+        raise UserError(
+            f"{config.processed_dir / schema.RAG_RECORDS}: not one row for each patient, in the order of the arrays; "
+            "run --stage preprocess again"
+        )
+    notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
+    encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
+    statistics = tensors.fit(found.hourly.value[training])
+    summaries = [record.summary for record in records]
+    anew = fitted.fit(statistics, encoder, found.cohort, notes, summaries, training)
+    rows = np.flatnonzero(training)
+    diseases = [{str(node["name"]) for node in records[row].nodes} for row in rows]
+    return [
+        *refits.check(config.processed_dir / schema.FITTED, anew, dataset, found.hourly),
+        *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),
+    ]
+
+
+def _tell(findings: list[Finding]) -> None:
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        print(f"{finding.verdict:<8} {finding.check:<{width}}  {finding.detail}")

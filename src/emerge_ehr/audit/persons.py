@@ -1,0 +1,32 @@
+"""Whether a patient, or a person, stands in two splits."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import polars as pl
+
+from emerge_ehr.audit.findings import Finding, judged
+
+
+def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the patients of train, val and test."""
+    person = dict(cohort.select("patient_id", "subject_id").iter_rows())
+    persons = {name: {person[one] for one in patients if one in person} for name, patients in split.items()}
+    sizes = ", ".join(f"{name} {len(patients)}" for name, patients in split.items())
+    return [
+        judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),
+        judged("no person in two splits", _shared(persons), f"{len(set(person.values()))} persons"),
+        judged("every patient of the splits is in the cohort", _lost(split, person), f"{len(person)} patients"),
+    ]
+
+
+def _shared(groups: Mapping[str, set[str]]) -> str | None:
+    for (first, ours), (second, theirs) in combinations(groups.items(), 2):
+        if both := sorted(ours & theirs):
+            return f"{len(both)} stand in {first} and {second}, such as '{both[0]}'"
+    return None
+
+
+def _lost(split: Mapping[str, Sequence[str]], person: Mapping[str, str]) -> str | None:
+    lost = [patient for patients in split.values() for patient in patients if patient not in person]
+    return f"{len(lost)} are not, such as '{lost[0]}'" if lost else None

@@ -1,0 +1,64 @@
+"""Whether anything timed outside a patient's observation window is in the tables; read anew, not as ``preprocess`` reads them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.storage import schema, table_files
+
+
+def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
+    """Measurements, notes and outcomes of the tables in ``folder`` against the windows in ``cohort.csv``.
+
+    Raises:
+        UserError: a table is missing or does not fit its schema.
+    """
+    windows = table_files.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
+    return [_measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
+
+
+def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
+    rows = table_files.scan_table(folder, schema.DYNAMIC).join(windows.lazy(), on="patient_id", how="left")
+    time = pl.col("event_time")
+    outside = rows.select(
+        pl.len().alias("rows"),
+        (time.is_null() | (time < pl.col("window_start")) | (time >= pl.col("window_end"))).sum().alias("outside"),
+        pl.col("window_end").is_null().sum().alias("strangers"),
+    )
+    where = table_files.place(folder, schema.DYNAMIC)
+    count, wrong, strangers = table_files.collect_table(outside, where).row(0)
+    problem = f"{wrong} of {count} rows of {where.name} lie outside their patient's window" if wrong else None
+    if strangers:
+        problem = f"{strangers} rows of {where.name} are of patients that cohort.csv does not have"
+    return judged("measurements inside the window", problem, f"{count} rows of {where.name}")
+
+
+def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:
+    if not (folder / schema.NOTES.file).is_file():
+        return [Finding("notes inside the window", "passed", "there are no notes")]
+    notes = table_files.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
+    surrogate = pl.col("note_type") == "surrogate"
+    late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
+    asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)
+    told = f"{late} of {notes.height} notes were written after the window"
+    if late and asked_for:
+        found = [Finding("notes inside the window", "warning", f"{told}; source.notes_after_window asks for them")]
+    else:
+        found = [judged("notes inside the window", told if late else None, f"{notes.height} notes")]
+    if made := notes.filter(surrogate).height:
+        detail = f"{made} notes are made from codes, which are assigned after discharge: they may tell the outcome"
+        found.append(Finding("surrogate notes", "warning", detail))
+    if untimed := notes.filter(~surrogate & pl.col("note_time").is_null()).height:
+        detail = f"{untimed} notes carry no time: they may have been written after the window"
+        found.append(Finding("notes without a time", "warning", detail))
+    return found
+
+
+def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:
+    labels = table_files.read_table(folder, schema.LABEL).join(windows, on="patient_id")
+    early = labels.filter(pl.col("label_time") < pl.col("window_end")).height
+    problem = f"{early} outcomes were known before the end of their patient's window" if early else None
+    return judged("outcomes after the window", problem, f"{labels.height} outcomes")

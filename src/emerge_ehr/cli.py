@@ -1,0 +1,175 @@
+"""Command line of EMERGE: which stages there are, and the module that does each.
+
+Only the standard library is imported here, so that ``--help`` answers at once; a stage's module is imported when it runs.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+ABOUT = "EMERGE: predicts outcomes of intensive care from time series, clinical notes and a knowledge graph."
+
+# In running order; ``run(config)`` of the module. ``--stage all`` runs these.
+PIPELINE = {
+    "download": "emerge_ehr.datasets.download",
+    "convert": "emerge_ehr.datasets.convert.run",
+    "preprocess": "emerge_ehr.preprocess.run",
+    "train": "emerge_ehr.training.train",
+    "report": "emerge_ehr.report.report",
+}
+# Beside them; ``run(config)`` too.
+CHECKS = {"audit": "emerge_ehr.audit.audit"}
+# What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
+# a default; one that ends in ? may be left out.
+WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "offline")),
+    "serve": ("emerge_ehr.prediction.serve", ("run", "host", "port", "offline")),
+    "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
+    "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
+}
+# What the other stages take.
+OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run")
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The parsed command line."""
+    parser = argparse.ArgumentParser(prog=_program(), description=ABOUT)
+    parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
+    parser.add_argument(
+        "--stage",
+        choices=["all", *PIPELINE, *CHECKS, *WITH_RUNS],
+        default="all",
+        help=f"one stage, or all of {', '.join(PIPELINE)}",
+    )
+    parser.add_argument("--seed", type=int, help="replaces the config's seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="train once with each; mean and deviation")
+    parser.add_argument("--resume", action="store_true", help="continue a training run that was stopped")
+    parser.add_argument("--offline", action="store_true", help="use what is on disk; list what is missing")
+    graph = parser.add_mutually_exclusive_group()
+    graph.add_argument("--primekg-full", action="store_true", help="download every file of PrimeKG")
+    graph.add_argument(
+        "--primekg-lightweight", action="store_true", help="download PrimeKG without kg.csv (smoke tests)"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --stage preprocess: what requests to a language model would cost; with --stage benchmark: the runs",
+    )
+    runs = parser.add_argument_group("finished runs")
+    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
+    runs.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the folder of new patients' tables")
+    runs.add_argument(
+        "--runs", type=Path, nargs="+", metavar="FOLDER", help="with compare: two run folders, on the same data"
+    )
+    runs.add_argument(
+        "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: the CSV, if any"
+    )
+    runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
+    runs.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
+    parser.add_argument("--verbose", action="store_true", help="more log lines")
+    options = parser.parse_args(argv)
+    needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
+    for name in needed:
+        if not name.endswith("?") and getattr(options, name) is None:
+            parser.error(f"--stage {options.stage} needs --{name}")
+    if options.dry_run and options.stage not in ("preprocess", "benchmark"):
+        parser.error("--dry-run goes with --stage preprocess and --stage benchmark")
+    _refuse_untaken(parser, options)
+    return options
+
+
+def _program() -> str:
+    """How the command was typed: ``emerge-ehr``, or ``python src/main.py``."""
+    typed = Path(sys.argv[0]).name
+    return "python src/main.py" if typed.endswith(".py") else typed
+
+
+def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """An option that the stage would ignore is a mistake."""
+    marked = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else OF_PIPELINE
+    taken = [name.removesuffix("?") for name in marked]
+    for name, given in vars(options).items():
+        if name not in ("stage", "verbose", *taken) and given != parser.get_default(name):
+            flags = ", ".join(f"--{one.replace('_', '-')}" for one in taken)
+            parser.error(f"--{name.replace('_', '-')} goes not with --stage {options.stage}, which takes {flags}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    try:
+        return run(arguments(argv))
+    except BaseException as error:
+        try:
+            stopping = interrupted(error)
+        except KeyboardInterrupt:  # Polars raises it by itself; then Python does so once more, at the next call
+            stopping = True
+        if not stopping:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: C code of a library that is being imported makes an ImportError of it."""
+    return error is not None and (
+        isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__ or error.__context__)
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
+    from emerge_ehr import torchrun
+    from emerge_ehr.fields import UserError, printable, told
+
+    first = torchrun.is_first()  # of the processes of torchrun one tells
+    level = logging.ERROR if not first else logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
+        logging.getLogger(library).setLevel(logging.WARNING)
+    try:
+        if options.stage in WITH_RUNS:
+            module, marked = WITH_RUNS[options.stage]
+            names = [name.removesuffix("?") for name in marked]
+            importlib.import_module(module).run(**{name: getattr(options, name) for name in names})
+        else:
+            run_pipeline(options)
+    except UserError as error:
+        if first:
+            print(f"error: {printable(told(error))}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {printable(told(error))}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run_pipeline(options: argparse.Namespace) -> None:
+    """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
+    from emerge_ehr import components, privacy, torchrun
+    from emerge_ehr.compute import cluster
+    from emerge_ehr.config import load
+    from emerge_ehr.fields import UserError
+
+    torchrun.check()
+    config = load(
+        options.config,
+        seed=options.seed,
+        seeds=options.seeds,
+        resume=options.resume,
+        offline=options.offline,
+        primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
+    )
+    names = list(PIPELINE) if options.stage == "all" else [options.stage]
+    stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
+    privacy.check(config)
+    if "preprocess" in names:
+        cluster.check(config)
+    for stage in stages:
+        components.check(config, stage.SOCKETS)
+    if names != ["train"] and torchrun.processes() > 1:
+        raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
+    for name, stage in zip(names, stages, strict=True):
+        logging.getLogger(__name__).info("stage %s", name)
+        (stage.estimate if options.dry_run else stage.run)(config)

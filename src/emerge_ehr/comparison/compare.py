@@ -1,0 +1,196 @@
+"""Stage compare: whether two runs differ on the same test patients; a table to print and, where asked for, a CSV."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr.config import Config
+from emerge_ehr.evaluation import significance
+from emerge_ehr.evaluation.evaluate import METRICS
+from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.dataset import load_patients
+from emerge_ehr.storage.schema import METADATA
+from emerge_ehr.training import results, tables, trained
+from emerge_ehr.training.results import Prediction
+
+FEW = 0.001  # smaller p are printed as such
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run. ``test``: rows of predictions.csv; ``thresholds``: of each label; ``inputs``: checksums of what it read."""
+
+    folder: Path
+    config: Config
+    test: pl.DataFrame
+    thresholds: dict[str, float]
+    inputs: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of the CSV: one metric of one label, first minus second. ``test``: paired_bootstrap or delong; empty: undefined."""
+
+    label_code: str
+    metric: str
+    test: str
+    patients: int
+    positives: int
+    first: float | None
+    second: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    reason: str | None
+
+
+def run(runs: Sequence[Path], output: Path | None) -> None:
+    """Print how the two ``runs`` differ; write it to ``output`` too where there is one.
+
+    Raises:
+        UserError: not two runs, one that has not ended, or other test patients or labels.
+    """
+    if len(runs) != 2:
+        raise UserError(f"--runs takes two run folders, not {len(runs)}: --runs runs/first runs/second")
+    if output is not None:
+        artefacts.require_output(output, runs)
+    first, second = (load(folder) for folder in runs)
+    subjects = subject_ids(first)
+    rows = compare(first, second, subjects)
+    if output is not None:
+        with artefacts.replacing(output) as path:
+            results.write_csv(path, Comparison, [dataclasses.astuple(row) for row in rows])
+    print(table(rows, first, second, subjects))
+    if output is not None:
+        print(f"written to {output}")
+
+
+def load(folder: Path) -> Run:
+    """The run in ``folder``.
+
+    Raises:
+        UserError: there is none, it holds several seeds, has not ended, or is damaged.
+    """
+    config, manifest = trained.settings(folder)
+    numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
+    columns = [field.name for field in dataclasses.fields(Prediction)]
+    rows = pl.read_csv(
+        folder / "predictions.csv", glob=False, schema_overrides={**dict.fromkeys(columns, pl.String), **numbers}
+    )
+    chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
+    return Run(
+        folder,
+        config,
+        rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
+        {name: one["value"] for name, one in chosen.items()},
+        frozenset(manifest["inputs"].values()),
+    )
+
+
+def subject_ids(run: Run) -> dict[str, str] | None:
+    """patient_id -> the person, of the artefacts that the run was trained on; None where those are gone, anew, or silent."""
+    folder = run.config.processed_dir
+    metadata = folder / METADATA
+    if not metadata.is_file() or artefacts.checksum(metadata) not in run.inputs:
+        return None
+    patients = load_patients(folder, run.test["patient_id"].unique(maintain_order=True).to_numpy().astype(np.str_))
+    return None if patients is None else dict(patients.select("patient_id", "subject_id").rows())
+
+
+def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Comparison]:
+    """Every metric of every label; resampled as the first run's config says, by ``subjects`` or else each patient alone.
+
+    Raises:
+        UserError: test patients or labels are not the same.
+    """
+    joined = _joined(first, second)
+    chosen = first.config
+    sampling = Sampling(chosen.training.bootstrap_resamples, chosen.seed, chosen.evaluation.interval)
+    rows = []
+    for name in joined["label_code"].unique(maintain_order=True):
+        part = joined.filter((pl.col("label_code") == name) & pl.col("y_true").is_not_null())
+        label, left, right = (part[column].to_numpy() for column in ("y_true", "y_prob", "other"))
+        names = part["patient_id"].to_list()
+        groups = each_alone(len(names)) if subjects is None else persons([subjects[patient] for patient in names])
+        cuts = (first.thresholds[name], second.thresholds[name])
+        about = (len(label), int(label.sum()))
+        area = significance.delong(label, left, right)
+        rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
+        found = significance.paired_bootstrap(label, left, right, METRICS, sampling, groups, cuts)
+        rows += [Comparison(name, metric, "paired_bootstrap", *about, **_values(one)) for metric, one in found.items()]
+    return rows
+
+
+def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:
+    """The comparison as aligned text, with what it rests on."""
+    titles = {**tables.RANKING, **tables.CALIBRATION}
+    lines = [["label", "patients", "positive", "metric", "first", "second", "first - second", "95 % interval", "p"]]
+    for row in rows:
+        what = titles[row.metric] + (" (DeLong)" if row.test == "delong" else "")
+        interval = "undefined" if row.low is None else f"{row.low:+.3f} to {row.high:+.3f}"
+        numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
+        lines.append([row.label_code, str(row.patients), str(row.positives), what, *numbers])
+    chosen = first.config
+    unit = "persons" if subjects is not None else "patients"
+    notes = [
+        f"first: {first.folder}; second: {second.folder}",
+        f"({chosen.training.bootstrap_resamples} paired resamples of the test {unit}, {chosen.evaluation.interval} intervals, "
+        "as the first run's config says; F1 and accuracy at each run's own threshold; p is two-sided, of one "
+        "comparison. DeLong takes stays as independent)",
+    ]
+    if subjects is None:
+        where = first.config.processed_dir
+        notes.append(f"({where} is not as {first.folder} read it or names no persons: stays count as independent)")
+    reasons = dict.fromkeys(f"({row.label_code}, {titles[row.metric]}: {row.reason})" for row in rows if row.reason)
+    return "\n".join([notes[0], *tables.aligned(lines), *notes[1:], *reasons])
+
+
+def _joined(first: Run, second: Run) -> pl.DataFrame:
+    """``patient_id, label_code, y_true, y_prob, other``: of both runs.
+
+    Raises:
+        UserError: they were not tested on the same.
+    """
+    for column, what in (("label_code", "labels"), ("patient_id", "patients")):
+        own, others = set(first.test[column]), set(second.test[column])
+        if own != others:
+            raise UserError(
+                f"{second.folder}: its test {what} are not those of {first.folder} ({len(own & others)} in common, "
+                f"{len(own - others)} only in the first, {len(others - own)} only in the second); only runs on the same "
+                "artefacts and split can be compared"
+            )
+    keys = ["patient_id", "label_code"]
+    other = second.test.rename({"y_true": "truth", "y_prob": "other"})
+    joined = first.test.join(other, on=keys, how="left", maintain_order="left")
+    differing = joined.filter(pl.col("y_true").ne_missing(pl.col("truth")) | pl.col("other").is_null())
+    if differing.height:
+        patient, label = differing.select(keys).row(0)
+        raise UserError(
+            f"{second.folder}: {label} of test patient '{patient}' is not what {first.folder} says ({differing.height} such "
+            "rows); only runs on the same artefacts and split can be compared"
+        )
+    return joined.drop("truth")
+
+
+def _values(found: significance.DeLong | significance.Difference) -> dict[str, Any]:
+    names = ("first", "second", "difference", "low", "high", "p", "reason")
+    return {name: getattr(found, name) for name in names}
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    return "undefined" if value is None else format(value, form)
+
+
+def _p(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "undefined"
+    return f"<{FEW}" if value < FEW else f"{value:.3f}"

@@ -1,0 +1,102 @@
+"""The file of a grid of runs: one TOML file whose axes vary any keys of a config; docs/benchmark.md describes it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Lt, MinLen
+
+from emerge_ehr.config import read_toml, refuse_path
+from emerge_ehr.fields import Name, Seed, UserError, parse, refuse_repeated
+
+Metric = Literal["auroc", "auprc", "min_precision_sensitivity", "f1", "accuracy", "brier", "ece", "calibration_slope"]
+Shares = tuple[Annotated[float, Ge(0), Lt(1)], ...]
+Settings = Mapping[str, Any]
+KINDS = ("patients", "notes", "measurements")
+RESERVED = (
+    *("seed", "split", "label", "metric", "value", "low", "high", "patients", "positives", "run", "failed"),
+    *(f"removed_{kind}" for kind in KINDS),
+)
+DECIDED = {  # keys of a config that a grid decides itself
+    "seeds": "the grid's own `seeds` decide",
+    "resume": "a grid always goes on where it was stopped",
+    "run_name": "the grid's `name` and the values decide",
+    "paths.run_dir": "the grid's `name` and the values decide",
+    "paths.processed_dir": "artefacts lie where grids share them, in data/benchmark",
+}
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Shares to remove, each kind on its own (``config.Sparsity``); 0 is always among the points."""
+
+    patients: Shares = ()
+    notes: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
+    measurements: Shares = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``axes``: axis -> value -> the config keys it sets, ``base`` among them: another config to start from.
+
+    ``name``: of its folder in ``runs/``; by default the file's, without its ending. ``settings`` holds for all points.
+    ``columns``: the axes that head columns of the table; the others name its rows. ``reference``: the row that the others are
+    tested against, by default the first. ``workers`` 0: one a core, one where there is a GPU.
+    """
+
+    seeds: Annotated[tuple[Seed, ...], MinLen(1)]
+    name: str = ""
+    base: Path | None = None
+    settings: Settings = field(default_factory=dict)
+    axes: Mapping[Name, Mapping[Name, Settings]] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
+    metrics: Annotated[tuple[Metric, ...], MinLen(1)] = ("auroc", "auprc", "min_precision_sensitivity")
+    reference: str | None = None
+    sparsity: Removed = Removed()
+    workers: Annotated[int, Ge(0)] = 0
+
+
+def load(path: Path) -> Grid:
+    """The grid at ``path``.
+
+    Raises:
+        UserError: it is missing, or does not fit ``Grid``; the message names the key.
+    """
+    raw = read_toml(path)
+    grid = parse(Grid, {**raw, "name": raw.get("name", path.stem)}, str(path))
+    refuse_path(grid.name, f"{path}: name", "give the grid such a `name`")
+    refuse_repeated(grid.seeds, f"{path}: seeds")
+    refuse_repeated(grid.metrics, f"{path}: metrics")
+    refuse_repeated(grid.columns, f"{path}: columns")
+    for name in grid.columns:
+        if name not in grid.axes:
+            raise UserError(f"{path}: columns: there is no axis '{name}'; there are: {', '.join(grid.axes) or 'none'}")
+    for kind in KINDS:
+        refuse_repeated(getattr(grid.sparsity, kind), f"{path}: sparsity.{kind}")
+    _refuse_axes(grid, path)
+    return grid
+
+
+def _refuse_axes(grid: Grid, path: Path) -> None:
+    """Raises:
+    UserError: an axis without values, or named as a column of the results; a key set that is not the grid's to set.
+    """
+    for name, values in grid.axes.items():
+        if name in RESERVED:
+            raise UserError(f"{path}: axes.{name}: results.csv has a column of this name; choose another")
+        if not values:
+            raise UserError(f"{path}: axes.{name} has no value")
+    for where, settings in _all_settings(grid):
+        for key, why in DECIDED.items():
+            first, _, second = key.partition(".")
+            inner = settings.get(first)
+            if first in settings and (not second or (isinstance(inner, Mapping) and second in inner)):
+                raise UserError(f"{path}: {where}: '{key}' cannot be set in a grid: {why}; remove it")
+
+
+def _all_settings(grid: Grid) -> Iterator[tuple[str, Settings]]:
+    yield "settings", grid.settings
+    for axis, values in grid.axes.items():
+        for value, settings in values.items():
+            yield f"axes.{axis}.'{value}'", settings

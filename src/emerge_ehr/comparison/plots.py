@@ -1,0 +1,155 @@
+"""Plots of a grid, as SVG and PNG: every row beside the others, and what is left of a metric when data are removed."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr.comparison.grid import KINDS, Grid
+from emerge_ehr.comparison.points import Combination, columns, row_axes
+from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.scales import SCALES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which people with any colour vision tell apart; markers differ too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLE: Any = {  # matplotlib's settings
+    "svg.hashsalt": "emerge",  # else ids differ from run to run
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+
+log = logging.getLogger(__name__)
+
+
+def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> None:
+    """``ablation`` where there are several rows, ``sparsity_<kind>`` where shares are removed; nothing without matplotlib."""
+    if find_spec("matplotlib") is None:
+        log.warning("no plots: matplotlib is not installed (the extra 'plots')")
+        return
+    from matplotlib import rc_context
+
+    test = _test(grid, runs, frame)
+    whole = test.filter(pl.all_horizontal(pl.col(f"removed_{kind}") == 0 for kind in KINDS))
+    with rc_context(STYLE):
+        if whole["row"].n_unique() > 1:
+            _save(_ablation(grid, whole), folder / "ablation")
+        for kind in KINDS:
+            others = [f"removed_{other}" for other in KINDS if other != kind]
+            own = test.filter(pl.all_horizontal(pl.col(other) == 0 for other in others))
+            if own[f"removed_{kind}"].n_unique() > 1:
+                _save(_sparsity(grid, own, kind), folder / f"sparsity_{kind}")
+
+
+def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
+    """The test results as printed, with ``row`` and ``column``; a run stands at every share of what it does not read."""
+    test = frame.filter(
+        (pl.col("split") == "test") & pl.col("value").is_not_null() & pl.col("metric").is_in(list(SCALES))
+    )
+    factor = pl.col("metric").replace_strict(
+        {name: one.factor for name, one in SCALES.items()}, return_dtype=pl.Float64
+    )
+    test = test.select("run", "label", "metric", pl.col("value") * factor)
+    several = test["label"].n_unique() > 1
+    label = pl.format("{} {}", pl.col("column"), pl.col("label")).str.strip_chars() if several else pl.col("column")
+    parts = [
+        test.join(places, on="run", maintain_order="left_right").with_columns(label.alias("column"))
+        for places in _places(grid, runs)
+    ]
+    return pl.concat(parts)
+
+
+def _places(grid: Grid, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
+    """For each column of the table ``run, row, column`` and ``removed_*``: a row for each share that a run stands for."""
+    shares = {f"removed_{kind}": pl.Float64 for kind in KINDS}
+    schema = {"run": pl.String, "row": pl.String, "column": pl.String, **shares}
+    for column, own in columns(grid).items():
+        rows = {
+            (str(run.config.run_dir), Combination(run.point.values).named(row_axes(grid)), column, *_shares(one))
+            for run in runs
+            for one in run.point.combinations
+            if one.stands_in(own)
+        }
+        yield pl.DataFrame(sorted(rows), schema=schema, orient="row")
+
+
+def _shares(one: Combination) -> list[float]:
+    return [one.removed[1] if one.removed is not None and one.removed[0] == kind else 0.0 for kind in KINDS]
+
+
+def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure, list[list[Axes]]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size[0] * across, size[1] * rows), layout="constrained")
+    axes = figure.subplots(rows, across, squeeze=False, sharey="row")
+    return figure, [list(line) for line in axes]
+
+
+def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
+    """Rows below each other, a panel a metric and column: every seed, the mean and one standard deviation to each side."""
+    names = whole["row"].unique(maintain_order=True).to_list()
+    heads = [(column, metric) for column in whole["column"].unique(maintain_order=True) for metric in grid.metrics[:2]]
+    figure, ((*panels,),) = _panels(1, len(heads), (4.0, 0.9 + 0.32 * len(names)))
+    for axes, (column, metric) in zip(panels, heads, strict=True):
+        for place, name in enumerate(names):
+            values = _of(whole, name, column, metric)["value"].to_numpy()
+            if not len(values):
+                continue
+            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            axes.plot(values, np.full(len(values), place), "o", color=COLOURS[5], markersize=4, alpha=0.7)
+            axes.errorbar(values.mean(), place, xerr=spread, fmt="D", color=COLOURS[0], markersize=6, capsize=3)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(f"{SCALES[metric].axis}")
+        axes.set_title(column)
+    return figure
+
+
+def _sparsity(grid: Grid, own: pl.DataFrame, kind: str) -> "Figure":
+    """A line a row: the mean over seeds, and a band of one standard deviation to each side."""
+    names = own["row"].unique(maintain_order=True).to_list()
+    heads = own["column"].unique(maintain_order=True).to_list()
+    metrics = grid.metrics[:2]
+    figure, panels = _panels(len(metrics), len(heads), (4.6, 3.2))
+    for line, metric in zip(panels, metrics, strict=True):
+        for axes, column in zip(line, heads, strict=True):
+            for number, name in enumerate(names):
+                _curve(axes, _of(own, name, column, metric), f"removed_{kind}", number, name)
+            axes.set_title(column)
+            axes.set_ylabel(f"{SCALES[metric].axis}")
+            axes.set_xlabel(f"{kind} removed (%)")
+    panels[0][0].legend(fontsize=8)
+    return figure
+
+
+def _curve(axes: "Axes", points: pl.DataFrame, share: str, number: int, name: str) -> None:
+    spread = (
+        points.group_by(share).agg(pl.col("value").mean().alias("mean"), pl.col("value").std().alias("std")).sort(share)
+    )
+    x, mean = 100 * spread[share].to_numpy(), spread["mean"].to_numpy()
+    std = spread["std"].fill_null(0.0).to_numpy()
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    axes.plot(x, mean, color=colour, marker=marker, label=name)
+    axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+
+
+def _of(frame: pl.DataFrame, row: str, column: str, metric: str) -> pl.DataFrame:
+    chosen = (pl.col("row") == row) & (pl.col("column") == column) & (pl.col("metric") == metric)
+    return frame.filter(chosen)
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    """Without a date or the library's version, so that the same numbers give the same bytes."""
+    figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None, "Creator": None})
+    figure.savefig(path.with_name(f"{path.name}.png"), dpi=150, metadata={"Software": None})

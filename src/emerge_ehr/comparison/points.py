@@ -1,0 +1,256 @@
+"""The points of a grid: one value of every axis, and what is removed; each is trained once a seed.
+
+Two combinations of values that would train the very same thing, because they differ only in keys that the method does not
+read, are one point.
+"""
+
+import dataclasses
+import itertools
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emerge_ehr import components, privacy
+from emerge_ehr.comparison.folder import FILES
+from emerge_ehr.comparison.grid import DECIDED, KINDS, Grid, Settings
+from emerge_ehr.comparison.what_is_read import as_read
+from emerge_ehr.compute import cluster
+from emerge_ehr.config import Config, Sparsity, fill, read_toml, refuse_path
+from emerge_ehr.fields import Component, UserError, refuse_repeated, to_dict
+
+ANY = "any"  # printed for an axis all of whose values are one at this point; nothing is decided by it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Combination:
+    """A value of every axis, and what is removed: kind, share."""
+
+    values: Mapping[str, str]
+    removed: tuple[str, float] | None = None
+
+    def named(self, axes: Sequence[str] | None = None) -> str:
+        """The values of ``axes`` (None: of all), and what is removed, for a table."""
+        removed = [] if self.removed is None else [f"−{100 * self.removed[1]:g} % {self.removed[0]}"]
+        return ", ".join([*(self.values[axis] for axis in (self.values if axes is None else axes)), *removed]) or "all"
+
+    def stands_in(self, column: Mapping[str, str]) -> bool:
+        """Whether it belongs into the table's column of these values."""
+        return all(self.values[axis] == value for axis, value in column.items())
+
+    @property
+    def folder(self) -> str:
+        """A folder's name.
+
+        >>> Combination({"model": "GRU-D", "modalities": "EHR + note"}, ("notes", 0.5)).folder
+        'GRU-D__EHR_note__notes_-50'
+        """
+        removed = [] if self.removed is None else [f"{self.removed[0]}_-{100 * self.removed[1]:g}"]
+        parts = [re.sub(r"[^A-Za-z0-9.-]+", "_", value).strip("_") for value in self.values.values()]
+        return "__".join([*parts, *removed]) or "all"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is trained once a seed. ``combinations``: all that it stands for; the first names its folder.
+
+    ``values``: axis -> its value as told in tables, which may be several. ``config`` as base and values say, its folders not
+    yet chosen.
+    """
+
+    values: Mapping[str, str]
+    config: Config
+    combinations: tuple[Combination, ...]
+
+    @property
+    def removed(self) -> tuple[str, float] | None:
+        """What is removed: kind, share."""
+        return self.combinations[0].removed
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of its runs: it stays when other values turn out to train the same."""
+        return self.combinations[0].folder
+
+    def named(self, axes: Sequence[str]) -> str:
+        """The values of ``axes``, and what is removed, for a table."""
+        return Combination(self.values, self.removed).named(axes)
+
+    def stands_in(self, column: Mapping[str, str]) -> bool:
+        """Whether it belongs into the table's column of these values."""
+        return any(one.stands_in(column) for one in self.combinations)
+
+    def is_row(self, name: str, axes: Sequence[str]) -> bool:
+        """Whether its row is called that, or would be if it did not stand for others too."""
+        return name == self.named(axes) or any(one.named(axes) == name for one in self.combinations)
+
+
+def points(grid: Grid, path: Path) -> list[Point]:
+    """The points in the order of the file; what is removed varies fastest. Those that would train the same are one, and logged.
+
+    Raises:
+        UserError: a value does not make a valid config (the message names axis, value and key), or no folder; two points share a
+            folder or a row; two of one raw folder have different sources; ``reference`` is no row.
+    """
+    kept: dict[str, tuple[Config, list[Combination]]] = {}
+    for combination, config in _product(grid, path):
+        _, same = kept.setdefault(_identity(config), (config, []))
+        if same:
+            names = [one.named() for one in (combination, same[0])]
+            log.info("%s: changes nothing against %s; run once, as one row", *names)
+        same.append(combination)
+    found = [Point(_told(grid, own), config, tuple(own)) for config, own in kept.values()]
+    _refuse_folders(grid, found, path)
+    _refuse_alike(grid, found, path)
+    _refuse_shared_raw(found, path)
+    name = grid.reference
+    if name is not None and not any(point.is_row(name, row_axes(grid)) for point in found):
+        raise UserError(f"{path}: reference = '{name}' is no row; there are: {'; '.join(rows(grid, found))}")
+    return found
+
+
+def row_axes(grid: Grid) -> list[str]:
+    """The axes that name rows."""
+    return [axis for axis in grid.axes if axis not in grid.columns]
+
+
+def rows(grid: Grid, found: Sequence[Point]) -> list[str]:
+    """The names of the table's rows, each once."""
+    return list(dict.fromkeys(point.named(row_axes(grid)) for point in found))
+
+
+def columns(grid: Grid) -> dict[str, dict[str, str]]:
+    """The table's columns: name -> the values of the axes that head them. Without such axes one, without a name."""
+    products = itertools.product(*(grid.axes[axis] for axis in grid.columns))
+    return {", ".join(values): dict(zip(grid.columns, values, strict=True)) for values in products}
+
+
+def _told(grid: Grid, own: Sequence[Combination]) -> dict[str, str]:
+    """Axis -> the value, or those that are one here."""
+    told = {}
+    for axis, values in grid.axes.items():
+        names = list(dict.fromkeys(one.values[axis] for one in own))
+        told[axis] = ANY if 1 < len(names) == len(values) else " or ".join(names)
+    return told
+
+
+def _product(grid: Grid, path: Path) -> Iterator[tuple[Combination, Config]]:
+    for chosen in itertools.product(*(values.items() for values in grid.axes.values())):
+        values = dict(zip(grid.axes, (name for name, _ in chosen), strict=True))
+        where = f"{path}: " + (", ".join(f"axes.{axis}.'{value}'" for axis, value in values.items()) or "settings")
+        config = _config(grid, [settings for _, settings in chosen], where)
+        yield Combination(values), config
+        for kind in KINDS:
+            for share in (share for share in getattr(grid.sparsity, kind) if share):
+                if config.sparsity != Sparsity(splits=config.sparsity.splits):
+                    raise UserError(f"{where}: give shares to remove in [sparsity] or in settings, not in both")
+                rule = dataclasses.replace(config.sparsity, **{kind: share})
+                yield Combination(values, (kind, share)), dataclasses.replace(config, sparsity=rule)
+
+
+def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
+    """The base with the settings of the grid and of the values, later ones winning."""
+    bases = [base for settings in (grid.settings, *chosen) if (base := settings.get("base"))] or [grid.base]
+    if len(bases) > 1 or bases[0] is None:
+        given = "no base: give 'base'" if len(bases) == 1 else f"{len(bases)} bases"
+        raise UserError(f"{where}: {given}; exactly one config is the point's base, the grid's or of one value")
+    if not isinstance(bases[0], str | Path):
+        raise UserError(f"{where}: base = {bases[0]!r}: expected the path of a config")
+    raw = read_toml(Path(bases[0]))
+    for settings in (grid.settings, *chosen):
+        raw = merged(raw, {key: value for key, value in settings.items() if key != "base"})
+    config = fill(raw, where)
+    if config.seeds:
+        raise UserError(
+            f"{bases[0]}: 'seeds' has no meaning in the base of a grid: {DECIDED['seeds']}; remove it there"
+        )
+    config = dataclasses.replace(config, resume=False)
+    try:
+        components.check(config, tuple(components.SOCKETS))
+        privacy.check(config)
+        cluster.check(config)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return config
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the keys of ``over``, tables merged; a component with another name replaces the one before, options and all.
+
+    >>> merged({"embedding": {"name": "huggingface", "model": "m"}}, {"embedding": {"name": "tfidf_svd"}})
+    {'embedding': {'name': 'tfidf_svd'}}
+    """
+    result = dict(base)
+    for key, value in over.items():
+        before = base.get(key)
+        if isinstance(before, str) and isinstance(value, Mapping) and value.get("name", before) == before:
+            before = {"name": before}
+        other = isinstance(before, Mapping) and isinstance(value, Mapping) and "name" in value
+        if not isinstance(before, Mapping) or not isinstance(value, Mapping):
+            result[key] = value
+        elif other and value["name"] != before.get("name"):
+            result[key] = dict(value)
+        else:
+            result[key] = merged(before, value)
+    return result
+
+
+def _identity(config: Config) -> str:
+    """Equal for two configs that train the same thing."""
+    record = to_dict(as_read(config))
+    paths = {key: record["paths"][key] for key in ("raw_dir", "kg_dir", "table_dir")}
+    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download", "tables")}
+    del told["training"]["data"], told["compute"]  # where and how, which changes no result
+    return json.dumps({**told, "paths": paths}, sort_keys=True)
+
+
+def _refuse_folders(grid: Grid, found: Sequence[Point], path: Path) -> None:
+    """A point's folder stays in the grid's, is no file of it, and its run can be read by other stages."""
+    for point in found:
+        where = f"{path}: the folder of '{point.combinations[0].named()}'"
+        refuse_path(point.folder, where, "rename the values of [axes]")
+        refuse_path(run_name(grid, point), f"{where} with the grid's name", "give the grid or its values shorter names")
+        if point.folder.lower() in FILES:
+            raise UserError(
+                f"{where} = '{point.folder}': the grid writes a file of this name; rename a value of [axes]"
+            )
+
+
+def run_name(grid: Grid, point: Point) -> str:
+    """``run_name`` of a point's runs."""
+    return f"{grid.name}_{point.folder}"
+
+
+def _refuse_alike(grid: Grid, found: Sequence[Point], path: Path) -> None:
+    """Two points of one folder would overwrite each other, two of one row and column be averaged."""
+    headings = [", ".join(values) for values in itertools.product(*(grid.axes[axis] for axis in grid.columns))]
+    refuse_repeated(headings, f"{path}: the columns' names")
+    _refuse_twice([(point.folder, point) for point in found], "folder", path)
+    for own in columns(grid).values():
+        inside = [point for point in found if point.stands_in(own)]
+        _refuse_twice([(point.named(row_axes(grid)), point) for point in inside], "row", path)
+
+
+def _refuse_twice(named: Sequence[tuple[str, Point]], what: str, path: Path) -> None:
+    first: dict[str, Point] = {}
+    for name, point in named:
+        if (same := first.setdefault(name, point)) is not point:
+            one, other = (each.combinations[0].named() for each in (same, point))
+            raise UserError(f"{path}: '{one}' and '{other}' would share the {what} {name}; rename one")
+
+
+def _refuse_shared_raw(found: Sequence[Point], path: Path) -> None:
+    """Different sources in one raw folder would download over each other."""
+    sources: dict[Path, Component] = {}
+    for point in found:
+        source = sources.setdefault(point.config.raw_dir, point.config.source)
+        if source != point.config.source:
+            raise UserError(
+                f"{path}: paths.raw_dir = '{point.config.raw_dir}' serves points with different [source] settings; "
+                "give each its own paths.raw_dir"
+            )

@@ -1,0 +1,197 @@
+"""The table as papers print it, in Markdown and LaTeX: percent, mean ± standard deviation over the seeds, the best in bold."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr.comparison import marks
+from emerge_ehr.comparison.grid import Grid, Metric
+from emerge_ehr.comparison.marks import Comparison
+from emerge_ehr.comparison.points import columns, row_axes, rows
+from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.scales import SCALES, Scale
+
+Heading = tuple[str, str, Metric]  # column, label, metric
+
+
+@dataclass(frozen=True)
+class Cell:
+    """In percent, unless the metric has no unit; ``std`` is the sample's (n - 1), None for one seed; ``best`` of its column as
+    printed.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    seeds: int = 0
+    best: bool = False
+    significant: bool = False
+    digits: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """``cells``: row -> a cell for each heading."""
+
+    headings: Sequence[Heading]
+    cells: Mapping[str, Sequence[Cell]]
+    caption: str
+
+
+def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequence[Comparison]) -> Table:
+    """The table of the test results."""
+    values = _values(grid, runs, frame)
+    labels = dict.fromkeys((column, label) for _, column, label, _ in values)
+    headings = [(column, label, metric) for column, label in labels for metric in grid.metrics]
+    marked = {(one.row, one.column, one.label, one.metric) for one in compared if one.significant}
+    names = rows(grid, [run.point for run in runs])
+    raw = {
+        row: [
+            _cell(values.get((row, *heading), ()), SCALES[heading[2]], (row, *heading) in marked)
+            for heading in headings
+        ]
+        for row in names
+    }
+    best = [_best([raw[row][n] for row in names], SCALES[heading[2]]) for n, heading in enumerate(headings)]
+    cells = {row: [_with_best(cell, top) for cell, top in zip(raw[row], best, strict=True)] for row in names}
+    return Table(headings, cells, _caption(grid, runs, compared))
+
+
+def _values(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> dict[tuple[str, str, str, str], list[float]]:
+    """(row, column, label, metric) -> the values of the seeds, columns in the grid's order."""
+    names = columns(grid)
+    place = {str(run.config.run_dir): run.point for run in runs}
+    test = frame.filter(
+        (pl.col("split") == "test") & pl.col("metric").is_in(list(grid.metrics)) & pl.col("value").is_not_null()
+    )
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    for column, own in names.items():
+        for folder, label, metric, value in test.select("run", "label", "metric", "value").iter_rows():
+            if place[folder].stands_in(own):
+                found.setdefault((place[folder].named(row_axes(grid)), column, label, metric), []).append(value)
+    return found
+
+
+def _cell(values: Sequence[float], scale: Scale, significant: bool) -> Cell:
+    if not values:
+        return Cell()
+    scaled = scale.factor * np.array(values)
+    std = float(scaled.std(ddof=1)) if len(values) > 1 else None
+    return Cell(float(scaled.mean()), std, len(values), significant=significant, digits=scale.digits)
+
+
+def _best(cells: Sequence[Cell], scale: Scale) -> float:
+    """The best mean as printed; NaN if there is none, or nothing to compare it with."""
+    means = [round(cell.mean, cell.digits) for cell in cells if cell.mean is not None]
+    if len(means) < 2 or not scale.better:
+        return math.nan
+    return max(means) if scale.better > 0 else min(means)
+
+
+def _with_best(cell: Cell, top: float) -> Cell:
+    return replace(cell, best=cell.mean is not None and round(cell.mean, cell.digits) == top)
+
+
+def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) -> str:
+    """What the numbers and marks are."""
+    seeds = len(grid.seeds)
+    spread = f"mean ± standard deviation over {seeds} training seeds" if seeds > 1 else "one training seed"
+    unscaled = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].factor == 1]
+    unit = "in percent" + "".join(f" ({name} as it is)" for name in unscaled)
+    lower = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].better < 0]
+    best = "Bold: the best of a column" + (f" (of {' and '.join(lower)} the lowest)." if lower else ".")
+    parts = [f"Test set, {unit}: {spread}, on one split. {best}"]
+    if compared:
+        names = " and ".join(
+            SCALES[metric].title for metric in grid.metrics if metric in {one.metric for one in compared}
+        )
+        against = " or ".join(dict.fromkeys(one.reference for one in compared))
+        thinned = any(run.point.removed is not None for run in runs)
+        parts.append(
+            f"* differs from {against} (p < {marks.LEVEL:g}, {names}): paired bootstrap over the test set's "
+            f"persons ({marks.SAMPLING.resamples} resamples) on risks averaged over the seeds, Holm's correction for the rows "
+            "of a column" + (", those with data removed apart." if thinned else ".")
+        )
+    if lost := sum(run.failed is not None for run in runs):
+        parts.append(f"{lost} of {len(runs)} runs failed and are left out.")
+    return " ".join(parts)
+
+
+def _text(cell: Cell, plus_minus: str) -> str:
+    if cell.mean is None:
+        return "–"
+    mean = f"{cell.mean:.{cell.digits}f}".replace("-", "−")
+    return mean + ("" if cell.std is None else f" {plus_minus} {cell.std:.{cell.digits}f}")
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table and its caption."""
+    several = len({label for _, label, _ in table.headings}) > 1
+    heads = [
+        " ".join([*filter(None, [column, label if several else ""]), SCALES[metric].title])
+        for column, label, metric in table.headings
+    ]
+    lines = [["", *heads], ["---"] * (len(heads) + 1)]
+    for row, cells in table.cells.items():
+        texts = [f"**{_text(cell, '±')}**" if cell.best else _text(cell, "±") for cell in cells]
+        starred = [text + (r"\*" if cell.significant else "") for text, cell in zip(texts, cells, strict=True)]
+        lines.append([row, *starred])
+    printed = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+    return "\n".join([*printed, "", table.caption.replace("* differs", r"\* differs"), ""])
+
+
+ESCAPES = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+}
+
+
+def escaped(text: str) -> str:
+    """Text for LaTeX.
+
+    >>> escaped("a_b & 50 %")
+    'a\\\\_b \\\\& 50 \\\\%'
+    """
+    return "".join(ESCAPES.get(sign, sign) for sign in text)
+
+
+def latex(table: Table, name: str) -> str:
+    """A ``table`` environment for the package booktabs."""
+    groups = dict.fromkeys((column, label) for column, label, _ in table.headings)
+    several = len({label for _, label in groups}) > 1
+    titles = [" ".join(filter(None, [column, label if several else ""])) for column, label in groups]
+    width = len(table.headings) // max(1, len(groups))
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(table.caption)}}}",
+        rf"\label{{tab:{''.join(sign if sign.isalnum() else '-' for sign in name)}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(table.headings)}}}",
+        r"\toprule",
+    ]
+    if any(titles):
+        lines.append(
+            " & ".join(["", *(rf"\multicolumn{{{width}}}{{c}}{{{escaped(title)}}}" for title in titles)]) + r" \\"
+        )
+        starts = [2 + width * n for n in range(len(titles))]
+        lines.append(" ".join(rf"\cmidrule(lr){{{start}-{start + width - 1}}}" for start in starts))
+    lines.append(" & ".join(["", *(escaped(SCALES[metric].title) for _, _, metric in table.headings)]) + r" \\")
+    lines.append(r"\midrule")
+    for row, cells in table.cells.items():
+        lines.append(" & ".join([escaped(row), *(_latex_cell(cell) for cell in cells)]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _text(cell, r"$\pm$").replace("–", "--").replace("−", "$-$")
+    return (rf"\textbf{{{text}}}" if cell.best else text) + (r"$^{*}$" if cell.significant else "")

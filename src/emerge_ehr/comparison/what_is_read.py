@@ -1,0 +1,58 @@
+"""Which settings a method looks at. Two configs that differ in the others alone train the same thing."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from emerge_ehr import components
+from emerge_ehr.config import Abnormal, Config, Linking, Llm, Model, Sparsity, TokenLevel
+from emerge_ehr.models import emerge
+
+
+def as_read(config: Config) -> Config:
+    """The config with its defaults wherever the method does not look: equal for two that train the same. Not to be run."""
+    if config.baseline is None:
+        model, reads, pieces = _model(config.model)
+    else:
+        model, reads, pieces = Model(), components.options("baseline", config.baseline).reads, False
+    config = dataclasses.replace(config, model=model, sparsity=_sparsity(config.sparsity, reads))
+    if not pieces:
+        config = dataclasses.replace(config, token_level=TokenLevel())
+    if not {"note", "summary"} & set(reads):
+        config = dataclasses.replace(config, embedding=Config.embedding)
+    if "summary" not in reads:
+        config = dataclasses.replace(
+            config,
+            abnormal=Abnormal(),
+            entities=Config.entities,
+            linking=Linking(),
+            retrieval=Config.retrieval,
+            summary=Config.summary,
+            llm=Llm(),
+        )
+    return config
+
+
+def _sparsity(rule: Sparsity, reads: Sequence[str]) -> Sparsity:
+    """Without what is taken away of inputs that are not read; a summary is told of both notes and measurements."""
+    notes = rule.notes if {"note", "summary"} & set(reads) else 0.0
+    measurements = rule.measurements if {"ehr", "summary"} & set(reads) else 0.0
+    splits = rule.splits if notes or measurements else Sparsity.splits
+    return Sparsity(rule.patients, notes, measurements, splits)
+
+
+def _model(settings: Model) -> tuple[Model, tuple[str, ...], bool]:
+    """EMERGE's settings with defaults where they are not read; the modalities, and whether it reads pieces of texts."""
+    pieces = emerge.reads_pieces(settings)
+    texts = emerge.texts_read(settings)
+    reads = tuple(name for name in Model.modalities if name in texts or (name == "ehr" and name in settings.modalities))
+    return (
+        dataclasses.replace(
+            settings,
+            modalities=reads,
+            series=settings.series if "ehr" in reads else Model.series,
+            text_fusion=settings.text_fusion if len(texts) > 1 and not pieces else Model.text_fusion,
+            fusion=settings.fusion if pieces or ("ehr" in reads and texts) else Model.fusion,
+        ),
+        reads,
+        pieces,
+    )

@@ -1,0 +1,143 @@
+"""Work done on this machine: in this process, or, where there is much of it, in one process a core."""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context, resource_tracker
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from emerge_ehr.compute.work import Answer, Item, T, Tool, Work
+from emerge_ehr.fields import UserError
+
+PIECE = 200  # items done at a time
+AHEAD = 3  # pieces a process that are on their way or wait to be taken
+SPAWN = get_context("spawn")  # forking a process that runs threads (Polars, PyTorch) can hang
+
+
+@dataclass(frozen=True)
+class Local:
+    """``workers``: processes; 0: one a core where there is much to do, else this one alone.
+
+    Items and answers travel in the work's forms: as pickles, a note's thousands of mentions took more time than finding them.
+    """
+
+    workers: int = 0
+
+    def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
+        """The answer to each item, in order. A model is never in two processes: it uses all cores by itself."""
+        workers = self.workers or ((os.cpu_count() or 1) if much else 1)
+        pieces = cut(items, work.piece or PIECE)
+        if workers == 1 or len(pieces) < 2 or work.model:
+            for piece in pieces:
+                yield from work.answer(work.tool, piece)
+            return
+        helpers, idle = [Helper(work) for _ in range(min(workers, len(pieces)))], SimpleQueue[Helper]()
+        for helper in helpers:
+            idle.put(helper)
+        threads, under_way = ThreadPoolExecutor(len(helpers)), deque[Future[bytes]]()
+        try:
+            for piece in pieces:
+                under_way.append(threads.submit(_ask_one_of, idle, work.items.to_bytes(piece)))
+                if len(under_way) > AHEAD * workers:
+                    yield from work.answers.from_bytes(under_way.popleft().result())
+            while under_way:
+                yield from work.answers.from_bytes(under_way.popleft().result())
+        finally:
+            threads.shutdown(cancel_futures=True)  # waits for the pieces under way
+            for helper in helpers:
+                helper.dismiss()
+
+    def where_models_run(self, ask: Callable[[], T]) -> T:
+        """Here."""
+        return ask()
+
+
+LOCAL = Local()
+
+
+def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Pieces of ``size`` items.
+
+    >>> cut("abcde", 2)
+    ['ab', 'cd', 'e']
+    """
+    return [items[at : at + size] for at in range(0, len(items), size)]
+
+
+def died(name: str) -> UserError:
+    """What to tell the user of a worker that is no more."""
+    return UserError(
+        f"{name}: a worker process died; out of memory? Lower compute.workers or compute.partition_patients, and run the "
+        "stage again"
+    )
+
+
+class Helper:
+    """A process that does work, and the pipe to it. It shares nothing with others, so that none waits for one that died.
+
+    An executor of the standard library can wait for ever: a process killed while it holds the queues' lock never gives it back.
+    """
+
+    def __init__(self, work: Work[Any, Any, Any]) -> None:
+        """``work``: sent when it is first asked, by the thread that waits for it."""
+        self.work, self.begun = work, False
+        self.pipe, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=_help, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # else it is started now, and lets Ctrl-C through
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for this process, not for those
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+
+    def ask(self, items: bytes) -> bytes:
+        """The answers to a piece, waited for.
+
+        Raises:
+            UserError: the process died.
+        """
+        try:
+            if not self.begun:
+                self.pipe.send(self.work)
+                self.begun = True
+            self.pipe.send(items)
+            answer: bytes | Exception = self.pipe.recv()
+        except (EOFError, OSError):
+            raise died(self.work.name) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def dismiss(self) -> None:
+        """The process ends."""
+        self.pipe.close()
+        self.process.join()
+
+
+def _ask_one_of(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
+    helper = idle.get()
+    try:
+        return helper.ask(items)
+    finally:
+        idle.put(helper)
+
+
+def _help(pipe: "Connection[Any, Any]") -> None:
+    """In a process of its own: the work, then pieces of it, until the other end is closed."""
+    with suppress(EOFError, OSError):
+        work: Work[Any, Any, Any] = pipe.recv()
+        while True:
+            items: bytes = pipe.recv()
+            answer: bytes | Exception
+            try:
+                answer = work.answers.to_bytes(work.answer(work.tool, work.items.from_bytes(items)))
+            except Exception as error:  # noqa: BLE001 - it is raised by the one who asks
+                answer = error
+            pipe.send(answer)

@@ -1,0 +1,450 @@
+"""The configuration: one TOML file read once into frozen dataclasses, strictly.
+
+An unknown key, a wrong type or a bad choice is a ``UserError`` that names the key and, where there is one, the nearest
+right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else.
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
+
+from emerge_ehr.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
+
+LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
+TableFormat = Literal["csv", "parquet"]
+FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
+
+
+def _one_url_or_more(value: Any) -> Any:
+    """One message for both shapes."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    if not texts or not all(isinstance(text, str) and text for text in texts):
+        raise PydanticCustomError("urls", "expected one address in quotes, or a list of them")
+    return value if isinstance(value, str) else tuple(value)
+
+
+Urls = Annotated[Name | tuple[Name, ...], BeforeValidator(_one_url_or_more)]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders, relative to the current folder. The artefact folders follow from dataset, task and run name if not given."""
+
+    raw_dir: Path
+    kg_dir: Path = Path("data/kg/primekg")
+    table_dir: Path | None = None
+    processed_dir: Path | None = None
+    run_dir: Path | None = None
+    cache_dir: Path = Path("data/cache")  # graph index, embeddings, answers of language models: made again if deleted
+
+
+@dataclass(frozen=True)
+class Download:
+    """What stage ``download`` fetches, from where, and how patiently."""
+
+    primekg: Literal["standard", "full", "lightweight", "none"] = "standard"
+    physionet_url: str = "https://physionet.org/files"
+    dataverse_url: str = "https://dataverse.harvard.edu"
+    primekg_doi: str = "doi:10.7910/DVN/IXA7BM"
+    connect_timeout_seconds: Annotated[float, Gt(0)] = 8.0
+    read_timeout_seconds: Annotated[float, Gt(0)] = 60.0
+    retries: Annotated[int, Ge(0)] = 5
+
+
+@dataclass(frozen=True)
+class Tables:
+    """How ``convert`` writes the table of measurements; every reader takes either.
+
+    ``format`` "csv": ``dynamic.csv``. "parquet": a folder ``dynamic/`` of parts, smaller and quicker to read.
+    """
+
+    format: TableFormat = "csv"
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Who is in, and what the model sees of them.
+
+    ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
+    all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 takes those of unknown age too.
+    """
+
+    min_age: Annotated[int, Ge(0)] = 18
+    min_stay_hours: Annotated[float, Gt(0), Le(LONGEST)] = 48.0
+    anchor: Literal["icu", "hospital"] = "icu"
+    window: Literal["first", "last", "whole"] = "first"
+    window_hours: Annotated[int, Gt(0), Le(LONGEST)] = 48
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of patients; the rest is test."""
+
+    train: Fraction = 0.7
+    validation: Fraction = 0.1
+
+
+@dataclass(frozen=True)
+class Abnormal:
+    """Abnormal signals: |z| above ``threshold`` against training-split statistics; at most ``max_signals`` a patient."""
+
+    threshold: Annotated[float, Gt(0)] = 2.0
+    max_signals: Positive = 12
+
+
+@dataclass(frozen=True)
+class Linking:
+    """Entity to disease: the most similar name, if its similarity reaches ``threshold``; at most ``max_nodes`` a patient.
+
+    The threshold belongs to the similarity: docs/encoders.md says how the default was chosen, and for what it was measured.
+    """
+
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.7
+    max_nodes: Positive = 10
+    similarity: Component = Component("character_ngrams")
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Shares taken away before anything is fitted, to see what a model makes of less (docs/benchmark.md).
+
+    ``patients``: of the training persons. ``notes``, ``measurements``: of the training patients' notes and measured hours, or,
+    with ``splits`` "all", of everybody's. What a smaller share takes away, a larger one takes too.
+    """
+
+    patients: Annotated[float, Ge(0), Lt(1)] = 0.0
+    notes: Annotated[float, Ge(0), Le(1)] = 0.0
+    measurements: Annotated[float, Ge(0), Lt(1)] = 0.0
+    splits: Literal["train", "all"] = "train"
+
+
+@dataclass(frozen=True)
+class Llm:
+    """Chat-completions endpoints, and what may be spent and sent there (docs/llm.md).
+
+    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; ``concurrency`` and the rates a
+    minute are of each. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``, ``summary_backend``:
+    the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the request, as the endpoint documents them.
+    ``price_*``: per million tokens, in any one currency; ``max_cost`` in the same, for
+    one run, 0 for no bound. 0 requests or tokens a minute: as fast as ``concurrency`` allows.
+    """
+
+    entity_backend: Name = "rules"
+    summary_backend: Name = "template"
+    api_base_url: Urls = "https://api.deepseek.com"
+    api_key_env: str = "DEEPSEEK_API_KEY"
+    model: Name = "deepseek-v4-flash"
+    json_mode: Literal["schema", "object", "none"] = "object"
+    temperature: Annotated[float, Ge(0)] = 0.0
+    max_output_tokens: Positive = 2048
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    concurrency: Positive = 8
+    requests_per_minute: Annotated[int, Ge(0)] = 0
+    tokens_per_minute: Annotated[int, Ge(0)] = 0
+    timeout_seconds: Annotated[float, Gt(0)] = 120.0
+    retries: Annotated[int, Ge(0)] = 5
+    price_input: Annotated[float, Ge(0)] = 0.0
+    price_output: Annotated[float, Ge(0)] = 0.0
+    max_cost: Annotated[float, Ge(0)] = 0.0
+    allow_remote: bool = False
+    remote_reason: str = ""
+    allow_http: bool = False
+    fallback_to_rules: bool = False
+
+
+@dataclass(frozen=True)
+class TokenLevel:
+    """For token-level fusion: embeddings of a text's pieces beside that of the whole; at most so many a text, 0 for none."""
+
+    note_chunks: Annotated[int, Ge(0)] = 0
+    summary_chunks: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours.
+
+    ``static``: age and sex are read too. ``head``: one network for all labels, or one for each (multitask).
+    """
+
+    hidden_size: Positive = 128
+    heads: Positive = 4
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
+    text_dropout: Annotated[float, Ge(0), Lt(1)] = 0.5
+    modalities: tuple[Literal["ehr", "note", "summary"], ...] = ("ehr", "note", "summary")
+    series: Component = Component("gru")
+    text_fusion: Component = Component("adaptive")
+    fusion: Component = Component("cross_attention")
+    static: bool = False
+    head: Literal["shared", "separate"] = "shared"
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours.
+
+    ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
+    not fallen for three epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
+    ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
+    ``data``: patients' arrays copied into memory, or read from disk batch by batch; "auto": the former while they are small
+    (docs/training.md). The result is the same.
+    """
+
+    batch_size: Positive = 256
+    max_epochs: Positive = 50
+    patience: Positive = 5
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 1e-2
+    gradient_clip: Annotated[float, Gt(0)] = 1.0
+    scheduler: Literal["constant", "cosine", "plateau"] = "constant"
+    class_weights: Literal["none", "balanced"] = "none"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    compile: bool = False
+    deterministic: bool = False
+    loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    data: Literal["auto", "memory", "mapped"] = "auto"
+    bootstrap_resamples: Positive = 1000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run reports (docs/evaluation.md). ``interval``: of ``training.bootstrap_resamples`` resamples of persons.
+
+    ``sensitivities``: for each the highest threshold that reaches it on validation, and what that gives elsewhere.
+    """
+
+    interval: Literal["percentile", "bca"] = "percentile"
+    sensitivities: tuple[Fraction, ...] = (0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Report:
+    """``report.html``. ``patients``: so many test patients at most are shown one by one, fewer where the file would grow too
+    large. ``label``: the outcome they are ranked by; "": the first. ``notes``: text of notes and what may quote it; "auto": only
+    of records without a data use agreement (docs/report.md).
+    """
+
+    patients: Positive = 60
+    label: str = ""
+    notes: Literal["auto", "include", "omit"] = "auto"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Who does the work of ``preprocess`` and trains the runs of a grid; it changes no byte of their results (docs/scale.md).
+
+    ``address``: "local" starts a Ray on this machine and stops it again, "auto" joins the one this machine belongs to,
+    "host:port" another. ``workers``: actors of a pool, or runs at a time; 0: as many as there is room for. ``gpus_per_worker``:
+    the share of a GPU that each of them holds which runs a model. ``partition_patients``: done, kept and lost together.
+    ``allow_cluster``: credentialed records may go to the other machines of a cluster.
+    """
+
+    backend: Literal["local", "ray"] = "local"
+    address: Name = "local"
+    workers: Annotated[int, Ge(0), Le(10_000)] = 0
+    gpus_per_worker: Annotated[float, Ge(0)] = 0.0
+    partition_patients: Positive = 200
+    allow_cluster: bool = False
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
+
+    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed.
+    ``credentialed``: whether a data use agreement binds the records; None: as the source says (``privacy.py``).
+    """
+
+    dataset: Name
+    run_name: Name
+    paths: Paths
+    source: Component
+    task: Component = Component("mortality")
+    seed: Seed = 42
+    seeds: tuple[Seed, ...] = ()
+    offline: bool = False
+    resume: bool = False
+    credentialed: bool | None = None
+    download: Download = Download()
+    knowledge_graph: Component = Component("primekg")
+    cohort: Cohort = Cohort()
+    tables: Tables = Tables()
+    split: Split = Split()
+    sparsity: Sparsity = Sparsity()
+    abnormal: Abnormal = Abnormal()
+    entities: Component = Component("rules")
+    linking: Linking = Linking()
+    retrieval: Component = Component("sample")
+    summary: Component = Component("template")
+    embedding: Component = Component("tfidf_svd")
+    llm: Llm = field(default_factory=Llm)
+    token_level: TokenLevel = TokenLevel()
+    model: Model = Model()
+    baseline: Component | None = None  # set: this method is trained instead of EMERGE
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    report: Report = Report()
+    compute: Compute = Compute()
+
+    @property
+    def raw_dir(self) -> Path:
+        """The source's raw files."""
+        return self.paths.raw_dir
+
+    @property
+    def kg_dir(self) -> Path:
+        """PrimeKG's files."""
+        return self.paths.kg_dir
+
+    @property
+    def table_dir(self) -> Path:
+        """The OneEHR tables."""
+        return self.paths.table_dir or Path("data/tables") / self.dataset / self.task.name
+
+    @property
+    def processed_dir(self) -> Path:
+        """The model-ready artefacts."""
+        return self.paths.processed_dir or Path("data/processed") / self.dataset / self.task.name
+
+    @property
+    def run_dir(self) -> Path:
+        """What training wrote."""
+        return self.paths.run_dir or Path("runs") / self.run_name
+
+
+def load(
+    path: Path,
+    seed: int | None = None,
+    seeds: Sequence[int] = (),
+    resume: bool = False,
+    offline: bool = False,
+    primekg: Literal["full", "lightweight"] | None = None,
+) -> Config:
+    """Read the TOML at ``path``; the keyword arguments are the command line's and win over the file.
+
+    Raises:
+        UserError: the file is missing, is not TOML, or does not fit ``Config``.
+    """
+    config = fill(read_toml(path), str(path))
+    for option, given in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
+        for value in given:
+            if not 0 <= value < 2**32:
+                raise UserError(f"{option} {value}: must lie between 0 and 4294967295")
+    if seed is not None:
+        config = dataclasses.replace(config, seed=seed)
+    if seeds:
+        config = dataclasses.replace(config, seeds=tuple(seeds))
+    refuse_repeated(config.seeds, f"{path}: seeds")
+    if primekg is not None:
+        config = dataclasses.replace(config, download=dataclasses.replace(config.download, primekg=primekg))
+    return dataclasses.replace(config, offline=offline or config.offline, resume=resume or config.resume)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UserError: it is missing, or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
+        raise UserError(f"{path}: no such config file; there are: {nearby}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}; mend it, or begin with one of configs/") from None
+
+
+def fill(raw: Mapping[str, Any], where: str) -> Config:
+    """The config of these tables; ``where`` opens every error message.
+
+    Raises:
+        UserError: they do not fit ``Config``, or contradict each other.
+    """
+    config = parse(Config, _backends_named_once(raw, where), where)
+    for key in ("dataset", "run_name"):
+        refuse_path(getattr(config, key), f"{where}: {key}")
+    if config.split.train + config.split.validation >= 1:
+        raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.model.hidden_size % config.model.heads:
+        raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
+    if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
+        raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
+    _refuse_contradictions(config, where)
+    return config
+
+
+def refuse_path(name: str, where: str, remedy: str = "set folders elsewhere in [paths]") -> None:
+    """Raises:
+    UserError: ``name``, which becomes a folder's, would lead out of the folder it is made in, or into one below.
+    """
+    if not FOLDER.fullmatch(name):
+        raise UserError(
+            f"{where} = {name!r}: names a folder, so it must be of letters, digits, spaces and . _ - + = @ only, begin with "
+            f"a letter or digit, and have at most 100 characters; {remedy}"
+        )
+
+
+def from_record(record: Any, path: Path) -> Config:
+    """The config of a run, as ``fields.to_dict`` put it into ``config.json`` at ``path``.
+
+    Raises:
+        UserError: it is not one, or of another version.
+    """
+    try:
+        config = TypeAdapter(Config).validate_python(record)
+        for key in ("dataset", "run_name"):
+            refuse_path(getattr(config, key), f"{path}: {key}")
+        return config
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: not a config of this version ({key}: {first['msg'].lower()}); train again") from None
+
+
+def _refuse_contradictions(config: Config, where: str) -> None:
+    """Raises:
+    UserError: the model is to read a text, or pieces of one, that another setting leaves out.
+    """
+    model = config.model
+    texts = [name for name in ("note", "summary") if name in model.modalities]
+    only = model.text_fusion.name.removesuffix("_only")
+    if texts and only in ("note", "summary") and only not in texts:
+        raise UserError(f"{where}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
+    read = [name for name in texts if only not in texts or name == only]
+    for name in read if model.fusion.name == "token_level" else ():
+        if not getattr(config.token_level, f"{name}_chunks"):
+            raise UserError(f"{where}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
+
+
+def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``llm.entity_backend`` and ``entities.name`` say the same thing, as do ``llm.summary_backend`` and ``summary.name``:
+    whichever is given holds for both.
+
+    Raises:
+        UserError: both are given, and differ.
+    """
+    raw, llm = dict(raw), raw.get("llm", {})
+    if not isinstance(llm, dict):
+        return raw
+    for key, socket in (("entity_backend", "entities"), ("summary_backend", "summary")):
+        section = raw.get(socket, {})
+        section = section if isinstance(section, dict) else {"name": section}
+        name = llm.get(key, section.get("name"))
+        if name is not None:
+            if section.get("name", name) != name:
+                raise UserError(
+                    f"{where}: llm.{key} = '{name}' but {socket}.name = '{section['name']}'; give one of them"
+                )
+            raw[socket], llm = {**section, "name": name}, {**llm, key: name}
+    return {**raw, "llm": llm} if llm else raw

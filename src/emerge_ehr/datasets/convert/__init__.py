@@ -1,0 +1,1 @@
+"""Stage ``convert``: raw files into tables."""

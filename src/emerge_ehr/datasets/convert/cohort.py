@@ -1,0 +1,80 @@
+"""Who is in the cohort: exclusions in order, each counted in stays and persons."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from emerge_ehr.config import Cohort
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the cohort flow: what is left after ``reason`` took ``dropped_*`` away."""
+
+    reason: str
+    dropped_stays: int
+    dropped_patients: int
+    stays: int
+    patients: int
+
+
+def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
+    """Adds ``patient_id`` (the stay, or the admission) and the observation window, which never leaves the stay (admission)."""
+    opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
+    hours = timedelta(hours=rule.window_hours)
+    # clocks differ: a person may die, or leave the hospital, minutes before the discharge that is written down
+    stays = stays.with_columns(pl.min_horizontal(closed, "dischtime", "deathtime").alias("until"))
+    start = {"last": pl.max_horizontal(opened, pl.col("until") - hours)}.get(rule.window, pl.col(opened))
+    end = {"first": pl.min_horizontal(pl.col(opened) + hours, closed)}.get(rule.window, pl.col("until"))
+    sample = "stay_id" if rule.anchor == "icu" else "hadm_id"
+    stays = stays.with_columns(pl.col(sample).alias("patient_id"), start.alias("window_start"), end.alias("window_end"))
+    return stays.drop("until")
+
+
+def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]:
+    """The stays that satisfy ``rule``, by ``patient_id``, and the flow that led there."""
+    opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
+    what = "ICU" if rule.anchor == "icu" else "hospital"
+    hours = (pl.col(closed) - pl.col(opened)).dt.total_seconds() / 3600
+    later = pl.int_range(pl.len()).over("hadm_id", order_by="intime") > 0
+    exclusions = {
+        f"no {what} admission or discharge time": pl.col(opened).is_null() | pl.col(closed).is_null(),
+        f"{what} discharge before admission": hours < 0,
+        **({"later ICU stay of the same admission": later} if rule.anchor == "hospital" else {}),
+        f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(
+            value=rule.min_age > 0
+        ),
+        f"{what} stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
+    }
+    left = with_windows(stays, rule)
+    steps = [Step("ICU stays in the source", 0, 0, left.height, left["subject_id"].n_unique())]
+    for reason, condition in exclusions.items():
+        left, step = exclude(left, condition, reason)
+        steps.append(step)
+    return left.sort("patient_id"), steps
+
+
+def exclude(stays: pl.DataFrame, condition: pl.Expr, reason: str) -> tuple[pl.DataFrame, Step]:
+    """Drops the stays where ``condition`` holds, and says how many."""
+    kept = stays.filter(~condition)
+    patients = kept["subject_id"].n_unique()
+    return kept, Step(
+        reason, stays.height - kept.height, stays["subject_id"].n_unique() - patients, kept.height, patients
+    )
+
+
+def exclude_undefined(stays: pl.DataFrame, undefined: Mapping[str, list[str]]) -> tuple[pl.DataFrame, list[Step]]:
+    """Drops the samples listed under each reason."""
+    steps = []
+    for reason, patients in undefined.items():
+        stays, step = exclude(stays, pl.col("patient_id").is_in(patients), reason)
+        steps.append(step)
+    return stays, steps
+
+
+def known_in_window(labels: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``labels`` whose outcome was known before the sample's observation window closed: they would leak."""
+    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
+    return timed.filter(pl.col("label_time") < pl.col("window_end")).drop("window_end")

@@ -1,0 +1,205 @@
+"""Stage convert: a source's raw records -> OneEHR tables, with the cohort flow and everything dropped counted."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr import components
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets.convert import cohort, harmonise
+from emerge_ehr.datasets.sources import Match, Source
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.signals.signals import to_record
+from emerge_ehr.storage import artefacts, schema, table_files
+
+log = logging.getLogger(__name__)
+SOCKETS = ("source", "task")
+LONGEST_STAY = 730  # days from the first admission to the last discharge that are believed without a word
+CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosis codes
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Who is in the cohort, one row a sample with its number ``n``, the labels, and how it came about."""
+
+    stays: pl.DataFrame
+    labels: pl.DataFrame
+    counts: Mapping[str, int]
+    flow: list[cohort.Step]
+    warnings: list[str]
+
+
+def run(config: Config) -> None:
+    """Writes ``dynamic, static, label, cohort, notes`` and ``provenance.json`` into ``config.table_dir``.
+
+    Raises:
+        UserError: raw files are missing or damaged, or nobody is left in the cohort.
+    """
+    source: Source = components.build(
+        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
+    )
+    task: Task = components.build("task", config.task)
+    _refuse_foreign(config.table_dir)
+    inputs = artefacts.hashing(source.inputs())
+    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
+    sample = _sample(config, source, task)
+    with artefacts.publish(config.table_dir, _outdated(config)) as folder:
+        stays, signals = sample.stays, source.signals()
+        measured, rows = harmonise.write_dynamic(
+            source.measurements(stays, match), stays, signals, folder, config.tables.format
+        )
+        stays, step = cohort.exclude(stays, ~pl.col("patient_id").is_in(measured.to_list()), "no measurement in window")
+        _log_flow([step])
+        if not stays.height:
+            raise UserError(
+                f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window; check [source]"
+            )
+        notes = source.notes(stays)
+        labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
+        absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
+        missing = [f"no sample has a measurement of {', '.join(absent)}"] if absent else []
+        warnings = [*sample.warnings, *missing, *notes.warnings]
+        if notes.table.is_empty():
+            warnings.append("there are no notes: that modality is empty and masked")
+        if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
+            warnings.append("the notes name the codes that the labels are made of: scores with them mean nothing")
+        table_files.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
+        table_files.write_table(labels, folder / schema.LABEL.file)
+        table_files.write_table(
+            stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
+        )
+        table_files.write_table(notes.table, folder / schema.NOTES.file)
+        provenance = {
+            "format": schema.TABLES_FORMAT,
+            "dataset": config.dataset,
+            "task": to_dict(config.task),
+            "cohort": to_dict(config.cohort),
+            "cohort_flow": [dataclasses.asdict(line) for line in [*sample.flow, step]],
+            "signals": [to_record(signal) for signal in signals],
+            "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
+            "stays": dict(sample.counts),
+            "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
+            "warnings": warnings,
+            "inputs": inputs(),
+            "source": to_dict(config.source),
+            "tables": {
+                path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in table_files.all_files(folder)
+            },
+        }
+        artefacts.write_json(folder / schema.PROVENANCE, provenance)
+    for warning in warnings:
+        log.warning("%s", warning)
+    counted = {**sample.counts, **rows.counts, **notes.counts}
+    told = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
+    log.info("counted: %s", told or "nothing dropped or repaired")
+    positive = labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
+    shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
+    log.info(
+        "convert: %d stays (%s), %d measurements, %d notes -> %s",
+        stays.height,
+        shown,
+        rows.table["len"].sum(),
+        notes.table.height,
+        config.table_dir,
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """A folder of somebody's own tables is no place to convert into."""
+    present = [path.relative_to(folder) for path in table_files.all_files(folder)]
+    if present and not (folder / schema.PROVENANCE).is_file():
+        raise UserError(
+            f"{folder / present[0]}: not written by --stage convert (there is no {schema.PROVENANCE}), and would be replaced; "
+            "start at --stage preprocess to use these tables, or set another paths.table_dir"
+        )
+    artefacts.require_writable(folder)
+
+
+def _outdated(config: Config) -> list[str]:
+    """What an earlier run left of the measurements, in the other format or in more parts than there will be."""
+    names = [schema.DYNAMIC.parts, *([schema.DYNAMIC.file] if config.tables.format == "parquet" else [])]
+    return [name for name in names if (config.table_dir / name).exists()]
+
+
+def _sample(config: Config, source: Source, task: Task) -> Sample:
+    """Cohort rules, then the task's: who has an outcome, unknown while the window was open."""
+    candidates = source.stays()
+    table, counts = _known_sexes(candidates.table, candidates.counts)
+    stays, flow = cohort.select(table, config.cohort)
+    _refuse_impossible_ages(stays, config.raw_dir)
+    labels = task.labels(stays, source)
+    stays, steps = cohort.exclude_undefined(stays, labels.undefined)
+    early = cohort.known_in_window(labels.table, stays)
+    table = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
+    known = ~pl.col("patient_id").is_in(table["patient_id"].unique().to_list())
+    stays, step = cohort.exclude(stays, known, "outcome known before the end of the observation window")
+    flow = [*flow, *steps, step]
+    _log_flow(flow)
+    if not stays.height:
+        raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
+    numbered = stays.with_row_index("n")
+    warnings = [
+        *candidates.warnings,
+        *labels.warnings,
+        *_strange_times(stays),
+        *_late_windows(table, stays, config.cohort),
+    ]
+    return Sample(numbered, table, counts, flow, warnings)
+
+
+def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.DataFrame, Mapping[str, int]]:
+    """Sexes that are neither F nor M are unknown, and counted."""
+    other = pl.col("sex").is_not_null() & ~pl.col("sex").is_in(["F", "M"])
+    count = stays.filter(other).height
+    known = stays.with_columns(pl.when(~other).then(pl.col("sex")).alias("sex"))
+    return known, {**counts, **({"stays whose sex is neither F nor M, taken as unknown": count} if count else {})}
+
+
+def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
+    """Raises:
+    UserError: somebody is older than ``static.csv`` allows.
+    """
+    oldest = next(column.high for column in schema.STATIC.columns if column.name == "age")
+    wrong = stays.filter(pl.col("age") > oldest)
+    if wrong.height:
+        stay, age = wrong.select("stay_id", "age").row(0)
+        raise UserError(
+            f"{raw_dir}: stay_id {stay} is of somebody {age:g} years old, which is outside 0-{oldest:g}; mend the age, or "
+            f"the years it is reckoned from, of {wrong.height} such stays"
+        )
+
+
+def _strange_times(stays: pl.DataFrame) -> Iterator[str]:
+    """Warnings of times that are missing, or that nobody's stay has."""
+    ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")
+    if count := stays.filter(ends > pl.duration(days=LONGEST_STAY)).height:
+        yield f"{count} stays last longer than {LONGEST_STAY} days: are their times right?"
+    if count := stays["dischtime"].null_count():
+        yield f"{count} stays have no time of discharge from the hospital: that from the ICU stands for it"
+
+
+def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
+    """A warning where windows reach so close to the outcomes that these are described rather than predicted."""
+    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
+    close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
+    if close < 0.1 * labels.height:
+        return []
+    return [
+        f"{close} of {labels.height} outcomes were known within an hour of the end of their observation window "
+        f"(cohort.window = '{rule.window}'): scores describe the past rather than predict"
+    ]
+
+
+def _log_flow(flow: Sequence[cohort.Step]) -> None:
+    for line in flow:
+        log.info(
+            "cohort: %6d stays, %6d patients  (-%d) %s", line.stays, line.patients, line.dropped_stays, line.reason
+        )
+
+
+def _static(stays: pl.DataFrame) -> list[str]:
+    return [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]

@@ -1,0 +1,80 @@
+"""Chart and lab rows of MIMIC-III and IV -> measurements in canonical units, lazily: only rows of a window survive the scan."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr.datasets.sources import Events, Match
+from emerge_ehr.datasets.sources._mimic.items import Items, item_table, score_table
+from emerge_ehr.storage.times import TIME_FORMAT
+
+# Height and weight of the admission form carry a time shortly before the ICU admission.
+EARLY_SIGNALS, EARLY = ("height", "weight"), timedelta(hours=24)
+
+
+def chart(
+    path: Path,
+    rows: pl.LazyFrame,
+    items: Items,
+    cohort: pl.DataFrame,
+    match: Match,
+    in_error: pl.Expr | None = None,
+) -> Events:
+    """``rows``: ``stay_id`` or ``hadm_id, charttime`` (text), ``itemid, value, valuenum``. A worded score becomes its number.
+
+    Where ``in_error`` holds, the row is counted and its value taken away, so that it is dropped as no number.
+    """
+    wrong = pl.lit(value=False) if in_error is None else in_error.fill_null(value=False)
+    words = pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
+    events = _wanted(rows.with_columns(wrong.alias("repaired"), words), items).drop("value")
+    events = events.join(score_table().lazy(), on=["code", "text"], how="left").drop("text")
+    number = pl.when(~pl.col("repaired")).then(pl.coalesce("valuenum", "score"))
+    events = events.with_columns(number.alias("number")).join(_windows(cohort, match), on=match)
+    inside = _in_window(events, early=pl.col("code").is_in(EARLY_SIGNALS))
+    return Events(path, _scaled(inside), "chart rows marked as errors, left out (they count as no number too)")
+
+
+def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
+    """``rows``: ``subject_id, hadm_id, itemid, charttime`` (text), ``valuenum``, matched by person and time.
+
+    Rows of another admission are left out; rows of none (a tenth in MIMIC) are kept and counted.
+    """
+    unmatched = pl.col("hadm_id").is_null()
+    events = _wanted(rows.with_columns(unmatched.alias("repaired")), items).rename({"valuenum": "number"})
+    stays = _windows(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
+    events = events.join(stays, on="subject_id")
+    events = events.filter(pl.col("repaired") | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
+    return Events(path, _scaled(_in_window(events)), "lab rows matched by person and time, having no hadm_id")
+
+
+def _wanted(rows: pl.LazyFrame, items: Items) -> pl.LazyFrame:
+    """Rows of the items, with ``event_time`` for ``charttime`` and ``code, scale, offset``.
+
+    Times are parsed at once: a text that waits for a join or a sink keeps its whole block of the file in memory.
+    """
+    time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us").alias("event_time")
+    found = rows.filter(pl.col("itemid").is_in(list(items))).with_columns(time).drop("charttime")
+    return found.join(item_table(items).lazy(), on="itemid")
+
+
+def _windows(cohort: pl.DataFrame, key: str, *more: pl.Expr) -> pl.LazyFrame:
+    return cohort.lazy().select(pl.col(key).cast(pl.Int64), "n", "window_start", "window_end", *more)
+
+
+def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
+    """Rows whose ``event_time`` is null or lies in the window.
+
+    Where ``early`` holds, a time up to ``EARLY`` before the window counts as its start.
+    """
+    if early is not None:
+        moved = early & pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
+        event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
+        events = events.with_columns(event_time.alias("event_time"))
+    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    return events.filter(inside | pl.col("event_time").is_null())
+
+
+def _scaled(events: pl.LazyFrame) -> pl.LazyFrame:
+    value = pl.col("number") * pl.col("scale") + pl.col("offset")
+    return events.select("n", "event_time", "code", value.alias("value"), "repaired")

@@ -1,0 +1,1 @@
+"""What sources share: raw CSV files, notes in files, notes made of codes."""

@@ -1,0 +1,252 @@
+"""Reads clinical notes from CSVs of any layout: finds the columns, assigns notes to stays, keeps what the window allows."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr.datasets.sources import Extract
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, header
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.times import parse_time
+
+# In order of preference; compared without case.
+ID_COLUMNS = ("stay_id", "icustay_id", "hadm_id", "subject_id")
+TIME_COLUMNS = ("charttime", "note_time", "chartdate")
+STORE_COLUMNS = ("storetime",)  # when the text was saved: nobody could read it before
+TEXT_COLUMNS = ("text", "note_text", "note")
+TYPE_COLUMNS = ("note_type", "category")
+DISCHARGE = r"(?i)^\s*(ds|discharge.*)\s*$"
+IS_DISCHARGE = pl.col("note_type").str.contains(DISCHARGE)
+
+
+@dataclass(frozen=True)
+class NoteFiles:
+    """Where notes are and which to keep; an empty column name means: find it by name.
+
+    ``error_column``: rows that say 1 there were entered in error.
+    """
+
+    paths: tuple[Path, ...]
+    id_column: str = ""
+    time_column: str = ""
+    text_column: str = ""
+    include_discharge_summaries: bool = False
+    after_window: bool = False
+    error_column: str = ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One file's columns; ``key`` is the cohort's column that ``id_column`` names, ``person_column`` the fallback."""
+
+    path: Path
+    id_column: str
+    key: str
+    person_column: str
+    time_columns: tuple[str, ...]
+    store_columns: tuple[str, ...]
+    type_column: str
+    text_column: str
+    error_column: str
+
+
+def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
+    """Notes of the cohort's stays, sorted by stay and time.
+
+    A note counts from its chart time, or its store time if that is later; a time that is only a date (or midnight) counts as
+    the day's end. A note belongs to a stay by its ``stay_id`` or ``hadm_id``; where that is empty (as in half of MIMIC-IV's
+    radiology reports), or the file has only ``subject_id``, by person and time, if written between hospital admission and the
+    window's end. Notes without any time cannot be placed: they are kept, with a warning, only where the id names the stay
+    or the admission.
+
+    Raises:
+        UserError: a file or column is missing, or no note matches any stay.
+    """
+    by_admission = bool((cohort["patient_id"] == cohort["hadm_id"]).all())
+    extracts = [_read_file(_layout(path, files, by_admission), files, cohort) for path in files.paths]
+    counts: dict[str, int] = {}
+    for extract in extracts:
+        counts = {key: counts.get(key, 0) + extract.counts.get(key, 0) for key in {**counts, **extract.counts}}
+    table = (
+        pl.concat([extract.table for extract in extracts]).unique().sort("patient_id", "note_time", "note_type", "text")
+    )
+    warnings = tuple(dict.fromkeys(warning for extract in extracts for warning in extract.warnings))
+    return Extract(table, counts, warnings)
+
+
+def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
+    notes, counts = _load(layout, files, cohort)
+    if counts["notes read"] == counts["notes without text"]:
+        raise UserError(
+            f"{layout.path}: {layout.text_column} is empty in all {counts['notes read']} notes; set source.note_text_column"
+        )
+    matched = _assigned(notes, layout, cohort)
+    if matched.is_empty():
+        example = notes["id"].drop_nulls().head(1).to_list()
+        raise UserError(
+            f"{layout.path}: none of its {counts['notes read']} notes matches a stay by {layout.key}"
+            f"{f' (first id: {example[0]})' if example else ''}; check source.note_id_column"
+        )
+    counts["notes assigned to stays"] = matched.height
+    counts["notes matched by person and time"] = int(matched["by_time"].sum())
+    late = _late("window_end")
+    name, warnings = layout.path.name, []
+    if not files.include_discharge_summaries:
+        counts["discharge summaries excluded"] = matched.filter(IS_DISCHARGE).height
+        matched = matched.filter(~IS_DISCHARGE)
+    if files.after_window:
+        warnings.append(
+            f"{name}: notes written after the observation window are kept (notes_after_window): they leak the future"
+        )
+    else:
+        counts["notes after the window excluded"] = matched.filter(late).height
+        matched = matched.filter(~late)
+    untimed = matched["note_time"].null_count()
+    if untimed:
+        counts["notes without a time kept"] = untimed
+        warnings.append(
+            f"{name}: {untimed} notes carry no time, so they may have been written after the observation window"
+        )
+    return Extract(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
+
+
+def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """``id, person, note_time, note_type, text`` of the cohort's persons or ids, and counts over the whole file.
+
+    One pass. ``text`` is null where no stay keeps the note: what is of others, after every window, or a discharge summary is
+    dropped while the file is read, so that memory holds what is kept.
+    """
+    wrong = pl.col(layout.error_column).str.strip_chars() == "1" if layout.error_column else pl.lit(value=False)
+    last = pl.col("window_end").max()
+    ids = cohort.lazy().group_by(pl.col(layout.key).alias("id")).agg(last.alias("until"))
+    persons = cohort.lazy().group_by(pl.col("subject_id").alias("person")).agg(last.alias("person_until"))
+    text = pl.col(layout.text_column)
+    frame = (
+        pl.scan_csv(layout.path, infer_schema=False, glob=False)
+        .select(
+            _id(layout.id_column).alias("id"),
+            (_id(layout.person_column) if layout.person_column else pl.lit(None, pl.String)).alias("person"),
+            pl.max_horizontal(_note_time(layout.time_columns), _note_time(layout.store_columns)).alias("note_time"),
+            _note_type(layout).alias("note_type"),
+            pl.when(text.str.strip_chars() != "").then(text).alias("text"),
+            wrong.fill_null(value=False).alias("wrong"),
+            _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
+        )
+        .with_row_index("row")
+    )
+    frame = frame.join(ids, on="id", how="left", maintain_order="left")
+    frame = frame.join(persons, on="person", how="left", maintain_order="left")
+    until = pl.coalesce("until", pl.when(pl.col("id").is_null()).then("person_until"))
+    frame = frame.with_columns(until.alias("until"), pl.col("text").is_null().alias("blank")).drop("person_until")
+    kept = pl.col("until").is_not_null()
+    if not files.after_window:
+        kept &= ~_late("until")
+    if not files.include_discharge_summaries:
+        kept &= ~IS_DISCHARGE
+    frame = frame.with_columns(pl.when(kept).then("text").alias("text"))
+    found = collect(frame, layout.path, every_column=True)
+    strange = found.filter(pl.col("not_a_time").is_not_null())
+    if strange.height:
+        record, text = strange.select("row", "not_a_time").row(0)
+        raise UserError(
+            f"{layout.path} record {record + 1}: time {text!r} is not a time (YYYY-MM-DD HH:MM:SS); {strange.height} such notes"
+        )
+    if found.is_empty():
+        raise UserError(f"{layout.path}: has a header and no rows; get it again, or leave it out of notes_file")
+    counts = {"notes read": found.height, "notes without text": int(found["blank"].sum())}
+    if layout.error_column:
+        counts["notes entered in error"] = int(found["wrong"].sum())
+    return found.filter(~pl.col("wrong") & ~pl.col("blank") & pl.col("until").is_not_null()), counts
+
+
+def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.DataFrame:
+    """Notes joined to their samples, with ``by_time`` where person and time decided."""
+    stays = cohort.select("patient_id", "subject_id", "admittime", "window_end", pl.col(layout.key).alias("id"))
+    during = (pl.col("note_time") >= pl.col("admittime")) & (pl.col("note_time") < pl.col("window_end"))
+    columns = ("patient_id", "note_time", "note_type", "text", "window_end", "by_time")
+    by_id = notes.join(stays, on="id").with_columns(pl.lit(value=layout.key == "subject_id").alias("by_time"))
+    if layout.key == "subject_id":
+        by_id = by_id.filter(pl.col("note_time") >= pl.col("admittime"))
+    by_person = notes.filter(pl.col("id").is_null()).join(stays, left_on="person", right_on="subject_id")
+    by_person = by_person.filter(during).with_columns(pl.lit(value=True).alias("by_time"))
+    return pl.concat([by_id.select(columns), by_person.select(columns)])
+
+
+def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
+    """The file's columns; where samples are admissions, the admission's id is preferred to one of its ICU stays'."""
+    if not path.is_file():
+        raise UserError(f"{path}: missing; set notes_file to your notes, or leave it out for surrogate notes")
+    present = header(path)
+    wanted = ("hadm_id", *ID_COLUMNS) if by_admission else ID_COLUMNS
+    id_column = _column(path, present, files.id_column, wanted, "note_id_column")
+    text_column = _column(path, present, files.text_column, TEXT_COLUMNS, "note_text_column")
+    time_columns = (
+        [_column(path, present, files.time_column, (), "note_time_column")]
+        if files.time_column
+        else _all(present, TIME_COLUMNS)
+    )
+    key = id_column.lower().replace("icustay_id", "stay_id")
+    if key not in ID_COLUMNS:
+        raise UserError(f"{path}: note_id_column '{id_column}' must be one of {', '.join(ID_COLUMNS)}")
+    if key == "subject_id" and not time_columns:
+        raise UserError(
+            f"{path}: notes with only subject_id need a time column to be assigned to a stay; it has: {', '.join(present)}"
+        )
+    person = next(iter(_all(present, ("subject_id",))), "") if key != "subject_id" and time_columns else ""
+    kind = next(iter(_all(present, TYPE_COLUMNS)), "")
+    wrong = next(iter(_all(present, (files.error_column.lower(),))), "") if files.error_column else ""
+    stored = () if files.time_column else tuple(_all(present, STORE_COLUMNS))
+    return Layout(path, id_column, key, person, tuple(time_columns), stored, kind, text_column, wrong)
+
+
+def _late(window_end: str) -> pl.Expr:
+    return (pl.col("note_time") >= pl.col(window_end)).fill_null(value=False)
+
+
+def _id(column: str) -> pl.Expr:
+    """Ids as text; empty is null, and a whole number written as a float loses its point."""
+    text = pl.col(column).str.strip_chars().str.replace(r"\.0$", "")
+    return pl.when(text != "").then(text)
+
+
+def _note_type(layout: Layout) -> pl.Expr:
+    if layout.type_column:
+        return pl.col(layout.type_column).str.strip_chars().fill_null("note")
+    return pl.lit("discharge" if "discharge" in layout.path.name.lower() else "note")
+
+
+def _note_time(columns: Sequence[str]) -> pl.Expr:
+    """The first time there is."""
+    return day_end(pl.coalesce(*(parse_time(name) for name in columns), pl.lit(None, dtype=pl.Datetime("us"))))
+
+
+def day_end(time: pl.Expr) -> pl.Expr:
+    """A time at midnight is only a date (as of MIMIC-IV's discharge summaries): it counts as that day's end, so that it is
+    never earlier than it was."""
+    bare = time.dt.time() == datetime.time(0)
+    return pl.when(bare).then(time + datetime.timedelta(hours=23, minutes=59, seconds=59)).otherwise(time)
+
+
+def _not_a_time(columns: Sequence[str]) -> pl.Expr:
+    """What stands in a time column and is no time; null where all is well."""
+    texts = [pl.col(name).str.strip_chars() for name in columns]
+    wrong = [
+        pl.when((text != "") & parse_time(name).is_null()).then(text) for name, text in zip(columns, texts, strict=True)
+    ]
+    return pl.coalesce(*wrong, pl.lit(None, dtype=pl.String))
+
+
+def _all(present: list[str], wanted: Sequence[str]) -> list[str]:
+    lower = {name.lower(): name for name in present}
+    return [lower[name] for name in wanted if name in lower]
+
+
+def _column(path: Path, present: list[str], given: str, wanted: Sequence[str], key: str) -> str:
+    found = ([given] if given in present else []) if given else _all(present, wanted)
+    if not found:
+        looked = f"'{given}'" if given else " or ".join(wanted)
+        raise UserError(f"{path}: no column {looked}; it has: {', '.join(present)}; set source.{key}")
+    return found[0]

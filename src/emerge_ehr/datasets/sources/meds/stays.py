@@ -1,0 +1,137 @@
+"""MEDS has events and no stays: this pairs admissions with discharges, and ICU stays with the hospital admission around them.
+
+``events``: ``kind, subject_id, time, code, tail`` (of the code, see ``meds_files``), ``hadm_id, stay_id`` (text, null where the
+dataset has none). Ids decide where the events carry them, else person and time.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+import polars as pl
+
+from emerge_ehr.datasets.sources._raw.note_files import day_end
+
+SEX = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+OLDEST, SHIFTED = 120, 91  # a greater age is a shifted birth date; MIMIC-IV writes 91 for everybody over 89
+
+
+def of_kind(events: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """The events of one kind, in order of person and time; those without a time, as sex may be, come last."""
+    return events.filter(pl.col("kind") == kind).drop("kind").sort("subject_id", "time", "code", nulls_last=True)
+
+
+def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame:
+    """``opened`` with ``end, end_code``: of the closing event with the same ``key``, or of the person's next one.
+
+    >>> at = lambda hour: pl.datetime(2150, 1, 1, hour)
+    >>> rows = pl.DataFrame({"subject_id": [7, 7], "code": ["a", "b"], "tail": "", "hadm_id": None})
+    >>> opened = rows.with_columns(pl.when(code="a").then(at(1)).otherwise(at(4)).alias("time"))
+    >>> closed = rows.with_columns(pl.when(code="a").then(at(4)).otherwise(at(9)).alias("time"))
+    >>> paired(opened, closed, "hadm_id").select("code", "end_code", pl.col("end").dt.hour()).rows()
+    [('a', 'a', 4), ('b', 'b', 9)]
+    """
+    opened = opened.filter(pl.col("time").is_not_null())
+    ends = closed.filter(pl.col("time").is_not_null()).select(
+        "subject_id", key, pl.col("time").alias("end"), pl.col("code").alias("end_code")
+    )
+    named_ends = ends.filter(pl.col(key).is_not_null()).unique(["subject_id", key], keep="last", maintain_order=True)
+    by_id = pl.col(key).is_not_null() & pl.lit(value=named_ends.height > 0)
+    named = opened.filter(by_id).unique(["subject_id", key], keep="first", maintain_order=True)
+    named = named.join(named_ends, on=["subject_id", key], how="left")
+    others = opened.filter(~by_id).unique(["subject_id", "time"], keep="first", maintain_order=True)
+    others = others.sort("time").join_asof(
+        ends.drop(key).sort("end"),
+        left_on="time",
+        right_on="end",
+        by="subject_id",
+        strategy="forward",
+        allow_exact_matches=False,
+        check_sortedness=False,
+        coalesce=False,
+    )
+    # an end after the person's next opening is that one's: this stay's own end is not told
+    following = pl.col("time").shift(-1).over("subject_id", order_by="time")
+    own = (pl.col("end") <= following).fill_null(value=True)
+    others = others.with_columns(pl.when(own).then(pl.col(name)).alias(name) for name in ("end", "end_code"))
+    return pl.concat([named, others.select(named.columns)]).sort("subject_id", "time")
+
+
+def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collection[str]) -> pl.DataFrame:
+    """``subject_id, hadm_id, admittime, dischtime, planned, died`` (0, 1, or null: unknown), ``deathtime`` (in hospital).
+
+    ``died``: codes of discharge that say so; ``planned``: codes of admissions arranged beforehand. An id that is not there is
+    ``subject_id-k``. A death that is only a date counts as that day's end: on the day of discharge the discharge's code decides.
+    Where the dataset has neither deaths nor such codes, nobody's outcome is known.
+    """
+    stays = paired(of_kind(events, "hospital_admission"), of_kind(events, "hospital_discharge"), "hadm_id")
+    deaths = of_kind(events, "death").group_by("subject_id").agg(pl.col("time").min().alias("death"))
+    stays = stays.rename({"time": "admittime", "end": "dischtime"}).join(
+        deaths.with_columns(day_end(pl.col("death"))), on="subject_id", how="left"
+    )
+    stays = stays.sort("subject_id", "admittime")
+    said = pl.col("end_code").is_in(list(died)).fill_null(value=False)
+    left = pl.when(said).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
+    last = pl.col("admittime") == pl.col("admittime").max().over("subject_id")
+    inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= left).fill_null(last)
+    inside = inside.fill_null(value=False)
+    alive = pl.col("dischtime").is_not_null() & pl.lit(value=bool(died) or deaths.height > 0)
+    return stays.select(
+        "subject_id",
+        _or_numbered("hadm_id"),
+        "admittime",
+        "dischtime",
+        pl.col("code").is_in(list(planned)).alias("planned"),
+        pl.when(inside | said).then(1).when(alive).then(0).cast(pl.Int64).alias("died"),
+        pl.when(inside).then("death").alias("deathtime"),
+    )
+
+
+def icu_stays(events: pl.DataFrame, hospital: pl.DataFrame) -> pl.DataFrame:
+    """The columns of ``Source.stays``.
+
+    Without an id, a stay's admission is the latest that began before it and lasts, else the first that begins during it, as when
+    a patient is registered after arrival. A stay in none has ``icu-`` and its own id as ``hadm_id``, and an unknown outcome.
+    """
+    stays = paired(of_kind(events, "icu_admission"), of_kind(events, "icu_discharge"), "stay_id")
+    stays = stays.rename({"time": "intime", "end": "outtime", "tail": "icu_type"}).drop("code", "end_code")
+    stays = stays.sort("subject_id", "intime").with_columns(_or_numbered("stay_id"))
+    keys = ["subject_id", "stay_id"]
+    named = stays.join(hospital, on=["subject_id", "hadm_id"], how="semi")
+    others = stays.join(named, on=keys, how="anti")
+    around = others.drop("hadm_id").join(hospital, on="subject_id")
+    began = pl.col("admittime") <= pl.coalesce("outtime", "intime")
+    around = around.filter(began & (pl.col("dischtime") >= pl.col("intime")).fill_null(value=True))
+    later = pl.col("admittime") > pl.col("intime")
+    around = around.sort(later, (pl.col("admittime") - pl.col("intime")).abs(), "hadm_id").unique(
+        keys, keep="first", maintain_order=True
+    )
+    others = others.join(around.select(*keys, pl.col("hadm_id").alias("around")), on=keys, how="left")
+    hadm_id = pl.coalesce("around", "hadm_id", pl.format("icu-{}", "stay_id")).alias("hadm_id")
+    stays = pl.concat([named, others.with_columns(hadm_id).drop("around")])
+    stays = stays.join(hospital.drop("planned"), on=["subject_id", "hadm_id"], how="left")
+    return _with_person(stays, events).sort("subject_id", "intime", "stay_id")
+
+
+def _or_numbered(key: str) -> pl.Expr:
+    """The id, or ``subject_id-k`` for the person's k-th row."""
+    number = pl.int_range(1, pl.len() + 1).over("subject_id")
+    return pl.coalesce(key, pl.format("{}-{}", "subject_id", number)).alias(key)
+
+
+def _with_person(stays: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Adds ``age`` (whole years at ``intime``), ``sex``, and the ``ethnicity`` last stated up to the admission."""
+    births = of_kind(events, "birth").group_by("subject_id").agg(pl.col("time").min().alias("birth"))
+    sex = pl.col("tail").str.to_uppercase().replace_strict(SEX, default=None, return_dtype=pl.String).alias("sex")
+    sexes = of_kind(events, "gender").unique("subject_id", keep="last", maintain_order=True).select("subject_id", sex)
+    keys = ["subject_id", "stay_id"]
+    stated = of_kind(events, "ethnicity").select("subject_id", "time", pl.col("tail").alias("ethnicity"))
+    stated = stays.select(*keys, pl.max_horizontal("intime", "admittime").alias("known")).join(stated, on="subject_id")
+    stated = stated.filter((pl.col("time") <= pl.col("known")).fill_null(value=True)).sort(
+        "time", "ethnicity", nulls_last=False
+    )
+    stated = stated.unique(keys, keep="last", maintain_order=True).select(*keys, "ethnicity")
+    stays = stays.join(births, on="subject_id", how="left").join(sexes, on="subject_id", how="left")
+    stays = stays.join(stated, on=keys, how="left")
+    birthday, day = (pl.col(name).dt.strftime("%m-%d") for name in ("birth", "intime"))
+    age = pl.col("intime").dt.year() - pl.col("birth").dt.year() - (day < birthday).cast(pl.Int32)
+    return stays.with_columns(age.alias("age")).drop("birth")

@@ -1,0 +1,157 @@
+"""MIMIC-III v1.4, charted in CareVue or MetaVision: one folder with ``ADMISSIONS.csv.gz`` and so on, or the open demo's CSVs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from emerge_ehr.config import Download
+from emerge_ehr.datasets.sources import Events, Extract, Match
+from emerge_ehr.datasets.sources._mimic import events as mimic_events
+from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
+from emerge_ehr.datasets.sources._mimic.options import Options
+from emerge_ehr.datasets.sources._raw.note_files import read_notes
+from emerge_ehr.datasets.sources._raw.raw_csv import (
+    Schema,
+    collect,
+    find,
+    look,
+    read,
+    refuse_orphans,
+    refuse_without_rows,
+    scan,
+)
+from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes
+from emerge_ehr.fetch import physionet
+from emerge_ehr.fields import UserError
+from emerge_ehr.signals.signals import SIGNALS, Signal
+
+TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
+CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
+NOTES = "NOTEEVENTS"
+ID = pl.Int64
+IDS = {"subject_id": ID, "hadm_id": ID}
+# MIMIC-III moves the birth of persons over 89 to 300 years before their first admission; nobody is between.
+SHIFTED_AGE, OLDEST_AGE = 200, 90
+
+
+@dataclass(frozen=True)
+class Mimic3:
+    """Source over ``raw_dir``."""
+
+    options: Options
+    raw_dir: Path
+
+    def download(self, settings: Download, offline: bool) -> None:
+        """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
+        if not self.options.project:
+            self.inputs()
+            return
+        codes = () if self._note_paths() else CODES
+        names = [f"{name}.csv" for name in (*TABLES, *codes)]
+        physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
+
+    def inputs(self) -> list[Path]:
+        """The raw tables read, and the notes or the code tables that stand in for them."""
+        notes = self._note_paths()
+        return [*(find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))), *notes]
+
+    def stays(self) -> Extract:
+        """``ICUSTAYS`` with its admission and patient; age in whole years at ICU admission, 90 for all above 89.
+
+        Raises:
+            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+        """
+        icu, hospital, persons = (find(self.raw_dir, name) for name in ("ICUSTAYS", "ADMISSIONS", "PATIENTS"))
+        times = dict.fromkeys(("intime", "outtime"), pl.Datetime)
+        columns: Schema = {**IDS, "icustay_id": ID, "first_careunit": pl.String, **times}
+        stays = read(icu, columns, key=("icustay_id",))
+        times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
+        columns = {**IDS, **times, "ethnicity": pl.String, "hospital_expire_flag": ID}
+        admissions = read(hospital, columns, key=("hadm_id",))
+        columns = {"subject_id": ID, "gender": pl.String, "dob": pl.Datetime}
+        patients = read(persons, columns, key=("subject_id",))
+        refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
+        refuse_orphans(icu, stays, persons, patients, ["subject_id"])
+        joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
+        names = {
+            "icustay_id": "stay_id",
+            "gender": "sex",
+            "first_careunit": "icu_type",
+            "hospital_expire_flag": "died",
+        }
+        ids = (pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "icustay_id"))
+        return Extract(joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob"))
+
+    def signals(self) -> tuple[Signal, ...]:
+        """The benchmark's 17."""
+        return SIGNALS
+
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """The 17 signals from ``CHARTEVENTS`` (rows with ``ERROR`` 1 left out) and ``LABEVENTS``."""
+        charted, drawn = find(self.raw_dir, "CHARTEVENTS"), find(self.raw_dir, "LABEVENTS")
+        for path in (charted, drawn):
+            refuse_without_rows(path)
+        key = {"stay_id": "icustay_id", "hadm_id": "hadm_id"}[match]
+        text = dict.fromkeys(("charttime", "value", "error"), pl.String)
+        rows = scan(charted, {key: ID, "itemid": ID, "valuenum": pl.Float64, **text}).rename({key: match})
+        wrong = pl.col("error").str.strip_chars() == "1"
+        chart = mimic_events.chart(charted, rows, {**CAREVUE, **CHART}, cohort, match, wrong)
+        columns = {**IDS, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
+        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
+
+    def notes(self, cohort: pl.DataFrame) -> Extract:
+        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        paths = self._note_paths()
+        if not paths:
+            titles = {"Diagnoses": ("DIAGNOSES_ICD", CODES[0]), "Procedures": CODES[1:]}
+            return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
+        return read_notes(self.options.note_files(paths, error_column="iserror"), cohort)
+
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """Admissions and diagnoses of the whole hospital; a diagnosis row without a code names none."""
+        if kind == "admissions":
+            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
+            rows = read(find(self.raw_dir, "ADMISSIONS"), {**IDS, **times, "admission_type": pl.String})
+            rows = rows.with_columns((pl.col("admission_type").str.strip_chars() == "ELECTIVE").alias("planned"))
+        elif kind == "diagnoses":
+            rows = read(find(self.raw_dir, "DIAGNOSES_ICD"), {**IDS, "icd9_code": pl.String})
+            code = pl.col("icd9_code").str.strip_chars().alias("icd_code")
+            rows = rows.select(*IDS, pl.lit(9, ID).alias("icd_version"), code).drop_nulls("icd_code")
+        else:
+            raise UserError("[source] name = 'mimic3' has no ready-made labels; choose another task")
+        return rows.with_columns(pl.col(*IDS).cast(pl.String))
+
+    def _note_paths(self) -> tuple[Path, ...]:
+        """The user's files, or ``NOTEEVENTS`` unless it holds a header only."""
+        if self.options.notes_file:
+            return self.options.notes_file
+        path = look(self.raw_dir, NOTES)
+        filled = path is not None and collect(scan(path, {"text": pl.String}).head(1), path).height
+        return (path,) if path is not None and filled else ()
+
+    def _titles(self, codes: str, titles: str) -> pl.DataFrame:
+        """``hadm_id`` (text), ``seq_num, long_title``."""
+        rows = read(find(self.raw_dir, codes), {"hadm_id": ID, "seq_num": ID, "icd9_code": pl.String})
+        names = read(find(self.raw_dir, titles), {"icd9_code": pl.String, "long_title": pl.String})
+        return rows.join(names, on="icd9_code").with_columns(pl.col("hadm_id").cast(pl.String))
+
+
+def _age() -> pl.Expr:
+    """Birthdays between ``dob`` and ``intime``.
+
+    >>> from datetime import datetime
+    >>> dob = [datetime(2100, 5, 2), datetime(2100, 5, 3), datetime(1859, 1, 1)]
+    >>> pl.DataFrame({"dob": dob, "intime": [datetime(2160, 5, 2, 12)] * 3}).select(_age()).to_series().to_list()
+    [60, 59, 90]
+    """
+    intime, dob = pl.col("intime"), pl.col("dob")
+    day_in_year = [time.dt.month().cast(pl.Int32) * 100 + time.dt.day() for time in (intime, dob)]
+    years = intime.dt.year() - dob.dt.year() - (day_in_year[0] < day_in_year[1]).cast(pl.Int32)
+    return pl.when(years > SHIFTED_AGE).then(OLDEST_AGE).otherwise(years)
+
+
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Mimic3:
+    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    return Mimic3(options, raw_dir)

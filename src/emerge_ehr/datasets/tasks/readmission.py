@@ -1,0 +1,82 @@
+"""Task readmission: a new hospital admission within 30 days of discharge, among those discharged alive."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, final
+
+import polars as pl
+
+from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.fields import Positive
+
+
+@dataclass(frozen=True)
+class Options:
+    """``days`` after discharge. ``planned``: whether an admission arranged beforehand (by its admission type) counts as one."""
+
+    days: Positive = 30
+    planned: Literal["count", "ignore"] = "count"
+
+
+@final
+@dataclass(frozen=True)
+class Readmission:
+    """Known at the new admission, or when the days are over without one."""
+
+    options: Options
+
+    @property
+    def question(self) -> str:
+        """For summaries."""
+        return f"a new admission within {self.options.days} days of discharge"
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """One label."""
+        return ("readmission",)
+
+    @property
+    def from_codes(self) -> bool:
+        """No."""
+        return False
+
+    def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
+        """Compares the discharge with the person's next admission to the hospital, with or without intensive care.
+
+        An admission that begins within 24 h before the discharge is a transfer's paperwork, and counts as the next one too.
+        """
+        alive = pl.col("died") == 0
+        reasons = {
+            "died in hospital": pl.col("died") == 1,
+            "outcome or discharge time unknown": ~pl.col("died").is_in([0, 1]).fill_null(value=False)
+            | (alive & pl.col("dischtime").is_null()),
+        }
+        undefined = {why: cohort.filter(condition)["patient_id"].to_list() for why, condition in reasons.items()}
+        left = cohort.filter(alive & pl.col("dischtime").is_not_null())
+        later = source.records("admissions")
+        if self.options.planned == "ignore":
+            later = later.filter(~pl.col("planned"))
+        later = later.select("subject_id", pl.col("hadm_id").alias("next_hadm_id"), pl.col("admittime").alias("next"))
+        follows = (pl.col("next") >= pl.col("dischtime") - timedelta(hours=24)) & (pl.col("next") > pl.col("admittime"))
+        following = left.select("patient_id", "subject_id", "hadm_id", "admittime", "dischtime").join(
+            later, on="subject_id"
+        )
+        following = following.filter(follows & (pl.col("next_hadm_id") != pl.col("hadm_id")))
+        first = following.group_by("patient_id").agg(pl.col("next").min())
+        window = pl.duration(days=self.options.days)
+        joined = left.join(first, on="patient_id", how="left")
+        again = (pl.col("next") <= pl.col("dischtime") + window).fill_null(value=False)
+        known = pl.when(again).then(pl.max_horizontal("next", "dischtime")).otherwise(pl.col("dischtime") + window)
+        table = joined.select(
+            "patient_id",
+            known.alias("label_time"),
+            pl.lit("readmission").alias("label_code"),
+            again.cast(pl.Int64).alias("label_value"),
+        )
+        return Labels(table, undefined)
+
+
+def build(options: Options) -> Readmission:
+    """The task."""
+    return Readmission(options)

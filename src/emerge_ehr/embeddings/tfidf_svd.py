@@ -1,0 +1,155 @@
+"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), centred, on one common scale.
+
+All texts of a corpus share most of their words, so that unit vectors point nearly the same way; what tells them apart is the
+small rest. Subtracting the training mean and dividing by one number for all components (not one each, which would raise the noise
+of the last components to the level of the first) lets a network see it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.storage.artefacts import read_json, write_json
+from emerge_ehr.storage.dataset import read_arrays, write_dataset
+
+ARRAYS = ("idf", "components", "centre", "scale")
+NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors
+TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go.
+    ``chunk_words``: the size of a piece in token-level fusion."""
+
+    width: Positive = 64
+    max_terms: Positive = 20_000
+    min_documents: Positive = 2
+    chunk_words: Positive = 128
+
+
+@dataclass(frozen=True)
+class FittedTfidfSvd:
+    """``terms`` in column order, ``idf [V]``, ``components [D, V]``; of training ``centre [D]`` and ``scale [1]``."""
+
+    terms: tuple[str, ...]
+    idf: NDArray[np.float64]
+    components: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    chunk_words: int
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """``[N, D]``; zero where a text shares no term with the vocabulary."""
+        if not texts:
+            return np.zeros((0, len(self.components)), dtype=np.float32)
+        unit = _unit(_vectoriser(self.terms, self.idf).transform(texts) @ self.components.T)
+        known = np.any(unit != 0, axis=1, keepdims=True)
+        return np.where(known, (unit - self.centre) / self.scale, 0).astype(np.float32)
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same."""
+        return self.encode(texts)
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Nothing is kept."""
+
+    def split(self, text: str) -> list[str]:
+        """Pieces of ``chunk_words`` words."""
+        words = text.split()
+        return [" ".join(words[at : at + self.chunk_words]) for at in range(0, len(words), self.chunk_words)]
+
+    def save(self, folder: Path, name: str) -> None:
+        """``<name>.npz`` and ``<name>.json``."""
+        write_dataset(folder / f"{name}.npz", {name: getattr(self, name) for name in ARRAYS})
+        write_json(
+            folder / f"{name}.json", {"encoder": "tfidf_svd", "chunk_words": self.chunk_words, "terms": self.terms}
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Name, width and vocabulary size."""
+        return {"name": "tfidf_svd", "width": int(self.components.shape[0]), "terms": len(self.terms)}
+
+
+@dataclass(frozen=True)
+class TfidfSvd:
+    """To be fitted on training texts."""
+
+    options: Options
+    seed: int
+
+    def fit(self, texts: Sequence[str]) -> FittedTfidfSvd:
+        """Learn vocabulary, idf and SVD.
+
+        Raises:
+            UserError: the texts hold no word often enough.
+        """
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from threadpoolctl import threadpool_limits
+
+        vectoriser = TfidfVectorizer(min_df=self.options.min_documents, max_features=self.options.max_terms, **_RECIPE)
+        try:
+            matrix = vectoriser.fit_transform(texts)
+        except ValueError as error:
+            raise UserError(
+                f"text encoder tfidf_svd: {len(texts)} training texts are too few or too short: {error}"
+            ) from None
+        terms = tuple(str(term) for term in vectoriser.get_feature_names_out())
+        width = min(self.options.width, *(size - 1 for size in matrix.shape))
+        if width < 1:
+            raise UserError(
+                f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
+            )
+        # One thread: the last digits, and with them the sign and order of near-equal components, depend on their number.
+        # Texts that are all alike have no variance to explain.
+        with threadpool_limits(1), np.errstate(invalid="ignore"):
+            svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
+        directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
+        components = np.asarray(svd.components_)[directions]
+        unit = _unit(matrix @ components.T)
+        centre = unit.mean(axis=0)
+        spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
+        scale = np.where(spread > 0, spread, 1.0)
+        idf = np.asarray(vectoriser.idf_)
+        return FittedTfidfSvd(terms, idf, components, centre, scale, self.options.chunk_words)
+
+
+_RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": TOKEN, "dtype": np.float64}
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows of length one; zero rows stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1.0)
+
+
+def _vectoriser(terms: Sequence[str], idf: NDArray[np.float64]) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectoriser = TfidfVectorizer(vocabulary={term: column for column, term in enumerate(terms)}, **_RECIPE)
+    vectoriser.idf_ = idf
+    return vectoriser
+
+
+def download(options: Options, offline: bool) -> None:
+    """Nothing to fetch."""
+
+
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
+    """What ``save`` wrote."""
+    arrays = read_arrays(folder / f"{name}.npz", "preprocess")
+    saved = read_json(folder / f"{name}.json", "preprocess")
+    return FittedTfidfSvd(
+        tuple(saved["terms"]), **{name: arrays[name] for name in ARRAYS}, chunk_words=saved["chunk_words"]
+    )
+
+
+def build(options: Options, *, seed: int) -> TfidfSvd:
+    """The encoder, unfitted."""
+    return TfidfSvd(options, seed)

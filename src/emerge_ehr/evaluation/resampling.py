@@ -1,0 +1,147 @@
+"""Bootstrap over persons: estimates of all patients with percentile or BCa intervals, for anything that is measured of counts.
+
+A person's patients (stays) are drawn together. Percentile: the 2.5th and 97.5th percentile of the resamples. BCa: corrected for
+bias and acceleration (Efron 1987, doi 10.1080/01621459.1987.10478410); the acceleration comes from leaving out a person at a
+time or, of more than ``GROUPS`` persons, a group at a time (Efron & Narasimhan 2020, doi 10.1080/10618600.2020.1714633).
+Dimensions: R resamples, N patients, U persons.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation.metrics import Array
+
+Persons = NDArray[np.int64]  # [N] the number of each patient's person, 0..U-1
+Measure = Callable[[Array], Mapping[str, Array]]  # counts [R,N] -> name -> [R], NaN where undefined
+
+BLOCK = 500_000  # counts held at once: 4 MB, which caches hold
+GROUPS = 1000
+ROUNDING = 1e-12  # values that differ by less are the same, summed in another order
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How intervals are made."""
+
+    resamples: int = 1000
+    seed: int = 42
+    interval: Literal["percentile", "bca"] = "percentile"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point estimate and its 95 % interval.
+
+    ``reason`` says why a number is missing, or that the interval rests on part of the resamples.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured name: of all patients, of each resample [R] and, for BCa, without each person or group."""
+
+    value: float
+    drawn: Array
+    left_out: Array | None
+
+    def interval(self, undefined: str) -> Interval:
+        """``undefined`` is the reason where there is no value. Resamples in which it is undefined do not count; where those
+        are most, there is no interval.
+        """
+        if np.isnan(self.value):
+            return Interval(None, None, None, undefined)
+        defined = self.drawn[~np.isnan(self.drawn)]
+        if 2 * len(defined) < len(self.drawn) or not len(defined):
+            missing = len(self.drawn) - len(defined)
+            return Interval(
+                self.value, None, None, f"no interval: undefined in {missing} of {len(self.drawn)} resamples"
+            )
+        shares = np.array([0.025, 0.975])
+        if self.left_out is not None:
+            shares = _bca(shares, self.value, defined, self.left_out)
+            if np.isnan(shares).any():
+                return Interval(self.value, None, None, "no BCa interval: the estimate lies outside all resamples")
+        low, high = np.percentile(defined, 100 * shares)
+        part = f"the interval rests on {len(defined)} of {len(self.drawn)} resamples; in the others it is undefined"
+        return Interval(self.value, float(low), float(high), None if len(defined) == len(self.drawn) else part)
+
+
+def each_alone(patients: int) -> Persons:
+    """Every patient a person."""
+    return np.arange(patients)
+
+
+def persons(names: Sequence[str]) -> Persons:
+    """Numbers of the persons ``names`` [N], by first appearance.
+
+    >>> persons(["b", "a", "b"]).tolist()
+    [0, 1, 0]
+    """
+    number: dict[str, int] = {}
+    return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
+
+
+def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, Sample]:
+    """Everything that ``measure`` gives, of all patients and of the resamples; the same seed draws the same persons."""
+    patients, units = len(persons), int(persons.max()) + 1
+    alone = np.array_equal(persons, each_alone(patients))
+
+    def collect(rows: Iterator[Array]) -> dict[str, Array]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            blocks = [measure(counts if alone else counts[:, persons]) for counts in rows]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    whole = collect(iter([np.ones((1, units))]))
+    size = max(1, BLOCK // patients)
+    drawn = collect(draws(units, sampling.resamples, sampling.seed, size * units))
+    left = collect(leaving_out(units, sampling.seed, size * units)) if sampling.interval == "bca" else {}
+    return {name: Sample(float(value[0]), drawn[name], left.get(name)) for name, value in whole.items()}
+
+
+def draws(units: int, resamples: int, seed: int, block: int = BLOCK) -> Iterator[Array]:
+    """Resamples with replacement as counts [r,U], in blocks of at most ``block`` numbers.
+
+    Row r counts ``np.random.default_rng(seed).integers(0, U, (R, U))[r]``, however the blocks fall.
+    """
+    generator = np.random.default_rng(seed)
+    rows = max(1, block // units)
+    for start in range(0, resamples, rows):
+        size = min(rows, resamples - start)
+        drawn = generator.integers(0, units, (size, units))
+        drawn += units * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+
+
+def leaving_out(units: int, seed: int, block: int = BLOCK) -> Iterator[Array]:
+    """Counts [r,U] of all but one person or, where there are more than ``GROUPS``, all but one group drawn at random."""
+    group = np.arange(units)
+    if units > GROUPS:
+        group = np.random.default_rng(seed).permutation(units) % GROUPS
+    rows = max(1, block // units)
+    for start in range(0, min(units, GROUPS), rows):
+        numbers = np.arange(start, min(start + rows, units, GROUPS))
+        yield (group != numbers[:, None]).astype(np.float64)
+
+
+def _bca(shares: Array, value: float, drawn: Array, left_out: Array) -> Array:
+    """The shares of the resamples that bound the corrected interval; NaN where all lie on one side of ``value``."""
+    from scipy.special import ndtr, ndtri
+
+    bias = ndtri(((drawn < value - ROUNDING).mean() + (drawn <= value + ROUNDING).mean()) / 2)
+    if not np.isfinite(bias):
+        return np.full_like(shares, np.nan)
+    influence = np.nanmean(left_out) - left_out[~np.isnan(left_out)] if not np.isnan(left_out).all() else np.zeros(1)
+    spread = float((influence**2).sum())
+    acceleration = float((influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    moved = bias + ndtri(shares)
+    corrected: Array = ndtr(bias + moved / (1 - acceleration * moved))
+    return corrected

@@ -1,0 +1,144 @@
+"""Metrics of groups of patients, and the gap between a group and everybody else, with intervals from the same resamples.
+
+Groups are by sex, age band, ethnicity and ICU type, as far as they are known. A patient stands in one group of each attribute;
+those of whom it is not stated in ``unknown``.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation.measure import measure
+from emerge_ehr.evaluation.metrics import Array
+from emerge_ehr.evaluation.resampling import Interval, Persons, Sampling
+
+METRICS = ("auroc", "auprc", "brier", "overprediction", "sensitivity", "specificity", "ppv", "alert_rate")
+SMALL_PATIENTS, SMALL_CLASS = 50, 10
+UNKNOWN = "unknown"
+AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (np.inf, "80+"))
+# The first whose word stands in the source's text; WHITE first, for CAUCASIAN holds ASIAN.
+ETHNICITIES = (
+    ("white", ("WHITE", "CAUCASIAN")),
+    ("hispanic", ("HISPANIC", "LATIN", "SOUTH AMERICAN")),
+    ("black", ("BLACK", "AFRICAN")),
+    ("asian", ("ASIAN",)),
+    (UNKNOWN, ("UNKNOWN", "UNABLE", "DECLINED", "NOT SPECIFIED", "NOT STATED")),
+)
+DENIED = re.compile(
+    r"\b(NOT|NON)[ -](?!SPECIFIED|STATED)\w+( OR LATIN\w*)?"
+)  # "not Hispanic" says what somebody is not
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """A row of subgroups.csv: one metric of one group. ``gap``: the group minus all other patients of the split.
+
+    ``small`` 1: fewer than ``SMALL_PATIENTS`` patients, or than ``SMALL_CLASS`` with or without the outcome. Empty: undefined.
+    """
+
+    split: str
+    label_code: str
+    attribute: str
+    group: str
+    patients: int
+    positives: int
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    gap: float | None
+    gap_low: float | None
+    gap_high: float | None
+    small: int
+
+
+def groups(patients: pl.DataFrame) -> dict[str, NDArray[np.str_]]:
+    """Attribute -> the group of each row of patients.csv; an attribute that is known of nobody is left out."""
+    found = {
+        "sex": [{"F": "female", "M": "male"}.get(sex or "", UNKNOWN) for sex in patients["sex"]],
+        "age": [age_band(age) for age in patients["age"]],
+        "ethnicity": [ethnicity(text) for text in patients["ethnicity"]],
+        "icu_type": [(text or "").strip() or UNKNOWN for text in patients["icu_type"]],
+    }
+    return {name: np.array(column) for name, column in found.items() if set(column) - {UNKNOWN}}
+
+
+def age_band(years: float | None) -> str:
+    """
+    >>> age_band(44.9), age_band(45), age_band(None)
+    ('18-44', '45-64', 'unknown')
+    """
+    return UNKNOWN if years is None else next(band for end, band in AGE_BANDS if years < end)
+
+
+def ethnicity(text: str | None) -> str:
+    """
+    >>> [ethnicity(text) for text in ("WHITE - BRAZILIAN", "Caucasian", "ASIAN - CHINESE", "PORTUGUESE", None)]
+    ['white', 'white', 'asian', 'other', 'unknown']
+    >>> [ethnicity(text) for text in ("BLACK, NOT HISPANIC", "Not Hispanic or Latino", "NON-WHITE", "NOT STATED")]
+    ['black', 'other', 'other', 'unknown']
+    """
+    if not text or not text.strip():
+        return UNKNOWN
+    stated = DENIED.sub("", text.upper())
+    return next((name for name, words in ETHNICITIES if any(word in stated for word in words)), "other")
+
+
+def evaluate(
+    split: str,
+    label_code: str,
+    label: Array,
+    probability: Array,
+    threshold: float,
+    attributes: Mapping[str, NDArray[np.str_]],
+    persons: Persons,
+    sampling: Sampling,
+) -> list[Subgroup]:
+    """The rows of one label [N] and its probabilities [N] on one split; ``attributes`` -> group [N], as ``groups`` gives them."""
+    members = {
+        (attribute, group): column == group
+        for attribute, column in attributes.items()
+        for group in sorted(set(column.tolist()))
+    }
+    if not len(label) or not members:
+        return []
+    parts = {(*key, side): np.flatnonzero(inside == side) for key, inside in members.items() for side in (True, False)}
+    measures = {
+        key: measure(label[rows], probability[rows], METRICS, threshold) for key, rows in parts.items() if len(rows)
+    }
+
+    def of(counts: Array) -> dict[str, Array]:
+        values: dict[str, Array] = {}
+        for number, key in enumerate(members):
+            own, rest = (
+                measures[*key, side](counts[:, parts[*key, side]]) if (*key, side) in measures else {}
+                for side in (True, False)
+            )
+            for name in METRICS:
+                values[f"{number} {name}"] = own[name]
+                values[f"{number} {name} gap"] = own[name] - rest[name] if rest else np.full(len(counts), np.nan)
+        return values
+
+    found = {name: one.interval("") for name, one in resampling.sample(of, persons, sampling).items()}
+    return [
+        row
+        for number, (key, inside) in enumerate(members.items())
+        for row in _rows((split, label_code, *key), label[inside], found, number)
+    ]
+
+
+def _rows(where: Sequence[str], label: Array, found: Mapping[str, Interval], number: int) -> Iterator[Subgroup]:
+    patients, positives = len(label), int(label.sum())
+    small = int(patients < SMALL_PATIENTS or min(positives, patients - positives) < SMALL_CLASS)
+    split, label_code, attribute, group = where
+    for name in METRICS:
+        one, gap = found[f"{number} {name}"], found[f"{number} {name} gap"]
+        yield Subgroup(
+            *(split, label_code, attribute, group, patients, positives, name),
+            *(one.value, one.low, one.high, gap.value, gap.low, gap.high, small),
+        )

@@ -1,0 +1,1 @@
+"""Files over HTTP: from PhysioNet and from Dataverse, complete and verified."""

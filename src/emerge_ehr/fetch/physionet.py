@@ -1,0 +1,81 @@
+"""Files of a PhysioNet project, verified against the project's ``SHA256SUMS.txt``."""
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from emerge_ehr.config import Download
+from emerge_ehr.fetch.http_answers import RemoteFile, UnreachableError
+from emerge_ehr.fetch.record import Record, require, safe
+from emerge_ehr.fetch.site import Site, open_site
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import replacing
+
+log = logging.getLogger(__name__)
+SUMS = "SHA256SUMS.txt"
+
+
+def download(project: str, version: str, files: Sequence[str], target: Path, settings: Download, offline: bool) -> None:
+    """Bring ``files`` (paths within the project) into ``target``; what is there and fits is left alone.
+
+    Raises:
+        UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
+    """
+    record = Record(target, project, version)
+    base = f"{settings.physionet_url.rstrip('/')}/{project}/{version}"
+    if offline:
+        require(files, record, _sums_on_disk(target, base, project, version))
+        return
+    pending = [name for name in files if not record.recorded(name)]
+    if not pending:
+        log.info("%s %s: %d files are there and verified in %s", project, version, len(files), target)
+        return
+    advice = f"put {', '.join(pending)} into {target} by hand; `make demo` needs no download"
+    with open_site(settings, advice) as site:
+        try:
+            text = site.text(f"{base}/{SUMS}")
+        except UnreachableError as unreachable:
+            known = _sums_on_disk(target, base, project, version)
+            if not all(record.present(name, known.get(name)) for name in pending):
+                raise
+            log.warning("%s; all files are there, so going on without", unreachable)
+            return
+        listed = read_sums(text, base, project, version)
+        with replacing(target / SUMS) as aside:  # kept beside the files, for later checks offline
+            aside.write_text(text, "utf-8")
+        _bring(pending, listed, record, site)
+
+
+def read_sums(text: str, base: str, project: str, version: str) -> dict[str, RemoteFile]:
+    """The files in a list of ``sha256 path`` lines.
+
+    Raises:
+        UserError: a line is something else, or a path leaves the folder.
+    """
+    found = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"([0-9a-fA-F]{64})\s+\*?(\S.*?)\s*", line)
+        if match is None:
+            raise UserError(f"{project} {version} {SUMS} line {number}: {line[:80]!r} is not 'sha256 path'")
+        name = safe(match[2], f"{project} {version} {SUMS} line {number}")
+        found[name] = RemoteFile(name, f"{base}/{name}", project, version, "sha256", match[1].lower())
+    return found
+
+
+def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: Record, site: Site) -> None:
+    unlisted = [name for name in names if name not in listed]
+    if unlisted:
+        raise UserError(f"{record.dataset} {record.version}: {SUMS} does not list {', '.join(unlisted)}")
+    for name in names:
+        if record.adopt(listed[name]) or record.present(name, listed[name]):
+            continue
+        site.fetch(listed[name], record.folder)
+        record.add(listed[name])
+
+
+def _sums_on_disk(target: Path, base: str, project: str, version: str) -> dict[str, RemoteFile]:
+    path = target / SUMS
+    return read_sums(path.read_text("utf-8", errors="replace"), base, project, version) if path.is_file() else {}

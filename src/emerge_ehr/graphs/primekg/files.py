@@ -1,0 +1,273 @@
+"""Reads PrimeKG's ``disease_features`` and ``kg`` as downloaded: the diseases, and every edge that touches one.
+
+Nodes are known by ``node_index`` alone: ids and names repeat across types. ``kg`` holds each edge once per direction; a file
+that holds it once gives the same graph, because each row is taken for every disease it touches.
+"""
+
+import csv
+import logging
+import mmap
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from emerge_ehr.datasets.sources._raw.raw_csv import collect
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import first_line
+
+log = logging.getLogger(__name__)
+EDGES = ("relation", "display_relation", "x_index", "x_type", "x_name", "y_index", "y_type", "y_name")
+DESCRIPTIONS = (
+    "umls_description",
+    "orphanet_definition",
+    "orphanet_clinical_description",
+    "mayo_symptoms",
+    "mayo_causes",
+)
+FEATURES = ("node_index", "mondo_name", "group_name_bert", "mondo_definition", *DESCRIPTIONS)
+EMPTY = ("", "nan", "NaN")
+QUALIFIER = r"\s+\(disease\)$"  # PrimeKG appends it to names that are also phenotypes
+LONGEST_LINE = 1 << 17  # also the longest field that Python's csv reads
+AGAIN = "get the file again, or mend that row"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The part of the graph that retrieval needs."""
+
+    diseases: pl.DataFrame  # node_index (ascending), names, definition, description, degree: its number of edges
+    nodes: pl.DataFrame  # node_index (ascending), node_type, name: every end of an edge
+    relations: pl.DataFrame  # relation, display_relation
+    edges: pl.DataFrame  # node, relation: rows of the two tables above; ordered by disease, relation and name
+
+
+def find(folder: Path, name: str) -> Path:
+    """``name.csv`` or ``name.tab`` in the folder.
+
+    Raises:
+        UserError: neither is there.
+    """
+    for suffix in (".csv", ".tab"):
+        if (folder / f"{name}{suffix}").is_file():
+            return folder / f"{name}{suffix}"
+    raise UserError(
+        f"{folder / name}.csv: missing (nor is {name}.tab there); run --stage download, or set paths.kg_dir to PrimeKG's folder"
+    )
+
+
+def read(features_path: Path, edges_path: Path) -> Tables:
+    """Both files.
+
+    Raises:
+        UserError: a file is damaged, of other columns, or the two do not belong together.
+    """
+    rows = _edge_rows(edges_path)
+    nodes = _nodes(rows, edges_path)
+    features = _feature_rows(features_path)
+    strangers = features.join(nodes.filter(pl.col("node_type") != "disease"), on="node_index")
+    if strangers.height:
+        index, kind = strangers.select("node_index", "node_type").row(0)
+        raise UserError(
+            f"{features_path}: node_index {index} is of type {kind} in {edges_path.name}; the two files must be of one version"
+        )
+    diseases = _diseases(features, nodes)
+    relations = rows.select("relation", "display_relation").unique()
+    relations = relations.sort(pl.col("relation", "display_relation").cast(pl.String))
+    edges = _edges(rows, nodes, relations, diseases)
+    degree = edges.group_by("disease").agg(pl.len().cast(pl.Int64).alias("degree"))
+    diseases = diseases.join(degree, left_on="node_index", right_on="disease", how="left", maintain_order="left")
+    diseases = diseases.with_columns(pl.col("degree").fill_null(0))
+    return Tables(diseases, nodes, relations.cast(pl.String), edges.select("node", "relation"))
+
+
+def _edge_rows(path: Path) -> pl.DataFrame:
+    """The rows of ``kg`` with a disease at one end or both, and none that lacks a type."""
+    touching = (pl.col("x_type") == "disease") | (pl.col("y_type") == "disease")
+    with _scan(path, EDGES) as frame:  # of its other columns none is read, which saves a quarter of the time
+        rows = collect(frame.select("row", *EDGES).filter(touching.fill_null(value=True)), path)
+    if rows["x_type"].null_count():
+        rows = rows.filter(~pl.all_horizontal(pl.col(EDGES).is_null()))  # blank lines
+    for name in ("relation", "display_relation", "x_type", "y_type"):
+        _refuse_empty(rows, name, path)
+    if rows.is_empty():
+        raise UserError(f"{path}: no row has x_type or y_type 'disease'; is it PrimeKG's kg? get the file again")
+    few = pl.col("relation", "display_relation").cast(pl.Categorical)  # compared as numbers from here on
+    return rows.with_columns(few, *(_numbers(rows, name, path) for name in ("x_index", "y_index")))
+
+
+def _feature_rows(path: Path) -> pl.DataFrame:
+    with _scan(path, FEATURES) as frame:
+        rows = collect(frame, path)  # all its columns, so that a field too many is noticed
+    if rows.is_empty():
+        log.warning("%s has a header and no rows: diseases have no definitions or descriptions", path)
+    _refuse_short_rows(path, rows.width - 1)
+    rows = rows.select("row", pl.col(FEATURES).replace(EMPTY, [None] * len(EMPTY)))
+    rows = rows.filter(~pl.all_horizontal(pl.col(FEATURES).is_null()))
+    return rows.with_columns(_numbers(rows, "node_index", path))
+
+
+def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Both ends of all rows, once each, by index; of several names the most frequent."""
+    ends = pl.concat(
+        rows.select(node_index=f"{side}_index", node_type=f"{side}_type", name=f"{side}_name") for side in "xy"
+    )
+    named = ends.group_by("node_index", "node_type", "name").agg(pl.len().alias("rows"))
+    named = named.with_columns(_tidy("name"))
+    named = named.sort("node_index", pl.col("name").is_null(), -pl.col("rows").cast(pl.Int64), "node_type", "name")
+    kinds = named.select("node_index", "node_type").unique()
+    twofold = kinds.filter(pl.col("node_index").is_duplicated()).sort("node_index", "node_type")
+    if twofold.height:
+        index = twofold["node_index"][0]
+        both = " and ".join(twofold.filter(node_index=index)["node_type"])
+        raise UserError(
+            f"{path}: node_index {index} is of the types {both}; an index names one node: get the file again"
+        )
+    nodes = named.unique("node_index", keep="first", maintain_order=True)
+    return nodes.select("node_index", "node_type", "name")
+
+
+def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+    """One row a disease. A group goes by its own name first, then by those of all its members."""
+    own = nodes.filter(pl.col("node_type") == "disease").select("node_index", "name", row=pl.lit(0, pl.UInt32))
+    columns = (features.select("node_index", "row", name=column) for column in ("group_name_bert", "mondo_name"))
+    names = [part.select("node_index", "name", "row").with_columns(source=n) for n, part in enumerate((own, *columns))]
+    named = pl.concat(names).with_columns(_tidy("name")).drop_nulls("name").sort("node_index", "source", "row")
+    named = named.unique(("node_index", pl.col("name").str.to_lowercase()), keep="first", maintain_order=True)
+    named = named.group_by("node_index", maintain_order=True).agg(pl.col("name").alias("names"))
+    nameless = features.join(named, on="node_index", how="anti")["node_index"].n_unique()
+    if nameless:
+        log.warning("knowledge graph: %d disease nodes have no name and are left out", nameless)
+
+    text = pl.concat_str(DESCRIPTIONS, separator=" ", ignore_nulls=True)
+    leading = pl.col("mondo_name").eq_missing(pl.col("group_name_bert"))  # the group's own row, before its members'
+    documents = (
+        features.with_columns(text.alias("text"))
+        .sort("node_index", ~leading, "row")
+        .group_by("node_index")
+        .agg(
+            pl.col("mondo_definition").drop_nulls().first().alias("definition"),
+            pl.col("text").filter(pl.col("text") != "").first().alias("description"),
+        )
+    )
+    joined = named.join(documents, on="node_index", how="left")
+    return joined.with_columns(pl.col("definition", "description").fill_null("")).sort("node_index")
+
+
+def _edges(rows: pl.DataFrame, nodes: pl.DataFrame, relations: pl.DataFrame, diseases: pl.DataFrame) -> pl.DataFrame:
+    """``disease`` (its node_index) to ``node`` by ``relation``; a row between two diseases is an edge of each."""
+    shown = relations.with_row_index("code")
+    rows = rows.join(shown, on=("relation", "display_relation"))
+    directed = [
+        rows.filter(pl.col(f"{x}_type") == "disease").select("code", disease=f"{x}_index", other=f"{y}_index")
+        for x, y in ("xy", "yx")
+    ]
+    edges = pl.concat(directed).filter(pl.col("disease") != pl.col("other")).unique()
+    edges = edges.join(diseases, left_on="disease", right_on="node_index", how="semi")
+    known = nodes.with_row_index("node").sort("name", "node_index").with_row_index("place").drop_nulls("name")
+    told = edges.join(known.select("node", "place", other="node_index"), on="other")
+    if told.height < edges.height:
+        log.warning(
+            "knowledge graph: %d edges end at a node without a name and are left out", edges.height - told.height
+        )
+    return told.sort("disease", "code", "place").select("disease", "node", relation="code")
+
+
+def _tidy(name: str) -> pl.Expr:
+    """One line, without PrimeKG's qualifier; null if nothing remains."""
+    tidy = pl.col(name).str.replace_all(r"\s+", " ").str.strip_chars().str.replace(QUALIFIER, "")
+    return pl.when(~tidy.is_in(EMPTY)).then(tidy).alias(name)
+
+
+def _numbers(rows: pl.DataFrame, name: str, path: Path) -> pl.Series:
+    """The column as integers."""
+    _refuse_empty(rows, name, path)
+    numbers = rows[name].str.strip_chars().cast(pl.Int64, strict=False)
+    wrong = numbers.is_null() | (numbers < 0)
+    if wrong.any():
+        at = wrong.arg_true()[0]
+        raise UserError(f"{path} row {rows['row'][at] + 2}: {name} {rows[name][at]!r} is not a whole number; {AGAIN}")
+    return numbers
+
+
+def _refuse_empty(rows: pl.DataFrame, name: str, path: Path) -> None:
+    empty = rows[name].is_null() | (rows[name] == "")
+    if empty.any():
+        raise UserError(f"{path} row {rows['row'][empty.arg_true()[0]] + 2}: {name} is empty; {AGAIN}")
+
+
+@contextmanager
+def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
+    """The file, its fields as text, and ``row``, counted from 0; the delimiter is taken from the header line.
+
+    Raises:
+        UserError: not text, cut off, or one of ``columns`` is missing.
+    """
+    header = _header(path)
+    separator = "\t" if "\t" in header else ","
+    names = [name.strip().strip('"') for name in header.split(separator)]
+    missing = [name for name in columns if name not in names]
+    if not header.strip():
+        raise UserError(f"{path}: empty, or its first line is; {AGAIN}")
+    twice = [name for name in names if names.count(name) > 1]
+    if not missing and twice:
+        raise UserError(f"{path}: two columns are named '{twice[0]}'; {AGAIN}")
+    if missing:
+        raise UserError(
+            f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's? get the file again"
+        )
+    _refuse_cut_off(path, separator, len(names))
+    with _standard_quotes(path, separator) as standard:
+        yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row", glob=False)
+
+
+def _header(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.readline(LONGEST_LINE).decode("utf-8-sig").strip("\r\n")
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not a readable text file: {first_line(error)}; {AGAIN}") from None
+
+
+def _refuse_short_rows(path: Path, columns: int) -> None:
+    """Polars fills a row of too few fields up with nothing. Blank lines are none."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        separator = "\t" if "\t" in file.readline() else ","
+        quoting: dict[str, Any] = {"doublequote": True} if separator == "," else {"escapechar": "\\"}
+        reader = csv.reader(file, delimiter=separator, **quoting)
+        for number, row in enumerate(reader, start=2):
+            if row and len(row) < columns:
+                raise UserError(f"{path} row {number}: has {len(row)} fields, not {columns}; {AGAIN}")
+
+
+def _refuse_cut_off(path: Path, separator: str, columns: int) -> None:
+    """A file may lack its last line end, but then its last line must be whole."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - LONGEST_LINE, 0))
+        tail = file.read().rpartition(b"\n")[2].decode("utf-8", "replace")
+    if tail and len(next(csv.reader([tail], delimiter=separator))) < columns:
+        raise UserError(
+            f"{path}: cut off: its last line has no end and fewer than {columns} fields; get the file again"
+        )
+
+
+@contextmanager
+def _standard_quotes(path: Path, separator: str) -> Iterator[Path]:
+    r"""Dataverse's tab export writes a quote inside a text as ``\"``; CSV readers know ``""``."""
+    if separator == "," or not _contains(path, rb"\""):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        rewritten = Path(folder) / path.name
+        with path.open("rb") as source, rewritten.open("wb") as target:
+            target.writelines(line.replace(rb"\"", b'""') for line in source)
+        yield rewritten
+
+
+def _contains(path: Path, what: bytes) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(what) >= 0

@@ -1,0 +1,101 @@
+"""PrimeKG (Chandak et al. 2023): ``disease_features`` and ``kg`` as downloaded, ``.csv`` or ``.tab``, indexed once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from emerge_ehr.graphs import Disease, Edges, Triple
+from emerge_ehr.graphs.primekg import files as primekg_files
+from emerge_ehr.graphs.primekg import index as graph_index
+from emerge_ehr.graphs.primekg.files import Tables
+from emerge_ehr.storage import artefacts
+
+
+@dataclass(frozen=True)
+class Options:
+    """PrimeKG needs none."""
+
+
+@dataclass(frozen=True)
+class PrimeKG:
+    """The disease part of the graph. What is asked for is made into objects once, when it is first asked for."""
+
+    hashes: Mapping[Path, str]
+    tables: Tables
+    told: dict[int, tuple[Triple, ...]] = field(default_factory=dict)  # triples already made
+
+    def __reduce__(self) -> tuple[type["PrimeKG"], tuple[Mapping[Path, str], Tables]]:
+        """Without what was made of the tables: another process makes its own."""
+        return PrimeKG, (self.hashes, self.tables)
+
+    def inputs(self) -> Mapping[Path, str]:
+        """The two files."""
+        return self.hashes
+
+    def diseases(self) -> Mapping[int, Disease]:
+        """Every disease with features or edges, by index."""
+        return self._diseases
+
+    def triples(self, node_index: int) -> Sequence[Triple]:
+        """By relation, then name of the other node."""
+        if node_index not in self.told:
+            span = range(*self._spans.get(node_index, (0, 0)))
+            name = self._diseases[node_index].names[0] if span else ""
+            self.told[node_index] = tuple(self._edges.triple(name, edge) for edge in span)
+        return self.told[node_index]
+
+    def degree(self, node_index: int) -> int:
+        """How many triples."""
+        start, end = self._spans.get(node_index, (0, 0))
+        return end - start
+
+    def edges(self) -> Edges:
+        """As arrays."""
+        return self._edges
+
+    @cached_property
+    def _diseases(self) -> dict[int, Disease]:
+        columns = self.tables.diseases.select("node_index", "names", "definition", "description")
+        return {
+            node: Disease(node, tuple(names), definition, text) for node, names, definition, text in columns.iter_rows()
+        }
+
+    @cached_property
+    def _spans(self) -> dict[int, tuple[int, int]]:
+        """Disease -> its rows of ``tables.edges``."""
+        indices, degrees = (self.tables.diseases[name].to_list() for name in ("node_index", "degree"))
+        ends = list(accumulate(degrees, initial=0))
+        return {node: (start, end) for node, start, end in zip(indices, ends, ends[1:], strict=False)}
+
+    @cached_property
+    def _edges(self) -> Edges:
+        diseases, nodes, edges = self.tables.diseases, self.tables.nodes, self.tables.edges
+        return Edges(
+            diseases["node_index"].to_numpy(),
+            np.concatenate(([0], np.cumsum(diseases["degree"].to_numpy()))),
+            edges["node"].to_numpy().astype(np.int64),
+            edges["relation"].to_numpy().astype(np.int64),
+            [(relation, displayed) for relation, displayed in self.tables.relations.iter_rows()],
+            nodes["node_index"].to_numpy(),
+            nodes["node_type"].to_list(),
+            nodes["name"].to_list(),
+        )
+
+
+def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> PrimeKG:
+    """Opens the graph in ``folder``; its index is kept under ``cache_dir``, or not at all without one.
+
+    Raises:
+        UserError: a file or column is missing, or a file is damaged.
+    """
+    paths = primekg_files.find(folder, "disease_features"), primekg_files.find(folder, "kg")
+    if cache_dir is None:
+        hashing = artefacts.hashing(paths)
+        tables, hashes = primekg_files.read(*paths), list(hashing().values())
+    else:
+        tables, hashes = graph_index.open_or_make(*paths, cache_dir / "kg")
+    return PrimeKG(dict(zip(paths, hashes, strict=True)), tables)

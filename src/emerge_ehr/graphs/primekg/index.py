@@ -1,0 +1,93 @@
+"""The knowledge graph's compact form on disk: Arrow tables under ``<cache_dir>/kg/<key>/``, made once.
+
+The key is of the two files' content and of ``FORMAT``. An index that does not fit its own checksums is made again. Processes
+take turns, so that one makes the index and the others find it.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.graphs.primekg import files as primekg_files
+from emerge_ehr.graphs.primekg.files import Tables
+from emerge_ehr.storage import artefacts, known_hashes
+
+log = logging.getLogger(__name__)
+FORMAT = 1  # raise it whenever ``primekg_files`` reads the same files differently
+MANIFEST = "index.json"
+PARTS = tuple(part.name for part in fields(Tables))
+
+
+def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[Tables, list[str]]:
+    """The graph of the two files, from ``cache`` where it is known; and the files' SHA-256.
+
+    Raises:
+        UserError: a file is damaged, or there can be no folder ``cache``.
+    """
+    paths = (features, edges)
+    if not cache.is_dir():
+        artefacts.require_writable(cache)
+        cache.mkdir(parents=True, exist_ok=True)
+    memory = cache / "hashes.json"
+    with _turn(cache):
+        hashes = known_hashes.recall(memory, paths)
+        known = _open(cache / _key(hashes)) if hashes else None
+        if hashes and known:
+            return known, hashes
+        log.info("knowledge graph: indexing %s", edges)
+        hashing = known_hashes.hashing(memory, paths)
+        tables = primekg_files.read(features, edges)
+        hashes = hashing()
+        if _open(cache / _key(hashes)) is None:
+            try:
+                _write(tables, cache / _key(hashes))
+            except (OSError, pl.exceptions.PolarsError) as error:
+                log.warning("knowledge graph: %s takes no index, so the next run makes it again (%s)", cache, error)
+        return tables, hashes
+
+
+def _key(hashes: list[str]) -> str:
+    return hashlib.sha256(f"{FORMAT} {' '.join(hashes)}".encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process is here; the lock is on the folder itself and ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(tables: Tables, folder: Path) -> None:
+    with artefacts.publish(folder) as incoming:
+        for part in PARTS:
+            # the plain form of texts: the newer one depends on the order in which threads came to them
+            getattr(tables, part).write_ipc(incoming / f"{part}.arrow", compat_level=pl.CompatLevel.oldest())
+        checksums = {f"{part}.arrow": artefacts.checksum(incoming / f"{part}.arrow") for part in PARTS}
+        artefacts.write_json(incoming / MANIFEST, {"format": FORMAT, "files": checksums})
+
+
+def _open(folder: Path) -> Tables | None:
+    """The index in ``folder``; None if it is not there, or was damaged and is now gone."""
+    if not folder.is_dir():
+        return None
+    try:
+        recorded = artefacts.read_json(folder / MANIFEST, "preprocess")["files"]
+        artefacts.refuse_changed(folder, {f"{part}.arrow": recorded[f"{part}.arrow"] for part in PARTS}, "preprocess")
+        return Tables(*(pl.read_ipc(folder / f"{part}.arrow") for part in PARTS))
+    except (UserError, KeyError, TypeError, pl.exceptions.PolarsError, OSError) as error:
+        log.warning("knowledge graph: the index in %s is damaged and is made again (%s)", folder, error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None

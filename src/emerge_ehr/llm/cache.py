@@ -1,0 +1,108 @@
+"""Every answer that was paid for, in one SQLite file, written as it arrives. Several processes may share it."""
+
+import fcntl
+import logging
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.sqlite_file import connect
+
+log = logging.getLogger(__name__)
+MEMORY = ":memory:"
+TABLE = """
+CREATE TABLE IF NOT EXISTS answers (
+    key TEXT, attempt INTEGER, prompt TEXT, model TEXT, characters INTEGER,
+    content TEXT, finish_reason TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    PRIMARY KEY (key, attempt)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint sent: the message, why it ended, and the tokens it counted."""
+
+    content: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Means over stored answers to a prompt: tokens per character asked, and tokens answered."""
+
+    tokens_per_character: float
+    completion_tokens: float
+
+
+class Cache:
+    """Answers by request. Whether one can be used is judged by who reads it; those that cannot stay, as they were paid for."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Opens the file, or makes it, readable for its owner only: answers repeat what notes say. None: nothing is kept.
+
+        Raises:
+            UserError: it cannot be used.
+        """
+        self.place = str(path or MEMORY)
+        with self._errors():
+            if path:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(mode=0o600)
+            self._connection = connect(self.place, TABLE)
+            weakref.finalize(self, self._connection.close)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process asks meanwhile: what two need both is then asked by one and found by the other."""
+        if self.place == MEMORY:
+            yield
+            return
+        with self._errors(), Path(f"{self.place}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.info("llm: another run is asking; waiting for it, since its answers may serve here")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def answers(self, key: str) -> list[Answer]:
+        """All answers to a request, in order of arrival."""
+        columns = "content, finish_reason, prompt_tokens, completion_tokens"
+        with self._errors():
+            rows = self._connection.execute(f"SELECT {columns} FROM answers WHERE key = ? ORDER BY attempt", (key,))
+            return [Answer(*row) for row in rows]
+
+    def store(self, key: str, attempt: int, prompt: str, model: str, characters: int, answer: Answer) -> None:
+        """Outlives the process when this returns; a power failure may take the last ones. The first of two processes wins."""
+        row = (key, attempt, prompt, model, characters, answer.content, answer.finish_reason)
+        with self._errors():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, answer.prompt_tokens, answer.completion_tokens),
+            )
+
+    def experience(self, prompt: str, model: str) -> Experience | None:
+        """What earlier answers cost; None if there are none."""
+        columns = "SUM(prompt_tokens) * 1.0 / SUM(characters), AVG(completion_tokens)"
+        query = f"SELECT {columns} FROM answers WHERE prompt = ? AND model = ?"
+        with self._errors():
+            found = self._connection.execute(query, (prompt, model)).fetchone()
+        return Experience(*found) if found[0] else None
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"{self.place}: {error}; it must lie on a local disk with room where you may write"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.place}: not a usable cache ({error}); move it away and run again") from None

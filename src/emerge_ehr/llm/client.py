@@ -1,0 +1,317 @@
+"""Asks a language model many questions at once; what was answered before, in this or another run, is not asked again."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import httpx
+
+from emerge_ehr import privacy
+from emerge_ehr.config import Config, Llm
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.llm import DECIDING
+from emerge_ehr.llm.account import Account, Estimate, total
+from emerge_ehr.llm.answers import json_object
+from emerge_ehr.llm.balance import IN_A_ROW, Balance, Member
+from emerge_ehr.llm.cache import Cache
+from emerge_ehr.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
+from emerge_ehr.llm.pace import Pace
+from emerge_ehr.progress import bar
+
+log = logging.getLogger(__name__)
+CACHE = "llm.sqlite"
+ATTEMPTS = 3  # answers to one question that a run may find unusable
+NUDGE = "\n\nAnswer {attempt} could not be used: {reason}. Answer again, with the JSON object only."
+ANSWER_TOKENS = 200.0  # guessed length of an answer as long as none is known
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """``prompt`` names the prompt file; ``schema`` is the answer's JSON schema. ``read`` takes the answer's object and raises
+    ``ValueError``, saying what is wrong, if it cannot be used. The text of one patient only."""
+
+    prompt: str
+    system: str
+    user: str
+    schema: Mapping[str, Any]
+    read: Callable[[dict[str, Any]], T]
+
+
+@dataclass(frozen=True)
+class Reply(Generic[T]):
+    """A value, or why there is none."""
+
+    value: T | None
+    failure: str | None = None
+
+
+@dataclass
+class Chat:
+    """A model behind endpoints. ``forbidden``: it may not be asked, as the run is offline. ``dry``: nothing is
+    sent; what would be is added to ``estimates``, by prompt."""
+
+    settings: Llm
+    balance: Balance
+    cache: Cache
+    record: Mapping[str, Any]
+    forbidden: bool = False
+    dry: bool = False
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.account = Account(self.settings)
+        self._failed_in_a_row = 0
+        self._given_up = ""
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether rules and template stand in for answers that did not come; a dry run needs some to go on with."""
+        return self.settings.fallback_to_rules or self.dry
+
+    def metadata(self) -> dict[str, Any]:
+        """For ``metadata.json``: the same in every run over the same answers."""
+        return {**self.record, "usage": self.account.record()}
+
+    def estimate(self) -> list[str]:
+        """Lines for the user: what was not sent in a dry run."""
+        lines = [estimate.line(self.settings) for estimate in self.estimates.values()]
+        return [
+            *lines,
+            f"in all about {total(self.estimates, self.settings):.4f} by llm.price_input and llm.price_output; nothing was sent",
+        ]
+
+    def ask(self, make: Callable[[Item], Question[T]], items: Sequence[Item], what: str) -> list[Reply[T]]:
+        """A reply to the question about each item, in order. The same question twice is asked once.
+
+        Raises:
+            UserError: no request can be answered (key, model, dead endpoint, bound on the cost): what was answered is kept.
+        """
+        keys: list[str] = []
+        replies: dict[str, Reply[T]] = {}
+        pending: dict[str, Item] = {}  # questions are made again when their turn comes: texts need not all be in memory
+        for item in items:
+            question = make(item)
+            key = self._key(question)
+            keys.append(key)
+            if key in replies or key in pending:
+                continue
+            stored = self._stored(key, question)
+            if stored:
+                replies[key] = stored
+            else:
+                pending[key] = item
+            if self.dry:
+                self._estimate(question, stored is not None)
+        if self.dry:
+            replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
+        elif pending:
+            replies |= self._send(make, pending, what)
+        ordered = [replies[key] for key in keys]
+        self._tell(ordered, what)
+        return ordered
+
+    def _tell(self, replies: Sequence[Reply[T]], what: str) -> None:
+        failures = [reply.failure for reply in replies if reply.failure]
+        log.info("llm: %s: %d replies, %d failures; %s", what, len(replies), len(failures), self.account)
+        if failures and not self.dry:
+            log.warning("llm: %s: %s; failures are asked for again by the next run", what, failures[0])
+
+    def _send(self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str) -> dict[str, Reply[T]]:
+        """Replies by key; no other process that shares the cache asks meanwhile."""
+        if self.forbidden:
+            raise UserError(f"--offline: {len(pending)} answers of {self.settings.model} are not in {self.cache.place}")
+        try:
+            with self.cache.alone():
+                return asyncio.run(self._ask(make, pending, what))
+        finally:
+            if len(self.balance.members) > 1:
+                log.info("llm: answers of this run by endpoint: %s", self.balance.answered())
+
+    def _estimate(self, question: Question[T], stored: bool) -> None:
+        prompt = question.prompt
+        if prompt not in self.estimates:
+            answer_tokens = min(ANSWER_TOKENS, self.settings.max_output_tokens)
+            known = self.cache.experience(prompt, self.settings.model)
+            self.estimates[prompt] = Estimate(prompt, known, answer_tokens)
+        characters = 0 if stored else len(question.system) + len(question.user)
+        self.estimates[prompt].add(int(stored), int(not stored), characters)
+
+    def _stored(self, key: str, question: Question[T]) -> Reply[T] | None:
+        """The first stored answer that can be used."""
+        for answer in self.cache.answers(key):
+            try:
+                reply = Reply(question.read(json_object(answer)))
+            except ValueError:
+                continue
+            self.account.use(key, question.prompt, answer)
+            return reply
+        return None
+
+    async def _ask(
+        self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str
+    ) -> dict[str, Reply[T]]:
+        replies: dict[str, Reply[T]] = {}
+        shown = bar(what=what, unit="request", total=len(pending))
+        queue = iter(pending.items())
+        stopped: list[UserError] = []
+
+        async def work() -> None:
+            for key, item in queue:
+                try:
+                    replies[key] = await self._reply(key, make(item))
+                except UserError as error:
+                    stopped.append(error)
+                shown.update()
+                if stopped:  # what the others have under way is paid for: they finish it
+                    return
+
+        width = self.settings.concurrency * len(self.balance.members)
+        try:
+            async with self.balance.opened(), asyncio.TaskGroup() as group:
+                for _ in range(min(width, len(pending))):
+                    group.create_task(work())
+        finally:
+            shown.close()
+        if stopped:
+            log.info("llm: %s", self.account)
+            raise stopped[0]
+        return replies
+
+    async def _reply(self, key: str, question: Question[T]) -> Reply[T]:
+        """Another process may have been faster: the cache is asked once more."""
+        if reply := self._stored(key, question):
+            return reply
+        if self._given_up:
+            return Reply(None, self._given_up)
+        try:
+            return await self._attempts(key, question)
+        except (RefusedError, BrokenError) as error:
+            self._failed_in_a_row += 1
+            gone = isinstance(error, UnreachableError) and not self.balance.in_service
+            if gone or self._failed_in_a_row >= IN_A_ROW:
+                self._give_up(error)
+            return Reply(None, str(error))
+
+    async def _attempts(self, key: str, question: Question[T]) -> Reply[T]:
+        """Unusable answers count until the round is full, over interrupted runs too; a run after that begins a new round."""
+        before = len(self.cache.answers(key))
+        reason = "it does not fit the form asked for"
+        for attempt in range(before, (before // ATTEMPTS + 1) * ATTEMPTS):
+            nudge = NUDGE.format(attempt=attempt, reason=reason) if attempt else ""
+            body = self._body(question, nudge)
+            characters = len(question.system) + len(question.user) + len(nudge)
+            answer = await self.balance.complete(body, characters // 4 + self.settings.max_output_tokens)
+            self._failed_in_a_row = 0
+            self.cache.store(key, attempt, question.prompt, self.settings.model, characters, answer)
+            self.account.receive(answer)
+            try:
+                reply = Reply(question.read(json_object(answer)))
+            except ValueError as error:
+                reason = str(error)
+                continue
+            return self._stored(key, question) or reply
+        return Reply(None, f"no usable answer in {ATTEMPTS} attempts; the last: {reason}")
+
+    def _give_up(self, error: Exception) -> None:
+        """The endpoints are down: with a fallback the rest falls back, without one the run ends here.
+
+        Raises:
+            UserError: without a fallback.
+        """
+        reason = self.balance.trouble() or str(error)
+        if isinstance(error, RefusedError) and not self.settings.fallback_to_rules:
+            raise UserError(
+                f"{reason}, {IN_A_ROW} requests in a row; the endpoint may not know llm.json_mode = "
+                f"'{self.settings.json_mode}', a field of llm.extra_body, or so large an llm.max_output_tokens"
+            )
+        if not self.settings.fallback_to_rules:
+            raise UserError(
+                f"{reason}, after {self.settings.retries} retries; the answers so far are kept: run again to go on"
+            )
+        self._given_up = reason
+
+    def _body(self, question: Question[T], nudge: str) -> dict[str, Any]:
+        messages = [
+            {"role": "system", "content": question.system},
+            {"role": "user", "content": question.user + nudge},
+        ]
+        return {"messages": messages, **self._parameters(question)}
+
+    def _parameters(self, question: Question[T]) -> dict[str, Any]:
+        """All of a request that may change its answer, but the messages."""
+        settings = self.settings
+        form: dict[str, Any] = {}
+        if settings.json_mode == "object":
+            form = {"response_format": {"type": "json_object"}}
+        elif settings.json_mode == "schema":
+            schema = {"name": question.prompt.split(".")[0], "schema": question.schema, "strict": True}
+            form = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        sampling = {"temperature": settings.temperature, "max_tokens": settings.max_output_tokens}
+        return {"model": settings.model, **sampling, **form, **settings.extra_body}
+
+    def _key(self, question: Question[T]) -> str:
+        """The same at every endpoint that serves the model."""
+        content = {"prompt": question.prompt, "body": self._body(question, "")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def connect(config: Config, dry: bool = False) -> Chat | None:
+    """The config's model, or None if it uses none. Sends nothing yet.
+
+    Raises:
+        UserError: records may not go there, the key is missing, or the cache cannot be used.
+    """
+    if not privacy.uses_model(config):
+        return None
+    privacy.check(config)
+    urls, settings = privacy.endpoints(config), config.llm
+    remote = privacy.remote(urls)
+    balance = _balance(urls, _key_of(settings, required=bool(remote) and not dry), settings)
+    record: dict[str, Any] = {
+        "endpoint": ", ".join(sorted({url.host for url in urls})),
+        **{name: value for name, value in to_dict(settings).items() if name in DECIDING},
+        "credentialed": privacy.credentialed(config),
+        "remote_reason": settings.remote_reason if remote else None,
+    }
+    log.info("llm: %s at %s", settings.model, ", ".join(member.name for member in balance.members))
+    for host in dict.fromkeys(url.host for url in remote if record["credentialed"]):
+        log.warning("llm: credentialed records go to %s; the reason given: %s", host, settings.remote_reason)
+    for host in dict.fromkeys(url.host for url in remote if url.scheme == "http"):
+        log.warning("llm: records and key go to %s unencrypted (llm.allow_http)", host)
+    path = config.paths.cache_dir / CACHE
+    cache = Cache(None if dry and not path.exists() else path)
+    return Chat(settings, balance, cache, record, config.offline and bool(remote), dry)
+
+
+def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm) -> Balance:
+    """Beside endpoints on other machines the key is theirs, and one on this machine does without."""
+    theirs = privacy.remote(urls) or urls
+    width = settings.concurrency
+    members = [
+        Member(
+            Endpoint(url, key if url in theirs else "", settings.timeout_seconds, width),
+            Pace(settings.requests_per_minute, settings.tokens_per_minute),
+            width,
+        )
+        for url in urls
+    ]
+    return Balance(members, settings.retries)
+
+
+def _key_of(settings: Llm, required: bool) -> str:
+    """The key in the environment; a model on this machine may need none."""
+    key = os.environ.get(settings.api_key_env, "").strip() if settings.api_key_env else ""
+    if required and settings.api_key_env and not key:
+        raise UserError(
+            f"llm.api_key_env: the environment variable {settings.api_key_env} is not set; put the endpoint's key there"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"the environment variable {settings.api_key_env} holds characters that no key has")
+    return key

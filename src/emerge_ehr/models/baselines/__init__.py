@@ -1,0 +1,50 @@
+"""Socket: methods to compare EMERGE with, under the same inputs, split and training loop.
+
+A plug's ``build(options, *, sizes, seed)`` makes either an ``nn.Module`` whose ``forward(batch)`` gives logits [N,K], which
+the ordinary loop trains (its first weights come from torch's generator, which the loop seeds, so ``seed`` is not used), or an
+``Estimator``, which fits itself. Both give log-odds, so that probabilities near 0 and 1 keep their order. None lets a patient
+of the same batch change another's logits outside training, nor an hour after ``ehr_length`` change anything. ``Options.reads``
+names the modalities that the method looks at.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from emerge_ehr.models.batch import Batch
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Dimensions of the inputs: T hours, F features, widths D1 and D2 of note and summary, K labels."""
+
+    hours: int
+    features: int
+    note_width: int
+    summary_width: int
+    labels: int
+
+
+class Estimator(Protocol):
+    """A method that fits itself, label by label, on the patients whose label is defined.
+
+    A label with one class only (or none) in ``train`` gets the smoothed log-odds of its share of positives for everybody.
+    """
+
+    def fit(self, train: Batch, validation: Batch) -> None:
+        """Fit on ``train``; ``validation`` serves only to choose how long or how strictly."""
+        ...
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Log-odds [N,K], float32 on the CPU; call ``fit`` or ``load`` first."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what was fitted into an existing folder, as arrays and text."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote; the same logits follow."""
+        ...

@@ -1,0 +1,132 @@
+"""Gradient-boosted trees on window statistics (LightGBM; Ke et al. 2017, NeurIPS 30). Input: ehr.
+
+LightGBM rather than scikit-learn's histogram boosting, because it writes its trees as text: the other can only be pickled.
+Trees are added until the validation loss has not fallen for ``patience`` rounds. A statistic that a patient lacks is missing to
+the trees too.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, final
+
+import numpy as np
+import torch
+from annotated_types import Gt, Le
+from torch import Tensor
+
+from emerge_ehr.fields import Positive
+from emerge_ehr.models import boosted_trees, window_statistics
+from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.label_columns import Array, defined, prior_log_odds
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+PRIORS = "priors.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """At most ``rounds`` trees a label, each of at most ``leaves``; each sees ``feature_share`` of the statistics."""
+
+    rounds: Positive = 1000
+    patience: Positive = 50
+    learning_rate: Annotated[float, Gt(0), Le(1)] = 0.03
+    leaves: Annotated[int, Gt(1), Le(131072)] = 8
+    patients_a_leaf: Positive = 20
+    feature_share: Annotated[float, Gt(0), Le(1)] = 0.5
+    reads: ClassVar[tuple[str, ...]] = ("ehr",)
+
+
+def build(options: Options, *, sizes: Sizes, seed: int) -> "GradientBoosting":
+    """Trees to fit; ``seed`` draws the statistics that each sees."""
+    return GradientBoosting(options, seed)
+
+
+@final
+class GradientBoosting:
+    """An ``Estimator``: for each label the trees, or None and the prior where there was one class only."""
+
+    trees: "list[Booster | None]"
+    priors: list[float]
+
+    def __init__(self, options: Options, seed: int) -> None:
+        self.options, self.seed = options, seed
+
+    def fit(self, train: Batch, validation: Batch) -> None:
+        """Fit every label."""
+        x, validation_x = window_statistics.of_batch(train), window_statistics.of_batch(validation)
+        self.trees, self.priors = [], []
+        for column in range(train.label.shape[1]):
+            rows, label = defined(train, column)
+            validation_rows, truth = defined(validation, column)
+            self.priors.append(prior_log_odds(label))
+            several = len(np.unique(label)) > 1
+            held_out = (validation_x[validation_rows], truth)
+            self.trees.append(self._boosted(x[rows], label, *held_out) if several else None)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Batch of N -> log-odds [N,K]."""
+        x = window_statistics.of_batch(batch)
+        columns = [
+            np.full(len(x), prior) if trees is None else np.asarray(trees.predict(x, raw_score=True))
+            for trees, prior in zip(self.trees, self.priors, strict=True)
+        ]
+        return torch.from_numpy(np.stack(columns, axis=1)).float()
+
+    def save(self, folder: Path) -> None:
+        """Write LightGBM's text of each label's trees, and the priors."""
+        kept = [None if trees is not None else prior for trees, prior in zip(self.trees, self.priors, strict=True)]
+        (folder / PRIORS).write_text(json.dumps(kept) + "\n", encoding="utf-8")
+        for column, trees in enumerate(self.trees):
+            if trees is not None:
+                (folder / f"trees_{column}.txt").write_text(trees.model_to_string(), encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        kept = json.loads((folder / PRIORS).read_text(encoding="utf-8"))
+        if not isinstance(kept, list) or not all(prior is None or isinstance(prior, float) for prior in kept):
+            raise ValueError(f"{PRIORS} does not list a number or null for each label")
+        self.priors = [0.0 if prior is None else prior for prior in kept]
+        self.trees = [
+            _read(folder / f"trees_{column}.txt") if prior is None else None for column, prior in enumerate(kept)
+        ]
+
+    def _boosted(self, x: Array, label: Array, validation_x: Array, truth: Array) -> "Booster":
+        import lightgbm
+
+        settings: dict[str, Any] = {
+            "objective": "binary",
+            "learning_rate": self.options.learning_rate,
+            "num_leaves": self.options.leaves,
+            "min_data_in_leaf": self.options.patients_a_leaf,
+            "feature_fraction": self.options.feature_share,
+            "seed": self.seed % 2**31,  # LightGBM's are signed
+            "deterministic": True,  # the same trees with any number of threads
+            "force_row_wise": True,
+            "verbosity": -1,
+        }
+        data = lightgbm.Dataset(x, label)
+        if not len(truth):
+            return lightgbm.train(settings, data, self.options.rounds)
+        stop = lightgbm.early_stopping(self.options.patience, verbose=False)
+        held_out = data.create_valid(validation_x, truth)
+        return lightgbm.train(settings, data, self.options.rounds, valid_sets=[held_out], callbacks=[stop])
+
+
+def _read(path: Path) -> "Booster":
+    from lightgbm import Booster
+    from lightgbm.basic import LightGBMError
+
+    text = path.read_text(encoding="utf-8")
+    boosted_trees.require_sound(text)
+    try:
+        return Booster(model_str=text)
+    except LightGBMError as error:
+        raise ValueError(str(error)) from None

@@ -1,0 +1,68 @@
+"""Logistic regression on the note's embedding, an L2 penalty chosen on validation. Input: note.
+
+What the note tells by itself; with the TF-IDF encoder this is latent semantic analysis and a linear classifier (Deerwester et
+al. 1990). A patient without a note gets the training mean of every component, and a column of its own says that the note lacks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, final
+
+import numpy as np
+import torch
+from annotated_types import Gt, MinLen
+from torch import Tensor
+
+from emerge_ehr.models import linear_classifier
+from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.linear_classifier import Array, LinearClassifier
+
+FILE = "note_only.safetensors"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Inverse penalties to choose from."""
+
+    strengths: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (0.0001, 0.001, 0.01, 0.1, 1.0)
+    reads: ClassVar[tuple[str, ...]] = ("note",)
+
+
+def build(options: Options, *, sizes: Sizes, seed: int) -> "NoteOnly":
+    """A regression to fit; nothing in it is random."""
+    return NoteOnly(options)
+
+
+@final
+class NoteOnly:
+    """An ``Estimator``."""
+
+    fitted: LinearClassifier
+
+    def __init__(self, options: Options) -> None:
+        self.strengths = options.strengths
+
+    def fit(self, train: Batch, validation: Batch) -> None:
+        """Fit every label."""
+        tables = _note(train), _note(validation)
+        self.fitted = linear_classifier.fit(train, tables[0], validation, tables[1], self.strengths)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Batch of N -> log-odds [N,K]."""
+        return torch.from_numpy(self.fitted.logits(_note(batch))).float()
+
+    def save(self, folder: Path) -> None:
+        """Write the coefficients."""
+        self.fitted.save(folder / FILE)
+
+    def load(self, folder: Path) -> None:
+        """Read the coefficients."""
+        self.fitted = LinearClassifier.load(folder / FILE)
+
+
+def _note(batch: Batch) -> Array:
+    """The embedding, NaN without a note, and whether there is one [N,D1+1]."""
+    present = batch.note_mask.double().cpu().numpy()[:, None]
+    embedding = batch.note_embedding.double().cpu().numpy()
+    return np.concatenate([np.where(present > 0, embedding, np.nan), present], axis=1)

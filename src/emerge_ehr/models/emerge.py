@@ -1,0 +1,151 @@
+"""EMERGE: hourly series, clinical note and retrieved summary -> one logit a label (Zhu et al., CIKM 2024).
+
+    ehr, ehr_mask   -> series encoder -----------------> states, ehr --+
+    note embedding    -> projection --+                                +-> fusion -> head -> logits
+    summary embedding -> projection --+-> text fusion -> text ---------+
+
+or, token-level, the hourly states and the pieces of the two texts, projected, all into the fusion.
+
+Departures from the original code: dropout on the embeddings' components, the projected texts and the series' states (small
+cohorts overfit without it); the mask of measured hours is an input beside the values; the attention keys
+(see ``fusion/cross_attention.py``); projected texts are layer-normalised, because encoders differ in scale by a factor
+of ten and more (TF-IDF vectors have length one); a text that a patient lacks is a learned vector, masked as a key.
+"""
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from emerge_ehr import components
+from emerge_ehr.config import Model
+from emerge_ehr.fields import Component
+from emerge_ehr.models import heads
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.fusion import Fusion, Modality
+from emerge_ehr.models.series import Series
+from emerge_ehr.models.text_fusion import BOTH
+from emerge_ehr.models.texts import PiecesOfTexts, WholeTexts
+
+
+def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
+    """The model for ``features`` an hour, ``statics``, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
+
+    Only the parts that ``settings.modalities`` need are made, so every parameter is trained.
+    """
+    size = settings.hidden_size
+    widths = {name: text_widths[name] for name in texts_read(settings)}
+    series = None
+    if "ehr" in settings.modalities:
+        context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
+        series = components.build("model.series", settings.series, input_size=2 * features, **context)
+    parts = _token_level if reads_pieces(settings) else _whole
+    texts, fusion = parts(settings, widths)
+    head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
+    static = nn.Linear(statics, size) if settings.static else None
+    return Emerge(series, texts, fusion, static, head, settings.dropout)
+
+
+def texts_read(settings: Model) -> tuple[str, ...]:
+    """The texts among the modalities that ``text_fusion`` reads.
+
+    Raises:
+        ValueError: it reads none of them; ``config.load`` has refused this before, by the keys' names.
+    """
+    texts = [name for name in BOTH if name in settings.modalities]
+    fused: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    read = tuple(name for name in texts if name in fused)
+    if texts and not read:
+        raise ValueError(f"model.text_fusion reads {fused}, model.modalities has {texts}")
+    return read
+
+
+def reads_pieces(settings: Model) -> bool:
+    """Whether the model reads ``note_tokens`` and ``summary_tokens``, not the embeddings of the whole texts."""
+    pieces: bool = components.options("model.fusion", settings.fusion).pieces
+    return pieces
+
+
+def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
+    """The texts as one vector, if there are any; its fusion with the EHR, if there is both."""
+    if not widths:
+        return None, None
+    size = settings.hidden_size
+    fusion = None
+    chosen = settings.text_fusion if len(widths) > 1 else Component(f"{next(iter(widths))}_only")
+    text_fusion = components.build("model.text_fusion", chosen, texts=len(widths), hidden_size=size)
+    if "ehr" in settings.modalities:
+        fusion = _fusion(settings, ("ehr", "text"))
+    dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
+    return WholeTexts(widths, text_fusion, hidden_size=size, **dropouts), fusion
+
+
+def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:
+    """The pieces of the texts, if there are any; the fusion of all tokens."""
+    texts = PiecesOfTexts(widths, hidden_size=settings.hidden_size, text_dropout=settings.text_dropout)
+    names = (*(["ehr"] if "ehr" in settings.modalities else []), *widths)
+    return texts if widths else None, _fusion(settings, names)
+
+
+def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
+    context = {"hidden_size": settings.hidden_size, "heads": settings.heads, "dropout": settings.dropout}
+    fusion: Fusion = components.build("model.fusion", settings.fusion, modalities=modalities, **context)
+    return fusion
+
+
+@final
+class Emerge(nn.Module):
+    """The whole model; None = no EHR, no text, a single modality that goes on as it is, no static features."""
+
+    def __init__(
+        self,
+        series: Series | None,
+        texts: WholeTexts | PiecesOfTexts | None,
+        fusion: Fusion | None,
+        static: nn.Linear | None,
+        head: nn.Module,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.series = series
+        self.texts = texts
+        self.fusion = fusion
+        self.static = static
+        self.head = head
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch, hours: Modality | None = None) -> Tensor:
+        """Batch of N -> logits [N,K]. ``hours``: what ``read_hours`` made of these patients, if that is known already."""
+        representation = self.fuse(self.read(batch, hours))
+        if self.static is not None:
+            representation = representation + self.static(batch.static)
+        logits: Tensor = self.head(representation)
+        return logits
+
+    def attention(self, batch: Batch) -> dict[str, Tensor] | None:
+        """How much each hour, text or piece of a text counted: modality -> [N,L], as the fusion's ``attention`` describes it.
+
+        None where nothing attends. For a model in evaluation mode; with dropout the weights are those of one draw.
+        """
+        with torch.no_grad():
+            return None if self.fusion is None else self.fusion.attention(self.read(batch))
+
+    def read(self, batch: Batch, hours: Modality | None = None) -> dict[str, Modality]:
+        """Batch of N -> what there is to fuse: ``ehr``, and ``text`` or (token-level) ``note`` and ``summary``."""
+        modalities = {} if self.series is None else {"ehr": hours or self.read_hours(self.series, batch)}
+        return modalities if self.texts is None else modalities | self.texts(batch)
+
+    def read_hours(self, series: Series, batch: Batch) -> Modality:
+        """Batch of N -> the last state and the states of the T hours."""
+        states, last = series(torch.cat([batch.ehr, batch.ehr_mask], dim=2), batch.ehr_length)
+        states, last = self.dropout(states), self.dropout(last)
+        hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)
+        return Modality(last, states, hours < batch.ehr_length[:, None])
+
+    def fuse(self, modalities: dict[str, Modality]) -> Tensor:
+        """Modalities by name -> one representation [N,H]."""
+        if self.fusion is not None:
+            return self.fusion(modalities)
+        (only,) = modalities.values()
+        return only.representation

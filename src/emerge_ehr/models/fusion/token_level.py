@@ -1,0 +1,92 @@
+"""Hours, pieces of the note and pieces of the summary attend to each other in one Transformer encoder.
+
+A single stream over the concatenated tokens, told apart by embeddings of their modality and read at a class token, as in ViLT
+(Kim et al. 2021, arXiv 2102.03334). Each token is layer-normalised first, because modalities differ in scale:
+
+    x_i = norm(token_i) + modality embedding + sinusoid of the hour, or of the piece's place in its text
+    [class; x_1; ...; x_L] -> Transformer layers, in which nobody looks at what the patient lacks -> norm -> class token
+
+A patient without any token is the class token alone. Where the model looked is read by attention rollout (Abnar and Zuidema
+2020, doi 10.18653/v1/2020.acl-main.385): the layers' attention, each averaged with the identity for the residual connection,
+multiplied. It tells which tokens the answer could draw on, not whether they raised or lowered the risk; and an hour's
+token is the series encoder's state, which remembers earlier hours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from emerge_ehr.fields import Positive
+from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.transformer import Block, positions
+
+INITIAL = 0.02  # standard deviation of the learned embeddings before training, as in BERT
+
+
+@dataclass(frozen=True)
+class Options:
+    """``layers`` of the encoder; in a single one hours and pieces would meet in the class token only."""
+
+    pieces: ClassVar[bool] = True
+    layers: Positive = 2
+
+
+def build(
+    options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float
+) -> "TokenLevel":
+    """An encoder over the tokens of ``modalities``; ``hidden_size`` is a multiple of ``heads``."""
+    return TokenLevel(modalities, hidden_size, heads, dropout, options.layers)
+
+
+@final
+class TokenLevel(nn.Module):
+    """The class token after ``layers`` layers over all tokens."""
+
+    def __init__(self, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float, layers: int) -> None:
+        super().__init__()
+        self.kinds = nn.ParameterDict({name: nn.Parameter(INITIAL * torch.randn(hidden_size)) for name in modalities})
+        self.class_token = nn.Parameter(INITIAL * torch.randn(hidden_size))
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList([Block(hidden_size, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
+        """Modalities by name -> [N,H]."""
+        tokens, allowed = self.join(modalities)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, allowed)
+        class_token = self.blocks[-1](tokens, allowed, rows=1)  # nothing reads the others' last layer
+        fused: Tensor = self.norm(class_token[:, 0])
+        return fused
+
+    def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor]:
+        """Rollout from the class token: modality -> [N,L]; all of a patient's together sum to 1, or 0 where it has no token."""
+        tokens, allowed = self.join(modalities)
+        same = torch.eye(tokens.shape[1], dtype=tokens.dtype, device=tokens.device)
+        reach = same.expand(len(tokens), -1, -1)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            reach = (block.weights(tokens, allowed) + same) / 2 @ reach
+            tokens = block(tokens, allowed)
+        counted = reach[:, 0, 1:]
+        share = counted / counted.sum(dim=1, keepdim=True).clamp(min=torch.finfo(counted.dtype).tiny)
+        lengths = [modalities[name].tokens.shape[1] for name in self.kinds]
+        return dict(zip(self.kinds, torch.split(share, lengths, dim=1), strict=True))
+
+    def join(self, modalities: Mapping[str, Modality]) -> tuple[Tensor, Tensor]:
+        """Modalities by name -> [class; their tokens] [N,1+L,H], and who may be looked at [N,1,1,1+L] bool."""
+        chosen = [modalities[name] for name in self.kinds]
+        first = self.class_token.expand(len(chosen[0].tokens), 1, -1)
+        tokens = torch.cat([first, *(self.mark(modalities[name].tokens, name) for name in self.kinds)], dim=1)
+        present = torch.cat([torch.ones_like(first[..., 0], dtype=torch.bool), *(one.present for one in chosen)], dim=1)
+        return self.dropout(tokens), present[:, None, None]
+
+    def mark(self, tokens: Tensor, name: str) -> Tensor:
+        """Tokens [N,L,H] of one modality, normalised, with its embedding and their positions."""
+        level: Tensor = layer_norm(tokens, tokens.shape[-1:])
+        marked: Tensor = level + self.kinds[name] + positions(tokens.shape[1], level)
+        return marked

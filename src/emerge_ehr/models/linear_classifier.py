@@ -1,0 +1,117 @@
+"""Logistic regression a label on a table of features: standardised inside, its penalty chosen on validation patients.
+
+Dimensions: N patients, D features, K labels.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.label_columns import defined, prior_log_odds
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """``mean`` and ``scale`` [D] of the training patients, ``coefficients`` [K,D] of standardised features, ``intercept`` [K]."""
+
+    mean: Array
+    scale: Array
+    coefficients: Array
+    intercept: Array
+
+    def logits(self, features: Array) -> Array:
+        """Features [N,D], NaN where missing (taken as the training mean) -> log-odds [N,K]."""
+        # A sum a patient rather than a matrix product, whose last digits may depend on the other patients.
+        product: Array = np.einsum("nd,kd->nk", self._standardised(features), self.coefficients) + self.intercept
+        return product
+
+    def save(self, path: Path) -> None:
+        """Write the four arrays."""
+        from safetensors.numpy import save_file
+
+        save_file(
+            {spec.name: np.ascontiguousarray(getattr(self, spec.name)) for spec in dataclasses.fields(self)}, path
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: the arrays are not those, or do not fit together.
+        """
+        from safetensors.numpy import load_file
+
+        arrays = load_file(path)
+        names = [spec.name for spec in dataclasses.fields(cls)]
+        labels, features = arrays["coefficients"].shape if sorted(arrays) == sorted(names) else (0, 0)
+        shapes = {"mean": (features,), "scale": (features,), "intercept": (labels,)}
+        if not labels or any(arrays[name].shape != shape for name, shape in shapes.items()):
+            raise ValueError(f"{path.name} does not hold {', '.join(names)}")
+        return cls(**arrays)
+
+    def _standardised(self, features: Array) -> Array:
+        return np.nan_to_num((features - self.mean) / self.scale, nan=0.0)
+
+
+def fit(
+    train: Batch, features: Array, validation: Batch, validation_features: Array, strengths: tuple[float, ...]
+) -> LinearClassifier:
+    """L2-penalised logistic regression of each label on ``features`` [N,D] of ``train``.
+
+    Of the inverse penalties ``strengths`` that with the lowest validation loss is kept (the middle one if no validation
+    patient has the label defined). One thread computes, so that the answer does not depend on their number.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        scaled = _scaling(features, train.label.shape[1])
+        x, validation_x = scaled._standardised(features), scaled._standardised(validation_features)
+        for column in range(train.label.shape[1]):
+            rows, label = defined(train, column)
+            scaled.intercept[column] = prior_log_odds(label)
+            if len(np.unique(label)) < 2:
+                continue
+            validation_rows, truth = defined(validation, column)
+            found = _strongest(x[rows], label, validation_x[validation_rows], truth, strengths)
+            scaled.coefficients[column], scaled.intercept[column] = found
+    return scaled
+
+
+def _scaling(features: Array, labels: int) -> LinearClassifier:
+    """Mean and standard deviation without the NaN; 0 and 1 for a feature that is missing or constant."""
+    known = ~np.isnan(features)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, features, 0.0).sum(axis=0) / count
+    scale = np.sqrt((np.where(known, features - mean, 0.0) ** 2).sum(axis=0) / count)
+    coefficients = np.zeros((labels, features.shape[1]))
+    return LinearClassifier(mean, np.where(scale > 1e-8, scale, 1.0), coefficients, np.zeros(labels))
+
+
+def _strongest(
+    x: Array, label: Array, validation_x: Array, truth: Array, strengths: tuple[float, ...]
+) -> tuple[Array, float]:
+    """Coefficients [D] and intercept for the best of ``strengths``."""
+    if not len(truth):
+        return _regression(x, label, strengths[len(strengths) // 2])
+    candidates = [_regression(x, label, strength) for strength in strengths]
+    losses = [_loss(validation_x @ coefficients + intercept, truth) for coefficients, intercept in candidates]
+    return candidates[int(np.argmin(losses))]
+
+
+def _regression(x: Array, label: Array, strength: float) -> tuple[Array, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=strength, max_iter=2000).fit(x, label)
+    return model.coef_[0], float(model.intercept_[0])
+
+
+def _loss(logit: Array, truth: Array) -> float:
+    return float(np.mean(np.logaddexp(0.0, logit) - truth * logit))

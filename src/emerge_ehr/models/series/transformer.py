@@ -1,0 +1,51 @@
+"""A causal Transformer over the hours (Vaswani et al. 2017), with sinusoids for their places.
+
+    x_t = W value_t + b + sinusoid(t);  layers in which hour t looks at hours 1..t;  norm
+
+Causal, because a state is to be what was known after that hour: padding behind it needs no mask then, and attention over the
+states (fusion) means the same as with a recurrent encoder.
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from emerge_ehr.fields import Positive
+from emerge_ehr.models.recurrent import until
+from emerge_ehr.models.transformer import Block, positions
+
+
+@dataclass(frozen=True)
+class Options:
+    """How many Transformer layers."""
+
+    layers: Positive = 2
+
+
+def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> "Transformer":
+    """``layers`` layers from ``input_size`` values an hour to ``hidden_size``, a multiple of ``heads``."""
+    return Transformer(input_size, hidden_size, heads, dropout, options.layers)
+
+
+@final
+class Transformer(nn.Module):
+    """Hour by hour, what can be known after it."""
+
+    def __init__(self, input_size: int, hidden_size: int, heads: int, dropout: float, layers: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(input_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList([Block(hidden_size, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(hidden_size)
+
+    def forward(self, values: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Values [N,T,I], length [N] -> states [N,T,H], last state [N,H]; a patient of no hours has zeros."""
+        hours = values.shape[1]
+        projected = self.projection(values)
+        states = self.dropout(projected + positions(hours, projected))
+        earlier = torch.ones(hours, hours, dtype=torch.bool, device=values.device).tril()
+        for block in self.blocks:
+            states = block(states, earlier)
+        return until(self.norm(states), length)

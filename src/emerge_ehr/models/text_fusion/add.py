@@ -1,0 +1,29 @@
+"""Texts added up."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from emerge_ehr.models.text_fusion import BOTH
+
+
+@dataclass(frozen=True)
+class Options:
+    """None."""
+
+    reads: ClassVar[tuple[str, ...]] = BOTH
+
+
+def build(options: Options, *, texts: int, hidden_size: int) -> "Add":
+    """A sum, which has no parameters."""
+    return Add()
+
+
+@final
+class Add(nn.Module):
+    """h_note + h_summary."""
+
+    def forward(self, texts: Tensor, present: Tensor) -> Tensor:
+        """Texts [N,M,H], present [N,M] -> [N,H]; an absent text adds its learned vector."""
+        return texts.sum(dim=1)

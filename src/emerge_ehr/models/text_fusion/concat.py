@@ -1,0 +1,34 @@
+"""Texts side by side, then one linear layer: the default of the original code."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+from torch import Tensor, nn
+
+from emerge_ehr.models.text_fusion import BOTH
+
+
+@dataclass(frozen=True)
+class Options:
+    """None."""
+
+    reads: ClassVar[tuple[str, ...]] = BOTH
+
+
+def build(options: Options, *, texts: int, hidden_size: int) -> "Concat":
+    """A fusion of ``texts`` texts of ``hidden_size``."""
+    return Concat(texts, hidden_size)
+
+
+@final
+class Concat(nn.Module):
+    """W [h_note; h_summary] + b."""
+
+    def __init__(self, texts: int, hidden_size: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(texts * hidden_size, hidden_size)
+
+    def forward(self, texts: Tensor, present: Tensor) -> Tensor:
+        """Texts [N,M,H], present [N,M] -> [N,H]; an absent text shows as the learned vector in its place."""
+        fused: Tensor = self.projection(texts.flatten(1))
+        return fused

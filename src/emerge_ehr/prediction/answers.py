@@ -1,0 +1,63 @@
+"""Answers as a table and as JSON: what ``--stage predict`` writes and ``--stage serve`` sends."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
+
+COLUMNS = ("patient_id", "label_code", "y_prob", "threshold", "above_threshold")
+
+
+def header(modalities: Sequence[str]) -> list[str]:
+    """The columns of predictions.csv."""
+    return [*COLUMNS, *(f"contribution_{name}" for name in modalities)]
+
+
+def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[list[Any]]:
+    """A row for each label; a contribution is the risk minus that without the modality, None where the patient has none."""
+    for k, label in enumerate(run.trained.label_names):
+        risk, threshold = float(answer.risk[k]), float(run.thresholds[k])
+        without = [answer.without.get(name) for name in modalities]
+        contributions = [None if one is None else risk - float(one[k]) for one in without]
+        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *contributions]
+
+
+def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
+    """The risks and all they rest on; docs/prediction.md has the keys."""
+    names, record = run.trained.label_names, answer.record
+    definitions = {document["node_index"]: document["definition"] for document in record.documents}
+    risks = [
+        {
+            "label_code": name,
+            "y_prob": float(answer.risk[k]),
+            "threshold": float(run.thresholds[k]),
+            "above_threshold": bool(answer.risk[k] >= run.thresholds[k]),
+            "contributions": {part: float(answer.risk[k] - risk[k]) for part, risk in answer.without.items()},
+        }
+        for k, name in enumerate(names)
+    ]
+    diseases = [
+        {
+            **node,
+            "definition": definitions[node["node_index"]],
+            "risk_without": by_label(names, without) if without is not None else {},
+            "contribution": by_label(names, answer.risk - without) if without is not None else {},
+        }
+        for node in record.nodes
+        for without in (answer.without_disease.get(node["node_index"]),)
+    ]
+    return {
+        "patient_id": answer.patient_id,
+        "risks": risks,
+        "abnormal_signals": record.abnormal_signals,
+        "diseases": diseases,
+        "summary": record.summary,
+        "statements": record.provenance,
+        "faithfulness": record.faithfulness,
+        "failures": record.failures,
+    }
+
+
+def by_label(names: Sequence[str], values: Risks) -> dict[str, float]:
+    """Values [K] by the labels' names."""
+    return dict(zip(names, values.tolist(), strict=True))

@@ -1,0 +1,68 @@
+"""Stage predict: a finished run + the tables of new patients -> a risk for each, and beside it all that the risk rests on."""
+
+import csv
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TextIO
+
+from emerge_ehr.prediction import answers, predictor, what_if
+from emerge_ehr.prediction.predictor import Predictor
+from emerge_ehr.preprocess.inputs import new_patients
+from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.storage import artefacts, schema
+
+log = logging.getLogger(__name__)
+
+
+def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
+    """Writes ``output``, a row for each patient and label, and ``<stem>.evidence.jsonl`` beside it, a line for each patient.
+
+    Raises:
+        UserError: the run, the tables or the place to write to will not do.
+    """
+    evidence = output.with_name(f"{output.stem}.evidence.jsonl")
+    artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
+    ready = predictor.load(run, offline=offline)
+    found = new_patients.read(tables, ready.expected)
+    for warning in found.warnings:
+        log.warning("%s", warning)
+    log.info("predict: %d patients of %s with %s", found.cohort.height, tables, run)
+    began = time.perf_counter()
+    with (
+        artefacts.replacing(output) as table,
+        artefacts.replacing(evidence) as lines,
+        table.open("w", encoding="utf-8", newline="") as rows,
+        lines.open("w", encoding="utf-8") as told,
+    ):
+        highest = _write(ready, found, rows, told)
+    seconds = time.perf_counter() - began
+    print(f"{found.cohort.height} patients in {seconds:.1f} s ({found.cohort.height / seconds:.1f} a second)")
+    print(*highest, sep="\n")
+    print(f"risks: {output}\nevidence: {evidence}")
+
+
+def _write(ready: Predictor, found: Tables, rows: TextIO, told: TextIO) -> list[str]:
+    """Both files; then a line for each label about the patient at highest risk."""
+    modalities = what_if.modalities(ready.trained)
+    table = csv.writer(rows, lineterminator="\n")
+    table.writerow(answers.header(modalities))
+    names = ready.trained.label_names
+    highest = [("", -1.0)] * len(names)
+    failures = 0
+    for answer in ready.answers(found):
+        table.writerows(answers.rows(answer, ready, modalities))
+        told.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
+        failures += bool(answer.record.failures)
+        for k, risk in enumerate(answer.risk.tolist()):
+            highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda one: one[1])
+    if failures:
+        log.warning(
+            "%d patients: the language model gave no entities or no summary, and the risk was computed without; run again",
+            failures,
+        )
+    return [
+        f"highest risk of {name}: {risk:.3f}, patient {patient}"
+        for name, (patient, risk) in zip(names, highest, strict=True)
+    ]

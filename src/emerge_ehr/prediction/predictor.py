@@ -1,0 +1,167 @@
+"""A finished run made ready for new patients: the same reading, encoding and model as in training, and what changes the risk.
+
+Everything fitted comes from the run's artefacts; the knowledge graph and the encoders must be the ones it was trained with.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emerge_ehr import components, privacy
+from emerge_ehr.compute.local import LOCAL
+from emerge_ehr.config import Config
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import UserError
+from emerge_ehr.llm.client import connect
+from emerge_ehr.models.batch import SHAPES, Batch
+from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.preprocess import evidence, fitted, texts
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.evidence import Found
+from emerge_ehr.preprocess.fitted import Fitted
+from emerge_ehr.preprocess.inputs import new_patients
+from emerge_ehr.preprocess.inputs.new_patients import Expected
+from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.rag import records as rag
+from emerge_ehr.rag import records_file as rag_records
+from emerge_ehr.rag.faithfulness.faithfulness import Auditor
+from emerge_ehr.rag.records_file import Record
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.schema import FITTED
+from emerge_ehr.training import trained as runs
+from emerge_ehr.training.trained import Trained
+
+BLOCK = 512  # patients at a time: bounds memory, and says how far it has come
+Risks = NDArray[np.float64]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the run says of one patient: ``risk`` [K]; without a modality that the run reads, where the patient has it;
+    without each disease, where the run reads texts."""
+
+    patient_id: str
+    risk: Risks
+    without: dict[str, Risks]
+    without_disease: dict[int, Risks]
+    record: Record
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """``thresholds`` [K]: at or above them the run calls a patient positive. ``donors``: see ``what_if``."""
+
+    trained: Trained
+    expected: Expected
+    fitted: Fitted
+    tools: rag.Tools
+    auditor: Auditor
+    donors: Batch
+    thresholds: Risks
+
+    def answers(self, tables: Tables) -> Iterator[Answer]:
+        """One for each patient, by ``patient_id``. None depends on the other patients."""
+        patients = tables.cohort.height
+        for at in range(0, patients, BLOCK):
+            some = new_patients.part(tables, at, BLOCK)
+            found = self.read(some)
+            yield from self.ask(self.encode(some, found), found)
+            if patients > BLOCK:
+                log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
+
+    def read(self, tables: Tables) -> Found:
+        """Signals, notes, diseases, summaries."""
+        return evidence.find(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
+
+    def encode(self, tables: Tables, found: Found) -> Batch:
+        """What the model reads; texts have at least as many places for pieces as in training."""
+        limits, data = self.trained.config.token_level, self.trained.dataset
+        arrays = evidence.arrays(tables, self.fitted, found)
+        for name, encoder, written, limit, seen in (
+            ("note", self.fitted.note, found.notes, limits.note_chunks, data.note_tokens),
+            ("summary", self.fitted.summary, found.summaries, limits.summary_chunks, data.summary_tokens),
+        ):
+            arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
+        return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
+
+    def ask(self, batch: Batch, found: Found) -> Iterator[Answer]:
+        """The model, about the patients as they are and without each thing."""
+        risks = self.trained.probability(batch)
+        records = [rag_records.parse(row) for row in found.records.iter_rows(named=True)]
+        told = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
+        diseases = what_if.without_diseases(self.trained, self.fitted, batch, told)
+        without = {
+            name: what_if.without_modality(self.trained, batch, name, self.donors)
+            for name in what_if.modalities(self.trained)
+        }
+        has = {
+            "ehr": batch.ehr_mask.flatten(1).any(dim=1),
+            "note": batch.note_mask > 0,
+            "summary": batch.summary_mask > 0,
+        }
+        for n, record in enumerate(records):
+            own = {name: risk[n] for name, risk in without.items() if has[name][n]}
+            yield Answer(record.patient_id, risks[n], own, diseases[n], record)
+
+
+def load(run_dir: Path, *, offline: bool) -> Predictor:
+    """The run in ``run_dir``, ready.
+
+    Raises:
+        UserError: the run is not finished, its artefacts have changed, an encoder's model or the knowledge graph is missing or
+            another one; its language model may not be sent new patients' records.
+    """
+    trained = runs.load(run_dir)
+    config = dataclasses.replace(trained.config, offline=offline)
+    _require_leave(config)
+    things = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
+    expected = new_patients.expected(config, trained.dataset)
+    task: Task = components.build("task", config.task)
+    tools = evidence.tools(config, task, evidence.graph(config), connect(config), LOCAL)
+    _refuse_other_files(trained, tools)
+    return Predictor(
+        trained,
+        expected,
+        things,
+        tools,
+        evidence.auditor(config, task, tools, expected.signals),
+        what_if.donors(trained),
+        _thresholds(trained),
+    )
+
+
+def _require_leave(config: Config) -> None:
+    """Raises:
+    UserError: new patients' records would go to another machine, without leave and reason in the run's config. That the
+        run's own data are open says nothing of them.
+    """
+    theirs = dataclasses.replace(config.paths, table_dir=Path("new patients"))
+    privacy.check(dataclasses.replace(config, credentialed=None, paths=theirs, dataset="new patients"))
+
+
+def _refuse_other_files(trained: Trained, tools: rag.Tools) -> None:
+    """Raises:
+    UserError: the knowledge graph, or a file that an option names, is not the one that preprocessing read.
+    """
+    known = set(trained.dataset.metadata["inputs"].values())
+    named = components.files(trained.config, preprocess.SOCKETS)
+    for path, found in [*tools.graph.inputs().items(), *((path, artefacts.checksum(path)) for path in named)]:
+        if found not in known:
+            raise UserError(
+                f"{path}: not what {trained.run_dir} was trained with; bring that back, or run --stage preprocess and "
+                "--stage train again"
+            )
+
+
+def _thresholds(trained: Trained) -> Risks:
+    chosen = artefacts.read_json(trained.run_dir / "metrics.json", "train")["thresholds"]
+    return np.array([chosen[name]["value"] for name in trained.label_names])

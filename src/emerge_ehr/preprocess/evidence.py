@@ -1,0 +1,120 @@
+"""From checked tables to what the models read, for a cohort and for new patients alike: signals, notes, records, arrays."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr import components
+from emerge_ehr.compute.local import LOCAL
+from emerge_ehr.compute.work import Pool
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import Component
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.llm.client import Chat
+from emerge_ehr.preprocess import texts
+from emerge_ehr.preprocess.fitted import Fitted
+from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.rag import linking
+from emerge_ehr.rag import records as rag
+from emerge_ehr.rag.entities.rules import Rules
+from emerge_ehr.rag.faithfulness import faithfulness
+from emerge_ehr.signals import abnormal
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals.hourly import Statistics
+from emerge_ehr.signals.signals import Signal
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the RAG half found for N patients: their notes joined, the rows of ``rag_records.csv``, and counts for metadata."""
+
+    notes: list[str]
+    records: pl.DataFrame
+    counts: dict[str, Any]
+
+    @property
+    def summaries(self) -> list[str]:
+        """The texts [N]."""
+        return self.records["summary"].to_list()
+
+
+def graph(config: Config) -> KnowledgeGraph:
+    """The knowledge graph.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    found: KnowledgeGraph = components.build(
+        "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
+    )
+    log.info("knowledge graph: %d diseases in %s", len(found.diseases()), config.kg_dir)
+    return found
+
+
+def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> rag.Tools:
+    """The components of the RAG half that the config chooses.
+
+    Raises:
+        UserError: a component cannot be built.
+    """
+    return rag.Tools(
+        graph,
+        components.build("entities", config.entities, graph=graph, llm=chat, pool=pool),
+        linking.build(graph, config.linking, config.seed, config.paths.cache_dir, pool),
+        components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
+        components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
+        pool,
+    )
+
+
+def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal, ...]) -> faithfulness.Auditor:
+    """Checks summaries about these signals against the evidence."""
+    default = Component("rules")
+    same = config.entities == default  # building it takes seconds
+    built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
+    dictionary = replace(cast(Rules, built), pool=LOCAL)  # it goes where the records are made
+    return faithfulness.build(chosen.graph, dictionary, signals, (task.question, _window(config.cohort)))
+
+
+def find(
+    config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: Tables, statistics: Statistics
+) -> Found:
+    """The abnormal signals against the training patients' ``statistics``, and what notes and graph add to them."""
+    signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
+    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
+    persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
+    patients = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
+    return Found(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
+
+
+def arrays(tables: Tables, fitted: Fitted, found: Found) -> dict[str, NDArray[Any]]:
+    """The arrays of ``dataset.Dataset`` by name, but for the texts' pieces."""
+    ehr, mask = tensors.standardise(tables.hourly, fitted.statistics)
+    return {
+        "ehr": ehr,
+        "ehr_mask": mask,
+        "ehr_length": tables.hourly.length,
+        "static": fitted.static(tables.cohort),
+        **texts.whole("note", fitted.note, found.notes),
+        **texts.whole("summary", fitted.summary, found.summaries),
+        "label": tables.label,
+        "label_mask": tables.label_mask,
+        "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
+    }
+
+
+def _window(rule: Cohort) -> str:
+    """The observation window in words.
+
+    >>> _window(Cohort()), _window(Cohort(anchor="hospital", window="whole"))
+    ('first 48 h of the stay', 'the whole admission')
+    """
+    what = "stay" if rule.anchor == "icu" else "admission"
+    return f"the whole {what}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {what}"

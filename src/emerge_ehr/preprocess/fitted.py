@@ -1,0 +1,111 @@
+"""What preprocessing learns from training patients and applies to everybody: it is saved with the artefacts, and read for new
+patients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr import embeddings
+from emerge_ehr.embeddings import FittedEncoder, TextEncoder
+from emerge_ehr.embeddings._no_text import NoText
+from emerge_ehr.fields import UserError
+from emerge_ehr.signals.hourly import Statistics
+from emerge_ehr.storage.dataset import read_arrays, write_dataset
+
+STATISTICS = "statistics.npz"
+NOTE, SUMMARY = "note_encoder", "summary_encoder"
+STATIC_NAMES = ["age", "sex_f", "sex_m"]
+
+
+@dataclass(frozen=True)
+class Age:
+    """Mean and standard deviation of the training patients' ages, in years; 0 and 1 where none is known."""
+
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The statistics of the F features, the ages' scale, and the encoders of the notes and of the summaries."""
+
+    statistics: Statistics
+    age: Age
+    note: FittedEncoder
+    summary: FittedEncoder
+
+    def static(self, cohort: pl.DataFrame) -> NDArray[np.float32]:
+        """``[N, 3]``, columns ``STATIC_NAMES``: age standardised (0 if unknown), female, male."""
+        age = (_years(cohort) - self.age.mean) / self.age.std
+        sexes = [(cohort["sex"] == sex).fill_null(value=False).to_numpy() for sex in ("F", "M")]
+        return np.stack([np.nan_to_num(age), *sexes], axis=1).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Into ``folder``, which must not be there yet."""
+        folder.mkdir()
+        found = self.statistics
+        age = np.array([self.age.mean, self.age.std])
+        write_dataset(
+            folder / STATISTICS, {"mean": found.mean, "std": found.std, "count": found.count, "age_mean_std": age}
+        )
+        self.note.save(folder, NOTE)
+        self.summary.save(folder, SUMMARY)
+
+
+def fit(
+    statistics: Statistics,
+    encoder: TextEncoder,
+    cohort: pl.DataFrame,
+    notes: Sequence[str],
+    summaries: Sequence[str],
+    training: NDArray[np.bool_],
+) -> Fitted:
+    """Everything beside the ``statistics``, from the patients that are ``training`` [N] alone."""
+    fitted = [_fit_encoder(encoder, texts, training) for texts in (notes, summaries)]
+    return Fitted(statistics, fit_age(cohort.filter(training)), *fitted)
+
+
+def _fit_encoder(encoder: TextEncoder, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:
+    """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
+    known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
+    return encoder.fit(known) if known else NoText()
+
+
+def fit_age(cohort: pl.DataFrame) -> Age:
+    """The scale of the ages of ``cohort``, the training patients.
+
+    >>> fit_age(pl.DataFrame({"age": [50, None, 70]}))
+    Age(mean=60.0, std=10.0)
+    """
+    years = _years(cohort)
+    known = years[~np.isnan(years)]
+    return Age(float(known.mean()), float(known.std()) or 1.0) if known.size else Age(0.0, 1.0)
+
+
+def load(folder: Path, cache_dir: Path) -> Fitted:
+    """What ``save`` wrote.
+
+    Raises:
+        UserError: a file is missing or damaged, or a model that an encoder needs is not here or has changed.
+    """
+    arrays = read_arrays(folder / STATISTICS, "preprocess")
+    if lost := {"mean", "std", "count", "age_mean_std"} - arrays.keys():
+        raise UserError(
+            f"{folder / STATISTICS}: no array '{min(lost)}'; run --stage preprocess and --stage train again"
+        )
+    return Fitted(
+        Statistics(arrays["mean"], arrays["std"], arrays["count"]),
+        Age(*arrays["age_mean_std"].tolist()),
+        embeddings.load(folder, NOTE, cache_dir),
+        embeddings.load(folder, SUMMARY, cache_dir),
+    )
+
+
+def _years(cohort: pl.DataFrame) -> NDArray[np.float64]:
+    """``[N]``, NaN where unknown."""
+    years: NDArray[np.float64] = cohort["age"].cast(pl.Float64).to_numpy()
+    return years

@@ -1,0 +1,1 @@
+"""The tables that ``preprocess`` and ``predict`` read, checked."""

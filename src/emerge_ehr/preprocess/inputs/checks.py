@@ -1,0 +1,171 @@
+"""What the tables must satisfy, wherever they come from; ``where`` opens a message and says which table is meant."""
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr.config import Cohort
+from emerge_ehr.fields import UserError
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals.hourly import Floats
+from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.storage import table_files
+
+
+def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
+    """Raises:
+    UserError: a window is empty, or longer than the config says.
+    """
+    longest = timedelta(hours=rule.window_hours) if rule.window != "whole" else timedelta(days=36500)
+    span = pl.col("window_end") - pl.col("window_start")
+    wrong = cohort.filter((span <= timedelta(0)) | (span > longest))
+    if wrong.height:
+        patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
+        raise UserError(
+            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of 0 to {rule.window_hours} h "
+            f"(cohort.window_hours, cohort.window = '{rule.window}'); mend {wrong.height} such rows, or set these keys"
+        )
+
+
+def hourly(
+    where: Path,
+    dynamic: pl.LazyFrame,
+    cohort: pl.DataFrame,
+    signals: tuple[Signal, ...],
+    hours: int | None,
+    refuse_unreadable: Callable[[], None],
+) -> tensors.Hourly:
+    """The hourly values of the measurements, read once, in batches; only where something is wrong again, to say where.
+
+    ``refuse_unreadable`` raises where a field cannot be read.
+
+    Raises:
+        UserError: a measurement of a stranger, of an unknown code, outside the window, or no number.
+    """
+    names = tuple(signal.name for signal in signals)
+    found = tensors.empty(cohort, names, hours)
+    rows = 0
+    for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
+        if placed.null_count().sum_horizontal().item():
+            refuse_unreadable()
+            _refuse_misplaced(where, dynamic, cohort, names)
+        found.fill(placed)
+        rows += placed.height
+    if not rows:
+        raise UserError(f"{where}: holds no rows; one row a measurement is needed")
+    return found.hourly
+
+
+def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
+    """Every field can be read, and a row has no place all the same."""
+    rows = dynamic.select("patient_id", "event_time", "code")
+    numbered = rows.with_row_index("row")
+    patients = cohort.lazy().select("patient_id", "window_start", "window_end")
+    if strangers := _counted(numbered.join(patients, on="patient_id", how="anti"), rows, where):
+        count, patient, _ = strangers
+        raise _stranger(where, patient, count)
+    codes = table_files.collect_table(rows.select(pl.col("code").unique()), where)["code"]
+    if unknown := sorted(set(codes) - set(names)):
+        raise UserError(
+            f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}; rename it, or remove its rows"
+        )
+    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
+    if outside := _counted(numbered.join(patients, on="patient_id").filter(~inside), rows, where):
+        count, patient, time = outside
+        raise UserError(
+            f"{where}: {count} rows outside the observation window, first: {patient} at {time}; remove them, or mend "
+            "window_start and window_end in cohort.csv"
+        )
+
+
+def _counted(wrong: pl.LazyFrame, rows: pl.LazyFrame, where: Path) -> tuple[int, str, datetime] | None:
+    """How many rows are ``wrong``, and patient and time of the first, which is looked up in all ``rows``; None if none is."""
+    count, at = table_files.collect_table(wrong.select(pl.len(), pl.col("row").min()), where).row(0)
+    if not count:
+        return None
+    patient, time = table_files.collect_table(rows.slice(at, 1), where).select("patient_id", "event_time").row(0)
+    return count, patient, time
+
+
+def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Raises:
+    UserError: a note was written after the window; surrogates carry no time that means anything.
+    """
+    times = notes.select("patient_id", "note_time", "note_type")  # not the texts, which would be copied
+    timed = times.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
+    late = timed.filter(pl.col("note_time") >= pl.col("window_end"))
+    if late.height:
+        patient, time = late.select("patient_id", "note_time").row(0)
+        raise UserError(
+            f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}; remove them"
+        )
+
+
+def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Raises:
+    UserError: a row belongs to nobody of the cohort.
+    """
+    strangers = rows.join(cohort, on="patient_id", how="anti")
+    if strangers.height:
+        raise _stranger(where, strangers["patient_id"][0], strangers.height)
+
+
+def _stranger(where: Path, patient: str, count: int) -> UserError:
+    return UserError(
+        f"{where}: patient_id '{patient}' is not in cohort.csv; remove {count} such rows, or give it a row there"
+    )
+
+
+def note_warnings(notes: pl.DataFrame) -> list[str]:
+    """What can be seen in the notes themselves."""
+    warnings = []
+    if notes.is_empty():
+        warnings.append("there are no notes: that modality is empty and masked")
+    if surrogates := notes.filter(pl.col("note_type") == "surrogate").height:
+        warnings.append(f"{surrogates} notes are surrogates made from codes: they may leak the future")
+    if untimed := notes["note_time"].null_count():
+        warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
+    return warnings
+
+
+def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
+    """Warnings of codes that are nearly, but not quite, those of the benchmark: each is a feature of its own."""
+    known = [signal.name for signal in SIGNALS]
+    for signal in signals:
+        close = difflib.get_close_matches(signal.name, known, n=1, cutoff=0.85)
+        if close and signal.name not in known:
+            yield f"dynamic: code '{signal.name}' is a feature of its own; did you mean '{close[0]}'?"
+
+
+def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
+    """Warnings of what is not known of patients."""
+    for name in ("age", "sex"):
+        if absent := cohort[name].null_count():
+            yield f"static.csv: {absent} of {cohort.height} patients have no {name}"
+    if unmeasured := int(np.isnan(found.value).all(axis=(1, 2)).sum()):
+        yield f"dynamic: {unmeasured} of {cohort.height} patients have no measurement"
+
+
+def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str]:
+    """Warnings of outcomes that are the same for everybody: nothing can be learned of them."""
+    for name, values, defined in zip(names, label.T, mask.T, strict=True):
+        if len(alike := np.unique(values[defined > 0])) == 1:
+            yield f"label.csv: all {int(defined.sum())} patients have {name} = {alike[0]:g}"
+
+
+def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
+    """Warnings of values that a benchmark signal cannot have in its unit; ``convert`` has left none in its tables."""
+    for feature, signal in enumerate(signals):
+        low, high = signal.plausible
+        value = found.value[:, :, feature]
+        outside = int(((value < low - 1e-3) | (value > high + 1e-3)).sum())
+        if outside:
+            measured = int((~np.isnan(value)).sum())
+            yield (
+                f"{outside} of {measured} hourly values of {signal.name} lie outside {low:g}-{high:g} {signal.unit}: "
+                "are they in that unit?"
+            )

@@ -1,0 +1,169 @@
+"""The tables of patients whom a trained model has not seen: the checks of ``tables.py``, and those against what it learned from.
+
+No outcome is read: ``label.csv`` may be missing, and is left alone where it is not.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.preprocess.inputs import checks, tables
+from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
+from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run asks of new patients: the F signals, windows of ``shortest`` to ``longest`` hours, T ``hours`` in all.
+
+    ``late_notes``: it learned from notes written after the window, as its config said, so that these are taken too.
+    """
+
+    signals: tuple[Signal, ...]
+    cohort: Cohort
+    shortest: int
+    longest: int
+    hours: int
+    late_notes: bool
+    label_names: tuple[str, ...]
+
+
+def expected(config: Config, data: Dataset) -> Expected:
+    """By what the run's artefacts say.
+
+    Raises:
+        UserError: they are of an earlier version.
+    """
+    entries = data.metadata["features"]
+    if any("label" not in entry for entry in entries):
+        raise UserError(
+            f"{config.processed_dir / schema.METADATA}: of an earlier version; run --stage preprocess and --stage train again"
+        )
+    length = data.ehr_length
+    return Expected(
+        tuple(from_record(entry) for entry in entries),
+        config.cohort,
+        int(length.min()),
+        int(length.max()),
+        data.ehr.shape[1],
+        bool(config.source.options.get("notes_after_window")),
+        tuple(data.metadata["label_names"]),
+    )
+
+
+def read(folder: Path, run: Expected) -> Tables:
+    """The tables in ``folder``, of ``convert`` or of the user's own.
+
+    Raises:
+        UserError: a table is missing, or does not fit its schema, the others, the observation windows or the run.
+    """
+    provenance = _provenance(folder, run)
+    cohort = tables.persons(folder)
+    notes = tables.written(folder, cohort, required=bool(provenance))
+    dynamic = table_files.scan_table(folder, schema.DYNAMIC)
+    found = checked(
+        run,
+        cohort,
+        dynamic,
+        lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC),
+        notes,
+        lambda table: table_files.place(folder, table),
+    )
+    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
+    return dataclasses.replace(found, provenance=provenance, warnings=[*known, *found.warnings])
+
+
+def checked(
+    run: Expected,
+    cohort: pl.DataFrame,
+    dynamic: pl.LazyFrame,
+    refuse_unreadable: Callable[[], None],
+    notes: pl.DataFrame,
+    where: Callable[[schema.Table], Path],
+) -> Tables:
+    """Tables whose columns and types are right already; ``where`` names a table in messages. ``refuse_unreadable`` raises where
+    a field of ``dynamic`` cannot be read.
+
+    Raises:
+        UserError: they do not fit each other, the windows or the run.
+    """
+    _refuse_windows(where(schema.COHORT), cohort, run)
+    if not run.late_notes:
+        checks.refuse_late_notes(where(schema.NOTES), notes, cohort)
+    cohort = cohort.sort("patient_id")
+    hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, run.hours, refuse_unreadable)
+    unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
+    absent = [f"{unmeasured} patients have no measurement: the model sees the training patients' means"]
+    bounded = tuple(_with_bounds(signal) for signal in run.signals)
+    warnings = [*(absent if unmeasured else []), *checks.implausible(bounded, hourly)]
+    nothing = np.zeros((cohort.height, len(run.label_names)), dtype=np.float32)
+    return Tables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
+
+
+def part(whole: Tables, at: int, size: int) -> Tables:
+    """``size`` patients from row ``at`` on."""
+    rows = slice(at, at + size)
+    cohort = whole.cohort[rows]
+    hourly = dataclasses.replace(whole.hourly, value=whole.hourly.value[rows], length=whole.hourly.length[rows])
+    return dataclasses.replace(
+        whole,
+        cohort=cohort,
+        hourly=hourly,
+        notes=whole.notes.join(cohort, on="patient_id", how="semi"),
+        label=whole.label[rows],
+        label_mask=whole.label_mask[rows],
+    )
+
+
+def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
+    """What ``convert`` recorded; empty for a user's own tables. The source and the task may be others than the run's.
+
+    Raises:
+        UserError: other windows or units than the run's, or a table that was changed since.
+    """
+    provenance = tables.recorded(folder)
+    if not provenance:
+        return {}
+    for key in ("anchor", "window", "window_hours"):
+        made, wanted = provenance["cohort"].get(key), to_dict(run.cohort)[key]
+        if made != wanted:
+            raise UserError(f"{folder}: converted with cohort.{key} = {made!r}, the run learned from {wanted!r}")
+    units = {signal.name: signal.unit for signal in run.signals}
+    for entry in provenance.get("signals", ()):
+        if entry["name"] in units and entry["unit"] != units[entry["name"]]:
+            raise UserError(
+                f"{folder}: {entry['name']} is in '{entry['unit']}', the run learned from '{units[entry['name']]}'"
+            )
+    read = {name: known for name, known in provenance["tables"].items() if name != schema.LABEL.file}
+    artefacts.refuse_changed(folder, read, "convert")
+    tables.refuse_other_parts(folder, provenance)
+    return provenance
+
+
+def _refuse_windows(where: Path, cohort: pl.DataFrame, run: Expected) -> None:
+    span = pl.col("window_end") - pl.col("window_start")
+    short = span <= timedelta(hours=run.shortest - 1)
+    wrong = cohort.filter(short | (span > timedelta(hours=run.longest)))
+    if wrong.height:
+        patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
+        hours = f"{run.shortest}" if run.shortest == run.longest else f"{run.shortest} to {run.longest}"
+        raise UserError(
+            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of {hours} h, as those that the run "
+            f"learned from; {wrong.height} such rows"
+        )
+
+
+def _with_bounds(signal: Signal) -> Signal:
+    """With the benchmark's bounds, if it is one of its signals in its unit."""
+    known = SIGNAL_BY_NAME.get(signal.name)
+    return dataclasses.replace(signal, plausible=known.plausible) if known and known.unit == signal.unit else signal

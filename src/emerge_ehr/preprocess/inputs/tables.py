@@ -1,0 +1,240 @@
+"""Reads the OneEHR tables, ours or a user's own, and refuses what does not fit together or leaks."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr import components
+from emerge_ehr.config import Config
+from emerge_ehr.datasets.convert.cohort import known_in_window
+from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.preprocess.inputs import checks
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals.signals import SIGNALS, Signal, described, from_record
+from emerge_ehr.storage import artefacts, schema, staleness, table_files
+
+NOTES = pl.Schema(
+    {"patient_id": pl.String(), "note_time": pl.Datetime("us"), "note_type": pl.String(), "text": pl.String()}
+)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of stage convert, checked. N patients by ``patient_id``, K labels.
+
+    ``cohort`` has age and sex, and ``positive``: the first label, by which splits are stratified. ``label`` and
+    ``label_mask`` are [N, K].
+    """
+
+    cohort: pl.DataFrame
+    signals: tuple[Signal, ...]
+    hourly: tensors.Hourly
+    notes: pl.DataFrame
+    label_names: tuple[str, ...]
+    label: NDArray[np.float32]
+    label_mask: NDArray[np.float32]
+    provenance: Mapping[str, Any]
+    warnings: list[str]
+
+
+def read(folder: Path, config: Config, task: Task) -> Tables:
+    """The tables in ``folder`` with the labels of ``task``, joined and checked against each other and the windows.
+
+    Raises:
+        UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows.
+    """
+    provenance = _provenance(folder, config)
+    joined = persons(folder)
+    checks.refuse_windows(folder / schema.COHORT.file, joined, config.cohort)
+    names, label, mask = _labels(folder, joined, task)
+    joined = joined.with_columns(pl.Series("positive", label[:, 0].astype(np.int64)))
+    notes = _notes(folder, joined, provenance)
+    signals = _signals(folder, provenance)
+    hours = config.cohort.window_hours if config.cohort.window != "whole" else None
+    hourly = measured(folder, joined, signals, hours)
+    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
+    warnings = [
+        *known,
+        *_surplus(folder, joined),
+        *checks.unknown(joined, hourly),
+        *checks.one_class(names, label, mask),
+        *([] if provenance else checks.misspelt(signals)),
+        *checks.implausible(signals, hourly),
+    ]
+    return Tables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
+
+
+def persons(folder: Path) -> pl.DataFrame:
+    """``cohort.csv`` with age, sex and what else ``static.csv`` has, by ``patient_id``.
+
+    Raises:
+        UserError: one of them is missing or does not fit its schema or the other.
+    """
+    cohort = table_files.read_table(folder, schema.COHORT)
+    static = table_files.read_table(folder, schema.STATIC)
+    if cohort.is_empty():
+        raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row a patient is needed")
+    joined = cohort.join(static, on="patient_id")
+    if joined.height != cohort.height:
+        lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
+        raise UserError(
+            f"{folder / schema.STATIC.file}: patient_id '{lost}' of cohort.csv is not there; give every patient a row"
+        )
+    return joined.sort("patient_id")
+
+
+def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
+    """Warnings of patients that other tables have and ``cohort.csv`` has not."""
+    for table in (schema.STATIC, schema.LABEL):
+        ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
+        named = table_files.collect_table(ids, folder / table.file)
+        if more := named.join(cohort, on="patient_id", how="anti").height:
+            yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
+
+
+def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], hours: int | None) -> tensors.Hourly:
+    """The hourly values of the measurements.
+
+    Raises:
+        UserError: as ``checks.hourly``.
+    """
+    where, dynamic = table_files.place(folder, schema.DYNAMIC), table_files.scan_table(folder, schema.DYNAMIC)
+    return checks.hourly(
+        where, dynamic, cohort, signals, hours, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
+    )
+
+
+def patients(cohort: pl.DataFrame) -> pl.DataFrame:
+    """patients.csv of ``Tables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
+    names = [column.name for column in schema.PATIENTS.columns]
+    absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
+    return cohort.with_columns(absent).select(names)
+
+
+def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
+    """What ``convert`` recorded, for this config and these very files; empty for a user's own tables."""
+    provenance = recorded(folder)
+    if not provenance:
+        return {}
+    if provenance.get("dataset") != config.dataset:
+        raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
+    for part in ("cohort", "task", "source"):
+        if provenance[part] != to_dict(getattr(config, part)):
+            raise UserError(
+                f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
+            )
+    artefacts.refuse_changed(folder, provenance["tables"], "convert")
+    refuse_other_parts(folder, provenance)
+    _refuse_changed_raw(config, provenance["inputs"])
+    return provenance
+
+
+def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: ``dynamic`` in ``folder`` has more parts than ``convert`` wrote, or lies there as CSV and in parts.
+    """
+    there = table_files.files(folder, schema.DYNAMIC)
+    staleness.refuse_other_parts(there, schema.DYNAMIC.parts, provenance["tables"], "convert")
+
+
+def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
+    """Where the raw files are on this machine, all of them; tables may have been made elsewhere."""
+    source: Source = components.build(
+        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
+    )
+    try:
+        paths = source.inputs()
+    except UserError:
+        return
+    staleness.refuse_added_inputs(paths, recorded, "convert")
+    staleness.refuse_changed_inputs(paths, recorded, config.paths.cache_dir, "convert")
+
+
+def recorded(folder: Path) -> Mapping[str, Any]:
+    """``provenance.json``; empty if it is not there.
+
+    Raises:
+        UserError: it is not what ``convert`` writes.
+    """
+    artefacts.finish_interrupted(folder)
+    path = folder / schema.PROVENANCE
+    if not path.is_file():
+        return {}
+    provenance = artefacts.read_json(path, "convert")
+    needed = {"cohort", "task", "source", "tables", "warnings", "inputs"}
+    if not isinstance(provenance, dict) or not needed <= provenance.keys():
+        raise UserError(f"{path}: not a record of --stage convert; run it again, or delete the file to use own tables")
+    staleness.refuse_other_format(path, provenance, schema.TABLES_FORMAT, "convert")
+    return provenance
+
+
+def _labels(
+    folder: Path, cohort: pl.DataFrame, task: Task
+) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
+    """Names [K], labels [N, K] (0 where undefined) and where they are defined [N, K]."""
+    path = folder / schema.LABEL.file
+    rows = table_files.read_table(folder, schema.LABEL)
+    names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
+    rows = rows.filter(pl.col("label_code").is_in(list(names))).join(
+        cohort.select("patient_id", pl.int_range(pl.len()).alias("n")), on="patient_id"
+    )
+    other = rows.filter(~pl.col("label_value").is_in([0.0, 1.0]))
+    if other.height:
+        patient, value = other.select("patient_id", "label_value").row(0)
+        raise UserError(f"{path}: label_value {value} of patient_id '{patient}' is neither 0 nor 1; mend it")
+    early = known_in_window(rows, cohort)
+    if early.height:
+        patient, time = early.select("patient_id", "label_time").row(0)
+        raise UserError(
+            f"{path}: label_time {time} of patient_id '{patient}' lies before the end of the observation window, "
+            f"which would show the outcome; mend or remove {early.height} such rows"
+        )
+    lost = cohort.join(rows, on="patient_id", how="anti")["patient_id"]
+    if len(lost) or not names:
+        raise UserError(
+            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {' or '.join(names)}; "
+            "give it a row, or choose another task"
+        )
+    label, mask = np.zeros((2, cohort.height, len(names)), dtype=np.float32)
+    column = [names.index(code) for code in rows["label_code"]]
+    label[rows["n"].to_numpy(), column] = rows["label_value"].to_numpy()
+    mask[rows["n"].to_numpy(), column] = 1
+    return names, label, mask
+
+
+def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
+    """What ``convert`` said; for a user's own tables, the benchmark's signals, or whatever codes there are."""
+    if "signals" in provenance:
+        return tuple(from_record(entry) for entry in provenance["signals"])
+    codes = table_files.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
+    found = sorted(table_files.collect_table(codes, table_files.place(folder, schema.DYNAMIC))["code"].to_list())
+    return SIGNALS if set(found) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in found)
+
+
+def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> pl.DataFrame:
+    """The notes, none of them late; the file may be missing from a user's own tables."""
+    notes = written(folder, cohort, required=bool(provenance))
+    if not provenance.get("source", {}).get("options", {}).get("notes_after_window"):
+        checks.refuse_late_notes(folder / schema.NOTES.file, notes, cohort)
+    return notes
+
+
+def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFrame:
+    """``notes.csv``; none if it is not there, unless it is ``required``.
+
+    Raises:
+        UserError: it does not fit its schema, or a note belongs to nobody of the cohort.
+    """
+    path = folder / schema.NOTES.file
+    if not required and not path.exists() and not path.is_symlink():
+        return pl.DataFrame(schema=NOTES)
+    notes = table_files.read_table(folder, schema.NOTES)
+    checks.refuse_strangers(path, notes, cohort)
+    return notes

@@ -1,0 +1,188 @@
+"""Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr import components
+from emerge_ehr.compute import pools
+from emerge_ehr.compute.local import Local
+from emerge_ehr.compute.work import Pool
+from emerge_ehr.config import Config
+from emerge_ehr.datasets.splits import split_by_subject
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.embeddings import TextEncoder
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.llm.client import Chat, connect
+from emerge_ehr.preprocess import evidence, sparsity, tokens
+from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
+from emerge_ehr.preprocess.inputs.tables import Tables, patients, read
+from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals.signals import to_record
+from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage.dataset import write_dataset
+
+log = logging.getLogger(__name__)
+SOCKETS = ("source", "task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
+# whose versions may change the artefacts
+LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
+
+
+def run(config: Config) -> None:
+    """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv, patients.csv`` and ``fitted/`` into
+    ``config.processed_dir``.
+
+    Raises:
+        UserError: tables or graph are missing or do not fit together.
+    """
+    artefacts.require_writable(config.processed_dir)
+    task: Task = components.build("task", config.task)
+    chat = connect(config)
+    graph = evidence.graph(config)
+    with pools.opened(config, lambda: made_of(config, graph)) as pool:
+        made = _make(config, task, graph, chat, pool)
+    for warning in made.warnings:
+        log.warning("%s", warning)
+    log.info("preprocess: %s -> %s", made.told, config.processed_dir)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the user is told at the end."""
+
+    warnings: list[str]
+    told: str
+
+
+def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> Made:
+    """The recipe."""
+    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
+    encoder: TextEncoder = components.build("embedding", config.embedding, **context)
+    tools = evidence.tools(config, task, graph, chat, pool)
+    tables, split = tables_and_split(config, task)
+    training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
+
+    statistics = tensors.fit(tables.hourly.value[training])
+    found = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
+    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.counts.items()))
+
+    fitted = fit(statistics, encoder, tables.cohort, found.notes, found.summaries, training)
+    note_pieces = tokens.pieces(fitted.note, found.notes, config.token_level.note_chunks)
+    summary_pieces = tokens.pieces(fitted.summary, found.summaries, config.token_level.summary_chunks)
+    arrays = {
+        **evidence.arrays(tables, fitted, found),
+        "note_tokens_mask": tokens.mask(note_pieces),
+        "summary_tokens_mask": tokens.mask(summary_pieces),
+    }
+    metadata = {
+        **_provenance(config, tables, tools.graph),
+        **_features(tables, statistics),
+        "static": STATIC_NAMES,
+        "encoders": {"note": fitted.note.description(), "summary": fitted.summary.description()},
+        "similarity": tools.linker.similarity.description(),
+        "rag": found.counts,
+        **({"llm": chat.metadata()} if chat else {}),
+    }
+    with artefacts.publish(config.processed_dir) as folder:
+        write_dataset(folder / schema.DATASET, arrays)
+        tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
+        tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
+        table_files.write_table(found.records, folder / schema.RAG_RECORDS)
+        table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
+        artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
+        fitted.save(folder / schema.FITTED)
+        artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
+    sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
+    return Made(tables.warnings, f"{len(found.notes)} patients ({sizes})")
+
+
+def estimate(config: Config) -> None:
+    """``--dry-run``: prints what the requests to the language model would take; sends none, and writes nothing.
+
+    Entities of notes that have no answer yet are guessed by the rules, as summaries are asked for from what the notes hold.
+
+    Raises:
+        UserError: as ``run``; or no backend is a language model.
+    """
+    task: Task = components.build("task", config.task)
+    chat = connect(config, dry=True)
+    if chat is None:
+        raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
+    tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
+    tables, split = tables_and_split(config, task)
+    training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
+    auditor = evidence.auditor(config, task, tools, tables.signals)
+    evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
+    print(*chat.estimate(), sep="\n")
+
+
+def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list[str]]]:
+    """The tables and the split, without what ``config.sparsity`` takes away."""
+    tables = read(config.table_dir, config, task)
+    return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
+
+
+def made_of(config: Config, graph: KnowledgeGraph) -> dict[str, dict[str, str]]:
+    """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name; and
+    versions of libraries."""
+    files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
+    return {"inputs": artefacts.hashes(files, graph.inputs()), "versions": artefacts.versions(LIBRARIES)}
+
+
+def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
+    split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
+    for part, ids in split.items():
+        if not ids:
+            persons = cohort["subject_id"].n_unique()
+            raise UserError(
+                f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} stays): the {part} "
+                "split is empty; bring more, or set other shares in [split]"
+            )
+    return split
+
+
+def _left_out(tables: Tables, split: dict[str, list[str]]) -> list[str]:
+    """The patients in no split: those that ``[sparsity]`` took from training."""
+    named = {patient for part in split.values() for patient in part}
+    return [patient for patient in tables.cohort["patient_id"] if patient not in named]
+
+
+def _rule(config: Config) -> dict[str, Any]:
+    """How the split was made."""
+    ratios = {"train": config.split.train, "val": config.split.validation}
+    return {"seed": config.seed, "ratios": ratios, "group": "subject_id"}
+
+
+def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
+    """Names, units and training statistics of the features, and the labels' names."""
+    counted = zip(tables.signals, statistics.count, strict=True)
+    return {
+        "label_names": tables.label_names,
+        "features": [to_record(signal) for signal in tables.signals],
+        "never_measured_in_training": [signal.name for signal, hours in counted if not hours],
+        "statistics": {
+            "mean": statistics.mean.tolist(),
+            "std": statistics.std.tolist(),
+            "hours": statistics.count.tolist(),
+        },
+    }
+
+
+def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
+    """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
+    parts = [socket.partition(".")[0] for socket in SOCKETS]
+    settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
+    return {
+        "format": schema.ARTEFACTS_FORMAT,
+        "dataset": config.dataset,
+        "task": config.task.name,
+        "seed": config.seed,
+        "settings": {key: to_dict(getattr(config, key)) for key in settings},
+        "cohort_flow": tables.provenance.get("cohort_flow"),
+        "warnings": tables.warnings,
+        **made_of(config, graph),
+    }

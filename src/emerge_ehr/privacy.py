@@ -1,0 +1,142 @@
+"""Whether records may go to the endpoints: decided from the config alone, before any work."""
+
+import ipaddress
+from collections.abc import Iterable
+
+import httpx
+
+from emerge_ehr.config import Config
+from emerge_ehr.fetch.record import MANIFEST
+from emerge_ehr.fields import UserError, refuse_repeated
+from emerge_ehr.storage.artefacts import read_json
+from emerge_ehr.storage.schema import LABEL, PROVENANCE
+
+BACKEND = "openai_compatible"
+# Open to everyone, without a data use agreement: PhysioNet's demos, and what the generator makes up.
+OPEN_PROJECTS = ("mimic-iv-demo", "mimiciii-demo", "eicu-crd-demo")
+OPEN_SOURCES = ("synthetic",)
+OWN_FIELDS = {"messages", "model", "temperature", "max_tokens", "response_format", "stream", "n"}
+
+
+def uses_model(config: Config) -> bool:
+    """Whether any backend is a language model."""
+    return BACKEND in (config.entities.name, config.summary.name)
+
+
+def credentialed(config: Config) -> bool:
+    """What the config says; else true unless the source is open, as far as the folders show, and nothing was added by hand."""
+    if config.credentialed is not None:
+        return config.credentialed
+    return not (config.source.name in OPEN_SOURCES or _is_open_project(config)) or _holds_more(config)
+
+
+def _is_open_project(config: Config) -> bool:
+    """An open project that is still to be downloaded, or was: the name in the config alone may have been left from a copy."""
+    project = config.source.options.get("project")
+    if project not in OPEN_PROJECTS:
+        return False
+    if not config.raw_dir.exists() or not any(config.raw_dir.iterdir()):
+        return True
+    record = config.raw_dir / MANIFEST
+    if not record.is_file():
+        return False
+    files = read_json(record, "download").get("files", {})
+    return bool(files) and all(file.get("dataset") == project for file in files.values())
+
+
+def _holds_more(config: Config) -> bool:
+    """Notes beside the raw files (the demos have none; the generator's are its own), or tables that ``convert`` did not make."""
+    own_notes = config.source.name not in OPEN_SOURCES and any((config.raw_dir / "note").glob("*"))
+    by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()
+    named = bool(config.source.options.get("notes_file")) or config.paths.table_dir is not None
+    return own_notes or by_hand or named
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, read literally: no name but ``localhost`` is looked up.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.3.0.1", "::1", "127.0.0.1.example.org", "10.0.0.1")]
+    [True, True, True, False, False]
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def endpoints(config: Config) -> tuple[httpx.URL, ...]:
+    """``llm.api_base_url``, in the config's order.
+
+    Raises:
+        UserError: one is no http(s) URL, carries a password or a query, or stands twice.
+    """
+    given = config.llm.api_base_url
+    texts = (given,) if isinstance(given, str) else given
+    urls = tuple(_url(text, _where(n, len(texts))) for n, text in enumerate(texts, 1))
+    refuse_repeated([str(url).rstrip("/") for url in urls], "llm.api_base_url")
+    return urls
+
+
+def _where(n: int, count: int) -> str:
+    return "llm.api_base_url" if count == 1 else f"llm.api_base_url, number {n}"
+
+
+def _url(text: str, where: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        raise UserError(f"{where} is not a URL, such as https://api.deepseek.com") from None
+    if url.userinfo or url.query or url.fragment:
+        raise UserError(
+            f"{where} holds a user name, a query or a fragment; the key belongs into llm.api_key_env's variable"
+        )
+    if not (url.port is None or 0 < url.port < 65536):
+        raise UserError(f"{where} = '{text}': no such port; it lies between 1 and 65535")
+    if url.scheme not in ("http", "https") or not url.host:
+        raise UserError(f"{where} = '{text}': expected http(s)://host/path")
+    return url
+
+
+def remote(urls: Iterable[httpx.URL]) -> list[httpx.URL]:
+    """Those on other machines."""
+    return [url for url in urls if not is_loopback(url.host)]
+
+
+def check(config: Config) -> None:
+    """Refuse a config whose records may not go where it sends them; every endpoint is looked at.
+
+    Raises:
+        UserError: credentialed records and an endpoint on another machine without leave and reason; a remote endpoint without
+            encryption, unless a closed network is named as such; a bound on the cost without prices; extra fields that the
+            request sets itself.
+    """
+    if not uses_model(config):
+        return
+    urls, llm = endpoints(config), config.llm
+    own = sorted(OWN_FIELDS & llm.extra_body.keys())
+    if own:
+        raise UserError(f"llm.extra_body holds '{own[0]}', which the request sets itself; use the keys of [llm]")
+    if llm.max_cost and not (llm.price_input or llm.price_output):
+        raise UserError("llm.max_cost bounds nothing without llm.price_input and llm.price_output")
+    leave = llm.allow_remote and bool(llm.remote_reason.strip())
+    if llm.allow_http and not leave:
+        raise UserError(
+            "llm.allow_http sends records to other machines unencrypted: it needs llm.allow_remote = true, and why in "
+            "llm.remote_reason"
+        )
+    for url in remote(urls):
+        _check_remote(config, url, leave)
+
+
+def _check_remote(config: Config, url: httpx.URL, leave: bool) -> None:
+    if url.scheme != "https" and not config.llm.allow_http:
+        raise UserError(
+            f"llm.api_base_url: {url.host} is another machine; notes go there by https only (llm.allow_http: docs/llm.md)"
+        )
+    if not leave and credentialed(config):
+        raise UserError(
+            f"llm.api_base_url: {url.host} is another machine and dataset '{config.dataset}' is credentialed: its records "
+            "must not leave this one (a demo counts as open where --stage download brought it and nothing was added). "
+            "Serve a model on 127.0.0.1; or, if your data use agreement allows it, set "
+            "llm.allow_remote = true and say why in llm.remote_reason; or set credentialed = false if the data are open"
+        )

@@ -1,0 +1,1 @@
+"""The knowledge half of the method: mentions, entities, linking, retrieval, summaries, and whether these are faithful."""

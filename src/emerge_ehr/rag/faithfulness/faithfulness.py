@@ -1,0 +1,202 @@
+"""Audits summaries: every disease, value and relation that a statement's text states is looked for in the patient's evidence.
+
+What a writer says it rests on plays no part. A statement may say of a disease of the patient what the graph says: its documents
+and its triples. Names are known by the graph's dictionary, a condition in no dictionary by its ending (``-itis``).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.rag.entities import Entity, EntityExtractor
+from emerge_ehr.rag.faithfulness import disease_claims, names_in_text, signal_claims
+from emerge_ehr.rag.faithfulness.disease_claims import Patient
+from emerge_ehr.rag.faithfulness.names_in_text import Span
+from emerge_ehr.rag.faithfulness.signal_claims import Claim
+from emerge_ehr.rag.names import name_index, normal
+from emerge_ehr.rag.summaries import Evidence, Summary
+from emerge_ehr.signals.signals import Signal
+
+AGE = re.compile(r"\b(\d{1,3})[- ]?(?:years?|yr|y/?o)\b[- ]?(?:old)?|\baged? (\d{1,3})\b")
+SEX = re.compile(r"\b(?:(?P<F>woman|female|lady)|(?P<M>man|male|gentleman))\b", re.IGNORECASE)
+TIMES = re.compile(r"\b(\d+) (?:times|mentions)\b")
+NOTHING = (
+    (re.compile(r"\bno abnormal signals? (?:was|were) found", re.IGNORECASE), "signals"),
+    (re.compile(r"\bno diseases? (?:was|were) found", re.IGNORECASE), "links"),
+)
+OUTCOME = re.compile(
+    r"\b(?:will|likely|unlikely|expected|predict\w*|probab\w+|risk (?:of|for)|prognosis|chance)\b[^.;]{0,60}"
+    r"\b(?:die|dies|death|dead|mortality|surviv\w+|readmi\w+|discharge[ds]?)\b",
+    re.IGNORECASE,
+)
+CAUSE = re.compile(
+    r"\b(?:caused by|causing|due to|because of|secondary to|contribut\w+ to|(?:leads?|leading|led) to"
+    r"|result(?:s|ed|ing)? (?:in|from)|suggest\w*|indicat(?:es|ing|ive)|explain\w*|attribut\w+ to|complicated by)\b",
+    re.IGNORECASE,
+)
+CLAUSE_END = re.compile(r"[:;]\s+|\.\s+|\s-\s|\.$")
+QUOTE = 10  # characters of a clause that count as quoted if a document holds them
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """``given``: what the task itself says (question and window); ``extractor`` finds the graph's diseases and their status."""
+
+    graph: KnowledgeGraph
+    extractor: EntityExtractor
+    nodes: Mapping[str, int]
+    neighbours: names_in_text.NamesInText
+    words: signal_claims.Vocabulary
+    given: tuple[str, ...]
+    documents: dict[int, disease_claims.Documents] = field(default_factory=dict)
+
+    def audit(
+        self,
+        summaries: Sequence[Summary],
+        evidence: Sequence[Evidence],
+        entities: Sequence[Sequence[Entity]],
+        charted: Sequence[tuple[str, Sequence[float]]],
+    ) -> list[dict[str, Any]]:
+        """For each patient ``{supported, statements, unchecked, unsupported: [{statement, claim, why}]}``.
+
+        ``supported``: the share of statements that say something checkable and nothing unsupported; None without statements.
+        ``charted`` is what the evidence itself is held against: a patient's notes, and the value in the hour of each signal.
+        """
+        texts = sorted({statement.text for summary in summaries for statement in summary.statements})
+        diseases = (found.entities for found in self.extractor.extract(texts))
+        others = (self.neighbours.find(text) for text in texts)
+        mentioned = dict(zip(texts, zip(diseases, others, strict=True), strict=True))
+        result = []
+        for n, (summary, known) in enumerate(zip(summaries, evidence, strict=True)):
+            patient = self._patient(known, entities[n], *charted[n])
+            claims = self._claims(summary, known, patient, mentioned)
+            wrong = [(i, claim) for i, found in enumerate(claims) for claim in found if claim.why]
+            sound = sum(bool(found) and not any(claim.why for claim in found) for found in claims)
+            result.append(
+                {
+                    "supported": round(sound / len(claims), 4) if claims else None,
+                    "statements": len(claims),
+                    "unchecked": sum(not found for found in claims),
+                    "unsupported": [{"statement": i, "claim": claim.said, "why": claim.why} for i, claim in wrong],
+                }
+            )
+        return result
+
+    def _patient(
+        self,
+        evidence: Evidence,
+        entities: Sequence[Entity],
+        notes: str,
+        values: Sequence[float],
+    ) -> Patient:
+        """The evidence that holds: a signal's value in its hour, a disease's surface in the notes, its node in the graph."""
+        signals = [s for s, value in zip(evidence.signals, values, strict=True) if abs(value - s.value) <= 1e-3]
+        linked = {
+            link.node_index: link
+            for link in evidence.links
+            if link.surface in notes and link.node_index in self.graph.diseases()
+        }
+        for node in linked:
+            if node not in self.documents:
+                self.documents[node] = disease_claims.documents(self.graph, node)
+        return disease_claims.patient(signals, linked, evidence.diseases, entities, self.documents, self.nodes)
+
+    def _claims(
+        self,
+        summary: Summary,
+        evidence: Evidence,
+        patient: Patient,
+        mentioned: Mapping[str, tuple[Sequence[Entity], Sequence[Span]]],
+    ) -> list[list[Claim]]:
+        """The claims of each statement. A statement that begins with a pronoun speaks of the diseases of the one before."""
+        claims, before = [], frozenset[int]()
+        for statement in summary.statements:
+            text = self._without_given(statement.text)
+            subjects = disease_claims.subjects(text, patient, before)
+            found, rest = self._quotations(text, patient, subjects)
+            entities, named = mentioned[statement.text]
+            in_graph, rest = disease_claims.claims(text, rest, patient, subjects, entities, named, self.nodes)
+            claims.append([*found, *in_graph, *self._of_person(rest, text, evidence, patient, subjects)])
+            before = subjects or before
+        return claims
+
+    def _without_given(self, text: str) -> str:
+        for part in self.given:
+            text = text.replace(part, " " * len(part))
+        return text
+
+    def _quotations(self, text: str, patient: Patient, subjects: frozenset[int]) -> tuple[list[Claim], str]:
+        """Clauses that stand in a document of the statement's diseases, and the text without them. Where a relation is stated,
+        what stands there are its ends, and no quotation."""
+        found, start = [], 0
+        for end in [match.end() for match in CLAUSE_END.finditer(text)] + [len(text)]:
+            clause = normal(text[start:end])
+            if len(clause) >= QUOTE and any(clause in self.documents[node].text for node in subjects):
+                found.append(Claim(start, end, "quotation", None))
+            start = end
+        rest = text
+        for claim in found:
+            rest = _blanked(rest, claim.start, claim.end)
+        return ([], text) if disease_claims.ANY_STRICT.search(rest) else (found, rest)
+
+    def _of_person(
+        self, rest: str, text: str, evidence: Evidence, patient: Patient, subjects: frozenset[int]
+    ) -> list[Claim]:
+        """Age, sex, outcome, causes, numbers and signals, in what is no name and no quotation."""
+        found = []
+        for match in AGE.finditer(rest):
+            right = evidence.age is not None and (match[1] or match[2]) == f"{evidence.age:.0f}"
+            found.append(Claim(*match.span(), match[0], None if right else "not the patient's age"))
+            rest = _blanked(rest, *match.span())
+        for match in SEX.finditer(rest):
+            why = None if evidence.sex == match.lastgroup else "not the patient's sex"
+            found += [Claim(*match.span(), match[0], why)]
+        for match in TIMES.finditer(rest):
+            counts = {patient.linked[node].count for node in subjects}
+            found.append(
+                Claim(*match.span(), match[0], None if int(match[1]) in counts else "not how often it is mentioned")
+            )
+            rest = _blanked(rest, *match.span())
+        for pattern, what in NOTHING:
+            for match in pattern.finditer(text):
+                found.append(Claim(*match.span(), match[0], "there is some" if getattr(patient, what) else None))
+        for match in OUTCOME.finditer(rest):
+            found.append(Claim(*match.span(), match[0], "it speaks of the outcome, of which there is no evidence"))
+        for match in CAUSE.finditer(rest):
+            found.append(Claim(*match.span(), match[0], "a cause that no document states in these words"))
+        in_documents = {float(n) for node in subjects for n in self.documents[node].numbers}
+        return found + signal_claims.claims(rest, patient.signals, self.words, in_documents)
+
+
+def _blanked(text: str, start: int, end: int) -> str:
+    return text[:start] + " " * (end - start) + text[end:]
+
+
+def totals(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For ``metadata.json``: over all patients."""
+    statements = sum(audit["statements"] for audit in audits)
+    sound = sum(round(audit["supported"] * audit["statements"]) for audit in audits if audit["statements"])
+    return {
+        "statements": statements,
+        "share_of_statements_supported": round(sound / statements, 4) if statements else None,
+        "unchecked_statements": sum(audit["unchecked"] for audit in audits),
+        "unsupported_claims": sum(len(audit["unsupported"]) for audit in audits),
+        "patients_with_unsupported_claims": sum(bool(audit["unsupported"]) for audit in audits),
+    }
+
+
+def build(
+    graph: KnowledgeGraph, extractor: EntityExtractor, signals: Sequence[Signal], given: Iterable[str]
+) -> Auditor:
+    """The auditor over one graph; ``extractor`` is the dictionary over its diseases."""
+    words = signal_claims.vocabulary(signals)
+    return Auditor(
+        graph,
+        extractor,
+        name_index(graph),
+        disease_claims.neighbour_names(graph, words.codes),
+        words,
+        tuple(sorted(given, key=len, reverse=True)),
+    )

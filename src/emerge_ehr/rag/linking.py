@@ -1,0 +1,85 @@
+"""Links an entity's name to a disease node: exactly, else to the most similar name, if that is similar enough."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emerge_ehr import components
+from emerge_ehr.compute.local import LOCAL
+from emerge_ehr.compute.work import Pool
+from emerge_ehr.config import Linking
+from emerge_ehr.fields import UserError
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.rag.entities import Entity
+from emerge_ehr.rag.names import name_index, normal
+from emerge_ehr.rag.similarity import NameSimilarity
+
+Linked = tuple[int, float, str]  # node, score, the graph's name that matched
+
+
+@dataclass(frozen=True)
+class Link:
+    """A disease node and how well the entity's name matched; 1 is an exact match. ``count`` is how often it was mentioned.
+
+    ``member``: PrimeKG groups diseases into nodes; where the notes name a member other than the group, its name.
+    """
+
+    node_index: int
+    name: str
+    surface: str
+    score: float
+    count: int
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Linker:
+    """The graph's names, in the order that ``similarity`` knows them by."""
+
+    index: Mapping[str, int]
+    names: Sequence[str]
+    similarity: NameSimilarity
+    threshold: float
+
+    def link(self, names: Iterable[str]) -> dict[str, Linked]:
+        """By name, for those that reach the threshold."""
+        wanted = sorted({normal(name) for name in names})
+        found = {name: (self.index[name], 1.0, name) for name in wanted if name in self.index}
+        rest = [name for name in wanted if name not in found and name]
+        if rest:
+            positions, scores = self.similarity.nearest(rest)
+            for name, position, score in zip(rest, positions.tolist(), scores.tolist(), strict=True):
+                if score >= self.threshold:
+                    matched = self.names[position]
+                    found[name] = (self.index[matched], min(1.0, round(score, 4)), matched)
+        return found
+
+
+def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path, pool: Pool = LOCAL) -> Linker:
+    """The linker over all disease names of the graph."""
+    index = name_index(graph)
+    if not index:
+        raise UserError("the knowledge graph holds no disease; check the files in paths.kg_dir")
+    names = sorted(index)
+    similarity = components.build(
+        "linking.similarity", rule.similarity, names=names, seed=seed, cache_dir=cache_dir, pool=pool
+    )
+    return Linker(index, names, similarity, rule.threshold)
+
+
+def patient_links(
+    entities: Sequence[Entity], linked: Mapping[str, Linked], graph: KnowledgeGraph, rule: Linking
+) -> list[Link]:
+    """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
+    order: dict[str, list[Entity]] = {}
+    for entity in entities:
+        if entity.linked:
+            order.setdefault(normal(entity.name), []).append(entity)
+    links: dict[int, Link] = {}
+    for name, mentions in sorted(order.items(), key=lambda item: (-len(item[1]), item[1][0].start)):
+        if name in linked and linked[name][0] not in links:
+            node, score, matched = linked[name]
+            own = graph.diseases()[node].names[0]
+            member = None if matched == normal(own) else matched
+            links[node] = Link(node, own, mentions[0].surface, score, len(mentions), member)
+    return list(links.values())[: rule.max_nodes]

@@ -1,0 +1,226 @@
+"""All that the rules look for, in one dictionary: diseases of the graph, clinical terms, and the cues around them."""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.rag.mentions.cues import Cue, phrases
+from emerge_ehr.rag.mentions.folding import pattern
+from emerge_ehr.rag.mentions.name_forms import forms
+from emerge_ehr.rag.names import name_index, normal
+
+COLUMNS = ("term", "names", "near", "unless")
+# Names of the graph that in a clinical text almost always mean something else, or nothing that could be looked up.
+AMBIGUOUS = frozenset(
+    [
+        "mo",
+        "injury",
+        "disease",
+        "syndrome",
+        "disorder",
+        "infection",
+        "burn",
+        "palsy",
+        "polyp",
+        "cyst",
+        "death",
+        "pain",
+        "fever",
+        "allergy",
+        "dependence",
+        "abuse",
+        "inflammation",
+        "hyperplasia",
+        "congenital",
+        "susceptibility",
+        "hypersensitivity",
+        "esterase",
+        "chronectin",
+        "chondronectin",
+        "mammastatin",
+        "pygmy",
+        "rhiny",
+        "caronte",
+        "poisoning",
+        "coinfection",
+        "nondisjunction",
+        "monosomy",
+        "mutism",
+        "ankylosis",
+        "blastoma",
+    ]
+) | {"carcinoma in situ", "benign neoplasm"}
+# Longer phrases around a disease's name that are no disease.
+NO_DISEASE = (
+    "tumor necrosis factor|tumour necrosis factor|tumor suppressor|tumour suppressor|tumor marker|tumor markers|"
+    "tumor board|"
+    "cancer center|cancer institute|cancer antigen|leukocyte esterase|heart failure clinic|ms contin|hearing aids|"
+    "retinoblastoma protein|tetanus toxoid|tetanus vaccine|influenza vaccine|pneumonia vaccine|tumor suppressor gene|"
+    "american heart association|diabetic diet|diabetic shoes|diabetic supplies|rheumatoid factor|celiac artery|"
+    "celiac axis|celiac trunk|"
+    "celiac plexus|celiac node|celiac nodes|flu like|flu shot|flu swab|flu season|hepatitis serologies|stroke volume|"
+    "stroke center|"
+    "stroke team|septic workup|septic work up|hypertension clinic|diabetes clinic|cancer screening|obesity clinic|"
+    "lupus anticoagulant|"
+    "cancer society|mass general|lupus inhibitor|gouty tophi|cancer cell|cancer cells|tumor cell|tumor cells|"
+    "anemia panel|hepatitis panel|depression screen"
+)
+QUALIFIERS = (
+    "acute|chronic|subacute|hereditary|familial|inherited|sporadic|congenital|autosomal dominant|autosomal recessive|"
+    "x linked|"
+    "early onset|late onset|adult onset|juvenile onset|recurrent|primary|idiopathic|malignant|metastatic"
+)
+# Abbreviations that are words or other abbreviations in small letters, or where a whole text is in capitals.
+WORDS = frozenset(
+    [
+        "AIDS",
+        "ALI",
+        "ALL",
+        "ALS",
+        "AS",
+        "CAD",
+        "CAP",
+        "CAS",
+        "CMP",
+        "CRI",
+        "DRESS",
+        "GAD",
+        "GPA",
+        "HAP",
+        "HIT",
+        "HUS",
+        "ICH",
+        "IDA",
+        "MONO",
+        "MS",
+        "NEC",
+        "PAD",
+        "PANDAS",
+        "PCP",
+        "PE",
+        "PD",
+        "PRES",
+        "RA",
+        "RAD",
+        "SAD",
+        "SIRS",
+        "SLE",
+        "TEN",
+        "TIA",
+    ]
+)
+NEAR = 60  # characters either side in which words speak for or against an abbreviation
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a pattern stands for. ``name`` is looked up in the graph; the rest says where the pattern counts.
+
+    ``written``: only in exactly these letters. ``near``, ``unless``: a word around that must, or must not, be there.
+    ``punctuated``: the name holds punctuation itself. ``turned``: the words stand in the order of "disease, chronic", so a phrase
+    must end there.
+    """
+
+    name: str
+    written: str | None = None
+    near: str | None = None
+    unless: str | None = None
+    punctuated: bool = False
+    turned: bool = False
+
+
+Entry = Target | Cue | None  # None: a qualifier, part of the mention right after it
+
+
+def dictionary(graph: KnowledgeGraph, terms_file: Path, minimum_length: int) -> dict[str, Entry]:
+    """Folded pattern -> what it stands for; cues give way to diseases, names of the graph to clinical terms.
+
+    Raises:
+        UserError: the terms file is missing or not as expected.
+    """
+    index = name_index(graph)
+    found: dict[str, Entry] = {pattern(word): None for word in QUALIFIERS.split("|")}
+    found |= phrases()
+    found |= _graph(graph, index, minimum_length)
+    found |= _clinical(index, terms_file)
+    return found | {pattern(phrase): Cue("nothing") for phrase in NO_DISEASE.split("|")}
+
+
+def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int) -> dict[str, Entry]:
+    """Every name as it is, then the other forms that no name has taken."""
+    names = sorted({name for disease in graph.diseases().values() for name in disease.names})
+    names = [name for name in names if len(normal(name)) >= minimum_length and normal(name) not in AMBIGUOUS]
+    exact: dict[str, Entry] = {}
+    others: dict[str, Entry] = {}
+    for name in names:
+        key = normal(name)
+        if key not in index:
+            continue
+        target = Target(key, written=_symbol(name), punctuated=_punctuated(name))
+        straight, turned = forms(name)
+        exact.setdefault(straight[0], target)
+        if target.written is None:
+            for form in straight[1:]:
+                others.setdefault(form, target)
+            for form in turned:
+                others.setdefault(form, Target(key, punctuated=True, turned=True))
+    return others | exact
+
+
+def _punctuated(name: str) -> bool:
+    return re.search(r"[,(.:\[]", name) is not None
+
+
+def _symbol(name: str) -> str | None:
+    """Symbols such as AIDS or PDA1 count only as they are written: in small letters they are words or nothing."""
+    return name if len(name) <= 6 and name == name.upper() else None
+
+
+def _clinical(index: Mapping[str, int], path: Path) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    unknown: dict[str, Entry] = {}  # a name that this graph lacks stands for the one that took its place
+    for row in terms(path):
+        term, names = row["term"], row["names"].split("|")
+        name = next((normal(one) for one in (term, *names) if normal(one) in index), normal(names[0]))
+        target = Target(
+            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=_punctuated(term)
+        )
+        for missing in names[: [normal(one) for one in names].index(name)] if name in map(normal, names) else []:
+            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=_punctuated(missing)))
+        if not _abbreviation(term):
+            found |= dict.fromkeys(forms(term)[0], target)
+        elif len(term) > 2 and term not in WORDS:
+            found |= {pattern(term): target, pattern(f"{term}s"): target}
+        else:
+            for written in (term, f"{term}s"):
+                found[pattern(written)] = Target(name, written, target.near, target.unless)
+    return unknown | found
+
+
+def _abbreviation(term: str) -> bool:
+    return re.fullmatch(r"[A-Z0-9]{2,}|[A-Z][A-Za-z]*[A-Z]+[A-Za-z]*", term) is not None
+
+
+def terms(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of clinical terms: ``term``, ``names``, and if need be ``near`` and ``unless``.
+
+    Raises:
+        UserError: the file is missing, not a CSV, or has other columns or empty terms or names.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; entities.terms_file is a CSV with columns term,names") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
+    columns = set(rows[0]) if rows else set()
+    if not {"term", "names"} <= columns <= set(COLUMNS) or not all(row["term"] and row["names"] for row in rows):
+        raise UserError(
+            f"{path}: expected the columns term,names (and near,unless), term and names never empty, and at least one row"
+        )
+    return rows

@@ -1,0 +1,20 @@
+"""How specific a node of the graph is: the fewer diseases it is joined to, the more it says of one."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.graphs import Edges
+
+
+def diseases_of(edges: Edges) -> NDArray[np.int64]:
+    """``[Y]``: to how many diseases each node is joined, by whatever relations."""
+    nodes = len(edges.node_index)
+    disease = np.repeat(np.arange(len(edges.disease)), np.diff(edges.start))
+    pairs = np.unique(disease * nodes + edges.neighbour)
+    return np.bincount(pairs % nodes, minlength=nodes)
+
+
+def by_degree(edges: Edges, degree: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``[E]``: the edges of each disease, those to the nodes of highest ``degree [Y]`` first; of equals in the graph's order."""
+    disease = np.repeat(np.arange(len(edges.disease)), np.diff(edges.start))
+    return np.lexsort((-degree[edges.neighbour], disease))

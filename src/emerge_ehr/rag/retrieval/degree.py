@@ -1,0 +1,50 @@
+"""Triples to the graph's best connected nodes: a disease says the same of every patient.
+
+The degree of a node is the number of diseases it is joined to, and the highest come first: edema, renal failure or sepsis, of
+which notes and other patients' summaries speak too. The lowest are mostly single genes and rare drugs. What belongs to this one
+patient is what ``relevance`` is for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.fields import Positive
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.rag.ranking.documents import Documents
+from emerge_ehr.rag.ranking.specificity import by_degree, diseases_of
+from emerge_ehr.rag.retrieval import Query, Retrieved
+
+
+@dataclass(frozen=True)
+class Options:
+    """``triples``: at most so many a node; ``description_characters`` bounds a document."""
+
+    triples: Positive = 5
+    description_characters: Positive = 600
+
+
+@dataclass(frozen=True)
+class Degree:
+    """``order [E]``: every disease's edges, best connected first."""
+
+    options: Options
+    documents: Documents
+    order: NDArray[np.int64]
+
+    def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
+        """The first of each disease's edges."""
+        return self.documents.same_for_all(queries, self._first)
+
+    def _first(self, node_index: int, start: int, end: int) -> list[int]:
+        chosen: list[int] = self.order[start : min(end, start + self.options.triples)].tolist()
+        return chosen
+
+
+def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Degree:
+    """The retriever; nothing is drawn, so the seed does not matter."""
+    edges = graph.edges()
+    documents = Documents(graph, edges, options.description_characters)
+    return Degree(options, documents, by_degree(edges, diseases_of(edges)))

@@ -1,0 +1,139 @@
+"""A language model's summary: numbered evidence in, statements out that cite it.
+
+The model sees one patient's evidence and no note: age, sex, signals, and what the graph says of the linked diseases. What
+it writes is audited like any summary (``faithfulness``), by its words and not by what it cites.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge
+from pydantic import TypeAdapter
+
+from emerge_ehr import components
+from emerge_ehr.fields import Component, Positive
+from emerge_ehr.llm.answers import closed_schema, fill
+from emerge_ehr.llm.client import Chat, Question
+from emerge_ehr.llm.fence import fence_of
+from emerge_ehr.llm.prompts import read
+from emerge_ehr.rag.summaries import Evidence, Statement, Summarizer, Summary, bounded, mentioned
+from emerge_ehr.rag.summaries.template import signal_text
+
+NAME = "openai_compatible"
+PROMPT = "summary.v1"
+
+
+@dataclass(frozen=True)
+class Options:
+    """``max_characters`` bounds the summary; ``definition_characters`` what the model is shown of a definition."""
+
+    max_characters: Annotated[int, Ge(200)] = 2000
+    definition_characters: Positive = 300
+
+
+@dataclass(frozen=True)
+class Line:
+    """A statement of the model's answer, and the ids it cites."""
+
+    text: str
+    evidence: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The model's answer."""
+
+    statements: tuple[Line, ...]
+
+
+ADAPTER = TypeAdapter(Lines)
+
+
+@dataclass(frozen=True)
+class OpenAICompatible:
+    """Summaries by ``chat`` for one ``question`` about one ``window``; ``template`` stands in where the config says so."""
+
+    asks: ClassVar[bool] = True
+    options: Options
+    chat: Chat
+    question: str
+    window: str
+    template: Summarizer
+
+    def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
+        """One summary a patient."""
+        replies = self.chat.ask(self._question, evidence, "summaries")
+        summaries = [Summary(reply.value or (), NAME, reply.failure) for reply in replies]
+        if not self.chat.falls_back:
+            return summaries
+        failed = [n for n, summary in enumerate(summaries) if summary.failure]
+        written = dict(zip(failed, self.template.summarise([evidence[n] for n in failed]), strict=True))
+        return [
+            Summary(written[n].statements, written[n].backend, summary.failure) if n in written else summary
+            for n, summary in enumerate(summaries)
+        ]
+
+    def _question(self, evidence: Evidence) -> Question[tuple[Statement, ...]]:
+        lines, items = numbered(evidence, self.window, self.options.definition_characters)
+        shown = "\n".join(lines)
+        prompt, fence = read(PROMPT), fence_of(shown)
+        system = prompt.system.substitute(question=self.question, characters=self.options.max_characters, fence=fence)
+        user = prompt.user.substitute(question=self.question, evidence=shown, fence=fence)
+        return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(self._statements, items))
+
+    def _statements(self, items: Mapping[str, Mapping[str, Any]], value: dict[str, Any]) -> tuple[Statement, ...]:
+        """Statements that cite this patient's evidence; ids of nobody are left out, and statements with no other.
+
+        Raises:
+            ValueError: none is left.
+        """
+        lines: Lines = fill(ADAPTER, value)
+        cited = [
+            (" ".join(line.text.split()), [items[key] for key in line.evidence if key in items])
+            for line in lines.statements
+        ]
+        written = [Statement(text, {"kind": "model", "evidence": own}) for text, own in cited if text and own]
+        fitting = bounded(written, self.options.max_characters)
+        if not fitting:
+            raise ValueError(
+                f"no statement of at most {self.options.max_characters} characters cites the numbered evidence"
+            )
+        return fitting
+
+
+def numbered(
+    evidence: Evidence, window: str, definition_characters: int
+) -> tuple[list[str], dict[str, Mapping[str, Any]]]:
+    """The evidence line by line (P1 the patient, S signals, D diseases, T triples), and what each id stands for."""
+    age = "age unknown" if evidence.age is None else f"{evidence.age:.0f} years"
+    sex = {"F": "female", "M": "male"}.get(evidence.sex or "", "sex unknown")
+    lines = {"P1": f"{age}, {sex}; observed: {window}"}
+    items: dict[str, Mapping[str, Any]] = {"P1": {"kind": "patient", "age": evidence.age, "sex": evidence.sex}}
+    for n, signal in enumerate(evidence.signals, 1):
+        lines[f"S{n}"] = signal_text(signal)
+        items[f"S{n}"] = {"kind": "signal", **asdict(signal)}
+    triples = 0
+    for n, link in enumerate(evidence.links, 1):
+        found = evidence.diseases[link.node_index]
+        name, whole = mentioned(link, found)
+        definition = whole[:definition_characters].strip()
+        lines[f"D{n}"] = f"the notes mention {name} ({link.count} times)" + (f": {definition}" if definition else "")
+        items[f"D{n}"] = {"kind": "disease", "node_index": link.node_index, "surface": link.surface}
+        for triple in found.triples:
+            triples += 1
+            lines[f"T{triples}"] = f"{found.name} - {triple.display_relation}: {triple.y_name}"
+            items[f"T{triples}"] = {
+                "kind": "triples",
+                "node_index": link.node_index,
+                "relation": triple.display_relation,
+                "names": [triple.y_name],
+            }
+    return [f"{key}. {line}" for key, line in lines.items()], items
+
+
+def build(options: Options, *, question: str, window: str, llm: Chat) -> OpenAICompatible:
+    """The summariser over one endpoint; ``question`` and ``window`` in words."""
+    template = components.build("summary", Component("template"), question=question, window=window)
+    return OpenAICompatible(options, llm, question, window, template)

@@ -1,0 +1,88 @@
+"""The template summary: no model, nothing said that the evidence does not hold."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge
+
+from emerge_ehr.fields import Positive
+from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.retrieval import Retrieved
+from emerge_ehr.rag.summaries import Evidence, Statement, Summary, bounded, mentioned
+from emerge_ehr.signals.abnormal import AbnormalSignal
+
+
+@dataclass(frozen=True)
+class Options:
+    """``definition_characters`` bounds the part of a definition that is quoted, ``max_characters`` the summary."""
+
+    definition_characters: Positive = 300
+    max_characters: Annotated[int, Ge(200)] = 12000
+
+
+@dataclass(frozen=True)
+class Template:
+    """Summaries for one ``question`` about what was seen in one ``window``."""
+
+    asks: ClassVar[bool] = False
+    options: Options
+    question: str
+    window: str
+
+    def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
+        """One summary a patient."""
+        limit = self.options.max_characters
+        return [Summary(bounded(self._statements(one), limit), "template") for one in evidence]
+
+    def _statements(self, evidence: Evidence) -> list[Statement]:
+        """Patient, abnormal signals, then each disease with its definition and triples."""
+        statements = [self._opening(evidence)]
+        statements += [
+            Statement(signal_text(signal), {"kind": "signal", **asdict(signal)}) for signal in evidence.signals
+        ]
+        if not evidence.signals:
+            statements.append(Statement("No abnormal signal was found.", {"kind": "no signal"}))
+        for link in evidence.links:
+            statements += self._disease(link, evidence.diseases[link.node_index])
+        if not evidence.links:
+            statements.append(Statement("No disease was found in the notes.", {"kind": "no disease"}))
+        return statements
+
+    def _opening(self, evidence: Evidence) -> Statement:
+        sex = {"F": "woman", "M": "man"}.get(evidence.sex or "", "patient")
+        who = f"A {sex}" if evidence.age is None else f"A {evidence.age:.0f}-year-old {sex}"
+        text = f"{who}, {self.window}; the question is {self.question}."
+        return Statement(text, {"kind": "patient", "age": evidence.age, "sex": evidence.sex})
+
+    def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
+        evidence = {"kind": "disease", "node_index": link.node_index, "surface": link.surface, "score": link.score}
+        name, whole = mentioned(link, found)
+        definition = whole[: self.options.definition_characters].rstrip(". ")
+        text = f"The notes mention {name}" + (f": {definition}." if definition else ".")
+        statements = [Statement(text, {**evidence, "definition": bool(definition)})]
+        relations: dict[str, list[str]] = {}
+        for triple in found.triples:
+            relations.setdefault(triple.display_relation, []).append(triple.y_name)
+        for relation, names in relations.items():
+            text = f"{found.name} - {relation}: {', '.join(names)}."
+            statements.append(
+                Statement(
+                    text, {"kind": "triples", "node_index": link.node_index, "relation": relation, "names": names}
+                )
+            )
+        return statements
+
+
+def signal_text(signal: AbnormalSignal) -> str:
+    """One signal in words."""
+    unit = f" {signal.unit}" if signal.unit else ""
+    return (
+        f"Abnormally {signal.direction} {signal.label}: {signal.value:g}{unit} at hour {signal.hour} (z {signal.z:+.1f}, "
+        f"{signal.hours_beyond} h beyond the threshold)."
+    )
+
+
+def build(options: Options, *, question: str, window: str) -> Template:
+    """The summariser; ``question`` and ``window`` in words: "death in this hospital admission", "first 48 h of the stay"."""
+    return Template(options, question, window)

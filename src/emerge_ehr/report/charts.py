@@ -1,0 +1,174 @@
+"""The charts of a whole split: discrimination, calibration, net benefit, training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import curves
+from emerge_ehr.report import figures
+from emerge_ehr.report.figures import Chart, Line
+
+THRESHOLDS = np.linspace(0.01, 0.99, 99)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How risks are spread in twenty equal steps: height relative to the highest, and a title; with the outcome, and without.
+    ``highest``: the share of its group that the highest stands for."""
+
+    yes: tuple[tuple[float, str], ...]
+    no: tuple[tuple[float, str], ...]
+    highest: float
+
+
+def spread(label: Array, probability: Array) -> Spread | None:
+    """Of outcomes [N] and risks [N]; None where only one outcome occurs."""
+    if len(np.unique(label)) < 2:
+        return None
+    steps = np.linspace(0, 1, 21)
+    counts = [np.histogram(probability[label == value], steps)[0] for value in (1, 0)]
+    highest = max(float((own / own.sum()).max()) for own in counts)
+    yes, no = (
+        tuple(
+            (round(float(count / own.sum()) / highest, 3), f"{count} of {own.sum()} with a risk of {at} to {at + 5} %")
+            for count, at in zip(own, range(0, 100, 5), strict=True)
+        )
+        for own in counts
+    )
+    return Spread(yes, no, highest)
+
+
+def evaluation(label: Array, probability: Array) -> list[Chart]:
+    """ROC, precision and recall, calibration and decision curve of outcomes [N] and risks [N], as far as they are defined."""
+    charts = [
+        _roc(label, probability),
+        _precision_recall(label, probability),
+        _calibration(label, probability),
+        _decision(label, probability),
+    ]
+    return [chart for chart in charts if chart is not None]
+
+
+def _roc(label: Array, probability: Array) -> Chart | None:
+    found = curves.roc(label, probability)
+    if found is None:
+        return None
+    x, y = figures.share_axis("1 − specificity"), figures.share_axis("sensitivity")
+    words = "sensitivity {y:.2f} at specificity {x:.2f}"
+    lines = (
+        figures.line("chance", "reference", (x, y), [0, 1], [0, 1]),
+        _curve("model", (x, y), found.false_positive_rate, found.sensitivity, (1 - found.false_positive_rate, words)),
+    )
+    return Chart("ROC", "How many with the outcome are found, against how many false alarms that costs.", x, y, lines)
+
+
+def _precision_recall(label: Array, probability: Array) -> Chart | None:
+    found = curves.precision_recall(label, probability)
+    if found is None:
+        return None
+    x, y = figures.share_axis("sensitivity (recall)"), figures.share_axis("precision")
+    share = float(label.mean())
+    words = "precision {y:.2f} at sensitivity {x:.2f}"
+    lines = (
+        figures.line(f"chance ({share:.2f})", "reference", (x, y), [0, 1], [share, share]),
+        _curve("model", (x, y), found.recall, found.precision, (found.recall, words)),
+    )
+    return Chart("Precision and recall", "How many of the alarms are right, as more patients are found.", x, y, lines)
+
+
+def _calibration(label: Array, probability: Array) -> Chart | None:
+    found = curves.reliability(label, probability)
+    if not len(found.patients):
+        return None
+    x, y = figures.share_axis("predicted risk"), figures.share_axis("observed share")
+    marks = [
+        f"{patients:.0f} patients, predicted {predicted:.2f}, observed {observed:.2f} ({low:.2f} to {high:.2f})"
+        for patients, predicted, observed, low, high in zip(
+            found.patients, found.predicted, found.observed, found.low, found.high, strict=True
+        )
+    ]
+    bars = "".join(
+        f"M{figures.across(x, predicted):g} {figures.up(y, low):g}V{figures.up(y, high):g}"
+        for predicted, low, high in zip(found.predicted, found.low, found.high, strict=True)
+    )
+    lines = (
+        figures.line("perfect", "reference", (x, y), [0, 1], [0, 1]),
+        Line("95 % interval", "interval", bars),
+        figures.line("model, tenths of the patients", "model points", (x, y), found.predicted, found.observed, marks),
+    )
+    return Chart(
+        "Calibration", "Whether of patients with a risk of 30 % about 30 in 100 have the outcome.", x, y, lines
+    )
+
+
+def _decision(label: Array, probability: Array) -> Chart | None:
+    found = curves.decision_curve(label, probability, THRESHOLDS)
+    if found is None:
+        return None
+    share = float(label.mean())
+    x = figures.share_axis("threshold probability")
+    y = figures.axis("net benefit", [-0.05 * (share or 1), max(share, float(found.model.max()))])
+    inside = found.treat_all >= y.low
+    words = "net benefit {y:.3f} at threshold {x:.2f}"
+    lines = (
+        figures.line("treat nobody", "reference", (x, y), [0, 1], [0, 0]),
+        figures.line("treat all", "other", (x, y), found.threshold[inside], found.treat_all[inside]),
+        _curve("model", (x, y), found.threshold, np.maximum(found.model, y.low), (found.threshold, words)),
+    )
+    title = "What acting on the model gains over treating all or nobody, by the risk at which one would act."
+    return Chart("Decision curve", title, x, y, lines)
+
+
+def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:
+    """Losses and validation metrics by epoch; none for a method that is fitted at once."""
+    if not history.height:
+        return []
+    epochs = history["epoch"].to_numpy()
+    x = figures.axis("epoch", epochs, [1])
+    loss = figures.axis("loss", _of(history, "train_loss", "val_loss"))
+    score = figures.axis("score", _of(history, "val_auroc", "val_auprc"), within=(0, 1))
+    losses = {"training": "train_loss", "validation": "val_loss"}
+    scores = {"AUROC, validation": "val_auroc", "AUPRC, validation": "val_auprc"}
+    return [
+        _by_epoch(history, "Loss", "Cross-entropy after each epoch.", (x, loss), losses, best_epoch),
+        _by_epoch(history, "Validation", "How well validation patients are ranked.", (x, score), scores, best_epoch),
+    ]
+
+
+def _of(history: pl.DataFrame, *columns: str) -> Array:
+    return np.concatenate([history[name].to_numpy() for name in columns])
+
+
+def _by_epoch(
+    history: pl.DataFrame,
+    title: str,
+    description: str,
+    axes: tuple[figures.Axis, figures.Axis],
+    columns: dict[str, str],
+    best: int | None,
+) -> Chart:
+    epochs = history["epoch"].to_numpy()
+    values = {name: history[column].to_numpy() for name, column in columns.items()}
+    x, y = axes
+    lines = (
+        [] if best is None else [figures.line(f"best epoch ({best})", "reference", axes, [best, best], [y.low, y.high])]
+    )
+    for style, (name, column) in zip(("other points", "model points"), values.items(), strict=True):
+        marks = [f"epoch {epoch:.0f}: {value:.3f}" for epoch, value in zip(epochs, column, strict=True)]
+        lines.append(figures.line(name, style, axes, epochs, column, marks))
+    return Chart(title, description, x, y, tuple(lines))
+
+
+def _curve(name: str, axes: tuple[figures.Axis, figures.Axis], x: Array, y: Array, hover: tuple[Array, str]) -> Line:
+    """A long curve with a dozen places to hover; the words are filled with ``hover``'s values and y."""
+    drawn = figures.line(name, "model", axes, x, y)
+    marks: Sequence[tuple[int, str]] = figures.hovered(hover[0], y, hover[1])
+    places = tuple(
+        (figures.across(axes[0], float(x[n])), figures.up(axes[1], float(y[n])), title) for n, title in marks
+    )
+    return Line(name, drawn.style, drawn.path, places)

@@ -1,0 +1,151 @@
+"""What a report is made of: a finished run, the artefacts behind it, and what may be shown of them."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from emerge_ehr import components, privacy
+from emerge_ehr.config import Config, Report
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import UserError
+from emerge_ehr.prediction import what_if
+from emerge_ehr.rag.records import joined_notes
+from emerge_ehr.report.wording import Label, label
+from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.training import trained as runs
+from emerge_ehr.training.checkpoints import Epoch
+from emerge_ehr.training.results import Prediction, Predictions
+from emerge_ehr.training.trained import Trained
+
+
+@dataclass(frozen=True)
+class Material:
+    """``settings`` are this config's; all else is the run's. ``main`` is the label by which patients are ranked."""
+
+    trained: Trained
+    settings: Report
+    metrics: dict[str, Any]
+    history: pl.DataFrame
+    test: Predictions
+    labels: tuple[Label, ...]
+    main: Label
+    question: str
+    credentialed: bool
+
+    @property
+    def config(self) -> Config:
+        """The run's config."""
+        return self.trained.config
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What preprocessing recorded."""
+        return self.trained.dataset.metadata
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities that the method reads."""
+        return what_if.modalities(self.trained)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it reads notes or what was made of them."""
+        return what_if.reads_texts(self.trained)
+
+    @property
+    def shows_notes(self) -> bool:
+        """Whether text of notes, and what quotes it, is shown."""
+        return self.settings.notes == "include" or (self.settings.notes == "auto" and not self.credentialed)
+
+
+def load(config: Config) -> Material:
+    """The run of ``config``, checked.
+
+    Raises:
+        UserError: it is missing, damaged, or of other artefacts.
+    """
+    folder = config.run_dir
+    trained = runs.load(folder)
+    labels = tuple(label(column, code) for column, code in enumerate(trained.label_names))
+    task: Task = components.build("task", trained.config.task)
+    return Material(
+        trained=trained,
+        settings=config.report,
+        metrics=artefacts.read_json(folder / "metrics.json", "train"),
+        history=_table(config, "history.csv", [field.name for field in dataclasses.fields(Epoch)], pl.Float64),
+        test=_predictions(config, trained),
+        labels=labels,
+        main=_main(labels, config.report.label),
+        question=task.question,
+        credentialed=privacy.credentialed(config) or privacy.credentialed(trained.config),
+    )
+
+
+def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
+    """The patients' notes, each as one text, as they were read for mentions; None where they are not there any more.
+
+    Raises:
+        UserError: they are others than those of the run.
+    """
+    folder = material.config.table_dir
+    path = folder / schema.NOTES.file
+    if not path.is_file():
+        return None
+    if artefacts.checksum(path) not in material.metadata.get("inputs", {}).values():
+        raise UserError(f"{path}: not what the run was made of; run --stage all again, or bring back the notes it read")
+    own = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
+    return dict(zip(patients, joined_notes(table_files.collect_table(own, path), patients), strict=True))
+
+
+def _main(labels: Sequence[Label], code: str) -> Label:
+    """The label asked for, or the first.
+
+    Raises:
+        UserError: the run has no such label.
+    """
+    found = [one for one in labels if not code or one.code == code]
+    if not found:
+        raise UserError(f"report.label = '{code}': the run has: {', '.join(one.code for one in labels)}")
+    return found[0]
+
+
+def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.DataType]) -> pl.DataFrame:
+    """A CSV of the run folder.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = config.run_dir / name
+    if not path.is_file():
+        raise UserError(f"{path}: missing; run --stage train first")
+    try:
+        return pl.read_csv(path, infer_schema=False, glob=False).select(pl.col(columns).cast(kind))
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
+
+
+def _predictions(config: Config, trained: Trained) -> Predictions:
+    """The test split of ``predictions.csv``, in the split's order.
+
+    Raises:
+        UserError: it is missing, damaged, or of other patients.
+    """
+    columns = [field.name for field in dataclasses.fields(Prediction)]
+    rows = _table(config, "predictions.csv", columns, pl.String).filter(pl.col("split") == "test")
+    patients, names = trained.dataset.split["test"], trained.label_names
+    expected = [(patient, name) for patient in patients for name in names]
+    try:
+        numbers = rows.select(pl.col("y_true", "y_prob").cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        path = config.run_dir / "predictions.csv"
+        raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
+    if rows.select("patient_id", "label_code").rows() != expected or numbers["y_prob"].null_count():
+        raise UserError(f"{config.run_dir / 'predictions.csv'}: not the run's test patients; run --stage train again")
+    shape = (len(patients), len(names))
+    true = numbers["y_true"].to_numpy().reshape(shape)
+    risk = numbers["y_prob"].to_numpy().reshape(shape)
+    return Predictions("test", list(patients), names, np.nan_to_num(true), ~np.isnan(true), risk)

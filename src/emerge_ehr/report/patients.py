@@ -1,0 +1,228 @@
+"""The patient explorer: which test patients are shown, and each one's view."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import subgroups
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction import what_if
+from emerge_ehr.preprocess import fitted
+from emerge_ehr.rag import records_file as rag_records
+from emerge_ehr.rag.records_file import Record
+from emerge_ehr.report import evidence, graph, series
+from emerge_ehr.report.material import Material, notes
+from emerge_ehr.report.wording import MODALITIES, stated
+from emerge_ehr.storage.dataset import load_patients
+from emerge_ehr.storage.schema import FITTED
+from emerge_ehr.training import inputs
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the risk becomes without something; ``disease`` is its number in the view, None for a modality."""
+
+    words: str
+    risk: float
+    change: float
+    disease: int | None = None
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How much attention: ``hours`` [T] as shares of the greatest, and the texts' weights by name."""
+
+    hours: tuple[tuple[float, float, float, str], ...]
+    hours_share: float
+    texts: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was found out about one patient, beside the arrays; ``note`` None: not at hand."""
+
+    record: Record
+    facts: tuple[str, ...]
+    looked: Looked | None
+    changes: tuple[Change, ...]
+    note: str | None
+
+
+@dataclass(frozen=True)
+class View:
+    """One patient. ``rank`` 1 is the highest risk of the chosen label; ``risks`` and ``outcomes`` are those of all K."""
+
+    key: str
+    patient_id: str
+    rank: int
+    facts: tuple[str, ...]
+    risks: tuple[float, ...]
+    known: tuple[int, ...]  # 1, 0, or -1 where the outcome is not known
+    outcomes: tuple[str, ...]
+    signals: tuple[series.Signal, ...]
+    unmeasured: tuple[str, ...]
+    hours: int
+    looked: Looked | None
+    note: tuple[evidence.Segment, ...] | None
+    note_cut: bool
+    mentions: dict[str, int]
+    diseases: tuple[evidence.Disease, ...]
+    graph: graph.Graph | None
+    statements: tuple[evidence.Statement, ...]
+    quotes: bool
+    changes: tuple[Change, ...]
+    abnormal: tuple[dict[str, Any], ...]
+
+
+def ranked(material: Material) -> list[int]:
+    """The rows of the test split, highest risk of the chosen label first; ties in the split's order."""
+    order: list[int] = np.argsort(-material.test.probability[:, material.main.column], kind="stable").tolist()
+    return order
+
+
+def chosen(patients: int, most: int) -> list[int]:
+    """Which ranks, from 0: all if there are no more than ``most``, else the highest half of them and an even spread of the rest.
+
+    >>> chosen(10, 4)
+    [0, 1, 6, 9]
+    """
+    if patients <= most:
+        return list(range(patients))
+    highest = (most + 1) // 2
+    rest = np.linspace(highest, patients - 1, most - highest + 1).round().astype(int)[1:]
+    return [*range(highest), *rest.tolist()]
+
+
+def views(material: Material, ranks: Sequence[int]) -> list[View]:
+    """The views of the patients of these ranks.
+
+    Raises:
+        UserError: the artefacts do not fit the run.
+    """
+    dataset, config = material.trained.dataset, material.config
+    rows = np.array(ranked(material))[list(ranks)]
+    names = [material.test.patient_id[row] for row in rows]
+    by_name = {record.patient_id: record for record in rag_records.read(config.processed_dir, names)}
+    records = [by_name[name] for name in names]
+    texts = notes(material, names)
+    batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
+    facts, looked = _facts(material, names, records), _looked(material, batch)
+    changes = _changes(material, batch, records, texts)
+    known = [
+        Known(records[n], facts[n], looked[n], changes[n], (texts or {}).get(name)) for n, name in enumerate(names)
+    ]
+    scale = series.scale(material.metadata, config.abnormal.threshold)
+    return [
+        _view(material, scale, batch.select(torch.tensor([n])), (rank, row), known[n])
+        for n, (rank, row) in enumerate(zip(ranks, rows.tolist(), strict=True))
+    ]
+
+
+def _view(material: Material, scale: series.Scale, batch: Batch, place: tuple[int, int], known: Known) -> View:
+    """Of a batch of one; ``place`` is its rank from 0 and its row in the test split."""
+    (rank, row), record, note = place, known.record, known.note
+    ehr, mask, length = batch.ehr[0].numpy(), batch.ehr_mask[0].numpy() > 0, int(batch.ehr_length[0])
+    signals, unmeasured = series.signals(scale, ehr, mask, length)
+    diseases = evidence.diseases(record)
+    test, shown = material.test, material.shows_notes
+    values = [int(value) if here else None for value, here in zip(test.label[row], test.defined[row], strict=True)]
+    quotes = any(one["kind"] == "model" for one in record.provenance)
+    return View(
+        key=f"p{rank + 1}",
+        patient_id=record.patient_id,
+        rank=rank + 1,
+        facts=known.facts,
+        risks=tuple(test.probability[row].tolist()),
+        known=tuple(-1 if value is None else value for value in values),
+        outcomes=tuple(label.outcome(value) for label, value in zip(material.labels, values, strict=True)),
+        signals=tuple(signals),
+        unmeasured=tuple(unmeasured),
+        hours=ehr.shape[0],
+        looked=known.looked,
+        note=tuple(evidence.segments(note, record)) if note is not None and shown else None,
+        note_cut=note is not None and len(note) > evidence.LONGEST_NOTE,
+        mentions={status: sum(one["status"] == status for one in record.entities) for status in evidence.STATUSES},
+        diseases=tuple(diseases),
+        graph=graph.graph(diseases),
+        statements=tuple(evidence.statements(record)) if shown or not quotes else (),
+        quotes=quotes,
+        changes=known.changes,
+        abnormal=tuple(record.abnormal_signals),
+    )
+
+
+def _changes(
+    material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
+) -> list[tuple[Change, ...]]:
+    """For each patient what the chosen label's risk becomes without each modality, then without each disease."""
+    trained, config = material.trained, material.config
+    base = trained.probability(batch)[:, material.main.column]
+    others = what_if.donors(trained)
+    rows: list[list[Change]] = [[] for _ in records]
+    for name in material.reads:
+        risks = what_if.without_modality(trained, batch, name, others)[:, material.main.column]
+        for n, risk in enumerate(risks.tolist()):
+            rows[n].append(Change(MODALITIES[name], risk, risk - float(base[n])))
+    if not material.reads_texts:
+        return [tuple(row) for row in rows]
+    tools = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
+    told = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
+    for n, without in enumerate(what_if.without_diseases(trained, tools, batch, told)):
+        for number, node in enumerate(records[n].nodes):
+            risk = float(without[node["node_index"]][material.main.column])
+            rows[n].append(Change(node["name"], risk, risk - float(base[n]), number))
+    return [tuple(row) for row in rows]
+
+
+def _looked(material: Material, batch: Batch) -> list[Looked | None]:
+    """The attention of each patient; None where the method has none."""
+    found = material.trained.attention(batch)
+    if found is None:
+        return [None] * len(batch)
+    return [_one_looked({name: weights[n] for name, weights in found.items()}) for n in range(len(batch))]
+
+
+def _one_looked(weights: Mapping[str, NDArray[np.float32]]) -> Looked:
+    hours = weights.get("ehr", np.zeros(0, np.float32))
+    width = series.WIDTH / max(1, len(hours))
+    greatest = float(hours.max()) if hours.size and hours.max() > 0 else 1.0
+    bars = tuple(
+        (round(hour * width, 2), round(width, 2), round(float(weight) / greatest, 2), f"hour {hour}: {weight:.3f}")
+        for hour, weight in enumerate(hours)
+    )
+    texts: list[tuple[str, float]] = []
+    for name, own in weights.items():
+        if name == "text":
+            titles = ("note and summary fused", "note", "summary") if len(own) == 3 else ("text",)
+            texts += [(title, float(weight)) for title, weight in zip(titles, own, strict=True)]
+        elif name != "ehr":
+            texts.append((f"{name}, all pieces", float(own.sum())))
+    return Looked(bars, float(hours.sum()), tuple(texts))
+
+
+def _facts(material: Material, names: Sequence[str], records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Age, sex, ethnicity and ICU type, as far as they are known."""
+    table = load_patients(material.config.processed_dir, np.array(names, dtype=np.str_))
+    if table is None:
+        table = pl.DataFrame([_opening(record) for record in records], schema={"age": pl.Float64, "sex": pl.String})
+    return [tuple(_words(row)) for row in table.iter_rows(named=True)]
+
+
+def _opening(record: Record) -> dict[str, Any]:
+    """Age and sex, as the summary's first statement has them."""
+    found = [item for one in record.provenance for item in evidence.items(one) if item["kind"] == "patient"]
+    return {"age": found[0]["age"], "sex": found[0]["sex"]} if found else {"age": None, "sex": None}
+
+
+def _words(row: Mapping[str, Any]) -> list[str]:
+    sex = {"F": "woman", "M": "man"}.get(row["sex"] or "", "sex not known")
+    age = "age not known" if row["age"] is None else f"{row['age']:.0f} years"
+    origin, unit = ((row.get(name) or "").strip() for name in ("ethnicity", "icu_type"))
+    if origin and subgroups.ethnicity(origin) == subgroups.UNKNOWN:
+        origin = "ethnicity not known"
+    return [sex, age, *(text for text in (stated(origin), unit) if text)]

@@ -1,0 +1,126 @@
+"""A patient's hourly signals as small figures: what was measured, what was carried forward, what is abnormal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.report import wording
+from emerge_ehr.report.figures import path
+from emerge_ehr.report.wording import number
+from emerge_ehr.signals.signals import described
+
+WIDTH, HEIGHT, EDGE = 300, 62, 5
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One figure. ``line`` steps from measurement to measurement, as the model's input does; before the first it is the training
+    mean, ``before``. ``dots``: measured hours; ``abnormal``: those beyond the threshold. ``band``: top and height of what is not.
+
+    ``values``: the measurements by hour, for the reader of the script; empty where the last one is carried on.
+    """
+
+    code: str
+    label: str
+    unit: str
+    line: str
+    before: str
+    dots: str
+    abnormal: tuple[tuple[float, float, str, str], ...]
+    band: tuple[float, float]
+    values: str
+    last: str
+    spread: str
+    hours: int
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Training mean and standard deviation of the F features, with names and units; ``threshold`` in standard deviations."""
+
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    threshold: float
+
+    def values(self, ehr: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Standardised [T,F] -> in units [T,F]."""
+        found: NDArray[np.float64] = ehr * self.std + self.mean
+        return found
+
+
+def scale(metadata: Mapping[str, Any], threshold: float) -> Scale:
+    """As ``metadata.json`` has it."""
+    features, statistics = metadata["features"], metadata["statistics"]
+    return Scale(
+        tuple(feature["name"] for feature in features),
+        tuple(feature["unit"] for feature in features),
+        np.array(statistics["mean"]),
+        np.array(statistics["std"]),
+        threshold,
+    )
+
+
+def signals(
+    rule: Scale, ehr: NDArray[np.float32], measured: NDArray[np.bool_], length: int
+) -> tuple[list[Signal], list[str]]:
+    """The figures of one patient, most abnormal first: z-scores [T,F], where measured [T,F]; and what never was measured."""
+    values = rule.values(ehr)
+    extreme = np.where(measured, np.abs(ehr), 0).max(axis=0)
+    order = np.argsort(-np.where(extreme > rule.threshold, extreme, 0), kind="stable").tolist()
+    present = [f for f in order if measured[:, f].any()]
+    absent = [described(name).label for f, name in enumerate(rule.names) if not measured[:, f].any()]
+    return [_signal(rule, f, values[:, f], ehr[:, f], measured[:, f], length) for f in present], absent
+
+
+def place(hour: float, hours: int) -> float:
+    """Where the middle of an hour stands."""
+    return round((hour + 0.5) / hours * WIDTH, 1)
+
+
+def _signal(
+    rule: Scale,
+    feature: int,
+    value: NDArray[np.float64],
+    z: NDArray[np.float32],
+    measured: NDArray[np.bool_],
+    length: int,
+) -> Signal:
+    hours = np.flatnonzero(measured)
+    known, mean, spread = value[hours], float(rule.mean[feature]), rule.threshold * float(rule.std[feature])
+    low, high = min(known.min(), mean - spread), max(known.max(), mean + spread)
+
+    def up(one: float) -> float:
+        return round(HEIGHT - EDGE - float((one - low) / (high - low)) * (HEIGHT - 2 * EDGE), 1)
+
+    places = [(place(float(hour), len(value)), up(one)) for hour, one in zip(hours, known, strict=True)]
+    beyond = np.abs(z[hours]) > rule.threshold
+    unit = rule.units[feature]
+    end = round(length / len(value) * WIDTH, 1)
+    return Signal(
+        code=rule.names[feature],
+        label=described(rule.names[feature]).label,
+        unit=wording.unit(unit),
+        line=f"M{places[0][0]:g} {places[0][1]:g}"
+        + "".join(f"H{x:g}V{y:g}" for x, y in places[1:])
+        + (f"H{end:g}" if end > places[-1][0] else ""),
+        before=path([(0, up(mean)), (places[0][0], up(mean))]),
+        dots="".join(f"M{x:g} {y:g}h0" for (x, y), marked in zip(places, beyond, strict=True) if not marked),
+        abnormal=tuple(
+            (*places[n], "high" if z[hours[n]] > 0 else "low", _title(hours[n], known[n], unit, z[hours[n]]))
+            for n in np.flatnonzero(beyond)
+        ),
+        band=(up(mean + spread), round(up(mean - spread) - up(mean + spread), 1)),
+        values=",".join(number(float(value[hour])) if measured[hour] else "" for hour in range(length)),
+        last=number(float(known[-1])),
+        spread="–".join(dict.fromkeys(number(float(one)) for one in (known.min(), known.max()))),
+        hours=len(hours),
+    )
+
+
+def _title(hour: int, value: float, unit: str, z: float) -> str:
+    return f"hour {hour}: {wording.measured(float(value), unit)} (z {z:+.1f})"

@@ -1,0 +1,1 @@
+"""Everything that is written: its schema, its readers and writers, and whether it is stale."""

@@ -1,0 +1,305 @@
+"""The only reader and writer of artefacts but tables (``table_files``): checked on the way in, written aside and renamed on the
+way out.
+
+``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
+``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
+were; one killed after it is finished by the next reader or writer of the folder.
+"""
+
+import errno
+import fcntl
+import glob
+import hashlib
+import json
+import math
+import os
+import platform
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+from threading import Thread
+from typing import Any
+
+from emerge_ehr.fields import UserError, printable
+
+INCOMING, PUBLISHING = ".incoming", ".publishing"
+OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
+
+
+@contextmanager
+def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
+
+    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        finish_interrupted(folder)
+        incoming = folder / INCOMING
+        shutil.rmtree(incoming, ignore_errors=True)
+        incoming.mkdir()
+        try:
+            with naming(folder):
+                yield incoming
+                if outdated:
+                    (incoming / OUTDATED).write_text("\n".join(outdated), "utf-8")
+                for path in incoming.rglob("*"):
+                    if path.is_file():
+                        _flush_to_disk(path)
+            incoming.rename(folder / PUBLISHING)
+        except BaseException:
+            shutil.rmtree(incoming, ignore_errors=True)
+            with suppress(OSError):  # it holds other files, or is where a disk is mounted
+                folder.rmdir()
+            raise
+        finish_interrupted(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else holds ``folder`` meanwhile; the lock is on the folder itself and ends with the process.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another run is writing there{_holder(folder)}; wait for it, or choose another folder"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _holder(folder: Path) -> str:
+    """Which process holds the lock on ``folder``, where the system tells (Linux, same machine)."""
+    inode = folder.stat().st_ino
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, process, place, *_ = line.split()
+            if kind == "FLOCK" and place.endswith(f":{inode}") and process != "0":
+                return f" (process {process})"
+    return ""
+
+
+def require_writable(folder: Path) -> None:
+    """Say before the work, not after it, that its results cannot be written.
+
+    Raises:
+        UserError: ``folder``, or the nearest folder above it that exists, takes no files.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{nearest}: not a folder to write into; mend its permissions or set another one in [paths]")
+
+
+def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = ()) -> None:
+    """Say before the work that ``output`` cannot be written, or would replace what ``runs`` (folders) or ``inputs`` hold.
+
+    Raises:
+        UserError: so it is.
+    """
+    if output.suffix != ".csv" or output.is_dir():
+        raise UserError(f"--output {output}: not a file name ending in .csv; choose one")
+    require_writable(output.parent)
+    place = output.resolve()
+    for run in runs:
+        if run.resolve() in place.parents:
+            raise UserError(f"--output {output}: lies in {run}, whose own files it could replace; choose another")
+    if place in [path.resolve() for path in inputs]:
+        raise UserError(f"--output {output}: is one of the tables to read; choose another")
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Move into place what an interrupted ``publish`` had already completed."""
+    publishing = folder / PUBLISHING
+    if not publishing.is_dir():
+        return
+    _remove_outdated(folder, publishing / OUTDATED)
+    for path in sorted(publishing.rglob("*")):
+        if path.is_file():
+            target = folder / path.relative_to(publishing)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    shutil.rmtree(publishing)
+
+
+def _remove_outdated(folder: Path, record: Path) -> None:
+    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
+    if not record.is_file():
+        return
+    for name in record.read_text("utf-8").splitlines():
+        path = folder / name
+        if "/" in name or name.startswith("."):
+            continue  # not of our writing: folders of tables may come from others
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    record.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Gives an ``OSError`` of a write (a full disk) the path it lacks."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            text = error.strerror or first_line(error)
+            raise OSError(error.errno or errno.EIO, text, str(path)) from error
+        raise
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of ``path`` when the block ends well. Others may do so meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with naming(path), aside.open("xb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield aside
+            aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """What was to replace ``path``, of processes that were killed: nobody holds its lock."""
+    for aside in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError), aside.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            aside.unlink()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Sorted, indented JSON; NaN is refused."""
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path, made_by: str) -> Any:
+    """The JSON in ``path``.
+
+    Raises:
+        UserError: it is missing (the message names the stage that makes it) or cannot be read.
+    """
+    finish_interrupted(path.parent)
+    try:
+        return parse_json(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; run --stage {made_by} first") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({first_line(error)}); run --stage {made_by} again") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}; remove it and run --stage {made_by} again") from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON as the standard has it, which Python does not insist on.
+
+    Raises:
+        ValueError: it is not; a number is not finite; a key stands twice in an object.
+        RecursionError: it is nested too deeply.
+
+    >>> parse_json('{"a": NaN}')
+    Traceback (most recent call last):
+        ...
+    ValueError: NaN is not a finite number
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """The file's checksum in hexadecimal, streamed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of everything in ``folder``, by its path in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
+
+
+def hashes(paths: Sequence[Path], known: Mapping[Path, str] | None = None) -> dict[str, str]:
+    """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie.
+
+    What is in ``known`` already is not read.
+    """
+    depth = 2
+    while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
+        depth += 1
+    known = known or {}
+    return {"/".join(path.parts[-depth:]): known.get(path) or checksum(path) for path in paths}
+
+
+def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:
+    """Start ``hashes`` in the background; the result is what the returned function waits for. Ends with the process."""
+    outcome: Future[dict[str, str]] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(hashes(paths))
+        except OSError as error:
+            outcome.set_exception(error)
+
+    Thread(target=work, daemon=True).start()
+    return outcome.result
+
+
+def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None:
+    """Compare files with the checksums that were recorded when they were made: name in ``folder`` -> SHA-256.
+
+    Raises:
+        UserError: a file is missing, damaged, or of another run.
+    """
+    for name, expected in recorded.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise UserError(
+                f"{folder}: its record names {name!r}, which is not a file of it; run --stage {made_by} again"
+            )
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: missing; run --stage {made_by} again")
+        if checksum(folder / name) != expected:
+            raise UserError(
+                f"{folder / name}: changed since --stage {made_by} wrote it together with its record; run that stage again"
+            )
+
+
+def versions(libraries: Sequence[str]) -> dict[str, str]:
+    """The versions of Python and of ``libraries``, for manifests."""
+    return {"python": platform.python_version(), **{name: version(name) for name in libraries}}
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for one-line reports."""
+    return printable((str(error).strip() or type(error).__name__).splitlines()[0])[:300]

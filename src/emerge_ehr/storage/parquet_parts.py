@@ -1,0 +1,121 @@
+"""A table as a folder of parquet parts: what lies in it, and its columns typed as those of a CSV are.
+
+Text may be stored as text, categories or whole numbers, a number as any number, a time as a time without a zone, a date, or text.
+"""
+
+import datetime
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.schema import LARGEST, Column, Table
+from emerge_ehr.storage.times import parse_time
+
+UNITS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+FIRST_DAY, LAST_DAY = ((date - datetime.date(1970, 1, 1)).days for date in (datetime.date.min, datetime.date.max))
+MAGIC = b"PAR1"  # the first bytes and the last
+# a footer that points outside the file is met by Polars as a bug of its own
+DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+EXPECTED = {"text": "text", "number": "a number", "time": "a time without a zone, a date, or text"}
+
+
+def listed(folder: Path) -> list[Path]:
+    """The parts in ``folder`` in order of their names. What begins with a dot or an underscore, as other programs leave there,
+    is none.
+
+    Raises:
+        UserError: there is no part, or something else.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; mend its permissions") from None
+    for path in found:
+        if path.suffix != ".parquet" or not path.is_file():
+            raise UserError(f"{path}: not a *.parquet file, of which this table is made; move it elsewhere")
+    if not found:
+        raise UserError(f"{folder}: holds no *.parquet file; put the table's parts there, or remove the folder")
+    return found
+
+
+def scan(part: Path, table: Table) -> pl.LazyFrame:
+    """The table's columns in one part, lazily, as they are stored.
+
+    Raises:
+        UserError: the part is damaged, lacks a column, or has one of another type.
+    """
+    try:
+        with part.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise UserError(
+                    f"{part}: not a readable parquet file: it does not begin as one; mend it, or make it anew"
+                )
+        stored = pl.scan_parquet(part, glob=False).collect_schema()
+    except DAMAGED as error:
+        raise unreadable(part, error) from None
+    missing = [column.name for column in table.columns if column.name not in stored]
+    if missing:
+        raise UserError(f"{part}: no column '{missing[0]}'; it has: {', '.join(stored)}")
+    for column in table.columns:
+        if not _fits(stored[column.name], column):
+            raise UserError(
+                f"{part}: {column.name} is stored as {stored[column.name]}; it must be {EXPECTED[column.kind]} ({column.meaning})"
+            )
+    return pl.scan_parquet(part, glob=False).select(column.name for column in table.columns)
+
+
+def _fits(stored: pl.DataType, column: Column) -> bool:
+    if stored == pl.Null:  # as other programs write a part without rows; where there are rows, each lacks a value
+        return True
+    if column.kind == "number":
+        return stored.is_numeric()
+    if column.kind == "time":
+        return stored in (pl.String, pl.Date) or (isinstance(stored, pl.Datetime) and stored.time_zone is None)
+    return stored.is_integer() or stored in (pl.String, pl.Categorical, pl.Enum)
+
+
+def typed(frame: pl.LazyFrame, table: Table) -> list[pl.Expr]:
+    """The columns of ``frame`` as a CSV gives them: an empty text is null, and so is what is no number."""
+    stored = frame.collect_schema()
+    return [_as_of_csv(column, stored[column.name]) for column in table.columns]
+
+
+def _as_of_csv(column: Column, stored: pl.DataType) -> pl.Expr:
+    value = pl.col(column.name)
+    if column.kind == "number":
+        number = value.cast(pl.Float64)
+        return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
+    if column.kind == "time":
+        return parse_time(column.name) if stored == pl.String else _possible(value, stored).cast(pl.Datetime("us"))
+    text = value.cast(pl.String)
+    return pl.when(text != "").then(text).alias(column.name)
+
+
+def told(frame: pl.LazyFrame, table: Table) -> list[pl.Expr]:
+    """The columns of ``frame`` as text, for messages."""
+    stored = frame.collect_schema()
+    return [_as_text(pl.col(column.name), stored[column.name]) for column in table.columns]
+
+
+def _as_text(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
+    if not stored.is_temporal():
+        return value.cast(pl.String)
+    return _possible(value, stored).cast(pl.String).fill_null(value.to_physical().cast(pl.String))
+
+
+def _possible(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
+    """Null for a date or time outside the years 1 to 9999: Polars panics at the worst of them."""
+    a_day = 86_400 * UNITS[stored.time_unit] if isinstance(stored, pl.Datetime) else 1
+    return pl.when(value.to_physical().is_between(FIRST_DAY * a_day, LAST_DAY * a_day)).then(value)
+
+
+def unreadable(path: Path, error: BaseException) -> UserError:
+    """What to tell of a part that cannot be read, or of the one in the folder ``path`` that cannot."""
+    for part in listed(path) if path.is_dir() else ():
+        try:
+            pl.scan_parquet(part, glob=False).collect(engine="streaming")
+        except DAMAGED as found:
+            return unreadable(part, found)
+    return UserError(f"{path}: not a readable parquet file: {first_line(error)}; mend it, or make it anew")

@@ -1,0 +1,249 @@
+"""The only reader and writer of tables: a CSV, or where ``Table.parts`` names one a folder of parquet parts (``parquet_parts``);
+typed and checked on the way in. Readers take what lies there, and the same rows give the same artefacts from either.
+
+Whatever may be larger than memory is read lazily: as a query over ``scan_table``, or in ``batches``.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from emerge_ehr.config import TableFormat
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage import parquet_parts
+from emerge_ehr.storage.artefacts import finish_interrupted, first_line
+from emerge_ehr.storage.schema import LARGEST, TABLES, Column, Table
+from emerge_ehr.storage.times import TIME_FORMAT, parse_time
+
+RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
+BATCH = 1 << 18  # rows in memory at once, of those that a query gives
+PART = 1 << 20  # rows, at least, after which another part is begun
+ROW = "row in the file"
+Append = Callable[[pl.DataFrame], None]
+
+
+def place(folder: Path, table: Table) -> Path:
+    """The CSV or the folder of parts in ``folder``, whichever is there; the CSV's place if neither is.
+
+    Raises:
+        UserError: both are there.
+    """
+    finish_interrupted(folder)
+    csv, parts = folder / table.file, folder / table.parts
+    if not table.parts or not parts.is_dir():
+        return csv
+    if csv.exists() or csv.is_symlink():
+        raise UserError(f"{csv}: stands beside {parts.name}/, which holds the same table in parts; remove one of them")
+    return parts
+
+
+def files(folder: Path, table: Table) -> list[Path]:
+    """What the table in ``folder`` consists of: its CSV or its parts; nothing where it is not there.
+
+    Raises:
+        UserError: CSV and parts are both there, or something else than parts is among these.
+    """
+    where = place(folder, table)
+    if where.is_dir() and where.name == table.parts:
+        return parquet_parts.listed(where)
+    return [where] if where.is_file() else []
+
+
+def all_files(folder: Path) -> list[Path]:
+    """What the tables in ``folder`` consist of, as far as they are there.
+
+    Raises:
+        UserError: as ``files``.
+    """
+    return [path for table in TABLES for path in files(folder, table)]
+
+
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """CSV with the project's time format."""
+    table.write_csv(path, datetime_format=TIME_FORMAT)
+
+
+@contextmanager
+def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]:
+    """Write a table that may be larger than memory: what is given to the function goes to its end.
+
+    Of parquet, a part holds at least ``PART`` rows, but for the last, and what is given together stands together in one.
+    """
+    names = [column.name for column in table.columns]
+    if form == "csv":
+        with (folder / table.file).open("wb") as file:
+            file.write(f"{','.join(names)}\n".encode())
+            yield lambda rows: rows.select(names).write_csv(file, include_header=False, datetime_format=TIME_FORMAT)
+        return
+    (folder / table.parts).mkdir()
+    waiting: list[pl.DataFrame] = []
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        part = io.BytesIO()  # a full disk is then met by Python, which says so as of any other file
+        pl.concat(waiting).write_parquet(part)
+        (folder / table.parts / f"part-{written:05d}.parquet").write_bytes(part.getbuffer())
+        written += 1
+        waiting.clear()
+
+    def append(rows: pl.DataFrame) -> None:
+        waiting.append(rows.select(names))
+        if sum(each.height for each in waiting) >= PART:
+            write()
+
+    yield append
+    if waiting:
+        write()
+
+
+def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
+    """The table in ``folder``, lazily, its columns typed: null where a field is empty or unreadable (``read_table`` says where).
+
+    Of a CSV, columns beyond the table's are kept as text.
+
+    Raises:
+        UserError: missing file or column.
+    """
+    where = place(folder, table)
+    if where.name == table.parts:
+        parts = [parquet_parts.scan(part, table) for part in parquet_parts.listed(where)]
+        return pl.concat([part.select(parquet_parts.typed(part, table)) for part in parts])
+    return _scan_csv(where, table).with_columns(_cast(column) for column in table.columns)
+
+
+def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
+    """Every column as text.
+
+    Raises:
+        UserError: missing file or column.
+    """
+    if not path.is_file():
+        what = "not a file" if path.exists() or path.is_symlink() else "missing"
+        raise UserError(f"{path}: {what}; run --stage {table.stage}, or put your own table there")
+    try:
+        raw = pl.scan_csv(path, infer_schema=False, null_values="", glob=False)
+        present = raw.collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _unreadable(path, error) from None
+    missing = [column.name for column in table.columns if column.name not in present]
+    if missing:
+        hint = "; fields must be separated by commas" if len(present) == 1 else ""
+        raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
+    if twice := [name for name in present if f"{name}_duplicated_0" in present]:
+        raise UserError(f"{path}: two columns are named '{twice[0]}'; remove or rename one")
+    return raw
+
+
+def collect_table(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
+    """What a query over ``scan_table`` finds, in streaming mode. ``path``: the table's ``place``. ``every_column``: also those
+    that the query does not ask for are read, so that a row of too many fields is noticed.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        return frame.collect(engine="streaming", optimizations=pl.QueryOptFlags(projection_pushdown=not every_column))
+    except parquet_parts.DAMAGED as error:
+        raise _unreadable(path, error) from None
+
+
+def batches(frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
+    """As ``collect_table``, in parts of some ``BATCH`` rows, in any order."""
+    try:
+        yield from frame.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming")
+    except parquet_parts.DAMAGED as error:
+        raise _unreadable(path, error) from None
+
+
+def read_table(folder: Path, table: Table) -> pl.DataFrame:
+    """The table in ``folder``, typed and checked against its schema.
+
+    Raises:
+        UserError: missing file or column, an empty or unreadable field (with its row), a duplicate key.
+    """
+    path = place(folder, table)
+    frame = scan_table(folder, table)
+    refuse_unreadable(folder, table)
+    typed = collect_table(frame, path)
+    if table.key and typed.select(table.key).is_duplicated().any():
+        row = typed.select(table.key).is_duplicated().arg_true()[0]
+        twice = ", ".join(str(value) for value in typed.select(table.key).row(row))
+        raise UserError(f"{path} row {row + 2}: {' and '.join(table.key)} {twice} stands twice; remove one of the rows")
+    return typed
+
+
+def refuse_unreadable(folder: Path, table: Table) -> None:
+    """Check every field against the schema, in bounded memory.
+
+    Raises:
+        UserError: missing file or column, an empty or unreadable field, with its row: the first line of a CSV is its header.
+    """
+    where = place(folder, table)
+    if where.name == table.parts:
+        for part in parquet_parts.listed(where):
+            stored = parquet_parts.scan(part, table)
+            typed, told = parquet_parts.typed(stored, table), parquet_parts.told(stored, table)
+            _refuse_wrong(stored, typed, told, part, table, first=1)
+        return
+    typed, told = [_cast(column) for column in table.columns], [pl.col(column.name) for column in table.columns]
+    _refuse_wrong(_scan_csv(where, table), typed, told, where, table, first=2)
+
+
+def _refuse_wrong(
+    raw: pl.LazyFrame, typed: Sequence[pl.Expr], told: Sequence[pl.Expr], path: Path, table: Table, first: int
+) -> None:
+    """``raw``: as it is stored; its columns ``typed``, and as text (``told``); ``first``: the number of the first row."""
+    stored = [text.alias(_stored(column.name)) for text, column in zip(told, table.columns, strict=True)]
+    rows = raw.select(*typed, *stored).with_row_index(ROW)
+    checks = [(column, wrong, rule) for column in table.columns for wrong, rule in _rules(column)]
+    found = [
+        look
+        for n, (_, wrong, _) in enumerate(checks)
+        for look in (wrong.sum().alias(f"{n} count"), pl.col(ROW).filter(wrong).min().alias(f"{n} first"))
+    ]
+    counted = collect_table(rows.select(found), path, every_column=True)
+    for n, (column, _, rule) in enumerate(checks):
+        if count := counted[f"{n} count"].item():
+            row = counted[f"{n} first"].item()
+            text = collect_table(rows.select(_stored(column.name)).slice(row, 1), path).item()
+            came = repr(text and text[:80])
+            raise UserError(f"{path} row {row + first}: {column.name} {came} {rule}; mend {count} such rows")
+
+
+def _stored(name: str) -> str:
+    return f"{name} as stored"
+
+
+def _rules(column: Column) -> Iterator[tuple[pl.Expr, str]]:
+    """What would be wrong with a field, and how that is said."""
+    value, text = pl.col(column.name), pl.col(_stored(column.name))
+    unreadable = value.is_null() & text.is_not_null() if column.nullable else value.is_null()
+    if column.kind == "text" and not column.nullable:
+        unreadable |= (text.str.strip_chars() == "").fill_null(value=False)
+    yield unreadable, f"{RULES[column.kind]} ({column.meaning})"
+    if column.low is not None and column.high is not None:
+        outside = (value < column.low) | (value > column.high)
+        yield outside.fill_null(value=False), f"is outside {column.low:g}-{column.high:g} ({column.meaning})"
+    if column.choices:
+        other = value.is_not_null() & ~value.is_in(list(column.choices))
+        yield other, f"is not one of {', '.join(column.choices)}"
+
+
+def _cast(column: Column) -> pl.Expr:
+    """Text of a CSV -> the column's type; null where it is none."""
+    if column.kind == "number":
+        number = pl.col(column.name).str.strip_chars().cast(pl.Float64, strict=False)
+        return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
+    return parse_time(column.name) if column.kind == "time" else pl.col(column.name)
+
+
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    if path.is_dir() or path.suffix == ".parquet":
+        return parquet_parts.unreadable(path, error)
+    return UserError(
+        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields: mend it, or make it anew"
+    )

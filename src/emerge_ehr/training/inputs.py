@@ -1,0 +1,172 @@
+"""What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from emerge_ehr import components, llm, torchrun
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.models import emerge
+from emerge_ehr.models.batch import SHAPES
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.storage import staleness
+from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.schema import DATASET, DYNAMIC, METADATA, SPLIT
+from emerge_ehr.storage.table_files import all_files, files
+from emerge_ehr.training.patients import MappedPatients, Patients
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users read them
+IN_MEMORY = (
+    2**31
+)  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
+
+logger = logging.getLogger(__name__)
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Raises:
+    UserError: the artefacts were made for another task, of another dataset or with other settings; a label that is not 0 or
+        1, an empty split, or no pieces of texts where the model reads them.
+    """
+    task = dataset.metadata.get("task")
+    if task != config.task.name:
+        where = config.processed_dir / METADATA
+        raise UserError(
+            f"{where}: made for task '{task}', the config says '{config.task.name}'; run --stage preprocess again"
+        )
+    if (made_of := dataset.metadata.get("dataset", config.dataset)) != config.dataset:
+        where = config.processed_dir / METADATA
+        raise UserError(
+            f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
+        )
+    _refuse_other_settings(config, dataset.metadata)
+    _refuse_changed_inputs(config, dataset.metadata.get("inputs", {}))
+    if config.baseline is None and emerge.reads_pieces(config.model):
+        _require_pieces(config, dataset)
+    if len(dataset.metadata.get("label_names") or []) != dataset.label.shape[1]:
+        raise UserError(
+            f"{config.processed_dir / METADATA}: label_names must name the columns of label; run --stage preprocess again"
+        )
+    if not dataset.label_mask[rows_of(dataset, "train")].any():
+        raise UserError(
+            f"{config.processed_dir / DATASET}: no outcome is defined for any training patient; bring more patients"
+        )
+    if not np.isin(dataset.label, (0, 1)).all():
+        raise UserError(
+            f"{config.processed_dir / DATASET}: label holds values other than 0 and 1; run --stage preprocess again"
+        )
+    for name in ("train", "val", "test"):
+        if not dataset.split[name]:
+            raise UserError(
+                f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
+            )
+
+
+def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
+    where, asked = config.processed_dir / METADATA, metadata.get("llm", {})
+    other = [
+        key
+        for key, made_with in metadata.get("settings", {}).items()
+        if made_with != to_dict(getattr(config, key, None))
+    ]
+    settings = to_dict(config.llm)
+    other += [f"llm.{key}" for key in llm.DECIDING if key in asked and asked[key] != settings[key]]
+    if other:
+        raise UserError(
+            f"{where}: made with other [{other[0]}] settings than this config's; run --stage preprocess again"
+        )
+
+
+def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
+    """Tables, graph and files that options name, where they still are."""
+    graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
+    named = components.files(config, preprocess.SOCKETS)
+    there = [path.absolute() for path in [*all_files(config.table_dir), *graph, *named] if path.is_file()]
+    staleness.refuse_changed_inputs(there, recorded, config.paths.cache_dir, "preprocess")
+    if recorded:
+        staleness.refuse_other_parts(files(config.table_dir, DYNAMIC), DYNAMIC.parts, recorded, "preprocess")
+
+
+def seed_note(config: Config, dataset: Dataset) -> str | None:
+    """A line for the user where the split was not drawn with this config's seed."""
+    made_with = dataset.metadata.get("seed", config.seed)
+    if made_with == config.seed:
+        return None
+    return (
+        f"seed {config.seed} trains on the split that seed {made_with} drew; "
+        "for a split of its own, run --stage preprocess with this seed"
+    )
+
+
+def _require_pieces(config: Config, dataset: Dataset) -> None:
+    """Raises:
+    UserError: patients have a text that the model reads, and none of its pieces was embedded.
+    """
+    for name, mask, pieces in (
+        ("note", dataset.note_mask, dataset.note_tokens),
+        ("summary", dataset.summary_mask, dataset.summary_tokens),
+    ):
+        if name in emerge.texts_read(config.model) and mask.any() and not pieces.shape[1]:
+            raise UserError(
+                f"{config.processed_dir / DATASET}: {name}_tokens is empty, but model.fusion = '{config.model.fusion.name}' "
+                f"reads pieces of texts; set {name}_chunks in [token_level] and run --stage preprocess again"
+            )
+
+
+def label_warnings(dataset: Dataset) -> Iterable[str]:
+    """What is wrong with the labels for training and for choosing the best epoch."""
+    for name, title in SPLITS.items():
+        rows = rows_of(dataset, name)
+        for column, label_name in enumerate(dataset.metadata["label_names"]):
+            label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
+            values = np.unique(label)
+            if len(values) == 1:
+                yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+            elif not len(values):
+                yield f"{title} split: {label_name} is defined for no patient; its metrics are undefined"
+
+
+def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The rows of a split's patients, in the split's order."""
+    row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
+    return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)
+
+
+def mapped(dataset: Dataset, name: str, *, pieces: bool = True) -> MappedPatients:
+    """The patients of a split, in the split's order, read from disk as they are asked for; without ``pieces`` of texts none."""
+    rows = rows_of(dataset, name)
+    arrays = {field: getattr(dataset, field) for field in SHAPES}
+    if not pieces:
+        arrays |= {field: array[:, :0] for field, array in arrays.items() if "tokens" in field}
+    label, defined = (torch.from_numpy(array[rows]) for array in (dataset.label, dataset.label_mask))
+    return MappedPatients(arrays, rows, label, defined, torch.device("cpu"))
+
+
+def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patients]:
+    """The patients of the three splits, in memory or mapped, as ``training.data`` says; ``at_once``: the method needs them all
+    in memory.
+
+    Raises:
+        UserError: the arrays do not fit together.
+    """
+    pieces = config.baseline is None and emerge.reads_pieces(config.model)
+    found = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
+    size = sum(one.nbytes for one in found.values())
+    fits, data = size * torchrun.processes_here() <= IN_MEMORY, config.training.data
+    if at_once and data == "mapped":
+        logger.warning("this baseline fits itself, to all patients in memory: training.data has no effect")
+    in_memory = at_once or data == "memory" or (data == "auto" and fits)
+    where = "in memory" if in_memory else "read from disk batch by batch"
+    logger.info("arrays of all splits: %.1f MiB, %s", size / 2**20, where)
+    try:
+        if in_memory:
+            return {name: one.whole() for name, one in found.items()}
+        for one in found.values():
+            one.select(torch.arange(1))  # they fit together, or it is told now
+        return {**found}
+    except ValueError as error:
+        raise UserError(f"{config.processed_dir / DATASET}: {error}; run --stage preprocess again") from None

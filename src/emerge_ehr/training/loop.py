@@ -1,0 +1,263 @@
+"""The training loop: epochs over shuffled batches, validation after each, early stopping."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from emerge_ehr.config import Training
+from emerge_ehr.evaluation import metrics
+from emerge_ehr.fields import UserError
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.progress import beside_logs
+from emerge_ehr.training import devices, objective
+from emerge_ehr.training.checkpoints import Checkpoint, Epoch, Progress, Weights
+from emerge_ehr.training.patients import Patients, batches
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+logger = logging.getLogger(__name__)
+
+
+def fit(
+    model: nn.Module,
+    train: Patients,
+    validation: Patients,
+    settings: Training,
+    seed: int,
+    *,
+    fabric: "Fabric",
+    resumed: Progress | None = None,
+    after_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Train ``model`` in place, from the start or from ``resumed``; ``after_epoch`` sees the state after each epoch.
+
+    The same inputs, machine and number of threads give the same weights, interrupted or not.
+
+    Raises:
+        UserError: the loss is not finite; ``resumed`` ran on another number of processes.
+    """
+    model.to(fabric.device)
+    compiled: Any = torch.compile(model) if settings.compile else model
+    module, optimizer = fabric.setup(_Unsealing(compiled), objective.optimiser(model, settings))
+    scheduler = objective.scheduler(optimizer.optimizer, settings)
+    train, validation = train.to(fabric.device), validation.to(fabric.device)
+    weight = objective.positive_weight(train, settings)
+    shuffle = torch.Generator().manual_seed(seed)
+    if fabric.global_rank:
+        torch.manual_seed(seed + fabric.global_rank)  # each process draws its own dropout
+    progress = resumed
+    if progress is not None:
+        _restore(progress.last, model, optimizer, scheduler, shuffle, fabric)
+    with beside_logs():
+        bar = tqdm(
+            desc="train", unit="epoch", total=settings.max_epochs, disable=None if fabric.is_global_zero else True
+        )
+        bar.update(len(progress.history) if progress else 0)
+        while not _finished(progress, settings):
+            rate = optimizer.param_groups[0]["lr"]
+            order = torch.randperm(len(train), generator=shuffle).to(fabric.device)
+            loss = _train_epoch(fabric, module, optimizer, train, order, settings, weight)
+            number = len(progress.history) + 1 if progress else 1
+            epoch = fabric.broadcast(
+                _validate(fabric, model, validation, settings.batch_size, number, loss, rate, weight)
+            )
+            if not math.isfinite(epoch.train_loss + epoch.val_loss):
+                raise UserError(
+                    f"epoch {number}: the loss is not finite; lower training.learning_rate or gradient_clip"
+                )
+            objective.advance(scheduler, epoch.val_loss)
+            progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
+            after_epoch(progress)
+            logger.info(_line(epoch, progress.best_row))
+            bar.set_postfix(
+                {"best": progress.best_epoch, **{k: f"{v:.4f}" for k, v in _scores(epoch) if v is not None}}
+            )
+            bar.update()
+        bar.close()
+    assert progress is not None
+    if progress.best_row.val_auprc is None:
+        logger.warning("validation has one class only: the best epoch is the one of lowest validation loss")
+    return progress
+
+
+def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabric | None" = None) -> Tensor:
+    """Logits [N,K] on the CPU, in full precision and without dropout; the processes of ``fabric`` share the batches."""
+    device = next(model.parameters()).device
+    first, step = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    own = torch.split(torch.arange(len(patients)), batch_size)[first::step]
+    logits = torch.zeros(len(patients), patients.label.shape[1], device=device)
+    model.eval()
+    with torch.no_grad():
+        for part, batch in zip(own, batches(patients, own), strict=True):
+            logits[part.to(device)] = model(batch.to(device))
+    if fabric is None or step == 1:
+        return logits.cpu()
+    whole: Any = fabric.all_reduce(logits, reduce_op="sum")  # every row is of one process, and zero at all others
+    return whole.cpu()  # type: ignore[no-any-return]
+
+
+def selection(best: Epoch) -> str:
+    """By what the best epoch was chosen."""
+    return "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
+
+
+class _Sealed:
+    """A batch that Fabric leaves alone: for mixed precision it casts the tensors of a dataclass, which fails on a frozen one."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+
+class _Unsealing(nn.Module):
+    """The model behind Fabric's wrapper."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, sealed: _Sealed) -> Tensor:
+        """Batch of N -> logits [N,K]."""
+        logits: Tensor = self.model(sealed.batch)
+        return logits
+
+
+def _train_epoch(
+    fabric: "Fabric",
+    module: Any,
+    optimizer: Any,
+    train: Patients,
+    order: Tensor,
+    settings: Training,
+    weight: Tensor | None,
+) -> float:
+    """One pass over the batches; the mean loss a defined label."""
+    module.train()
+    losses, sizes = [], []
+    parts = torch.split(order, settings.batch_size)
+    own = [_own(part, fabric) for part in parts]
+    for part, (_, share), batch in zip(parts, own, batches(train, [index for index, _ in own]), strict=True):
+        defined = train.label_mask[part].sum().clamp(min=1)
+        logits = module(_Sealed(batch)).float()
+        # DDP averages the processes' gradients; each sums its own patients, so the factor makes it the whole batch's mean.
+        summed = objective.summed_loss(logits, batch.label, batch.label_mask * share, weight)
+        loss = summed / defined * fabric.world_size
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(module, optimizer, max_norm=settings.gradient_clip, error_if_nonfinite=False)
+        optimizer.step()
+        losses.append(loss.detach())
+        sizes.append(float(defined))
+    mean: Any = fabric.all_reduce(torch.stack(losses).float(), reduce_op="mean")
+    return float(np.average(mean.cpu().numpy(), weights=sizes))
+
+
+def _own(part: Tensor, fabric: "Fabric") -> tuple[Tensor, float]:
+    """This process's patients of a batch, and 1; or, where the batch has fewer patients than processes, any patient and 0."""
+    own = part[fabric.global_rank :: fabric.world_size]
+    return (own, 1.0) if len(own) else (part[:1], 0.0)
+
+
+def _validate(
+    fabric: "Fabric",
+    model: nn.Module,
+    validation: Patients,
+    batch_size: int,
+    number: int,
+    train_loss: float,
+    rate: float,
+    weight: Tensor | None,
+) -> Epoch:
+    _share_buffers(model, fabric)
+    logits = predict(model, validation, batch_size, fabric)
+    label, mask = validation.label.cpu(), validation.label_mask.cpu()
+    truth, probability, defined = label.double().numpy(), logits.double().sigmoid().numpy(), mask.numpy() > 0
+    columns = [(truth[defined[:, k], k], probability[defined[:, k], k]) for k in range(truth.shape[1])]
+    return Epoch(
+        epoch=number,
+        train_loss=train_loss,
+        val_loss=float(objective.masked_loss(logits, label, mask, None if weight is None else weight.cpu())),
+        val_auprc=_mean([metrics.point(metrics.auprc, *column) for column in columns]),
+        val_auroc=_mean([metrics.point(metrics.auroc, *column) for column in columns]),
+        learning_rate=rate,
+    )
+
+
+def _share_buffers(model: nn.Module, fabric: "Fabric") -> None:
+    """What a model remembers besides its weights is the first process's, as DDP has it while training."""
+    if fabric.world_size > 1:
+        for buffer in model.buffers():
+            buffer.copy_(fabric.broadcast(buffer))
+
+
+def _finished(progress: Progress | None, settings: Training) -> bool:
+    if progress is None:
+        return False
+    done = len(progress.history)
+    return done >= settings.max_epochs or done - progress.best_epoch >= settings.patience
+
+
+def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint) -> Progress:
+    if progress is None or epoch.score > progress.best_row.score:
+        return Progress([*(progress.history if progress else ()), epoch], epoch.epoch, now, now)
+    return Progress([*progress.history, epoch], progress.best_epoch, progress.best, now)
+
+
+def _checkpoint(
+    model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
+) -> Checkpoint:
+    """Copies on the CPU, so that later steps do not change them."""
+    random = devices.everyones(fabric, devices.random_state(fabric.device))
+    return Checkpoint(
+        _weights(model), _copied(optimizer.state_dict()), _copied(scheduler.state_dict()), random, shuffle.get_state()
+    )
+
+
+def _restore(
+    last: Checkpoint, model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
+) -> None:
+    if len(last.random) != fabric.world_size:
+        raise UserError(
+            f"--resume: the run was trained by {len(last.random)} processes, not {fabric.world_size}; use as many again"
+        )
+    model.load_state_dict(last.weights)
+    optimizer.load_state_dict(last.optimiser)
+    scheduler.load_state_dict(last.scheduler)
+    shuffle.set_state(last.shuffle)
+    devices.restore_random_state(last.random[fabric.global_rank], fabric.device)
+
+
+def _copied(value: Any) -> Any:
+    """Nested dictionaries and lists with their tensors copied to the CPU; functions, which cannot be stored, left out."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def _weights(model: nn.Module) -> Weights:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _scores(epoch: Epoch) -> Iterator[tuple[str, float | None]]:
+    yield from (("val_auprc", epoch.val_auprc), ("val_auroc", epoch.val_auroc))
+
+
+def _line(epoch: Epoch, best: Epoch) -> str:
+    scores = "".join(f"  {name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in _scores(epoch))
+    mark = "  (best)" if best is epoch else ""
+    return f"epoch {epoch.epoch:3d}  train_loss {epoch.train_loss:.4f}  val_loss {epoch.val_loss:.4f}{scores}{mark}"

@@ -1,0 +1,198 @@
+"""Fits what the config chooses, EMERGE or a baseline, and gives what the stage needs of it: logits, checkpoints, a history."""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from emerge_ehr import components, torchrun
+from emerge_ehr.config import Config
+from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.models import emerge
+from emerge_ehr.models.baselines import Estimator, Sizes
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.artefacts import read_json
+from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.schema import MANIFEST
+from emerge_ehr.training import checkpoints, devices, loggers, loop
+from emerge_ehr.training.checkpoints import Epoch, Progress
+from emerge_ehr.training.patients import Patients
+
+UNFINISHED = ".training"  # in the run folder: the state after the last epoch of a run that has not ended
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method that has learned. ``save`` writes its checkpoints into a folder; ``selection`` goes to ``metrics.json``."""
+
+    logits: Callable[[Patients], Tensor]
+    save: Callable[[Path], None]
+    history: Sequence[Epoch]
+    selection: Mapping[str, Any]
+    trackers: Sequence[loggers.Tracker]
+
+
+def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:
+    """The method, untrained, for the dataset's dimensions."""
+    hours, features = dataset.ehr.shape[1:]
+    widths = {"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]}
+    labels = dataset.label.shape[1]
+    if config.baseline is None:
+        statics = dataset.static.shape[1]
+        return emerge.build(config.model, features=features, statics=statics, text_widths=widths, labels=labels)
+    sizes = Sizes(hours, features, widths["note"], widths["summary"], labels)
+    baseline: nn.Module | Estimator = components.build("baseline", config.baseline, sizes=sizes, seed=config.seed)
+    return baseline
+
+
+def parameters(method: nn.Module | Estimator) -> int | None:
+    """How many numbers a network learns; None for a method that is no network."""
+    return sum(one.numel() for one in method.parameters()) if isinstance(method, nn.Module) else None
+
+
+@contextmanager
+def holding(run_dir: Path) -> Iterator[None]:
+    """No other training writes into ``run_dir`` meanwhile. What is left to resume from goes when the block ends well.
+
+    Raises:
+        UserError: another one does.
+    """
+    unfinished = run_dir / UNFINISHED
+    if not torchrun.is_first():
+        yield
+        return
+    unfinished.mkdir(parents=True, exist_ok=True)
+    try:
+        with artefacts.locked(unfinished):
+            yield
+            shutil.rmtree(unfinished)
+    finally:
+        for folder in (unfinished, run_dir):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The metrics of a run that has ended with these settings and data; None if there is none.
+
+    Raises:
+        UserError: ``run_dir`` holds a run of others.
+    """
+    path = config.run_dir / MANIFEST
+    if not path.is_file() or checkpoints.is_kept(config.run_dir / UNFINISHED):
+        return None
+    record = read_json(path, "train")
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: not a record of --stage train; train without --resume to replace it")
+    if record.get("fingerprint") != fingerprint(config, manifest, exactly=True):
+        raise UserError(
+            f"{config.run_dir}: holds a finished run of other settings, data or library versions; train without --resume to "
+            "replace it, or set another run_name"
+        )
+    found: dict[str, Any] = read_json(config.run_dir / "metrics.json", "train")
+    if not isinstance(found, dict) or not {"splits", "interval"} <= found.keys():
+        raise UserError(
+            f"{config.run_dir / 'metrics.json'}: not the metrics of a run; train without --resume to replace it"
+        )
+    return found
+
+
+def fit(
+    method: nn.Module | Estimator,
+    config: Config,
+    parts: Mapping[str, Patients],
+    fabric: Any,
+    manifest: Mapping[str, Any],
+) -> Fitted:
+    """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
+
+    Of several processes the first alone reads and writes what is left to resume from.
+
+    Raises:
+        UserError: what is to be resumed is of another run; the loss is not finite.
+    """
+    unfinished, mark = config.run_dir / UNFINISHED, fingerprint(config, manifest, exactly=False)
+    resumed = devices.from_first(fabric, lambda: _left(method, unfinished, mark)) if config.resume else None
+    if resumed:
+        logger.info("resuming after epoch %d", len(resumed.history))
+    elif config.resume:
+        logger.info("%s: nothing to resume; training from the start", config.run_dir)
+    elif checkpoints.is_kept(unfinished) and torchrun.is_first():
+        logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
+        checkpoints.forget(unfinished)
+    if isinstance(method, nn.Module):
+        return _by_epochs(method, config, parts, fabric, resumed, mark)
+    if config.training.loggers or config.training.class_weights != "none":
+        logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
+    estimator: Estimator = method
+    estimator.fit(_whole(parts["train"]), _whole(parts["val"]))
+    selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
+    return Fitted(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
+
+
+def _whole(patients: Patients) -> Batch:
+    assert isinstance(patients, Batch)
+    return patients
+
+
+def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progress | None:
+    """What there is to resume from."""
+    progress = checkpoints.resume(unfinished, mark)
+    if progress and isinstance(method, nn.Module):
+        checkpoints.refuse_unfit(unfinished, progress, method)
+    return progress
+
+
+def _by_epochs(
+    network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
+) -> Fitted:
+    """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
+    names = config.training.loggers if torchrun.is_first() else ()
+    trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
+
+    def after_epoch(progress: Progress) -> None:
+        with devices.together(fabric):
+            if torchrun.is_first():
+                checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
+        for tracker in trackers:
+            tracker.epoch(progress.history[-1])
+
+    settings, train, validation = config.training, parts["train"], parts["val"]
+    context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
+    try:
+        progress = loop.fit(network, train, validation, settings, config.seed, **context)
+    except BaseException:
+        for tracker in trackers:
+            tracker.abandon()
+        raise
+    network.load_state_dict(progress.best.weights)
+    best = progress.best_row
+    return Fitted(
+        lambda patients: loop.predict(network, patients, settings.batch_size, fabric),
+        lambda folder: checkpoints.save(folder, progress),
+        progress.history,
+        {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best)},
+        trackers,
+    )
+
+
+def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:
+    """What a run depends on. Not ``exactly``: what must be the same for it to go on; how long it may go on may change."""
+    settings = to_dict(config)
+    freely = ["data"] if exactly else ["data", "patience", "bootstrap_resamples", "loggers"]
+    if not exactly and config.training.scheduler != "cosine":
+        freely.append("max_epochs")
+    training = {key: value for key, value in settings["training"].items() if key not in freely}
+    parts = [settings["model"], settings["baseline"], training, config.seed, manifest]
+    text = json.dumps([*parts, settings["evaluation"]] if exactly else parts, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,171 @@
+"""From probabilities to what a run reports: thresholds, metrics of each split and label, subgroups; the rows of its files."""
+
+import csv
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import evaluate as evaluation
+from emerge_ehr.evaluation import metrics
+from emerge_ehr.evaluation.metrics import Array
+from emerge_ehr.evaluation.resampling import Persons, Sampling, each_alone, persons
+from emerge_ehr.evaluation.subgroups import Subgroup
+from emerge_ehr.evaluation.subgroups import evaluate as by_group
+from emerge_ehr.evaluation.subgroups import groups as by_attribute
+
+INTERVALS = {"percentile": "percentile", "bca": "BCa"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A split's labels, where they are ``defined``, and probabilities [N,K]; rows as in ``patient_id``, columns as in
+    ``label_names``."""
+
+    split: str
+    patient_id: list[str]
+    label_names: list[str]
+    label: Array
+    defined: NDArray[np.bool_]
+    probability: Array
+
+    def known(self, column: int) -> tuple[Array, Array]:
+        """Labels and probabilities of the patients for whom this outcome is defined."""
+        rows = self.defined[:, column]
+        return self.label[rows, column], self.probability[rows, column]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row of predictions.csv; ``y_true`` is empty where the outcome is not defined."""
+
+    patient_id: str
+    split: str
+    label_code: str
+    y_true: int | None
+    y_prob: float
+
+
+def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
+    """The rows of predictions.csv, as ``Prediction``."""
+    return [
+        (
+            patient,
+            part.split,
+            name,
+            int(part.label[row, column]) if part.defined[row, column] else None,
+            float(part.probability[row, column]),
+        )
+        for part in predictions
+        for row, patient in enumerate(part.patient_id)
+        for column, name in enumerate(part.label_names)
+    ]
+
+
+def evaluate(
+    predictions: Sequence[Predictions],
+    sensitivities: Sequence[float],
+    sampling: Sampling,
+    patients: pl.DataFrame | None,
+) -> dict[str, Any]:
+    """Thresholds from the first split (validation), then every metric of every split and label; ready for JSON.
+
+    ``patients`` is patients.csv, by whose persons stays are resampled; without it every patient is taken for another person.
+    """
+    names, validation = predictions[0].label_names, predictions[0]
+    thresholds = [_threshold(validation, column) for column in range(len(names))]
+    points = [
+        {str(target): metrics.threshold_reaching(target, *validation.known(column)) for target in sensitivities}
+        for column in range(len(names))
+    ]
+    splits = {
+        part.split: {
+            name: dataclasses.asdict(
+                evaluation.evaluate(
+                    *part.known(column),
+                    thresholds[column]["value"],
+                    sampling,
+                    _persons(part, column, patients),
+                    points[column],
+                )
+            )
+            for column, name in enumerate(names)
+        }
+        for part in predictions
+    }
+    return {
+        "interval": f"95 % {INTERVALS[sampling.interval]} bootstrap over {'patients' if patients is None else 'persons'}",
+        "resampled": "patient_id" if patients is None else "subject_id",
+        "seed": sampling.seed,
+        "thresholds": dict(zip(names, thresholds, strict=True)),
+        "splits": splits,
+    }
+
+
+def subgroups(
+    predictions: Sequence[Predictions],
+    thresholds: Mapping[str, Mapping[str, Any]],
+    sampling: Sampling,
+    patients: pl.DataFrame | None,
+) -> list[Subgroup]:
+    """The rows of subgroups.csv: of all splits but the first (validation), by ``patients``; none without."""
+    if patients is None:
+        return []
+    found = []
+    for part in predictions[1:]:
+        groups = by_attribute(_aligned(part.patient_id, patients))
+        for column, name in enumerate(part.label_names):
+            known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
+            label, probability = part.known(column)
+            threshold, persons = thresholds[name]["value"], _persons(part, column, patients)
+            found += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
+    return found
+
+
+def flat(evaluated: dict[str, Any]) -> dict[str, float]:
+    """The defined point estimates by ``split/label/metric``; those of an operating point as ``metric_at_sensitivity_target``."""
+    return {
+        f"{split}/{name}/{metric}": found["value"]
+        for split, labels in evaluated["splits"].items()
+        for name, label in labels.items()
+        for metric, found in (*label["metrics"].items(), *_at_sensitivities(label))
+        if found["value"] is not None
+    }
+
+
+def _at_sensitivities(label: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for target, point in label["operating_points"].items():
+        for metric, found in point["metrics"].items():
+            yield f"{metric}_at_sensitivity_{target}", found
+
+
+def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
+    value = metrics.best_threshold(*validation.known(column))
+    if value is None:
+        return {"value": 0.5, "chosen": "0.5, because validation has one class only"}
+    return {"value": value, "chosen": "highest F1 on validation"}
+
+
+def _persons(part: Predictions, column: int, patients: pl.DataFrame | None) -> Persons:
+    """The persons of those for whom this outcome is defined."""
+    rows = part.defined[:, column]
+    if patients is None:
+        return each_alone(int(rows.sum()))
+    return persons(_aligned(part.patient_id, patients)["subject_id"].filter(pl.Series(rows)).to_list())
+
+
+def _aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame({"patient_id": patient_id}).join(patients, on="patient_id", how="left", maintain_order="left")
+
+
+def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+    """``row`` is the dataclass whose fields name the columns; None is an empty field, floats keep every digit."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in dataclasses.fields(row)])
+        writer.writerows(rows)

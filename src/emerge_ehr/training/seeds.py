@@ -1,0 +1,94 @@
+"""Several training seeds on the same data and split: the configs of the single runs, and their mean and standard deviation."""
+
+import dataclasses
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emerge_ehr.config import Config
+from emerge_ehr.storage import artefacts
+from emerge_ehr.storage.schema import MANIFEST, RUN_FILES
+from emerge_ehr.training import results, tables
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """One metric over the seeds: ``std`` is the sample's (n - 1), None for a single seed; ``seeds`` those where it is defined."""
+
+    split: str
+    label_code: str
+    metric: str
+    mean: float
+    std: float | None
+    low: float
+    high: float
+    seeds: int
+
+
+def configs(config: Config) -> list[Config]:
+    """The config itself, or one a seed, each with a run folder of its own inside ``run_dir``."""
+    if not config.seeds:
+        return [config]
+    return [
+        dataclasses.replace(
+            config, seed=seed, paths=dataclasses.replace(config.paths, run_dir=config.run_dir / f"seed_{seed}")
+        )
+        for seed in config.seeds
+    ]
+
+
+def spreads(evaluated: Mapping[int, dict[str, Any]]) -> list[Spread]:
+    """What varies with the seed, for every split, label and metric; low and high are the extremes."""
+    return list(_spreads([results.flat(one) for one in evaluated.values()]))
+
+
+def _spreads(runs: list[dict[str, float]]) -> Iterator[Spread]:
+    for key in dict.fromkeys(key for run in runs for key in run):
+        values = np.array([run[key] for run in runs if key in run])
+        split, label, metric = key.split("/")
+        std = float(values.std(ddof=1)) if len(values) > 1 else None
+        yield Spread(
+            split, label, metric, float(values.mean()), std, float(values.min()), float(values.max()), len(values)
+        )
+
+
+def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
+    """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``, and remove a single run there; the same as a table to print."""
+    rows = spreads(evaluated)
+    if (run_dir / MANIFEST).is_file():
+        logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        for name in RUN_FILES:
+            (run_dir / name).unlink(missing_ok=True)
+    with artefacts.publish(run_dir) as folder:
+        results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])
+        by_seed = {str(seed): results.flat(one) for seed, one in evaluated.items()}
+        artefacts.write_json(folder / "seeds.json", {"seeds": list(evaluated), "metrics": by_seed})
+    return table(rows)
+
+
+def table(rows: list[Spread]) -> str:
+    """Mean ± standard deviation, a row for each split and label."""
+    lines = [["split", "label", "seeds", *tables.RANKING.values()]]
+    for split, label in dict.fromkeys((row.split, row.label_code) for row in rows):
+        own = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
+        cells = [_cell(own.get(metric)) for metric in tables.RANKING]
+        lines.append([split, label, str(max(row.seeds for row in own.values())), *cells])
+    return "\n".join(
+        [
+            *tables.aligned(lines),
+            "(mean ± standard deviation over training seeds, on one split; seeds.csv has every metric)",
+        ]
+    )
+
+
+def _cell(row: Spread | None) -> str:
+    if row is None:
+        return "undefined"
+    return f"{row.mean:.3f}" + ("" if row.std is None else f" ± {row.std:.3f}")

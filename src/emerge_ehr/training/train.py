@@ -1,0 +1,187 @@
+"""Stage train: model-ready artefacts -> a trained EMERGE, or a baseline, its predictions and its metrics, in the run folder.
+
+checkpoints/ (best and last, weights and training state), history.csv, predictions.csv, metrics.json, subgroups.csv,
+config.json, manifest.json. Nothing in them tells the time, so that the same run gives the same bytes, also one that was
+killed and resumed. With ``seeds``, a folder ``seed_<n>`` holds that for each, and
+``seeds.csv``, ``seeds.json`` their mean and deviation.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from emerge_ehr import torchrun
+from emerge_ehr.config import Compute, Config, Training
+from emerge_ehr.evaluation.resampling import Sampling
+from emerge_ehr.evaluation.subgroups import Subgroup
+from emerge_ehr.fields import to_dict
+from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
+from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
+from emerge_ehr.training import devices, inputs, methods, results, seeds, tables
+from emerge_ehr.training.checkpoints import Epoch
+from emerge_ehr.training.patients import Patients
+from emerge_ehr.training.results import Predictions
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+SOCKETS = ("model.series", "model.text_fusion", "model.fusion", "baseline")
+LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: Config) -> None:
+    """Train, evaluate, write the run folder, print the metrics; once, or once a seed.
+
+    Raises:
+        UserError: artefacts missing or made for another task, an empty split, a loss that is not finite; of several
+            processes, another was lost.
+    """
+    fabric = devices.fabric(config.training)
+    with devices.noticing_loss():
+        _run(config, fabric)
+
+
+def _run(config: Config, fabric: "Fabric") -> None:
+    with devices.together(fabric):
+        if torchrun.is_first():
+            artefacts.require_writable(config.run_dir)
+        dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
+        if torchrun.is_first_here():
+            inputs.check(config, dataset)
+        same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), artefacts.versions(LIBRARIES)]
+    devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
+    warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
+    if torchrun.is_first():
+        for warning in warnings:
+            logger.warning("%s", warning)
+        if note := inputs.seed_note(config, dataset):
+            logger.info("%s", note)
+    evaluated = {one.seed: _train(one, dataset, warnings, fabric) for one in seeds.configs(config)}
+    if torchrun.is_first():
+        print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
+        for warning in warnings:
+            print(f"warning: {warning}")
+        print(f"run folder: {config.run_dir}")
+
+
+def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "Fabric") -> dict[str, Any]:
+    """One run: what goes into its metrics.json; of several processes only the first knows."""
+    chosen = config.training
+    with contextlib.ExitStack() as held:
+        held.enter_context(
+            devices.deterministic(config.seed, accelerator=chosen.accelerator, on_gpu=chosen.deterministic)
+        )
+        with devices.together(fabric):
+            held.enter_context(methods.holding(config.run_dir))
+            patients = load_patients(config.processed_dir, dataset.patient_id)
+            method = methods.build(config, dataset)
+            parts = inputs.parts(config, dataset, at_once=not isinstance(method, nn.Module))
+        size = methods.parameters(method)
+        what = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
+        known = "" if size is None else f", {size} parameters"
+        logger.info("training %s on %d patients%s, seed %d", what, len(parts["train"]), known, config.seed)
+        manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type))
+        if config.resume and (found := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
+            logger.info("%s: this run has ended already", config.run_dir)
+            return found
+        fitted = methods.fit(method, config, parts, fabric, manifest)
+        predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
+        evaluated: dict[str, Any] = {}
+        with devices.together(fabric):
+            if torchrun.is_first():
+                evaluated = _report(config, fitted, predictions, patients, warnings, manifest)
+    for tracker in fitted.trackers:
+        tracker.close(results.flat(evaluated))
+    return evaluated
+
+
+def _report(
+    config: Config,
+    fitted: methods.Fitted,
+    predictions: Sequence[Predictions],
+    patients: pl.DataFrame | None,
+    warnings: Sequence[str],
+    manifest: dict[str, Any],
+) -> dict[str, Any]:
+    """Evaluate, and write the run folder."""
+    sampling = Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
+    evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
+    marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
+    reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
+    _publish(config, fitted, predictions, groups, reported, marked)
+    return evaluated
+
+
+def _publish(
+    config: Config,
+    fitted: methods.Fitted,
+    predictions: Sequence[Predictions],
+    groups: Sequence[Subgroup],
+    metrics: dict[str, Any],
+    manifest: dict[str, Any],
+) -> None:
+    """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
+    earlier = config.run_dir / "predictions.csv"
+    before = artefacts.checksum(earlier) if earlier.is_file() else None
+    with artefacts.publish(config.run_dir) as folder:
+        (folder / "checkpoints").mkdir()
+        fitted.save(folder / "checkpoints")
+        saved = {path.name for path in (folder / "checkpoints").iterdir()}
+        results.write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
+        results.write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+        artefacts.write_json(folder / "metrics.json", metrics)
+        results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
+        artefacts.write_json(folder / "config.json", to_dict(_recorded(config)))
+        artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
+    for path in (config.run_dir / "checkpoints").iterdir():
+        if path.name not in saved:
+            path.unlink()
+    if before is not None and artefacts.checksum(earlier) != before:
+        (config.run_dir / REPORT).unlink(missing_ok=True)
+    if not config.seeds:
+        for name in SEEDS_FILES:
+            (config.run_dir / name).unlink(missing_ok=True)
+
+
+def _recorded(config: Config) -> Config:
+    """Without what changes how a run is made, and nothing of its result."""
+    training = dataclasses.replace(config.training, data=Training.data)
+    return dataclasses.replace(config, resume=False, seeds=(), training=training, compute=Compute())
+
+
+def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:
+    return Predictions(
+        split=name,
+        patient_id=dataset.split[name],
+        label_names=dataset.metadata["label_names"],
+        label=part.label.double().numpy(),
+        defined=part.label_mask.numpy() > 0,
+        probability=logits.double().sigmoid().numpy(),
+    )
+
+
+def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
+    """What the numbers depend on besides the config."""
+    return {
+        "format": schema.RUN_FORMAT,
+        "artefacts_format": schema.ARTEFACTS_FORMAT,
+        "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
+        "versions": artefacts.versions(LIBRARIES),
+        "seed": config.seed,
+        "dataset": dataset.metadata.get("dataset"),
+        "split_seed": dataset.metadata.get("seed"),
+        "parameters": parameters,
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }

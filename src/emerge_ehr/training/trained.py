@@ -1,0 +1,146 @@
+"""A run that has ended, ready to be asked again: its settings, the data it learned from, and the method with its best weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from emerge_ehr.config import Config, from_record
+from emerge_ehr.fields import UserError
+from emerge_ehr.models.baselines import Estimator
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.emerge import Emerge
+from emerge_ehr.models.fusion import Modality
+from emerge_ehr.storage import artefacts, schema, staleness
+from emerge_ehr.storage.dataset import Dataset, load_dataset
+from emerge_ehr.storage.schema import MANIFEST, METADATA
+from emerge_ehr.training import loop, methods
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``dataset`` is what the run was trained on; ``method`` has the weights of the best epoch, on the CPU."""
+
+    run_dir: Path
+    config: Config
+    manifest: dict[str, Any]
+    dataset: Dataset
+    method: nn.Module | Estimator
+
+    @property
+    def label_names(self) -> list[str]:
+        """The names of the K labels."""
+        names: list[str] = self.dataset.metadata["label_names"]
+        return names
+
+    def probability(self, batch: Batch, hours: Modality | None = None) -> NDArray[np.float64]:
+        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them.
+
+        ``hours``: what ``hours`` gave for these patients; who asks often about the same series saves most of the time.
+        """
+        if hours is not None:
+            assert isinstance(self.method, Emerge)
+            parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
+            with torch.no_grad():
+                logits = torch.cat([self.method(batch.select(part), hours.select(part)) for part in parts])
+        elif isinstance(self.method, nn.Module):
+            logits = loop.predict(self.method, batch, self.config.training.batch_size)
+        else:
+            logits = self.method.logits(batch)
+        return logits.double().sigmoid().numpy()
+
+    def hours(self, batch: Batch) -> Modality | None:
+        """What the model makes of the patients' series alone; None where it reads none, or is a baseline."""
+        if not isinstance(self.method, Emerge) or self.method.series is None:
+            return None
+        with torch.no_grad():
+            return self.method.read_hours(self.method.series, batch)
+
+    def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
+        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None where nothing attends."""
+        if not isinstance(self.method, Emerge):
+            return None
+        parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
+        weights = [self.method.attention(batch.select(part)) for part in parts]
+        found = [one for one in weights if one is not None]
+        return {name: torch.cat([one[name] for one in found]).numpy() for name in found[0]} if found else None
+
+
+def load(run_dir: Path) -> Trained:
+    """The run in ``run_dir``.
+
+    Raises:
+        UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
+    """
+    config, manifest = settings(run_dir)
+    _refuse_other_artefacts(config, manifest["inputs"], run_dir)
+    dataset = load_dataset(config.processed_dir)
+    method = methods.build(config, dataset)
+    folder = run_dir / "checkpoints"
+    try:
+        if not isinstance(method, nn.Module):
+            method.load(folder)
+            return Trained(run_dir, config, manifest, dataset, method)
+        method.load_state_dict(load_file(folder / "best.safetensors"))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
+        ) from None
+    method.eval()
+    return Trained(run_dir, config, manifest, dataset, method)
+
+
+def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
+    """The config and the manifest of the run in ``run_dir``, whose files are as ``train`` wrote them.
+
+    Raises:
+        UserError: it is not there, has not ended, or a file is missing, damaged or of another version.
+    """
+    _require_finished(run_dir)
+    path = run_dir / MANIFEST
+    manifest = artefacts.read_json(path, "train")
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path}: not the manifest of a run; run --stage train again")
+    staleness.refuse_other_format(path, manifest, schema.RUN_FORMAT, "train")
+    files, inputs = manifest.get("files"), manifest.get("inputs")
+    expected = {*schema.RUN_FILES} - {MANIFEST, schema.REPORT}
+    if not isinstance(files, dict) or not isinstance(inputs, dict) or not expected <= files.keys():
+        raise UserError(f"{path}: does not list what the run is of and made of; run --stage train again")
+    artefacts.refuse_changed(run_dir, files, "train")
+    return from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json"), manifest
+
+
+def _require_finished(run_dir: Path) -> None:
+    artefacts.finish_interrupted(run_dir)
+    if (run_dir / MANIFEST).is_file():
+        return
+    if not run_dir.is_dir():
+        there = ", ".join(sorted(str(path.parent) for path in run_dir.parent.glob(f"*/{MANIFEST}"))) or "none"
+        raise UserError(f"{run_dir}: no such run folder; finished runs in {run_dir.parent}: {there}")
+    if seeds := sorted(path.parent for path in run_dir.glob(f"seed_*/{MANIFEST}")):
+        raise UserError(f"{run_dir}: holds a run for each seed; choose one of {', '.join(map(str, seeds))}")
+    if inside := sorted(path.parent for path in run_dir.glob(f"*/**/{MANIFEST}")):
+        raise UserError(f"{run_dir}: holds no run itself; choose one in it, such as {inside[0]}")
+    raise UserError(
+        f"{run_dir}: holds no finished run ({MANIFEST} is missing); run --stage train, with --resume if it was stopped"
+    )
+
+
+def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:
+    """By the metadata alone: they hold the checksums of all that was made with them."""
+    path = config.processed_dir / METADATA
+    if not path.is_file():
+        raise UserError(
+            f"{path}: missing, and {run_dir} was trained on it; the path is relative to the "
+            "current folder: run from where it was trained, or run --stage preprocess and --stage train again"
+        )
+    if artefacts.checksum(path) not in inputs.values():
+        raise UserError(
+            f"{path}: not what {run_dir} was trained on; run --stage train again, or bring back the artefacts it read"
+        )

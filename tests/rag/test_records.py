@@ -1,0 +1,98 @@
+"""Entities, their context, linking and retrieval on a small graph written by the test."""
+
+from pathlib import Path
+
+import pytest
+
+from emerge_ehr import components
+from emerge_ehr.config import Linking
+from emerge_ehr.fields import Component
+from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.graphs.primekg import graph as primekg
+from emerge_ehr.rag import linking
+from emerge_ehr.rag.entities import EntityExtractor
+from emerge_ehr.rag.retrieval import Query, Retrieved, sample
+
+HEADER = "node_index,mondo_id,mondo_name,group_name_bert,mondo_definition,umls_description,orphanet_definition,"
+HEADER += "orphanet_clinical_description,mayo_symptoms,mayo_causes\n"
+DISEASES = {
+    1: "pneumonia",
+    2: "asthma",
+    3: "myocardial infarction (disease)",
+    4: "Crohn's disease",
+    5: "kidney failure",
+    6: "acute kidney failure",
+    7: "atrial fibrillation (disease)",
+}
+
+
+@pytest.fixture
+def graph_folder(tmp_path: Path) -> Path:
+    rows = [f'{node},{node},"{name}",,A definition of {node}.,,nan,,,\n' for node, name in DISEASES.items()]
+    (tmp_path / "disease_features.csv").write_text(HEADER + "".join(rows))
+    edges = ["relation,display_relation,x_index,x_id,x_type,x_name,x_source,y_index,y_id,y_type,y_name,y_source\n"]
+    for node, name in DISEASES.items():
+        for number in range(8):
+            disease, phenotype = (
+                f"{node},{node},disease,{name},MONDO",
+                f"{100 + number},{node},effect/phenotype,P{number},HPO",
+            )
+            edges += [
+                f"disease_phenotype_positive,phenotype present,{a},{b}\n"
+                for a, b in ((disease, phenotype), (phenotype, disease))
+            ]
+    (tmp_path / "kg.csv").write_text("".join(edges))
+    return tmp_path
+
+
+@pytest.fixture
+def graph(graph_folder: Path) -> KnowledgeGraph:
+    return primekg.build(primekg.Options(), folder=graph_folder)
+
+
+@pytest.fixture
+def extractor(graph: KnowledgeGraph) -> EntityExtractor:
+    built: EntityExtractor = components.build("entities", Component("rules"), graph=graph)
+    return built
+
+
+def test_only_present_diseases_are_linked_by_frequency_each_once(
+    extractor: EntityExtractor, graph: KnowledgeGraph, tmp_path: Path
+) -> None:
+    text = "Asthma. Heart attack, then another heart attack: MI. No pneumonia. AKI."
+    entities = extractor.extract([text])[0].entities
+    linker = linking.build(graph, Linking(), 0, tmp_path)
+    linked = linker.link(entity.name for entity in entities)
+    links = linking.patient_links(entities, linked, graph, Linking())
+    assert [(link.name, link.count) for link in links] == [
+        ("myocardial infarction", 3),
+        ("asthma", 1),
+        ("acute kidney failure", 1),
+    ]
+    assert len(linking.patient_links(entities, linked, graph, Linking(max_nodes=1))) == 1
+
+
+def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(
+    graph: KnowledgeGraph, tmp_path: Path
+) -> None:
+    linked = linking.build(graph, Linking(threshold=0.6), 0, tmp_path).link(["acute kidney failures", "broken toe"])
+    assert linked["acute kidney failures"][0] == 6 and "broken toe" not in linked
+
+
+def test_sampled_triples_are_seeded_few_and_without_duplicates(graph: KnowledgeGraph) -> None:
+    def sampled(seed: int) -> Retrieved:
+        return sample.build(sample.Options(), graph=graph, seed=seed).retrieve([Query((3,), [])])[0][0]
+
+    first, again = sampled(1), sampled(1)
+    assert first == again and len(set(first.triples)) == 5
+    assert all(triple.x_name == "myocardial infarction" for triple in first.triples)
+    assert len(graph.triples(3)) == graph.degree(3) == 8
+    assert any(sampled(seed) != first for seed in range(2, 6))
+
+
+def test_tab_and_csv_files_give_the_same_graph(graph_folder: Path, graph: KnowledgeGraph) -> None:
+    for name in ("kg", "disease_features"):
+        path = graph_folder / f"{name}.csv"
+        path.rename(path.with_suffix(".tab")).write_text((graph_folder / f"{name}.tab").read_text().replace(",", "\t"))
+    again = primekg.build(primekg.Options(), folder=graph_folder)
+    assert again.diseases() == graph.diseases() and again.triples(1) == graph.triples(1)
