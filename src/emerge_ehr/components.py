@@ -27,9 +27,10 @@ SOCKETS = {
 
 
 def names(socket: str) -> list[str]:
-    """The plugs of a socket, by the config key it is chosen with: one for every module in its folder."""
+    """The plugs of a socket, by the config key it is chosen with: one for every module or package in its folder whose name does
+    not begin with ``_``."""
     package = importlib.import_module(SOCKETS[socket])
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
 
 
 def options(socket: str, chosen: Component) -> Any:
