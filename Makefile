@@ -52,6 +52,7 @@ $(VENV)/supply/installed: pyproject.toml
 	touch $@
 
 $(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or later is needed, and $(PYTHON) is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12 demo")'
 ifneq ($(UV),)
 	uv sync --group test
 else

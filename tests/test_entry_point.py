@@ -95,3 +95,11 @@ def test_ctrl_c_while_modules_are_imported_ends_in_one_line(module: str, tmp_pat
         [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 130 and done.stderr == "interrupted\n"
+
+
+def test_an_older_python_is_told_in_one_line() -> None:
+    """Before anything is imported that it could not read."""
+    probe = f"import runpy, sys; sys.version_info = (3, 10, 13); runpy.run_path({str(MAIN)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: Python 3.11 or later is needed") and done.stderr.count("\n") == 1
