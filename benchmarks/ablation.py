@@ -1,11 +1,12 @@
-"""What the larger sets of modalities gain over the smaller ones inside them, in a grid's results: test AUROC, paired by seed.
+"""What adding a modality gains in test AUROC, paired by training seed, from the results of a grid.
 
     python src/main.py --stage benchmark --config configs/benchmark/synthetic_ablation.toml
     python benchmarks/ablation.py runs/synthetic_ablation
 
-The seed sets initial weights, dropout and the order of batches, the same for every row, so that differences are paired. A
-difference's interval is that of Student's t over the seeds: it tells of training, not of other patients. Rows are those whose
-names join modalities by " + ".
+Each set of modalities is compared with every set that lacks one of them. A seed decides the initial weights, dropout and the
+order of batches in the same way for every row, so differences are paired by seed. The interval of a difference is that of
+Student's t over the seeds: it describes the training, not other patients. Only rows whose names join modalities by " + " are
+read.
 """
 
 import argparse
@@ -19,19 +20,19 @@ MODALITIES = {"EHR", "note", "summary"}
 
 
 def main() -> None:
-    """Print a line a pair."""
+    """Print one line for each pair of sets of modalities."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", type=Path)
     results = pl.read_csv(parser.parse_args().grid / "results.csv")
     auroc = results.filter((pl.col("split") == "test") & (pl.col("metric") == "auroc")).sort("seed")
-    found = {name: own["value"].to_numpy() for (name,), own in auroc.group_by("variant", maintain_order=True)}
-    subsets = [name for name in found if set(str(name).split(" + ")) <= MODALITIES]
+    auroc_by_row = {name: own["value"].to_numpy() for (name,), own in auroc.group_by("variant", maintain_order=True)}
+    subsets = [name for name in auroc_by_row if set(str(name).split(" + ")) <= MODALITIES]
     subsets.sort(key=lambda name: -len(str(name).split(" + ")))
     for larger in subsets:
         for smaller in subsets:
             inside, outside = (set(str(name).split(" + ")) for name in (smaller, larger))
             if inside < outside and len(inside) == len(outside) - 1:
-                print(f"{larger:<20} - {smaller:<14} {gain(found[larger] - found[smaller])}")
+                print(f"{larger:<20} - {smaller:<14} {gain(auroc_by_row[larger] - auroc_by_row[smaller])}")
 
 
 def gain(differences: np.ndarray) -> str:

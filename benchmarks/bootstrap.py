@@ -1,10 +1,11 @@
-"""Seconds for 1,000 resamples of five metrics on 20,000 patients, against a loop that asks scikit-learn.
+"""Time of 1,000 bootstrap resamples of five metrics on 20,000 patients, against a loop over scikit-learn.
 
     python benchmarks/bootstrap.py --patients 20000 --resamples 1000 --loop 100
 
-Both measure AUROC, AUPRC, min(+P, Se), F1 and accuracy of the same resamples, and the values are compared. Of the loop only
-``--loop`` resamples are timed; its time is scaled to all, as every resample costs the same. The two take turns, so that a busy
-machine slows both; times are medians. Labels and scores are random with the prevalence of death in intensive care.
+Both measure AUROC, AUPRC, min(+P, Se), F1 and accuracy on the same resamples, and their values are compared. Only ``--loop``
+resamples of the loop are timed, and the time is scaled to all of them, because every resample costs the same. The two take
+turns, so that a busy machine slows both; times are medians. Labels and scores are random, with the prevalence of death in
+intensive care.
 """
 
 import argparse
@@ -25,7 +26,7 @@ THRESHOLD = 0.3
 
 
 def main() -> None:
-    """Print seconds and the ratio; and what our other metrics and BCa add."""
+    """Print the seconds of both, their ratio, and the time of all nine metrics, also with BCa intervals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--patients", type=int, default=20_000)
     parser.add_argument("--resamples", type=int, default=1000)
@@ -34,17 +35,17 @@ def main() -> None:
     chosen = parser.parse_args()
     label, score = patients(chosen.patients)
     sampling = Sampling(chosen.resamples, 0)
-    alone = resampling.each_alone(chosen.patients)
+    persons = resampling.each_alone(chosen.patients)
     ours: list[float] = []
     loop: list[float] = []
     for _ in range(chosen.rounds):
         start = time.perf_counter()
-        found = resampling.sample(measure(label, score, FIVE, THRESHOLD), alone, sampling)
+        sampled = resampling.sample(measure(label, score, FIVE, THRESHOLD), persons, sampling)
         ours.append(time.perf_counter() - start)
         start = time.perf_counter()
-        expected = by_scikit_learn(label, score, chosen.loop)
+        looped = by_scikit_learn(label, score, chosen.loop)
         loop.append((time.perf_counter() - start) * chosen.resamples / chosen.loop)
-    apart = max(np.abs(found[name].drawn[: chosen.loop] - expected[:, place]).max() for place, name in enumerate(FIVE))
+    apart = max(np.abs(sampled[name].drawn[: chosen.loop] - looped[:, place]).max() for place, name in enumerate(FIVE))
     print(f"{chosen.patients} patients, {label.mean():.1%} positive, {os.cpu_count()} cores")
     print(f"five metrics, {chosen.resamples} resamples: {spread(ours)}")
     print(f"scikit-learn in a loop: {spread(loop)}, scaled from {chosen.loop} resamples")
@@ -53,7 +54,7 @@ def main() -> None:
     )
     for what, names, kind in (("all nine metrics", METRICS, "percentile"), ("all nine metrics, BCa", METRICS, "bca")):
         start = time.perf_counter()
-        resampling.sample(measure(label, score, names, THRESHOLD), alone, Sampling(chosen.resamples, 0, kind))
+        resampling.sample(measure(label, score, names, THRESHOLD), persons, Sampling(chosen.resamples, 0, kind))
         print(f"{what}: {time.perf_counter() - start:.2f} s, once")
 
 
@@ -65,7 +66,7 @@ def patients(count: int) -> tuple[Array, Array]:
 
 
 def by_scikit_learn(label: Array, score: Array, resamples: int) -> Array:
-    """[R,5], a resample at a time."""
+    """Values of the five metrics [R,5], one resample at a time."""
     rows = []
     for index in np.random.default_rng(0).integers(0, len(label), (resamples, len(label))):
         truth, drawn = label[index], score[index]
@@ -84,7 +85,7 @@ def by_scikit_learn(label: Array, score: Array, resamples: int) -> Array:
 
 
 def spread(seconds: list[float]) -> str:
-    """Median and extremes."""
+    """The median of the times with their extremes, as text."""
     return f"{np.median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f})"
 
 

@@ -1,12 +1,12 @@
-"""Time and memory of ``--stage convert`` beside a bare Polars scan of the same files and OneEHR's own converter.
+"""Time and memory of ``--stage convert``, against a plain Polars scan of the same files and OneEHR's converter.
 
     python benchmarks/convert.py --stays 3000 12000
     python benchmarks/convert.py --stays 3000 --gzip
     python benchmarks/convert.py --stays 3000 --oneehr /path/to/its/bin/python
 
-Files are generated once into ``--folder``. Each contender is a process of its own on the same files, the page cache
-warm. The floor reads the columns that ``convert`` needs, keeps the rows of the signals' items, and writes them as they are. With
-``--gzip`` the time that decompressing the two big files takes is printed too. OneEHR has an environment of its own:
+Files are generated once into ``--folder``. Each contender runs in a process of its own on the same files, with a warm page
+cache. The floor (the lower bound) reads the columns that ``convert`` needs, keeps the rows of the signals' items, and writes
+them unchanged. With ``--gzip``, the time of decompressing the two large files is printed too. OneEHR needs its own environment:
 ``pip install --ignore-requires-python --no-deps oneehr; pip install pandas pyarrow``.
 """
 
@@ -53,17 +53,17 @@ MIMIC4Converter({raw!r}).save({out!r})
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of wall time and peak resident memory in GB."""
+    """Wall time in seconds and peak resident memory in GB."""
 
     seconds: float
     gigabytes: float
 
 
 def measure(command: list[str]) -> Cost:
-    """Run a command to its end in a process of its own.
+    """Run a command in a process of its own and measure it.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the command failed.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -76,7 +76,7 @@ def measure(command: list[str]) -> Cost:
 
 
 def best(command: list[str], out: Path, repeats: int) -> Cost:
-    """The quickest of several runs, each into an empty ``out``, and the highest memory."""
+    """The shortest time and the highest memory of several runs, each into an empty folder ``out``."""
     costs = []
     for _ in range(repeats):
         shutil.rmtree(out, ignore_errors=True)
@@ -85,7 +85,7 @@ def best(command: list[str], out: Path, repeats: int) -> Cost:
 
 
 def compare(stays: int, arguments: argparse.Namespace) -> Cost:
-    """Print the contenders' costs on ``stays`` stays; returns convert's."""
+    """Print what each contender costs on ``stays`` stays; returns the cost of convert."""
     kind = "gzip" if arguments.gzip else "csv"
     raw = (arguments.folder / f"{kind}_{stays}").resolve()
     out = raw.with_name(f"{raw.name}_tables")
@@ -102,10 +102,10 @@ def compare(stays: int, arguments: argparse.Namespace) -> Cost:
     fill = {"root": str(ROOT), "raw": str(raw), "out": str(out)}
     floor = best([sys.executable, "-c", FLOOR.format(**fill)], out, arguments.repeats)
     convert = [sys.executable, "src/main.py", "--stage", "convert", "--config", str(config)]
-    contenders = {"bare Polars scan (floor)": floor, "emerge convert": best(convert, out, arguments.repeats)}
+    contenders = {"plain Polars scan (floor)": floor, "emerge convert": best(convert, out, arguments.repeats)}
     if arguments.oneehr:
         contenders["OneEHR converter"] = best([arguments.oneehr, "-c", ONEEHR.format(**fill)], out, 1)
-    rows = _rows(events)
+    rows = _count_rows(events)
     for name, cost in contenders.items():
         speed = rows / cost.seconds / 1e6
         ratios = (
@@ -116,16 +116,16 @@ def compare(stays: int, arguments: argparse.Namespace) -> Cost:
     return contenders["emerge convert"]
 
 
-def _rows(events: list[Path]) -> int:
+def _count_rows(events: list[Path]) -> int:
     count = (
         "import polars as pl, sys; print(sum(pl.scan_csv(p).select(pl.len()).collect().item() for p in sys.argv[1:]))"
     )
-    counted = subprocess.run([sys.executable, "-c", count, *events], capture_output=True, text=True, check=True)
-    return int(counted.stdout)
+    process = subprocess.run([sys.executable, "-c", count, *events], capture_output=True, text=True, check=True)
+    return int(process.stdout)
 
 
 def main() -> None:
-    """Measure every size asked for, and how cost grows from the smallest to the largest."""
+    """Measure each size, and how the cost grows from the smallest to the largest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stays", type=int, nargs="+", default=[3000])
     parser.add_argument("--gzip", action="store_true", help="chartevents and labevents as .csv.gz")

@@ -1,8 +1,9 @@
-"""Disease mentions: found and linked on the NCBI disease corpus, read in context on our own cases, and how fast.
+"""Accuracy and speed of the ``rules`` extractor: finding, linking and the status of disease mentions.
 
-python benchmarks/entities.py    # about two minutes; --data is the folder with ncbi-disease/ and primekg-open/
+    python benchmarks/entities.py --data FOLDER    # about two minutes; FOLDER holds ncbi-disease/ and primekg-open/
 
-Beside the rules stands plain string matching: every name of the graph, whole words, any case, longest first.
+Mentions and links are compared with the NCBI disease corpus, the status with our own cases (status_cases.csv). The rules are
+compared with plain string matching: every name of the graph, whole words, any case, longest first.
 """
 
 import argparse
@@ -20,10 +21,8 @@ from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag.entities import rules
 from emerge_ehr.rag.names import name_index, normal
 
-ROOT = Path(__file__).resolve().parents[1]
-
 CASES = Path(__file__).with_name("status_cases.csv")
-Found = list[tuple[int, int, str]]  # start, end, name
+Spans = list[tuple[int, int, str]]  # start, end, name
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Document:
 
 
 def ncbi(path: Path) -> list[Document]:
-    """The PubTator file: title, space, abstract; ``|`` joins the concepts of a composite mention."""
+    """The abstracts of a PubTator file. Text: title, space, abstract; ``|`` joins the concepts of a composite mention."""
     documents: defaultdict[str, Document] = defaultdict(Document)
     for line in path.read_text(encoding="utf-8").splitlines():
         if match := re.match(r"(\d+)\|([ta])\|(.*)", line):
@@ -50,80 +49,80 @@ def ncbi(path: Path) -> list[Document]:
             document.spans.append((start, end))
             ids = re.split(r"[|+]", parts[5].strip())
             document.composites += len(ids) > 1
-            document.concepts |= {one.removeprefix("MESH:").strip() for one in ids}
+            document.concepts |= {concept.removeprefix("MESH:").strip() for concept in ids}
     return list(documents.values())
 
 
-def plain(graph: KnowledgeGraph) -> Callable[[str], Found]:
+def plain(graph: KnowledgeGraph) -> Callable[[str], Spans]:
     """Whole-word, case-insensitive, leftmost-longest matching of the graph's names and nothing else."""
     from ahocorasick_rs import AhoCorasick
 
     names = sorted({name.lower() for disease in graph.diseases().values() for name in disease.names})
     automaton = AhoCorasick(names)
 
-    def find(text: str) -> Found:
+    def find(text: str) -> Spans:
         lower = text.lower()
         hits = [
             (start, -end, names[n])
             for n, start, end in automaton.find_matches_as_indexes(lower, overlapping=True)
             if not (lower[start - 1 : start].isalnum() or lower[end : end + 1].isalnum())
         ]
-        found: Found = []
+        kept: Spans = []
         for start, minus_end, name in sorted(hits):
-            if not found or start >= found[-1][1]:
-                found.append((start, -minus_end, name))
-        return found
+            if not kept or start >= kept[-1][1]:
+                kept.append((start, -minus_end, name))
+        return kept
 
     return find
 
 
-def ours(extractor: rules.Rules) -> Callable[[str], Found]:
-    """The rules as the same kind of function."""
+def ours(extractor: rules.Rules) -> Callable[[str], Spans]:
+    """The rules, as a function like that of ``plain``."""
     return lambda text: [(e.start, e.end, e.name) for e in extractor.extract([text])[0].entities]
 
 
-def scores(hit_found: int, found: int, hit_gold: int, gold: int) -> str:
+def scores(right: int, predicted: int, covered: int, gold: int) -> str:
     """Precision, recall and F1 as text."""
-    precision, recall = hit_found / max(found, 1), hit_gold / max(gold, 1)
+    precision, recall = right / max(predicted, 1), covered / max(gold, 1)
     f1 = 2 * precision * recall / max(precision + recall, 1e-9)
     return f"P {precision:.3f}  R {recall:.3f}  F1 {f1:.3f}"
 
 
-def mentions(documents: Sequence[Document], find: Callable[[str], Found]) -> Iterator[str]:
-    """Strict spans, then spans that overlap."""
-    found = [[(start, end) for start, end, _ in find(document.text)] for document in documents]
-    n_found, n_gold = sum(map(len, found)), sum(len(document.spans) for document in documents)
-    pairs = list(zip(found, documents, strict=True))
+def mentions(documents: Sequence[Document], find: Callable[[str], Spans]) -> Iterator[str]:
+    """Scores of spans that are exactly right, then of spans that overlap."""
+    predicted = [[(start, end) for start, end, _ in find(document.text)] for document in documents]
+    n_predicted, n_gold = sum(map(len, predicted)), sum(len(document.spans) for document in documents)
+    pairs = list(zip(predicted, documents, strict=True))
     exact = sum(len(set(spans) & set(document.spans)) for spans, document in pairs)
-    yield f"strict      {scores(exact, n_found, exact, n_gold)}"
+    yield f"strict      {scores(exact, n_predicted, exact, n_gold)}"
 
     def near(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
         return any(span[0] < end and start < span[1] for start, end in others)
 
     right = sum(near(span, document.spans) for spans, document in pairs for span in spans)
     covered = sum(near(span, spans) for spans, document in pairs for span in document.spans)
-    yield f"overlapping {scores(right, n_found, covered, n_gold)}"
+    yield f"overlapping {scores(right, n_predicted, covered, n_gold)}"
 
 
 def concept_nodes(references: Path, features: Path) -> dict[str, set[int]]:
-    """MeSH or OMIM id -> nodes of the graph, through MONDO."""
+    """The nodes of the graph for each MeSH or OMIM id, by way of MONDO."""
     import polars as pl
 
     rows = pl.read_csv(features, infer_schema=False).select("mondo_id", "node_index").rows()
     nodes: defaultdict[str, set[int]] = defaultdict(set)
     for mondo, node in rows:
         nodes[mondo].add(int(node))
-    found: defaultdict[str, set[int]] = defaultdict(set)
+    concepts: defaultdict[str, set[int]] = defaultdict(set)
     with gzip.open(references, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if row["ontology"] in ("MESH", "OMIM"):
                 prefix = "OMIM:" if row["ontology"] == "OMIM" else ""
-                found[prefix + row["ontology_id"]] |= nodes.get(row["mondo_id"], set())
-    return found
+                concepts[prefix + row["ontology_id"]] |= nodes.get(row["mondo_id"], set())
+    return concepts
 
 
 def widened(known: dict[str, set[int]], folder: Path) -> dict[str, set[int]]:
-    """Each concept's nodes and what the graph joins to them by a disease-disease edge: parents and children."""
+    """Adds to each concept's nodes their parents and children: what a disease-disease edge of the graph joins to them."""
     import polars as pl
 
     edges = pl.scan_csv(folder / "kg.csv", infer_schema=False).filter(pl.col("relation") == "disease_disease")
@@ -135,21 +134,21 @@ def widened(known: dict[str, set[int]], folder: Path) -> dict[str, set[int]]:
 
 
 def links(
-    documents: Sequence[Document], find: Callable[[str], Found], index: dict[str, int], known: dict[str, set[int]]
+    documents: Sequence[Document], find: Callable[[str], Spans], index: dict[str, int], known: dict[str, set[int]]
 ) -> str:
-    """Nodes found in a document against the nodes of its concepts; a concept that maps to no node is left out."""
-    right = n_found = covered = n_gold = 0
+    """Scores of the nodes found in a document against those of its concepts; concepts without a node are left out."""
+    right = n_predicted = covered = n_gold = 0
     for document in documents:
         gold = [known[concept] for concept in sorted(document.concepts) if known.get(concept)]
         nodes = {index[normal(name)] for _, _, name in find(document.text) if normal(name) in index}
         right += sum(any(node in allowed for allowed in gold) for node in nodes)
         covered += sum(bool(allowed & nodes) for allowed in gold)
-        n_found, n_gold = n_found + len(nodes), n_gold + len(gold)
-    return scores(right, n_found, covered, n_gold)
+        n_predicted, n_gold = n_predicted + len(nodes), n_gold + len(gold)
+    return scores(right, n_predicted, covered, n_gold)
 
 
 def statuses(extractor: rules.Rules, half: str, failures: bool) -> None:
-    """Accuracy of each status over the cases of one half."""
+    """Print the accuracy of each status over the cases of one half."""
     with CASES.open(encoding="utf-8", newline="") as file:
         cases = [row for row in csv.DictReader(file) if row["half"] == half]
     right: Counter[str] = Counter()
@@ -157,15 +156,15 @@ def statuses(extractor: rules.Rules, half: str, failures: bool) -> None:
     linked = missed = 0
     for row in cases:
         start = row["text"].index(row["mention"])
-        found = extractor.extract([row["text"]])[0].entities
-        entity = next((e for e in found if e.start < start + len(row["mention"]) and start < e.end), None)
-        got = entity.status if entity else "not found"
+        entities = extractor.extract([row["text"]])[0].entities
+        entity = next((e for e in entities if e.start < start + len(row["mention"]) and start < e.end), None)
+        status = entity.status if entity else "not found"
         missed += entity is None
         everything[row["status"]] += 1
-        right[row["status"]] += got == row["status"]
-        linked += (got in ("present", "historical")) == (row["status"] in ("present", "historical"))
-        if failures and got != row["status"]:
-            print(f"    {row['status']} read as {got}: {row['mention']!r} in {row['text']!r}")
+        right[row["status"]] += status == row["status"]
+        linked += (status in ("present", "historical")) == (row["status"] in ("present", "historical"))
+        if failures and status != row["status"]:
+            print(f"    {row['status']} read as {status}: {row['mention']!r} in {row['text']!r}")
     each = "  ".join(f"{status} {right[status]}/{everything[status]}" for status in sorted(everything))
     total = everything.total()
     print(f"  {half:8s} {right.total() / total:.3f} of {total}; {each}; not found {missed}")
@@ -278,7 +277,10 @@ Your ___ Team
 
 
 def larger(graph: KnowledgeGraph, count: int) -> KnowledgeGraph:
-    """The graph with made-up names until there are ``count``: the first half of one name and the second of another."""
+    """The graph with invented diseases added until it has ``count`` names.
+
+    An invented name is the first half of one name and the second half of another.
+    """
     names = sorted({name for disease in graph.diseases().values() for name in disease.names})
     halves = [name.split() for name in names if len(name.split()) > 2]
     made: dict[str, None] = {}
@@ -293,30 +295,30 @@ def larger(graph: KnowledgeGraph, count: int) -> KnowledgeGraph:
 
 @dataclass
 class Larger:
-    """A graph with more diseases, which have no edges."""
+    """A graph with further diseases, which have no edges."""
 
     graph: KnowledgeGraph
     more: dict[int, Disease]
 
     def inputs(self) -> list[Path]:
-        """The graph's."""
+        """The files of the original graph."""
         return self.graph.inputs()
 
     def diseases(self) -> dict[int, Disease]:
-        """The graph's and the others."""
+        """The diseases of the original graph and the further ones."""
         return {**self.graph.diseases(), **self.more}
 
     def triples(self, node_index: int) -> list[Triple]:
-        """The graph's."""
+        """The triples in the original graph."""
         return self.graph.triples(node_index)
 
     def degree(self, node_index: int) -> int:
-        """The graph's."""
+        """The degree in the original graph."""
         return self.graph.degree(node_index)
 
 
 def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> None:
-    """One process on the corpus and on eight times as much (time of the processor), then two processes (time on the clock)."""
+    """Print the speed of one process on a corpus and on one eight times as large, and of two processes on the latter."""
     count = int(megabytes * 1e6 / len(note))
     joined, processor = (note * count).lower(), time.process_time()
     extractor.prepared.automaton.find_matches_as_indexes(joined)
@@ -326,20 +328,21 @@ def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> No
         texts = [note.replace("71", str(50 + n % 50), 1) for n in range(count * times)]
         chosen = rules.Rules(extractor.patterns, extractor.prepared, workers)
         clock, processor = time.perf_counter(), time.process_time()
-        found = chosen.extract(texts)
+        extractions = chosen.extract(texts)
         clock, processor = time.perf_counter() - clock, time.process_time() - processor
         size = sum(map(len, texts)) / 1e6
-        per = sum(len(one.entities) for one in found) / size / 1e3
+        density = sum(len(extraction.entities) for extraction in extractions) / size / 1e3
         cpu = f"{size / processor:5.1f} MB/s of processor time, " if workers == 1 else " " * 33
         print(
-            f"  {title}, {per:3.1f} mentions/kB, {size:5.1f} MB, {workers} process: {cpu}{size / clock:5.1f} MB/s on the clock"
+            f"  {title}, {density:3.1f} mentions/kB, {size:5.1f} MB, {workers} process: "
+            f"{cpu}{size / clock:5.1f} MB/s on the clock"
         )
 
 
 def main() -> None:
-    """Print everything."""
+    """Print accuracy, then speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with ncbi-disease/ and primekg-open/")
     parser.add_argument("--failures", choices=["tuning", "held_out"], help="list the cases of this half that fail")
     parser.add_argument("--skip-speed", action="store_true")
     parser.add_argument("--megabytes", type=float, default=5.0, help="size of the smaller corpus")
@@ -355,7 +358,8 @@ def main() -> None:
     ids = Counter(bool(known.get(concept)) for document in documents for concept in document.concepts)
     print(
         f"NCBI disease development set: {len(documents)} abstracts, {sum(len(d.spans) for d in documents)} mentions, of them "
-        f"{sum(d.composites for d in documents)} composite; {ids.total()} concepts a document, {ids[False]} without a node"
+        f"{sum(d.composites for d in documents)} composite; "
+        f"{ids.total()} concepts (each once per document), {ids[False]} without a node"
     )
     index = dict(name_index(graph))
     for title, find in (("plain", plain(graph)), ("rules", ours(extractor))):
@@ -370,9 +374,9 @@ def main() -> None:
         return
     wide_extractor = rules.build(rules.Options(workers=1), graph=larger(graph, 44_000))
     print(f"Speed, dictionaries of {len(extractor.patterns):,} and {len(wide_extractor.patterns):,} patterns:")
-    for size, one in (("open PrimeKG", extractor), ("44,000 names", wide_extractor)):
+    for size, chosen_rules in (("open PrimeKG", extractor), ("44,000 names", wide_extractor)):
         for kind, note in (("admission note", NOTE), ("discharge summary", NOTE + RESULTS * 3)):
-            speed(one, f"{size}, {kind}", note, chosen.megabytes)
+            speed(chosen_rules, f"{size}, {kind}", note, chosen.megabytes)
 
 
 if __name__ == "__main__":

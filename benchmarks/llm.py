@@ -1,10 +1,10 @@
-"""What the client adds to bare requests, and how fast summaries are audited.
+"""Time that the client for language models adds to plain requests, and time of the audit of summaries.
 
-    python benchmarks/llm.py [--requests 2000] [--patients 2000] [--graph FOLDER]
+    PYTHONPATH=. python benchmarks/llm.py [--requests 2000] [--patients 2000] [--graph FOLDER]
 
-Requests go to a server in this process that answers after 20 ms; the floor is a loop of httpx posts with the same
-concurrency, without retries, cache or checks. The audit runs over template summaries of made-up patients; ``--graph``: a
-folder with PrimeKG's files.
+Requests go to a server in this process that answers after 20 ms (tests/chat_server.py, hence PYTHONPATH). The floor (the lower
+bound) is a loop of httpx posts with the same concurrency, without retries, cache or checks. The audit reads template summaries
+of invented patients. ``--graph`` names a folder with PrimeKG's files.
 """
 
 import argparse
@@ -35,17 +35,17 @@ QUESTION, WINDOW = "death in this hospital admission", "first 48 h of the stay"
 
 
 def question(n: int) -> Question[dict[str, int]]:
-    """A request of about the size of a window of notes."""
+    """A request of about the size of one window of notes."""
     return Question("test.v1", "Answer as JSON. " * 100, f"{n} " + "word " * 1200, {"type": "object"}, dict)
 
 
 def bare(url: str, count: int) -> float:
-    """Seconds of a plain loop."""
+    """Seconds that a plain loop takes for ``count`` requests."""
 
     async def post(client: httpx.AsyncClient, queue: list[int]) -> None:
         while queue:
-            asked = question(queue.pop())
-            messages = [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
+            request = question(queue.pop())
+            messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
             (await client.post(f"{url}/chat/completions", json={"messages": messages})).json()
 
     async def loop() -> None:
@@ -59,7 +59,7 @@ def bare(url: str, count: int) -> float:
 
 
 def requests(count: int, folder: Path) -> None:
-    """Client against floor, then from the cache."""
+    """Print requests per second of the floor, of the client, and from the cache."""
     server = ChatServer(lambda body: '{"n": 1}', lambda n, body: Fault(seconds=0.02))
     config = Config(
         dataset="benchmark",
@@ -79,14 +79,14 @@ def requests(count: int, folder: Path) -> None:
         seconds.append(time.perf_counter() - start)
         assert not any(reply.failure for reply in replies)
     print(
-        f"{count} requests, {WIDTH} at once: {count / floor:.0f}/s bare, {count / seconds[0]:.0f}/s by the client",
+        f"{count} requests, {WIDTH} at once: {count / floor:.0f}/s plain, {count / seconds[0]:.0f}/s by the client",
         end="",
     )
     print(f" ({seconds[0] / floor:.2f} times the floor's time); from the cache {count / seconds[1]:.0f}/s")
 
 
 def audits(count: int, folder: Path) -> None:
-    """Template summaries of patients with up to ten diseases and five signals."""
+    """Print the time of auditing template summaries of patients with up to ten diseases and five signals."""
     graph = primekg.build(primekg.Options(), folder=folder)
     rng = np.random.default_rng(1)
     nodes = [node for node in graph.diseases() if graph.degree(node)]
@@ -95,9 +95,10 @@ def audits(count: int, folder: Path) -> None:
     values = np.zeros((48, len(SIGNALS)), dtype=np.float32)
     signals = [AbnormalSignal(s.name, s.label, "high", 0.0, s.unit, n, 2.5, 3) for n, s in enumerate(SIGNALS[3:8])]
     evidence = []
-    for found in retriever.retrieve(queries):
-        links = [Link(one.node_index, one.name, "note", 1.0, 1) for one in found]
-        evidence.append(Evidence(60.0, "F", signals, links, {one.node_index: one for one in found}))
+    for diseases in retriever.retrieve(queries):
+        links = [Link(disease.node_index, disease.name, "note", 1.0, 1) for disease in diseases]
+        documents = {disease.node_index: disease for disease in diseases}
+        evidence.append(Evidence(60.0, "F", signals, links, documents))
     written = components.build("summary", Component("template"), question=QUESTION, window=WINDOW).summarise(evidence)
     start = time.perf_counter()
     dictionary = components.build("entities", Component("rules"), graph=graph)
@@ -112,12 +113,12 @@ def audits(count: int, folder: Path) -> None:
     seconds = time.perf_counter() - start
     totals = faithfulness.totals(result)
     sizes = f"{count} summaries, {totals['statements']} statements, {len(graph.diseases())} diseases"
-    print(f"audit of {sizes}: built in {built:.1f} s, {1000 * seconds / count:.2f} ms a patient,")
+    print(f"audit of {sizes}: built in {built:.1f} s, {1000 * seconds / count:.2f} ms per patient,")
     print(f"  {seconds / floor:.1f} times one pass of the dictionary; {totals}")
 
 
 def main() -> None:
-    """Both, one after the other."""
+    """Measure requests, then audits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--patients", type=int, default=2000)

@@ -1,10 +1,10 @@
-"""How many requests to language models one process can have answered, over 1, 2 and 4 endpoints.
+"""How many requests per second one process can send to language models and have answered, by number of endpoints.
 
     python benchmarks/llm_endpoints.py [--seconds 4] [--latencies 0.05 0.5] [--concurrency 8 64] [--endpoints 1 2 4]
 
-Each endpoint is a process on this machine that answers every request after the same time, and computes nothing. Ideal: as many
-requests a second as the endpoints' open requests over the latency. CPU: of the client's process alone, with prompt, cache and
-checks; its inverse bounds what one process can ask for, whatever the endpoints can answer.
+Each endpoint is a process on this machine that answers every request after the same time and computes nothing. The ideal rate
+is the number of open requests at all endpoints divided by the latency. CPU time is that of the client's process alone, with
+prompt, cache and checks; its inverse bounds the rate of one process, however fast the endpoints are.
 """
 
 import argparse
@@ -59,14 +59,14 @@ def serve(latency: float, port: Connection) -> None:
 
 @contextmanager
 def servers(count: int, latency: float) -> Iterator[tuple[str, ...]]:
-    """Their URLs."""
+    """Start ``count`` endpoints; yields their URLs."""
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe(duplex=False) for _ in range(count)]
-    processes = [spawn.Process(target=serve, args=(latency, told), daemon=True) for _, told in pipes]
+    processes = [spawn.Process(target=serve, args=(latency, sender), daemon=True) for _, sender in pipes]
     for process in processes:
         process.start()
     try:
-        yield tuple(f"http://127.0.0.1:{heard.recv()}/v1" for heard, _ in pipes)
+        yield tuple(f"http://127.0.0.1:{receiver.recv()}/v1" for receiver, _ in pipes)
     finally:
         for process in processes:
             process.terminate()
@@ -74,12 +74,12 @@ def servers(count: int, latency: float) -> Iterator[tuple[str, ...]]:
 
 
 def question(n: int) -> Question[dict[str, object]]:
-    """A request of about the size of a window of notes."""
+    """A request of about the size of one window of notes."""
     return Question("test.v1", SYSTEM, f"{n} {WINDOW}", {"type": "object"}, dict)
 
 
 def measure(urls: Sequence[str], concurrency: int, count: int) -> tuple[float, float]:
-    """Requests a second of wall time, and seconds of this process's CPU per request."""
+    """Requests per second of wall time, and CPU seconds of this process per request."""
     with tempfile.TemporaryDirectory() as folder:
         config = Config(
             dataset="benchmark",
@@ -101,7 +101,7 @@ def measure(urls: Sequence[str], concurrency: int, count: int) -> tuple[float, f
 
 
 def main() -> None:
-    """One line for each setting."""
+    """Print one line per setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement, where the ideal is reached")
     parser.add_argument("--latencies", type=float, nargs="+", default=[0.05, 0.5])

@@ -1,8 +1,8 @@
-"""Writes raw MIMIC-IV-shaped files of any size: the synthetic hospital's rows among the many items that no signal needs.
+"""Writes raw files in the layout of MIMIC-IV, of any size: rows of the synthetic hospital among many items that no signal needs.
 
-    python benchmarks/mimic4_files.py --stays 3000 --output /tmp/mimic4_3000 [--gzip]
+    python benchmarks/mimic4_files.py --stays 3000 --output data/benchmark/mimic4_3000 [--gzip]
 
-About 4,000 chart rows and 1,670 lab rows a stay, as in MIMIC-IV 2.2; one chart row in seven is of a benchmark signal.
+There are about 4,000 chart rows and 1,670 lab rows per stay, as in MIMIC-IV 2.2. One chart row in seven is of a benchmark signal.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from emerge_ehr.datasets.sources.synthetic.tables import administrative_tables
 from emerge_ehr.storage.times import TIME_FORMAT
 
 BLOCK = 500  # stays in memory at once
-OTHER_CHART_ROWS, OTHER_LAB_ROWS = 3420, 1645  # a stay, of items that no signal needs
+OTHER_CHART_ROWS, OTHER_LAB_ROWS = 3420, 1645  # per stay, of items that no signal needs
 OTHER_CHART_ITEMS, OTHER_LAB_ITEMS = np.arange(227000, 228300), np.arange(51200, 51900)
 
 
 def write(folder: Path, stays: int, seed: int, compressed: bool) -> None:
-    """The tables that ``convert`` reads, in ``folder``; chart and lab rows by person, in blocks of stays."""
+    """Write the tables that ``convert`` reads into ``folder``; chart and lab rows are written in blocks of stays."""
     rng = np.random.default_rng(seed)
     hospital = sample_hospital(load_graph(), stays, rng)
     for name, table in administrative_tables(hospital, rng).items():
@@ -68,7 +68,7 @@ def _filled(events: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def _times(hospital: Hospital, rows: int, rng: np.random.Generator) -> tuple[np.ndarray, pl.Series]:
-    """Which stay each row is of, and when it was charted: any minute of the stay."""
+    """The stay of each row, and the time it was charted: any minute of the stay."""
     stay = np.repeat(np.arange(len(hospital)), rows)
     minute = (rng.random(len(stay)) * hospital.los_hours[stay] * 60).astype(np.int64)
     return stay, pl.Series((hospital.intime[stay] + minute * np.timedelta64(60, "s")).astype("datetime64[us]"))

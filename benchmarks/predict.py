@@ -1,10 +1,10 @@
-"""Patients a second of --stage predict, where the time goes, and requests a second of --stage serve; for a finished run.
+"""Patients per second of --stage predict, by step, and requests per second of --stage serve, for a finished run.
 
     make demo
     python benchmarks/predict.py --run runs/synthetic_mortality
 
-The patients are those the run was made of. Floors, measured in the same run: the model alone on arrays that are ready, and
-``--stage preprocess`` as a whole on the same patients (which fits besides, and writes).
+The patients are those of the run itself. Two floors (lower bounds) are measured with it: the model alone on ready arrays, and
+``--stage preprocess`` on the same patients (which also fits and writes).
 """
 
 import argparse
@@ -38,7 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the time of each step, the floors, and the rates of the service."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=100)
@@ -53,8 +53,8 @@ def main() -> None:
     shares = {"reading tables": reading, **parts(ready, tables)}
     for name, seconds in shares.items():
         print(f"{name:<44}{seconds:7.2f} s {100 * seconds / sum(shares.values()):5.1f} %")
-    print(f"predict, as the stage does it (without tables){whole:6.2f} s {patients / whole:7.1f} patients a second")
-    print(f"floor: the model alone {patients / shares['model']:.0f} patients a second")
+    print(f"predict, as the stage does it (without tables){whole:6.2f} s {patients / whole:7.1f} patients per second")
+    print(f"floor: the model alone {patients / shares['model']:.0f} patients per second")
     with tempfile.TemporaryDirectory() as folder:
         paths = dataclasses.replace(config.paths, processed_dir=Path(folder))
         _, prepared = timed(lambda: preprocess.run(dataclasses.replace(config, paths=paths)))
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """Its result and seconds."""
+    """The result of ``work`` and the seconds it took."""
     began = time.perf_counter()
     return work(), time.perf_counter() - began
 
 
 def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
-    """Seconds of each step, over all patients."""
+    """Seconds of each step, summed over all patients."""
     seconds: dict[str, float] = {}
 
     def take(name: str, work: Callable[[], Any]) -> Any:
@@ -81,19 +81,19 @@ def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
         return result
 
     for at in range(0, tables.cohort.height, predictor.BLOCK):
-        some = new_patients.part(tables, at, predictor.BLOCK)
-        found, whole = timed(lambda some=some: ready.read(some))
-        _, entities = timed(lambda found=found: ready.tools.extractor.extract(found.notes))
+        block = new_patients.part(tables, at, predictor.BLOCK)
+        evidence, whole = timed(lambda block=block: ready.read(block))
+        _, entities = timed(lambda evidence=evidence: ready.tools.extractor.extract(evidence.notes))
         seconds["entities"] = seconds.get("entities", 0.0) + entities
         rest = "signals, linking, retrieval, summary, audit"
         seconds[rest] = seconds.get(rest, 0.0) + whole - entities
-        batch = take("encoding", lambda some=some, found=found: ready.encode(some, found))
+        batch = take("encoding", lambda block=block, evidence=evidence: ready.encode(block, evidence))
         take("model", lambda batch=batch: ready.trained.probability(batch))
-        records = [rag_records.parse(row) for row in found.records.iter_rows(named=True)]
-        told = [Told(*one) for one in zip(found.notes, records, strict=True)]
+        records = [rag_records.parse(row) for row in evidence.records.iter_rows(named=True)]
+        texts = [Told(*pair) for pair in zip(evidence.notes, records, strict=True)]
         take(
             "risks without each disease",
-            lambda batch=batch, told=told: what_if.without_diseases(ready.trained, ready.fitted, batch, told),
+            lambda batch=batch, texts=texts: what_if.without_diseases(ready.trained, ready.fitted, batch, texts),
         )
         for name in what_if.modalities(ready.trained):
             take(
@@ -104,7 +104,7 @@ def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
 
 
 def service(run: Path, tables: Tables, requests: int) -> None:
-    """Requests of one patient, one after the other and eight at once; and one of 64 patients."""
+    """Print rates for requests of one patient, one at a time and eight at once, and for one request of 64 patients."""
     bodies = [body(tables, [n]) for n in range(min(requests, tables.cohort.height))]
     command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -112,40 +112,40 @@ def service(run: Path, tables: Tables, requests: int) -> None:
             assert process.stdout is not None
             url = re.findall(r"http://\S+", process.stdout.readline())[0] + "/predict"
             ask(url, bodies[0])
-            taken = [timed(lambda one=one: ask(url, one))[1] for one in bodies]
+            taken = [timed(lambda content=content: ask(url, content))[1] for content in bodies]
             low, middle, high = np.percentile(taken, [5, 50, 95]) * 1000
             print(
-                f"service, one patient: {len(bodies) / sum(taken):.1f} requests a second, "
+                f"service, one patient: {len(bodies) / sum(taken):.1f} requests per second, "
                 f"median {middle:.0f} ms ({low:.0f}-{high:.0f})"
             )
             with ThreadPoolExecutor(8) as pool:
-                _, seconds = timed(lambda: list(pool.map(lambda one: ask(url, one), bodies)))
-            print(f"service, one patient, eight at once: {len(bodies) / seconds:.1f} requests a second")
+                _, seconds = timed(lambda: list(pool.map(lambda content: ask(url, content), bodies)))
+            print(f"service, one patient, eight at once: {len(bodies) / seconds:.1f} requests per second")
             _, seconds = timed(lambda: ask(url, body(tables, range(64))))
-            print(f"service, 64 patients in a request: {64 / seconds:.1f} patients a second")
+            print(f"service, 64 patients in a request: {64 / seconds:.1f} patients per second")
         finally:
             process.terminate()
 
 
 def ask(url: str, content: bytes) -> None:
-    """One request, answered."""
+    """Send one request and wait for its answer."""
     httpx.post(url, content=content, headers={"content-type": "application/json"}, timeout=120).raise_for_status()
 
 
 def body(tables: Tables, rows: Any) -> bytes:
-    """The patients at ``rows`` as the service is asked; measurements at the start of their hours."""
-    found = []
+    """The request for the patients at ``rows``; measurements are put at the start of their hour."""
+    entries = []
     for n in rows:
-        person = tables.cohort.row(n, named=True)
-        start = person["window_start"].replace(microsecond=0)
+        sample = tables.cohort.row(n, named=True)
+        start = sample["window_start"].replace(microsecond=0)
         hours, features = np.nonzero(~np.isnan(tables.hourly.value[n]))
-        found.append(
+        entries.append(
             {
-                "patient_id": person["patient_id"],
-                "age": person["age"],
-                "sex": person["sex"],
-                "window_start": person["window_start"].isoformat(),
-                "window_end": person["window_end"].isoformat(),
+                "patient_id": sample["patient_id"],
+                "age": sample["age"],
+                "sex": sample["sex"],
+                "window_start": sample["window_start"].isoformat(),
+                "window_end": sample["window_end"].isoformat(),
                 "measurements": [
                     {
                         "time": (start + np.timedelta64(int(hour), "h").item()).isoformat(),
@@ -156,13 +156,13 @@ def body(tables: Tables, rows: Any) -> bytes:
                 ],
                 "notes": [
                     {"time": time and time.isoformat(), "type": kind, "text": text}
-                    for time, kind, text in tables.notes.filter(pl.col("patient_id") == person["patient_id"])
+                    for time, kind, text in tables.notes.filter(pl.col("patient_id") == sample["patient_id"])
                     .select("note_time", "note_type", "text")
                     .rows()
                 ],
             }
         )
-    return json.dumps({"patients": found}).encode()
+    return json.dumps({"patients": entries}).encode()
 
 
 if __name__ == "__main__":

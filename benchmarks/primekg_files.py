@@ -2,8 +2,9 @@
 
     python benchmarks/primekg_files.py --output data/benchmark/primekg
 
-8,100,498 rows, 129,375 nodes of 10 types, every edge in both directions; rows by relation and nodes by type as published
-(Chandak et al. 2023, doi 10.1038/s41597-023-01960-3). Ends of edges are drawn with a heavy tail, so that there are hubs.
+There are 8,100,498 rows and 129,375 nodes of 10 types, and every edge is in both directions. Rows by relation and nodes by
+type are as published (Chandak et al. 2023, doi 10.1038/s41597-023-01960-3). Ends of edges are drawn with a heavy tail, so that
+there are hubs.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-# type -> number of nodes, source, words of a name
+# type -> number of nodes, source, words per name
 NODES = {
     "gene/protein": (27_671, "NCBI", 1),
     "drug": (7_957, "DrugBank", 1),
@@ -89,7 +90,7 @@ def words(rng: np.random.Generator, count: int) -> list[str]:
 
 
 def nodes(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """Type -> its nodes; every tenth disease is a group, whose id joins those of its members."""
+    """The nodes of each type; every tenth disease is a group, whose id joins the ids of its members."""
     vocabulary = words(rng, 4000)
     tables, first = {}, 0
     for kind, (count, source, size) in NODES.items():
@@ -107,7 +108,7 @@ def nodes(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
 
 
 def write_edges(path: Path, rng: np.random.Generator, tables: dict[str, pl.DataFrame]) -> None:
-    """Every edge as two rows, one for each direction."""
+    """Write every edge as two rows, one per direction."""
     with path.open("wb") as file:
         for number, (relation, shown, left, right, rows) in enumerate(RELATIONS):
             for start in range(0, rows // 2, BLOCK):
@@ -122,12 +123,12 @@ def write_edges(path: Path, rng: np.random.Generator, tables: dict[str, pl.DataF
 
 
 def ends_of_edges(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
-    """Rows drawn with a heavy tail: a few hubs, many nodes of few edges."""
+    """Draw rows with a heavy tail: a few hubs, many nodes with few edges."""
     return (size * rng.random(count) ** 2.2).astype(np.int64)
 
 
 def write_features(path: Path, rng: np.random.Generator, diseases: pl.DataFrame) -> None:
-    """Several rows for some diseases, quotes, commas and line ends in texts, empty fields, and none at all for a few."""
+    """Write several rows for some diseases and none for a few, with quotes, commas and line ends in texts, and empty fields."""
     vocabulary = np.array([*words(rng, 3000), "with, rarely,", '"so-called"', "and\nthen"])
     row_of = np.sort(rng.integers(diseases.height - 200, size=FEATURE_ROWS))
     rows = diseases[row_of]
@@ -149,7 +150,7 @@ def write_features(path: Path, rng: np.random.Generator, diseases: pl.DataFrame)
 
 
 def generate(folder: Path, seed: int = 42) -> None:
-    """Both files; the same seed gives the same bytes."""
+    """Write both files; the same seed gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     tables = nodes(rng)
@@ -158,7 +159,7 @@ def generate(folder: Path, seed: int = 42) -> None:
 
 
 def main() -> None:
-    """Generate."""
+    """Write the files into the folder that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     generate(parser.parse_args().output)

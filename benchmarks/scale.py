@@ -1,12 +1,12 @@
-"""How preprocessing scales with data and workers, where the time goes, and what MIMIC-IV and a hundred such sites would take.
+"""How preprocessing scales with data and workers, and an estimate for MIMIC-IV and for a hundred such sites.
 
-    python benchmarks/scale.py --kg FOLDER    # about 25 minutes; FOLDER: PrimeKG, or files of its form
+    python benchmarks/scale.py --kg FOLDER    # about 25 minutes; FOLDER: PrimeKG, or files in its format
 
-A generated hospital of 1x, 2x, 4x and 8x ``--stays``, each stay's notes lengthened by those of others to ``--characters``, is
-preprocessed in a process of its own: locally with one and two processes, and by a Ray of this machine with one and two workers.
-Time is the wall clock's. Memory is the peak of what was resident in that process, and, sampled twice a second, of all processes
-that it started together with it (each page that they share counted once). Then a sentence encoder embeds notes, and
-``convert`` makes both formats of tables. The plan multiplies these rates by the counts of ``SITE`` and the assumptions of
+Generated hospitals of 1x, 2x, 4x and 8x ``--stays`` are preprocessed, each in a process of its own: locally with one and two
+processes, and by Ray on this machine with one and two workers. The notes of each stay are lengthened to ``--characters`` with
+notes of other stays. Time is wall time. Memory is the peak resident memory of that process, and of it together with all
+processes that it started, sampled twice a second (shared pages count once). Then a sentence encoder embeds notes, and
+``convert`` writes both formats of tables. The estimate multiplies these rates by the counts in ``SITE`` and the assumptions in
 ``ASSUMED``.
 """
 
@@ -121,25 +121,25 @@ print(json.dumps({{"tokens": tokens, "seconds": seconds, "parameters": sum(p.num
 """
 SITE = {"chart rows": 313_645_063, "ICU stays": 73_181}  # MIMIC-IV 2.2
 ASSUMED = {
-    "characters a stay": 20_000,  # of notes that are read: a discharge summary of 10,000, and eight radiology reports
+    "characters per stay": 20_000,  # of notes that are read: a discharge summary of 10,000, and eight radiology reports
     "encoder parameters": 600_000_000,  # an encoder of the size of Qwen3-Embedding-0.6B
-    "characters a token": 4.0,
-    "GPU FLOP a second": 200e12,  # sustained in bf16 on one H100: about a fifth of its peak without sparsity
+    "characters per token": 4.0,
+    "FLOP per second and GPU": 200e12,  # sustained in bf16 on one H100: about a fifth of its peak without sparsity
     "chunk tokens": 256,
     "embedding width": 1024,
-    "characters a window": 6000,  # of notes in one question, as [entities] has it
+    "characters per window": 6000,  # of notes in one question, as [entities] has it
     "prompt tokens beside the text": 600,
     "answer tokens": 300,
-    "LLM tokens a second a GPU": 10_000,  # prompt and answer together, a model of 8 billion parameters, batched
-    "price of a million tokens in": 0.30,
-    "price of a million tokens out": 1.20,
+    "LLM tokens per second and GPU": 10_000,  # prompt and answer together, a model of 8 billion parameters, batched
+    "price per million tokens in": 0.30,
+    "price per million tokens out": 1.20,
 }
 SITES = 100
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one run: seconds by part, peak bytes, patients, characters of notes."""
+    """One run: seconds of each part and peak bytes, number of samples, characters of notes."""
 
     parts: Mapping[str, float]
     patients: int
@@ -147,39 +147,41 @@ class Measured:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the measurements and the estimate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kg", type=Path, required=True, help="the knowledge graph's files")
     parser.add_argument("--stays", type=int, default=1000)
-    parser.add_argument("--characters", type=int, default=ASSUMED["characters a stay"], help="of a stay's notes")
+    parser.add_argument(
+        "--characters", type=int, default=ASSUMED["characters per stay"], help="length of the notes of each stay"
+    )
     parser.add_argument("--largest", type=int, default=8, choices=(1, 2, 4, 8), help="times as much data at most")
     chosen = parser.parse_args()
-    print(f"the machine: two processes of plain Python do x{floor():.2f} the work of one\n")
+    print(f"this machine: two processes of plain Python do x{floor():.2f} the work of one\n")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        found = dict(scaling(work, chosen.stays, chosen.largest, chosen.characters, chosen.kg.resolve()))
+        runs = dict(scaling(work, chosen.stays, chosen.largest, chosen.characters, chosen.kg.resolve()))
         embedding = embedded(work, chosen.stays * chosen.largest)
         converting = converted(work, chosen.stays * chosen.largest)
-    smallest, largest = (found[times, "local", 1] for times in (1, chosen.largest))
+    smallest, largest = (runs[times, "local", 1] for times in (1, chosen.largest))
     print(*plan(smallest, largest, converting, embedding), sep="\n")
 
 
 def floor() -> float:
-    """How much more two processes do than one in the same time, at best: where two cores are one's hyperthreads, not twice."""
+    """How much more work two processes do than one in the same time; less than twice where two cores are hyperthreads."""
     program = (
         "import time; s = time.perf_counter(); sum(n * n for n in range(40_000_000)); print(time.perf_counter() - s)"
     )
     seconds = []
     for number in (1, 2):
         running = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) for _ in range(number)]
-        seconds.append(max(float(one.communicate()[0]) for one in running))
+        seconds.append(max(float(process.communicate()[0]) for process in running))
     return 2 * seconds[0] / seconds[1]
 
 
 def scaling(
     work: Path, stays: int, largest: int, characters: int, kg: Path
 ) -> Iterator[tuple[tuple[int, str, int], Measured]]:
-    """Seconds of every size, backend and number of workers, printed as they come."""
+    """Measure every size, backend and number of workers, and print each as it finishes."""
     contenders = (("local", 1), ("local", 2), ("ray", 1), ("ray", 2))
     print(
         f"{'data':>5} {'patients':>9} {'MB notes':>9} {'backend':>8} {'workers':>8} {'seconds':>8} {'GB':>6} {'of all':>6} "
@@ -216,7 +218,7 @@ def prepare(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def command(folder: Path, stage: str, settings: Mapping[str, Any]) -> list[str]:
-    """A stage before ``preprocess``, with the generator's own graph."""
+    """The command of a stage before ``preprocess``, with the generator's own graph."""
     config = folder / "made.toml"
     made = {**settings, "kg": folder / "kg", "name": "made", "backend": "local", "workers": 0}
     config.write_text(CONFIG.format(**made))
@@ -224,7 +226,7 @@ def command(folder: Path, stage: str, settings: Mapping[str, Any]) -> list[str]:
 
 
 def lengthen(tables: Path, characters: int) -> None:
-    """Notes of about so many ``characters`` a stay, out of the sentences of all; the generator's are a twentieth of real ones."""
+    """Lengthen notes to about ``characters`` per stay with notes of other stays, since real ones are twenty times as long."""
     import numpy as np
     import polars as pl
 
@@ -238,7 +240,7 @@ def lengthen(tables: Path, characters: int) -> None:
 
 
 def preprocessed(folder: Path, settings: Mapping[str, Any]) -> Measured:
-    """One run, in a process of its own."""
+    """Run ``preprocess`` once, in a process of its own."""
     import polars as pl
 
     name = f"{settings['backend']}_{settings['workers']}"
@@ -251,12 +253,12 @@ def preprocessed(folder: Path, settings: Mapping[str, Any]) -> Measured:
 
 
 def converted(work: Path, stays: int) -> dict[str, float]:
-    """Raw rows a second of ``convert``, and bytes a measurement of either format."""
+    """Raw rows per second of ``convert``, and bytes per measurement in each format."""
     import polars as pl
 
     folder = work / str(stays)
     raw = sum(pl.scan_csv(path).select(pl.len()).collect().item() for path in (folder / "raw").rglob("*events*.csv*"))
-    found: dict[str, float] = {"raw rows": float(raw)}
+    rates: dict[str, float] = {"raw rows": float(raw)}
     shutil.rmtree(folder / "tables")  # lengthened, so convert would not replace them
     for form in ("csv", "parquet"):
         convert = command(folder, "convert", {"folder": folder, "stays": stays, "form": form})
@@ -270,42 +272,42 @@ def converted(work: Path, stays: int) -> dict[str, float]:
             if path.is_file() and "dynamic" in str(path.relative_to(folder))
         ]
         size = sum(path.stat().st_size for path in files)
-        found |= {f"{form} seconds": seconds, f"{form} bytes": size / measurements, "measurements": float(measurements)}
+        rates |= {f"{form} seconds": seconds, f"{form} bytes": size / measurements, "measurements": float(measurements)}
         print(
-            f"convert to {form}: {raw:,} rows in {seconds:.1f} s ({raw / seconds:,.0f} a second), {kilobytes / 1e6:.2f} GB, "
-            f"{size / measurements:.1f} bytes a measurement"
+            f"convert to {form}: {raw:,} rows in {seconds:.1f} s ({raw / seconds:,.0f} per second), {kilobytes / 1e6:.2f} GB, "
+            f"{size / measurements:.1f} bytes per measurement"
         )
-    return found
+    return rates
 
 
 def embedded(work: Path, stays: int) -> dict[str, float]:
-    """Tokens a second of a small sentence encoder on this machine's CPU."""
+    """Tokens per second of a small sentence encoder on this machine's CPU."""
     notes = work / str(stays) / "tables" / "notes.csv"
-    found = last_line(ENCODER.format(root=str(ROOT), notes=str(notes), texts=300, cache=str(work / "encoder")))
-    rate = found["tokens"] / found["seconds"]
-    flop = 2 * found["parameters"] * rate
+    result = last_line(ENCODER.format(root=str(ROOT), notes=str(notes), texts=300, cache=str(work / "encoder")))
+    rate = result["tokens"] / result["seconds"]
+    flop = 2 * result["parameters"] * rate
     print(
-        f"embedding: {rate:,.0f} tokens a second on this CPU by an encoder of {found['parameters'] / 1e6:.0f} M parameters "
-        f"(about {flop / 1e9:.0f} GFLOP a second)"
+        f"embedding: {rate:,.0f} tokens per second on this CPU by an encoder of {result['parameters'] / 1e6:.0f} M parameters "
+        f"(about {flop / 1e9:.0f} GFLOP per second)"
     )
-    return {"tokens a second": rate, "parameters": found["parameters"]}
+    return {"tokens per second": rate, "parameters": result["parameters"]}
 
 
 def plan(
-    smallest: Measured, one: Measured, converting: Mapping[str, float], embedding: Mapping[str, float]
+    smallest: Measured, largest: Measured, converting: Mapping[str, float], embedding: Mapping[str, float]
 ) -> Iterator[str]:
-    """What a site, and a hundred, would take by the rates of ``one``, the largest run; memory by what it grew with the data."""
+    """What one site and a hundred would take at the rates of the largest run; memory by its growth with the data."""
     stays, assumed = SITE["ICU stays"], ASSUMED
-    characters = stays * assumed["characters a stay"]
-    tokens = characters / assumed["characters a token"]
-    parts = one.parts
+    characters = stays * assumed["characters per stay"]
+    tokens = characters / assumed["characters per token"]
+    parts = largest.parts
     cores = {
         "convert, by all cores here": SITE["chart rows"] * converting["parquet seconds"] / converting["raw rows"],
-        "tables": parts["tables"] / one.patients * stays,
-        "entities": parts["entities"] / one.characters * characters,
-        "records": parts["records"] / one.patients * stays,
+        "tables": parts["tables"] / largest.patients * stays,
+        "entities": parts["entities"] / largest.characters * characters,
+        "records": parts["records"] / largest.patients * stays,
     }
-    yield f"\nwhere the time goes ({one.patients} patients, one process): " + ", ".join(
+    yield f"\nwhere the time goes ({largest.patients} patients, one process): " + ", ".join(
         f"{name} {100 * seconds / parts['whole']:.0f} %"
         for name, seconds in parts.items()
         if name not in ("whole", "memory", "memory of all")
@@ -313,31 +315,30 @@ def plan(
     yield f"\n{'':44}{'one site':>14}{f'{SITES} sites':>16}"
     for name, seconds in cores.items():
         yield f"{name + ', hours':<44}{seconds / 3600:>14.2f}{SITES * seconds / 3600:>16.1f}"
-    gpu = 2 * assumed["encoder parameters"] * tokens / assumed["GPU FLOP a second"] / 3600
-    cpu = tokens * assumed["encoder parameters"] / embedding["parameters"] / embedding["tokens a second"] / 3600
+    gpu = 2 * assumed["encoder parameters"] * tokens / assumed["FLOP per second and GPU"] / 3600
+    cpu = tokens * assumed["encoder parameters"] / embedding["parameters"] / embedding["tokens per second"] / 3600
     yield f"{'embedding on GPUs, GPU-hours':<44}{gpu:>14.2f}{SITES * gpu:>16.1f}"
     yield f"{'the same on this CPU, hours':<44}{cpu:>14.0f}{SITES * cpu:>16.0f}"
     pieces = tokens / assumed["chunk tokens"] * assumed["embedding width"] * 4
     hourly = stays * 48 * 17 * 4
     yield f"{'token arrays on disk, mapped, GB':<44}{pieces / 1e9:>14.1f}{SITES * pieces / 1e9:>16.0f}"
     yield f"{'hourly values and mask on disk, GB':<44}{2 * hourly / 1e9:>14.2f}{SITES * 2 * hourly / 1e9:>16.0f}"
-    if one.patients > smallest.patients:
-        grown = (one.parts["memory"] - smallest.parts["memory"]) / (one.patients - smallest.patients)
+    if largest.patients > smallest.patients:
+        grown = (largest.parts["memory"] - smallest.parts["memory"]) / (largest.patients - smallest.patients)
         memory = smallest.parts["memory"] + grown * (stays - smallest.patients)
-        yield f"{'memory of preprocess in one process, GB':<44}{memory / 1e9:>14.1f}{'a site each':>16}"
-    rows = converting["measurements"] / one.patients * stays
+        yield f"{'memory of preprocess in one process, GB':<44}{memory / 1e9:>14.1f}{'per site':>16}"
+    rows = converting["measurements"] / largest.patients * stays
     for form in ("csv", "parquet"):
         size = rows * converting[f"{form} bytes"] / 1e9
         yield f"{f'dynamic as {form}, GB':<44}{size:>14.2f}{SITES * size:>16.0f}"
-    windows = characters / assumed["characters a window"]
+    windows = characters / assumed["characters per window"]
     requests = windows + stays
     asked = tokens + requests * assumed["prompt tokens beside the text"]
     answered = requests * assumed["answer tokens"]
     cost = (
-        asked / 1e6 * assumed["price of a million tokens in"]
-        + answered / 1e6 * assumed["price of a million tokens out"]
+        asked / 1e6 * assumed["price per million tokens in"] + answered / 1e6 * assumed["price per million tokens out"]
     )
-    hours = (asked + answered) / assumed["LLM tokens a second a GPU"] / 3600
+    hours = (asked + answered) / assumed["LLM tokens per second and GPU"] / 3600
     yield f"{'LLM requests, millions':<44}{requests / 1e6:>14.2f}{SITES * requests / 1e6:>16.0f}"
     yield f"{'LLM tokens, millions':<44}{(asked + answered) / 1e6:>14,.0f}{SITES * (asked + answered) / 1e6:>16,.0f}"
     yield f"{'LLM on own GPUs, GPU-hours':<44}{hours:>14.0f}{SITES * hours:>16,.0f}"
@@ -346,10 +347,10 @@ def plan(
 
 
 def last_line(program: str) -> dict[str, float]:
-    """The JSON that a program ends with, run in a process of its own."""
+    """Run a program in a process of its own; returns the JSON on its last line of output."""
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Time and memory of the tensor half of ``--stage preprocess``, from a CSV and from parts, beside a bare Polars read of the CSV.
+"""Time and memory of making hourly tensors from a CSV and from parquet parts, against a plain Polars read of the CSV.
 
     python benchmarks/tensors.py --stays 5000 20000
 
-A generated hospital is converted into ``--folder`` once in either format. Each contender is a process of its own, the page cache
-warm; memory is the peak of what was resident. The floor reads ``dynamic.csv`` with its types, and nothing more. What the arrays
-themselves take (values, standardised values and mask, 12 bytes an hour and feature) is printed beside it, as is what
+A generated hospital is converted into ``--folder`` once in each format. Each contender runs in a process of its own, with a warm
+page cache; memory is the peak resident memory. The floor (the lower bound) only reads ``dynamic.csv`` with its types. The size of
+the arrays themselves (values, standardised values and mask, 12 bytes per hour and feature) is printed too.
 """
 
 import argparse
@@ -30,16 +30,16 @@ primekg = "none"
 [tables]
 format = "{form}"
 """
-CONTENDERS = {"floor": "csv", "csv": "csv", "parquet": "parquet"}  # -> the format it reads
+CONTENDERS = {"floor": "csv", "csv": "csv", "parquet": "parquet"}  # contender -> the format it reads
 
 
 def peak() -> float:
-    """GB that were resident at once, so far."""
+    """Peak resident memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def converted(folder: Path, stays: int, form: str) -> Path:
-    """The config of tables in ``folder/form``, made where they are not there."""
+    """The config whose tables are in ``folder/form``; they are made unless they exist."""
     config = folder / f"{form}.toml"
     if not (folder / form / "provenance.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def converted(folder: Path, stays: int, form: str) -> Path:
 
 
 def floor(config: Path) -> str:
-    """Read the table with its types, and nothing more."""
+    """Only read the table with its types."""
     import polars as pl
 
     from emerge_ehr.config import load
@@ -65,17 +65,16 @@ def floor(config: Path) -> str:
 
 
 def tensors(config: Path) -> str:
-    """Checks, hourly values, statistics of the first 70 % of patients, standardised tensors, abnormal signals."""
+    """Check the tables, make hourly values, statistics of the first 70 % of samples, standardised tensors, abnormal signals."""
     from emerge_ehr import components
     from emerge_ehr.config import load
     from emerge_ehr.preprocess.inputs import tables
-    from emerge_ehr.signals import abnormal
-    from emerge_ehr.signals import hourly as tensors
+    from emerge_ehr.signals import abnormal, hourly
 
     chosen = load(config)
     read = tables.read(chosen.table_dir, chosen, components.build("task", chosen.task))
-    statistics = tensors.fit(read.hourly.value[: int(0.7 * read.cohort.height)])
-    ehr, mask = tensors.standardise(read.hourly, statistics)
+    statistics = hourly.fit(read.hourly.value[: int(0.7 * read.cohort.height)])
+    ehr, mask = hourly.standardise(read.hourly, statistics)
     abnormal.find(read.hourly, statistics, read.signals, chosen.abnormal)
     return f"arrays {(read.hourly.value.nbytes + ehr.nbytes + mask.nbytes) / 1e9:.2f} GB"
 
@@ -91,13 +90,13 @@ def main() -> None:
         for contender in [chosen.contender] if chosen.contender else CONTENDERS:
             config = converted((chosen.folder / f"synthetic_{stays}").resolve(), stays, CONTENDERS[contender])
             if not chosen.contender:
-                own = ["--stays", str(stays), "--folder", str(chosen.folder), "--contender", contender]
-                subprocess.run([sys.executable, __file__, *own], check=True)
+                options = ["--stays", str(stays), "--folder", str(chosen.folder), "--contender", contender]
+                subprocess.run([sys.executable, __file__, *options], check=True)
                 continue
             start = time.perf_counter()
-            told = floor(config) if contender == "floor" else tensors(config)
+            result = floor(config) if contender == "floor" else tensors(config)
             seconds = time.perf_counter() - start
-            print(f"{stays:6d} stays  {contender:8s} {seconds:6.1f} s  {peak():5.2f} GB  {told}")
+            print(f"{stays:6d} stays  {contender:8s} {seconds:6.1f} s  {peak():5.2f} GB  {result}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Seconds an epoch on arrays of MIMIC-IV's size, against a bare PyTorch loop and a Lightning Trainer with the same model.
+"""Seconds per epoch on arrays of MIMIC-IV's size, against a plain PyTorch loop and a Lightning Trainer with the same model.
 
     python benchmarks/train.py --stays 20000 --epochs 3      # the Trainer needs: pip install pytorch-lightning==2.6.6
 
-Each is timed after one epoch of warming up, in turn, so that a busy machine slows all alike; the ratio is that of the
-medians. Ours includes validation, the checkpoint of every epoch and the history; the bare loop trains and validates, and
-nothing else. The arrays are random: only the time means anything.
+The loops take turns, after one epoch of warming up, so that a busy machine slows all of them alike; the ratio is that of the
+medians. Our loop includes validation, the checkpoint of every epoch and the history. The plain loop only trains and validates.
+The arrays are random: only the time means anything.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from emerge_ehr.models.batch import SHAPES, Batch
 from emerge_ehr.training import checkpoints, devices, loop
 from emerge_ehr.training.objective import masked_loss
 
-HOURS, SIGNALS, WIDTH = 48, 17, 768  # 17 values and 17 masks are 34 channels an hour
+HOURS, SIGNALS, WIDTH = 48, 17, 768  # 17 values and 17 masks are 34 channels per hour
 
 
 def main() -> None:
-    """Print a row a loop."""
+    """Print one row per loop."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stays", type=int, default=20_000)
     parser.add_argument("--epochs", type=int, default=3, help="timed epochs of each loop")
@@ -42,7 +42,7 @@ def main() -> None:
         max_epochs=chosen.epochs + 1, patience=99, accelerator=chosen.accelerator, precision=chosen.precision
     )
     train, validation = arrays(chosen.stays), arrays(chosen.stays // 7)
-    names: dict[str, Callable[..., Iterator[float]]] = {"ours": ours, "bare PyTorch loop": bare}
+    names: dict[str, Callable[..., Iterator[float]]] = {"ours": ours, "plain PyTorch loop": plain}
     try:
         import pytorch_lightning  # noqa: F401
 
@@ -64,12 +64,12 @@ def main() -> None:
     own = np.median(seconds["ours"])
     for name, taken in seconds.items():
         spread, ratio = f"{min(taken):.2f}-{max(taken):.2f}", own / np.median(taken)
-        print(f"{name:<32} {np.median(taken):7.2f} s an epoch ({spread})  ours / this {ratio:.2f}")
+        print(f"{name:<32} {np.median(taken):7.2f} s per epoch ({spread})  ours / this {ratio:.2f}")
     print("peak memory after each epoch of all loops, GiB:", *(f"{value:.2f}" for value in memory))
 
 
 def arrays(stays: int) -> Batch:
-    """Random patients."""
+    """A batch of ``stays`` random samples."""
     generator = torch.Generator().manual_seed(stays)
     sizes = {"N": stays, "T": HOURS, "F": SIGNALS, "D1": WIDTH, "D2": WIDTH, "K": 1}
     tensors = {}
@@ -84,24 +84,24 @@ def arrays(stays: int) -> Batch:
 
 
 def model() -> torch.nn.Module:
-    """EMERGE as published, the same weights every time."""
+    """EMERGE as published, with the same weights every time."""
     torch.manual_seed(0)
     return emerge.build(Model(), features=SIGNALS, statics=0, text_widths={"note": WIDTH, "summary": WIDTH}, labels=1)
 
 
 def ours(train: Batch, validation: Batch, settings: Training) -> Iterator[float]:
-    """Our loop, an epoch at a time: it is resumed from its own checkpoint, and the time of that is counted too."""
+    """Our loop, one epoch at a time: it resumes from its own state, and the time of resuming counts too."""
     fabric = devices.fabric(settings)
     progress = None
     with tempfile.TemporaryDirectory() as folder:
         for epoch in range(settings.max_epochs):
-            one = dataclasses.replace(settings, max_epochs=epoch + 1)
+            until_now = dataclasses.replace(settings, max_epochs=epoch + 1)
             start = time.perf_counter()
             progress = loop.fit(
                 model(),
                 train,
                 validation,
-                one,
+                until_now,
                 0,
                 fabric=fabric,
                 resumed=progress,
@@ -110,8 +110,8 @@ def ours(train: Batch, validation: Batch, settings: Training) -> Iterator[float]
             yield time.perf_counter() - start
 
 
-def bare(train: Batch, validation: Batch, settings: Training) -> Iterator[float]:
-    """What the operations cost without any framework; tensors on the device, batches by index."""
+def plain(train: Batch, validation: Batch, settings: Training) -> Iterator[float]:
+    """The same operations without any framework: tensors on the device, batches by index."""
     device = devices.fabric(settings).device
     net = model().to(device)
     train, validation = train.to(device), validation.to(device)
@@ -134,7 +134,7 @@ def bare(train: Batch, validation: Batch, settings: Training) -> Iterator[float]
 
 
 def trainer(train: Batch, validation: Batch, settings: Training) -> Iterator[float]:
-    """A map-style dataset, the default collation and pytorch_lightning.Trainer, as documented; a Trainer an epoch."""
+    """A map-style dataset, default collation and pytorch_lightning.Trainer, as documented; one Trainer per epoch."""
     import pytorch_lightning as pl
     from torch.utils.data import DataLoader, Dataset
 

@@ -1,11 +1,11 @@
-"""Training on pieces of texts that are copied into memory or read from disk: peak memory, and seconds an epoch.
+"""Peak memory and seconds per epoch of training on pieces of texts, copied into memory or read from disk.
 
     python benchmarks/training_memory.py --gigabytes 1.5
 
-Token-level EMERGE on random artefacts, by `src/main.py --stage train` in processes of their own, one thread each so that one
-process and two (torchrun) compare. An epoch is timed from its line in the log to the next, with validation and a checkpoint.
-The peak is that of the largest process (ru_maxrss), which counts mapped pages while they are in use. The page cache is warm.
-The floor: reading the same file once, as it lies.
+Token-level EMERGE is trained on random artefacts by ``src/main.py --stage train``, in processes of its own. Each has one thread,
+so that one process and two (torchrun) can be compared. An epoch is timed from its line in the log to the next one, with
+validation and a checkpoint. The peak is that of the largest process (ru_maxrss), which counts mapped pages while they are in
+use. The page cache is warm. The floor (the lower bound) is reading the same file once, sequentially.
 """
 
 import argparse
@@ -51,7 +51,7 @@ data = "{data}"
 
 
 def main() -> None:
-    """Print a row a way."""
+    """Print one row for each way of reading the data."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=1.5, help="of pieces of notes")
     chosen = parser.parse_args()
@@ -69,17 +69,17 @@ def main() -> None:
         )
         print(f"{read(folder / 'processed' / NOTE_TOKENS):.2f} s")
         ways = {"memory": ("memory", 1), "mapped": ("mapped", 1), "mapped, 2 processes": ("mapped", 2)}
-        found = {way: measured(folder, *how) for way, how in ways.items()}
-    first = found["memory"]
-    for way, (peak, epoch, whole) in found.items():
+        costs = {way: measured(folder, *how) for way, how in ways.items()}
+    first = costs["memory"]
+    for way, (peak, epoch, whole) in costs.items():
         print(
-            f"{way:<20} peak {peak:5.2f} GiB (x{peak / first[0]:.2f})   {epoch:6.2f} s an epoch (x{epoch / first[1]:.2f})   "
+            f"{way:<20} peak {peak:5.2f} GiB (x{peak / first[0]:.2f})   {epoch:6.2f} s per epoch (x{epoch / first[1]:.2f})   "
             f"{whole:6.2f} s until the first epoch ended"
         )
 
 
 def write(folder: Path, patients: int) -> None:
-    """Random artefacts, in blocks."""
+    """Write random artefacts, in blocks."""
     generator = np.random.default_rng(0)
     folder.mkdir()
     shape = (patients, CHUNKS, WIDTH)
@@ -113,7 +113,7 @@ def write(folder: Path, patients: int) -> None:
 
 
 def read(path: Path) -> float:
-    """Seconds to read a file whole."""
+    """Seconds to read a whole file."""
     start = time.perf_counter()
     with path.open("rb") as file:
         while file.read(2**24):
@@ -122,24 +122,24 @@ def read(path: Path) -> float:
 
 
 def measured(folder: Path, data: str, processes: int) -> tuple[float, float, float]:
-    """Peak GiB, median seconds from the end of an epoch to that of the next, seconds until the end of the first."""
+    """Peak memory in GiB, median seconds per epoch, and seconds until the end of the first epoch."""
     (folder / "random.toml").write_text(CONFIG.format(chunks=CHUNKS, epochs=EPOCHS, data=data))
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     command = [*launcher, str(ROOT / "src" / "main.py"), "--stage", "train", "--config", "random.toml"]
-    environment, said, ends, start = os.environ | {"OMP_NUM_THREADS": "1"}, [], [], time.perf_counter()
+    environment, lines, ends, start = os.environ | {"OMP_NUM_THREADS": "1"}, [], [], time.perf_counter()
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         for line in process.stderr or ():
-            said.append(line)
+            lines.append(line)
             if "train_loss" in line:
                 ends.append(time.perf_counter())
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit("".join(said))
+        sys.exit("".join(lines))
     return usage.ru_maxrss / 2**20, float(np.median(np.diff(ends))), ends[0] - start
 
 

@@ -1,9 +1,10 @@
-"""How near the runs of a grid on synthetic hospitals come to the true risk, which no model can beat but by chance.
+"""How close the runs of a grid on synthetic hospitals come to the true risk, which no model can exceed except by chance.
 
     python src/main.py --stage benchmark --config configs/benchmark/synthetic_hospitals.toml
     python benchmarks/true_risk.py runs/synthetic_hospitals
 
-A line a point of the grid: test AUROC and AUPRC, mean over its seeds, those of ``risk.csv`` on the same patients, and the gaps.
+Prints one line per point of the grid: test AUROC and AUPRC as means over its seeds, those of ``risk.csv`` on the same samples,
+and the gaps.
 """
 
 import argparse
@@ -21,7 +22,7 @@ METRICS = {"AUROC": metrics.auroc, "AUPRC": metrics.auprc}
 
 
 def main() -> None:
-    """Print the lines."""
+    """Print one line per point of the grid."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", type=Path)
     results = pl.read_csv(parser.parse_args().grid / "results.csv").filter(pl.col("failed").is_null())
@@ -34,13 +35,13 @@ def main() -> None:
 
 
 def line(runs: list[Path], metric: Callable[[metrics.Curve], metrics.Array]) -> str:
-    """The runs' mean, the true risk's, and the gap."""
+    """The metric's mean over the runs, that of the true risk, and the gap, as text."""
     ours, best = np.array([score(run, metric) for run in runs]).mean(axis=0)
     return f"{ours:.3f}, true risk {best:.3f}, gap {best - ours:.3f}"
 
 
 def score(run: Path, metric: Callable[[metrics.Curve], metrics.Array]) -> tuple[float, float]:
-    """A ranking metric of a run's test predictions, and of the true risk of the same patients."""
+    """A ranking metric of a run's test predictions, and of the true risk of the same samples."""
     config = from_record(json.loads((run / "config.json").read_text()), run / "config.json")
     risk = pl.read_csv(config.raw_dir / "risk.csv").rename({"stay_id": "patient_id"})
     test = pl.read_csv(run / "predictions.csv").filter((pl.col("split") == "test") & pl.col("y_true").is_not_null())
