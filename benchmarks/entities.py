@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emerge_ehr.compute.local import Local
 from emerge_ehr.graphs import Disease, KnowledgeGraph, Triple
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag.entities import rules
@@ -326,7 +327,7 @@ def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> No
     print(f"  {title}: the automaton alone {floor:5.1f} MB/s of processor time")
     for times, workers in ((1, 1), (8, 1), (8, 2)):
         texts = [note.replace("71", str(50 + n % 50), 1) for n in range(count * times)]
-        chosen = rules.Rules(extractor.patterns, extractor.prepared, workers)
+        chosen = rules.Rules(extractor.prepared, Local(workers))
         clock, processor = time.perf_counter(), time.process_time()
         extractions = chosen.extract(texts)
         clock, processor = time.perf_counter() - clock, time.process_time() - processor
@@ -350,8 +351,8 @@ def main() -> None:
     folder = chosen.data / "primekg-open"
     graph = primekg.build(primekg.Options(), folder=folder)
     start = time.perf_counter()
-    extractor = rules.build(rules.Options(workers=1), graph=graph)
-    print(f"dictionary of {len(extractor.patterns):,} patterns in {time.perf_counter() - start:.1f} s")
+    extractor = rules.build(rules.Options(), graph=graph, pool=Local(1))
+    print(f"dictionary of {len(extractor.prepared.patterns):,} patterns in {time.perf_counter() - start:.1f} s")
     documents = ncbi(chosen.data / "ncbi-disease" / "NCBIdevelopset_corpus.txt")
     known = concept_nodes(folder / "mondo_references.csv.gz", folder / "disease_features.csv")
     wide = widened(known, folder)
@@ -372,8 +373,10 @@ def main() -> None:
         statuses(extractor, half, chosen.failures == half)
     if chosen.skip_speed:
         return
-    wide_extractor = rules.build(rules.Options(workers=1), graph=larger(graph, 44_000))
-    print(f"Speed, dictionaries of {len(extractor.patterns):,} and {len(wide_extractor.patterns):,} patterns:")
+    wide_extractor = rules.build(rules.Options(), graph=larger(graph, 44_000), pool=Local(1))
+    print(
+        f"Speed, dictionaries of {len(extractor.prepared.patterns):,} and {len(wide_extractor.prepared.patterns):,} patterns:"
+    )
     for size, chosen_rules in (("open PrimeKG", extractor), ("44,000 names", wide_extractor)):
         for kind, note in (("admission note", NOTE), ("discharge summary", NOTE + RESULTS * 3)):
             speed(chosen_rules, f"{size}, {kind}", note, chosen.megabytes)

@@ -46,7 +46,7 @@ def bare(url: str, count: int) -> float:
         while queue:
             request = question(queue.pop())
             messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.user}]
-            (await client.post(f"{url}/chat/completions", json={"messages": messages})).json()
+            (await client.post(f"{url}/chat/completions", json={"model": "benchmark", "messages": messages})).json()
 
     async def loop() -> None:
         queue = list(range(count))
@@ -92,7 +92,6 @@ def audits(count: int, folder: Path) -> None:
     nodes = [node for node in graph.diseases() if graph.degree(node)]
     queries = [Query(tuple(rng.choice(nodes, min(10, len(nodes)), replace=False).tolist()), []) for _ in range(count)]
     retriever = components.build("retrieval", Component("sample"), graph=graph, seed=1)
-    values = np.zeros((48, len(SIGNALS)), dtype=np.float32)
     signals = [AbnormalSignal(s.name, s.label, "high", 0.0, s.unit, n, 2.5, 3) for n, s in enumerate(SIGNALS[3:8])]
     evidence = []
     for diseases in retriever.retrieve(queries):
@@ -108,8 +107,8 @@ def audits(count: int, folder: Path) -> None:
     dictionary.extract([summary.text for summary in written])
     floor = time.perf_counter() - start
     start = time.perf_counter()
-    features = [signal.name for signal in SIGNALS]
-    result = auditor.audit(written, evidence, [()] * count, [("note", values)] * count, features)
+    charted = [("note", [signal.value for signal in signals])] * count
+    result = auditor.audit(written, evidence, [()] * count, charted)
     seconds = time.perf_counter() - start
     totals = faithfulness.totals(result)
     sizes = f"{count} summaries, {totals['statements']} statements, {len(graph.diseases())} diseases"
