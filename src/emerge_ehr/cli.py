@@ -168,6 +168,10 @@ def run_pipeline(options: argparse.Namespace) -> None:
         cluster.check(config)
     for stage in stages:
         components.check(config, stage.SOCKETS)
+    if {"preprocess", "train"} & {*names}:
+        from emerge_ehr.models import emerge
+
+        emerge.check(config.model, config.token_level, str(options.config))
     if names != ["train"] and torchrun.processes() > 1:
         raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
     for name, stage in zip(names, stages, strict=True):

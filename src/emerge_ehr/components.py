@@ -1,11 +1,16 @@
-"""Finds and builds plugs. A socket is a package; a plug is one module (or package) in it with ``Options`` and ``build``."""
+"""Finds and builds plugs. A socket is a package; a plug is one module or package in it with ``Options`` and ``build``.
+
+``package.module`` names a plug of any other installed package (``external.py``).
+"""
 
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emerge_ehr import external
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component, UserError, parse
 
@@ -24,13 +29,32 @@ SOCKETS = {
     "model.fusion": "emerge_ehr.models.fusion",
     "baseline": "emerge_ehr.models.baselines",
 }
+# a socket that takes the plugs of another too -> that one, and the module that makes them its own
+ADAPTED = {"baseline": ("model.series", "emerge_ehr.models.baselines._of_series")}
 
 
 def names(socket: str) -> list[str]:
-    """The plugs of a socket, by the config key it is chosen with: one for every module or package in its folder whose name does
-    not begin with ``_``."""
-    package = importlib.import_module(SOCKETS[socket])
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_"))
+    """Our plugs of a socket, by the config key it is chosen with: the modules and packages in its folder without ``_``."""
+    return sorted({*_own(socket), *(_own(ADAPTED[socket][0]) if socket in ADAPTED else ())})
+
+
+def plug(socket: str, name: str) -> Any:
+    """The plug of that name: a module, or another thing with ``Options`` and ``build``.
+
+    Raises:
+        UserError: there is none.
+    """
+    where, there = f"{socket}.name = '{name}'", f"there are: {', '.join(names(socket))}"
+    if name in names(socket):
+        home = socket if name in _own(socket) else ADAPTED[socket][0]
+        module = importlib.import_module(f"{SOCKETS[home]}.{name}")
+    elif external.is_name(name):
+        module = external.load(name, where, there)
+    else:
+        raise UserError(f"{where}: {there}; or package.module of an installed package")
+    if socket in ADAPTED and (maker := importlib.import_module(ADAPTED[socket][1])).takes(module):
+        return maker.Adapted(module)
+    return module
 
 
 def options(socket: str, chosen: Component) -> Any:
@@ -39,10 +63,7 @@ def options(socket: str, chosen: Component) -> Any:
     Raises:
         UserError: there is no such plug, or an option does not fit.
     """
-    if chosen.name not in names(socket):
-        raise UserError(f"{socket}.name = '{chosen.name}': there are: {', '.join(names(socket))}")
-    module = importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}")
-    return parse(module.Options, chosen.options, f"[{socket}] name = '{chosen.name}'")
+    return parse(plug(socket, chosen.name).Options, chosen.options, f"[{socket}] name = '{chosen.name}'")
 
 
 def build(socket: str, chosen: Component, **context: Any) -> Any:
@@ -52,25 +73,61 @@ def build(socket: str, chosen: Component, **context: Any) -> Any:
 
 
 def call(function: str, socket: str, chosen: Component, **context: Any) -> Any:
-    """A function of the chosen plug's module, given its options and of the ``context`` what it names."""
+    """A function of the chosen plug's module, given its options and of the ``context`` what it names.
+
+    Raises:
+        UserError: as ``options``; or another package's plug lacks the function.
+    """
     filled = options(socket, chosen)
-    work = getattr(importlib.import_module(f"{SOCKETS[socket]}.{chosen.name}"), function)
+    return apply(function_of(socket, chosen.name, function), filled, **context)
+
+
+def function_of(socket: str, name: str, function: str) -> Callable[..., Any]:
+    """A function of the plug of that name.
+
+    Raises:
+        UserError: there is no such plug, or another package's lacks the function.
+    """
+    found = getattr(plug(socket, name), function, None)
+    if not callable(found):
+        raise UserError(f"{socket}.name = '{name}': its module has no function '{function}', which this socket needs")
+    work: Callable[..., Any] = found
+    return work
+
+
+def apply(work: Callable[..., Any], filled: Any, **context: Any) -> Any:
+    """``work``, given the options and of the ``context`` what it names."""
     return work(filled, **{name: context[name] for name in inspect.signature(work).parameters if name in context})
 
 
-def check(config: Config, sockets: tuple[str, ...]) -> None:
+def check(config: Config, sockets: Iterable[str]) -> None:
     """Fill the options of every plug the config chooses for ``sockets``, so that a mistake shows before any work."""
-    for socket in sockets:
-        component = chosen_if_any(config, socket)
-        if component is not None:
-            options(socket, component)
+    for _ in _filled(config, sockets):
+        pass
 
 
-def files(config: Config, sockets: tuple[str, ...]) -> list[Path]:
+def files(config: Config, sockets: Iterable[str]) -> list[Path]:
     """The files that options of the chosen plugs name, and their built-in ones, as far as they are there."""
-    filled = [options(socket, one) for socket in sockets if (one := chosen_if_any(config, socket)) is not None]
-    named = (value for one in filled for value in vars(one).values() if isinstance(value, Path))
-    return [path for path in named if path.is_file()]
+    values = (value for _, filled in _filled(config, sockets) for value in vars(filled).values())
+    return [path for path in values if isinstance(path, Path) and path.is_file()]
+
+
+def from_elsewhere(config: Config, sockets: Iterable[str]) -> list[str]:
+    """The names of the chosen plugs that are of other packages, those that options name too."""
+    components = [one for chosen, filled in _filled(config, sockets) for one in (chosen, *vars(filled).values())]
+    return sorted({one.name for one in components if isinstance(one, Component) and external.is_name(one.name)})
+
+
+def record(config: Config, sockets: Iterable[str]) -> dict[str, Any]:
+    """``plugs``: what is recorded of the chosen plugs of other packages, by name; nothing where all are ours."""
+    plugs = {name: external.record(name) for name in from_elsewhere(config, sockets)}
+    return {"plugs": plugs} if plugs else {}
+
+
+def changed(config: Config, sockets: Iterable[str], recorded: Mapping[str, Any]) -> str | None:
+    """The first of the chosen plugs of other packages whose code is not what ``record`` gave when ``recorded`` was written."""
+    now, then = record(config, sockets).get("plugs", {}), recorded.get("plugs", {})
+    return next((name for name in now if then.get(name, {}).get("sha256") != now[name]["sha256"]), None)
 
 
 def chosen(config: Config, socket: str) -> Component:
@@ -87,3 +144,16 @@ def chosen_if_any(config: Config, socket: str) -> Component | None:
         value = getattr(value, part)
     assert value is None or isinstance(value, Component)
     return value
+
+
+def _own(socket: str) -> list[str]:
+    package = importlib.import_module(SOCKETS[socket])
+    return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+
+
+def _filled(config: Config, sockets: Iterable[str]) -> Iterator[tuple[Component, Any]]:
+    """The chosen plugs with their options."""
+    for socket in sockets:
+        component = chosen_if_any(config, socket)
+        if component is not None:
+            yield component, options(socket, component)

@@ -380,7 +380,6 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
     refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
-    _refuse_contradictions(config, where)
     return config
 
 
@@ -410,21 +409,6 @@ def from_record(record: Any, path: Path) -> Config:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path}: not a config of this version ({key}: {first['msg'].lower()}); train again") from None
-
-
-def _refuse_contradictions(config: Config, where: str) -> None:
-    """Raises:
-    UserError: the model is to read a text, or pieces of one, that another setting leaves out.
-    """
-    model = config.model
-    texts = [name for name in ("note", "summary") if name in model.modalities]
-    only = model.text_fusion.name.removesuffix("_only")
-    if texts and only in ("note", "summary") and only not in texts:
-        raise UserError(f"{where}: model.text_fusion = '{model.text_fusion.name}' needs '{only}' in model.modalities")
-    read = [name for name in texts if only not in texts or name == only]
-    for name in read if model.fusion.name == "token_level" else ():
-        if not getattr(config.token_level, f"{name}_chunks"):
-            raise UserError(f"{where}: model.fusion = 'token_level' needs {name}_chunks above 0 in [token_level]")
 
 
 def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:

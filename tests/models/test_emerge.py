@@ -7,7 +7,7 @@ import torch
 
 from emerge_ehr import components
 from emerge_ehr.config import Model
-from emerge_ehr.fields import Component
+from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.emerge import Emerge, build
 
@@ -26,11 +26,18 @@ EVERY_MODEL = pytest.mark.parametrize(
 )
 
 
+def reads(text_fusion: Component) -> tuple[str, ...]:
+    found: tuple[str, ...] = components.options("model.text_fusion", text_fusion).reads
+    return found
+
+
+OF_ONE_TEXT = [name for name in components.names("model.text_fusion") if len(reads(Component(name))) == 1]
+
+
 def contradicts(parts: dict[str, Component], modalities: tuple[str, ...]) -> bool:
-    """A text fusion of one text alone, where that is not among the texts: refused by config.load."""
-    only = parts.get("text_fusion", Component("")).name.removesuffix("_only")
+    """A text fusion none of whose texts is there: refused before any work."""
     texts = {"note", "summary"} & set(modalities)
-    return only in NAMES and bool(texts) and only not in texts
+    return bool(texts) and texts.isdisjoint(reads(parts.get("text_fusion", Model.text_fusion)))
 
 
 EVERY_MODEL_AND_SUBSET = pytest.mark.parametrize(
@@ -136,16 +143,20 @@ def test_an_unused_modality_adds_no_part_and_no_influence(patients: Batch) -> No
 
 
 @pytest.mark.parametrize("fusion", components.names("model.fusion"))
-@pytest.mark.parametrize("text", ["note", "summary"])
-def test_a_text_fusion_of_one_text_is_the_model_without_the_other(patients: Batch, text: str, fusion: str) -> None:
-    only = make(NAMES, {"text_fusion": Component(f"{text}_only"), "fusion": Component(fusion)})
-    without = make(("ehr", text), {"fusion": Component(fusion)})
+@pytest.mark.parametrize("text_fusion", OF_ONE_TEXT)
+def test_a_text_fusion_of_one_text_is_the_model_without_the_other(
+    patients: Batch, text_fusion: str, fusion: str
+) -> None:
+    only = make(NAMES, {"text_fusion": Component(text_fusion), "fusion": Component(fusion)})
+    without = make(("ehr", *reads(Component(text_fusion))), {"fusion": Component(fusion)})
     assert torch.equal(logits(only, patients), logits(without, patients))
 
 
-def test_a_text_fusion_of_a_text_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="text_fusion reads"):
-        make(("ehr", "note"), {"text_fusion": Component("summary_only")})
+@pytest.mark.parametrize("text_fusion", OF_ONE_TEXT)
+def test_a_text_fusion_of_a_text_that_is_not_there_is_refused(text_fusion: str) -> None:
+    (other,) = {"note", "summary"} - set(reads(Component(text_fusion)))
+    with pytest.raises(UserError, match=f"model.text_fusion = '{text_fusion}' needs"):
+        make(("ehr", other), {"text_fusion": Component(text_fusion)})
 
 
 def test_static_features_count_when_they_are_asked_for(patients: Batch) -> None:
@@ -166,27 +177,19 @@ def test_static_features_change_no_other_initial_weight() -> None:
     assert all(torch.equal(with_static[name], value) for name, value in without.items())
 
 
-def test_where_the_cross_attention_looked_is_read_by_hour_and_by_text(patients: Batch) -> None:
-    attention = make().attention(patients)
-    assert attention is not None
-    assert {name: tuple(weights.shape) for name, weights in attention.items()} == {"ehr": (7, 6), "text": (7, 3)}
+@pytest.mark.parametrize("fusion", components.names("model.fusion"))
+def test_where_a_fusion_looked_is_read_by_what_it_fused(patients: Batch, fusion: str) -> None:
+    attention = make(parts={"fusion": Component(fusion)}).attention(patients)
+    pieces = components.options("model.fusion", Component(fusion)).pieces
     inside = torch.arange(6) < patients.ehr_length[:, None]
-    assert ((attention["ehr"] > 0) == inside).all()
-    for weights in attention.values():
-        assert (weights.sum(dim=1) < 1).all()  # the rest is the learned key's
-
-
-def test_where_the_token_level_fusion_looked_is_read_by_hour_and_by_piece(patients: Batch) -> None:
-    attention = make(parts={"fusion": Component("token_level")}).attention(patients)
-    assert attention is not None
-    assert {name: tuple(weights.shape) for name, weights in attention.items()} == {
-        "ehr": (7, 6),
-        "note": (7, 3),
-        "summary": (7, 2),
-    }
-    modality = torch.stack([weights.sum(dim=1) for weights in attention.values()], dim=1)
-    torch.testing.assert_close(modality.sum(dim=1), torch.ones(7))
-    assert not modality[0, 1:].any()  # this patient has no text
+    present = {"ehr": inside, "note": patients.note_tokens_mask > 0, "summary": patients.summary_tokens_mask > 0}
+    if attention is None:
+        return
+    assert {name: tuple(weights.shape) for name, weights in attention.items()} == (
+        {"ehr": (7, 6), "note": (7, 3), "summary": (7, 2)} if pieces else {"ehr": (7, 6), "text": (7, 3)}
+    )
+    for name in attention.keys() & present.keys():
+        assert not attention[name][~present[name]].any()
 
 
 def test_a_model_of_one_modality_has_no_attention_to_read(patients: Batch) -> None:

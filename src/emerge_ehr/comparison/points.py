@@ -21,6 +21,7 @@ from emerge_ehr.comparison.what_is_read import as_read
 from emerge_ehr.compute import cluster
 from emerge_ehr.config import Config, Sparsity, fill, read_toml, refuse_path
 from emerge_ehr.fields import Component, UserError, refuse_repeated, to_dict
+from emerge_ehr.models import emerge
 
 ANY = "any"  # printed for an axis all of whose values are one at this point; nothing is decided by it
 
@@ -171,11 +172,12 @@ def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
         )
     config = dataclasses.replace(config, resume=False)
     try:
-        components.check(config, tuple(components.SOCKETS))
+        components.check(config, components.SOCKETS)
         privacy.check(config)
         cluster.check(config)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    emerge.check(config.model, config.token_level, where)
     return config
 
 

@@ -4,7 +4,6 @@ A plug's module also has ``download(options, offline)``, for what stage ``downlo
 ``load(folder, name, cache_dir=...)``, the inverse of ``FittedEncoder.save``.
 """
 
-import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -12,6 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from emerge_ehr import components
 from emerge_ehr.storage.artefacts import read_json
 
 
@@ -31,7 +31,8 @@ class FittedEncoder(Protocol):
         """The text cut into pieces that ``encode`` reads whole; none for an empty text."""
 
     def save(self, folder: Path, name: str) -> None:
-        """Arrays and JSON, no pickles: ``<name>.npz``, ``<name>.json``; the JSON's ``encoder`` is the plug's name."""
+        """Arrays and JSON, no pickles: ``<name>.npz``, ``<name>.json``; the JSON's ``encoder`` is the plug's name, as configs
+        have it."""
 
     def description(self) -> dict[str, Any]:
         """Name, width, revision: for ``metadata.json``."""
@@ -53,5 +54,5 @@ def load(folder: Path, name: str, cache_dir: Path) -> FittedEncoder:
     from emerge_ehr.embeddings import _no_text as no_text
 
     encoder = read_json(folder / f"{name}.json", "preprocess")["encoder"]
-    plug = no_text if encoder == no_text.NAME else importlib.import_module(f"{__name__}.{encoder}")
-    return cast(FittedEncoder, plug.load(folder, name, cache_dir=cache_dir))
+    read = no_text.load if encoder == no_text.NAME else components.function_of("embedding", encoder, "load")
+    return cast(FittedEncoder, read(folder, name, cache_dir=cache_dir))

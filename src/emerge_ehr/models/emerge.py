@@ -13,14 +13,14 @@ of ten and more (TF-IDF vectors have length one); a text that a patient lacks is
 """
 
 from collections.abc import Mapping
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from emerge_ehr import components
-from emerge_ehr.config import Model
-from emerge_ehr.fields import Component
+from emerge_ehr.config import Model, TokenLevel
+from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models import heads
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.fusion import Fusion, Modality
@@ -39,7 +39,7 @@ def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[
     series = None
     if "ehr" in settings.modalities:
         context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
-        series = components.build("model.series", settings.series, input_size=2 * features, **context)
+        series = _part("model.series", settings.series, input_size=2 * features, **context)
     parts = _token_level if reads_pieces(settings) else _whole
     texts, fusion = parts(settings, widths)
     head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
@@ -47,17 +47,36 @@ def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[
     return Emerge(series, texts, fusion, static, head, settings.dropout)
 
 
+def check(settings: Model, token_level: TokenLevel, where: str) -> None:
+    """``where`` opens the error message.
+
+    Raises:
+        UserError: the model is to read a text, or pieces of one, that another setting leaves out.
+    """
+    try:
+        read = texts_read(settings)
+        needed = read if reads_pieces(settings) else ()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    for name in needed:
+        if not getattr(token_level, f"{name}_chunks"):
+            raise UserError(
+                f"{where}: model.fusion = '{settings.fusion.name}' needs {name}_chunks above 0 in [token_level]"
+            )
+
+
 def texts_read(settings: Model) -> tuple[str, ...]:
     """The texts among the modalities that ``text_fusion`` reads.
 
     Raises:
-        ValueError: it reads none of them; ``config.load`` has refused this before, by the keys' names.
+        UserError: it reads none of them.
     """
     texts = [name for name in BOTH if name in settings.modalities]
-    fused: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    fused = _fused(settings)
     read = tuple(name for name in texts if name in fused)
     if texts and not read:
-        raise ValueError(f"model.text_fusion reads {fused}, model.modalities has {texts}")
+        lacking = " or ".join(f"'{name}'" for name in fused)
+        raise UserError(f"model.text_fusion = '{settings.text_fusion.name}' needs {lacking} in model.modalities")
     return read
 
 
@@ -72,11 +91,10 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
     if not widths:
         return None, None
     size = settings.hidden_size
-    fusion = None
-    chosen = settings.text_fusion if len(widths) > 1 else Component(f"{next(iter(widths))}_only")
-    text_fusion = components.build("model.text_fusion", chosen, texts=len(widths), hidden_size=size)
-    if "ehr" in settings.modalities:
-        fusion = _fusion(settings, ("ehr", "text"))
+    text_fusion = None
+    if set(widths) == set(_fused(settings)):
+        text_fusion = _part("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
+    fusion = _fusion(settings, ("ehr", "text")) if "ehr" in settings.modalities else None
     dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
     return WholeTexts(widths, text_fusion, hidden_size=size, **dropouts), fusion
 
@@ -90,8 +108,26 @@ def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTe
 
 def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
     context = {"hidden_size": settings.hidden_size, "heads": settings.heads, "dropout": settings.dropout}
-    fusion: Fusion = components.build("model.fusion", settings.fusion, modalities=modalities, **context)
+    fusion: Fusion = _part("model.fusion", settings.fusion, modalities=modalities, **context)
     return fusion
+
+
+def _fused(settings: Model) -> tuple[str, ...]:
+    """The texts that ``text_fusion`` would read."""
+    reads: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    return reads
+
+
+def _part(socket: str, chosen: Component, **context: Any) -> Any:
+    """A part of the network, of the chosen plug.
+
+    Raises:
+        TypeError: what the plug built is no ``torch.nn.Module``, so that its weights would stay as they are.
+    """
+    part = components.build(socket, chosen, **context)
+    if not isinstance(part, nn.Module):
+        raise TypeError(f"{socket}.name = '{chosen.name}': build made a {type(part).__name__}, not a torch.nn.Module")
+    return part
 
 
 @final

@@ -13,12 +13,12 @@ from emerge_ehr.models.text_fusion import TextFusion
 
 @final
 class WholeTexts(nn.Module):
-    """One modality, ``text``."""
+    """One modality, ``text``; without a fusion its only text goes on as it is."""
 
     def __init__(
         self,
         widths: Mapping[str, int],
-        text_fusion: TextFusion,
+        text_fusion: TextFusion | None,
         *,
         hidden_size: int,
         text_dropout: float,
@@ -36,7 +36,7 @@ class WholeTexts(nn.Module):
         masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
         present = torch.stack([masks[name] for name in self.projections], dim=1)
         texts = torch.stack([part(embeddings[name], masks[name]) for name, part in self.projections.items()], dim=1)
-        fused = self.text_fusion(texts, present)
+        fused = texts[:, 0] if self.text_fusion is None else self.text_fusion(texts, present)
         if len(self.projections) == 1:
             return {"text": Modality(fused, texts, present)}
         always = torch.ones_like(present[:, :1])

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 
@@ -17,7 +16,6 @@ from emerge_ehr.models.baselines import (
     m3care,
     mpim,
     retain,
-    tcn,
     vecocare,
 )
 from emerge_ehr.models.batch import Batch
@@ -102,44 +100,6 @@ def test_retains_contributions_add_up_to_its_logits(train: Batch) -> None:
     torch.testing.assert_close(parts.sum(dim=(1, 2)) + model.head.bias, model(train))
     outside = torch.arange(8) >= train.ehr_length[:, None]
     assert not parts[outside].any()
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(("kernel", "levels"), [(2, 3), (3, 2)])
-def test_the_tcn_sees_its_receptive_field_and_nothing_later(kernel: int, levels: int) -> None:
-    torch.manual_seed(0)
-    model = tcn.build(tcn.Options(hidden_size=16, levels=levels, kernel=kernel), sizes=SIZES, seed=0).eval()
-    field, hours = 1 + 2 * (kernel - 1) * (2**levels - 1), 40
-    values = torch.randn(1, hours, 6)
-    before = model.states(values)
-    for changed in (0, 7, 25):
-        other = values.clone()
-        other[:, changed] += 5
-        differs = (model.states(other) != before).any(dim=2)[0]
-        assert not differs[:changed].any() and not differs[changed + field :].any()
-        assert differs[changed] and (changed + field > hours or differs[changed + field - 1])
-
-
-@torch.no_grad()
-def test_a_tcn_block_follows_its_equations() -> None:
-    torch.manual_seed(0)
-    block = tcn.Block(2, 3, kernel=3, dilation=2, dropout=0.5).eval()
-    hours = torch.randn(1, 2, 9)
-
-    def convolved(layer: torch.nn.Conv1d, given: Tensor) -> Tensor:
-        direction, size = layer.parametrizations.weight.original1, layer.parametrizations.weight.original0
-        weight = size * direction / direction.flatten(1).norm(dim=1)[:, None, None]
-        result = torch.zeros(weight.shape[0], given.shape[1])
-        for hour in range(given.shape[1]):
-            result[:, hour] = layer.bias
-            for tap in range(3):
-                if (source := hour - 2 * (2 - tap)) >= 0:
-                    result[:, hour] += weight[:, :, tap] @ given[:, source]
-        return result.clamp(min=0)
-
-    inner = convolved(block.second, convolved(block.first, hours[0]))
-    skipped = block.residual.weight[:, :, 0] @ hours[0] + block.residual.bias[:, None]
-    torch.testing.assert_close(block(hours)[0], (inner + skipped).clamp(min=0))
 
 
 @torch.no_grad()

@@ -90,6 +90,20 @@ def test_tensor_fusion_is_linear_in_all_products_of_the_two_and_in_each_alone() 
         np.testing.assert_allclose(found[row], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["concat", "mag", "tensor"])
-def test_a_fusion_of_two_vectors_has_no_attention_to_read(name: str) -> None:
-    assert components.build("model.fusion", Component(name), **BUILD).attention(sides()) is None
+def test_the_weights_of_the_cross_attention_leave_a_share_to_the_learned_key() -> None:
+    plug = cross_attention.build(cross_attention.Options(), **BUILD).eval()
+    for weights in plug.attention(sides()).values():
+        assert (weights.sum(dim=1) < 1).all()
+
+
+@pytest.mark.parametrize("name", components.names("model.fusion"))
+def test_a_fusion_says_how_much_each_token_counted_or_that_it_does_not_attend(name: str) -> None:
+    pieces = components.options("model.fusion", Component(name)).pieces
+    given = dict(zip(("ehr", "note" if pieces else "text"), sides().values(), strict=True))
+    plug = components.build("model.fusion", Component(name), **{**BUILD, "modalities": tuple(given)}).eval()
+    fused, attention = plug(given), plug.attention(given)
+    assert fused.shape == (3, 8) and fused.isfinite().all()
+    for modality, weights in (attention or {}).items():
+        assert weights.shape == given[modality].present.shape
+        assert not weights[~given[modality].present].any() and (weights >= 0).all()
+        assert (weights.sum(dim=1) <= 1 + 1e-6).all()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from emerge_ehr import components
 from emerge_ehr.fields import Component
-from emerge_ehr.models.series import transformer
+from emerge_ehr.models.series import tcn, transformer
 
 EVERY_SERIES = pytest.mark.parametrize("name", components.names("model.series"))
 LENGTH = torch.tensor([5, 2, 0])
@@ -102,6 +102,45 @@ def peer(block: Any) -> torch.nn.TransformerEncoderLayer:
     layer.self_attn.out_proj, layer.norm1, layer.norm2 = block.output, block.attention_norm, norm
     layer.linear1, layer.linear2 = first, second
     return layer
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kernel", "levels"), [(2, 3), (3, 2)])
+def test_the_tcn_sees_its_receptive_field_and_nothing_later(kernel: int, levels: int) -> None:
+    torch.manual_seed(0)
+    context = {"input_size": 6, "hidden_size": 16, "heads": 1, "dropout": 0.5}
+    plug = tcn.build(tcn.Options(levels=levels, kernel=kernel), **context).eval()
+    field, hours = 1 + 2 * (kernel - 1) * (2**levels - 1), 40
+    values = torch.randn(1, hours, 6)
+    before, _ = plug(values, torch.tensor([hours]))
+    for changed in (0, 7, 25):
+        other = values.clone()
+        other[:, changed] += 5
+        differs = (plug(other, torch.tensor([hours]))[0] != before).any(dim=2)[0]
+        assert not differs[:changed].any() and not differs[changed + field :].any()
+        assert differs[changed] and (changed + field > hours or differs[changed + field - 1])
+
+
+@torch.no_grad()
+def test_a_tcn_block_follows_its_equations() -> None:
+    torch.manual_seed(0)
+    block = tcn.Block(2, 3, kernel=3, dilation=2, dropout=0.5).eval()
+    hours = torch.randn(1, 2, 9)
+
+    def convolved(layer: torch.nn.Conv1d, given: Tensor) -> Tensor:
+        direction, size = layer.parametrizations.weight.original1, layer.parametrizations.weight.original0
+        weight = size * direction / direction.flatten(1).norm(dim=1)[:, None, None]
+        result = torch.zeros(weight.shape[0], given.shape[1])
+        for hour in range(given.shape[1]):
+            result[:, hour] = layer.bias
+            for tap in range(3):
+                if (source := hour - 2 * (2 - tap)) >= 0:
+                    result[:, hour] += weight[:, :, tap] @ given[:, source]
+        return result.clamp(min=0)
+
+    inner = convolved(block.second, convolved(block.first, hours[0]))
+    skipped = block.residual.weight[:, :, 0] @ hours[0] + block.residual.bias[:, None]
+    torch.testing.assert_close(block(hours)[0], (inner + skipped).clamp(min=0))
 
 
 @EVERY_SERIES

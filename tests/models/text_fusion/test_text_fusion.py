@@ -1,6 +1,9 @@
+import pytest
 import torch
 
-from emerge_ehr.models.text_fusion import adaptive, add, concat, mag, note_only, summary_only
+from emerge_ehr import components
+from emerge_ehr.fields import Component
+from emerge_ehr.models.text_fusion import BOTH, adaptive, add, concat, mag
 
 PRESENT = torch.tensor([[True, True], [True, False], [False, True], [False, False]])
 
@@ -39,7 +42,13 @@ def test_mag_shifts_the_note_by_the_summary() -> None:
     assert plug.gate.beta == 0.5
 
 
-def test_the_only_text_is_the_representation() -> None:
-    for module in (note_only, summary_only):
-        plug = module.build(module.Options(), texts=1, hidden_size=3)
-        assert torch.equal(plug(texts()[:, :1], PRESENT[:, :1]), texts()[:, 0])
+@pytest.mark.parametrize("name", components.names("model.text_fusion"))
+def test_one_vector_a_patient_and_a_fusion_of_one_text_gives_that_text_back(name: str) -> None:
+    reads = components.options("model.text_fusion", Component(name)).reads
+    assert reads and set(reads) <= set(BOTH)
+    given, present = texts()[:, : len(reads)], PRESENT[:, : len(reads)]
+    plug = components.build("model.text_fusion", Component(name), texts=len(reads), hidden_size=3)
+    fused = plug(given, present)
+    assert fused.shape == (4, 3) and fused.isfinite().all()
+    if len(reads) == 1:
+        assert torch.equal(fused, given[:, 0]) and not list(plug.parameters())

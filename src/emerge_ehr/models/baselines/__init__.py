@@ -1,10 +1,10 @@
 """Socket: methods to compare EMERGE with, under the same inputs, split and training loop.
 
-A plug's ``build(options, *, sizes, seed)`` makes either an ``nn.Module`` whose ``forward(batch)`` gives logits [N,K], which
-the ordinary loop trains (its first weights come from torch's generator, which the loop seeds, so ``seed`` is not used), or an
-``Estimator``, which fits itself. Both give log-odds, so that probabilities near 0 and 1 keep their order. None lets a patient
-of the same batch change another's logits outside training, nor an hour after ``ehr_length`` change anything. ``Options.reads``
-names the modalities that the method looks at.
+A plug's ``build(options, *, sizes, seed)`` makes either a ``Network``, a ``torch.nn.Module`` which the ordinary loop trains
+(its first weights come from torch's generator, which the loop seeds, so ``seed`` is not used), or an ``Estimator``, which fits
+itself. Every encoder of the socket ``model.series`` is a baseline too (``_of_series.py``). Both kinds give log-odds, so that
+probabilities near 0 and 1 keep their order. None lets a patient of the same batch change another's logits outside training,
+nor an hour after ``ehr_length`` change anything. ``Options.reads`` names the modalities that the method looks at.
 """
 
 from dataclasses import dataclass
@@ -25,6 +25,18 @@ class Sizes:
     note_width: int
     summary_width: int
     labels: int
+
+
+class Network(Protocol):
+    """A method that the loop trains."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch of N -> logits [N,K]."""
+        ...
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """``forward``, as modules of torch are called."""
+        ...
 
 
 class Estimator(Protocol):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from emerge_ehr.fields import Positive
 from emerge_ehr.models import boosted_trees, window_statistics
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.label_columns import Array, defined, prior_log_odds
 
@@ -40,7 +40,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "GradientBoosting":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Estimator:
     """Trees to fit; ``seed`` draws the statistics that each sees."""
     return GradientBoosting(options, seed)
 

@@ -19,7 +19,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Network, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.recurrent import until
 
@@ -33,7 +33,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "GruD":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
     """GRU-D for ``sizes``."""
     return GruD(options, sizes)
 

@@ -26,7 +26,7 @@ from annotated_types import Ge, Lt, MinLen
 from torch import Tensor, nn
 
 from emerge_ehr.fields import Fraction, Positive, UserError, refuse_repeated
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Network, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.hours import values_and_mask
 from emerge_ehr.models.patient_memory import PatientMemory
@@ -50,7 +50,7 @@ class Options:
         return ("ehr", *self.texts)
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "M3Care":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
     """M3Care for ``sizes``.
 
     Raises:

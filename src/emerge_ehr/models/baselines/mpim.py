@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from emerge_ehr.fields import Positive, UserError
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Network, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.hours import inside, values_and_mask
 from emerge_ehr.models.recurrent import until
@@ -38,7 +38,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("ehr", "note")
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "Mpim":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
     """The model for ``sizes``.
 
     Raises:

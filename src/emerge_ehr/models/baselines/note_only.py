@@ -14,7 +14,7 @@ from annotated_types import Gt, MinLen
 from torch import Tensor
 
 from emerge_ehr.models import linear_classifier
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.linear_classifier import Array, LinearClassifier
 
@@ -29,7 +29,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("note",)
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "NoteOnly":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Estimator:
     """A regression to fit; nothing in it is random."""
     return NoteOnly(options)
 

@@ -18,7 +18,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor, nn
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Network, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.hours import inside, reversed_inside, values_and_mask
 
@@ -32,7 +32,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("ehr",)
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "Retain":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
     """RETAIN for ``sizes``."""
     return Retain(options, sizes)
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from emerge_ehr.fields import Positive, UserError
-from emerge_ehr.models.baselines import Sizes
+from emerge_ehr.models.baselines import Network, Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.hours import inside, values_and_mask
 from emerge_ehr.models.patient_memory import PatientMemory
@@ -44,7 +44,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("ehr", "note")
 
 
-def build(options: Options, *, sizes: Sizes, seed: int) -> "VecoCare":
+def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
     """The model for ``sizes``.
 
     Raises:

@@ -1,4 +1,5 @@
-"""Socket: modalities into one vector; ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a ``Fusion``.
+"""Socket: modalities into one vector; ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a ``Fusion``,
+a ``torch.nn.Module``.
 
 ``Options.pieces`` says what it fuses. False: the modalities ``ehr`` and ``text``, the latter from ``text_fusion``. True:
 any of ``ehr``, ``note`` and ``summary``, the texts as their pieces (token-level).
@@ -25,8 +26,12 @@ class Modality(NamedTuple):
 class Fusion(Protocol):
     """Fuses the modalities it was built for; a token that is not present must not change anything."""
 
-    def __call__(self, modalities: Mapping[str, Modality]) -> Tensor:
+    def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
         """Modalities by name -> [N,H]."""
+        ...
+
+    def __call__(self, modalities: Mapping[str, Modality]) -> Tensor:
+        """``forward``, as modules of torch are called."""
         ...
 
     def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor] | None:

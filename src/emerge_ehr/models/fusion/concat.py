@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.fusion import Fusion, Modality
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Options:
     pieces: ClassVar[bool] = False
 
 
-def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> "Concat":
+def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """A linear layer from two vectors of ``hidden_size``."""
     return Concat(hidden_size)
 

@@ -14,7 +14,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.fusion import Fusion, Modality
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ class Options:
     pieces: ClassVar[bool] = False
 
 
-def build(
-    options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float
-) -> "CrossAttention":
+def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """Two cross-attentions of ``heads`` heads; ``hidden_size`` is a multiple of ``heads``."""
     return CrossAttention(hidden_size, heads)
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, final
 from annotated_types import Gt
 from torch import Tensor, nn
 
-from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.fusion import Fusion, Modality
 from emerge_ehr.models.gate import AdaptationGate
 
 
@@ -19,7 +19,7 @@ class Options:
     beta: Annotated[float, Gt(0)] = 1.0
 
 
-def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> "Mag":
+def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """A gate for vectors of ``hidden_size``."""
     return Mag(hidden_size, options.beta)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.fusion import Fusion, Modality
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,7 @@ class Options:
     width: Positive = 32
 
 
-def build(
-    options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float
-) -> "TensorFusion":
+def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """A product of two vectors of ``hidden_size``, reduced to ``width`` each."""
     return TensorFusion(hidden_size, options.width)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.fusion import Fusion, Modality
 from emerge_ehr.models.transformer import Block, positions
 
 INITIAL = 0.02  # standard deviation of the learned embeddings before training, as in BERT
@@ -35,9 +35,7 @@ class Options:
     layers: Positive = 2
 
 
-def build(
-    options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float
-) -> "TokenLevel":
+def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """An encoder over the tokens of ``modalities``; ``hidden_size`` is a multiple of ``heads``."""
     return TokenLevel(modalities, hidden_size, heads, dropout, options.layers)
 

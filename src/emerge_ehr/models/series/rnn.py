@@ -1,17 +1,21 @@
-"""A one-layer simple recurrent network over the hours, h_t = tanh(W x_t + U h_(t-1) + b) (Elman 1990)."""
+"""A simple recurrent network over the hours, h_t = tanh(W x_t + U h_(t-1) + b) (Elman 1990)."""
 
 from dataclasses import dataclass
 
 from torch import nn
 
+from emerge_ehr.fields import Positive
 from emerge_ehr.models.recurrent import Recurrent
+from emerge_ehr.models.series import Series
 
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """How many layers, each of which reads the states of the one before."""
+
+    layers: Positive = 1
 
 
-def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Recurrent:
+def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Series:
     """An Elman network from ``input_size`` values an hour to ``hidden_size``."""
-    return Recurrent(nn.RNN(input_size, hidden_size, batch_first=True))
+    return Recurrent(nn.RNN(input_size, hidden_size, options.layers, batch_first=True))

@@ -12,8 +12,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.fields import Positive
+from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.models.recurrent import until
+from emerge_ehr.models.series import Series
 from emerge_ehr.models.transformer import Block, positions
 
 
@@ -24,8 +25,14 @@ class Options:
     layers: Positive = 2
 
 
-def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> "Transformer":
-    """``layers`` layers from ``input_size`` values an hour to ``hidden_size``, a multiple of ``heads``."""
+def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Series:
+    """``layers`` layers from ``input_size`` values an hour to ``hidden_size``.
+
+    Raises:
+        UserError: ``hidden_size`` is no multiple of ``heads``.
+    """
+    if hidden_size % heads:
+        raise UserError(f"the encoder 'transformer': hidden_size = {hidden_size} must be a multiple of heads = {heads}")
     return Transformer(input_size, hidden_size, heads, dropout, options.layers)
 
 

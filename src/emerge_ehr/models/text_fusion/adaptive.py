@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.models.text_fusion import BOTH
+from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = BOTH
 
 
-def build(options: Options, *, texts: int, hidden_size: int) -> "Adaptive":
+def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
     """A fusion of ``texts`` texts of ``hidden_size``."""
     return Adaptive(texts, hidden_size)
 

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 from torch import Tensor, nn
 
-from emerge_ehr.models.text_fusion import BOTH
+from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = BOTH
 
 
-def build(options: Options, *, texts: int, hidden_size: int) -> "Add":
+def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
     """A sum, which has no parameters."""
     return Add()
 

@@ -7,7 +7,7 @@ from annotated_types import Gt
 from torch import Tensor, nn
 
 from emerge_ehr.models.gate import AdaptationGate
-from emerge_ehr.models.text_fusion import BOTH
+from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Options:
     beta: Annotated[float, Gt(0)] = 1.0
 
 
-def build(options: Options, *, texts: int, hidden_size: int) -> "Mag":
+def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
     """A gate for vectors of ``hidden_size``; ``texts`` is 2."""
     return Mag(hidden_size, options.beta)
 

@@ -5,6 +5,8 @@ from typing import ClassVar, final
 
 from torch import Tensor, nn
 
+from emerge_ehr.models.text_fusion import TextFusion
+
 
 @dataclass(frozen=True)
 class Options:
@@ -13,7 +15,7 @@ class Options:
     reads: ClassVar[tuple[str, ...]] = ("note",)
 
 
-def build(options: Options, *, texts: int, hidden_size: int) -> "NoteOnly":
+def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
     """The note; ``texts`` is 1."""
     return NoteOnly()
 

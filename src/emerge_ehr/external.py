@@ -1,0 +1,66 @@
+"""Plugs of other installed packages: imported when asked for by name, and what is recorded of their code."""
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+from emerge_ehr.fields import UserError
+
+
+def is_name(name: str) -> bool:
+    """Whether it is the name of a module in a package, which none of our own plugs has.
+
+    >>> is_name("my_package.my_plug"), is_name("gru"), is_name("../my_plug")
+    (True, False, False)
+    """
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
+def load(name: str, where: str, there: str) -> ModuleType:
+    """The plug's module; ``where`` opens every error message, ``there`` says which plugs there are.
+
+    Raises:
+        UserError: there is no such module, it needs one that is not installed, or it is no plug.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if f"{name}.".startswith(f"{missing}."):
+            raise UserError(f"{where}: no module '{missing}' is installed here; {there}") from None
+        raise UserError(f"{where}: its module needs '{missing}', which is not installed here") from None
+    if not dataclasses.is_dataclass(getattr(module, "Options", None)) or not callable(getattr(module, "build", None)):
+        raise UserError(f"{where}: this module is no plug, which has a dataclass Options and a function build; {there}")
+    return module
+
+
+def record(name: str) -> dict[str, str | None]:
+    """The version of what it was installed with, None where nothing says, and SHA-256 of the plug's file, or of all Python files
+    of a plug that is a package."""
+    installed = sorted(set(importlib.metadata.packages_distributions().get(name.partition(".")[0], [])))
+    versions = [f"{distribution} {importlib.metadata.version(distribution)}" for distribution in installed]
+    return {"version": ", ".join(versions) or None, "sha256": _hash(name)}
+
+
+def folder(name: str) -> Path:
+    """Of the package that holds the plug, for machines on which it is not installed."""
+    spec = find_spec(name.partition(".")[0])
+    assert spec is not None and spec.submodule_search_locations is not None, name
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _hash(name: str) -> str:
+    spec = find_spec(name)
+    assert spec is not None, name
+    if spec.submodule_search_locations is None:
+        files = {"": Path(str(spec.origin))}
+    else:
+        folders = [Path(folder) for folder in spec.submodule_search_locations]
+        files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
+    hashes = [f"{key} {hashlib.sha256(path.read_bytes()).hexdigest()}" for key, path in sorted(files.items())]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
