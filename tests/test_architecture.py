@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "emerge_ehr"
 # The rooms from the ground up; those on one floor do not know each other.
 FLOORS = [
     {"fields", "progress", "evaluation"},
-    {"torchrun", "config"},
+    {"torchrun", "config", "external"},
     {"components", "storage", "signals"},
     {"fetch", "models"},
     {"datasets"},

@@ -120,14 +120,24 @@ def from_elsewhere(config: Config, sockets: Iterable[str]) -> list[str]:
 
 def record(config: Config, sockets: Iterable[str]) -> dict[str, Any]:
     """``plugs``: what is recorded of the chosen plugs of other packages, by name; nothing where all are ours."""
-    plugs = {name: external.record(name) for name in from_elsewhere(config, sockets)}
-    return {"plugs": plugs} if plugs else {}
+    names = from_elsewhere(config, sockets)
+    return {"plugs": external.record(names)} if names else {}
 
 
 def changed(config: Config, sockets: Iterable[str], recorded: Mapping[str, Any]) -> str | None:
     """The first of the chosen plugs of other packages whose code is not what ``record`` gave when ``recorded`` was written."""
-    now, then = record(config, sockets).get("plugs", {}), recorded.get("plugs", {})
-    return next((name for name in now if then.get(name, {}).get("sha256") != now[name]["sha256"]), None)
+    plugs = recorded.get("plugs")
+    then = plugs if isinstance(plugs, dict) else {}
+    for name in from_elsewhere(config, sockets):
+        was = then.get(name)
+        if not isinstance(was, dict) or was.get("sha256") != external.code_hash(name):
+            return name
+    return None
+
+
+def packages(config: Config) -> list[Path]:
+    """The folders of the other packages whose plugs the config chooses."""
+    return sorted({external.folder(name) for name in from_elsewhere(config, SOCKETS)})
 
 
 def chosen(config: Config, socket: str) -> Component:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.metadata
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -39,22 +40,14 @@ def load(name: str, where: str, there: str) -> ModuleType:
     return module
 
 
-def record(name: str) -> dict[str, str | None]:
-    """The version of what it was installed with, None where nothing says, and SHA-256 of the plug's file, or of all Python files
-    of a plug that is a package."""
-    installed = sorted(set(importlib.metadata.packages_distributions().get(name.partition(".")[0], [])))
-    versions = [f"{distribution} {importlib.metadata.version(distribution)}" for distribution in installed]
-    return {"version": ", ".join(versions) or None, "sha256": _hash(name)}
+def record(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """For each plug the version of what it was installed with, None where nothing says, and the hash of its code."""
+    installed = importlib.metadata.packages_distributions()
+    return {name: {"version": _version(name, installed), "sha256": code_hash(name)} for name in names}
 
 
-def folder(name: str) -> Path:
-    """Of the package that holds the plug, for machines on which it is not installed."""
-    spec = find_spec(name.partition(".")[0])
-    assert spec is not None and spec.submodule_search_locations is not None, name
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _hash(name: str) -> str:
+def code_hash(name: str) -> str:
+    """SHA-256 of the plug's file, or of all Python files of a plug that is a package."""
     spec = find_spec(name)
     assert spec is not None, name
     if spec.submodule_search_locations is None:
@@ -64,3 +57,15 @@ def _hash(name: str) -> str:
         files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
     hashes = [f"{key} {hashlib.sha256(path.read_bytes()).hexdigest()}" for key, path in sorted(files.items())]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def folder(name: str) -> Path:
+    """Of the package that holds the plug, for machines on which it is not installed."""
+    spec = find_spec(name.partition(".")[0])
+    assert spec is not None and spec.submodule_search_locations is not None, name
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _version(name: str, installed: Mapping[str, Iterable[str]]) -> str | None:
+    names = sorted(set(installed.get(name.partition(".")[0], ())))
+    return ", ".join(f"{one} {importlib.metadata.version(one)}" for one in names) or None

@@ -217,7 +217,7 @@ from tests.compute.deadly import answer
 if __name__ == "__main__":
     work = Work("numbers", None, answer, Json[int](int), Json[int](int), piece=2)
     compute = Compute(backend="ray")
-    with joined(compute):
+    with joined(compute, []):
         for pool in (Local(2), OnRay(compute, Kept(Path("kept")))):
             try:
                 print(list(pool.map(work, range(20), much=True)))

@@ -104,6 +104,8 @@ def _converted(config: Config) -> bool:
     if not (config.table_dir / schema.PROVENANCE).is_file():
         return (config.table_dir / schema.LABEL.file).is_file()  # a user's own
     recorded = artefacts.read_json(config.table_dir / schema.PROVENANCE, "convert")
+    if components.changed(config, convert.SOCKETS, recorded):
+        return False
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
     source: Source = components.build("source", config.source, seed=config.seed, **folders)
     try:
@@ -124,7 +126,7 @@ def _preprocessed(config: Config) -> bool:
         )
     except UserError:
         return False
-    return all(recorded[name] == now for name, now in preprocess.made_of(config, graph).items())
+    return all(recorded.get(name) == now for name, now in preprocess.made_of(config, graph).items())
 
 
 def _hash(value: Any) -> str:

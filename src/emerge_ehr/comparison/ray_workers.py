@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from emerge_ehr import components
 from emerge_ehr.comparison.workers import DIED, Job, failure, one_thread, train
 from emerge_ehr.compute.cluster import joined, machines
 from emerge_ehr.config import Compute, Config
@@ -28,7 +29,8 @@ def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | No
     """
     import ray
 
-    with joined(compute):
+    packages = {package for job in jobs for package in components.packages(job.config)}
+    with joined(compute, sorted(packages)):
         machines(compute.gpus_per_worker)
         task = ray.remote(num_cpus=1, num_gpus=compute.gpus_per_worker, max_retries=0)(_train_there)
         waiting, running, died = deque(jobs), dict[Any, Job](), set[str]()

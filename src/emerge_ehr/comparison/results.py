@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from emerge_ehr import components
 from emerge_ehr.comparison.grid import KINDS, Grid
 from emerge_ehr.comparison.points import Point
 from emerge_ehr.config import Config
@@ -62,6 +63,7 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
     manifest.pop("files")
     now = {"inputs": inputs[processed], "versions": artefacts.versions(train.LIBRARIES), "threads": 1}
     same = all(manifest.get(key) == value for key, value in now.items())
+    same = same and components.changed(run.config, methods.sockets(run.config), manifest) is None
     return same and bool(mark == methods.fingerprint(run.trained, manifest, exactly=True))
 
 

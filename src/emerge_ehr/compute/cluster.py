@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +74,10 @@ class Machine:
 
 
 @contextmanager
-def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
+def joined(compute: Compute, packages: Iterable[Path], spill_to: Path | None = None) -> Iterator[None]:
     """Ray, for as long as the block runs; inside another such block, the same Ray.
+
+    ``packages``: folders of other packages whose plugs do the work, which workers import from copies.
 
     A Ray of this machine's own puts what does not fit into its memory into ``spill_to``; without it, where everybody can read it.
 
@@ -94,7 +96,7 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _begin(compute, spill_to)
+    _begin(compute, packages, spill_to)
     terminating = signal.signal(signal.SIGTERM, _terminate)  # Ray's own shows the stack of its C++ code
     left, head = Event(), ray.get_runtime_context().gcs_address
     Thread(target=_watch, args=(head, left), daemon=True).start()
@@ -110,7 +112,7 @@ def joined(compute: Compute, spill_to: Path | None = None) -> Iterator[None]:
         signal.signal(signal.SIGTERM, terminating)
 
 
-def _begin(compute: Compute, spill_to: Path | None) -> None:
+def _begin(compute: Compute, packages: Iterable[Path], spill_to: Path | None) -> None:
     import ray
 
     if compute.address == "local":  # Ray puts its token there, and would let every user of this machine read it
@@ -119,7 +121,7 @@ def _begin(compute: Compute, spill_to: Path | None) -> None:
     with _held_back() as told:
         try:
             _knock(compute.address)
-            ray.init(**_arguments(compute, spill_to))
+            ray.init(**_arguments(compute, packages, spill_to))
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise UserError(_why(compute.address, first_line(error), told())) from None
 
@@ -206,11 +208,12 @@ def _connect(place: str) -> None:
     socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
-def _arguments(compute: Compute, spill_to: Path | None) -> dict[str, Any]:
-    """Workers find the project's code as this process does, wherever they run."""
+def _arguments(compute: Compute, packages: Iterable[Path], spill_to: Path | None) -> dict[str, Any]:
+    """Workers find the project's code, and that of plugs, as this process does, wherever they run."""
+    code = [str(PACKAGE), *(str(package) for package in packages)]
     common: dict[str, Any] = {
         "address": compute.address,
-        "runtime_env": {"py_modules": [str(PACKAGE)], "excludes": ["**/__pycache__"]},
+        "runtime_env": {"py_modules": code, "excludes": ["**/__pycache__"]},
         "configure_logging": False,
         "log_to_driver": False,
     }

@@ -1,7 +1,7 @@
 """Finished pieces of work on disk, so that a run that was stopped goes on where it was.
 
-A piece is filed under what it is for (the folder of the artefacts), what it is of (the run's settings, inputs, libraries and
-code) and its own items. When artefacts are published, all pieces for their folder go, also those of other settings.
+A piece is filed under what it is for (the folder of the artefacts), what it is of (the run's settings, inputs, libraries, plugs
+and code) and its own items. When artefacts are published, all pieces for their folder go, also those of other settings.
 """
 
 import hashlib

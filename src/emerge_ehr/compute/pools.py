@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from emerge_ehr import components
 from emerge_ehr.compute import kept
 from emerge_ehr.compute.cluster import joined
 from emerge_ehr.compute.local import Local
@@ -32,7 +33,7 @@ def opened(config: Config, made_of: Callable[[], Any]) -> Iterator[Pool]:
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (
             TemporaryDirectory(prefix="spilled-", dir=private, ignore_cleanup_errors=True) as spilled,
-            joined(compute, Path(spilled)),
+            joined(compute, components.packages(config), Path(spilled)),
         ):
             yield OnRay(compute, pieces)
     kept.remove(config)

@@ -150,9 +150,15 @@ def _require_leave(config: Config) -> None:
 
 def _refuse_other_files(trained: Trained, tools: rag.Tools) -> None:
     """Raises:
-    UserError: the knowledge graph, or a file that an option names, is not the one that preprocessing read.
+    UserError: the knowledge graph, a file that an option names, or a plug of another package is not the one that preprocessing
+        used.
     """
     known = set(trained.dataset.metadata["inputs"].values())
+    if other := components.changed(trained.config, preprocess.SOCKETS, trained.dataset.metadata):
+        raise UserError(
+            f"{trained.run_dir}: its artefacts were made with another version of the plug '{other}'; bring that back, or run "
+            "--stage preprocess and --stage train again"
+        )
     named = components.files(trained.config, preprocess.SOCKETS)
     for path, found in [*tools.graph.inputs().items(), *((path, artefacts.checksum(path)) for path in named)]:
         if found not in known:

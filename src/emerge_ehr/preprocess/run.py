@@ -126,11 +126,15 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
-def made_of(config: Config, graph: KnowledgeGraph) -> dict[str, dict[str, str]]:
-    """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name; and
-    versions of libraries."""
+def made_of(config: Config, graph: KnowledgeGraph) -> dict[str, dict[str, Any]]:
+    """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name,
+    versions of libraries, and what is recorded of other packages' plugs."""
     files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
-    return {"inputs": artefacts.hashes(files, graph.inputs()), "versions": artefacts.versions(LIBRARIES)}
+    return {
+        "inputs": artefacts.hashes(files, graph.inputs()),
+        "versions": artefacts.versions(LIBRARIES),
+        **components.record(config, SOCKETS),
+    }
 
 
 def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:

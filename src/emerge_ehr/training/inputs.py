@@ -44,6 +44,9 @@ def check(config: Config, dataset: Dataset) -> None:
             f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
         )
     _refuse_other_settings(config, dataset.metadata)
+    if other := components.changed(config, preprocess.SOCKETS, dataset.metadata):
+        where = config.processed_dir / METADATA
+        raise UserError(f"{where}: made with another version of the plug '{other}'; run --stage preprocess again")
     _refuse_changed_inputs(config, dataset.metadata.get("inputs", {}))
     if config.baseline is None and emerge.reads_pieces(config.model):
         _require_pieces(config, dataset)

@@ -26,6 +26,7 @@ from emerge_ehr.training import checkpoints, devices, loggers, loop
 from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.patients import Patients
 
+OF_EMERGE = ("model.series", "model.text_fusion", "model.fusion")
 UNFINISHED = ".training"  # in the run folder: the state after the last epoch of a run that has not ended
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ class Fitted:
     history: Sequence[Epoch]
     selection: Mapping[str, Any]
     trackers: Sequence[loggers.Tracker]
+
+
+def sockets(config: Config) -> tuple[str, ...]:
+    """Those whose plugs the method is built of."""
+    return OF_EMERGE if config.baseline is None else ("baseline",)
 
 
 def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:

@@ -17,7 +17,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr import torchrun
+from emerge_ehr import components, torchrun
 from emerge_ehr.config import Compute, Config, Training
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
@@ -33,7 +33,7 @@ from emerge_ehr.training.results import Predictions
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-SOCKETS = ("model.series", "model.text_fusion", "model.fusion", "baseline")
+SOCKETS = (*methods.OF_EMERGE, "baseline")
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def _run(config: Config, fabric: "Fabric") -> None:
         dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
         if torchrun.is_first_here():
             inputs.check(config, dataset)
-        same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), artefacts.versions(LIBRARIES)]
+        code = [artefacts.versions(LIBRARIES), components.record(config, methods.sockets(config))]
+        same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), *code]
     devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
     warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
     if torchrun.is_first():
@@ -184,4 +185,5 @@ def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: 
         "parameters": parameters,
         "device": device,
         "threads": torch.get_num_threads(),
+        **components.record(config, methods.sockets(config)),
     }

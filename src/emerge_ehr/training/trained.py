@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from emerge_ehr import components
 from emerge_ehr.config import Config, from_record
 from emerge_ehr.fields import UserError
 from emerge_ehr.models.baselines import Estimator
@@ -80,6 +81,10 @@ def load(run_dir: Path) -> Trained:
     """
     config, manifest = settings(run_dir)
     _refuse_other_artefacts(config, manifest["inputs"], run_dir)
+    if other := components.changed(config, methods.sockets(config), manifest):
+        raise UserError(
+            f"{run_dir}: trained with another version of the plug '{other}'; bring that back, or run --stage train again"
+        )
     dataset = load_dataset(config.processed_dir)
     method = methods.build(config, dataset)
     folder = run_dir / "checkpoints"

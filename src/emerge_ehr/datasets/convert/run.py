@@ -86,6 +86,7 @@ def run(config: Config) -> None:
             "warnings": warnings,
             "inputs": inputs(),
             "source": to_dict(config.source),
+            **components.record(config, SOCKETS),
             "tables": {
                 path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in table_files.all_files(folder)
             },

@@ -130,6 +130,8 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
             raise UserError(
                 f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
             )
+    if other := components.changed(config, ("source", "task"), provenance):
+        raise UserError(f"{folder}: converted with another version of the plug '{other}'; run --stage convert again")
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
     refuse_other_parts(folder, provenance)
     _refuse_changed_raw(config, provenance["inputs"])
