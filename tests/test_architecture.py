@@ -1,9 +1,11 @@
 """The house rules that a machine can check: the ladder of imports, plugs, and that every config loads."""
 
 import ast
+import dataclasses
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -90,11 +92,17 @@ def test_every_grid_loads_and_each_of_its_points_is_a_valid_config(path: Path, m
 
 @pytest.mark.parametrize("socket", components.SOCKETS)
 def test_every_module_of_a_socket_is_a_plug(socket: str) -> None:
-    import importlib
-
     for name in components.names(socket):
-        module = importlib.import_module(f"{components.SOCKETS[socket]}.{name}")
-        assert hasattr(module, "Options") and callable(module.build), name
+        plug = components.plug(socket, name)
+        assert dataclasses.is_dataclass(plug.Options) and callable(plug.build), name
+
+
+@pytest.mark.parametrize("socket", [key for key in components.SOCKETS if key == "baseline" or key.startswith("model.")])
+def test_a_plugs_build_is_annotated_with_a_protocol_of_its_socket(socket: str) -> None:
+    """So the type checker holds the plug to it."""
+    for name in components.names(socket):
+        made = get_type_hints(components.plug(socket, name).build)["return"]
+        assert getattr(made, "_is_protocol", False) and made.__module__ == components.SOCKETS[socket], name
 
 
 def test_no_test_folder_is_a_package() -> None:
