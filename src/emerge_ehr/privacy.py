@@ -6,15 +6,11 @@ from collections.abc import Iterable
 import httpx
 
 from emerge_ehr.config import Config
-from emerge_ehr.fetch.record import MANIFEST
+from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError, refuse_repeated
-from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.schema import LABEL, PROVENANCE
 
 BACKEND = "openai_compatible"
-# Open to everyone, without a data use agreement: PhysioNet's demos, and what the generator makes up.
-OPEN_PROJECTS = ("mimic-iv-demo", "mimiciii-demo", "eicu-crd-demo")
-OPEN_SOURCES = ("synthetic",)
 OWN_FIELDS = {"messages", "model", "temperature", "max_tokens", "response_format", "stream", "n"}
 
 
@@ -24,32 +20,11 @@ def uses_model(config: Config) -> bool:
 
 
 def credentialed(config: Config) -> bool:
-    """What the config says; else true unless the source is open, as far as the folders show, and nothing was added by hand."""
+    """What the config says; else true unless the source is open and nothing was added to its records by hand."""
     if config.credentialed is not None:
         return config.credentialed
-    return not (config.source.name in OPEN_SOURCES or _is_open_project(config)) or _holds_more(config)
-
-
-def _is_open_project(config: Config) -> bool:
-    """An open project that is still to be downloaded, or was: the name in the config alone may have been left from a copy."""
-    project = config.source.options.get("project")
-    if project not in OPEN_PROJECTS:
-        return False
-    if not config.raw_dir.exists() or not any(config.raw_dir.iterdir()):
-        return True
-    record = config.raw_dir / MANIFEST
-    if not record.is_file():
-        return False
-    files = read_json(record, "download").get("files", {})
-    return bool(files) and all(file.get("dataset") == project for file in files.values())
-
-
-def _holds_more(config: Config) -> bool:
-    """Notes beside the raw files (the demos have none; the generator's are its own), or tables that ``convert`` did not make."""
-    own_notes = config.source.name not in OPEN_SOURCES and any((config.raw_dir / "note").glob("*"))
     by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()
-    named = bool(config.source.options.get("notes_file")) or config.paths.table_dir is not None
-    return own_notes or by_hand or named
+    return by_hand or config.paths.table_dir is not None or not sources.chosen(config).is_open()
 
 
 def is_loopback(host: str) -> bool:

@@ -15,9 +15,8 @@ from typing import Any
 
 from emerge_ehr import components, llm, privacy
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import download
+from emerge_ehr.datasets import download, sources
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.datasets.sources import Source
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.preprocess import run as preprocess
@@ -106,10 +105,8 @@ def _converted(config: Config) -> bool:
     recorded = artefacts.read_json(config.table_dir / schema.PROVENANCE, "convert")
     if components.changed(config, convert.SOCKETS, recorded):
         return False
-    folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
-    source: Source = components.build("source", config.source, seed=config.seed, **folders)
     try:
-        return bool(artefacts.hashes(source.inputs()) == recorded["inputs"])
+        return bool(artefacts.hashes(sources.chosen(config).inputs()) == recorded["inputs"])
     except UserError:
         return True  # the raw files are gone, or of another hospital generated since
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from emerge_ehr import components
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets import sources
 from emerge_ehr.fetch import dataverse
 from emerge_ehr.fields import UserError
 
@@ -19,9 +19,7 @@ def run(config: Config) -> None:
     Raises:
         UserError: a site cannot be reached or sends damaged files; offline: files are missing, all of them in one line.
     """
-    source: Source = components.build(
-        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
-    )
+    source = sources.chosen(config)
     steps: list[Callable[[], None]] = [lambda: source.download(config.download, config.offline)]
     if config.download.primekg != "none":
         steps.append(lambda: dataverse.download_primekg(config.kg_dir, config.download, config.offline))

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert.cohort import select, with_windows
 from emerge_ehr.datasets.sources import Source, mimic4
 from emerge_ehr.datasets.sources._mimic.options import Options
@@ -81,7 +82,8 @@ def test_the_hospital_anchor_takes_the_demos_measurements_before_the_icu_too(dem
     source: Source = mimic4.build(Options(), raw_dir=demo_config.raw_dir, kg_dir=demo_config.kg_dir, seed=0)
     cohort = select(source.stays().table, Cohort(anchor="hospital", window="whole"))[0].with_row_index("n")
     assert cohort["hadm_id"].is_unique().all()
-    (chart, labs) = (part.frame.collect() for part in source.measurements(cohort, "hadm_id"))
+    parts = source.measurements(cohort, "hadm_id")
+    (chart, labs) = (window.measurements(part.frame, cohort).collect() for part in parts)
     for events in (chart, labs):
         timed = events.drop_nulls("event_time").join(cohort, on="n")
         assert timed.filter(~pl.col("event_time").is_between("admittime", "dischtime")).is_empty()

@@ -15,6 +15,7 @@ import pytest
 
 from emerge_ehr.components import options as plug_options
 from emerge_ehr.config import Cohort, load
+from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert.cohort import select, with_windows
 from emerge_ehr.datasets.convert.harmonise import write_dynamic
 from emerge_ehr.datasets.sources import Extract, Source, mimic4
@@ -440,7 +441,8 @@ def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -
         (2, at(4), "NOTE//Nursing", None, "of no stay"),
     ]
     plug = source(write(tmp_path, [*person(1), *notes]), notes=["NOTE//*"])
-    extract = plug.notes(cohort_of(plug))
+    cohort = cohort_of(plug)
+    extract = window.notes(plug.notes(cohort), cohort)
     assert extract.table.select("note_type", "text").rows() == [
         ("Nursing", "since admission"),
         ("RADIOLOGY", "first"),
@@ -453,7 +455,7 @@ def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -
         "notes after the window excluded": 2,
     }
     without = source(tmp_path)
-    empty = without.notes(cohort_of(without))
+    empty = window.notes(without.notes(cohort), cohort)
     assert empty.table.is_empty() and empty.table.schema == extract.table.schema and not empty.counts
 
 

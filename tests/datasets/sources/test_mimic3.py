@@ -18,8 +18,9 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Config, Download, load
+from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.datasets.sources import Extract, mimic3
+from emerge_ehr.datasets.sources import Source, mimic3
 from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME
@@ -477,7 +478,7 @@ def test_stays_carry_the_outcome_and_the_person(raw: Path) -> None:
     assert set(stays["icu_type"]) == {"MICU"} and set(stays["sex"]) == {"F", "M"}
 
 
-def source(raw: Path, **options: Any) -> mimic3.Mimic3:
+def source(raw: Path, **options: Any) -> Source:
     return mimic3.build(mimic3.Options(**options), raw_dir=raw, kg_dir=raw, seed=0)
 
 
@@ -501,7 +502,8 @@ def test_ready_made_labels_are_refused(raw: Path) -> None:
 def test_measurements_of_an_admission_take_in_rows_without_an_icu_stay(raw: Path) -> None:
     stays = source(raw).stays().table.rename({"admittime": "window_start", "dischtime": "window_end"})
     cohort = stays.with_row_index("n").with_columns(pl.col("hadm_id").alias("patient_id"))
-    events = source(raw).measurements(cohort, "hadm_id")[0].frame.filter(pl.col("code") == "heart_rate").collect()
+    charted = window.measurements(source(raw).measurements(cohort, "hadm_id")[0].frame, cohort)
+    events = charted.filter(pl.col("code") == "heart_rate").collect()
     plain_rows = [row for row in rows(raw / "CHARTEVENTS.csv.gz") if row["ITEMID"] in ("211", "220045")]
     hospital = {row["HADM_ID"]: row for row in rows(raw / "ADMISSIONS.csv.gz")}
     inside = [
@@ -586,5 +588,5 @@ def test_the_notes_extract_is_empty_of_other_peoples_texts(raw: Path) -> None:
     stays = source(raw).stays().table.filter(pl.col("stay_id") == "206504")
     end = pl.col("intime") + timedelta(hours=48)
     cohort = stays.with_columns(pl.col("stay_id").alias("patient_id"), end.alias("window_end"))
-    found: Extract = source(raw).notes(cohort)
+    found = source(raw).notes(cohort)
     assert found.table.height == 4 and all(" 142000: " in text for text in found.table["text"])

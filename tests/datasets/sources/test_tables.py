@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Cohort
+from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert.cohort import with_windows
 from emerge_ehr.datasets.convert.harmonise import write_dynamic
 from emerge_ehr.datasets.sources.tables import Options, Tables, build
@@ -195,7 +196,7 @@ def test_notes_up_to_the_windows_end_are_kept(tmp_path: Path) -> None:
     }
     notes = [{"patient_id": "P1", "note_time": t, "note_type": "progress", "text": name} for name, t in times.items()]
     write(tmp_path / "notes.csv", [*notes, {**notes[0], "patient_id": "nobody"}])
-    extract = source(tmp_path).notes(cohort)
+    extract = window.notes(source(tmp_path).notes(cohort), cohort)
     assert sorted(extract.table["text"]) == ["early", "first day", "untimed"]
     assert extract.table.columns == empty.columns
     assert dict(extract.counts) == {"notes read": 6, "notes of the cohort": 5, "notes after the window excluded": 2}

@@ -1,6 +1,6 @@
 """Makes measurements comparable: canonical units; implausible values and duplicates dropped and counted.
 
-Memory stays bounded at any size of the raw files: the rows that survive the scan are spilled to disk in blocks of samples, and
+Memory stays bounded at any size of the raw files: the rows inside the windows are spilled to disk in blocks of samples, and
 each block is put in order and appended to the table ``dynamic`` by itself.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.config import TableFormat
+from emerge_ehr.datasets import window
 from emerge_ehr.datasets.sources import Events, Extract
 from emerge_ehr.datasets.sources._raw.raw_csv import unreadable
 from emerge_ehr.signals.signals import Signal
@@ -29,8 +30,8 @@ def write_dynamic(
 ) -> tuple[pl.Series, Extract]:
     """Write ``dynamic`` into the folder ``target`` for the cohort's samples, sorted by patient, time, code and value.
 
-    ``cohort`` has ``n, patient_id``, in order of ``patient_id``. Returns the ids of samples with a measurement, and an
-    ``Extract`` whose table counts the rows of each code.
+    ``cohort`` has ``n, patient_id, window_start, window_end``, in order of ``patient_id``. Returns the ids of samples with a
+    measurement, and an ``Extract`` whose table counts the rows of each code.
 
     Raises:
         UserError: a raw file is damaged.
@@ -43,7 +44,7 @@ def write_dynamic(
     measured, rows = [], []
     try:
         for part, folder in zip(events, folders, strict=True):
-            _spill(part, kind, folder)
+            _spill(part, cohort, kind, folder)
         with appending(target, DYNAMIC, form) as append:
             for block in range(-(-cohort.height // BLOCK)):
                 parts = _block(folders, block, kind)
@@ -110,9 +111,10 @@ def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
     return total.select(MEASUREMENT).with_columns(pl.col("value").cast(events.schema["value"]))
 
 
-def _spill(part: Events, kind: pl.Enum, folder: Path) -> None:
-    """Write the rows of one raw file to ``folder/block=B/*.parquet``."""
-    frame = part.frame.with_columns(pl.col("code").cast(kind), (pl.col("n") // BLOCK).alias("block"))
+def _spill(part: Events, cohort: pl.DataFrame, kind: pl.Enum, folder: Path) -> None:
+    """Write the rows of one raw file that lie in a window to ``folder/block=B/*.parquet``."""
+    frame = window.measurements(part.frame, cohort)
+    frame = frame.with_columns(pl.col("code").cast(kind), (pl.col("n") // BLOCK).alias("block"))
     try:
         frame.sink_parquet(
             pl.PartitionBy(folder, key="block", include_key=False), mkdir=True, compression="uncompressed"

@@ -4,13 +4,15 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets import sources, window
 from emerge_ehr.datasets.convert import cohort, harmonise
-from emerge_ehr.datasets.sources import Match, Source
+from emerge_ehr.datasets.sources import Extract, Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.signals.signals import to_record
@@ -24,13 +26,13 @@ CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosi
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Who is in the cohort, one row a sample with its number ``n``, the labels, and how it came about."""
+    """Who is in the cohort, a row per sample with its number ``n``, the labels, and how it came about."""
 
     stays: pl.DataFrame
     labels: pl.DataFrame
     counts: Mapping[str, int]
-    flow: list[cohort.Step]
-    warnings: list[str]
+    flow: Sequence[cohort.Step]
+    warnings: Sequence[str]
 
 
 def run(config: Config) -> None:
@@ -39,74 +41,29 @@ def run(config: Config) -> None:
     Raises:
         UserError: raw files are missing or damaged, or nobody is left in the cohort.
     """
-    source: Source = components.build(
-        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
-    )
+    source = sources.chosen(config)
     task: Task = components.build("task", config.task)
     _refuse_foreign(config.table_dir)
     inputs = artefacts.hashing(source.inputs())
-    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
-    sample = _sample(config, source, task)
+    candidates = _sample(config, source, task)
     with artefacts.publish(config.table_dir, _outdated(config)) as folder:
-        stays, signals = sample.stays, source.signals()
-        measured, rows = harmonise.write_dynamic(
-            source.measurements(stays, match), stays, signals, folder, config.tables.format
-        )
-        stays, step = cohort.exclude(stays, ~pl.col("patient_id").is_in(measured.to_list()), "no measurement in window")
-        _log_flow([step])
-        if not stays.height:
-            raise UserError(
-                f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window; check [source]"
-            )
-        notes = source.notes(stays)
-        labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
-        absent = sorted({signal.name for signal in signals} - set(rows.table["code"]))
-        missing = [f"no sample has a measurement of {', '.join(absent)}"] if absent else []
-        warnings = [*sample.warnings, *missing, *notes.warnings]
-        if notes.table.is_empty():
-            warnings.append("there are no notes: that modality is empty and masked")
-        if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
-            warnings.append("the notes name the codes that the labels are made of: scores with them mean nothing")
-        table_files.write_table(stays.select(_static(stays)), folder / schema.STATIC.file)
-        table_files.write_table(labels, folder / schema.LABEL.file)
-        table_files.write_table(
-            stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
-        )
-        table_files.write_table(notes.table, folder / schema.NOTES.file)
-        provenance = {
-            "format": schema.TABLES_FORMAT,
-            "dataset": config.dataset,
-            "task": to_dict(config.task),
-            "cohort": to_dict(config.cohort),
-            "cohort_flow": [dataclasses.asdict(line) for line in [*sample.flow, step]],
-            "signals": [to_record(signal) for signal in signals],
-            "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
-            "stays": dict(sample.counts),
-            "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
+        sample, rows = _write_measurements(config, source, candidates, folder)
+        notes = window.notes(source.notes(sample.stays), sample.stays)
+        warnings = [*sample.warnings, *_missing(source, rows), *notes.warnings, *_doubts(task, notes)]
+        _write_others(sample, notes, folder)
+        record = {
+            **_record(config, source, sample, rows, notes),
             "warnings": warnings,
             "inputs": inputs(),
-            "source": to_dict(config.source),
             **components.record(config, SOCKETS),
             "tables": {
                 path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in table_files.all_files(folder)
             },
         }
-        artefacts.write_json(folder / schema.PROVENANCE, provenance)
+        artefacts.write_json(folder / schema.PROVENANCE, record)
     for warning in warnings:
         log.warning("%s", warning)
-    counted = {**sample.counts, **rows.counts, **notes.counts}
-    told = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
-    log.info("counted: %s", told or "nothing dropped or repaired")
-    positive = labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
-    shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
-    log.info(
-        "convert: %d stays (%s), %d measurements, %d notes -> %s",
-        stays.height,
-        shown,
-        rows.table["len"].sum(),
-        notes.table.height,
-        config.table_dir,
-    )
+    _log_result(config, sample, rows, notes)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -202,5 +159,81 @@ def _log_flow(flow: Sequence[cohort.Step]) -> None:
         )
 
 
-def _static(stays: pl.DataFrame) -> list[str]:
-    return [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
+def _write_measurements(config: Config, source: Source, sample: Sample, folder: Path) -> tuple[Sample, Extract]:
+    """Writes ``dynamic``; those of the sample who have a measurement, and how many rows each code has.
+
+    Raises:
+        UserError: nobody has a measurement.
+    """
+    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
+    measured, rows = harmonise.write_dynamic(
+        source.measurements(sample.stays, match), sample.stays, source.signals(), folder, config.tables.format
+    )
+    unmeasured = ~pl.col("patient_id").is_in(measured.to_list())
+    stays, step = cohort.exclude(sample.stays, unmeasured, "no measurement in window")
+    _log_flow([step])
+    if not stays.height:
+        raise UserError(
+            f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window; check [source]"
+        )
+    labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
+    return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), rows
+
+
+def _missing(source: Source, rows: Extract) -> Iterator[str]:
+    """A warning of signals that nobody has."""
+    absent = sorted({signal.name for signal in source.signals()} - set(rows.table["code"]))
+    if absent:
+        yield f"no sample has a measurement of {', '.join(absent)}"
+
+
+def _doubts(task: Task, notes: Notes) -> Iterator[str]:
+    """Warnings of notes that are not there, or that give the labels away."""
+    if notes.table.is_empty():
+        yield "there are no notes: that modality is empty and masked"
+    if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
+        yield "the notes name the codes that the labels are made of: scores with them mean nothing"
+
+
+def _write_others(sample: Sample, notes: Notes, folder: Path) -> None:
+    """Writes ``static, label, cohort, notes``."""
+    stays = sample.stays
+    static = [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
+    table_files.write_table(stays.select(static), folder / schema.STATIC.file)
+    table_files.write_table(sample.labels, folder / schema.LABEL.file)
+    table_files.write_table(
+        stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
+    )
+    table_files.write_table(notes.table, folder / schema.NOTES.file)
+
+
+def _record(config: Config, source: Source, sample: Sample, rows: Extract, notes: Notes) -> dict[str, Any]:
+    """What ``provenance.json`` says of how the tables came about."""
+    return {
+        "format": schema.TABLES_FORMAT,
+        "dataset": config.dataset,
+        "task": to_dict(config.task),
+        "cohort": to_dict(config.cohort),
+        "cohort_flow": [dataclasses.asdict(step) for step in sample.flow],
+        "signals": [to_record(signal) for signal in source.signals()],
+        "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
+        "stays": dict(sample.counts),
+        "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
+        "source": to_dict(config.source),
+    }
+
+
+def _log_result(config: Config, sample: Sample, rows: Extract, notes: Notes) -> None:
+    counted = {**sample.counts, **rows.counts, **notes.counts}
+    dropped = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
+    log.info("counted: %s", dropped or "nothing dropped or repaired")
+    positive = sample.labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
+    shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
+    log.info(
+        "convert: %d stays (%s), %d measurements, %d notes -> %s",
+        sample.stays.height,
+        shown,
+        rows.table["len"].sum(),
+        notes.table.height,
+        config.table_dir,
+    )

@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 
 import polars as pl
 
-from emerge_ehr.config import Download
+from emerge_ehr import components
+from emerge_ehr.config import Config, Download
 from emerge_ehr.signals.signals import Signal
 
 Match = Literal["stay_id", "hadm_id"]  # what makes a raw row a sample's: its ICU stay, or its hospital admission
@@ -26,12 +27,26 @@ class Extract:
 
 
 @dataclass(frozen=True)
+class Notes:
+    """``table``: ``patient_id, note_time, note_type, text``; the rest as in ``Extract``.
+
+    ``after_window``: notes from after the observation window are kept, and a warning says so. Otherwise ``convert`` leaves
+    them out and counts them.
+    """
+
+    table: pl.DataFrame
+    counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    after_window: bool = False
+
+
+@dataclass(frozen=True)
 class Events:
     """Measurements in one raw file, lazily: ``n`` (UInt32, the sample's row in the cohort), ``event_time, code, value``.
 
     ``value`` is scaled to the signal's unit, null where it is no number. Where ``repaired`` is true the row was
-    ``repair``: counted, and kept. Rows outside the sample's window are already gone; duplicates, and rows whose time is null,
-    are not: they are counted when they go.
+    ``repair``: counted, and kept. ``convert`` leaves out what lies outside the sample's window, has no time, or stands twice; a
+    source need not, and may only to save work (``window.inside``).
     """
 
     path: Path
@@ -41,6 +56,10 @@ class Events:
 
 class Source(Protocol):
     """Raw records of one dataset. Methods raise ``UserError`` for missing, damaged or misnamed files."""
+
+    def is_open(self) -> bool:
+        """Whether anybody may have the records, without a data use agreement: those in ``raw_dir`` as far as can be seen or,
+        where there are none yet, those that would be downloaded."""
 
     def download(self, settings: Download, offline: bool) -> None:
         """Bring the raw files onto the disk, or say in one line what is missing."""
@@ -58,8 +77,8 @@ class Source(Protocol):
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """Measurements of the cohort (``n, patient_id, subject_id, hadm_id, stay_id, window_start, window_end``)."""
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
-        """``patient_id, note_time, note_type, text`` of the cohort's stays."""
+    def notes(self, cohort: pl.DataFrame) -> Notes:
+        """Notes of the cohort's samples."""
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """What only some tasks need, of all persons:
@@ -71,3 +90,10 @@ class Source(Protocol):
         Raises:
             UserError: the source has no such records.
         """
+
+
+def chosen(config: Config) -> Source:
+    """The source that the config names."""
+    folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
+    source: Source = components.build("source", config.source, seed=config.seed, **folders)
+    return source

@@ -7,7 +7,7 @@ from typing import Literal
 import polars as pl
 
 from emerge_ehr.config import Download
-from emerge_ehr.datasets.sources import Events, Extract, Match
+from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
 from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
 from emerge_ehr.datasets.sources._mimic.options import Options
@@ -42,6 +42,10 @@ class Mimic3:
 
     options: Options
     raw_dir: Path
+
+    def is_open(self) -> bool:
+        """The demo is; a user's notes beside it are not."""
+        return physionet.is_open(self.options.project, self.raw_dir) and not self.options.notes_file
 
     def download(self, settings: Download, offline: bool) -> None:
         """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -101,7 +105,7 @@ class Mimic3:
         columns = {**IDS, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
         return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
+    def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
         paths = self._note_paths()
         if not paths:
@@ -152,6 +156,6 @@ def _age() -> pl.Expr:
     return pl.when(years > SHIFTED_AGE).then(OLDEST_AGE).otherwise(years)
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Mimic3:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
     return Mimic3(options, raw_dir)

@@ -18,7 +18,7 @@ from typing import Literal, final
 import polars as pl
 
 from emerge_ehr.config import Download
-from emerge_ehr.datasets.sources import Events, Extract, Match
+from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw.note_files import day_end
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, header, scan
 from emerge_ehr.fields import Positive, UserError
@@ -55,6 +55,10 @@ class Tables:
 
     options: Options
     raw_dir: Path
+
+    def is_open(self) -> bool:
+        """Nobody knows whose records they are."""
+        return False
 
     def download(self, settings: Download, offline: bool) -> None:
         """Nothing to fetch; the files are checked for."""
@@ -98,39 +102,31 @@ class Tables:
         )
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """Every row of ``dynamic.csv`` in a window; a row of a code in words gives one for each of its words."""
-        windows = cohort.lazy().select("patient_id", "n", "window_start", "window_end")
-        rows = self._rows().join(windows, on="patient_id")
-        rows = rows.filter(pl.col("event_time").is_between("window_start", "window_end", closed="left"))
+        """Every row of ``dynamic.csv``; a row of a code in words gives one for each of its words."""
+        rows = self._rows().join(cohort.lazy().select("patient_id", "n"), on="patient_id")
         rows = rows.join(self._survey.features.lazy(), on="code").filter(pl.col("text").is_not_null() | pl.col("first"))
         said = (pl.col("text") == pl.col("level")).cast(pl.Float64)
         value = pl.when(pl.col("level").is_null()).then("number").otherwise(said)
         path = find(self.raw_dir, "dynamic")
         return [Events(path, rows.select("n", "event_time", pl.col("name").alias("code"), value.alias("value")))]
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
-        """``notes.csv`` up to each window's end, if it is there. A bare date counts as that day's end."""
+    def notes(self, cohort: pl.DataFrame) -> Notes:
+        """``notes.csv``, if it is there. A bare date counts as that day's end."""
         path = self.raw_dir / schema.NOTES.file
         if not path.is_file():
             times = {"note_time": pl.Datetime("us")}
             columns = {column.name: times.get(column.name, pl.String()) for column in schema.NOTES.columns}
-            return Extract(pl.DataFrame(schema=columns))
+            return Notes(pl.DataFrame(schema=columns))
         notes = read_table(self.raw_dir, schema.NOTES)
         notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"))
-        ours = notes.join(cohort.select("patient_id", "window_end"), on="patient_id")
-        late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=False)
-        kept = ours.filter(~late).select(column.name for column in schema.NOTES.columns)
-        counts = {
-            "notes read": notes.height,
-            "notes of the cohort": ours.height,
-            "notes after the window excluded": ours.height - kept.height,
-        }
-        untimed = kept["note_time"].null_count()
+        ours = notes.join(cohort, on="patient_id", how="semi").select(column.name for column in schema.NOTES.columns)
+        counts = {"notes read": notes.height, "notes of the cohort": ours.height}
+        untimed = ours["note_time"].null_count()
         warning = (
             f"notes.csv: {untimed} notes carry no time, so they may have been written after the observation window"
         )
-        table = kept.sort("patient_id", "note_time", "note_type", "text")
-        return Extract(table, counts, (warning,) if untimed else ())
+        table = ours.sort("patient_id", "note_time", "note_type", "text")
+        return Notes(table, counts, (warning,) if untimed else ())
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Labels only.
@@ -253,6 +249,6 @@ def _reasons(left_out: pl.DataFrame, options: Options) -> str:
     )
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Tables:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
     return Tables(options, raw_dir)

@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr import components
 from emerge_ehr.config import Config
+from emerge_ehr.datasets import sources
 from emerge_ehr.datasets.convert.cohort import known_in_window
-from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.preprocess.inputs import checks
@@ -148,11 +147,8 @@ def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
 
 def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
     """Where the raw files are on this machine, all of them; tables may have been made elsewhere."""
-    source: Source = components.build(
-        "source", config.source, raw_dir=config.raw_dir, kg_dir=config.kg_dir, seed=config.seed
-    )
     try:
-        paths = source.inputs()
+        paths = sources.chosen(config).inputs()
     except UserError:
         return
     staleness.refuse_added_inputs(paths, recorded, "convert")

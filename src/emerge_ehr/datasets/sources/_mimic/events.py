@@ -1,4 +1,4 @@
-"""Chart and lab rows of MIMIC-III and IV -> measurements in canonical units, lazily: only rows of a window survive the scan."""
+"""Chart and lab rows of MIMIC-III and IV -> measurements in canonical units, lazily."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -30,9 +30,9 @@ def chart(
     events = _wanted(rows.with_columns(wrong.alias("repaired"), words), items).drop("value")
     events = events.join(score_table().lazy(), on=["code", "text"], how="left").drop("text")
     number = pl.when(~pl.col("repaired")).then(pl.coalesce("valuenum", "score"))
-    events = events.with_columns(number.alias("number")).join(_windows(cohort, match), on=match)
-    inside = _in_window(events, early=pl.col("code").is_in(EARLY_SIGNALS))
-    return Events(path, _scaled(inside), "chart rows marked as errors, left out (they count as no number too)")
+    samples = _samples(cohort, match, "window_start")
+    events = with_early_at_start(events.with_columns(number.alias("number")).join(samples, on=match))
+    return Events(path, _scaled(events), "chart rows marked as errors, left out (they count as no number too)")
 
 
 def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
@@ -42,10 +42,10 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
     """
     unmatched = pl.col("hadm_id").is_null()
     events = _wanted(rows.with_columns(unmatched.alias("repaired")), items).rename({"valuenum": "number"})
-    stays = _windows(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
+    stays = _samples(cohort, "subject_id", pl.col("hadm_id").cast(pl.Int64).alias("stay_hadm_id"))
     events = events.join(stays, on="subject_id")
     events = events.filter(pl.col("repaired") | (pl.col("hadm_id") == pl.col("stay_hadm_id")))
-    return Events(path, _scaled(_in_window(events)), "lab rows matched by person and time, having no hadm_id")
+    return Events(path, _scaled(events), "lab rows matched by person and time, having no hadm_id")
 
 
 def _wanted(rows: pl.LazyFrame, items: Items) -> pl.LazyFrame:
@@ -58,21 +58,16 @@ def _wanted(rows: pl.LazyFrame, items: Items) -> pl.LazyFrame:
     return found.join(item_table(items).lazy(), on="itemid")
 
 
-def _windows(cohort: pl.DataFrame, key: str, *more: pl.Expr) -> pl.LazyFrame:
-    return cohort.lazy().select(pl.col(key).cast(pl.Int64), "n", "window_start", "window_end", *more)
+def with_early_at_start(events: pl.LazyFrame) -> pl.LazyFrame:
+    """``events`` (``code, event_time, window_start``) where height and weight of up to ``EARLY`` before the window count at
+    its start."""
+    early = pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
+    moved = pl.when(early & pl.col("code").is_in(EARLY_SIGNALS)).then("window_start").otherwise("event_time")
+    return events.with_columns(moved.alias("event_time"))
 
 
-def _in_window(events: pl.LazyFrame, early: pl.Expr | None = None) -> pl.LazyFrame:
-    """Rows whose ``event_time`` is null or lies in the window.
-
-    Where ``early`` holds, a time up to ``EARLY`` before the window counts as its start.
-    """
-    if early is not None:
-        moved = early & pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
-        event_time = pl.when(moved).then(pl.col("window_start")).otherwise(pl.col("event_time"))
-        events = events.with_columns(event_time.alias("event_time"))
-    inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
-    return events.filter(inside | pl.col("event_time").is_null())
+def _samples(cohort: pl.DataFrame, key: str, *more: str | pl.Expr) -> pl.LazyFrame:
+    return cohort.lazy().select(pl.col(key).cast(pl.Int64), "n", *more)
 
 
 def _scaled(events: pl.LazyFrame) -> pl.LazyFrame:

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from emerge_ehr.datasets.sources._raw.note_files import NoteFiles
 
+# What says whose a note is, in either version or in notes that a user cut from it -> what the cohort calls it.
+NOTE_IDS = {"stay_id": "stay_id", "icustay_id": "stay_id", "hadm_id": "hadm_id", "subject_id": "subject_id"}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -27,6 +30,7 @@ class Options:
         """How to read the notes in ``paths``."""
         return NoteFiles(
             paths,
+            NOTE_IDS,
             self.note_id_column,
             self.note_time_column,
             self.note_text_column,

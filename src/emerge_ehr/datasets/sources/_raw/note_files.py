@@ -1,19 +1,19 @@
 """Reads clinical notes from CSVs of any layout: finds the columns, assigns notes to stays, keeps what the window allows."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources import Extract
+from emerge_ehr.datasets.sources import Notes
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, header
+from emerge_ehr.datasets.window import LATE_NOTES, late
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.times import parse_time
 
 # In order of preference; compared without case.
-ID_COLUMNS = ("stay_id", "icustay_id", "hadm_id", "subject_id")
 TIME_COLUMNS = ("charttime", "note_time", "chartdate")
 STORE_COLUMNS = ("storetime",)  # when the text was saved: nobody could read it before
 TEXT_COLUMNS = ("text", "note_text", "note")
@@ -26,10 +26,12 @@ IS_DISCHARGE = pl.col("note_type").str.contains(DISCHARGE)
 class NoteFiles:
     """Where notes are and which to keep; an empty column name means: find it by name.
 
-    ``error_column``: rows that say 1 there were entered in error.
+    ``ids``: the column of a file that says whose a note is (in lower case, in order of preference) -> the cohort's column with
+    the same ids: ``stay_id``, ``hadm_id`` or ``subject_id``. ``error_column``: rows that say 1 there were entered in error.
     """
 
     paths: tuple[Path, ...]
+    ids: Mapping[str, str]
     id_column: str = ""
     time_column: str = ""
     text_column: str = ""
@@ -53,12 +55,12 @@ class Layout:
     error_column: str
 
 
-def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
+def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Notes:
     """Notes of the cohort's stays, sorted by stay and time.
 
     A note counts from its chart time, or its store time if that is later; a time that is only a date (or midnight) counts as
-    the day's end. A note belongs to a stay by its ``stay_id`` or ``hadm_id``; where that is empty (as in half of MIMIC-IV's
-    radiology reports), or the file has only ``subject_id``, by person and time, if written between hospital admission and the
+    the day's end. A note belongs to a stay by the id of the stay or the admission; where that is empty (as in half of MIMIC-IV's
+    radiology reports), or the file has only the person's, by person and time, if written between hospital admission and the
     window's end. Notes without any time cannot be placed: they are kept, with a warning, only where the id names the stay
     or the admission.
 
@@ -74,10 +76,10 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Extract:
         pl.concat([extract.table for extract in extracts]).unique().sort("patient_id", "note_time", "note_type", "text")
     )
     warnings = tuple(dict.fromkeys(warning for extract in extracts for warning in extract.warnings))
-    return Extract(table, counts, warnings)
+    return Notes(table, counts, warnings, files.after_window)
 
 
-def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extract:
+def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Notes:
     notes, counts = _load(layout, files, cohort)
     if counts["notes read"] == counts["notes without text"]:
         raise UserError(
@@ -92,7 +94,6 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extrac
         )
     counts["notes assigned to stays"] = matched.height
     counts["notes matched by person and time"] = int(matched["by_time"].sum())
-    late = _late("window_end")
     name, warnings = layout.path.name, []
     if not files.include_discharge_summaries:
         counts["discharge summaries excluded"] = matched.filter(IS_DISCHARGE).height
@@ -102,15 +103,15 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Extrac
             f"{name}: notes written after the observation window are kept (notes_after_window): they leak the future"
         )
     else:
-        counts["notes after the window excluded"] = matched.filter(late).height
-        matched = matched.filter(~late)
+        counts[LATE_NOTES] = matched.filter(late()).height  # here, before late texts that were not kept look alike
+        matched = matched.filter(~late())
     untimed = matched["note_time"].null_count()
     if untimed:
         counts["notes without a time kept"] = untimed
         warnings.append(
             f"{name}: {untimed} notes carry no time, so they may have been written after the observation window"
         )
-    return Extract(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
+    return Notes(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
 
 
 def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -143,7 +144,7 @@ def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.Da
     frame = frame.with_columns(until.alias("until"), pl.col("text").is_null().alias("blank")).drop("person_until")
     kept = pl.col("until").is_not_null()
     if not files.after_window:
-        kept &= ~_late("until")
+        kept &= ~late("until")
     if not files.include_discharge_summaries:
         kept &= ~IS_DISCHARGE
     frame = frame.with_columns(pl.when(kept).then("text").alias("text"))
@@ -180,7 +181,7 @@ def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
     if not path.is_file():
         raise UserError(f"{path}: missing; set notes_file to your notes, or leave it out for surrogate notes")
     present = header(path)
-    wanted = ("hadm_id", *ID_COLUMNS) if by_admission else ID_COLUMNS
+    wanted = sorted(files.ids, key=lambda name: by_admission and files.ids[name] != "hadm_id")
     id_column = _column(path, present, files.id_column, wanted, "note_id_column")
     text_column = _column(path, present, files.text_column, TEXT_COLUMNS, "note_text_column")
     time_columns = (
@@ -188,22 +189,19 @@ def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
         if files.time_column
         else _all(present, TIME_COLUMNS)
     )
-    key = id_column.lower().replace("icustay_id", "stay_id")
-    if key not in ID_COLUMNS:
-        raise UserError(f"{path}: note_id_column '{id_column}' must be one of {', '.join(ID_COLUMNS)}")
+    key = files.ids.get(id_column.lower(), "")
+    if not key:
+        raise UserError(f"{path}: note_id_column '{id_column}' must be one of {', '.join(files.ids)}")
     if key == "subject_id" and not time_columns:
         raise UserError(
-            f"{path}: notes with only subject_id need a time column to be assigned to a stay; it has: {', '.join(present)}"
+            f"{path}: notes with only {id_column} need a time column to be assigned to a stay; it has: {', '.join(present)}"
         )
-    person = next(iter(_all(present, ("subject_id",))), "") if key != "subject_id" and time_columns else ""
+    persons = [name for name, meaning in files.ids.items() if meaning == "subject_id"]
+    person = next(iter(_all(present, persons)), "") if key != "subject_id" and time_columns else ""
     kind = next(iter(_all(present, TYPE_COLUMNS)), "")
     wrong = next(iter(_all(present, (files.error_column.lower(),))), "") if files.error_column else ""
     stored = () if files.time_column else tuple(_all(present, STORE_COLUMNS))
     return Layout(path, id_column, key, person, tuple(time_columns), stored, kind, text_column, wrong)
-
-
-def _late(window_end: str) -> pl.Expr:
-    return (pl.col("note_time") >= pl.col(window_end)).fill_null(value=False)
 
 
 def _id(column: str) -> pl.Expr:

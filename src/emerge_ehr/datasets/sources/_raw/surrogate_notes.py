@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from emerge_ehr.datasets.sources import Extract
+from emerge_ehr.datasets.sources import Notes
 
 WARNING = (
     "surrogate notes: no notes_file is set, so each note is made of the admission's diagnosis and procedure titles. "
@@ -10,7 +10,7 @@ WARNING = (
 )
 
 
-def surrogate_notes(cohort: pl.DataFrame, titles: dict[str, pl.DataFrame]) -> Extract:
+def surrogate_notes(cohort: pl.DataFrame, titles: dict[str, pl.DataFrame]) -> Notes:
     """One note an admission, stamped with its discharge. ``titles``: heading -> ``hadm_id`` (text), ``seq_num, long_title``."""
     parts = []
     for heading, rows in titles.items():
@@ -22,4 +22,4 @@ def surrogate_notes(cohort: pl.DataFrame, titles: dict[str, pl.DataFrame]) -> Ex
     notes = notes.select(
         "patient_id", pl.col("dischtime").alias("note_time"), pl.lit("surrogate").alias("note_type"), "text"
     )
-    return Extract(notes.sort("patient_id"), {"surrogate notes": notes.height}, (WARNING,))
+    return Notes(notes.sort("patient_id"), {"surrogate notes": notes.height}, (WARNING,), after_window=True)

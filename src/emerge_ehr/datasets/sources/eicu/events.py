@@ -14,6 +14,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Events, Match
 from emerge_ehr.datasets.sources._raw.raw_csv import scan
 from emerge_ehr.datasets.sources.eicu.items import ADMISSION, LEADING_SCORE, cell_table, lab_table, score_table
+from emerge_ehr.datasets.window import inside
 
 HOSPITAL_ADMISSION = datetime(2100, 1, 1)
 STAY = "patientunitstayid"
@@ -79,12 +80,13 @@ def admission(path: Path, units: pl.DataFrame, served: pl.LazyFrame) -> Events:
     long = measured.unpivot(index=[STAY, "unitadmitoffset"], variable_name="code", value_name="value")
     rows = served.collect().join(long.filter(pl.col("value").is_not_null()), on=STAY)
     rows = rows.with_columns(on_calendar(pl.col("unitadmitoffset")).alias("admitted"))
-    rows = rows.filter(pl.col("admitted") < pl.col("window_end")).sort("n", "admitted", "value")
+    rows = rows.drop_nulls("admitted").sort("n", "admitted", "value")
     rows = rows.with_columns(pl.max_horizontal("admitted", "window_start").alias("event_time"))
     latest = rows.unique(["n", "event_time", "code"], keep="last", maintain_order=True)
     return Events(path, latest.select("n", "event_time", "code", "value").lazy())
 
 
 def _in_window(rows: pl.LazyFrame, offset: str, served: pl.LazyFrame) -> pl.LazyFrame:
+    """With ``n, event_time``. Most rows of a long stay go here, before anything is done with them."""
     events = rows.join(served, on=STAY).with_columns(on_calendar(pl.col(offset)).alias("event_time"))
-    return events.filter(pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left"))
+    return events.filter(inside())

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources import Extract
+from emerge_ehr.datasets.sources import Extract, Notes
 from emerge_ehr.datasets.sources._raw.raw_csv import read
 from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
+from emerge_ehr.datasets.window import LATE_NOTES
 
 # Elements that say how the form was displayed, printed and filled in, and nothing about the patient.
 FORM = r"^notes/Shared/|/[^/]*Options(?: \d+)?/|/Include Rx/|/Enter surgery Information\?/"
@@ -63,28 +64,26 @@ def diagnosis_lines(path: Path) -> Extract:
     return Extract(lines.filter(pl.col("line").is_not_null()))
 
 
-def assemble(lines: list[Extract], units: pl.DataFrame, cohort: pl.DataFrame, after_window: bool) -> Extract:
+def assemble(lines: list[Extract], units: pl.DataFrame, cohort: pl.DataFrame, after_window: bool) -> Notes:
     """``patient_id, note_time, note_type, text``: one note of all lines of a unit stay with the same time and type.
 
-    A sample has the notes of its whole hospital admission up to the window's end, so also of an earlier unit stay.
+    A sample has the notes of its whole hospital admission, so also of an earlier unit stay. A note without a time stays only
+    where the time does not matter.
     """
-    served = units.join(cohort.select("patient_id", "hadm_id", "window_end"), on="hadm_id")
-    served = served.select(STAY, "hospitaladmitoffset", "patient_id", "window_end")
+    served = units.join(cohort.select("patient_id", "hadm_id"), on="hadm_id")
+    served = served.select(STAY, "hospitaladmitoffset", "patient_id")
     rows = pl.concat([NOTHING, *(extract.table for extract in lines)]).join(served, on=STAY, maintain_order="left")
     rows = rows.with_columns(on_calendar(pl.col("offset")).alias("note_time"))
     text = pl.col("line").unique(maintain_order=True).str.join("\n").alias("text")
-    table = rows.group_by("patient_id", STAY, "note_time", "note_type").agg(text, pl.col("window_end").first())
+    table = rows.group_by("patient_id", STAY, "note_time", "note_type").agg(text)
     counts = {reason: count for extract in lines for reason, count in extract.counts.items()}
     counts["notes of the cohort"] = table.height
-    if after_window:
-        warnings: tuple[str, ...] = (
-            "notes written after the observation window are kept (notes_after_window): they leak the future",
-        )
-    else:
-        late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=True)
-        counts["notes after the window excluded"], warnings = table.filter(late).height, ()
-        table = table.filter(~late)
-    return Extract(table.select(*COLUMNS).sort(*COLUMNS), counts, warnings)
+    if not after_window:
+        timed = table.drop_nulls("note_time")
+        counts[LATE_NOTES] = table.height - timed.height  # as good as late; ``convert`` adds those that are
+        return Notes(timed.select(*COLUMNS).sort(*COLUMNS), counts)
+    warning = "notes written after the observation window are kept (notes_after_window): they leak the future"
+    return Notes(table.select(*COLUMNS).sort(*COLUMNS), counts, (warning,), after_window=True)
 
 
 def _text(column: str) -> pl.Expr:

@@ -11,7 +11,7 @@ from typing import Literal, final
 import polars as pl
 
 from emerge_ehr.config import Download
-from emerge_ehr.datasets.sources import Events, Extract, Match
+from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw.raw_csv import find, look, read
 from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
@@ -58,6 +58,10 @@ class Eicu:
 
     options: Options
     raw_dir: Path
+
+    def is_open(self) -> bool:
+        """The demo is."""
+        return physionet.is_open(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
         """The demo's files from PhysioNet; a credentialed copy is only checked for what it must have."""
@@ -131,7 +135,7 @@ class Eicu:
         }
         return [eicu_events.admission(patient, units, served), *(readers[name](path) for name, path in paths.items())]
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
+    def notes(self, cohort: pl.DataFrame) -> Notes:
         """Assembled from ``note`` and ``diagnosis``; a sample may have none."""
         readers = {"note": eicu_notes.note_lines, "diagnosis": eicu_notes.diagnosis_lines}
         lines = [reader(path) for name, reader in readers.items() if (path := look(self.raw_dir, name))]
@@ -175,6 +179,6 @@ def _blank_is_null(column: str) -> pl.Expr:
     return pl.when(text != "").then(text).alias(column)
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Eicu:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
     return Eicu(options, raw_dir)

@@ -14,12 +14,13 @@ import polars as pl
 from pydantic import ConfigDict
 
 from emerge_ehr.config import Download
-from emerge_ehr.datasets.sources import Events, Extract, Match
-from emerge_ehr.datasets.sources._mimic.events import EARLY, EARLY_SIGNALS
+from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
+from emerge_ehr.datasets.sources._mimic.events import with_early_at_start
 from emerge_ehr.datasets.sources._mimic.items import FAHRENHEIT, INCH, POUND, SAME, score_table
 from emerge_ehr.datasets.sources._raw.note_files import DISCHARGE, day_end
 from emerge_ehr.datasets.sources.meds import stays as meds_stays
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
+from emerge_ehr.datasets.window import inside
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNALS, Signal, described
 
@@ -78,6 +79,10 @@ class Meds:
 
     options: Options
     raw_dir: Path
+
+    def is_open(self) -> bool:
+        """Nobody knows whose records they are."""
+        return False
 
     def download(self, settings: Download, offline: bool) -> None:
         """Nothing to fetch; the shards are checked for."""
@@ -140,41 +145,40 @@ class Meds:
         text = pl.col("text_value").str.strip_chars().str.to_lowercase()
         events = []
         for path, rows in self._shards.frames.items():
-            found = rows.rename({"code": "meds_code"}).join(codes, on="meds_code").join(windows, on="subject_id")
-            found = _in_window(found).filter(ours).with_columns(text.alias("text"))
+            found = rows.rename({"code": "meds_code", "time": "event_time"}).join(codes, on="meds_code")
+            found = with_early_at_start(found.join(windows, on="subject_id"))
+            found = found.filter(inside() & ours).with_columns(text.alias("text"))  # most rows go, before work on texts
             found = found.join(score_table().lazy(), on=["code", "text"], how="left")
             found = found.select("n", "event_time", "code", value.alias("value"), anonymous.alias("repaired"))
             events.append(Events(path, found, REPAIR))
         return events
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
-        """Notes of the sample's admission or, where they name none, of the person since it; before the window's end.
+    def notes(self, cohort: pl.DataFrame) -> Notes:
+        """Notes of the sample's admission or, where they name none, of the person since it.
 
         A time at midnight is only a date, and counts as that day's end.
         """
         notes = self._shards.rows({"notes": self.options.notes}, "text_value")
         notes = notes.filter(pl.col("text_value").str.strip_chars() != "")
-        columns = ("patient_id", "admittime", "window_start", "window_end", pl.col("hadm_id").alias("our_hadm_id"))
+        columns = ("patient_id", "admittime", "window_start", pl.col("hadm_id").alias("our_hadm_id"))
         ours = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
         )
         since = (pl.col("note_time") >= pl.coalesce("admittime", "window_start")).fill_null(value=False)
         ours = ours.filter((pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(since))
         discharge = pl.col("tail").str.contains(DISCHARGE)
-        late = (pl.col("note_time") >= pl.col("window_end")).fill_null(value=False)
         counts = {
             "notes read": notes.height,
             "notes of the cohort": ours.height,
             "discharge summaries excluded": ours.filter(discharge).height,
-            "notes after the window excluded": ours.filter(~discharge & late).height,
         }
-        kept = ours.filter(~discharge & ~late)
+        kept = ours.filter(~discharge)
         untimed = kept["note_time"].null_count()
         warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
         names = {"tail": "note_type", "text_value": "text"}
         table = kept.rename(names).select("patient_id", "note_time", "note_type", "text").unique()
         counts = counts if self.options.notes else {}
-        return Extract(table.sort(table.columns), counts, (warning,) if untimed else ())
+        return Notes(table.sort(table.columns), counts, (warning,) if untimed else ())
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of all persons; a diagnosis without ``hadm_id`` is of the admission around its time.
@@ -267,14 +271,6 @@ class Meds:
         return [f"patterns of [source] that match no code of the dataset: {'; '.join(missing)}"] if missing else []
 
 
-def _in_window(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows in the window; height and weight of the admission form, charted shortly before, count as at its start."""
-    early = pl.col("code").is_in(EARLY_SIGNALS)
-    early &= pl.col("time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
-    rows = rows.with_columns(pl.when(early).then("window_start").otherwise("time").alias("event_time"))
-    return rows.filter(pl.col("event_time").is_between("window_start", "window_end", closed="left"))
-
-
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Meds:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
     return Meds(options, raw_dir)

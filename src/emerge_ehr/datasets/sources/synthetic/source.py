@@ -8,7 +8,7 @@ from typing import Any, Literal
 import polars as pl
 
 from emerge_ehr.config import Download
-from emerge_ehr.datasets.sources import Events, Extract, Match, mimic4
+from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source, mimic4
 from emerge_ehr.datasets.sources._mimic import options as mimic_options
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
@@ -60,6 +60,10 @@ class Synthetic:
         present = [*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))]
         return not files or hashes(present) == record.get("files")
 
+    def is_open(self) -> bool:
+        """Nobody's records."""
+        return True
+
     def download(self, settings: Download, offline: bool) -> None:
         """Generate, unless the same folder was generated with the same options before."""
         record = self.raw_dir / RECORD
@@ -99,7 +103,7 @@ class Synthetic:
         """As MIMIC-IV's."""
         return self._records.measurements(cohort, match)
 
-    def notes(self, cohort: pl.DataFrame) -> Extract:
+    def notes(self, cohort: pl.DataFrame) -> Notes:
         """As MIMIC-IV's."""
         return self._records.notes(cohort)
 
@@ -108,6 +112,6 @@ class Synthetic:
         return self._records.records(kind)
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Synthetic:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source over the folders it generates into."""
     return Synthetic(options, raw_dir, kg_dir, seed)
