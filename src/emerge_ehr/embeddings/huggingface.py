@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
+from emerge_ehr.embeddings import FittedEncoder, TextEncoder
 from emerge_ehr.embeddings._models import model_files, pieces, pooling
 from emerge_ehr.embeddings._models.batches import Batches
 from emerge_ehr.embeddings._models.embedding_store import open_store
@@ -147,12 +148,16 @@ def download(options: Options, offline: bool) -> None:
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
-def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> HuggingFace:
+def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> TextEncoder:
     """The encoder, with its vectors kept under ``cache_dir``.
 
     Raises:
         UserError: the library or the model is not here, or an option does not fit the model.
     """
+    return _encoder(options, cache_dir, pool)
+
+
+def _encoder(options: Options, cache_dir: Path, pool: Pool) -> HuggingFace:
     model_files.require_library("transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
     built = HuggingFace(options, files, choose_in(pool, options.device, options.precision), cache_dir, pool)
@@ -160,13 +165,13 @@ def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> HuggingFa
     return built
 
 
-def load(folder: Path, name: str, *, cache_dir: Path) -> HuggingFace:
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
     """What ``save`` wrote.
 
     Raises:
         UserError: the model has changed since.
     """
     saved = read_json(folder / f"{name}.json", "preprocess")
-    built = build(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir=cache_dir)
+    built = _encoder(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir, LOCAL)
     model_files.require_same(built.files, saved["identity"], folder / f"{name}.json")
     return built

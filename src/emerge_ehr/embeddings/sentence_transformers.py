@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
+from emerge_ehr.embeddings import FittedEncoder, TextEncoder
 from emerge_ehr.embeddings._models import model_files, pieces, pooling
 from emerge_ehr.embeddings._models.batches import Batches, backing_off
 from emerge_ehr.embeddings._models.embedding_store import open_store
@@ -156,12 +157,16 @@ def download(options: Options, offline: bool) -> None:
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
-def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> SentenceEncoder:
+def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> TextEncoder:
     """The encoder, with its vectors kept under ``cache_dir``.
 
     Raises:
         UserError: the library or the model is not here.
     """
+    return _encoder(options, cache_dir, pool)
+
+
+def _encoder(options: Options, cache_dir: Path, pool: Pool) -> SentenceEncoder:
     model_files.require_library("sentence_transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
     _require_known_modules(files.folder)
@@ -183,13 +188,13 @@ def _require_known_modules(folder: Path) -> None:
             raise UserError(f"{WHERE}: {folder / MODULES}: module {kind!r} at {str(path)!r} is code of others; refused")
 
 
-def load(folder: Path, name: str, *, cache_dir: Path) -> SentenceEncoder:
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
     """What ``save`` wrote.
 
     Raises:
         UserError: the model has changed since.
     """
     saved = read_json(folder / f"{name}.json", "preprocess")
-    built = build(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir=cache_dir)
+    built = _encoder(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir, LOCAL)
     model_files.require_same(built.files, saved["identity"], folder / f"{name}.json")
     return built

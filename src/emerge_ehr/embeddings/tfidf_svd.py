@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emerge_ehr.embeddings import FittedEncoder, TextEncoder
 from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.storage.artefacts import read_json, write_json
 from emerge_ehr.storage.dataset import read_arrays, write_dataset
@@ -141,7 +142,7 @@ def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""
 
 
-def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
     """What ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     saved = read_json(folder / f"{name}.json", "preprocess")
@@ -150,6 +151,6 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
     )
 
 
-def build(options: Options, *, seed: int) -> TfidfSvd:
+def build(options: Options, *, seed: int) -> TextEncoder:
     """The encoder, unfitted."""
     return TfidfSvd(options, seed)

@@ -6,7 +6,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.datasets.tasks import Labels, Task
 from emerge_ehr.fields import UserError, refuse_repeated
 
 
@@ -60,7 +60,7 @@ class Given:
         return Labels(table.select("patient_id", "label_time", "label_code", "label_value"), {"no label": without})
 
 
-def build(options: Options) -> Given:
+def build(options: Options) -> Task:
     """The task."""
     refuse_repeated(options.label_codes, "[task] label_codes")
     return Given(options)

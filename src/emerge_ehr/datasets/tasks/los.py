@@ -6,7 +6,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.datasets.tasks import Labels, Task
 from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
 
@@ -70,7 +70,7 @@ class LengthOfStay:
         )
 
 
-def build(options: Options) -> LengthOfStay:
+def build(options: Options) -> Task:
     """The task."""
     refuse_repeated(options.days, "[task] days")
     return LengthOfStay(options)

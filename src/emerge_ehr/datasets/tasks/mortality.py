@@ -6,7 +6,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.datasets.tasks import Labels, Task
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,6 @@ class Mortality:
         return Labels(table, {"outcome unknown": unknown["patient_id"].to_list()})
 
 
-def build(options: Options) -> Mortality:
+def build(options: Options) -> Task:
     """The task."""
     return Mortality()

@@ -6,7 +6,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, mortality, readmission
+from emerge_ehr.datasets.tasks import Labels, Task, mortality, readmission
 
 Options = readmission.Options
 
@@ -40,6 +40,6 @@ class MortalityReadmission:
         return Labels(pl.concat([death.table, again.table]), death.undefined)
 
 
-def build(options: Options) -> MortalityReadmission:
+def build(options: Options) -> Task:
     """The task."""
     return MortalityReadmission(options)

@@ -14,7 +14,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.datasets.tasks import Labels, Task
 
 # condition -> CCS category, by name
 CATEGORIES = {
@@ -146,6 +146,6 @@ def _unknown(named: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
-def build(options: Options) -> Phenotyping:
+def build(options: Options) -> Task:
     """The task."""
     return Phenotyping()

@@ -7,7 +7,7 @@ from typing import Literal, final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels
+from emerge_ehr.datasets.tasks import Labels, Task
 from emerge_ehr.fields import Positive
 
 
@@ -77,6 +77,6 @@ class Readmission:
         return Labels(table, undefined)
 
 
-def build(options: Options) -> Readmission:
+def build(options: Options) -> Task:
     """The task."""
     return Readmission(options)

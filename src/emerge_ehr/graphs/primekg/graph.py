@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emerge_ehr.graphs import Disease, Edges, Triple
+from emerge_ehr.graphs import Disease, Edges, KnowledgeGraph, Triple
 from emerge_ehr.graphs.primekg import files as primekg_files
 from emerge_ehr.graphs.primekg import index as graph_index
 from emerge_ehr.graphs.primekg.files import Tables
@@ -86,7 +86,7 @@ class PrimeKG:
         )
 
 
-def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> PrimeKG:
+def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> KnowledgeGraph:
     """Opens the graph in ``folder``; its index is kept under ``cache_dir``, or not at all without one.
 
     Raises:

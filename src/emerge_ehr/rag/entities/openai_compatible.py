@@ -177,7 +177,7 @@ def _places(text: str, words: str) -> list[tuple[int, int]]:
     return [place.span() for place in found]
 
 
-def build(options: Options, *, graph: KnowledgeGraph, llm: Chat, pool: Pool = LOCAL) -> OpenAICompatible:
+def build(options: Options, *, graph: KnowledgeGraph, llm: Chat, pool: Pool = LOCAL) -> EntityExtractor:
     """The extractor over one endpoint.
 
     Raises:

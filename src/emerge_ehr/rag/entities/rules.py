@@ -14,7 +14,7 @@ from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.progress import bar
-from emerge_ehr.rag.entities import Entity, Extraction
+from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
 from emerge_ehr.rag.mentions.abbreviations import definitions
 from emerge_ehr.rag.mentions.context import Reader
 from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
@@ -49,7 +49,7 @@ class Rules:
         return list(bar(found, what="entities", unit="patient", total=len(texts)))
 
 
-def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> Rules:
+def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> EntityExtractor:
     """The extractor over the graph's names and the clinical terms.
 
     Raises:

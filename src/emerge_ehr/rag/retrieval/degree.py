@@ -15,7 +15,7 @@ from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.ranking.documents import Documents
 from emerge_ehr.rag.ranking.specificity import by_degree, diseases_of
-from emerge_ehr.rag.retrieval import Query, Retrieved
+from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Degree:
         return chosen
 
 
-def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Degree:
+def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Retriever:
     """The retriever; nothing is drawn, so the seed does not matter."""
     edges = graph.edges()
     documents = Documents(graph, edges, options.description_characters)

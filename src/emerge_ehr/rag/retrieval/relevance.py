@@ -29,7 +29,7 @@ from emerge_ehr.rag.ranking import evidence_ranking
 from emerge_ehr.rag.ranking.documents import Documents
 from emerge_ehr.rag.ranking.evidence_ranking import Ranking
 from emerge_ehr.rag.ranking.signal_phenotypes import read
-from emerge_ehr.rag.retrieval import Query, Retrieved
+from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
 PHENOTYPES = Path(__file__).with_name("signal_phenotypes.csv")
 CELLS = 1 << 22  # patients times nodes that are scored at once: a few dozen patients, in the processor's cache
@@ -76,7 +76,7 @@ class Relevance:
         return [known[key] for key in keys]
 
 
-def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Relevance:
+def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Retriever:
     """The retriever; nothing is drawn, so the seed does not matter.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.ranking.documents import Documents
-from emerge_ehr.rag.retrieval import Query, Retrieved
+from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sample:
         return [start + position for position in sorted(chosen)]
 
 
-def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Sample:
+def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Retriever:
     """The retriever."""
     edges = graph.edges()
     return Sample(options, Documents(graph, edges, options.description_characters), seed)

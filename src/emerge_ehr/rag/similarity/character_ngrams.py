@@ -12,6 +12,7 @@ from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.fields import Positive
 from emerge_ehr.rag.nearest import sparse_nearest
+from emerge_ehr.rag.similarity import NameSimilarity
 
 PIECE = 1000  # names looked up together
 MUCH = 50_000  # names from which processes of their own are worth their start
@@ -50,7 +51,7 @@ def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""
 
 
-def build(options: Options, *, names: Sequence[str], pool: Pool = LOCAL) -> CharacterNgrams:
+def build(options: Options, *, names: Sequence[str], pool: Pool = LOCAL) -> NameSimilarity:
     """Fitted on the names."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 

@@ -14,6 +14,7 @@ from emerge_ehr.compute.work import Pool
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.fields import Component
 from emerge_ehr.rag.nearest import dense_nearest
+from emerge_ehr.rag.similarity import NameSimilarity
 
 SOCKET = "embedding"
 
@@ -57,9 +58,7 @@ def download(options: Options, offline: bool) -> None:
     components.call("download", SOCKET, options.encoder, offline=offline)
 
 
-def build(
-    options: Options, *, names: Sequence[str], seed: int, cache_dir: Path, pool: Pool = LOCAL
-) -> EmbeddingSimilarity:
+def build(options: Options, *, names: Sequence[str], seed: int, cache_dir: Path, pool: Pool = LOCAL) -> NameSimilarity:
     """The names, embedded; from the store, if they were before."""
     encoder = components.build(SOCKET, options.encoder, seed=seed, cache_dir=cache_dir, pool=pool).fit(names)
     return EmbeddingSimilarity(encoder, _unit(encoder.encode(names)))

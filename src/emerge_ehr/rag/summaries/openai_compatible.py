@@ -133,7 +133,7 @@ def numbered(
     return [f"{key}. {line}" for key, line in lines.items()], items
 
 
-def build(options: Options, *, question: str, window: str, llm: Chat) -> OpenAICompatible:
+def build(options: Options, *, question: str, window: str, llm: Chat) -> Summarizer:
     """The summariser over one endpoint; ``question`` and ``window`` in words."""
     template = components.build("summary", Component("template"), question=question, window=window)
     return OpenAICompatible(options, llm, question, window, template)

@@ -9,7 +9,7 @@ from annotated_types import Ge
 from emerge_ehr.fields import Positive
 from emerge_ehr.rag.linking import Link
 from emerge_ehr.rag.retrieval import Retrieved
-from emerge_ehr.rag.summaries import Evidence, Statement, Summary, bounded, mentioned
+from emerge_ehr.rag.summaries import Evidence, Statement, Summarizer, Summary, bounded, mentioned
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
@@ -83,6 +83,6 @@ def signal_text(signal: AbnormalSignal) -> str:
     )
 
 
-def build(options: Options, *, question: str, window: str) -> Template:
+def build(options: Options, *, question: str, window: str) -> Summarizer:
     """The summariser; ``question`` and ``window`` in words: "death in this hospital admission", "first 48 h of the stay"."""
     return Template(options, question, window)
