@@ -23,18 +23,10 @@ from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
 from emerge_ehr.fields import UserError, parse
 from emerge_ehr.storage.dataset import Dataset
+from tests.datasets.sources.examples.meds import COLUMNS, IDS, Row, at, person, write
 from tests.places import MAIN, ROOT
 
 MAPPING = ROOT / "configs" / "mimic4_meds.toml"
-START = datetime(2150, 5, 1, 8)
-COLUMNS = {
-    "subject_id": pl.Int64,
-    "time": pl.Datetime("us"),
-    "code": pl.String,
-    "numeric_value": pl.Float32,
-    "text_value": pl.String,
-}
-IDS = {"hadm_id": pl.Int64, "icustay_id": pl.Int64}
 STAY = (
     "subject_id",
     "hadm_id",
@@ -50,38 +42,11 @@ STAY = (
     "icu_type",
     "died",
 )
-Row = tuple[Any, ...]
-
-
-def at(hours: float) -> datetime:
-    return START + timedelta(hours=hours)
-
-
-def write(folder: Path, rows: list[Row], columns: dict[str, Any] = COLUMNS, shard: str = "train/0") -> Path:
-    """A shard of ``subject, time, code, number, text[, hadm, icustay]``; short rows end in nulls."""
-    path = folder / "data" / f"{shard}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    full = [(*row, *[None] * (len(columns) - len(row))) for row in rows]
-    pl.DataFrame(full, schema=columns, orient="row").write_parquet(path)
-    return folder
 
 
 def source(folder: Path, signals: dict[str, list[Any]] | None = None, **more: Any) -> Meds:
     options = parse(Options, {"signals": signals or {"heart_rate": ["HR"]}, **more}, "test")
     return build(options, raw_dir=folder, kg_dir=folder, seed=0)
-
-
-def person(subject: int, hours: tuple[float, float] = (0, 100)) -> list[Row]:
-    """One person with one ICU stay inside one hospital stay, discharged home."""
-    return [
-        (subject, None, "GENDER//F"),
-        (subject, datetime(2100, 5, 2), "MEDS_BIRTH"),
-        (subject, at(hours[0] - 5), "HOSPITAL_ADMISSION//ELECTIVE//HOME"),
-        (subject, at(hours[0] - 5), "RACE//WHITE"),
-        (subject, at(hours[0]), "ICU_ADMISSION//MICU"),
-        (subject, at(hours[1]), "ICU_DISCHARGE//MICU"),
-        (subject, at(hours[1] + 9), "HOSPITAL_DISCHARGE//HOME"),
-    ]
 
 
 def cohort_of(plug: Source) -> pl.DataFrame:

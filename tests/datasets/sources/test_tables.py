@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -20,50 +19,8 @@ from emerge_ehr.datasets.convert.harmonise import write_dynamic
 from emerge_ehr.datasets.sources.tables import Options, Tables, build
 from emerge_ehr.fields import UserError, parse
 from emerge_ehr.storage.dataset import Dataset
+from tests.datasets.sources.examples.tables import FORM, RHYTHMS, START, generate, write
 from tests.places import MAIN
-
-FORM = "%Y-%m-%d %H:%M:%S"
-START = datetime(2150, 3, 1, 10, 30)
-RHYTHMS = ("sinus", "afib", "paced")
-
-
-def generate(folder: Path, patients: int = 12, hours: int = 60) -> list[dict[str, str]]:
-    """``dynamic, static, label`` of samples 1..: two numeric codes (one with a few words), one in words, one of free text."""
-    draw = random.Random(5)
-    rows = []
-    for number in range(1, patients + 1):
-        for hour in range(hours + 1):
-            time = (START + timedelta(days=number, hours=hour)).strftime(FORM)
-            for code in ("glucose", "lactate", "rhythm", "comment"):
-                if draw.random() < 0.7:
-                    value = {
-                        "glucose": f"{draw.uniform(3, 12):.1f}",  # mmol/L: implausible for the benchmark's mg/dL
-                        "lactate": "hemolysed" if draw.random() < 0.02 else f"{draw.uniform(0.5, 9):.2f}",
-                        "rhythm": "" if draw.random() < 0.1 else draw.choice(RHYTHMS),
-                        "comment": f"seen at {draw.random()}",
-                    }[code]
-                    rows.append({"patient_id": f"P{number}", "event_time": time, "code": code, "value": value})
-    draw.shuffle(rows)
-    write(folder / "dynamic.csv", rows)
-    ids = [f"P{number}" for number in range(1, patients + 1)]
-    write(folder / "static.csv", [{"patient_id": p, "age": str(30 + i), "sex": "FM"[i % 2]} for i, p in enumerate(ids)])
-    late = (START + timedelta(days=300)).strftime(FORM)
-    write(
-        folder / "label.csv",
-        [
-            {"patient_id": p, "label_time": late, "label_code": "relapse", "label_value": str(i % 2)}
-            for i, p in enumerate(ids)
-        ],
-    )
-    return rows
-
-
-def write(path: Path, rows: list[dict[str, str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
 
 
 def source(folder: Path, **options: int) -> Tables:
