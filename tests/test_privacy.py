@@ -1,17 +1,21 @@
 """What may leave this machine, and what may not: decided before any work."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from emerge_ehr import privacy
+from emerge_ehr import components, privacy
 from emerge_ehr.config import Config, load
-from emerge_ehr.fields import UserError
+from emerge_ehr.datasets import sources
+from emerge_ehr.fields import Component, UserError
 from emerge_ehr.llm.client import connect
+from emerge_ehr.rag import entities
 from tests.places import MAIN, ROOT
 
 HEAD = 'dataset = "d"\nrun_name = "r"\n{top}\n[paths]\nraw_dir = "raw"\ncache_dir = "{cache}"\n{paths}\n[source]\n{source}\n'
@@ -34,43 +38,14 @@ def make(tmp_path: Path) -> Make:
     return build
 
 
-@pytest.mark.parametrize(
-    ("source", "expected"),
-    [
-        ('name = "mimic4"', True),
-        ('name = "mimic4"\nproject = "mimiciv"\nversion = "3.1"', True),
-        ('name = "mimic4"\nproject = "mimic-iv-demo"\nversion = "2.2"', False),
-        ('name = "mimic4"\nproject = "mimic-iv-demo"\nversion = "2.2"\nnotes_file = ["notes.csv"]', True),
-        ('name = "mimic3"', True),
-        ('name = "mimic3"\nproject = "mimiciii-demo"', False),
-        ('name = "eicu"', True),
-        ('name = "eicu"\nproject = "eicu-crd-demo"', False),
-        ('name = "meds"\nsignals = {}', True),
-        ('name = "tables"', True),
-        ('name = "synthetic"', False),
-    ],
-)
-def test_who_is_credentialed_by_default(make: Make, source: str, expected: bool) -> None:
-    assert privacy.credentialed(make(source)) is expected
-    assert privacy.credentialed(make(source, top="credentialed = true")) is True
-    assert privacy.credentialed(make(source, top="credentialed = false")) is False
-
-
-def test_a_demos_name_left_in_the_config_does_not_open_other_records(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("open_data", [True, False])
+def test_records_are_credentialed_unless_their_source_or_the_config_says_otherwise(
+    make: Make, open_data: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = make('name = "mimic4"\nproject = "mimic-iv-demo"\nversion = "2.2"')
-    config.raw_dir.mkdir(parents=True)
-    assert not privacy.credentialed(config)  # still to be downloaded
-    (config.raw_dir / "hosp").mkdir()
-    assert privacy.credentialed(config)  # came some other way
-    record = {"files": {"hosp/patients.csv.gz": {"dataset": "mimic-iv-demo"}}, "listings": {}}
-    (config.raw_dir / "download.json").write_text(json.dumps(record))
-    assert not privacy.credentialed(config)
-    (config.raw_dir / "note").mkdir()
-    (config.raw_dir / "note" / "discharge.csv.gz").touch()
-    assert privacy.credentialed(config)
+    monkeypatch.setattr(sources, "chosen", lambda _: SimpleNamespace(is_open=lambda: open_data))
+    assert privacy.credentialed(make()) is not open_data
+    assert privacy.credentialed(make(top="credentialed = true")) is True
+    assert privacy.credentialed(make(top="credentialed = false")) is False
 
 
 def test_tables_that_convert_did_not_make_are_credentialed(
@@ -226,6 +201,19 @@ def test_a_config_without_a_model_is_never_refused(make: Make) -> None:
     assert connect(config) is None
 
 
+def test_an_extractor_of_anybody_that_asks_a_model_is_held_to_the_rules(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugs = tmp_path / "plugs"
+    plugs.mkdir()
+    plug = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Options:\n    pass\n"
+    (plugs / "of_somebody.py").write_text(f"{plug}def build(options, *, llm):\n    return llm\n")
+    monkeypatch.setattr(entities, "__path__", [*entities.__path__, str(plugs)])
+    config = dataclasses.replace(make(), entities=Component("of_somebody"), summary=Component("template"))
+    with pytest.raises(UserError, match="is credentialed"):
+        privacy.check(config)
+
+
 def test_a_bound_on_the_cost_needs_prices(make: Make) -> None:
     with pytest.raises(UserError, match=r"llm.max_cost bounds nothing without"):
         privacy.check(make('name = "synthetic"', more="max_cost = 1.0"))
@@ -276,10 +264,9 @@ def test_the_backend_is_named_in_one_place(tmp_path: Path, section: str, llm: st
 
 
 def test_an_unknown_backend_lists_those_there_are(tmp_path: Path) -> None:
-    from emerge_ehr import components
-
     path = tmp_path / "c.toml"
     head = HEAD.format(top="", paths="", source='name = "synthetic"', cache="cache")
     path.write_text(f'{head}[llm]\nentity_backend = "gpt"\n')
-    with pytest.raises(UserError, match=r"entities.name = 'gpt': there are: openai_compatible, rules"):
+    there = ", ".join(components.names("entities"))
+    with pytest.raises(UserError, match=f"entities.name = 'gpt': there are: {there}"):
         components.check(load(path), ("entities",))

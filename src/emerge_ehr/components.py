@@ -100,6 +100,12 @@ def apply(work: Callable[..., Any], filled: Any, **context: Any) -> Any:
     return work(filled, **{name: context[name] for name in inspect.signature(work).parameters if name in context})
 
 
+def needs(socket: str, chosen: Component, name: str) -> bool:
+    """Whether the chosen plug's ``build`` asks for this part of the context."""
+    options(socket, chosen)
+    return name in inspect.signature(function_of(socket, chosen.name, "build")).parameters
+
+
 def check(config: Config, sockets: Iterable[str]) -> None:
     """Fill the options of every plug the config chooses for ``sockets``, so that a mistake shows before any work."""
     for _ in _filled(config, sockets):

@@ -5,18 +5,19 @@ from collections.abc import Iterable
 
 import httpx
 
+from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError, refuse_repeated
 from emerge_ehr.storage.schema import LABEL, PROVENANCE
 
-BACKEND = "openai_compatible"
 OWN_FIELDS = {"messages", "model", "temperature", "max_tokens", "response_format", "stream", "n"}
 
 
 def uses_model(config: Config) -> bool:
-    """Whether any backend is a language model."""
-    return BACKEND in (config.entities.name, config.summary.name)
+    """Whether an extractor or a summarizer is chosen that asks a language model."""
+    chosen = {"entities": config.entities, "summary": config.summary}
+    return any(components.needs(socket, plug, "llm") for socket, plug in chosen.items())
 
 
 def credentialed(config: Config) -> bool:
