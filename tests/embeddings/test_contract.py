@@ -4,27 +4,21 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from emerge_ehr import components, embeddings
 from emerge_ehr.embeddings import FittedEncoder
-from emerge_ehr.fields import Component
+from tests.examples import chosen
 from tests.places import ROOT
 
 NAMES = components.names("embedding")
-MODELS = {
-    "huggingface": "longformer",
-    "sentence_transformers": "sentence",
-}  # plugs that need a model, and which tiny one
 TEXTS = ["acute kidney failure and sepsis", "", "heart failure with pneumonia", " \n", "sepsis and heart failure"]
 
 
 def fitted(name: str, models: Path, cache: Path) -> FittedEncoder:
-    options: dict[str, Any] = {"model": str(models / MODELS[name])} if name in MODELS else {"min_documents": 1}
-    encoder = components.build("embedding", Component(name, options), seed=3, cache_dir=cache)
+    encoder = components.build("embedding", chosen("embedding", name, models), seed=3, cache_dir=cache)
     return encoder.fit([text for text in TEXTS if text.strip()])  # type: ignore[no-any-return]
 
 

@@ -101,37 +101,6 @@ def icu_stays(demo_raw: Path) -> list[dict[str, str]]:
     return list(csv_rows(demo_raw / "icu" / "icustays.csv.gz"))
 
 
-# --- every task
-
-
-@pytest.mark.parametrize("name", ["mortality", "readmission", "mortality_readmission", "los", "phenotyping"])
-def test_a_task_labels_or_explains_every_stay_of_the_demo_once(name: str, demo: tuple[pl.DataFrame, Source]) -> None:
-    cohort, source = demo
-    built = task(name)
-    found = built.labels(cohort, source)
-    assert found.table.columns == LABELS
-    assert found.table.null_count().sum_horizontal().item() == 0
-    assert not found.table.select("patient_id", "label_code").is_duplicated().any()
-    assert set(found.table["label_code"]) == set(built.codes or ())
-    assert set(found.table["label_value"]) <= {0, 1}
-    explained = [patient for patients in found.undefined.values() for patient in patients]
-    assert len(explained) == len(set(explained))
-    assert set(found.table["patient_id"]) | set(explained) == set(cohort["patient_id"])
-    assert not set(found.table["patient_id"]) & set(explained)
-    assert built.question
-
-
-@pytest.mark.parametrize("name", ["mortality", "readmission", "mortality_readmission", "los", "phenotyping"])
-def test_one_stays_labels_do_not_depend_on_which_other_stays_are_in_the_cohort(
-    name: str, demo: tuple[pl.DataFrame, Source]
-) -> None:
-    cohort, source = demo
-    everyone = task(name).labels(cohort, source).table
-    some = cohort.sample(fraction=0.4, seed=3, shuffle=True)
-    expected = everyone.join(some, on="patient_id", how="semi").sort("patient_id", "label_code")
-    assert task(name).labels(some, source).table.sort("patient_id", "label_code").equals(expected)
-
-
 # --- mortality
 
 

@@ -16,6 +16,7 @@ from emerge_ehr.graphs import Disease, Triple
 from emerge_ehr.rag import linking
 from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.similarity import NameSimilarity
+from tests.examples import chosen
 from tests.places import SHARED
 
 PLUGS = components.names("linking.similarity")
@@ -41,14 +42,9 @@ class Graph:
         return 0
 
 
-def chosen(plug: str, models: Path) -> Component:
-    encoder = {"name": "sentence_transformers", "model": str(models / "sentence")}
-    return Component(plug, {"encoder": encoder} if plug == "embedding" else {})
-
-
 @pytest.mark.parametrize("plug", PLUGS)
 def test_an_exact_name_is_linked_whatever_the_similarity_says(plug: str, tiny_models: Path, tmp_path: Path) -> None:
-    rule = Linking(1.0, similarity=chosen(plug, tiny_models))
+    rule = Linking(1.0, similarity=chosen("linking.similarity", plug, tiny_models))
     linked = linking.build(Graph(NAMES), rule, 0, tmp_path).link(["Heart-Failure", "failing heart", ""])
     assert linked == {"heart failure": (2, 1.0, "heart failure")}
 
@@ -56,7 +52,9 @@ def test_an_exact_name_is_linked_whatever_the_similarity_says(plug: str, tiny_mo
 @pytest.mark.parametrize("plug", PLUGS)
 def test_every_answer_is_one_of_the_names_with_its_similarity(plug: str, tiny_models: Path, tmp_path: Path) -> None:
     context = {"names": NAMES, "seed": 0, "cache_dir": tmp_path}
-    similarity: NameSimilarity = components.build("linking.similarity", chosen(plug, tiny_models), **context)
+    similarity: NameSimilarity = components.build(
+        "linking.similarity", chosen("linking.similarity", plug, tiny_models), **context
+    )
     together = similarity.nearest(["lung infection", "kidney failure", "zzz"])
     alone = [similarity.nearest([query]) for query in ("lung infection", "kidney failure", "zzz")]
     assert together[0].tolist() == [int(position[0]) for position, _ in alone]
@@ -65,15 +63,15 @@ def test_every_answer_is_one_of_the_names_with_its_similarity(plug: str, tiny_mo
 
 
 def test_embeddings_of_queries_are_compared_with_those_of_names(tiny_models: Path, tmp_path: Path) -> None:
-    encoder_options = chosen("embedding", tiny_models).options["encoder"]
+    encoder_options = chosen("linking.similarity", "embedding", tiny_models).options["encoder"]
     encoder = components.build(
         "embedding", Component("sentence_transformers", {"model": encoder_options["model"]}), seed=0, cache_dir=tmp_path
     )
     queries = ["lung infection", "renal failure", "liver cirrhosis"]
     context = {"names": NAMES, "seed": 0, "cache_dir": tmp_path}
-    positions, scores = components.build("linking.similarity", chosen("embedding", tiny_models), **context).nearest(
-        queries
-    )
+    positions, scores = components.build(
+        "linking.similarity", chosen("linking.similarity", "embedding", tiny_models), **context
+    ).nearest(queries)
     for query, position, score in zip(encoder.encode_queries(queries), positions, scores, strict=True):
         cosines = [float(query @ name) for name in encoder.encode(NAMES)]  # the model gives vectors of length one
         assert position == int(np.argmax(cosines)) and abs(score - max(cosines)) < 1e-5

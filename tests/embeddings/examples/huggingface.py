@@ -1,0 +1,8 @@
+"""A tiny Longformer."""
+
+from pathlib import Path
+from typing import Any
+
+
+def options(models: Path) -> dict[str, Any]:
+    return {"model": str(models / "longformer")}

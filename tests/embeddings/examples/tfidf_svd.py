@@ -1,0 +1,3 @@
+"""A few short texts are enough to learn from."""
+
+OPTIONS = {"min_documents": 1}
