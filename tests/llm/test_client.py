@@ -332,7 +332,7 @@ def test_two_processes_share_a_cache(serve: Serve, client: Client, tmp_path: Pat
 
     server = serve(model, lambda n, body: Fault(seconds=0.005))
     code = (
-        "from pathlib import Path;"
+        "import sys; from pathlib import Path;"
         "from emerge_ehr.llm.cache import Answer, Cache;"
         f"cache = Cache(Path({str(tmp_path / 'cache/llm.sqlite')!r}));"
         "[cache.store(f'{sys.argv[1]}-{n}', 0, 'p', 'm', 1, Answer('x', 'stop', 1, 1)) for n in range(300)]"
