@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.datasets.convert.cohort import known_in_window
