@@ -89,7 +89,7 @@ def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
         seconds[rest] = seconds.get(rest, 0.0) + whole - entities
         batch = take("encoding", lambda block=block, evidence=evidence: ready.encode(block, evidence))
         take("model", lambda batch=batch: ready.trained.probability(batch))
-        records = [rag_records.parse(row) for row in evidence.records.iter_rows(named=True)]
+        records = [rag_records.from_row(row) for row in evidence.records.iter_rows(named=True)]
         texts = [Told(*pair) for pair in zip(evidence.notes, records, strict=True)]
         take(
             "risks without each disease",

@@ -16,12 +16,14 @@ from emerge_ehr.preprocess import fitted as fitted_things
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
-from emerge_ehr.rag.records_file import Record
+from emerge_ehr.rag.faithfulness import Faithfulness
+from emerge_ehr.rag.records_file import Mention, Record
+from emerge_ehr.rag.summaries import OfMention, OfModel, OfPerson, OfSignal, OfTriples, Statement
 from emerge_ehr.storage import schema, table_files
 from emerge_ehr.training import inputs
 from emerge_ehr.training.trained import Trained, load
 
-EMPTY = dict.fromkeys(("abnormal_signals", "documents", "triples", "failures"), ()) | {"faithfulness": {}}
+EMPTY = Record("p", (), (), (), (), (), "", (), Faithfulness(None, 0, 0, ()), "rules", "template", ())
 
 
 def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:
@@ -42,16 +44,16 @@ def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without
     trained = load(run_of(method))
     fitted, batch, told = asked(trained)
     found = what_if.without_diseases(trained, fitted, batch, told)
-    assert [list(risks) for risks in found] == [[node["node_index"] for node in one.record.nodes] for one in told]
+    assert [list(risks) for risks in found] == [[node.node_index for node in one.record.nodes] for one in told]
     arrays = {name: value.numpy() for name, value in vars(batch).items()}
     for n, one in enumerate(told):
         for node, risk in found[n].items():
             row = {name: value[n : n + 1].copy() for name, value in arrays.items()}
             notes = one.notes or ""
             for entity in reversed(one.record.entities):
-                if entity["node_index"] == node:
-                    notes = notes[: entity["start"]] + notes[entity["end"] :]
-            kept = [s["text"] for s in one.record.provenance if s.get("node_index") != node]
+                if entity.node_index == node:
+                    notes = notes[: entity.start] + notes[entity.end :]
+            kept = [said.text for said in one.record.provenance if node not in said.nodes]
             assert notes != one.notes and len(kept) < len(one.record.provenance)
             for name, encoder, text in (("note", fitted.note, notes), ("summary", fitted.summary, " ".join(kept))):
                 row[f"{name}_embedding"] = encoder.encode([text])
@@ -99,7 +101,7 @@ def test_without_the_notes_at_hand_only_the_summary_changes(emerge: Trained) -> 
     fitted, batch, told = asked(emerge)
     without = what_if.without_diseases(emerge, fitted, batch, [dataclasses.replace(one, notes=None) for one in told])
     some = next(n for n, one in enumerate(told) if one.record.nodes)
-    node = told[some].record.nodes[0]["node_index"]
+    node = told[some].record.nodes[0].node_index
     summary = fitted.summary.encode([what_if.summary_without(told[some].record, node)])
 
     row = batch.select(torch.tensor([some]))
@@ -108,38 +110,34 @@ def test_without_the_notes_at_hand_only_the_summary_changes(emerge: Trained) -> 
 
 
 def test_statements_of_a_language_model_go_by_what_they_cite() -> None:
-    cited = [
-        {"text": "Old.", "kind": "model", "evidence": [{"kind": "patient", "age": 90}]},
-        {"text": "Sepsis and a fast heart.", "kind": "model", "evidence": [{"kind": "signal"}, {"node_index": 3}]},
-        {"text": "Sepsis has fever.", "kind": "model", "evidence": [{"kind": "triples", "node_index": 3}]},
-        {"text": "Gout.", "kind": "model", "evidence": [{"kind": "disease", "node_index": 4}]},
-    ]
-    record = Record(
-        "p", entities=[], nodes=[], provenance=cited, summary="", entity_backend="", summary_backend="", **EMPTY
-    )  # type: ignore[arg-type]
+    fast = OfSignal("heart_rate", "heart rate", "high", 142.0, "beats/min", 7, 3.2, 5)
+    cited = (
+        Statement("Old.", OfModel((OfPerson(90.0, None),))),
+        Statement("Sepsis and a fast heart.", OfModel((fast, OfMention(3, "sepsis")))),
+        Statement("Sepsis has fever.", OfModel((OfTriples(3, "phenotype present", ("Fever",)),))),
+        Statement("Gout.", OfModel((OfMention(4, "gout"),))),
+    )
+    record = dataclasses.replace(EMPTY, provenance=cited)
     assert what_if.summary_without(record, 3) == "Old. Gout."
 
 
 def test_every_mention_of_a_disease_goes_by_whatever_name_and_denied_ones_stay() -> None:
     notes = "PNA again. Father had pneumonia. Pneumonia, gout."
     spans = [(0, 3, 7), (22, 31, None), (33, 42, 7), (44, 48, 9)]
-    entities = [{"start": start, "end": end, "node_index": node} for start, end, node in spans]
-    record = Record(
-        "p", entities=entities, nodes=[], provenance=[], summary="", entity_backend="", summary_backend="", **EMPTY
-    )  # type: ignore[arg-type]
+    mentions = tuple(Mention(notes[start:end], "", start, end, "present", node) for start, end, node in spans)
+    record = dataclasses.replace(EMPTY, entities=mentions)
     assert what_if.notes_without(notes, record, 7) == " again. Father had pneumonia. , gout."
     assert what_if.notes_without(notes, record, 8) == notes
 
 
 def test_records_tell_which_disease_a_mention_counts_for(emerge: Trained) -> None:
     for record in rag_records.read(emerge.config.processed_dir):
-        nodes = {node["node_index"]: node for node in record.nodes}
-        counted = [entity for entity in record.entities if entity["node_index"] is not None]
-        assert {entity["node_index"] for entity in counted} == set(nodes)
-        assert all(entity["status"] in ("present", "historical") for entity in counted)
+        counted = [entity for entity in record.entities if entity.node_index is not None]
+        assert {entity.node_index for entity in counted} == {node.node_index for node in record.nodes}
+        assert all(entity.status in ("present", "historical") for entity in counted)
         for node in record.nodes:
-            surfaces = [entity["surface"] for entity in counted if entity["node_index"] == node["node_index"]]
-            assert node["surface"] in surfaces and len(surfaces) >= node["count"]
+            surfaces = [entity.surface for entity in counted if entity.node_index == node.node_index]
+            assert node.surface in surfaces and len(surfaces) >= node.count
 
 
 def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Path) -> None:
@@ -147,7 +145,7 @@ def test_records_of_an_earlier_version_are_refused(emerge: Trained, tmp_path: Pa
 
     old = (emerge.config.processed_dir / schema.RAG_RECORDS).read_text().replace('""node_index""', '""node""')
     (tmp_path / schema.RAG_RECORDS).write_text(old)
-    with pytest.raises(UserError, match="earlier version; run --stage preprocess"):
+    with pytest.raises(UserError, match=r"row 2: column entities: .* earlier version; run --stage preprocess"):
         rag_records.read(tmp_path)
 
 

@@ -271,7 +271,7 @@ def test_summaries_of_language_models_are_left_out_with_the_notes(copied: Config
     rows = pl.read_csv(processed / "rag_records.csv", infer_schema=False)
     quoting = [
         json.dumps(
-            [{"text": "quoted from the note", "kind": "model", "evidence": [one]} for one in json.loads(said)[:2]]
+            [{"text": "quoted from the note", "kind": "model", "evidence": [one]} for one in json.loads(said)[:1]]
         )
         for said in rows["provenance"]
     ]

@@ -68,7 +68,7 @@ def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
     summaries = [record.summary for record in records]
     anew = fitted.fit(statistics, encoder, found.cohort, notes, summaries, training)
     rows = np.flatnonzero(training)
-    diseases = [{str(node["name"]) for node in records[row].nodes} for row in rows]
+    diseases = [{node.name for node in records[row].nodes} for row in rows]
     return [
         *refits.check(config.processed_dir / schema.FITTED, anew, dataset, found.hourly),
         *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),

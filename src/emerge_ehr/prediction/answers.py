@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
+from emerge_ehr.rag import records_file
 
 COLUMNS = ("patient_id", "label_code", "y_prob", "threshold", "above_threshold")
 
@@ -24,8 +25,8 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
 
 def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
     """The risks and all they rest on; docs/prediction.md has the keys."""
-    names, record = run.trained.label_names, answer.record
-    definitions = {document["node_index"]: document["definition"] for document in record.documents}
+    names, record = run.trained.label_names, records_file.plain(answer.record)
+    definitions = {document.node_index: document.definition for document in answer.record.documents}
     risks = [
         {
             "label_code": name,
@@ -43,18 +44,18 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
             "risk_without": by_label(names, without) if without is not None else {},
             "contribution": by_label(names, answer.risk - without) if without is not None else {},
         }
-        for node in record.nodes
+        for node in record["nodes"]
         for without in (answer.without_disease.get(node["node_index"]),)
     ]
     return {
         "patient_id": answer.patient_id,
         "risks": risks,
-        "abnormal_signals": record.abnormal_signals,
+        "abnormal_signals": record["abnormal_signals"],
         "diseases": diseases,
-        "summary": record.summary,
-        "statements": record.provenance,
-        "faithfulness": record.faithfulness,
-        "failures": record.failures,
+        "summary": record["summary"],
+        "statements": record["provenance"],
+        "faithfulness": record["faithfulness"],
+        "failures": record["failures"],
     }
 
 

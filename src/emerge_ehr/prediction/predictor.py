@@ -96,7 +96,7 @@ class Predictor:
     def ask(self, batch: Batch, found: Found) -> Iterator[Answer]:
         """The model, about the patients as they are and without each thing."""
         risks = self.trained.probability(batch)
-        records = [rag_records.parse(row) for row in found.records.iter_rows(named=True)]
+        records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         told = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, told)
         without = {

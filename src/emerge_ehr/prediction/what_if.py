@@ -10,9 +10,8 @@ are too, also those that name this one as a neighbour.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -98,7 +97,7 @@ def without_diseases(
     found: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
     if not reads_texts(trained):
         return found
-    pairs = [(n, node["node_index"]) for n, told in enumerate(patients) for node in told.record.nodes]
+    pairs = [(n, node.node_index) for n, told in enumerate(patients) for node in told.record.nodes]
     for at in range(0, len(pairs), PAIRS):
         some = pairs[at : at + PAIRS]
         rows = torch.tensor([n for n, _ in some])
@@ -142,20 +141,14 @@ def _encoded(name: str, encoder: FittedEncoder, written: Sequence[str], limit: i
 
 def summary_without(record: Record, node_index: int) -> str:
     """The summary without the statements that rest on the disease."""
-    return " ".join(one["text"] for one in record.provenance if not _rests_on(one, node_index))
-
-
-def _rests_on(statement: Mapping[str, Any], node_index: int) -> bool:
-    """By the evidence that the template writes down, or that a language model cited."""
-    cited = (statement, *statement.get("evidence", ()))
-    return any(evidence.get("node_index") == node_index for evidence in cited)
+    return " ".join(statement.text for statement in record.provenance if node_index not in statement.nodes)
 
 
 def notes_without(notes: str, record: Record, node_index: int) -> str:
     """The notes with the disease's mentions cut out; denied ones, and those of relatives, were never linked, and stay."""
     kept, end = [], 0
     for entity in record.entities:
-        if entity["node_index"] == node_index:
-            kept.append(notes[end : entity["start"]])
-            end = entity["end"]
+        if entity.node_index == node_index:
+            kept.append(notes[end : entity.start])
+            end = entity.end
     return "".join([*kept, notes[end:]])

@@ -1,6 +1,5 @@
-"""The RAG half of preprocessing: notes -> entities -> diseases -> documents and triples -> summary, one record a patient."""
+"""The RAG half of preprocessing: notes -> entities -> diseases -> documents and triples -> summary, a record per patient."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -13,16 +12,16 @@ from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.config import Linking
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.progress import bar
-from emerge_ehr.rag import linking
+from emerge_ehr.rag import linking, records_file
 from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
-from emerge_ehr.rag.faithfulness import faithfulness
+from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
 from emerge_ehr.rag.linking import Linked
 from emerge_ehr.rag.names import normal
+from emerge_ehr.rag.records_file import Document, Mention, Record, RecordedTriple
 from emerge_ehr.rag.retrieval import Query, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.signals.hourly import Hourly
-from emerge_ehr.storage.schema import RAG_COLUMNS
 
 SEPARATOR = "\n\n"
 BLOCK = 1000  # records put into the table together: as rows of text they take several times the memory
@@ -79,12 +78,12 @@ class Tally:
 
     nodes: int
     summary_failed: bool
-    audit: dict[str, Any]
+    audit: Faithfulness
 
 
 @dataclass(frozen=True)
-class Record:
-    """A row of ``rag_records.csv``, and what of it is counted."""
+class WrittenRecord:
+    """A record as a row of ``rag_records.csv``, and what of it is counted."""
 
     row: tuple[str, ...]
     tally: Tally
@@ -118,8 +117,8 @@ class Recorder:
             for case, own, retrieved in zip(cases, links, self.retriever.retrieve(queries), strict=True)
         ]
 
-    def records(self, cases: Sequence[Case]) -> list[Record]:
-        """One a case, whatever the other cases are."""
+    def records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
+        """A record for each case; it does not depend on the other cases."""
         evidence = self.evidence(cases)
         written = [case.summary for case in cases if case.summary]
         summaries = self.summarizer.summarise(evidence) if self.summarizer else written
@@ -127,7 +126,10 @@ class Recorder:
         charted = [(case.patient.notes, case.charted) for case in cases]
         audits = self.auditor.audit(summaries, evidence, entities, charted)
         return [
-            Record(_row(case, known, summary, audit), Tally(len(known.links), summary.failure is not None, audit))
+            WrittenRecord(
+                records_file.to_row(_record(case, known, summary, audit)),
+                Tally(len(known.links), summary.failure is not None, audit),
+            )
             for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True)
         ]
 
@@ -145,19 +147,15 @@ def records(
         summaries = tools.summarizer.summarise(recorder.evidence(cases))
         cases = [replace(case, summary=summary) for case, summary in zip(cases, summaries, strict=True)]
         recorder = replace(recorder, summarizer=None)
-    work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[Record](Record))
+    work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[WrittenRecord](WrittenRecord))
     made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
     found = iter(bar(made, what="records", unit="patient", total=len(cases)))
-    tables, tallies = [_table([])], list[Tally]()
+    tables, tallies = [records_file.table([])], list[Tally]()
     while some := list(islice(found, BLOCK)):
-        tables.append(_table([record.row for record in some]))
+        tables.append(records_file.table([record.row for record in some]))
         tallies += [record.tally for record in some]
     counts = _counts(extractions, tallies, len(names), len(linked))
     return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=dict.fromkeys(RAG_COLUMNS, pl.String), orient="row")
 
 
 def _case(patient: Patient, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
@@ -166,25 +164,29 @@ def _case(patient: Patient, extraction: Extraction, linked: Mapping[str, Linked]
     return Case(patient, extraction, {name: linked[name] for name in sorted(own)}, tuple(map(float, charted)))
 
 
-def _row(case: Case, evidence: Evidence, summary: Summary, audit: Mapping[str, Any]) -> tuple[str, ...]:
+def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulness) -> Record:
     patient, extraction = case.patient, case.extraction
     nodes = {name: node for name, (node, _, _) in case.linked.items()}
-    found = [evidence.diseases[link.node_index] for link in evidence.links]
-    documents = [{k: getattr(f, k) for k in ("node_index", "name", "definition", "description")} for f in found]
-    triples = [[f.node_index, t.x_name, t.display_relation, t.y_name] for f in found for t in f.triples]
-    return (
-        patient.patient_id,
-        _json([asdict(signal) for signal in patient.signals]),
-        _json([{**asdict(e), "node_index": _node_of(e, evidence, nodes)} for e in extraction.entities]),
-        _json([asdict(link) for link in evidence.links]),
-        _json(documents),
-        _json(triples),
-        summary.text,
-        _json([{"text": s.text, **s.evidence} for s in summary.statements]),
-        _json(audit),
-        extraction.backend,
-        summary.backend,
-        _json([failure for failure in (extraction.failure, summary.failure) if failure]),
+    retrieved = [evidence.diseases[link.node_index] for link in evidence.links]
+    return Record(
+        patient_id=patient.patient_id,
+        abnormal_signals=tuple(patient.signals),
+        entities=tuple(
+            Mention(**asdict(entity), node_index=_node_of(entity, evidence, nodes)) for entity in extraction.entities
+        ),
+        nodes=tuple(evidence.links),
+        documents=tuple(Document(own.node_index, own.name, own.definition, own.description) for own in retrieved),
+        triples=tuple(
+            RecordedTriple(own.node_index, triple.x_name, triple.display_relation, triple.y_name)
+            for own in retrieved
+            for triple in own.triples
+        ),
+        summary=summary.text,
+        provenance=summary.statements,
+        faithfulness=audit,
+        entity_backend=extraction.backend,
+        summary_backend=summary.backend,
+        failures=tuple(failure for failure in (extraction.failure, summary.failure) if failure),
     )
 
 
@@ -192,10 +194,6 @@ def _node_of(entity: Entity, evidence: Evidence, nodes: Mapping[str, int]) -> in
     """The node among the patient's that the mention is counted for."""
     node = nodes.get(normal(entity.name)) if entity.linked else None
     return node if node in evidence.diseases else None
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def _counts(

@@ -1,59 +1,113 @@
-"""Reads ``rag_records.csv``: what the RAG half of preprocessing found for each patient, its JSON columns parsed."""
+"""``rag_records.csv``: what the RAG half of preprocessing found for each sample. The only place that knows how a record stands in
+the file: its columns are the fields of ``Record``, and all but text hold JSON."""
 
+import dataclasses
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
 from emerge_ehr.fields import UserError
+from emerge_ehr.rag.entities import Status
+from emerge_ehr.rag.faithfulness import Faithfulness
+from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.summaries import Statement
+from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage import artefacts
-from emerge_ehr.storage.schema import RAG_COLUMNS, RAG_RECORDS
+from emerge_ehr.storage.schema import RAG_RECORDS
 
-TEXTS = ("patient_id", "summary", "entity_backend", "summary_backend")
-LISTS: dict[str, type] = {
-    **dict.fromkeys(("abnormal_signals", "entities", "nodes", "documents", "provenance"), dict),
-    "triples": list,
-    "failures": object,
-}
+
+@dataclass(frozen=True)
+class Mention:
+    """An entity of the notes; ``node_index``: the disease among the record's nodes that it counts for, if any."""
+
+    surface: str
+    name: str
+    start: int
+    end: int
+    status: Status
+    node_index: int | None
+
+
+@dataclass(frozen=True)
+class Document:
+    """What the graph says of a disease; definition and description may be empty."""
+
+    node_index: int
+    name: str
+    definition: str
+    description: str
+
+
+class RecordedTriple(NamedTuple):
+    """A triple that was retrieved for the disease ``node_index``; a list in the file."""
+
+    node_index: int
+    x_name: str
+    relation: str  # as it is displayed
+    y_name: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """One patient's row; docs/file_formats.md has the keys of the dictionaries. A triple: node_index, x, relation, y."""
+    """A row of the file; ``nodes`` are the linked diseases, ``provenance`` the statements of the summary."""
 
     patient_id: str
-    abnormal_signals: list[dict[str, Any]]
-    entities: list[dict[str, Any]]
-    nodes: list[dict[str, Any]]
-    documents: list[dict[str, Any]]
-    triples: list[tuple[int, str, str, str]]
+    abnormal_signals: tuple[AbnormalSignal, ...]
+    entities: tuple[Mention, ...]
+    nodes: tuple[Link, ...]
+    documents: tuple[Document, ...]
+    triples: tuple[RecordedTriple, ...]
     summary: str
-    provenance: list[dict[str, Any]]
-    faithfulness: dict[str, Any]
+    provenance: tuple[Statement, ...]
+    faithfulness: Faithfulness
     entity_backend: str
     summary_backend: str
-    failures: list[Any]
+    failures: tuple[str, ...]
 
 
-def parse(row: Mapping[str, str | None]) -> Record:
-    """A row of the table, as ``preprocess`` made it.
+COLUMNS = tuple(column.name for column in dataclasses.fields(Record))
+TEXTS = tuple(column.name for column in dataclasses.fields(Record) if column.type is str)
+
+
+def plain(record: Record) -> dict[str, Any]:
+    """The record by column, as values that JSON can hold. A statement's evidence stands beside its text."""
+    values = dataclasses.asdict(record)
+    statements = [{"text": statement["text"], **statement["evidence"]} for statement in values["provenance"]]
+    return {**values, "provenance": statements}
+
+
+def to_row(record: Record) -> tuple[str, ...]:
+    """The record's row, in the order of ``COLUMNS``."""
+    values = plain(record)
+    return tuple(values[name] if name in TEXTS else _json(values[name]) for name in COLUMNS)
+
+
+def from_row(row: Mapping[str, str | None]) -> Record:
+    """The record in a row that ``to_row`` made.
 
     Raises:
-        ValueError: a column does not hold JSON, or other than it should.
+        ValueError: a column does not hold what belongs there.
     """
-    values: dict[str, Any] = {
-        name: (row[name] or "") if name in TEXTS else artefacts.parse_json(row[name] or "null") for name in RAG_COLUMNS
-    }
-    for name, of in LISTS.items():
-        if not isinstance(values[name], list) or not all(isinstance(item, of) for item in values[name]):
-            raise ValueError(f"{name} of patient_id {row['patient_id']!r} is not what preprocess writes there")
-    if not isinstance(values["faithfulness"], dict) or any(len(triple) != 4 for triple in values["triples"]):
-        raise ValueError(
-            f"faithfulness or triples of patient_id {row['patient_id']!r} are not what preprocess writes there"
-        )
-    return Record(**{**values, "triples": [tuple(triple) for triple in values["triples"]]})
+    values = {name: (row[name] or "") if name in TEXTS else _parsed(name, row[name] or "null") for name in COLUMNS}
+    if isinstance(values["provenance"], list):
+        values["provenance"] = [_nested(statement) for statement in values["provenance"]]
+    try:
+        return _adapter().validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        column, *inside = (str(part) for part in first["loc"])
+        raise ValueError(f"column {column}: {'.'.join(inside) or 'all of it'}: {first['msg'].lower()}") from None
+
+
+def table(rows: Collection[tuple[str, ...]]) -> pl.DataFrame:
+    """The file's rows as a table."""
+    return pl.DataFrame(list(rows), schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
 
 
 def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
@@ -67,12 +121,42 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
-        rows = pl.read_csv(path, infer_schema=False, glob=False).select(RAG_COLUMNS)
-        if patients is not None:
-            rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
-        records = [parse(row) for row in rows.iter_rows(named=True)]
-    except (pl.exceptions.PolarsError, ValueError, TypeError, RecursionError, OSError) as error:
+        rows = pl.read_csv(path, infer_schema=False, glob=False).select(COLUMNS).with_row_index("line", 2)
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None
-    if any("node_index" not in entity for record in records for entity in record.entities):
-        raise UserError(f"{path}: made by an earlier version; run --stage preprocess and --stage train again")
-    return records
+    if patients is not None:
+        rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
+    return [_record(row, path) for row in rows.iter_rows(named=True)]
+
+
+def _record(row: Mapping[str, Any], path: Path) -> Record:
+    try:
+        return from_row(row)
+    except ValueError as error:
+        raise UserError(
+            f"{path} row {row['line']}: {artefacts.first_line(error)}; the file is damaged, or was made by an earlier version; "
+            "run --stage preprocess and --stage train again"
+        ) from None
+
+
+def _parsed(column: str, text: str) -> Any:
+    try:
+        return artefacts.parse_json(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"column {column}: not JSON ({artefacts.first_line(error)})") from None
+
+
+def _nested(statement: Any) -> Any:
+    """A statement's evidence under a name of its own, as ``Statement`` has it."""
+    if not isinstance(statement, dict):
+        return statement
+    return {"text": statement.get("text"), "evidence": {k: v for k, v in statement.items() if k != "text"}}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)

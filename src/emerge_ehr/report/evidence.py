@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from emerge_ehr.rag.records_file import Record
+from emerge_ehr.rag.records_file import Record, RecordedTriple
+from emerge_ehr.rag.summaries import OfDisease, OfMention, OfPerson, OfSignal, OfTriples, Statement
 
 LONGEST_NOTE = 20_000  # characters shown
 STATUSES = ("present", "historical", "negated", "family", "hypothetical")
@@ -49,7 +49,7 @@ class Support:
 
 
 @dataclass(frozen=True)
-class Statement:
+class ShownStatement:
     """A statement of the summary; ``mention``: the disease whose mention it rests on; ``doubts``: claims that the audit found
     unsupported."""
 
@@ -62,18 +62,18 @@ class Statement:
 
 def segments(note: str, record: Record) -> list[Segment]:
     """The note cut at its mentions, the first ``LONGEST_NOTE`` characters of it."""
-    numbers = {node["node_index"]: n for n, node in enumerate(record.nodes)}
+    numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
     found: list[Segment] = []
     seen: set[int] = set()
     at = 0
-    for entity in sorted(record.entities, key=lambda one: one["start"]):
-        start, end = entity["start"], min(entity["end"], LONGEST_NOTE)
+    for entity in sorted(record.entities, key=lambda mention: mention.start):
+        start, end = entity.start, min(entity.end, LONGEST_NOTE)
         if start < at or start >= end:
             continue
-        number = numbers.get(entity["node_index"])
+        number = numbers.get(entity.node_index) if entity.node_index is not None else None
         found += [Segment(note[at:start])] if start > at else []
         first = number is not None and number not in seen
-        found.append(Segment(note[start:end], entity["status"], entity["name"], number, first))
+        found.append(Segment(note[start:end], entity.status, entity.name, number, first))
         if number is not None:
             seen.add(number)
         at = end
@@ -83,23 +83,22 @@ def segments(note: str, record: Record) -> list[Segment]:
 
 def diseases(record: Record) -> list[Disease]:
     """The matched diseases in the record's order, each with what was retrieved of it."""
-    documents = {document["node_index"]: document for document in record.documents}
+    documents = {document.node_index: document for document in record.documents}
     citing: dict[int, list[int]] = {}
     for n, statement in enumerate(record.provenance):
-        for item in items(statement):
-            if "node_index" in item and n not in citing.setdefault(item["node_index"], []):
-                citing[item["node_index"]].append(n)
+        for node_index in dict.fromkeys(statement.nodes):
+            citing.setdefault(node_index, []).append(n)
     return [
         Disease(
             number=n,
-            node_index=(index := node["node_index"]),
-            name=node["name"],
-            member=node.get("member"),
+            node_index=(index := node.node_index),
+            name=node.name,
+            member=node.member,
             wordings=_wordings(record, index),
-            score=node["score"],
-            count=node["count"],
-            definition=documents.get(index, {}).get("definition") or "",
-            description=documents.get(index, {}).get("description") or "",
+            score=node.score,
+            count=node.count,
+            definition=documents[index].definition if index in documents else "",
+            description=documents[index].description if index in documents else "",
             relations=_relations(record.triples, index),
             statements=tuple(citing.get(index, ())),
         )
@@ -107,57 +106,51 @@ def diseases(record: Record) -> list[Disease]:
     ]
 
 
-def statements(record: Record) -> list[Statement]:
+def statements(record: Record) -> list[ShownStatement]:
     """The summary's statements, each with what it rests on."""
-    numbers = {node["node_index"]: n for n, node in enumerate(record.nodes)}
+    numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
     doubts: dict[int, list[str]] = {}
-    for claim in record.faithfulness.get("unsupported", []):
-        doubts.setdefault(claim["statement"], []).append(claim["why"])
+    for claim in record.faithfulness.unsupported:
+        doubts.setdefault(claim.statement, []).append(claim.why)
     return [
-        Statement(n, one["text"], tuple(_supports(one, numbers)), _mention(one, numbers), tuple(doubts.get(n, ())))
-        for n, one in enumerate(record.provenance)
+        ShownStatement(n, said.text, tuple(_supports(said, numbers)), _mention(said, numbers), tuple(doubts.get(n, ())))
+        for n, said in enumerate(record.provenance)
     ]
 
 
-def items(statement: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The pieces of evidence of a statement: itself, or what a language model cited for it."""
-    own: Sequence[Mapping[str, Any]] = statement["evidence"] if statement["kind"] == "model" else [statement]
-    return own
+def _supports(statement: Statement, numbers: Mapping[int, int]) -> list[Support]:
+    supports = []
+    for item in statement.items:
+        match item:
+            case OfSignal():
+                supports.append(Support(f"s-{item.code}", f"{item.label} at hour {item.hour}"))
+            case OfPerson():
+                supports.append(Support("who", "age and sex"))
+            case OfTriples() if item.node_index in numbers:
+                supports.append(Support(f"t-{numbers[item.node_index]}", item.relation))
+            case OfDisease() | OfMention() if item.node_index in numbers:
+                quoted = isinstance(item, OfDisease) and item.definition
+                words = "mention and definition" if quoted else "mention"
+                supports.append(Support(f"d-{numbers[item.node_index]}", words))
+    return list(dict.fromkeys(supports))
 
 
-def _supports(statement: Mapping[str, Any], numbers: Mapping[int, int]) -> list[Support]:
-    found = []
-    for item in items(statement):
-        if item["kind"] == "signal":
-            found.append(Support(f"s-{item['code']}", f"{item['label']} at hour {item['hour']}"))
-        elif item["kind"] == "patient":
-            found.append(Support("who", "age and sex"))
-        elif item.get("node_index") in numbers:
-            number = numbers[item["node_index"]]
-            found.append(
-                Support(f"t-{number}", item["relation"])
-                if item["kind"] == "triples"
-                else Support(f"d-{number}", "mention and definition" if item.get("definition") else "mention")
-            )
-    return list(dict.fromkeys(found))
-
-
-def _mention(statement: Mapping[str, Any], numbers: Mapping[int, int]) -> int | None:
-    cited = [numbers.get(item["node_index"]) for item in items(statement) if item["kind"] == "disease"]
+def _mention(statement: Statement, numbers: Mapping[int, int]) -> int | None:
+    cited = [numbers.get(item.node_index) for item in statement.items if isinstance(item, OfDisease | OfMention)]
     return cited[0] if cited else None
 
 
 def _wordings(record: Record, node_index: int) -> tuple[str, ...]:
     found: dict[str, str] = {}
-    for entity in sorted(record.entities, key=lambda one: one["start"]):
-        if entity["node_index"] == node_index:
-            found.setdefault(entity["surface"].casefold(), entity["surface"])
+    for entity in sorted(record.entities, key=lambda mention: mention.start):
+        if entity.node_index == node_index:
+            found.setdefault(entity.surface.casefold(), entity.surface)
     return tuple(found.values())
 
 
-def _relations(triples: Sequence[tuple[int, str, str, str]], node_index: int) -> dict[str, list[str]]:
+def _relations(triples: Sequence[RecordedTriple], node_index: int) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for index, _, relation, name in triples:
-        if index == node_index:
-            found.setdefault(relation, []).append(name)
+    for triple in triples:
+        if triple.node_index == node_index:
+            found.setdefault(triple.relation, []).append(triple.y_name)
     return found

@@ -15,9 +15,11 @@ from emerge_ehr.prediction import what_if
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.records_file import Record
+from emerge_ehr.rag.summaries import OfModel, OfPerson
 from emerge_ehr.report import evidence, graph, series
 from emerge_ehr.report.material import Material, notes
 from emerge_ehr.report.wording import MODALITIES, stated
+from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import inputs
@@ -73,10 +75,10 @@ class View:
     mentions: dict[str, int]
     diseases: tuple[evidence.Disease, ...]
     graph: graph.Graph | None
-    statements: tuple[evidence.Statement, ...]
+    statements: tuple[evidence.ShownStatement, ...]
     quotes: bool
     changes: tuple[Change, ...]
-    abnormal: tuple[dict[str, Any], ...]
+    abnormal: tuple[AbnormalSignal, ...]
 
 
 def ranked(material: Material) -> list[int]:
@@ -131,7 +133,7 @@ def _view(material: Material, scale: series.Scale, batch: Batch, place: tuple[in
     diseases = evidence.diseases(record)
     test, shown = material.test, material.shows_notes
     values = [int(value) if here else None for value, here in zip(test.label[row], test.defined[row], strict=True)]
-    quotes = any(one["kind"] == "model" for one in record.provenance)
+    quotes = any(isinstance(statement.evidence, OfModel) for statement in record.provenance)
     return View(
         key=f"p{rank + 1}",
         patient_id=record.patient_id,
@@ -146,13 +148,13 @@ def _view(material: Material, scale: series.Scale, batch: Batch, place: tuple[in
         looked=known.looked,
         note=tuple(evidence.segments(note, record)) if note is not None and shown else None,
         note_cut=note is not None and len(note) > evidence.LONGEST_NOTE,
-        mentions={status: sum(one["status"] == status for one in record.entities) for status in evidence.STATUSES},
+        mentions={status: sum(entity.status == status for entity in record.entities) for status in evidence.STATUSES},
         diseases=tuple(diseases),
         graph=graph.graph(diseases),
         statements=tuple(evidence.statements(record)) if shown or not quotes else (),
         quotes=quotes,
         changes=known.changes,
-        abnormal=tuple(record.abnormal_signals),
+        abnormal=record.abnormal_signals,
     )
 
 
@@ -174,8 +176,8 @@ def _changes(
     told = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
     for n, without in enumerate(what_if.without_diseases(trained, tools, batch, told)):
         for number, node in enumerate(records[n].nodes):
-            risk = float(without[node["node_index"]][material.main.column])
-            rows[n].append(Change(node["name"], risk, risk - float(base[n]), number))
+            risk = float(without[node.node_index][material.main.column])
+            rows[n].append(Change(node.name, risk, risk - float(base[n]), number))
     return [tuple(row) for row in rows]
 
 
@@ -215,8 +217,8 @@ def _facts(material: Material, names: Sequence[str], records: Sequence[Record]) 
 
 def _opening(record: Record) -> dict[str, Any]:
     """Age and sex, as the summary's first statement has them."""
-    found = [item for one in record.provenance for item in evidence.items(one) if item["kind"] == "patient"]
-    return {"age": found[0]["age"], "sex": found[0]["sex"]} if found else {"age": None, "sex": None}
+    persons = [item for said in record.provenance for item in said.items if isinstance(item, OfPerson)]
+    return {"age": persons[0].age, "sex": persons[0].sex} if persons else {"age": None, "sex": None}
 
 
 def _words(row: Mapping[str, Any]) -> list[str]:

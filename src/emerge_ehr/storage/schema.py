@@ -118,20 +118,8 @@ PATIENTS = Table(
 
 PROVENANCE = "provenance.json"  # convert: cohort flow, counts of dropped values, warnings, input hashes
 
-RAG_RECORDS = "rag_records.csv"  # preprocess: one row a patient; JSON in the columns that hold lists
-RAG_COLUMNS = (
-    "patient_id",
-    "abnormal_signals",
-    "entities",
-    "nodes",
-    "documents",
-    "triples",
-    "summary",
-    "provenance",
-    "faithfulness",
-    "entity_backend",
-    "summary_backend",
-    "failures",
+RAG_RECORDS = (
+    "rag_records.csv"  # preprocess: a row per patient; its columns are the fields of ``rag.records_file.Record``
 )
 DATASET = "emerge_dataset.npz"  # preprocess: arrays of Dataset, float32, no pickles
 NOTE_TOKENS = "note_tokens.npy"  # preprocess: float32 [N, C, D], memory-mapped by its readers

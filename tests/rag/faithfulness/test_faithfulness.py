@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from emerge_ehr import components
 from emerge_ehr.fields import Component
 from emerge_ehr.graphs import Disease, Edges, Triple
 from emerge_ehr.rag.entities import Entity, Status
-from emerge_ehr.rag.faithfulness import faithfulness
+from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
 from emerge_ehr.rag.linking import Link
 from emerge_ehr.rag.retrieval import Retrieved
-from emerge_ehr.rag.summaries import Evidence, Statement, Summary
+from emerge_ehr.rag.summaries import Evidence, OfNothing, Statement, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.signals.signals import SIGNALS
 
@@ -106,8 +105,8 @@ def entities() -> tuple[Entity, ...]:
     return (*present, entity("pulmonary embolism", "negated"), entity("asthma", "family"))
 
 
-def audit(auditor: faithfulness.Auditor, *texts: str, known: Evidence | None = None) -> dict[str, Any]:
-    summary = Summary(tuple(Statement(text, {}) for text in texts), "test")
+def audit(auditor: faithfulness.Auditor, *texts: str, known: Evidence | None = None) -> Faithfulness:
+    summary = Summary(tuple(Statement(text, OfNothing("no signal")) for text in texts), "test")
     given = known or evidence()
     charted = {(signal.code, signal.hour): signal.value for signal in KNOWN}
     values = [charted.get((signal.code, signal.hour), float("nan")) for signal in given.signals]
@@ -189,24 +188,24 @@ FALSE = {
 @pytest.mark.parametrize("text", TRUE)
 def test_what_the_evidence_holds_is_supported(auditor: faithfulness.Auditor, text: str) -> None:
     found = audit(auditor, text)
-    assert found["unsupported"] == [] and found["supported"] == 1.0, found
+    assert found.unsupported == () and found.supported == 1.0, found
 
 
 @pytest.mark.parametrize(("text", "why"), FALSE.items())
 def test_a_planted_hallucination_is_caught_and_named(auditor: faithfulness.Auditor, text: str, why: str) -> None:
     found = audit(auditor, text)
-    assert found["supported"] == 0.0 and any(why in claim["why"] for claim in found["unsupported"]), found
+    assert found.supported == 0.0 and any(why in claim.why for claim in found.unsupported), found
 
 
 def test_the_share_counts_statements_and_each_claim_says_where_it_stands(auditor: faithfulness.Auditor) -> None:
     found = audit(auditor, TRUE[1], "Heart rate was low.", TRUE[8], "The course was remarkable.")
-    assert found["supported"] == 0.5 and found["statements"] == 4 and found["unchecked"] == 1
-    assert [claim["statement"] for claim in found["unsupported"]] == [1]
+    assert found.supported == 0.5 and found.statements == 4 and found.unchecked == 1
+    assert [claim.statement for claim in found.unsupported] == [1]
 
 
 def test_a_pronoun_speaks_of_the_disease_of_the_statement_before(auditor: faithfulness.Auditor) -> None:
-    assert audit(auditor, "The notes mention pneumonia.", "It is treated with amoxicillin.")["unsupported"] == []
-    assert audit(auditor, "The notes mention atrial fibrillation.", "It is treated with amoxicillin.")["unsupported"]
+    assert audit(auditor, "The notes mention pneumonia.", "It is treated with amoxicillin.").unsupported == ()
+    assert audit(auditor, "The notes mention atrial fibrillation.", "It is treated with amoxicillin.").unsupported
 
 
 def test_evidence_that_the_data_do_not_hold_supports_nothing(auditor: faithfulness.Auditor) -> None:
@@ -216,17 +215,17 @@ def test_evidence_that_the_data_do_not_hold_supports_nothing(auditor: faithfulne
     documents = {**known.diseases, 5: Retrieved(5, *DEFINITIONS[5], "", ())}
     known = Evidence(known.age, known.sex, [wrong], [*known.links, invented], documents)
     texts = ("Heart rate was high at 150 beats/min.", "The notes mention pulmonary embolism.")
-    assert audit(auditor, *texts, known=known)["supported"] == 0.0
+    assert audit(auditor, *texts, known=known).supported == 0.0
 
 
 def test_another_patients_summary_is_not_supported_by_this_ones_evidence(auditor: faithfulness.Auditor) -> None:
     nobody = Evidence(40.0, "M", [], [], {})
-    assert audit(auditor, *TRUE[:17], known=nobody)["supported"] <= 0.06  # only what speaks of nobody's evidence
+    assert audit(auditor, *TRUE[:17], known=nobody).supported <= 0.06  # only what speaks of nobody's evidence
 
 
 def test_no_summary_has_no_share(auditor: faithfulness.Auditor) -> None:
     empty = audit(auditor)
-    assert empty["supported"] is None
+    assert empty.supported is None
     totals = faithfulness.totals([empty, audit(auditor, TRUE[1], "Heart rate was low.")])
     assert totals["share_of_statements_supported"] == 0.5 and totals["unsupported_claims"] == 1
 
@@ -241,4 +240,4 @@ def swapped(texts: Sequence[str], old: str, new: str) -> list[str]:
 def test_one_changed_word_is_noticed(auditor: faithfulness.Auditor, old: str, new: str) -> None:
     for text in (TRUE[1], TRUE[8], TRUE[10]):
         if old in text:
-            assert audit(auditor, *swapped([text], old, new))["supported"] == 0.0
+            assert audit(auditor, *swapped([text], old, new)).supported == 0.0

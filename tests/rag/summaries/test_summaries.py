@@ -15,7 +15,7 @@ from emerge_ehr.graphs import Triple
 from emerge_ehr.llm.client import connect
 from emerge_ehr.rag.linking import Link
 from emerge_ehr.rag.retrieval import Retrieved
-from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
+from emerge_ehr.rag.summaries import Evidence, OfSignal, Summarizer, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model
 
@@ -82,8 +82,9 @@ def test_statements_keep_the_evidence_they_cite(serve: Serve, build: Any) -> Non
     model = says(("Heart rate was\n high.", ["S1"]), ("Pneumonia.", ["D1", "T2", "D9"]))
     (summary,) = build(serve(model)).summarise([evidence()])
     assert summary.text == "Heart rate was high. Pneumonia." and summary.backend == "openai_compatible"
-    cited = [statement.evidence["evidence"] for statement in summary.statements]
-    assert cited[0][0]["value"] == 142.0 and [item["kind"] for item in cited[1]] == ["disease", "triples"]
+    (high,), cited = (statement.items for statement in summary.statements)
+    assert isinstance(high, OfSignal) and high.value == 142.0
+    assert [item.kind for item in cited] == ["disease", "triples"]
 
 
 def test_a_statement_that_cites_nothing_of_this_patient_is_dropped(serve: Serve, build: Any) -> None:
@@ -152,7 +153,7 @@ def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mi
     values = [charted.get((signal.code, signal.hour), float("nan")) for signal in patient.signals]
     (audit,) = auditor.audit([summary], [patient], [()], [("", values)])
     assert node in graph.diseases() and name == "asthma"
-    assert [claim["statement"] for claim in audit["unsupported"]] == [0, 1] and audit["supported"] == 0.3333
+    assert [claim.statement for claim in audit.unsupported] == [0, 1] and audit.supported == 0.3333
 
 
 def test_a_prompt_that_was_used_is_never_edited() -> None:

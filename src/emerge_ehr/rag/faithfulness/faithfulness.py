@@ -7,11 +7,10 @@ and its triples. Names are known by the graph's dictionary, a condition in no di
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.entities import Entity, EntityExtractor
-from emerge_ehr.rag.faithfulness import disease_claims, names_in_text, signal_claims
+from emerge_ehr.rag.faithfulness import Faithfulness, UnsupportedClaim, disease_claims, names_in_text, signal_claims
 from emerge_ehr.rag.faithfulness.disease_claims import Patient
 from emerge_ehr.rag.faithfulness.names_in_text import Span
 from emerge_ehr.rag.faithfulness.signal_claims import Claim
@@ -58,10 +57,9 @@ class Auditor:
         evidence: Sequence[Evidence],
         entities: Sequence[Sequence[Entity]],
         charted: Sequence[tuple[str, Sequence[float]]],
-    ) -> list[dict[str, Any]]:
-        """For each patient ``{supported, statements, unchecked, unsupported: [{statement, claim, why}]}``.
+    ) -> list[Faithfulness]:
+        """One for each summary.
 
-        ``supported``: the share of statements that say something checkable and nothing unsupported; None without statements.
         ``charted`` is what the evidence itself is held against: a patient's notes, and the value in the hour of each signal.
         """
         texts = sorted({statement.text for summary in summaries for statement in summary.statements})
@@ -72,15 +70,15 @@ class Auditor:
         for n, (summary, known) in enumerate(zip(summaries, evidence, strict=True)):
             patient = self._patient(known, entities[n], *charted[n])
             claims = self._claims(summary, known, patient, mentioned)
-            wrong = [(i, claim) for i, found in enumerate(claims) for claim in found if claim.why]
+            wrong = [(i, claim, claim.why) for i, found in enumerate(claims) for claim in found if claim.why]
             sound = sum(bool(found) and not any(claim.why for claim in found) for found in claims)
             result.append(
-                {
-                    "supported": round(sound / len(claims), 4) if claims else None,
-                    "statements": len(claims),
-                    "unchecked": sum(not found for found in claims),
-                    "unsupported": [{"statement": i, "claim": claim.said, "why": claim.why} for i, claim in wrong],
-                }
+                Faithfulness(
+                    supported=round(sound / len(claims), 4) if claims else None,
+                    statements=len(claims),
+                    unchecked=sum(not found for found in claims),
+                    unsupported=tuple(UnsupportedClaim(i, claim.said, why) for i, claim, why in wrong),
+                )
             )
         return result
 
@@ -174,16 +172,16 @@ def _blanked(text: str, start: int, end: int) -> str:
     return text[:start] + " " * (end - start) + text[end:]
 
 
-def totals(audits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def totals(audits: Sequence[Faithfulness]) -> dict[str, float | None]:
     """For ``metadata.json``: over all patients."""
-    statements = sum(audit["statements"] for audit in audits)
-    sound = sum(round(audit["supported"] * audit["statements"]) for audit in audits if audit["statements"])
+    statements = sum(audit.statements for audit in audits)
+    sound = sum(round(audit.supported * audit.statements) for audit in audits if audit.supported is not None)
     return {
         "statements": statements,
         "share_of_statements_supported": round(sound / statements, 4) if statements else None,
-        "unchecked_statements": sum(audit["unchecked"] for audit in audits),
-        "unsupported_claims": sum(len(audit["unsupported"]) for audit in audits),
-        "patients_with_unsupported_claims": sum(bool(audit["unsupported"]) for audit in audits),
+        "unchecked_statements": sum(audit.unchecked for audit in audits),
+        "unsupported_claims": sum(len(audit.unsupported) for audit in audits),
+        "patients_with_unsupported_claims": sum(bool(audit.unsupported) for audit in audits),
     }
 
 

@@ -1,9 +1,11 @@
 """SOCKET Summarizer: a patient's evidence -> a short text, statement by statement, each with the evidence it rests on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
+
+from pydantic import Field
 
 from emerge_ehr.rag.linking import Link
 from emerge_ehr.rag.retrieval import Retrieved
@@ -22,11 +24,96 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class OfPerson:
+    """A statement rests on age and sex."""
+
+    kind: Literal["patient"] = field(default="patient", kw_only=True)
+    age: float | None
+    sex: str | None
+
+
+@dataclass(frozen=True)
+class OfSignal:
+    """It rests on an abnormal signal, whose fields stand here again."""
+
+    kind: Literal["signal"] = field(default="signal", kw_only=True)
+    code: str
+    label: str
+    direction: str
+    value: float
+    unit: str
+    hour: int
+    z: float
+    hours_beyond: int
+
+
+@dataclass(frozen=True)
+class OfDisease:
+    """It rests on a linked disease, and on the definition where it quotes that."""
+
+    kind: Literal["disease"] = field(default="disease", kw_only=True)
+    node_index: int
+    surface: str
+    score: float
+    definition: bool
+
+
+@dataclass(frozen=True)
+class OfMention:
+    """What a language model may cite of a linked disease."""
+
+    kind: Literal["disease"] = field(default="disease", kw_only=True)
+    node_index: int
+    surface: str
+
+
+@dataclass(frozen=True)
+class OfTriples:
+    """It rests on triples of one disease and relation; ``names`` are their ends."""
+
+    kind: Literal["triples"] = field(default="triples", kw_only=True)
+    node_index: int
+    relation: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OfNothing:
+    """It says that the patient has no such evidence."""
+
+    kind: Literal["no signal", "no disease"]
+
+
+Cited = Annotated[OfPerson | OfSignal | OfMention | OfTriples, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
+class OfModel:
+    """A language model wrote it, and cited ``evidence``."""
+
+    kind: Literal["model"] = field(default="model", kw_only=True)
+    evidence: tuple[Cited, ...]
+
+
+Grounds = Annotated[OfPerson | OfSignal | OfDisease | OfTriples | OfNothing | OfModel, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True)
 class Statement:
-    """A sentence and the evidence behind it, as plain values for ``rag_records.csv``."""
+    """A sentence, and the evidence it rests on."""
 
     text: str
-    evidence: Mapping[str, Any]
+    evidence: Grounds
+
+    @property
+    def items(self) -> tuple[OfPerson | OfSignal | OfDisease | OfMention | OfTriples | OfNothing, ...]:
+        """Each piece of evidence: the one that a template names, or those that a language model cited."""
+        return self.evidence.evidence if isinstance(self.evidence, OfModel) else (self.evidence,)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The diseases it rests on, by ``node_index``: once for each piece of evidence."""
+        return tuple(item.node_index for item in self.items if isinstance(item, OfDisease | OfMention | OfTriples))
 
 
 @dataclass(frozen=True)
@@ -47,7 +134,8 @@ class Summary:
 def bounded(statements: Sequence[Statement], characters: int) -> tuple[Statement, ...]:
     """The statements from the first on that fit together, never part of one; they stand in order of relevance.
 
-    >>> [s.text for s in bounded([Statement("Short.", {}), Statement("Too long for it.", {}), Statement("Ok.", {})], 12)]
+    >>> texts = ("Short.", "Too long for it.", "Ok.")
+    >>> [s.text for s in bounded([Statement(text, OfNothing("no signal")) for text in texts], 12)]
     ['Short.']
     """
     lengths = accumulate(len(statement.text) + 1 for statement in statements)

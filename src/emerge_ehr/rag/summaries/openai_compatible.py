@@ -18,7 +18,20 @@ from emerge_ehr.llm.answers import closed_schema, fill
 from emerge_ehr.llm.client import Chat, Question
 from emerge_ehr.llm.fence import fence_of
 from emerge_ehr.llm.prompts import read
-from emerge_ehr.rag.summaries import Evidence, Statement, Summarizer, Summary, bounded, mentioned
+from emerge_ehr.rag.summaries import (
+    Cited,
+    Evidence,
+    OfMention,
+    OfModel,
+    OfPerson,
+    OfSignal,
+    OfTriples,
+    Statement,
+    Summarizer,
+    Summary,
+    bounded,
+    mentioned,
+)
 from emerge_ehr.rag.summaries.template import signal_text
 
 NAME = "openai_compatible"
@@ -83,7 +96,7 @@ class OpenAICompatible:
         user = prompt.user.substitute(question=self.question, evidence=shown, fence=fence)
         return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(self._statements, items))
 
-    def _statements(self, items: Mapping[str, Mapping[str, Any]], value: dict[str, Any]) -> tuple[Statement, ...]:
+    def _statements(self, items: Mapping[str, Cited], value: dict[str, Any]) -> tuple[Statement, ...]:
         """Statements that cite this patient's evidence; ids of nobody are left out, and statements with no other.
 
         Raises:
@@ -91,10 +104,10 @@ class OpenAICompatible:
         """
         lines: Lines = fill(ADAPTER, value)
         cited = [
-            (" ".join(line.text.split()), [items[key] for key in line.evidence if key in items])
+            (" ".join(line.text.split()), tuple(items[key] for key in line.evidence if key in items))
             for line in lines.statements
         ]
-        written = [Statement(text, {"kind": "model", "evidence": own}) for text, own in cited if text and own]
+        written = [Statement(text, OfModel(own)) for text, own in cited if text and own]
         fitting = bounded(written, self.options.max_characters)
         if not fitting:
             raise ValueError(
@@ -103,33 +116,26 @@ class OpenAICompatible:
         return fitting
 
 
-def numbered(
-    evidence: Evidence, window: str, definition_characters: int
-) -> tuple[list[str], dict[str, Mapping[str, Any]]]:
+def numbered(evidence: Evidence, window: str, definition_characters: int) -> tuple[list[str], dict[str, Cited]]:
     """The evidence line by line (P1 the patient, S signals, D diseases, T triples), and what each id stands for."""
     age = "age unknown" if evidence.age is None else f"{evidence.age:.0f} years"
     sex = {"F": "female", "M": "male"}.get(evidence.sex or "", "sex unknown")
     lines = {"P1": f"{age}, {sex}; observed: {window}"}
-    items: dict[str, Mapping[str, Any]] = {"P1": {"kind": "patient", "age": evidence.age, "sex": evidence.sex}}
+    items: dict[str, Cited] = {"P1": OfPerson(evidence.age, evidence.sex)}
     for n, signal in enumerate(evidence.signals, 1):
         lines[f"S{n}"] = signal_text(signal)
-        items[f"S{n}"] = {"kind": "signal", **asdict(signal)}
+        items[f"S{n}"] = OfSignal(**asdict(signal))
     triples = 0
     for n, link in enumerate(evidence.links, 1):
         found = evidence.diseases[link.node_index]
         name, whole = mentioned(link, found)
         definition = whole[:definition_characters].strip()
         lines[f"D{n}"] = f"the notes mention {name} ({link.count} times)" + (f": {definition}" if definition else "")
-        items[f"D{n}"] = {"kind": "disease", "node_index": link.node_index, "surface": link.surface}
+        items[f"D{n}"] = OfMention(link.node_index, link.surface)
         for triple in found.triples:
             triples += 1
             lines[f"T{triples}"] = f"{found.name} - {triple.display_relation}: {triple.y_name}"
-            items[f"T{triples}"] = {
-                "kind": "triples",
-                "node_index": link.node_index,
-                "relation": triple.display_relation,
-                "names": [triple.y_name],
-            }
+            items[f"T{triples}"] = OfTriples(link.node_index, triple.display_relation, (triple.y_name,))
     return [f"{key}. {line}" for key, line in lines.items()], items
 
 

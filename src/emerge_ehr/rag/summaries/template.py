@@ -9,7 +9,19 @@ from annotated_types import Ge
 from emerge_ehr.fields import Positive
 from emerge_ehr.rag.linking import Link
 from emerge_ehr.rag.retrieval import Retrieved
-from emerge_ehr.rag.summaries import Evidence, Statement, Summarizer, Summary, bounded, mentioned
+from emerge_ehr.rag.summaries import (
+    Evidence,
+    OfDisease,
+    OfNothing,
+    OfPerson,
+    OfSignal,
+    OfTriples,
+    Statement,
+    Summarizer,
+    Summary,
+    bounded,
+    mentioned,
+)
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
@@ -38,39 +50,32 @@ class Template:
     def _statements(self, evidence: Evidence) -> list[Statement]:
         """Patient, abnormal signals, then each disease with its definition and triples."""
         statements = [self._opening(evidence)]
-        statements += [
-            Statement(signal_text(signal), {"kind": "signal", **asdict(signal)}) for signal in evidence.signals
-        ]
+        statements += [Statement(signal_text(signal), OfSignal(**asdict(signal))) for signal in evidence.signals]
         if not evidence.signals:
-            statements.append(Statement("No abnormal signal was found.", {"kind": "no signal"}))
+            statements.append(Statement("No abnormal signal was found.", OfNothing("no signal")))
         for link in evidence.links:
             statements += self._disease(link, evidence.diseases[link.node_index])
         if not evidence.links:
-            statements.append(Statement("No disease was found in the notes.", {"kind": "no disease"}))
+            statements.append(Statement("No disease was found in the notes.", OfNothing("no disease")))
         return statements
 
     def _opening(self, evidence: Evidence) -> Statement:
         sex = {"F": "woman", "M": "man"}.get(evidence.sex or "", "patient")
         who = f"A {sex}" if evidence.age is None else f"A {evidence.age:.0f}-year-old {sex}"
         text = f"{who}, {self.window}; the question is {self.question}."
-        return Statement(text, {"kind": "patient", "age": evidence.age, "sex": evidence.sex})
+        return Statement(text, OfPerson(evidence.age, evidence.sex))
 
     def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
-        evidence = {"kind": "disease", "node_index": link.node_index, "surface": link.surface, "score": link.score}
         name, whole = mentioned(link, found)
         definition = whole[: self.options.definition_characters].rstrip(". ")
         text = f"The notes mention {name}" + (f": {definition}." if definition else ".")
-        statements = [Statement(text, {**evidence, "definition": bool(definition)})]
+        statements = [Statement(text, OfDisease(link.node_index, link.surface, link.score, bool(definition)))]
         relations: dict[str, list[str]] = {}
         for triple in found.triples:
             relations.setdefault(triple.display_relation, []).append(triple.y_name)
         for relation, names in relations.items():
             text = f"{found.name} - {relation}: {', '.join(names)}."
-            statements.append(
-                Statement(
-                    text, {"kind": "triples", "node_index": link.node_index, "relation": relation, "names": names}
-                )
-            )
+            statements.append(Statement(text, OfTriples(link.node_index, relation, tuple(names))))
         return statements
 
 
