@@ -12,7 +12,7 @@ import pytest
 
 from emerge_ehr.cli import main
 from emerge_ehr.datasets.convert import harmonise
-from emerge_ehr.storage import artefacts, table_files
+from emerge_ehr.storage import artefacts, publishing, table_files
 from emerge_ehr.storage.schema import DYNAMIC
 from tests.small_hospital import CONFIG
 
@@ -131,13 +131,13 @@ def test_a_kill_at_any_step_of_the_exchange_leaves_one_whole_table(
             for owner, step in ((os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "replace")):
                 patch.setattr(owner, step, counting(left, getattr(owner, step)))
             try:
-                with artefacts.publish(folder, names) as incoming:
+                with publishing.publish(folder, names) as incoming:
                     shutil.copytree(finished[form] / TABLES, incoming, dirs_exist_ok=True)
                 moment = -1
             except Killed:
                 moment += 1
-        assert contents(folder) == new or (folder / artefacts.PUBLISHING).is_dir()
-        table_files.all_files(folder)
+        assert contents(folder) == new or (folder / publishing.PUBLISHING).is_dir()
+        publishing.finish_interrupted(folder)
         assert contents(folder) == new
         assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -155,11 +155,11 @@ def counting(left: list[int], step: Callable[..., Any]) -> Callable[..., Any]:
 def test_a_record_that_comes_with_a_folder_removes_nothing_outside_it(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
-    (tmp_path / "tables" / artefacts.PUBLISHING).mkdir(parents=True)
+    (tmp_path / "tables" / publishing.PUBLISHING).mkdir(parents=True)
     (tmp_path / "tables" / "dynamic").symlink_to(tmp_path / "mine")
-    names = ("../mine", str(tmp_path / "mine"), "..", ".", "dynamic", artefacts.PUBLISHING)
-    (tmp_path / "tables" / artefacts.PUBLISHING / artefacts.OUTDATED).write_text("\n".join(names))
-    artefacts.finish_interrupted(tmp_path / "tables")
+    names = ("../mine", str(tmp_path / "mine"), "..", ".", "dynamic", publishing.PUBLISHING)
+    (tmp_path / "tables" / publishing.PUBLISHING / publishing.OUTDATED).write_text("\n".join(names))
+    publishing.finish_interrupted(tmp_path / "tables")
     assert (tmp_path / "mine" / "file").exists() and not list((tmp_path / "tables").iterdir())
 
 

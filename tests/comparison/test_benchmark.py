@@ -16,7 +16,7 @@ from emerge_ehr.comparison import benchmark as stage
 from emerge_ehr.comparison import folder, preparation
 from emerge_ehr.config import load as load_config
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import publishing
 from emerge_ehr.training.trained import load
 from tests.comparison.conftest import GRID, benchmark, command
 
@@ -195,7 +195,7 @@ def test_two_processes_do_not_run_one_grid(work_folder: Path) -> None:
     (work_folder / "small.toml").write_text(GRID)
     held = Path("runs/small/.benchmark")
     held.mkdir(parents=True)
-    with artefacts.locked(held), pytest.raises(UserError, match="another run is writing there"):
+    with publishing.locked(held), pytest.raises(UserError, match="another run is writing there"):
         stage.run(Path("small.toml"), dry_run=False, offline=False)
 
 

@@ -1,10 +1,6 @@
-"""Artefacts appear complete or not at all."""
+"""Single files appear complete or not at all; arrays come back as they were."""
 
 import io
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,47 +11,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import read_arrays, write_dataset
 from emerge_ehr.storage.mapped_arrays import map_array, map_arrays
-from tests.places import ROOT
-
-
-def test_files_appear_together_and_a_failure_leaves_the_old_ones(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    with artefacts.publish(folder) as new:
-        (new / "sub").mkdir()
-        (new / "a").write_text("1")
-        (new / "sub" / "b").write_text("1")
-    with pytest.raises(ZeroDivisionError), artefacts.publish(folder) as new:
-        (new / "a").write_text("2")
-        raise ZeroDivisionError
-    assert (folder / "a").read_text() == "1" and (folder / "sub" / "b").read_text() == "1"
-    assert sorted(path.name for path in folder.iterdir()) == ["a", "sub"]
-
-
-def test_a_failure_in_a_new_folder_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), artefacts.publish(tmp_path / "out"):
-        raise KeyboardInterrupt
-    assert not (tmp_path / "out").exists()
-
-
-def killed_while_it_writes(writer: str, path: str) -> None:
-    """Another process, dead after half of ``path`` within ``with writer as new``."""
-    script = (
-        "import time; from pathlib import Path; from emerge_ehr.storage import artefacts\n"
-        f"with {writer} as new:\n"
-        f"    {path}.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stdout.readline()
-        os.kill(process.pid, signal.SIGKILL)
-
-
-def test_a_killed_writer_leaves_nothing_that_looks_complete_and_the_next_one_cleans_up(tmp_path: Path) -> None:
-    folder = tmp_path / "out"
-    killed_while_it_writes(f"artefacts.publish(Path({str(folder)!r}))", "(new / 'a')")
-    assert not (folder / "a").exists()
-    with artefacts.publish(folder) as new:
-        (new / "a").write_text("whole")
-    assert [path.name for path in folder.iterdir()] == ["a"] and (folder / "a").read_text() == "whole"
+from tests.storage.killed import killed_while_it_writes
 
 
 def test_two_writers_of_one_file_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -74,15 +30,6 @@ def test_what_a_killed_writer_of_a_file_left_goes_with_the_next_one(tmp_path: Pa
     with artefacts.replacing(tmp_path / "x.json") as aside:
         aside.write_text("whole")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["whole"]
-
-
-def test_a_kill_between_renames_is_finished_by_the_next_reader(tmp_path: Path) -> None:
-    publishing = tmp_path / artefacts.PUBLISHING
-    publishing.mkdir()
-    (publishing / "x.json").write_text('{"new": 1}')
-    (tmp_path / "x.json").write_text('{"old": 1}')
-    assert artefacts.read_json(tmp_path / "x.json", "train") == {"new": 1}
-    assert not publishing.exists()
 
 
 def test_arrays_come_back_and_pickles_are_refused(tmp_path: Path) -> None:

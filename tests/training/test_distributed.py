@@ -19,7 +19,7 @@ import pytest
 from emerge_ehr import torchrun
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 from tests.places import MAIN
 
 Prepare = Callable[..., Config]
@@ -125,7 +125,7 @@ def test_a_mistake_ends_both_nodes_at_once_with_one_line(mistake: str, prepared:
     held.mkdir(parents=True)
     if mistake == "another config":
         configs[1] = written(toy_toml.replace("max_epochs = 25", "max_epochs = 9"), "other")
-    with artefacts.locked(held) if mistake == "a run that others hold" else contextlib.nullcontext():
+    with publishing.locked(held) if mistake == "a run that others hold" else contextlib.nullcontext():
         ended = on_two_nodes(*configs)
     assert all(code != 0 for code, _, _ in ended)
     lines = [line for _, _, told in ended for line in told.splitlines() if line.startswith("error: ")]

@@ -16,7 +16,7 @@ import torch
 
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component, UserError
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import publishing
 from emerge_ehr.training import checkpoints, train
 from tests.places import MAIN
 
@@ -147,7 +147,10 @@ def test_two_trainings_do_not_share_a_run_folder(prepared: Prepare) -> None:
     config = prepared(max_epochs=4)
     interrupted(config, 2)
     left = contents(config.run_dir)
-    with artefacts.locked(config.run_dir / ".training"), pytest.raises(UserError, match="another run is writing there"):
+    with (
+        publishing.locked(config.run_dir / ".training"),
+        pytest.raises(UserError, match="another run is writing there"),
+    ):
         train.run(config)
     assert contents(config.run_dir) == left
 

@@ -17,7 +17,7 @@ from emerge_ehr.preprocess.run import tables_and_split
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.signals import hourly as tensors
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ def run(config: Config) -> None:
     Raises:
         UserError: a check failed; or tables or artefacts are missing.
     """
+    for folder in (config.table_dir, config.processed_dir):
+        publishing.finish_interrupted(folder)
     provenance = tables.recorded(config.table_dir)
     dataset = load_dataset(config.processed_dir)
     cohort = table_files.read_table(config.table_dir, schema.COHORT)

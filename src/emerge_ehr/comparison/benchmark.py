@@ -21,7 +21,7 @@ from emerge_ehr.comparison.results import Run
 from emerge_ehr.comparison.workers import Job, run_all
 from emerge_ehr.fields import UserError
 from emerge_ehr.progress import bar, beside_logs
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
     frame = results.tidy(grid, runs)
     compared = marks.compare(grid, runs)
     lines = table.build(grid, runs, frame, compared)
-    with artefacts.publish(folder) as incoming:
+    with publishing.publish(folder) as incoming:
         frame.write_csv(incoming / "results.csv")
         frame.write_parquet(incoming / "results.parquet")
         pl.DataFrame(marks.records(compared), schema=marks.SCHEMA).write_csv(incoming / "comparisons.csv")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emerge_ehr.comparison.grid import KINDS
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import MANIFEST
 
 RUNS = Path("runs")
@@ -33,7 +33,8 @@ def held(folder: Path) -> Iterator[None]:
     """
     lock = folder / HELD
     lock.mkdir(parents=True, exist_ok=True)
-    with artefacts.locked(lock):
+    with publishing.locked(lock):
+        publishing.finish_interrupted(folder)
         try:
             yield
         finally:

@@ -20,7 +20,7 @@ from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.preprocess import run as preprocess
-from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.storage import artefacts, publishing, schema
 
 SHARED = Path("data/benchmark")
 OF_TABLES = ("dataset", "source", "task", "cohort", "seed")
@@ -99,7 +99,7 @@ def _missing(config: Config) -> tuple[str, ...]:
 def _converted(config: Config) -> bool:
     """Whether the tables are there, and of these raw files, as far as these can be looked at."""
     if not (config.table_dir / schema.PROVENANCE).is_file():
-        artefacts.finish_interrupted(config.table_dir)
+        publishing.finish_interrupted(config.table_dir)
     if not (config.table_dir / schema.PROVENANCE).is_file():
         return (config.table_dir / schema.LABEL.file).is_file()  # a user's own
     recorded = artefacts.read_json(config.table_dir / schema.PROVENANCE, "convert")
@@ -113,7 +113,7 @@ def _converted(config: Config) -> bool:
 
 def _preprocessed(config: Config) -> bool:
     """Whether the artefacts are there, and of these tables, this graph and these library versions."""
-    artefacts.finish_interrupted(config.processed_dir)
+    publishing.finish_interrupted(config.processed_dir)
     if not (config.processed_dir / schema.METADATA).is_file():
         return False
     recorded = artefacts.read_json(config.processed_dir / schema.METADATA, "preprocess")

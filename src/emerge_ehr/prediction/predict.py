@@ -11,7 +11,7 @@ from emerge_ehr.prediction import answers, predictor, what_if
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.preprocess.inputs.tables import Tables
-from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.storage import artefacts, publishing, schema
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
     artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
     ready = predictor.load(run, offline=offline)
+    publishing.finish_interrupted(tables)
     found = new_patients.read(tables, ready.expected)
     for warning in found.warnings:
         log.warning("%s", warning)

@@ -23,7 +23,7 @@ from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
 from emerge_ehr.preprocess.inputs.tables import Tables, patients, read
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.signals import to_record
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.storage.dataset import write_dataset
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ def run(config: Config) -> None:
         UserError: tables or graph are missing or do not fit together.
     """
     artefacts.require_writable(config.processed_dir)
+    publishing.finish_interrupted(config.table_dir)
     task: Task = components.build("task", config.task)
     chat = connect(config)
     graph = evidence.graph(config)
@@ -87,7 +88,7 @@ def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
         "rag": found.counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
-    with artefacts.publish(config.processed_dir) as folder:
+    with publishing.publish(config.processed_dir) as folder:
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
@@ -112,6 +113,7 @@ def estimate(config: Config) -> None:
     chat = connect(config, dry=True)
     if chat is None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
+    publishing.finish_interrupted(config.table_dir)
     tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
     tables, split = tables_and_split(config, task)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()

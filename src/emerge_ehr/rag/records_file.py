@@ -116,7 +116,6 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     Raises:
         UserError: the file is missing, damaged, or of an earlier version.
     """
-    artefacts.finish_interrupted(folder)
     path = folder / RAG_RECORDS
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage preprocess first")

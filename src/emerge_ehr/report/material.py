@@ -15,7 +15,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import what_if
 from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.report.wording import Label, label
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.checkpoints import Epoch
 from emerge_ehr.training.results import Prediction, Predictions
@@ -70,6 +70,7 @@ def load(config: Config) -> Material:
     """
     folder = config.run_dir
     trained = runs.load(folder)
+    publishing.finish_interrupted(trained.config.table_dir)
     labels = tuple(label(column, code) for column, code in enumerate(trained.label_names))
     task: Task = components.build("task", trained.config.task)
     return Material(

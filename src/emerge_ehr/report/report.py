@@ -18,7 +18,7 @@ from emerge_ehr.report import charts, material, page, patients, sections
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.patients import View
 from emerge_ehr.report.wording import MODALITIES, listed
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import REPORT
 from emerge_ehr.training import seeds
 
@@ -49,7 +49,7 @@ def write(config: Config) -> Path:
     found = material.load(config)
     artefacts.require_writable(config.run_dir)
     html = _fitting(found)
-    with artefacts.publish(config.run_dir) as folder:
+    with publishing.publish(config.run_dir) as folder:
         (folder / REPORT).write_text(html, "utf-8")
     return config.run_dir / REPORT
 

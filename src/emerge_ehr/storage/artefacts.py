@@ -1,9 +1,6 @@
-"""The only reader and writer of artefacts but tables (``table_files``): checked on the way in, written aside and renamed on the
-way out.
+"""Single files of artefacts, but tables (``table_files``): read and checked, or written aside and renamed; and their checksums.
 
-``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
-``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
-were; one killed after it is finished by the next reader or writer of the folder.
+A set of files that appears together is published (``publishing``).
 """
 
 import errno
@@ -15,7 +12,6 @@ import math
 import os
 import platform
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -25,68 +21,6 @@ from threading import Thread
 from typing import Any
 
 from emerge_ehr.fields import UserError, printable
-
-INCOMING, PUBLISHING = ".incoming", ".publishing"
-OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
-
-
-@contextmanager
-def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
-    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
-
-    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        finish_interrupted(folder)
-        incoming = folder / INCOMING
-        shutil.rmtree(incoming, ignore_errors=True)
-        incoming.mkdir()
-        try:
-            with naming(folder):
-                yield incoming
-                if outdated:
-                    (incoming / OUTDATED).write_text("\n".join(outdated), "utf-8")
-                for path in incoming.rglob("*"):
-                    if path.is_file():
-                        _flush_to_disk(path)
-            incoming.rename(folder / PUBLISHING)
-        except BaseException:
-            shutil.rmtree(incoming, ignore_errors=True)
-            with suppress(OSError):  # it holds other files, or is where a disk is mounted
-                folder.rmdir()
-            raise
-        finish_interrupted(folder)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Nobody else holds ``folder`` meanwhile; the lock is on the folder itself and ends with the process.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(
-            f"{folder}: another run is writing there{_holder(folder)}; wait for it, or choose another folder"
-        ) from None
-    finally:
-        os.close(descriptor)
-
-
-def _holder(folder: Path) -> str:
-    """Which process holds the lock on ``folder``, where the system tells (Linux, same machine)."""
-    inode = folder.stat().st_ino
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            _, kind, _, _, process, place, *_ = line.split()
-            if kind == "FLOCK" and place.endswith(f":{inode}") and process != "0":
-                return f" (process {process})"
-    return ""
 
 
 def require_writable(folder: Path) -> None:
@@ -115,40 +49,6 @@ def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = 
             raise UserError(f"--output {output}: lies in {run}, whose own files it could replace; choose another")
     if place in [path.resolve() for path in inputs]:
         raise UserError(f"--output {output}: is one of the tables to read; choose another")
-
-
-def finish_interrupted(folder: Path) -> None:
-    """Move into place what an interrupted ``publish`` had already completed."""
-    publishing = folder / PUBLISHING
-    if not publishing.is_dir():
-        return
-    _remove_outdated(folder, publishing / OUTDATED)
-    for path in sorted(publishing.rglob("*")):
-        if path.is_file():
-            target = folder / path.relative_to(publishing)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
-    shutil.rmtree(publishing)
-
-
-def _remove_outdated(folder: Path, record: Path) -> None:
-    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
-    if not record.is_file():
-        return
-    for name in record.read_text("utf-8").splitlines():
-        path = folder / name
-        if "/" in name or name.startswith("."):
-            continue  # not of our writing: folders of tables may come from others
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    record.unlink()
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 @contextmanager
@@ -197,7 +97,6 @@ def read_json(path: Path, made_by: str) -> Any:
     Raises:
         UserError: it is missing (the message names the stage that makes it) or cannot be read.
     """
-    finish_interrupted(path.parent)
     try:
         return parse_json(path.read_text("utf-8"))
     except FileNotFoundError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import schema
-from emerge_ehr.storage.artefacts import finish_interrupted, read_json, refuse_changed, replacing
+from emerge_ehr.storage.artefacts import read_json, refuse_changed, replacing
 from emerge_ehr.storage.mapped_arrays import UNREADABLE, blocks, map_array, map_arrays, why_unreadable
 from emerge_ehr.storage.schema import DATASET, METADATA, NOTE_TOKENS, PATIENTS, SPLIT, SUMMARY_TOKENS
 from emerge_ehr.storage.staleness import refuse_other_format
@@ -75,7 +75,6 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
     Raises:
         UserError: missing, truncated, or not an npz.
     """
-    finish_interrupted(path.parent)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: _array(archive[name], name) for name in archive.files}
@@ -207,7 +206,6 @@ def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | 
         UserError: it is damaged, or lacks a patient.
     """
     path = folder / PATIENTS.file
-    finish_interrupted(folder)
     if not path.is_file():
         return None
     wanted = pl.DataFrame({"patient_id": patient_id.tolist()})

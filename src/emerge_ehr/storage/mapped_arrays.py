@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage.artefacts import finish_interrupted, first_line
+from emerge_ehr.storage.artefacts import first_line
 
 # What is raised for archives and arrays that are damaged, encrypted, or claim to be larger than any memory.
 UNREADABLE = (
@@ -47,7 +47,6 @@ def map_array(path: Path, made_by: str) -> NDArray[Any]:
     Raises:
         UserError: missing, truncated, or not an npy.
     """
-    finish_interrupted(path.parent)
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -74,7 +73,6 @@ def map_arrays(path: Path, made_by: str, *, inspect: bool = True) -> dict[str, N
     Raises:
         UserError: missing, truncated, not an npz; a member is pickled, compressed, encrypted or damaged.
     """
-    finish_interrupted(path.parent)
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             arrays = {info.filename.removesuffix(".npy"): _member(file, path, info) for info in archive.infolist()}

@@ -14,7 +14,7 @@ import polars as pl
 from emerge_ehr.config import TableFormat
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import parquet_parts
-from emerge_ehr.storage.artefacts import finish_interrupted, first_line
+from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.schema import LARGEST, TABLES, Column, Table
 from emerge_ehr.storage.times import TIME_FORMAT, parse_time
 
@@ -31,7 +31,6 @@ def place(folder: Path, table: Table) -> Path:
     Raises:
         UserError: both are there.
     """
-    finish_interrupted(folder)
     csv, parts = folder / table.file, folder / table.parts
     if not table.parts or not parts.is_dir():
         return csv

@@ -18,7 +18,7 @@ from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models import emerge
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import publishing
 from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import MANIFEST
@@ -79,7 +79,7 @@ def holding(run_dir: Path) -> Iterator[None]:
         return
     unfinished.mkdir(parents=True, exist_ok=True)
     try:
-        with artefacts.locked(unfinished):
+        with publishing.locked(unfinished):
             yield
             shutil.rmtree(unfinished)
     finally:

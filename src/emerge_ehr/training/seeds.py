@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emerge_ehr.config import Config
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import MANIFEST, RUN_FILES
 from emerge_ehr.training import results, tables
 
@@ -66,7 +66,7 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         for name in RUN_FILES:
             (run_dir / name).unlink(missing_ok=True)
-    with artefacts.publish(run_dir) as folder:
+    with publishing.publish(run_dir) as folder:
         results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])
         by_seed = {str(seed): results.flat(one) for seed, one in evaluated.items()}
         artefacts.write_json(folder / "seeds.json", {"seeds": list(evaluated), "metrics": by_seed})

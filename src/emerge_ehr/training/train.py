@@ -22,7 +22,7 @@ from emerge_ehr.config import Compute, Config, Training
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
-from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
 from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
 from emerge_ehr.training import devices, inputs, methods, results, seeds, tables
@@ -55,6 +55,10 @@ def _run(config: Config, fabric: "Fabric") -> None:
     with devices.together(fabric):
         if torchrun.is_first():
             artefacts.require_writable(config.run_dir)
+        if torchrun.is_first_here():
+            for folder in (config.table_dir, config.processed_dir):
+                publishing.finish_interrupted(folder)
+    with devices.together(fabric):
         dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
         if torchrun.is_first_here():
             inputs.check(config, dataset)
@@ -135,7 +139,7 @@ def _publish(
     """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
     earlier = config.run_dir / "predictions.csv"
     before = artefacts.checksum(earlier) if earlier.is_file() else None
-    with artefacts.publish(config.run_dir) as folder:
+    with publishing.publish(config.run_dir) as folder:
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
         saved = {path.name for path in (folder / "checkpoints").iterdir()}

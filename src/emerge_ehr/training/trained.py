@@ -18,7 +18,7 @@ from emerge_ehr.models.baselines import Estimator
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.emerge import Emerge
 from emerge_ehr.models.fusion import Modality
-from emerge_ehr.storage import artefacts, schema, staleness
+from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
 from emerge_ehr.training import loop, methods
@@ -107,6 +107,7 @@ def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
     Raises:
         UserError: it is not there, has not ended, or a file is missing, damaged or of another version.
     """
+    publishing.finish_interrupted(run_dir)
     _require_finished(run_dir)
     path = run_dir / MANIFEST
     manifest = artefacts.read_json(path, "train")
@@ -118,11 +119,12 @@ def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
     if not isinstance(files, dict) or not isinstance(inputs, dict) or not expected <= files.keys():
         raise UserError(f"{path}: does not list what the run is of and made of; run --stage train again")
     artefacts.refuse_changed(run_dir, files, "train")
-    return from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json"), manifest
+    config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
+    publishing.finish_interrupted(config.processed_dir)
+    return config, manifest
 
 
 def _require_finished(run_dir: Path) -> None:
-    artefacts.finish_interrupted(run_dir)
     if (run_dir / MANIFEST).is_file():
         return
     if not run_dir.is_dir():

@@ -20,7 +20,7 @@ from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.preprocess import run as preprocess
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import publishing, schema, table_files
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.training import train
 
@@ -181,10 +181,10 @@ def test_artefacts_of_two_runs_do_not_mix(config: Config) -> None:
 
 
 def test_two_runs_cannot_publish_into_one_folder_at_once(tmp_path: Path) -> None:
-    with artefacts.publish(tmp_path / "x") as folder:
+    with publishing.publish(tmp_path / "x") as folder:
         (folder / "a").write_text("1")
         told = rf"another run is writing there \(process {os.getpid()}\)"
-        with pytest.raises(UserError, match=told), artefacts.publish(tmp_path / "x"):
+        with pytest.raises(UserError, match=told), publishing.publish(tmp_path / "x"):
             pass
     assert (tmp_path / "x" / "a").read_text() == "1"
 

@@ -16,7 +16,7 @@ from emerge_ehr.datasets.sources import Extract, Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.signals.signals import to_record
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, table_files
 
 log = logging.getLogger(__name__)
 SOCKETS = ("source", "task")
@@ -44,9 +44,10 @@ def run(config: Config) -> None:
     source = sources.chosen(config)
     task: Task = components.build("task", config.task)
     _refuse_foreign(config.table_dir)
+    publishing.finish_interrupted(config.raw_dir)
     inputs = artefacts.hashing(source.inputs())
     candidates = _sample(config, source, task)
-    with artefacts.publish(config.table_dir, _outdated(config)) as folder:
+    with publishing.publish(config.table_dir, _outdated(config)) as folder:
         sample, rows = _write_measurements(config, source, candidates, folder)
         notes = window.notes(source.notes(sample.stays), sample.stays)
         warnings = [*sample.warnings, *_missing(source, rows), *notes.warnings, *_doubts(task, notes)]

@@ -19,7 +19,7 @@ import polars as pl
 from emerge_ehr.fields import UserError
 from emerge_ehr.graphs.primekg import files as primekg_files
 from emerge_ehr.graphs.primekg.files import Tables
-from emerge_ehr.storage import artefacts, known_hashes
+from emerge_ehr.storage import artefacts, known_hashes, publishing
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # raise it whenever ``primekg_files`` reads the same files differently
@@ -71,7 +71,7 @@ def _turn(folder: Path) -> Iterator[None]:
 
 
 def _write(tables: Tables, folder: Path) -> None:
-    with artefacts.publish(folder) as incoming:
+    with publishing.publish(folder) as incoming:
         for part in PARTS:
             # the plain form of texts: the newer one depends on the order in which threads came to them
             getattr(tables, part).write_ipc(incoming / f"{part}.arrow", compat_level=pl.CompatLevel.oldest())
@@ -84,6 +84,7 @@ def _open(folder: Path) -> Tables | None:
     if not folder.is_dir():
         return None
     try:
+        publishing.finish_interrupted(folder)
         recorded = artefacts.read_json(folder / MANIFEST, "preprocess")["files"]
         artefacts.refuse_changed(folder, {f"{part}.arrow": recorded[f"{part}.arrow"] for part in PARTS}, "preprocess")
         return Tables(*(pl.read_ipc(folder / f"{part}.arrow") for part in PARTS))

@@ -162,7 +162,6 @@ def recorded(folder: Path) -> Mapping[str, Any]:
     Raises:
         UserError: it is not what ``convert`` writes.
     """
-    artefacts.finish_interrupted(folder)
     path = folder / schema.PROVENANCE
     if not path.is_file():
         return {}

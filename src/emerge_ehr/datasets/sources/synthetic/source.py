@@ -14,7 +14,8 @@ from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.signals.signals import Signal
-from emerge_ehr.storage.artefacts import hashes, publish, read_json, replacing, write_json
+from emerge_ehr.storage.artefacts import hashes, read_json, replacing, write_json
+from emerge_ehr.storage.publishing import publish
 
 log = logging.getLogger(__name__)
 RECORD = "generated.json"

@@ -1,0 +1,115 @@
+"""Files that appear together, or not at all, and a folder that only one process writes into.
+
+``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
+``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
+were; one killed after it is finished by ``finish_interrupted``, which every stage calls for the folders that it opens.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import naming
+
+INCOMING, PUBLISHING = ".incoming", ".publishing"
+OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
+
+
+@contextmanager
+def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
+    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
+
+    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        finish_interrupted(folder)
+        incoming = folder / INCOMING
+        shutil.rmtree(incoming, ignore_errors=True)
+        incoming.mkdir()
+        try:
+            with naming(folder):
+                yield incoming
+                if outdated:
+                    (incoming / OUTDATED).write_text("\n".join(outdated), "utf-8")
+                for path in incoming.rglob("*"):
+                    if path.is_file():
+                        _flush_to_disk(path)
+            incoming.rename(folder / PUBLISHING)
+        except BaseException:
+            shutil.rmtree(incoming, ignore_errors=True)
+            with suppress(OSError):  # it holds other files, or is where a disk is mounted
+                folder.rmdir()
+            raise
+        finish_interrupted(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nobody else holds ``folder`` meanwhile; the lock is on the folder itself and ends with the process.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another run is writing there{_holder(folder)}; wait for it, or choose another folder"
+        ) from None
+    finally:
+        os.close(descriptor)
+
+
+def _holder(folder: Path) -> str:
+    """Which process holds the lock on ``folder``, where the system tells (Linux, same machine)."""
+    inode = folder.stat().st_ino
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            _, kind, _, _, process, place, *_ = line.split()
+            if kind == "FLOCK" and place.endswith(f":{inode}") and process != "0":
+                return f" (process {process})"
+    return ""
+
+
+def finish_interrupted(folder: Path) -> None:
+    """Move into place what an interrupted ``publish`` had already completed.
+
+    A stage does so when it opens a folder; functions that read leave files where they are.
+    """
+    publishing = folder / PUBLISHING
+    if not publishing.is_dir():
+        return
+    _remove_outdated(folder, publishing / OUTDATED)
+    for path in sorted(publishing.rglob("*")):
+        if path.is_file():
+            target = folder / path.relative_to(publishing)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+    shutil.rmtree(publishing)
+
+
+def _remove_outdated(folder: Path, record: Path) -> None:
+    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
+    if not record.is_file():
+        return
+    for name in record.read_text("utf-8").splitlines():
+        path = folder / name
+        if "/" in name or name.startswith("."):
+            continue  # not of our writing: folders of tables may come from others
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    record.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
