@@ -20,10 +20,21 @@ tqdm.set_lock(threading.RLock())  # its own is for several processes, and would 
 
 
 def bar(
-    items: Iterable[Any] | None = None, *, what: str, unit: str, total: int | None, done: int = 0, scale: bool = False
+    items: Iterable[Any] | None = None,
+    *,
+    what: str,
+    unit: str,
+    total: int | None,
+    done: int = 0,
+    scale: bool = False,
+    shown: bool = True,
 ) -> "tqdm[Any]":
-    """A bar over ``items``, or one that is told by its ``update``. ``done``: before it begins; ``scale``: as in 1.2 MB."""
-    how: dict[str, Any] = {"leave": False, "disable": parent_process() is not None}  # a helper's is its asker's matter
+    """A bar over ``items``, or one that is told by its ``update``. ``done``: before it begins; ``scale``: as in 1.2 MB.
+    Not ``shown``: another process of the run shows its own."""
+    how: dict[str, Any] = {
+        "leave": False,
+        "disable": not shown or parent_process() is not None,
+    }  # a helper's is its asker's matter
     if not sys.stderr.isatty():
         how |= {"file": _Log(), "bar_format": LINE, "delay": SECONDS, "mininterval": SECONDS, "maxinterval": SECONDS}
     return tqdm(items, desc=what, unit=unit, total=total, initial=done, unit_scale=scale, **how)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from typing import Any, final
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
 from emerge_ehr.embeddings import FittedEncoder, TextEncoder
-from emerge_ehr.embeddings._models import model_files, pieces, pooling
+from emerge_ehr.embeddings._models import model_files, pieces, pooling, saved
 from emerge_ehr.embeddings._models.batches import Batches, backing_off
 from emerge_ehr.embeddings._models.embedding_store import open_store
 from emerge_ehr.embeddings._models.model_files import ModelFiles
 from emerge_ehr.embeddings._models.precision import Device, Placement, Precision, choose_in
-from emerge_ehr.fields import Positive, UserError, parse, to_dict
-from emerge_ehr.storage.artefacts import first_line, read_json, write_json
+from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.storage.artefacts import first_line, read_json
 
 WHERE = "encoder sentence_transformers"
 PROMPTS = "config_sentence_transformers.json"
@@ -86,8 +86,7 @@ class SentenceEncoder:
 
     def save(self, folder: Path, name: str) -> None:
         """``<name>.json``: the options, and the identity of the model they were used with."""
-        saved = {"encoder": "sentence_transformers", "identity": self.files.identity, "options": to_dict(self.options)}
-        write_json(folder / f"{name}.json", saved)
+        saved.save(folder / f"{name}.json", "sentence_transformers", self.files, self.options)
 
     def description(self) -> dict[str, Any]:
         """Name, width, model and what decides its vectors."""
@@ -194,7 +193,4 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
     Raises:
         UserError: the model has changed since.
     """
-    saved = read_json(folder / f"{name}.json", "preprocess")
-    built = _encoder(parse(Options, saved["options"], str(folder / f"{name}.json")), cache_dir, LOCAL)
-    model_files.require_same(built.files, saved["identity"], folder / f"{name}.json")
-    return built
+    return saved.load(folder / f"{name}.json", Options, partial(_encoder, cache_dir=cache_dir, pool=LOCAL))

@@ -1,7 +1,9 @@
 """Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.storage.dataset import write_dataset
 
 log = logging.getLogger(__name__)
+MadeOf = dict[str, dict[str, Any]]
 SOCKETS = ("source", "task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
@@ -44,8 +47,9 @@ def run(config: Config) -> None:
     task: Task = components.build("task", config.task)
     chat = connect(config)
     graph = evidence.graph(config)
-    with pools.opened(config, lambda: made_of(config, graph)) as pool:
-        made = _make(config, task, graph, chat, pool)
+    inputs = cache(lambda: made_of(config, graph))  # hashed once, for the pool's finished pieces and for the metadata
+    with pools.opened(config, inputs) as pool:
+        made = _make(config, task, graph, chat, pool, inputs)
     for warning in made.warnings:
         log.warning("%s", warning)
     log.info("preprocess: %s -> %s", made.told, config.processed_dir)
@@ -59,7 +63,9 @@ class Made:
     told: str
 
 
-def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> Made:
+def _make(
+    config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool, inputs: Callable[[], MadeOf]
+) -> Made:
     """The recipe."""
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
@@ -80,7 +86,7 @@ def _make(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
         "summary_tokens_mask": tokens.mask(summary_pieces),
     }
     metadata = {
-        **_provenance(config, tables, tools.graph),
+        **_provenance(config, tables, inputs()),
         **_features(tables, statistics),
         "static": STATIC_NAMES,
         "encoders": {"note": fitted.note.description(), "summary": fitted.summary.description()},
@@ -128,7 +134,7 @@ def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
-def made_of(config: Config, graph: KnowledgeGraph) -> dict[str, dict[str, Any]]:
+def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
     """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name,
     versions of libraries, and what is recorded of other packages' plugs."""
     files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
@@ -178,7 +184,7 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
     }
 
 
-def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[str, Any]:
+def _provenance(config: Config, tables: Tables, inputs: MadeOf) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     parts = [socket.partition(".")[0] for socket in SOCKETS]
     settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
@@ -190,5 +196,5 @@ def _provenance(config: Config, tables: Tables, graph: KnowledgeGraph) -> dict[s
         "settings": {key: to_dict(getattr(config, key)) for key in settings},
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
-        **made_of(config, graph),
+        **inputs,
     }

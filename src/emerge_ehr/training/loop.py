@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from emerge_ehr.config import Training
 from emerge_ehr.evaluation import metrics
 from emerge_ehr.fields import UserError
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.progress import beside_logs
+from emerge_ehr.progress import bar, beside_logs
 from emerge_ehr.training import devices, objective
 from emerge_ehr.training.checkpoints import Checkpoint, Epoch, Progress, Weights
 from emerge_ehr.training.patients import Patients, batches
@@ -56,10 +55,8 @@ def fit(
     if progress is not None:
         _restore(progress.last, model, optimizer, scheduler, shuffle, fabric)
     with beside_logs():
-        bar = tqdm(
-            desc="train", unit="epoch", total=settings.max_epochs, disable=None if fabric.is_global_zero else True
-        )
-        bar.update(len(progress.history) if progress else 0)
+        done = len(progress.history) if progress else 0
+        epochs = bar(what="train", unit="epoch", total=settings.max_epochs, done=done, shown=fabric.is_global_zero)
         while not _finished(progress, settings):
             rate = optimizer.param_groups[0]["lr"]
             order = torch.randperm(len(train), generator=shuffle).to(fabric.device)
@@ -76,11 +73,11 @@ def fit(
             progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
             after_epoch(progress)
             logger.info(_line(epoch, progress.best_row))
-            bar.set_postfix(
+            epochs.set_postfix(
                 {"best": progress.best_epoch, **{k: f"{v:.4f}" for k, v in _scores(epoch) if v is not None}}
             )
-            bar.update()
-        bar.close()
+            epochs.update()
+        epochs.close()
     assert progress is not None
     if progress.best_row.val_auprc is None:
         logger.warning("validation has one class only: the best epoch is the one of lowest validation loss")

@@ -368,7 +368,7 @@ def test_a_term_stands_for_the_first_of_its_names_in_the_graph(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "missing"),
+        (None, "cannot be read"),
         ("term\nx\n", "columns term,names"),
         ("term,names\nx,\n", "never empty"),
         ("term,names,so\nx,y,z\n", "columns"),

@@ -222,9 +222,9 @@ def test_every_vital_sign_shows_a_phenotype_that_the_open_graph_has() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("signal,direction\nheart_rate,high\n", "row 2: expected signal,direction,phenotype"),
-        ("signal,direction,phenotype\nheart_rate,up,Tachycardia\n", "row 2: .*direction high or low"),
-        ("signal,direction,phenotype\nheart_rate,high,\n", "row 2: .*none empty"),
+        ("signal,direction\nheart_rate,high\n", "row 2: expected the columns signal,direction,phenotype"),
+        ("signal,direction,phenotype\nheart_rate,up,Tachycardia\n", "row 2: direction 'up' is neither high nor low"),
+        ("signal,direction,phenotype\nheart_rate,high,\n", "row 2: .*never empty"),
         ("", "holds no row"),
     ],
 )

@@ -1,19 +1,17 @@
 """All that the rules look for, in one dictionary: diseases of the graph, clinical terms, and the cues around them."""
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emerge_ehr.fields import UserError
 from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.rag import word_lists
 from emerge_ehr.rag.mentions.cues import Cue, phrases
 from emerge_ehr.rag.mentions.folding import pattern
 from emerge_ehr.rag.mentions.name_forms import forms
 from emerge_ehr.rag.names import name_index, normal
 
-COLUMNS = ("term", "names", "near", "unless")
 # Names of the graph that in a clinical text almost always mean something else, or nothing that could be looked up.
 AMBIGUOUS = frozenset(
     [
@@ -209,18 +207,6 @@ def terms(path: Path) -> list[dict[str, str]]:
     """The rows of a table of clinical terms: ``term``, ``names``, and if need be ``near`` and ``unless``.
 
     Raises:
-        UserError: the file is missing, not a CSV, or has other columns or empty terms or names.
+        UserError: the file cannot be read, or is not such a table.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; entities.terms_file is a CSV with columns term,names") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
-    columns = set(rows[0]) if rows else set()
-    if not {"term", "names"} <= columns <= set(COLUMNS) or not all(row["term"] and row["names"] for row in rows):
-        raise UserError(
-            f"{path}: expected the columns term,names (and near,unless), term and names never empty, and at least one row"
-        )
-    return rows
+    return word_lists.read(path, "entities.terms_file", ("term", "names"), ("near", "unless"))

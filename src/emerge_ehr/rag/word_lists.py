@@ -1,0 +1,29 @@
+"""Small tables of words that options name, such as clinical terms: a CSV of a few columns, read whole and checked."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from emerge_ehr.fields import UserError
+
+
+def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The rows, of the columns ``needed``, never empty, and of ``others``, where there are such. ``option``: what named the file.
+
+    Raises:
+        UserError: the file cannot be read, or is not such a table.
+    """
+    expected = f"expected the columns {','.join(needed)}" + (f" (and {','.join(others)})" if others else "")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {option} is a CSV: {','.join(needed)}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
+    if not rows:
+        raise UserError(f"{path}: holds no row; {expected}")
+    for number, row in enumerate(rows, 2):
+        if not set(needed) <= set(row) <= {*needed, *others} or not all(row[name] for name in needed):
+            raise UserError(f"{path} row {number}: {expected}, {','.join(needed)} never empty")
+    return rows
