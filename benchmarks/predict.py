@@ -31,7 +31,7 @@ from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import new_patients
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records_file as rag_records
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +71,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return work(), time.perf_counter() - began
 
 
-def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
+def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
     """Seconds of each step, summed over all patients."""
     seconds: dict[str, float] = {}
 
@@ -103,7 +103,7 @@ def parts(ready: Predictor, tables: Tables) -> dict[str, float]:
     return seconds
 
 
-def service(run: Path, tables: Tables, requests: int) -> None:
+def service(run: Path, tables: CheckedTables, requests: int) -> None:
     """Print rates for requests of one patient, one at a time and eight at once, and for one request of 64 patients."""
     bodies = [body(tables, [n]) for n in range(min(requests, tables.cohort.height))]
     command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(run), "--port", "0"]
@@ -132,7 +132,7 @@ def ask(url: str, content: bytes) -> None:
     httpx.post(url, content=content, headers={"content-type": "application/json"}, timeout=120).raise_for_status()
 
 
-def body(tables: Tables, rows: Any) -> bytes:
+def body(tables: CheckedTables, rows: Any) -> bytes:
     """The request for the patients at ``rows``; measurements are put at the start of their hour."""
     entries = []
     for n in rows:

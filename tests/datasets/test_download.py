@@ -20,7 +20,7 @@ from emerge_ehr.config import Config, Download, Paths
 from emerge_ehr.datasets import download
 from emerge_ehr.fetch import dataverse, physionet
 from emerge_ehr.fetch import site as fetch
-from emerge_ehr.fetch.http_answers import UnreachableError
+from emerge_ehr.fetch.http_answers import SiteUnreachableError
 from emerge_ehr.fields import Component, UserError
 from tests.places import MAIN
 
@@ -495,7 +495,7 @@ def closed_port() -> int:
 
 def test_without_network_files_put_by_hand_are_enough(tmp_path: Path) -> None:
     nowhere = Download(physionet_url=f"http://127.0.0.1:{closed_port()}")
-    with pytest.raises(UnreachableError, match=r"cannot reach 127\.0\.0\.1"):
+    with pytest.raises(SiteUnreachableError, match=r"cannot reach 127\.0\.0\.1"):
         physionet.download("p", "1", ["a.csv.gz"], tmp_path, nowhere, False)
     (tmp_path / "a.csv.gz").write_bytes(b"by hand")
     physionet.download("p", "1", ["a.csv.gz"], tmp_path, nowhere, False)
@@ -505,7 +505,7 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(fetch, "FIRST_CONTACT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         chosen = Download(dataverse_url=f"http://127.0.0.1:{silent.getsockname()[1]}", read_timeout_seconds=0.5)
-        with pytest.raises(UnreachableError, match="no answer within"):
+        with pytest.raises(SiteUnreachableError, match="no answer within"):
             dataverse.download_primekg(tmp_path, chosen, False)
         time.sleep(0.5)  # until the abandoned request has timed out and closed its socket
 

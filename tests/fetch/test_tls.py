@@ -23,7 +23,7 @@ from emerge_ehr.config import Download
 from emerge_ehr.embeddings._models import model_files
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fetch import site as fetch
-from emerge_ehr.fetch.http_answers import UnreachableError
+from emerge_ehr.fetch.http_answers import SiteUnreachableError
 from emerge_ehr.fields import UserError
 from emerge_ehr.llm.balance import Balance, Member
 from emerge_ehr.llm.endpoint import Endpoint
@@ -128,7 +128,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_at_once(
         UserError, match=r"127\.0\.0\.1: its certificate is not trusted .*refused.*SSL_CERT_FILE"
     ) as caught:
         get(url, tmp_path / "data")
-    assert not isinstance(caught.value, UnreachableError) and "\n" not in str(caught.value)
+    assert not isinstance(caught.value, SiteUnreachableError) and "\n" not in str(caught.value)
     assert not asked and not [path for path in tmp_path.rglob("*") if path.is_file() and path != pem]
 
 

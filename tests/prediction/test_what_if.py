@@ -17,7 +17,7 @@ from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.faithfulness import Faithfulness
-from emerge_ehr.rag.records_file import Mention, Record
+from emerge_ehr.rag.records_file import Record, RecordedMention
 from emerge_ehr.rag.summaries import OfMention, OfModel, OfPerson, OfSignal, OfTriples, Statement
 from emerge_ehr.storage import schema, table_files
 from emerge_ehr.training import inputs
@@ -124,7 +124,7 @@ def test_statements_of_a_language_model_go_by_what_they_cite() -> None:
 def test_every_mention_of_a_disease_goes_by_whatever_name_and_denied_ones_stay() -> None:
     notes = "PNA again. Father had pneumonia. Pneumonia, gout."
     spans = [(0, 3, 7), (22, 31, None), (33, 42, 7), (44, 48, 9)]
-    mentions = tuple(Mention(notes[start:end], "", start, end, "present", node) for start, end, node in spans)
+    mentions = tuple(RecordedMention(notes[start:end], "", start, end, "present", node) for start, end, node in spans)
     record = dataclasses.replace(EMPTY, entities=mentions)
     assert what_if.notes_without(notes, record, 7) == " again. Father had pneumonia. , gout."
     assert what_if.notes_without(notes, record, 8) == notes

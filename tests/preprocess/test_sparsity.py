@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Sparsity
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.preprocess.sparsity import thin
 from emerge_ehr.signals import hourly as tensors
 
@@ -18,7 +18,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
 
 @pytest.fixture(scope="module")
-def tables() -> Tables:
+def tables() -> CheckedTables:
     """Two stays a person; one person in five died; 3 notes and about 100 measured hours a stay."""
     generator = np.random.default_rng(0)
     cohort = pl.DataFrame({"patient_id": PATIENTS, "subject_id": [f"s{n // 2}" for n in range(120)]}).with_columns(
@@ -33,19 +33,19 @@ def tables() -> Tables:
     )
     hourly = tensors.Hourly(value, np.full(120, 48), ("a", "b", "c", "d"))
     nothing = np.zeros((120, 1), dtype=np.float32)
-    return Tables(cohort, (), hourly, notes, ("y",), nothing, nothing, {}, [])
+    return CheckedTables(cohort, (), hourly, notes, ("y",), nothing, nothing, {}, [])
 
 
 def inside(split: str) -> np.ndarray:
     return np.isin(PATIENTS, SPLIT[split])
 
 
-def test_nothing_asked_nothing_changes(tables: Tables) -> None:
+def test_nothing_asked_nothing_changes(tables: CheckedTables) -> None:
     after, split = thin(tables, SPLIT, Sparsity(), 42)
     assert split == SPLIT and after.hourly is tables.hourly and after.notes.equals(tables.notes) and not after.warnings
 
 
-def test_patients_go_by_person_from_training_only_dead_and_living_alike_and_nested(tables: Tables) -> None:
+def test_patients_go_by_person_from_training_only_dead_and_living_alike_and_nested(tables: CheckedTables) -> None:
     subject = dict(tables.cohort.select("patient_id", "subject_id").rows())
     positive = dict(tables.cohort.select("patient_id", "positive").rows())
     before = set(SPLIT["train"])
@@ -62,7 +62,7 @@ def test_patients_go_by_person_from_training_only_dead_and_living_alike_and_nest
 
 
 @pytest.mark.parametrize("splits", ["train", "all"])
-def test_notes_go_at_the_asked_share_and_nested(tables: Tables, splits: str) -> None:
+def test_notes_go_at_the_asked_share_and_nested(tables: CheckedTables, splits: str) -> None:
     affected = set(SPLIT["train"]) if splits == "train" else set(PATIENTS)
     before = set(tables.notes.rows())
     for share in (*SHARES, 1.0):
@@ -76,7 +76,7 @@ def test_notes_go_at_the_asked_share_and_nested(tables: Tables, splits: str) -> 
 
 
 @pytest.mark.parametrize("splits", ["train", "all"])
-def test_measurements_go_at_the_asked_share_and_nested(tables: Tables, splits: str) -> None:
+def test_measurements_go_at_the_asked_share_and_nested(tables: CheckedTables, splits: str) -> None:
     original = tables.hourly.value.copy()
     rows = inside("train") if splits == "train" else np.ones(120, dtype=bool)
     before = ~np.isnan(original)
@@ -92,7 +92,7 @@ def test_measurements_go_at_the_asked_share_and_nested(tables: Tables, splits: s
     np.testing.assert_array_equal(tables.hourly.value, original)
 
 
-def test_the_kinds_do_not_change_each_others_draw_and_the_seed_decides(tables: Tables) -> None:
+def test_the_kinds_do_not_change_each_others_draw_and_the_seed_decides(tables: CheckedTables) -> None:
     rule = Sparsity(patients=0.5, notes=0.5, measurements=0.5)
     both, split = thin(tables, SPLIT, rule, 42)
     again, _ = thin(tables, SPLIT, rule, 42)

@@ -10,7 +10,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.rag import records_file
 from emerge_ehr.rag.faithfulness import Faithfulness, UnsupportedClaim
 from emerge_ehr.rag.linking import Link
-from emerge_ehr.rag.records_file import COLUMNS, Document, Mention, Record, RecordedTriple
+from emerge_ehr.rag.records_file import COLUMNS, Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.summaries import OfDisease, OfMention, OfModel, OfNothing, OfPerson, OfSignal, OfTriples, Statement
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage import schema, table_files
@@ -19,9 +19,12 @@ SIGNAL = ("heart_rate", "heart rate", "high", 142.0, "beats/min", 7, 3.2, 5)
 RECORD = Record(
     patient_id="7",
     abnormal_signals=(AbnormalSignal(*SIGNAL),),
-    entities=(Mention("PNA", "pneumonia", 0, 3, "present", 1), Mention("gout", "gout", 5, 9, "negated", None)),
+    entities=(
+        RecordedMention("PNA", "pneumonia", 0, 3, "present", 1),
+        RecordedMention("gout", "gout", 5, 9, "negated", None),
+    ),
     nodes=(Link(1, "pneumonia", "PNA", 1.0, 1),),
-    documents=(Document(1, "pneumonia", "An infection of the lung.", ""),),
+    documents=(RecordedDocument(1, "pneumonia", "An infection of the lung.", ""),),
     triples=(RecordedTriple(1, "pneumonia", "indication", "amoxicillin"),),
     summary='“A woman.” Naïve, with a "quote",\nand a line.',
     provenance=(

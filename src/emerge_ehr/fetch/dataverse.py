@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from emerge_ehr.config import Download
-from emerge_ehr.fetch.http_answers import MismatchError, RemoteFile, UnreachableError
-from emerge_ehr.fetch.record import Record, forms, require, safe
+from emerge_ehr.fetch.http_answers import MismatchError, RemoteFile, SiteUnreachableError
+from emerge_ehr.fetch.record import DownloadRecord, forms, require, safe
 from emerge_ehr.fetch.site import Site, open_site
 from emerge_ehr.fields import UserError
 
@@ -41,7 +41,7 @@ def download_primekg(target: Path, settings: Download, offline: bool) -> None:
     Raises:
         UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
     """
-    record = Record(target, settings.primekg_doi)
+    record = DownloadRecord(target, settings.primekg_doi)
     kept = read_listing(record.listing, settings) if record.listing else {}
     names = _wanted(settings, list(kept))
     known = {name: kept[name].remote for name in names if name in kept}
@@ -57,7 +57,7 @@ def download_primekg(target: Path, settings: Download, offline: bool) -> None:
     with open_site(settings, advice) as site:
         try:
             listing = _ask(site, settings)
-        except UnreachableError as unreachable:
+        except SiteUnreachableError as unreachable:
             if not all(record.present(name, known.get(name)) for name in data):
                 raise
             log.warning("%s; all data files are there, so going on without", unreachable)
@@ -132,7 +132,7 @@ def _find(listed: dict[str, Listed], name: str, settings: Download) -> Listed:
     raise UserError(f"{settings.primekg_doi}: its listing has no {name}; it has: {', '.join(sorted(listed))}")
 
 
-def _bring(listed: Listed, record: Record, site: Site) -> None:
+def _bring(listed: Listed, record: DownloadRecord, site: Site) -> None:
     remote, original = listed.remote, listed.original
     if any(record.adopt(candidate) for candidate in (remote, original) if candidate is not None):
         return

@@ -12,7 +12,7 @@ from emerge_ehr.fields import UserError
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 
-class UnreachableError(UserError):
+class SiteUnreachableError(UserError):
     """No connection could be made to the host."""
 
 
@@ -20,7 +20,7 @@ class MismatchError(UserError):
     """What came is not what was announced."""
 
 
-class BusyError(Exception):
+class SiteBusyError(Exception):
     """An answer worth another try, after ``pause`` seconds where the server (or the case) says how long."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
@@ -76,12 +76,12 @@ def check_status(response: httpx.Response, advice: str) -> None:
     """Passes 200, 206 and 416.
 
     Raises:
-        BusyError: another try may help.
+        SiteBusyError: another try may help.
         UserError: it will not.
     """
     status, url = response.status_code, public(str(response.url))
     if status in BUSY:
-        raise BusyError(f"HTTP {status}", retry_after(response.headers.get("Retry-After", "")))
+        raise SiteBusyError(f"HTTP {status}", retry_after(response.headers.get("Retry-After", "")))
     if status in (401, 403):
         raise UserError(f"{url}: HTTP {status}: access is restricted; {advice}")
     if status not in (200, 206, 416):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emerge_ehr.config import Download
-from emerge_ehr.fetch.http_answers import RemoteFile, UnreachableError
-from emerge_ehr.fetch.record import MANIFEST, Record, require, safe
+from emerge_ehr.fetch.http_answers import RemoteFile, SiteUnreachableError
+from emerge_ehr.fetch.record import MANIFEST, DownloadRecord, require, safe
 from emerge_ehr.fetch.site import Site, open_site
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import read_json, replacing
@@ -39,7 +39,7 @@ def download(project: str, version: str, files: Sequence[str], target: Path, set
     Raises:
         UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
     """
-    record = Record(target, project, version)
+    record = DownloadRecord(target, project, version)
     base = f"{settings.physionet_url.rstrip('/')}/{project}/{version}"
     if offline:
         require(files, record, _sums_on_disk(target, base, project, version))
@@ -52,7 +52,7 @@ def download(project: str, version: str, files: Sequence[str], target: Path, set
     with open_site(settings, advice) as site:
         try:
             text = site.text(f"{base}/{SUMS}")
-        except UnreachableError as unreachable:
+        except SiteUnreachableError as unreachable:
             known = _sums_on_disk(target, base, project, version)
             if not all(record.present(name, known.get(name)) for name in pending):
                 raise
@@ -82,7 +82,7 @@ def read_sums(text: str, base: str, project: str, version: str) -> dict[str, Rem
     return found
 
 
-def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: Record, site: Site) -> None:
+def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: DownloadRecord, site: Site) -> None:
     unlisted = [name for name in names if name not in listed]
     if unlisted:
         raise UserError(f"{record.dataset} {record.version}: {SUMS} does not list {', '.join(unlisted)}")

@@ -16,7 +16,7 @@ MANIFEST = "download.json"
 ALTERNATIVES = {".tab": ".csv", ".csv": ".tab", ".csv.gz": ".csv"}  # forms of a table that the readers take alike
 
 
-class Record:
+class DownloadRecord:
     """The manifest of one dataset's files in ``folder``; written whole or not at all, and only when it changes."""
 
     def __init__(self, folder: Path, dataset: str, version: str | None = None) -> None:
@@ -117,7 +117,7 @@ def forms(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def require(names: Collection[str], record: Record, known: Mapping[str, RemoteFile]) -> None:
+def require(names: Collection[str], record: DownloadRecord, known: Mapping[str, RemoteFile]) -> None:
     """The offline check.
 
     Raises:

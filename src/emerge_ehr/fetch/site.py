@@ -20,10 +20,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 from emerge_ehr.config import Download
 from emerge_ehr.fetch.http_answers import (
-    BusyError,
     MismatchError,
     RemoteFile,
-    UnreachableError,
+    SiteBusyError,
+    SiteUnreachableError,
     check_status,
     fits,
     is_untrusted,
@@ -66,7 +66,7 @@ class Site:
         """A small text, such as a listing: the first contact with the site, so it gives up early.
 
         Raises:
-            UnreachableError: no connection within ``FIRST_CONTACT_SECONDS``.
+            SiteUnreachableError: no connection within ``FIRST_CONTACT_SECONDS``.
             UserError: any other failure.
         """
         deadline = time.monotonic() + FIRST_CONTACT_SECONDS
@@ -75,7 +75,7 @@ class Site:
             nonlocal deadline
             try:
                 return _within(deadline - time.monotonic(), lambda: self._read(url))
-            except BusyError as busy:  # somebody is there
+            except SiteBusyError as busy:  # somebody is there
                 deadline = time.monotonic() + FIRST_CONTACT_SECONDS + (busy.pause or LONGEST_PAUSE_SECONDS)
                 raise
 
@@ -116,7 +116,7 @@ class Site:
             pause = state.next_action.sleep if state.next_action else 0.0
             log.warning("%s: %s; trying again in %.1f s", public(url), _reason(_failure(state)), pause)
 
-        kinds = retry_if_exception_type((BusyError, httpx.TransportError))
+        kinds = retry_if_exception_type((SiteBusyError, httpx.TransportError))
         try:
             return Retrying(retry=kinds, stop=stop, wait=_pause, before_sleep=announce, reraise=True)(attempt)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -125,8 +125,10 @@ class Site:
                     f"{httpx.URL(url).host}: its certificate is not trusted ({_reason(error)}), so it may be somebody else; "
                     f"refused; if your network has an authority of its own, name its file in SSL_CERT_FILE; or {self._advice}"
                 ) from None
-            raise UnreachableError(f"cannot reach {httpx.URL(url).host} ({_reason(error)}); {self._advice}") from None
-        except (BusyError, httpx.RequestError, httpx.InvalidURL) as error:
+            raise SiteUnreachableError(
+                f"cannot reach {httpx.URL(url).host} ({_reason(error)}); {self._advice}"
+            ) from None
+        except (SiteBusyError, httpx.RequestError, httpx.InvalidURL) as error:
             tried = f"{public(url)}: {_reason(error)}"
             raise UserError(f"{tried}; run again later, what came is kept and resumed; or {self._advice}") from None
 
@@ -152,7 +154,7 @@ class Site:
             check_status(response, self._advice)
             if not fits(response, have):
                 part.unlink(missing_ok=True)
-                raise BusyError("the server cannot resume there; starting over", pause=0.0)
+                raise SiteBusyError("the server cannot resume there; starting over", pause=0.0)
             if response.status_code == 200:
                 digest, have = _empty(remote.algorithm), 0
             self._validators[remote.url] = validator(response)
@@ -208,7 +210,7 @@ def _within(seconds: float, call: Callable[[], R]) -> R:
     def work() -> None:
         try:
             future.set_result(call())
-        except (UserError, BusyError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (UserError, SiteBusyError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             future.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
@@ -228,7 +230,7 @@ def _reason(error: BaseException | None) -> str:
 
 def _pause(state: RetryCallState) -> float:
     error = _failure(state)
-    if isinstance(error, BusyError) and error.pause is not None:
+    if isinstance(error, SiteBusyError) and error.pause is not None:
         return min(max(error.pause, 0.0), LONGEST_PAUSE_SECONDS)
     growing = wait_exponential_jitter(multiplier=BACKOFF_SECONDS, max=LONGEST_PAUSE_SECONDS / 2, jitter=BACKOFF_SECONDS)
     return growing(state)

@@ -6,7 +6,7 @@ from typing import Any
 
 from emerge_ehr.config import Llm
 from emerge_ehr.fields import UserError
-from emerge_ehr.llm.cache import Answer, Experience
+from emerge_ehr.llm.cache import ChatAnswer, Experience
 
 CHARACTERS_PER_TOKEN = 4.0  # of English text, where nothing better is known
 
@@ -19,7 +19,7 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: ChatAnswer) -> None:
         """One more."""
         self.answers += 1
         self.prompt_tokens += answer.prompt_tokens
@@ -44,7 +44,7 @@ class Account:
     used: dict[str, Usage] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
-    def receive(self, answer: Answer) -> None:
+    def receive(self, answer: ChatAnswer) -> None:
         """An answer came and is stored.
 
         Raises:
@@ -57,7 +57,7 @@ class Account:
                 f"llm.max_cost = {bound:g} is reached ({self.paid.answers} answers); they are kept: raise it to go on"
             )
 
-    def use(self, key: str, prompt: str, answer: Answer) -> None:
+    def use(self, key: str, prompt: str, answer: ChatAnswer) -> None:
         """The artefacts will rest on this answer to the request ``key``, perhaps more than once."""
         if key not in self.seen:
             self.seen.add(key)

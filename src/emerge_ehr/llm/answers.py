@@ -6,14 +6,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from emerge_ehr.llm.cache import Answer
+from emerge_ehr.llm.cache import ChatAnswer
 
 # Where no reasoning parser is set, thinking models put their thoughts before the answer.
 LONGEST = 400_000  # characters of an answer that is read
 THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>", re.DOTALL)
 
 
-def json_object(answer: Answer) -> dict[str, Any]:
+def json_object(answer: ChatAnswer) -> dict[str, Any]:
     """The object in the answer; repaired where it is nearly JSON.
 
     Raises:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from emerge_ehr.fields import UserError
-from emerge_ehr.llm.cache import Answer
-from emerge_ehr.llm.endpoint import BrokenError, BusyError, Endpoint, RefusedError, UnreachableError
+from emerge_ehr.llm.cache import ChatAnswer
+from emerge_ehr.llm.endpoint import BrokenError, Endpoint, EndpointBusyError, EndpointUnreachableError, RefusedError
 from emerge_ehr.llm.pace import Pace
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Member:
         """Whether it is out of service by this, or still."""
         self.trouble = str(error)
         self._failed_in_a_row += 1
-        if isinstance(error, UserError | UnreachableError) or self._failed_in_a_row >= IN_A_ROW:
+        if isinstance(error, UserError | EndpointUnreachableError) or self._failed_in_a_row >= IN_A_ROW:
             self._rest()
         return self.rests > 0
 
@@ -110,7 +110,7 @@ class Balance:
         """For the log: which endpoint gave how many answers."""
         return ", ".join(f"{member.name} {member.answered}" for member in self.members)
 
-    async def complete(self, body: dict[str, Any], tokens: int) -> Answer:
+    async def complete(self, body: dict[str, Any], tokens: int) -> ChatAnswer:
         """The answer to ``body``, of about ``tokens`` tokens with the answer, by whichever endpoint.
 
         Raises:
@@ -125,7 +125,7 @@ class Balance:
                 answer = await self._at(member, body, tokens)
                 if answer is not None:
                     return answer
-            except BusyError as busy:
+            except EndpointBusyError as busy:
                 asked = pause if busy.pause is None else max(0.0, busy.pause)
                 if time.monotonic() - since + asked <= PATIENCE:
                     member.pace.hold(asked)
@@ -144,7 +144,7 @@ class Balance:
         fit = [member for member in self.members if member.fit] or self.members
         return min(fit, key=lambda member: (member.pace.pause, failures[member], member.in_hand))
 
-    async def _at(self, member: Member, body: dict[str, Any], tokens: int) -> Answer | None:
+    async def _at(self, member: Member, body: dict[str, Any], tokens: int) -> ChatAnswer | None:
         """None: set aside while the request waited for it."""
         member.in_hand += 1
         try:

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS answers (
 
 
 @dataclass(frozen=True)
-class Answer:
+class ChatAnswer:
     """What an endpoint sent: the message, why it ended, and the tokens it counted."""
 
     content: str
@@ -72,14 +72,14 @@ class Cache:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def answers(self, key: str) -> list[Answer]:
+    def answers(self, key: str) -> list[ChatAnswer]:
         """All answers to a request, in order of arrival."""
         columns = "content, finish_reason, prompt_tokens, completion_tokens"
         with self._errors():
             rows = self._connection.execute(f"SELECT {columns} FROM answers WHERE key = ? ORDER BY attempt", (key,))
-            return [Answer(*row) for row in rows]
+            return [ChatAnswer(*row) for row in rows]
 
-    def store(self, key: str, attempt: int, prompt: str, model: str, characters: int, answer: Answer) -> None:
+    def store(self, key: str, attempt: int, prompt: str, model: str, characters: int, answer: ChatAnswer) -> None:
         """Outlives the process when this returns; a power failure may take the last ones. The first of two processes wins."""
         row = (key, attempt, prompt, model, characters, answer.content, answer.finish_reason)
         with self._errors():

@@ -19,7 +19,7 @@ from emerge_ehr.llm.account import Account, Estimate, total
 from emerge_ehr.llm.answers import json_object
 from emerge_ehr.llm.balance import IN_A_ROW, Balance, Member
 from emerge_ehr.llm.cache import Cache
-from emerge_ehr.llm.endpoint import BrokenError, Endpoint, RefusedError, UnreachableError
+from emerge_ehr.llm.endpoint import BrokenError, Endpoint, EndpointUnreachableError, RefusedError
 from emerge_ehr.llm.pace import Pace
 from emerge_ehr.progress import bar
 
@@ -194,7 +194,7 @@ class Chat:
             return await self._attempts(key, question)
         except (RefusedError, BrokenError) as error:
             self._failed_in_a_row += 1
-            gone = isinstance(error, UnreachableError) and not self.balance.in_service
+            gone = isinstance(error, EndpointUnreachableError) and not self.balance.in_service
             if gone or self._failed_in_a_row >= IN_A_ROW:
                 self._give_up(error)
             return Reply(None, str(error))

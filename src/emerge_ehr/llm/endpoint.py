@@ -9,7 +9,7 @@ import httpx
 
 from emerge_ehr.fetch.http_answers import is_untrusted, retry_after
 from emerge_ehr.fields import UserError
-from emerge_ehr.llm.cache import Answer
+from emerge_ehr.llm.cache import ChatAnswer
 from emerge_ehr.privacy import is_loopback
 
 CONNECT_SECONDS = 10.0
@@ -34,11 +34,11 @@ class BrokenError(Exception):
     """Something went wrong on the way; another try may help."""
 
 
-class UnreachableError(BrokenError):
+class EndpointUnreachableError(BrokenError):
     """No connection could be made."""
 
 
-class BusyError(Exception):
+class EndpointBusyError(Exception):
     """The endpoint asks to come later, after ``pause`` seconds if it says so."""
 
     def __init__(self, status: int, pause: float | None) -> None:
@@ -75,7 +75,7 @@ class Endpoint:
         for client in self._clients:
             await client.aclose()
 
-    async def complete(self, body: dict[str, Any]) -> Answer:
+    async def complete(self, body: dict[str, Any]) -> ChatAnswer:
         """The answer to ``body``, in one try; of these at most ``width`` at a time.
 
         Raises:
@@ -90,7 +90,7 @@ class Endpoint:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if is_untrusted(error):
                 raise UserError("its certificate is not trusted; nothing was sent") from None
-            raise UnreachableError("no connection") from None
+            raise EndpointUnreachableError("no connection") from None
         except (httpx.TimeoutException, TimeoutError):
             raise BrokenError(f"no answer in {self._timeout:g} s") from None
         except httpx.RequestError as error:
@@ -104,7 +104,7 @@ class Endpoint:
     def _check_status(self, response: httpx.Response, content: bytes) -> None:
         status, later = response.status_code, response.headers.get("Retry-After", "")
         if status == 429 or (status == 503 and later):
-            raise BusyError(status, retry_after(later))
+            raise EndpointBusyError(status, retry_after(later))
         if status in BROKEN:
             raise BrokenError(f"HTTP {status}")
         if status in NO_LEAVE or response.is_redirect:
@@ -138,7 +138,7 @@ async def _bounded(response: httpx.Response) -> bytes:
     return bytes(content)
 
 
-def _read(body: bytes) -> tuple[Answer, str]:
+def _read(body: bytes) -> tuple[ChatAnswer, str]:
     """With the model that is said to have answered. Reasoning beside the content is dropped; tokens not counted are 0."""
     try:
         whole = json.loads(body)
@@ -147,7 +147,7 @@ def _read(body: bytes) -> tuple[Answer, str]:
         tokens = [_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise BrokenError("the answer is not that of a chat-completions endpoint") from None
-    return Answer(_text(content), _text(finish), *tokens), _text(whole.get("model") or "")[:LONGEST_NAME]
+    return ChatAnswer(_text(content), _text(finish), *tokens), _text(whole.get("model") or "")[:LONGEST_NAME]
 
 
 def _count(value: object) -> int:

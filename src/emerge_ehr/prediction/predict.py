@@ -10,7 +10,7 @@ from typing import TextIO
 from emerge_ehr.prediction import answers, predictor, what_if
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs import new_patients
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import artefacts, publishing, schema
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     print(f"risks: {output}\nevidence: {evidence}")
 
 
-def _write(ready: Predictor, found: Tables, rows: TextIO, told: TextIO) -> list[str]:
+def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -> list[str]:
     """Both files; then a line for each label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
     table = csv.writer(rows, lineterminator="\n")

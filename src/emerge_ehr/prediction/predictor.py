@@ -24,11 +24,11 @@ from emerge_ehr.prediction import what_if
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
-from emerge_ehr.preprocess.evidence import Found
+from emerge_ehr.preprocess.evidence import FoundEvidence
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.faithfulness.faithfulness import Auditor
@@ -68,7 +68,7 @@ class Predictor:
     donors: Batch
     thresholds: Risks
 
-    def answers(self, tables: Tables) -> Iterator[Answer]:
+    def answers(self, tables: CheckedTables) -> Iterator[Answer]:
         """One for each patient, by ``patient_id``. None depends on the other patients."""
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
@@ -78,11 +78,11 @@ class Predictor:
             if patients > BLOCK:
                 log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
 
-    def read(self, tables: Tables) -> Found:
+    def read(self, tables: CheckedTables) -> FoundEvidence:
         """Signals, notes, diseases, summaries."""
         return evidence.find(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
 
-    def encode(self, tables: Tables, found: Found) -> Batch:
+    def encode(self, tables: CheckedTables, found: FoundEvidence) -> Batch:
         """What the model reads; texts have at least as many places for pieces as in training."""
         limits, data = self.trained.config.token_level, self.trained.dataset
         arrays = evidence.arrays(tables, self.fitted, found)
@@ -93,7 +93,7 @@ class Predictor:
             arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
-    def ask(self, batch: Batch, found: Found) -> Iterator[Answer]:
+    def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
         """The model, about the patients as they are and without each thing."""
         risks = self.trained.probability(batch)
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from emerge_ehr.preprocess.inputs import checks, new_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
-from emerge_ehr.preprocess.inputs.tables import NOTES, Tables
+from emerge_ehr.preprocess.inputs.tables import NOTES, CheckedTables
 from emerge_ehr.storage import schema
 
 MOST_PATIENTS = 256
@@ -90,7 +90,7 @@ class Asked(BaseModel):
         return self
 
 
-def tables(asked: Asked, run: Expected) -> Tables:
+def tables(asked: Asked, run: Expected) -> CheckedTables:
     """The tables, checked as those of ``--stage predict``.
 
     Raises:

@@ -18,7 +18,7 @@ from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat
 from emerge_ehr.preprocess import texts
 from emerge_ehr.preprocess.fitted import Fitted
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import linking
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag.entities.rules import Rules
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundEvidence:
     """What the RAG half found for N patients: their notes joined, the rows of ``rag_records.csv``, and counts for metadata."""
 
     notes: list[str]
@@ -84,17 +84,17 @@ def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal
 
 
 def find(
-    config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: Tables, statistics: Statistics
-) -> Found:
+    config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
+) -> FoundEvidence:
     """The abnormal signals against the training patients' ``statistics``, and what notes and graph add to them."""
     signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
     notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
-    patients = [rag.Patient(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
-    return Found(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
+    patients = [rag.PatientFacts(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
+    return FoundEvidence(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
 
 
-def arrays(tables: Tables, fitted: Fitted, found: Found) -> dict[str, NDArray[Any]]:
+def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence) -> dict[str, NDArray[Any]]:
     """The arrays of ``dataset.Dataset`` by name, but for the texts' pieces."""
     ehr, mask = tensors.standardise(tables.hourly, fitted.statistics)
     return {

@@ -22,7 +22,7 @@ from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
 from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
-from emerge_ehr.preprocess.inputs.tables import Tables, patients, read
+from emerge_ehr.preprocess.inputs.tables import CheckedTables, patients, read
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.signals import to_record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
@@ -128,7 +128,7 @@ def estimate(config: Config) -> None:
     print(*chat.estimate(), sep="\n")
 
 
-def tables_and_split(config: Config, task: Task) -> tuple[Tables, dict[str, list[str]]]:
+def tables_and_split(config: Config, task: Task) -> tuple[CheckedTables, dict[str, list[str]]]:
     """The tables and the split, without what ``config.sparsity`` takes away."""
     tables = read(config.table_dir, config, task)
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
@@ -157,7 +157,7 @@ def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
     return split
 
 
-def _left_out(tables: Tables, split: dict[str, list[str]]) -> list[str]:
+def _left_out(tables: CheckedTables, split: dict[str, list[str]]) -> list[str]:
     """The patients in no split: those that ``[sparsity]`` took from training."""
     named = {patient for part in split.values() for patient in part}
     return [patient for patient in tables.cohort["patient_id"] if patient not in named]
@@ -169,7 +169,7 @@ def _rule(config: Config) -> dict[str, Any]:
     return {"seed": config.seed, "ratios": ratios, "group": "subject_id"}
 
 
-def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
+def _features(tables: CheckedTables, statistics: tensors.Statistics) -> dict[str, Any]:
     """Names, units and training statistics of the features, and the labels' names."""
     counted = zip(tables.signals, statistics.count, strict=True)
     return {
@@ -184,7 +184,7 @@ def _features(tables: Tables, statistics: tensors.Statistics) -> dict[str, Any]:
     }
 
 
-def _provenance(config: Config, tables: Tables, inputs: MadeOf) -> dict[str, Any]:
+def _provenance(config: Config, tables: CheckedTables, inputs: MadeOf) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
     parts = [socket.partition(".")[0] for socket in SOCKETS]
     settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))

@@ -14,13 +14,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.config import Sparsity
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
 
 Split = dict[str, list[str]]
 
 
-def thin(tables: Tables, split: Mapping[str, list[str]], rule: Sparsity, seed: int) -> tuple[Tables, Split]:
+def thin(
+    tables: CheckedTables, split: Mapping[str, list[str]], rule: Sparsity, seed: int
+) -> tuple[CheckedTables, Split]:
     """The tables and the split with what ``rule`` leaves; patients who go are in no split any more, but in the tables."""
     orders = dict(zip(("patients", "notes", "measurements"), np.random.SeedSequence([seed, 1]).spawn(3), strict=True))
     affected = {patient for part in (split if rule.splits == "all" else ("train",)) for patient in split[part]}

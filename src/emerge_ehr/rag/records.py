@@ -17,7 +17,7 @@ from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
 from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
 from emerge_ehr.rag.linking import Linked
 from emerge_ehr.rag.names import normal
-from emerge_ehr.rag.records_file import Document, Mention, Record, RecordedTriple
+from emerge_ehr.rag.records_file import Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.retrieval import Query, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
@@ -41,7 +41,7 @@ class Tools:
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientFacts:
     """What is known of one patient before retrieval. ``n`` is the row in the tensors."""
 
     n: int
@@ -65,7 +65,7 @@ class Case:
     """A patient with what was found in the notes. ``linked``: of the names in them. ``charted``: the value in each signal's hour.
     ``summary``: where it is written already."""
 
-    patient: Patient
+    patient: PatientFacts
     extraction: Extraction
     linked: dict[str, Linked]
     charted: tuple[float, ...]
@@ -135,7 +135,7 @@ class Recorder:
 
 
 def records(
-    patients: Sequence[Patient], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
+    patients: Sequence[PatientFacts], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The rows of ``rag_records.csv`` in the patients' order, and the counts for metadata and log."""
     extractions = tools.extractor.extract([patient.notes for patient in patients])
@@ -158,7 +158,7 @@ def records(
     return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
 
 
-def _case(patient: Patient, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
+def _case(patient: PatientFacts, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
     own = {normal(entity.name) for entity in extraction.entities if entity.linked} & linked.keys()
     charted = [hourly.value[patient.n, signal.hour, hourly.features.index(signal.code)] for signal in patient.signals]
     return Case(patient, extraction, {name: linked[name] for name in sorted(own)}, tuple(map(float, charted)))
@@ -172,10 +172,13 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
         patient_id=patient.patient_id,
         abnormal_signals=tuple(patient.signals),
         entities=tuple(
-            Mention(**asdict(entity), node_index=_node_of(entity, evidence, nodes)) for entity in extraction.entities
+            RecordedMention(**asdict(entity), node_index=_node_of(entity, evidence, nodes))
+            for entity in extraction.entities
         ),
         nodes=tuple(evidence.links),
-        documents=tuple(Document(own.node_index, own.name, own.definition, own.description) for own in retrieved),
+        documents=tuple(
+            RecordedDocument(own.node_index, own.name, own.definition, own.description) for own in retrieved
+        ),
         triples=tuple(
             RecordedTriple(own.node_index, triple.x_name, triple.display_relation, triple.y_name)
             for own in retrieved

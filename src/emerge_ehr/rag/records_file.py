@@ -23,7 +23,7 @@ from emerge_ehr.storage.schema import RAG_RECORDS
 
 
 @dataclass(frozen=True)
-class Mention:
+class RecordedMention:
     """An entity of the notes; ``node_index``: the disease among the record's nodes that it counts for, if any."""
 
     surface: str
@@ -35,7 +35,7 @@ class Mention:
 
 
 @dataclass(frozen=True)
-class Document:
+class RecordedDocument:
     """What the graph says of a disease; definition and description may be empty."""
 
     node_index: int
@@ -59,9 +59,9 @@ class Record:
 
     patient_id: str
     abnormal_signals: tuple[AbnormalSignal, ...]
-    entities: tuple[Mention, ...]
+    entities: tuple[RecordedMention, ...]
     nodes: tuple[Link, ...]
-    documents: tuple[Document, ...]
+    documents: tuple[RecordedDocument, ...]
     triples: tuple[RecordedTriple, ...]
     summary: str
     provenance: tuple[Statement, ...]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import curves
 from emerge_ehr.report import figures
-from emerge_ehr.report.figures import Chart, Line
+from emerge_ehr.report.figures import Chart, PlottedLine
 
 THRESHOLDS = np.linspace(0.01, 0.99, 99)
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Spread:
+class SpreadChart:
     """How risks are spread in twenty equal steps: height relative to the highest, and a title; with the outcome, and without.
     ``highest``: the share of its group that the highest stands for."""
 
@@ -26,7 +26,7 @@ class Spread:
     highest: float
 
 
-def spread(label: Array, probability: Array) -> Spread | None:
+def spread(label: Array, probability: Array) -> SpreadChart | None:
     """Of outcomes [N] and risks [N]; None where only one outcome occurs."""
     if len(np.unique(label)) < 2:
         return None
@@ -40,7 +40,7 @@ def spread(label: Array, probability: Array) -> Spread | None:
         )
         for own in counts
     )
-    return Spread(yes, no, highest)
+    return SpreadChart(yes, no, highest)
 
 
 def evaluation(label: Array, probability: Array) -> list[Chart]:
@@ -98,7 +98,7 @@ def _calibration(label: Array, probability: Array) -> Chart | None:
     )
     lines = (
         figures.line("perfect", "reference", (x, y), [0, 1], [0, 1]),
-        Line("95 % interval", "interval", bars),
+        PlottedLine("95 % interval", "interval", bars),
         figures.line("model, tenths of the patients", "model points", (x, y), found.predicted, found.observed, marks),
     )
     return Chart(
@@ -164,11 +164,13 @@ def _by_epoch(
     return Chart(title, description, x, y, tuple(lines))
 
 
-def _curve(name: str, axes: tuple[figures.Axis, figures.Axis], x: Array, y: Array, hover: tuple[Array, str]) -> Line:
+def _curve(
+    name: str, axes: tuple[figures.Axis, figures.Axis], x: Array, y: Array, hover: tuple[Array, str]
+) -> PlottedLine:
     """A long curve with a dozen places to hover; the words are filled with ``hover``'s values and y."""
     drawn = figures.line(name, "model", axes, x, y)
     marks: Sequence[tuple[int, str]] = figures.hovered(hover[0], y, hover[1])
     places = tuple(
         (figures.across(axes[0], float(x[n])), figures.up(axes[1], float(y[n])), title) for n, title in marks
     )
-    return Line(name, drawn.style, drawn.path, places)
+    return PlottedLine(name, drawn.style, drawn.path, places)

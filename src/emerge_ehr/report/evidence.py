@@ -23,7 +23,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Disease:
+class ShownDisease:
     """A matched disease; ``relations``: relation -> names. ``statements``: numbers of those that rest on it.
     ``wordings``: how the notes call it, each once, in their order."""
 
@@ -81,7 +81,7 @@ def segments(note: str, record: Record) -> list[Segment]:
     return [*found, Segment(rest)] if rest else found
 
 
-def diseases(record: Record) -> list[Disease]:
+def diseases(record: Record) -> list[ShownDisease]:
     """The matched diseases in the record's order, each with what was retrieved of it."""
     documents = {document.node_index: document for document in record.documents}
     citing: dict[int, list[int]] = {}
@@ -89,7 +89,7 @@ def diseases(record: Record) -> list[Disease]:
         for node_index in dict.fromkeys(statement.nodes):
             citing.setdefault(node_index, []).append(n)
     return [
-        Disease(
+        ShownDisease(
             number=n,
             node_index=(index := node.node_index),
             name=node.name,

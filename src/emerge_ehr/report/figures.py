@@ -28,7 +28,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Line:
+class PlottedLine:
     """A named line; ``style`` is a class of the style sheet. ``marks``: points with titles to hover."""
 
     name: str
@@ -45,7 +45,7 @@ class Chart:
     description: str
     x: Axis
     y: Axis
-    lines: tuple[Line, ...]
+    lines: tuple[PlottedLine, ...]
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -102,7 +102,9 @@ def axis(
     return Axis(title, ticks[0], ticks[-1], ticks)
 
 
-def line(name: str, style: str, axes: tuple[Axis, Axis], x: ArrayLike, y: ArrayLike, marks: Sequence[str] = ()) -> Line:
+def line(
+    name: str, style: str, axes: tuple[Axis, Axis], x: ArrayLike, y: ArrayLike, marks: Sequence[str] = ()
+) -> PlottedLine:
     """A line through the points that are finite, thinned; with ``marks``, one a point, the points can be hovered."""
     places = np.column_stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(places).all(axis=1))
@@ -110,7 +112,7 @@ def line(name: str, style: str, axes: tuple[Axis, Axis], x: ArrayLike, y: ArrayL
     places = places[finite]
     drawn = [(across(axes[0], a), up(axes[1], b)) for a, b in places[_thin(len(places), LONGEST)]]
     dots = [(across(axes[0], a), up(axes[1], b), title) for (a, b), title in zip(places, titles, strict=False)]
-    return Line(name, style, path(drawn), tuple(dots))
+    return PlottedLine(name, style, path(drawn), tuple(dots))
 
 
 def hovered(x: NDArray[np.float64], y: NDArray[np.float64], words: str, count: int = 12) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emerge_ehr.report.evidence import Disease
+from emerge_ehr.report.evidence import ShownDisease
 
 WIDTH, ROW, EDGE = 640, 20, 14
 LEFT, RIGHT = 250, 400  # where the diseases' dots and those of their neighbours stand
@@ -38,7 +38,7 @@ class Graph:
     shared: tuple[str, ...]
 
 
-def graph(diseases: Sequence[Disease]) -> Graph | None:
+def graph(diseases: Sequence[ShownDisease]) -> Graph | None:
     """The figure; None where no triple was retrieved."""
     triples = [
         (one.number, relation, name) for one in diseases for relation, names in one.relations.items() for name in names

@@ -66,14 +66,14 @@ class View:
     risks: tuple[float, ...]
     known: tuple[int, ...]  # 1, 0, or -1 where the outcome is not known
     outcomes: tuple[str, ...]
-    signals: tuple[series.Signal, ...]
+    signals: tuple[series.SignalFigure, ...]
     unmeasured: tuple[str, ...]
     hours: int
     looked: Looked | None
     note: tuple[evidence.Segment, ...] | None
     note_cut: bool
     mentions: dict[str, int]
-    diseases: tuple[evidence.Disease, ...]
+    diseases: tuple[evidence.ShownDisease, ...]
     graph: graph.Graph | None
     statements: tuple[evidence.ShownStatement, ...]
     quotes: bool
@@ -125,7 +125,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     ]
 
 
-def _view(material: Material, scale: series.Scale, batch: Batch, place: tuple[int, int], known: Known) -> View:
+def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tuple[int, int], known: Known) -> View:
     """Of a batch of one; ``place`` is its rank from 0 and its row in the test split."""
     (rank, row), record, note = place, known.record, known.note
     ehr, mask, length = batch.ehr[0].numpy(), batch.ehr_mask[0].numpy() > 0, int(batch.ehr_length[0])

@@ -16,7 +16,7 @@ WIDTH, HEIGHT, EDGE = 300, 62, 5
 
 
 @dataclass(frozen=True)
-class Signal:
+class SignalFigure:
     """One figure. ``line`` steps from measurement to measurement, as the model's input does; before the first it is the training
     mean, ``before``. ``dots``: measured hours; ``abnormal``: those beyond the threshold. ``band``: top and height of what is not.
 
@@ -38,7 +38,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Scale:
+class SignalScale:
     """Training mean and standard deviation of the F features, with names and units; ``threshold`` in standard deviations."""
 
     names: tuple[str, ...]
@@ -53,10 +53,10 @@ class Scale:
         return found
 
 
-def scale(metadata: Mapping[str, Any], threshold: float) -> Scale:
+def scale(metadata: Mapping[str, Any], threshold: float) -> SignalScale:
     """As ``metadata.json`` has it."""
     features, statistics = metadata["features"], metadata["statistics"]
-    return Scale(
+    return SignalScale(
         tuple(feature["name"] for feature in features),
         tuple(feature["unit"] for feature in features),
         np.array(statistics["mean"]),
@@ -66,8 +66,8 @@ def scale(metadata: Mapping[str, Any], threshold: float) -> Scale:
 
 
 def signals(
-    rule: Scale, ehr: NDArray[np.float32], measured: NDArray[np.bool_], length: int
-) -> tuple[list[Signal], list[str]]:
+    rule: SignalScale, ehr: NDArray[np.float32], measured: NDArray[np.bool_], length: int
+) -> tuple[list[SignalFigure], list[str]]:
     """The figures of one patient, most abnormal first: z-scores [T,F], where measured [T,F]; and what never was measured."""
     values = rule.values(ehr)
     extreme = np.where(measured, np.abs(ehr), 0).max(axis=0)
@@ -83,13 +83,13 @@ def place(hour: float, hours: int) -> float:
 
 
 def _signal(
-    rule: Scale,
+    rule: SignalScale,
     feature: int,
     value: NDArray[np.float64],
     z: NDArray[np.float32],
     measured: NDArray[np.bool_],
     length: int,
-) -> Signal:
+) -> SignalFigure:
     hours = np.flatnonzero(measured)
     known, mean, spread = value[hours], float(rule.mean[feature]), rule.threshold * float(rule.std[feature])
     low, high = min(known.min(), mean - spread), max(known.max(), mean + spread)
@@ -101,7 +101,7 @@ def _signal(
     beyond = np.abs(z[hours]) > rule.threshold
     unit = rule.units[feature]
     end = round(length / len(value) * WIDTH, 1)
-    return Signal(
+    return SignalFigure(
         code=rule.names[feature],
         label=described(rule.names[feature]).label,
         unit=wording.unit(unit),

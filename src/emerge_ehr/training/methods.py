@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedMethod:
     """A method that has learned. ``save`` writes its checkpoints into a folder; ``selection`` goes to ``metrics.json``."""
 
     logits: Callable[[Patients], Tensor]
@@ -119,7 +119,7 @@ def fit(
     parts: Mapping[str, Patients],
     fabric: Any,
     manifest: Mapping[str, Any],
-) -> Fitted:
+) -> FittedMethod:
     """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
 
     Of several processes the first alone reads and writes what is left to resume from.
@@ -143,7 +143,7 @@ def fit(
     estimator: Estimator = method
     estimator.fit(_whole(parts["train"]), _whole(parts["val"]))
     selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
-    return Fitted(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
+    return FittedMethod(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
 
 
 def _whole(patients: Patients) -> Batch:
@@ -161,7 +161,7 @@ def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progres
 
 def _by_epochs(
     network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
-) -> Fitted:
+) -> FittedMethod:
     """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
     names = config.training.loggers if torchrun.is_first() else ()
     trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
@@ -183,7 +183,7 @@ def _by_epochs(
         raise
     network.load_state_dict(progress.best.weights)
     best = progress.best_row
-    return Fitted(
+    return FittedMethod(
         lambda patients: loop.predict(network, patients, settings.batch_size, fabric),
         lambda folder: checkpoints.save(folder, progress),
         progress.history,

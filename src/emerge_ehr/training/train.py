@@ -112,7 +112,7 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
 
 def _report(
     config: Config,
-    fitted: methods.Fitted,
+    fitted: methods.FittedMethod,
     predictions: Sequence[Predictions],
     patients: pl.DataFrame | None,
     warnings: Sequence[str],
@@ -130,7 +130,7 @@ def _report(
 
 def _publish(
     config: Config,
-    fitted: methods.Fitted,
+    fitted: methods.FittedMethod,
     predictions: Sequence[Predictions],
     groups: Sequence[Subgroup],
     metrics: dict[str, Any],

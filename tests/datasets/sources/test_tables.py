@@ -16,26 +16,28 @@ from emerge_ehr.config import Cohort
 from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert.cohort import with_windows
 from emerge_ehr.datasets.convert.harmonise import write_dynamic
-from emerge_ehr.datasets.sources.tables import Options, Tables, build
+from emerge_ehr.datasets.sources.tables import Options, OwnTables, build
 from emerge_ehr.fields import UserError, parse
 from emerge_ehr.storage.dataset import Dataset
 from tests.datasets.sources.examples.tables import FORM, RHYTHMS, START, generate, write
 from tests.places import MAIN
 
 
-def source(folder: Path, **options: int) -> Tables:
+def source(folder: Path, **options: int) -> OwnTables:
     return build(Options(**options), raw_dir=folder, kg_dir=folder, seed=0)
 
 
-def cohort_of(tables: Tables) -> pl.DataFrame:
+def cohort_of(tables: OwnTables) -> pl.DataFrame:
     return with_windows(tables.stays().table, Cohort()).sort("patient_id").with_row_index("n")
 
 
-def measured(tables: Tables, folder: Path) -> list[tuple[str, str, str, float]]:
+def measured(tables: OwnTables, folder: Path) -> list[tuple[str, str, str, float]]:
     return measured_and_counted(tables, folder)[0]
 
 
-def measured_and_counted(tables: Tables, folder: Path) -> tuple[list[tuple[str, str, str, float]], Mapping[str, int]]:
+def measured_and_counted(
+    tables: OwnTables, folder: Path
+) -> tuple[list[tuple[str, str, str, float]], Mapping[str, int]]:
     cohort = cohort_of(tables)
     (folder / "out").mkdir(exist_ok=True)
     _, extract = write_dynamic(tables.measurements(cohort, "stay_id"), cohort, tables.signals(), folder / "out", "csv")

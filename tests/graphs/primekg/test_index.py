@@ -14,7 +14,7 @@ from emerge_ehr.fields import Component, UserError
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.graphs.primekg import files as primekg_files
 from emerge_ehr.graphs.primekg import index as graph_index
-from emerge_ehr.graphs.primekg.files import Tables
+from emerge_ehr.graphs.primekg.files import GraphTables
 from emerge_ehr.storage import artefacts
 from tests.places import ROOT
 
@@ -39,7 +39,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The ``kg`` files that were read from here on."""
     read, made = primekg_files.read, []
 
-    def counted(features: Path, edges: Path) -> Tables:
+    def counted(features: Path, edges: Path) -> GraphTables:
         made.append(edges)
         return read(features, edges)
 
@@ -149,7 +149,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ) -> None:
     read = primekg_files.read
 
-    def slow(features: Path, edges: Path) -> Tables:
+    def slow(features: Path, edges: Path) -> GraphTables:
         tables = read(features, edges)
         with edges.open("a") as file:
             file.write("\n")

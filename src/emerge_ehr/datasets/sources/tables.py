@@ -50,7 +50,7 @@ class Survey:
 
 @final
 @dataclass(frozen=True)
-class Tables:
+class OwnTables:
     """Source over ``raw_dir``."""
 
     options: Options
@@ -251,4 +251,4 @@ def _reasons(left_out: pl.DataFrame, options: Options) -> str:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
-    return Tables(options, raw_dir)
+    return OwnTables(options, raw_dir)

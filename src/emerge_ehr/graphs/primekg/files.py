@@ -37,7 +37,7 @@ AGAIN = "get the file again, or mend that row"
 
 
 @dataclass(frozen=True)
-class Tables:
+class GraphTables:
     """The part of the graph that retrieval needs."""
 
     diseases: pl.DataFrame  # node_index (ascending), names, definition, description, degree: its number of edges
@@ -60,7 +60,7 @@ def find(folder: Path, name: str) -> Path:
     )
 
 
-def read(features_path: Path, edges_path: Path) -> Tables:
+def read(features_path: Path, edges_path: Path) -> GraphTables:
     """Both files.
 
     Raises:
@@ -82,7 +82,7 @@ def read(features_path: Path, edges_path: Path) -> Tables:
     degree = edges.group_by("disease").agg(pl.len().cast(pl.Int64).alias("degree"))
     diseases = diseases.join(degree, left_on="node_index", right_on="disease", how="left", maintain_order="left")
     diseases = diseases.with_columns(pl.col("degree").fill_null(0))
-    return Tables(diseases, nodes, relations.cast(pl.String), edges.select("node", "relation"))
+    return GraphTables(diseases, nodes, relations.cast(pl.String), edges.select("node", "relation"))
 
 
 def _edge_rows(path: Path) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 from emerge_ehr.graphs import Disease, Edges, KnowledgeGraph, Triple
 from emerge_ehr.graphs.primekg import files as primekg_files
 from emerge_ehr.graphs.primekg import index as graph_index
-from emerge_ehr.graphs.primekg.files import Tables
+from emerge_ehr.graphs.primekg.files import GraphTables
 from emerge_ehr.storage import artefacts
 
 
@@ -25,10 +25,10 @@ class PrimeKG:
     """The disease part of the graph. What is asked for is made into objects once, when it is first asked for."""
 
     hashes: Mapping[Path, str]
-    tables: Tables
+    tables: GraphTables
     told: dict[int, tuple[Triple, ...]] = field(default_factory=dict)  # triples already made
 
-    def __reduce__(self) -> tuple[type["PrimeKG"], tuple[Mapping[Path, str], Tables]]:
+    def __reduce__(self) -> tuple[type["PrimeKG"], tuple[Mapping[Path, str], GraphTables]]:
         """Without what was made of the tables: another process makes its own."""
         return PrimeKG, (self.hashes, self.tables)
 

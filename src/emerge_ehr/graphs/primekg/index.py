@@ -18,16 +18,16 @@ import polars as pl
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.graphs.primekg import files as primekg_files
-from emerge_ehr.graphs.primekg.files import Tables
+from emerge_ehr.graphs.primekg.files import GraphTables
 from emerge_ehr.storage import artefacts, known_hashes, publishing
 
 log = logging.getLogger(__name__)
 FORMAT = 1  # raise it whenever ``primekg_files`` reads the same files differently
 MANIFEST = "index.json"
-PARTS = tuple(part.name for part in fields(Tables))
+PARTS = tuple(part.name for part in fields(GraphTables))
 
 
-def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[Tables, list[str]]:
+def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[GraphTables, list[str]]:
     """The graph of the two files, from ``cache`` where it is known; and the files' SHA-256.
 
     Raises:
@@ -70,7 +70,7 @@ def _turn(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write(tables: Tables, folder: Path) -> None:
+def _write(tables: GraphTables, folder: Path) -> None:
     with publishing.publish(folder) as incoming:
         for part in PARTS:
             # the plain form of texts: the newer one depends on the order in which threads came to them
@@ -79,7 +79,7 @@ def _write(tables: Tables, folder: Path) -> None:
         artefacts.write_json(incoming / MANIFEST, {"format": FORMAT, "files": checksums})
 
 
-def _open(folder: Path) -> Tables | None:
+def _open(folder: Path) -> GraphTables | None:
     """The index in ``folder``; None if it is not there, or was damaged and is now gone."""
     if not folder.is_dir():
         return None
@@ -87,7 +87,7 @@ def _open(folder: Path) -> Tables | None:
         publishing.finish_interrupted(folder)
         recorded = artefacts.read_json(folder / MANIFEST, "preprocess")["files"]
         artefacts.refuse_changed(folder, {f"{part}.arrow": recorded[f"{part}.arrow"] for part in PARTS}, "preprocess")
-        return Tables(*(pl.read_ipc(folder / f"{part}.arrow") for part in PARTS))
+        return GraphTables(*(pl.read_ipc(folder / f"{part}.arrow") for part in PARTS))
     except (UserError, KeyError, TypeError, pl.exceptions.PolarsError, OSError) as error:
         log.warning("knowledge graph: the index in %s is damaged and is made again (%s)", folder, error)
         shutil.rmtree(folder, ignore_errors=True)

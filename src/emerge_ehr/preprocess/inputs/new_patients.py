@@ -16,7 +16,7 @@ import polars as pl
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.preprocess.inputs import checks, tables
-from emerge_ehr.preprocess.inputs.tables import Tables
+from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.storage.dataset import Dataset
@@ -61,7 +61,7 @@ def expected(config: Config, data: Dataset) -> Expected:
     )
 
 
-def read(folder: Path, run: Expected) -> Tables:
+def read(folder: Path, run: Expected) -> CheckedTables:
     """The tables in ``folder``, of ``convert`` or of the user's own.
 
     Raises:
@@ -90,7 +90,7 @@ def checked(
     refuse_unreadable: Callable[[], None],
     notes: pl.DataFrame,
     where: Callable[[schema.Table], Path],
-) -> Tables:
+) -> CheckedTables:
     """Tables whose columns and types are right already; ``where`` names a table in messages. ``refuse_unreadable`` raises where
     a field of ``dynamic`` cannot be read.
 
@@ -107,10 +107,10 @@ def checked(
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
     warnings = [*(absent if unmeasured else []), *checks.implausible(bounded, hourly)]
     nothing = np.zeros((cohort.height, len(run.label_names)), dtype=np.float32)
-    return Tables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
+    return CheckedTables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
 
 
-def part(whole: Tables, at: int, size: int) -> Tables:
+def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
     """``size`` patients from row ``at`` on."""
     rows = slice(at, at + size)
     cohort = whole.cohort[rows]

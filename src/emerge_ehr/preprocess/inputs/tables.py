@@ -26,7 +26,7 @@ NOTES = pl.Schema(
 
 
 @dataclass(frozen=True)
-class Tables:
+class CheckedTables:
     """The tables of stage convert, checked. N patients by ``patient_id``, K labels.
 
     ``cohort`` has age and sex, and ``positive``: the first label, by which splits are stratified. ``label`` and
@@ -44,7 +44,7 @@ class Tables:
     warnings: list[str]
 
 
-def read(folder: Path, config: Config, task: Task) -> Tables:
+def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     """The tables in ``folder`` with the labels of ``task``, joined and checked against each other and the windows.
 
     Raises:
@@ -68,7 +68,7 @@ def read(folder: Path, config: Config, task: Task) -> Tables:
         *([] if provenance else checks.misspelt(signals)),
         *checks.implausible(signals, hourly),
     ]
-    return Tables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
+    return CheckedTables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
 
 
 def persons(folder: Path) -> pl.DataFrame:
@@ -112,7 +112,7 @@ def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], ho
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
-    """patients.csv of ``Tables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
+    """patients.csv of ``CheckedTables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
     names = [column.name for column in schema.PATIENTS.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)

@@ -68,7 +68,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class OpenAICompatible:
+class OpenAICompatibleEntities:
     """Extraction by ``chat``; ``rules`` know what clinicians' words are called in the graph, and stand in for it if need be."""
 
     options: Options
@@ -185,4 +185,6 @@ def build(options: Options, *, graph: KnowledgeGraph, llm: Chat, pool: Pool = LO
     """
     if 2 * options.overlap_characters >= options.window_characters:
         raise UserError("entities.overlap_characters must be less than half of entities.window_characters")
-    return OpenAICompatible(options, llm, components.build("entities", Component("rules"), graph=graph, pool=pool))
+    return OpenAICompatibleEntities(
+        options, llm, components.build("entities", Component("rules"), graph=graph, pool=pool)
+    )

@@ -19,7 +19,7 @@ from emerge_ehr.rag.mentions.abbreviations import definitions
 from emerge_ehr.rag.mentions.context import Reader
 from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
 from emerge_ehr.rag.mentions.folding import pattern
-from emerge_ehr.rag.mentions.matching import Event, Found, Prepared, prepare, search
+from emerge_ehr.rag.mentions.matching import Event, FoundName, Prepared, prepare, search
 
 MUCH = 100_000_000  # characters from which processes of their own are worth their start
 BLOCK = 500_000  # characters, about, that are searched as one
@@ -97,7 +97,7 @@ def _read(text: str, events: Sequence[Event]) -> tuple[Entity, ...]:
     return tuple([Entity(text[start:end], name, start, end, status) for name, (start, end), status in spans])
 
 
-def _defined(found: Found, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
+def _defined(found: FoundName, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
     """The events with the text's own abbreviations: of a mention, it counts wherever it stands; of anything else, nowhere."""
     if "(" not in text:
         return found.events

@@ -57,7 +57,7 @@ AGREES = {
 
 
 @dataclass(frozen=True)
-class Documents:
+class DiseaseDocuments:
     """What the graph says of a disease: ``text`` (normal form, blank at both ends), its ``numbers``, and its ``triples`` as
     (display relation, lower-case neighbour)."""
 
@@ -68,13 +68,13 @@ class Documents:
 
 
 @dataclass(frozen=True)
-class Patient:
+class PatientEvidence:
     """What may be said. ``names``: lower-case names of the linked diseases -> node; ``objects``: of what was retrieved for
     them; ``noted``: node or normal name -> statuses of the notes' mentions."""
 
     signals: Sequence[AbnormalSignal]
     linked: Mapping[int, Link]
-    documents: Mapping[int, Documents]
+    documents: Mapping[int, DiseaseDocuments]
     names: Mapping[str, int]
     objects: Mapping[int, tuple[str, ...]]
     noted: Mapping[int | str, frozenset[str]]
@@ -85,11 +85,11 @@ class Patient:
         return self.linked
 
 
-def documents(graph: KnowledgeGraph, node: int) -> Documents:
+def documents(graph: KnowledgeGraph, node: int) -> DiseaseDocuments:
     """All the graph says of a disease, whether it was retrieved or not."""
     disease, triples = graph.diseases()[node], graph.triples(node)
     raw = f"{disease.definition} {disease.description}"
-    return Documents(
+    return DiseaseDocuments(
         f" {normal(raw)} ",
         frozenset(number.lstrip("+").replace(",", "").replace("−", "-") for number in NUMBER.findall(raw)),
         frozenset((triple.display_relation, triple.y_name.lower()) for triple in triples),
@@ -110,9 +110,9 @@ def patient(
     linked: Mapping[int, Link],
     diseases: Mapping[int, Retrieved],
     entities: Sequence[Entity],
-    known: Mapping[int, Documents],
+    known: Mapping[int, DiseaseDocuments],
     nodes: Mapping[str, int],
-) -> Patient:
+) -> PatientEvidence:
     """What the checked evidence holds."""
     names: dict[str, int] = {}
     for node, link in linked.items():
@@ -126,10 +126,10 @@ def patient(
             if key in nodes:
                 noted.setdefault(nodes[key], set()).add(entity.status)
     frozen = {key: frozenset(statuses) for key, statuses in noted.items()}
-    return Patient(signals, linked, {node: known[node] for node in linked}, names, objects, frozen)
+    return PatientEvidence(signals, linked, {node: known[node] for node in linked}, names, objects, frozen)
 
 
-def subjects(text: str, patient: Patient, before: frozenset[int]) -> frozenset[int]:
+def subjects(text: str, patient: PatientEvidence, before: frozenset[int]) -> frozenset[int]:
     """The patient's diseases that the text names; those of the statement ``before`` if it only points back to them."""
     named = frozenset(patient.names[name] for _, _, name in literal(text, patient.names))
     return named or (before if PRONOUN.match(text) else named)
@@ -138,7 +138,7 @@ def subjects(text: str, patient: Patient, before: frozenset[int]) -> frozenset[i
 def claims(
     text: str,
     rest: str,
-    patient: Patient,
+    patient: PatientEvidence,
     subjects: frozenset[int],
     mentioned: Iterable[Entity],
     named: Sequence[Span],
@@ -178,7 +178,7 @@ def _apart(text: str, span: Span, own: Sequence[Span]) -> bool:
 
 
 def _why_not(
-    text: str, span: Span, node: int | None, patient: Patient, subjects: frozenset[int], said: str
+    text: str, span: Span, node: int | None, patient: PatientEvidence, subjects: frozenset[int], said: str
 ) -> str | None:
     """Why a name does not belong into the statement; None if it does. ``said`` is its status there."""
     name = span[2]
@@ -199,7 +199,7 @@ def _why_not(
     return related if subjects else "not among the patient's diseases, nor connected with one that the statement names"
 
 
-def _related(text: str, span: Span, patient: Patient, subjects: frozenset[int]) -> str | None:
+def _related(text: str, span: Span, patient: PatientEvidence, subjects: frozenset[int]) -> str | None:
     """None if a subject's documents hold the name, or a triple of the relation that its clause states."""
     name = span[2].lower()
     stated = _stated(_clause(text, span[0]), strict=True)
@@ -220,7 +220,7 @@ def _related(text: str, span: Span, patient: Patient, subjects: frozenset[int]) 
     )
 
 
-def _holds(name: str, known: Documents) -> bool:
+def _holds(name: str, known: DiseaseDocuments) -> bool:
     return f" {normal(name)} " in known.text
 
 
@@ -239,7 +239,7 @@ def _clause(text: str, place: int) -> str:
     return text[start : after.start() if after else len(text)]
 
 
-def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: Patient) -> list[Claim]:
+def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: PatientEvidence) -> list[Claim]:
     """A strict relation needs two ends: a clause that names none but the patient's diseases must hold a triple between them."""
     found: list[Claim] = []
     for relation, pattern in STRICT.items() if ANY_STRICT.search(rest) else ():
@@ -254,7 +254,7 @@ def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: 
     return found
 
 
-def _unknown_conditions(left: str, patient: Patient, subjects: frozenset[int]) -> list[Claim]:
+def _unknown_conditions(left: str, patient: PatientEvidence, subjects: frozenset[int]) -> list[Claim]:
     """Words that end like a condition's name, and are neither a known name nor in a document of the statement's diseases."""
     found = []
     for match in ENDING.finditer(left):
@@ -264,6 +264,6 @@ def _unknown_conditions(left: str, patient: Patient, subjects: frozenset[int]) -
     return found
 
 
-def _excused(name: str, patient: Patient, subjects: frozenset[int]) -> bool:
+def _excused(name: str, patient: PatientEvidence, subjects: frozenset[int]) -> bool:
     noted = patient.noted.get(normal(name), frozenset())
     return any(_holds(name, patient.documents[node]) for node in subjects) or bool(noted & set(OF_THE_PATIENT))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.entities import Entity, EntityExtractor
 from emerge_ehr.rag.faithfulness import Faithfulness, UnsupportedClaim, disease_claims, names_in_text, signal_claims
-from emerge_ehr.rag.faithfulness.disease_claims import Patient
+from emerge_ehr.rag.faithfulness.disease_claims import PatientEvidence
 from emerge_ehr.rag.faithfulness.names_in_text import Span
 from emerge_ehr.rag.faithfulness.signal_claims import Claim
 from emerge_ehr.rag.names import name_index, normal
@@ -49,7 +49,7 @@ class Auditor:
     neighbours: names_in_text.NamesInText
     words: signal_claims.Vocabulary
     given: tuple[str, ...]
-    documents: dict[int, disease_claims.Documents] = field(default_factory=dict)
+    documents: dict[int, disease_claims.DiseaseDocuments] = field(default_factory=dict)
 
     def audit(
         self,
@@ -88,7 +88,7 @@ class Auditor:
         entities: Sequence[Entity],
         notes: str,
         values: Sequence[float],
-    ) -> Patient:
+    ) -> PatientEvidence:
         """The evidence that holds: a signal's value in its hour, a disease's surface in the notes, its node in the graph."""
         signals = [s for s, value in zip(evidence.signals, values, strict=True) if abs(value - s.value) <= 1e-3]
         linked = {
@@ -105,7 +105,7 @@ class Auditor:
         self,
         summary: Summary,
         evidence: Evidence,
-        patient: Patient,
+        patient: PatientEvidence,
         mentioned: Mapping[str, tuple[Sequence[Entity], Sequence[Span]]],
     ) -> list[list[Claim]]:
         """The claims of each statement. A statement that begins with a pronoun speaks of the diseases of the one before."""
@@ -125,7 +125,7 @@ class Auditor:
             text = text.replace(part, " " * len(part))
         return text
 
-    def _quotations(self, text: str, patient: Patient, subjects: frozenset[int]) -> tuple[list[Claim], str]:
+    def _quotations(self, text: str, patient: PatientEvidence, subjects: frozenset[int]) -> tuple[list[Claim], str]:
         """Clauses that stand in a document of the statement's diseases, and the text without them. Where a relation is stated,
         what stands there are its ends, and no quotation."""
         found, start = [], 0
@@ -140,7 +140,7 @@ class Auditor:
         return ([], text) if disease_claims.ANY_STRICT.search(rest) else (found, rest)
 
     def _of_person(
-        self, rest: str, text: str, evidence: Evidence, patient: Patient, subjects: frozenset[int]
+        self, rest: str, text: str, evidence: Evidence, patient: PatientEvidence, subjects: frozenset[int]
     ) -> list[Claim]:
         """Age, sex, outcome, causes, numbers and signals, in what is no name and no quotation."""
         found = []

@@ -48,7 +48,7 @@ def prepare(patterns: Mapping[str, Entry]) -> Prepared:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundName:
     """What stands in one text, in order of position. ``stops``: where sentences end; ``first``: the number of the first sentence.
 
     ``bridged``: sentences that go on within a mention, as after the full stop of "C. diff", and the number that they continue."""
@@ -64,7 +64,7 @@ class Found:
         return self.bridged.get(number, number)
 
 
-def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[Found]:
+def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[FoundName]:
     """What stands in each text."""
     joined = BETWEEN.join(texts)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -87,7 +87,7 @@ def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[Found]:
     for n, one in enumerate(texts):
         part = slice(rows[n], rows[n + 1])
         events, bridged = _standing(prepared, one, zip(*(column[part] for column in columns), strict=True))
-        yield Found(events, stops[at[n] : until[n]] - offsets[n], at[n], bridged)
+        yield FoundName(events, stops[at[n] : until[n]] - offsets[n], at[n], bridged)
 
 
 def _standing(prepared: Prepared, text: str, matches: Iterator[Match]) -> tuple[list[Event], dict[int, int]]:

@@ -42,7 +42,7 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class EvidenceRanking:
     """The graph as it is ranked: each disease's edges in the order that decides between equals."""
 
     disease: Integers  # [D] node_index, ascending
@@ -130,7 +130,7 @@ def _first(group: Integers, value: Integers, groups: int, k: int) -> Integers:
     return table
 
 
-def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]]) -> Ranking:
+def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]]) -> EvidenceRanking:
     """``shown``: (signal, direction) -> names of phenotypes."""
     edges = graph.edges()
     degree = diseases_of(edges)
@@ -148,7 +148,7 @@ def build(graph: KnowledgeGraph, shown: Mapping[tuple[str, str], Sequence[str]])
     able &= ~np.isin(relation, WORTHLESS)
     length, place = called.of(np.arange(len(edges.disease)))
     names = np.repeat(np.arange(len(length)), length) * len(degree) + called.values[place]
-    return Ranking(
+    return EvidenceRanking(
         disease=edges.disease,
         start=edges.start,
         order=np.append(order, -1),

@@ -27,7 +27,7 @@ from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.ranking import evidence_ranking
 from emerge_ehr.rag.ranking.documents import Documents
-from emerge_ehr.rag.ranking.evidence_ranking import Ranking
+from emerge_ehr.rag.ranking.evidence_ranking import EvidenceRanking
 from emerge_ehr.rag.ranking.signal_phenotypes import read
 from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
@@ -51,7 +51,7 @@ class Relevance:
 
     options: Options
     documents: Documents
-    ranking: Ranking
+    ranking: EvidenceRanking
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
         """In blocks of patients; all who are told the same of a disease share the object."""

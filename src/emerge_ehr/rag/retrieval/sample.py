@@ -20,7 +20,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledTriples:
     """Retrieval from one graph."""
 
     options: Options
@@ -42,4 +42,4 @@ class Sample:
 def build(options: Options, *, graph: KnowledgeGraph, seed: int) -> Retriever:
     """The retriever."""
     edges = graph.edges()
-    return Sample(options, Documents(graph, edges, options.description_characters), seed)
+    return SampledTriples(options, Documents(graph, edges, options.description_characters), seed)

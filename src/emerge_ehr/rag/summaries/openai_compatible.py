@@ -65,7 +65,7 @@ ADAPTER = TypeAdapter(Lines)
 
 
 @dataclass(frozen=True)
-class OpenAICompatible:
+class OpenAICompatibleSummaries:
     """Summaries by ``chat`` for one ``question`` about one ``window``; ``template`` stands in where the config says so."""
 
     asks: ClassVar[bool] = True
@@ -142,4 +142,4 @@ def numbered(evidence: Evidence, window: str, definition_characters: int) -> tup
 def build(options: Options, *, question: str, window: str, llm: Chat) -> Summarizer:
     """The summariser over one endpoint; ``question`` and ``window`` in words."""
     template = components.build("summary", Component("template"), question=question, window=window)
-    return OpenAICompatible(options, llm, question, window, template)
+    return OpenAICompatibleSummaries(options, llm, question, window, template)

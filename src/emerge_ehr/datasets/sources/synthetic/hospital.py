@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.datasets.sources.synthetic.knowledge_graph import Graph
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import GeneratedGraph
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,7 +28,7 @@ FIRST_DAY, LAST_DAY = np.datetime64("2111-01-01T00:00:00", "s"), np.datetime64("
 
 
 @dataclass(frozen=True)
-class Patients:
+class GeneratedPatients:
     """Arrays over candidate stays: whose they are, which of the patient's stays they are (0, 1, ...), the traits."""
 
     patient: Ints
@@ -64,7 +64,7 @@ class Hospital:
         return len(self.stay_id)
 
 
-def sample_hospital(graph: Graph, stays: int, rng: np.random.Generator) -> Hospital:
+def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> Hospital:
     """Draw ``stays`` stays; a patient's later stays exist only if the earlier ones were survived."""
     candidates = 2 * stays + 20
     patients = _patients(candidates, rng)
@@ -117,14 +117,14 @@ def note_part(wording: Ints) -> Floats:
     return part
 
 
-def graph_part(asserted: Bools, graph: Graph) -> Floats:
+def graph_part(asserted: Bools, graph: GeneratedGraph) -> Floats:
     """G [stays], standardised: how many asserted diseases [stays, diseases] the graph joins to the risk phenotype."""
     carries_risk = np.array([disease.carries_risk for disease in graph.diseases])
     part: Floats = ((asserted & carries_risk).sum(axis=1) - RISK_DISEASES_MEAN) / RISK_DISEASES_SPREAD
     return part
 
 
-def true_risk(series: Floats, wording: Ints, asserted: Bools, graph: Graph) -> Floats:
+def true_risk(series: Floats, wording: Ints, asserted: Bools, graph: GeneratedGraph) -> Floats:
     """The probability of in-hospital death from which the outcome is drawn, for a stay that fills the window."""
     logit = (
         INTERCEPT
@@ -136,7 +136,7 @@ def true_risk(series: Floats, wording: Ints, asserted: Bools, graph: Graph) -> F
     return risk
 
 
-def _patients(candidates: int, rng: np.random.Generator) -> Patients:
+def _patients(candidates: int, rng: np.random.Generator) -> GeneratedPatients:
     stays_each = rng.choice([1, 2, 3, 4], size=candidates, p=[0.80, 0.13, 0.05, 0.02])
     patient = np.repeat(np.arange(candidates), stays_each)[:candidates]
     first = np.searchsorted(patient, patient)
@@ -146,10 +146,10 @@ def _patients(candidates: int, rng: np.random.Generator) -> Patients:
     first_intime = FIRST_DAY + rng.integers(0, span, candidates).astype("timedelta64[s]")
     female = rng.random(candidates) < 0.45
     order = np.arange(candidates) - first
-    return Patients(patient, order, age[patient], female[patient], first_intime[patient])
+    return GeneratedPatients(patient, order, age[patient], female[patient], first_intime[patient])
 
 
-def _diseases(graph: Graph, stays: int, rng: np.random.Generator) -> tuple[Bools, Ints]:
+def _diseases(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> tuple[Bools, Ints]:
     """Asserted diseases and distractors [stays, diseases]; the distractors tell nothing about the risk."""
     carries_risk = np.array([disease.carries_risk for disease in graph.diseases])
     shape = (stays, len(graph.diseases))

@@ -42,7 +42,7 @@ IDENTIFIERS = {
 
 
 @dataclass(frozen=True)
-class Disease:
+class GeneratedDisease:
     """A disease that notes may mention; ``carries_risk`` says whether its edges hold the risk phenotype."""
 
     name: str
@@ -57,7 +57,7 @@ class Disease:
 
 
 @dataclass(frozen=True)
-class Node:
+class GeneratedNode:
     """A node as PrimeKG writes it: the ends of its edges."""
 
     node_index: int
@@ -68,25 +68,25 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Graph:
+class GeneratedGraph:
     """The whole graph: the diseases that notes may mention, and every node by type and name."""
 
-    diseases: tuple[Disease, ...]
-    nodes: Mapping[tuple[str, str], Node]
+    diseases: tuple[GeneratedDisease, ...]
+    nodes: Mapping[tuple[str, str], GeneratedNode]
 
 
-def load_graph() -> Graph:
+def load_graph() -> GeneratedGraph:
     """The graph in ``diseases.toml``; node indices count up in file order, diseases first."""
     raw = tomllib.loads(Path(__file__).with_name("diseases.toml").read_text(encoding="utf-8"))
     diseases = tuple(_disease(entry) for entry in raw["disease"])
     ends: list[tuple[str, str, str, str]] = [(d.mondo_id, "disease", d.name, "MONDO") for d in diseases]
     for node_type, (table, source) in IDENTIFIERS.items():
         ends += [(node_id, node_type, name, source) for name, node_id in raw[table].items()]
-    nodes = (Node(index, *end) for index, end in enumerate(ends))
-    return Graph(diseases, {(node.node_type, node.name): node for node in nodes})
+    nodes = (GeneratedNode(index, *end) for index, end in enumerate(ends))
+    return GeneratedGraph(diseases, {(node.node_type, node.name): node for node in nodes})
 
 
-def write_graph(graph: Graph, kg_dir: Path) -> None:
+def write_graph(graph: GeneratedGraph, kg_dir: Path) -> None:
     """Write ``kg.csv`` (each edge twice, once per direction) and ``disease_features.csv``."""
     kg_dir.mkdir(parents=True, exist_ok=True)
     edges = list(itertools.chain.from_iterable(_edge_rows(graph, disease) for disease in graph.diseases))
@@ -100,12 +100,12 @@ def write_graph(graph: Graph, kg_dir: Path) -> None:
     _table(features, FEATURE_COLUMNS).write_csv(kg_dir / "disease_features.csv")
 
 
-def _disease(entry: Mapping[str, Any]) -> Disease:
+def _disease(entry: Mapping[str, Any]) -> GeneratedDisease:
     edges = tuple((key, name) for key in RELATIONS for name in entry.get(key, ()))
-    return Disease(entry["name"], entry["mondo_id"], entry["definition"], edges)
+    return GeneratedDisease(entry["name"], entry["mondo_id"], entry["definition"], edges)
 
 
-def _edge_rows(graph: Graph, disease: Disease) -> Iterator[tuple[str | None, ...]]:
+def _edge_rows(graph: GeneratedGraph, disease: GeneratedDisease) -> Iterator[tuple[str | None, ...]]:
     for key, name in disease.edges:
         relation, display, node_type = RELATIONS[key]
         ends = graph.nodes["disease", disease.name], graph.nodes[node_type, name]
@@ -113,7 +113,7 @@ def _edge_rows(graph: Graph, disease: Disease) -> Iterator[tuple[str | None, ...
             yield relation, display, *_end(x), *_end(y)
 
 
-def _end(node: Node) -> tuple[str, str, str, str, str]:
+def _end(node: GeneratedNode) -> tuple[str, str, str, str, str]:
     return str(node.node_index), node.node_id, node.node_type, node.name, node.source
 
 

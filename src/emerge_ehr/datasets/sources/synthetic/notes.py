@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr.datasets.sources.synthetic.hospital import Hospital
-from emerge_ehr.datasets.sources.synthetic.knowledge_graph import Graph
+from emerge_ehr.datasets.sources.synthetic.knowledge_graph import GeneratedGraph
 from emerge_ehr.datasets.sources.synthetic.surface_forms import SURFACE_FORMS
 
 # domain -> three ways to say it of a robust patient, three of a frail one; no word of these names a disease
@@ -88,7 +88,7 @@ RADIOLOGY = (
 )
 
 
-def notes(hospital: Hospital, graph: Graph, rng: np.random.Generator) -> pl.DataFrame:
+def notes(hospital: Hospital, graph: GeneratedGraph, rng: np.random.Generator) -> pl.DataFrame:
     """``note/notes.csv``. The first 48 hours hold all that matters; the discharge summary tells the outcome."""
     rows = [row for stay in range(len(hospital)) for row in _stay_notes(hospital, graph, stay, rng)]
     columns = {"stay": pl.Int64, "note_type": pl.String, "minutes": pl.Int64, "text": pl.String}
@@ -107,7 +107,7 @@ def notes(hospital: Hospital, graph: Graph, rng: np.random.Generator) -> pl.Data
 
 
 def _stay_notes(
-    hospital: Hospital, graph: Graph, stay: int, rng: np.random.Generator
+    hospital: Hospital, graph: GeneratedGraph, stay: int, rng: np.random.Generator
 ) -> list[tuple[int, str, int, str]]:
     """``stay, note_type, minutes after ICU admission, text`` of every note of a stay."""
     names = [disease.name for disease in graph.diseases]
