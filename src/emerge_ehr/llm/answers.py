@@ -21,7 +21,7 @@ def json_object(answer: ChatAnswer) -> dict[str, Any]:
 
     A list that breaks off, and a key that stands twice, leave open what was meant: those are no slips to mend.
 
-    >>> json_object(Answer("Sure:\\n```json\\n{'a': [1, 2,]}\\n```", "stop", 0, 0))
+    >>> json_object(ChatAnswer("Sure:\\n```json\\n{'a': [1, 2,]}\\n```", "stop", 0, 0))
     {'a': [1, 2]}
     """
     from json_repair import repair_json
