@@ -333,9 +333,9 @@ def test_two_processes_share_a_cache(serve: Serve, client: Client, tmp_path: Pat
     server = serve(model, lambda n, body: Fault(seconds=0.005))
     code = (
         "import sys; from pathlib import Path;"
-        "from emerge_ehr.llm.cache import Answer, Cache;"
+        "from emerge_ehr.llm.cache import Cache, ChatAnswer;"
         f"cache = Cache(Path({str(tmp_path / 'cache/llm.sqlite')!r}));"
-        "[cache.store(f'{sys.argv[1]}-{n}', 0, 'p', 'm', 1, Answer('x', 'stop', 1, 1)) for n in range(300)]"
+        "[cache.store(f'{sys.argv[1]}-{n}', 0, 'p', 'm', 1, ChatAnswer('x', 'stop', 1, 1)) for n in range(300)]"
     )
     root = ROOT
     running = [subprocess.Popen([sys.executable, "-c", code, name], cwd=root, env=os.environ) for name in "ab"]

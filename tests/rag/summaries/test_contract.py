@@ -1,5 +1,6 @@
 """What every summarizer promises, whichever it is; one that asks a model also where the model answers nonsense."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_every_sample_has_one_summary_of_statements_with_evidence(
     for summary in found:
         assert summary.backend in PLUGS
         assert all(statement.text.strip() for statement in summary.statements)
-        json.dumps([dict(statement.evidence) for statement in summary.statements], allow_nan=False)
+        json.dumps([dataclasses.asdict(statement.evidence) for statement in summary.statements], allow_nan=False)
     assert found[0].statements or found[0].failure
 
 
