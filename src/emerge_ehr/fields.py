@@ -43,6 +43,15 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
+def listed(words: Sequence[str]) -> str:
+    """As in a sentence.
+
+    >>> listed(["vital signs and labs", "notes", "a summary"])
+    'vital signs and labs, notes and a summary'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 @dataclass(frozen=True)
 class Component:
     """The plug chosen for a socket: the module's name and its options, checked when the plug's ``Options`` are filled."""

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -106,6 +107,18 @@ def test_persons_are_resampled_whole_and_where_they_are_not_known_that_is_said(
     printed = capsys.readouterr().out
     assert "60 paired resamples of the test patients" in printed
     assert "stays count as independent" in printed
+
+
+def test_hospital_admissions_are_not_called_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [write(tmp_path / "a", scores(1)), write(tmp_path / "b", scores(2))]
+    for run in runs:
+        config = json.loads((run / "config.json").read_text())
+        config["cohort"]["anchor"] = "hospital"
+        artefacts.write_json(run / "config.json", config)
+        recorded(run)
+    compare.run(runs, None)
+    printed = capsys.readouterr().out
+    assert "DeLong takes admissions as independent" in printed and "stays" not in printed
 
 
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from emerge_ehr.storage import artefacts, schema
 from emerge_ehr.training import inputs, train
 from emerge_ehr.training.trained import Trained, load
 from tests.chat_server import ChatServer, copying_model
-from tests.places import MAIN
+from tests.places import MAIN, ROOT
 from tests.run_records import record_files
 
 RunOf = Callable[[str], Path]
@@ -65,6 +65,23 @@ def test_the_same_patients_get_the_risks_that_training_wrote(
         "label_code", "y_prob", "threshold", "above_threshold"
     ).rows():
         assert threshold == thresholds[label]["value"] and above == (probability >= threshold)
+
+
+def test_the_columns_of_the_risks_are_those_of_the_schema_and_of_the_documentation(
+    emerge: Trained, hospital: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = predicted(emerge.run_dir, hospital.table_dir, tmp_path / "risks.csv")
+    contributions = [f"contribution_{name}" for name in ("ehr", "note", "summary")]
+    assert found.columns == [*schema.RISKS.names, *contributions]
+    for column in schema.RISKS.columns:
+        low = -np.inf if column.low is None else column.low
+        assert column.kind == "text" or found[column.name].is_between(low, column.high or np.inf).all()
+    documented = (ROOT / "docs" / "prediction.md").read_text("utf-8")
+    for column in (*schema.RISKS.columns, schema.CONTRIBUTION):
+        assert f"| `{column.name}` | {column.meaning} |" in documented
+    assert pl.read_csv(emerge.run_dir / schema.PREDICTIONS.file).columns == list(schema.PREDICTIONS.names)
+    assert ", ".join(schema.PREDICTIONS.names) in (ROOT / "docs" / "training.md").read_text("utf-8")
+    assert "highest risk of in-hospital death: " in capsys.readouterr().out
 
 
 def test_contributions_and_evidence_are_those_of_the_what_ifs(

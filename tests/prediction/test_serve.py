@@ -216,6 +216,7 @@ def test_markup_stays_text_and_nothing_of_a_request_is_logged(service: Service, 
 def test_the_page_of_the_api_fetches_nothing_and_its_example_is_accepted(service: Service) -> None:
     page = httpx.get(f"{service.url}/docs")
     assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "which predicts the risk of in-hospital death" in page.text
     assert not re.search(r"(?:https?:)?//|<script|<link|<img", page.text)
     example = html.unescape(re.findall(r"<pre>(.*?)</pre>", page.text, re.DOTALL)[0])
     assert service.predict(example).status_code == 200

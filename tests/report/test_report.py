@@ -15,13 +15,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from emerge_ehr.config import Config, Model
+from emerge_ehr.config import Cohort, Config, Model
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.report import material, patients, report
 from emerge_ehr.report import page as pages
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_dataset
-from emerge_ehr.training import train
+from emerge_ehr.training import train, trained
 from tests.places import MAIN
 from tests.report.conftest import ATTACK, TOML, in_folder
 from tests.report.html_text import Element, read
@@ -40,6 +40,13 @@ def root(html: str) -> Element:
 
 def written(config: Config) -> Element:
     return read(report.write(config).read_text("utf-8"))
+
+
+def test_the_glossary_explains_metrics_in_the_words_of_the_catalogue(root: Element) -> None:
+    glossary = root.one("details", class_="glossary")
+    terms = [term.text for term in glossary.all("dt")]
+    assert terms[:2] == ["AUROC", "AUPRC"] and "F1, accuracy" in terms
+    assert re.search(r"Chance is the share with the outcome \([\d.]+ % here\)", glossary.text)
 
 
 def highest(config: Config, label: str = "mortality") -> tuple[str, float]:
@@ -300,6 +307,50 @@ def test_every_kind_of_run_has_a_report(
     root = written(config)
     assert words in root.text and highest(config)[0] in root.one("section", id="answer").text
     assert bool(root.all("figure", class_="attention")) is False
+
+
+@pytest.mark.parametrize(
+    ("changed", "question", "window", "word"),
+    [
+        ({}, "in-hospital death", "the first 48 hours of intensive-care stays", "stay"),
+        (
+            {"cohort": Cohort(anchor="hospital")},
+            "in-hospital death",
+            "the first 48 hours of hospital admissions",
+            "admission",
+        ),
+        (
+            {"task": Component("given", {"outcome": "acute kidney injury"}), "cohort": Cohort(window="whole")},
+            "acute kidney injury",
+            "all of patient records",
+            "record",
+        ),
+    ],
+    ids=["stays", "admissions", "a user's own tables"],
+)
+def test_outcome_and_samples_are_called_what_they_are(
+    copied: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, object],
+    question: str,
+    window: str,
+    word: str,
+) -> None:
+    """The run is one of stays; only what its config says of task and cohort is changed."""
+    run = trained.load(copied.run_dir)
+    other = dataclasses.replace(run, config=dataclasses.replace(run.config, **changed))  # type: ignore[arg-type]
+    monkeypatch.setattr(trained, "load", lambda folder: other)
+    root = written(copied)
+    assert root.one("h1").text == f"How likely is {question}?"
+    answer = root.one("section", id="answer").text
+    assert f"read {window} – " in answer and f"gives each a risk of {question}." in answer
+    assert f"{word}s of persons it had never seen" in answer and f"Of one {word} with the outcome" in answer
+    data = root.one("section", id="data").text
+    assert f"{word}s of " in data and f"split {word}s persons {question}" in data
+    if word != "stay":
+        assert "stay" not in answer
+    if word == "record":
+        assert "stays of" not in data
 
 
 def test_with_seeds_every_run_has_a_report_and_its_path_is_printed(

@@ -11,15 +11,15 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr.config import Config
+from emerge_ehr.datasets.wording import sample
 from emerge_ehr.evaluation import significance
-from emerge_ehr.evaluation.evaluate import METRICS
+from emerge_ehr.evaluation.catalogue import at_chosen_threshold, keys, metric
 from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.storage.schema import METADATA
+from emerge_ehr.storage.schema import METADATA, PREDICTIONS
 from emerge_ehr.training import results, tables, trained
-from emerge_ehr.training.results import Prediction
 
 FEW = 0.001  # smaller p are printed as such
 
@@ -82,9 +82,10 @@ def load(folder: Path) -> Run:
     """
     config, manifest = trained.settings(folder)
     numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
-    columns = [field.name for field in dataclasses.fields(Prediction)]
     rows = pl.read_csv(
-        folder / "predictions.csv", glob=False, schema_overrides={**dict.fromkeys(columns, pl.String), **numbers}
+        folder / PREDICTIONS.file,
+        glob=False,
+        schema_overrides={**dict.fromkeys(PREDICTIONS.names, pl.String), **numbers},
     )
     chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
     return Run(
@@ -125,32 +126,34 @@ def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Co
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
         rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
-        found = significance.paired_bootstrap(label, left, right, METRICS, sampling, groups, cuts)
-        rows += [Comparison(name, metric, "paired_bootstrap", *about, **_values(one)) for metric, one in found.items()]
+        found = significance.paired_bootstrap(label, left, right, keys("splits"), sampling, groups, cuts)
+        rows += [Comparison(name, key, "paired_bootstrap", *about, **_values(one)) for key, one in found.items()]
     return rows
 
 
 def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:
     """The comparison as aligned text, with what it rests on."""
-    titles = {**tables.RANKING, **tables.CALIBRATION}
     lines = [["label", "patients", "positive", "metric", "first", "second", "first - second", "95 % interval", "p"]]
     for row in rows:
-        what = titles[row.metric] + (" (DeLong)" if row.test == "delong" else "")
+        what = metric(row.metric).printed + (" (DeLong)" if row.test == "delong" else "")
         interval = "undefined" if row.low is None else f"{row.low:+.3f} to {row.high:+.3f}"
         numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
         lines.append([row.label_code, str(row.patients), str(row.positives), what, *numbers])
     chosen = first.config
+    samples = f"{sample(chosen).word}s"
     unit = "persons" if subjects is not None else "patients"
     notes = [
         f"first: {first.folder}; second: {second.folder}",
         f"({chosen.training.bootstrap_resamples} paired resamples of the test {unit}, {chosen.evaluation.interval} intervals, "
-        "as the first run's config says; F1 and accuracy at each run's own threshold; p is two-sided, of one "
-        "comparison. DeLong takes stays as independent)",
+        f"as the first run's config says; {at_chosen_threshold()} at each run's own threshold; p is two-sided, of one "
+        f"comparison. DeLong takes {samples} as independent)",
     ]
     if subjects is None:
         where = first.config.processed_dir
-        notes.append(f"({where} is not as {first.folder} read it or names no persons: stays count as independent)")
-    reasons = dict.fromkeys(f"({row.label_code}, {titles[row.metric]}: {row.reason})" for row in rows if row.reason)
+        notes.append(f"({where} is not as {first.folder} read it or names no persons: {samples} count as independent)")
+    reasons = dict.fromkeys(
+        f"({row.label_code}, {metric(row.metric).printed}: {row.reason})" for row in rows if row.reason
+    )
     return "\n".join([notes[0], *tables.aligned(lines), *notes[1:], *reasons])
 
 

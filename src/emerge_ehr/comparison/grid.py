@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Lt, MinLen
 
 from emerge_ehr.config import read_toml, refuse_path
+from emerge_ehr.evaluation.catalogue import keys
 from emerge_ehr.fields import Name, Seed, UserError, parse, refuse_repeated
 
-Metric = Literal["auroc", "auprc", "min_precision_sensitivity", "f1", "accuracy", "brier", "ece", "calibration_slope"]
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal[keys("grids")]  # a wrong key is refused with those that there are
 Shares = tuple[Annotated[float, Ge(0), Lt(1)], ...]
 Settings = Mapping[str, Any]
 KINDS = ("patients", "notes", "measurements")

@@ -12,12 +12,12 @@ import polars as pl
 from emerge_ehr.comparison.grid import Grid
 from emerge_ehr.comparison.points import Point, columns, row_axes
 from emerge_ehr.comparison.results import Run
-from emerge_ehr.evaluation.metrics import RANKING
+from emerge_ehr.evaluation.catalogue import metric
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.resampling import persons as numbered
 from emerge_ehr.evaluation.significance import paired_bootstrap
 from emerge_ehr.storage import table_files
-from emerge_ehr.storage.schema import PATIENTS
+from emerge_ehr.storage.schema import PATIENTS, PREDICTIONS
 
 SAMPLING = Sampling(resamples=5000, seed=42)
 LEVEL = 0.05
@@ -73,7 +73,7 @@ def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
 
 def _column(grid: Grid, runs: Sequence[Run], column: str, name: str) -> Iterator[Comparison]:
     """The rows with data removed are a family of their own: how many there are changes no mark of the others."""
-    metrics = [metric for metric in grid.metrics if metric in RANKING]
+    metrics = [key for key in grid.metrics if metric(key).ranked]
     own: dict[str, list[Run]] = {}
     for run in runs:
         own.setdefault(run.point.named(row_axes(grid)), []).append(run)
@@ -87,9 +87,9 @@ def _column(grid: Grid, runs: Sequence[Run], column: str, name: str) -> Iterator
         found = [
             one for row, other in risks.items() for one in _pair(base[label], other.get(label), persons, metrics, row)
         ]
-        for metric in metrics:
+        for key in metrics:
             compared = [
-                replace(one, column=column, label=label, reference=against) for one in found if one.metric == metric
+                replace(one, column=column, label=label, reference=against) for one in found if one.metric == key
             ]
             for thinned in (False, True):
                 family = [one for one in compared if (own[one.row][0].point.removed is not None) == thinned]
@@ -105,16 +105,16 @@ def _pair(
     """Not where the test patients or their outcomes are others: then nothing is paired."""
     same = other is not None and {k: v[0] for k, v in base.items()} == {k: v[0] for k, v in other.items()}
     if other is None or not same:
-        for metric in metrics:
-            yield Comparison("", "", metric, row, "", None, None, None, None, None, "tested on other patients")
+        for key in metrics:
+            yield Comparison("", "", key, row, "", None, None, None, None, None, "tested on other patients")
         return
     patients = sorted(base)
     label = np.array([base[patient][0] for patient in patients], dtype=np.float64)
     first, second = (np.array([risks[patient][1] for patient in patients]) for risks in (other, base))
     whose = numbered([persons[patient] for patient in patients])
-    for metric, gap in paired_bootstrap(label, first, second, metrics, SAMPLING, whose).items():
+    for key, gap in paired_bootstrap(label, first, second, metrics, SAMPLING, whose).items():
         numbers = (gap.difference, gap.low, gap.high, gap.p)
-        yield Comparison("", "", metric, row, "", *numbers, None, gap.reason)
+        yield Comparison("", "", key, row, "", *numbers, None, gap.reason)
 
 
 def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
@@ -132,7 +132,7 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
 def _risks(group: Sequence[Run]) -> dict[str, Risks]:
     """Label -> the test patients' outcomes and risks, these averaged over the seeds."""
     tables = [
-        pl.read_csv(run.config.run_dir / "predictions.csv", glob=False, schema_overrides={"patient_id": pl.String})
+        pl.read_csv(run.config.run_dir / PREDICTIONS.file, glob=False, schema_overrides={"patient_id": pl.String})
         for run in group
     ]
     known = pl.concat(tables).filter((pl.col("split") == "test") & pl.col("y_true").is_not_null())

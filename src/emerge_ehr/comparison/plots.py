@@ -12,7 +12,7 @@ import polars as pl
 from emerge_ehr.comparison.grid import KINDS, Grid
 from emerge_ehr.comparison.points import Combination, columns, row_axes
 from emerge_ehr.comparison.results import Run
-from emerge_ehr.comparison.scales import SCALES
+from emerge_ehr.evaluation.catalogue import metric, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,11 +55,11 @@ def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> 
 def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
     """The test results as printed, with ``row`` and ``column``; a run stands at every share of what it does not read."""
     test = frame.filter(
-        (pl.col("split") == "test") & pl.col("value").is_not_null() & pl.col("metric").is_in(list(SCALES))
+        (pl.col("split") == "test")
+        & pl.col("value").is_not_null()
+        & pl.col("metric").is_in([one.key for one in shown("grids")])
     )
-    factor = pl.col("metric").replace_strict(
-        {name: one.factor for name, one in SCALES.items()}, return_dtype=pl.Float64
-    )
+    factor = pl.col("metric").replace_strict({one.key: one.factor for one in shown("grids")}, return_dtype=pl.Float64)
     test = test.select("run", "label", "metric", pl.col("value") * factor)
     several = test["label"].n_unique() > 1
     label = pl.format("{} {}", pl.col("column"), pl.col("label")).str.strip_chars() if several else pl.col("column")
@@ -99,11 +99,11 @@ def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure,
 def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
     """Rows below each other, a panel a metric and column: every seed, the mean and one standard deviation to each side."""
     names = whole["row"].unique(maintain_order=True).to_list()
-    heads = [(column, metric) for column in whole["column"].unique(maintain_order=True) for metric in grid.metrics[:2]]
+    heads = [(column, key) for column in whole["column"].unique(maintain_order=True) for key in grid.metrics[:2]]
     figure, ((*panels,),) = _panels(1, len(heads), (4.0, 0.9 + 0.32 * len(names)))
-    for axes, (column, metric) in zip(panels, heads, strict=True):
+    for axes, (column, key) in zip(panels, heads, strict=True):
         for place, name in enumerate(names):
-            values = _of(whole, name, column, metric)["value"].to_numpy()
+            values = _of(whole, name, column, key)["value"].to_numpy()
             if not len(values):
                 continue
             spread = values.std(ddof=1) if len(values) > 1 else 0.0
@@ -111,7 +111,7 @@ def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
             axes.errorbar(values.mean(), place, xerr=spread, fmt="D", color=COLOURS[0], markersize=6, capsize=3)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(f"{SCALES[metric].axis}")
+        axes.set_xlabel(metric(key).axis)
         axes.set_title(column)
     return figure
 
@@ -122,12 +122,12 @@ def _sparsity(grid: Grid, own: pl.DataFrame, kind: str) -> "Figure":
     heads = own["column"].unique(maintain_order=True).to_list()
     metrics = grid.metrics[:2]
     figure, panels = _panels(len(metrics), len(heads), (4.6, 3.2))
-    for line, metric in zip(panels, metrics, strict=True):
+    for line, key in zip(panels, metrics, strict=True):
         for axes, column in zip(line, heads, strict=True):
             for number, name in enumerate(names):
-                _curve(axes, _of(own, name, column, metric), f"removed_{kind}", number, name)
+                _curve(axes, _of(own, name, column, key), f"removed_{kind}", number, name)
             axes.set_title(column)
-            axes.set_ylabel(f"{SCALES[metric].axis}")
+            axes.set_ylabel(metric(key).axis)
             axes.set_xlabel(f"{kind} removed (%)")
     panels[0][0].legend(fontsize=8)
     return figure
@@ -144,8 +144,8 @@ def _curve(axes: "Axes", points: pl.DataFrame, share: str, number: int, name: st
     axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
 
 
-def _of(frame: pl.DataFrame, row: str, column: str, metric: str) -> pl.DataFrame:
-    chosen = (pl.col("row") == row) & (pl.col("column") == column) & (pl.col("metric") == metric)
+def _of(frame: pl.DataFrame, row: str, column: str, key: str) -> pl.DataFrame:
+    chosen = (pl.col("row") == row) & (pl.col("column") == column) & (pl.col("metric") == key)
     return frame.filter(chosen)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr.comparison import marks
-from emerge_ehr.comparison.grid import Grid, Metric
+from emerge_ehr.comparison.grid import Grid
 from emerge_ehr.comparison.marks import Comparison
 from emerge_ehr.comparison.points import columns, row_axes, rows
 from emerge_ehr.comparison.results import Run
-from emerge_ehr.comparison.scales import SCALES, Scale
+from emerge_ehr.evaluation.catalogue import Metric, metric
 
-Heading = tuple[str, str, Metric]  # column, label, metric
+Heading = tuple[str, str, str]  # column, label, key of the metric
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequen
     """The table of the test results."""
     values = _values(grid, runs, frame)
     labels = dict.fromkeys((column, label) for _, column, label, _ in values)
-    headings = [(column, label, metric) for column, label in labels for metric in grid.metrics]
+    headings = [(column, label, key) for column, label in labels for key in grid.metrics]
     marked = {(one.row, one.column, one.label, one.metric) for one in compared if one.significant}
     names = rows(grid, [run.point for run in runs])
     raw = {
         row: [
-            _cell(values.get((row, *heading), ()), SCALES[heading[2]], (row, *heading) in marked)
+            _cell(values.get((row, *heading), ()), metric(heading[2]), (row, *heading) in marked)
             for heading in headings
         ]
         for row in names
     }
-    best = [_best([raw[row][n] for row in names], SCALES[heading[2]]) for n, heading in enumerate(headings)]
+    best = [_best([raw[row][n] for row in names], metric(heading[2])) for n, heading in enumerate(headings)]
     cells = {row: [_with_best(cell, top) for cell, top in zip(raw[row], best, strict=True)] for row in names}
     return Table(headings, cells, _caption(grid, runs, compared))
 
@@ -68,13 +68,13 @@ def _values(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> dict[tuple[
     )
     found: dict[tuple[str, str, str, str], list[float]] = {}
     for column, own in names.items():
-        for folder, label, metric, value in test.select("run", "label", "metric", "value").iter_rows():
+        for folder, label, key, value in test.select("run", "label", "metric", "value").iter_rows():
             if place[folder].stands_in(own):
-                found.setdefault((place[folder].named(row_axes(grid)), column, label, metric), []).append(value)
+                found.setdefault((place[folder].named(row_axes(grid)), column, label, key), []).append(value)
     return found
 
 
-def _cell(values: Sequence[float], scale: Scale, significant: bool) -> Cell:
+def _cell(values: Sequence[float], scale: Metric, significant: bool) -> Cell:
     if not values:
         return Cell()
     scaled = scale.factor * np.array(values)
@@ -82,7 +82,7 @@ def _cell(values: Sequence[float], scale: Scale, significant: bool) -> Cell:
     return Cell(float(scaled.mean()), std, len(values), significant=significant, digits=scale.digits)
 
 
-def _best(cells: Sequence[Cell], scale: Scale) -> float:
+def _best(cells: Sequence[Cell], scale: Metric) -> float:
     """The best mean as printed; NaN if there is none, or nothing to compare it with."""
     means = [round(cell.mean, cell.digits) for cell in cells if cell.mean is not None]
     if len(means) < 2 or not scale.better:
@@ -98,15 +98,15 @@ def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) ->
     """What the numbers and marks are."""
     seeds = len(grid.seeds)
     spread = f"mean ± standard deviation over {seeds} training seeds" if seeds > 1 else "one training seed"
-    unscaled = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].factor == 1]
+    chosen = [metric(key) for key in grid.metrics]
+    unscaled = [one.label for one in chosen if not one.percent]
     unit = "in percent" + "".join(f" ({name} as it is)" for name in unscaled)
-    lower = [SCALES[metric].title for metric in grid.metrics if SCALES[metric].better < 0]
+    lower = [one.label for one in chosen if one.better < 0]
     best = "Bold: the best of a column" + (f" (of {' and '.join(lower)} the lowest)." if lower else ".")
     parts = [f"Test set, {unit}: {spread}, on one split. {best}"]
     if compared:
-        names = " and ".join(
-            SCALES[metric].title for metric in grid.metrics if metric in {one.metric for one in compared}
-        )
+        tested = {one.metric for one in compared}
+        names = " and ".join(one.label for one in chosen if one.key in tested)
         against = " or ".join(dict.fromkeys(one.reference for one in compared))
         thinned = any(run.point.removed is not None for run in runs)
         parts.append(
@@ -130,8 +130,8 @@ def markdown(table: Table) -> str:
     """A Markdown table and its caption."""
     several = len({label for _, label, _ in table.headings}) > 1
     heads = [
-        " ".join([*filter(None, [column, label if several else ""]), SCALES[metric].title])
-        for column, label, metric in table.headings
+        " ".join([*filter(None, [column, label if several else ""]), metric(key).label])
+        for column, label, key in table.headings
     ]
     lines = [["", *heads], ["---"] * (len(heads) + 1)]
     for row, cells in table.cells.items():
@@ -185,7 +185,7 @@ def latex(table: Table, name: str) -> str:
         )
         starts = [2 + width * n for n in range(len(titles))]
         lines.append(" ".join(rf"\cmidrule(lr){{{start}-{start + width - 1}}}" for start in starts))
-    lines.append(" & ".join(["", *(escaped(SCALES[metric].title) for _, _, metric in table.headings)]) + r" \\")
+    lines.append(" & ".join(["", *(escaped(metric(key).label) for _, _, key in table.headings)]) + r" \\")
     lines.append(r"\midrule")
     for row, cells in table.cells.items():
         lines.append(" & ".join([escaped(row), *(_latex_cell(cell) for cell in cells)]) + r" \\")

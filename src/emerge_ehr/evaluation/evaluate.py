@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation.catalogue import keys
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
-from emerge_ehr.evaluation.metrics import RANKING, Array
-from emerge_ehr.evaluation.resampling import Interval, Persons, Sampling
+from emerge_ehr.evaluation.metrics import Array
+from emerge_ehr.evaluation.resampling import Interval, Persons, Sample, Sampling
 
-METRICS = (*RANKING, "f1", "accuracy", "brier", "ece", "calibration_slope", "calibration_intercept")
-AT_SENSITIVITY = ("sensitivity", "specificity", "ppv", "npv", "alert_rate")
 NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
 
 
@@ -46,42 +45,45 @@ def evaluate(
 ) -> Evaluated:
     """Every metric of label [N] (0/1) and probability [N], with intervals from resampled ``persons`` [N].
 
-    F1 and accuracy call a patient positive at ``probability >= threshold``; ``points``: target sensitivity -> the threshold
+    Metrics of calls take a patient as positive at ``probability >= threshold``; ``points``: target sensitivity -> the threshold
     of its operating point, None where there is none. All thresholds must come from other patients.
     """
     points = points or {}
     if not len(label):
-        undefined = Interval(None, None, None, NOBODY)
-        nowhere = {
-            target: OperatingPoint(cut, dict.fromkeys(AT_SENSITIVITY, undefined)) for target, cut in points.items()
-        }
-        return Evaluated(0, 0, 0, 0, 0, dict.fromkeys(METRICS, undefined), nowhere)
+        return _of_nobody(points)
     persons = resampling.each_alone(len(label)) if persons is None else persons
-    main = measure(label, probability, METRICS, threshold)
-    at = {t: measure(label, probability, AT_SENSITIVITY, cut) for t, cut in points.items() if cut is not None}
+    main = measure(label, probability, keys("splits"), threshold)
+    at = {t: measure(label, probability, keys("operating_points"), cut) for t, cut in points.items() if cut is not None}
 
     def everything(counts: Array) -> dict[str, Array]:
-        own = {f"{target} {name}": value for target, of in at.items() for name, value in of(counts).items()}
+        own = {f"{target} {key}": value for target, of in at.items() for key, value in of(counts).items()}
         return {**main(counts), **own}
 
-    found = resampling.sample(everything, persons, sampling)
+    samples = resampling.sample(everything, persons, sampling)
     return Evaluated(
         patients=len(label),
         persons=int(persons.max()) + 1,
         positives=int(label.sum()),
         resamples=sampling.resamples,
-        dropped_resamples=int(np.isnan(found["auroc"].drawn).sum()),
-        metrics={name: found[name].interval(why_undefined(name, label)) for name in METRICS},
-        operating_points={
-            target: OperatingPoint(
-                cut,
-                {
-                    name: Interval(None, None, None, NO_THRESHOLD)
-                    if cut is None
-                    else found[f"{target} {name}"].interval(why_undefined(name, label))
-                    for name in AT_SENSITIVITY
-                },
-            )
-            for target, cut in points.items()
-        },
+        dropped_resamples=int(np.isnan(samples["auroc"].drawn).sum()),
+        metrics={key: samples[key].interval(why_undefined(key, label)) for key in keys("splits")},
+        operating_points={target: _point(target, cut, samples, label) for target, cut in points.items()},
+    )
+
+
+def _of_nobody(points: Mapping[str, float | None]) -> Evaluated:
+    undefined = Interval(None, None, None, NOBODY)
+    nowhere = {
+        target: OperatingPoint(cut, dict.fromkeys(keys("operating_points"), undefined))
+        for target, cut in points.items()
+    }
+    return Evaluated(0, 0, 0, 0, 0, dict.fromkeys(keys("splits"), undefined), nowhere)
+
+
+def _point(target: str, cut: float | None, samples: Mapping[str, Sample], label: Array) -> OperatingPoint:
+    if cut is None:
+        return OperatingPoint(None, dict.fromkeys(keys("operating_points"), Interval(None, None, None, NO_THRESHOLD)))
+    return OperatingPoint(
+        cut,
+        {key: samples[f"{target} {key}"].interval(why_undefined(key, label)) for key in keys("operating_points")},
     )

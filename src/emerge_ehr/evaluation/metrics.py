@@ -130,22 +130,6 @@ def alert_rate(at: Confusion) -> Array:
     return (at.true_positives + at.false_positives) / (at.positives + at.negatives)
 
 
-RANKING: dict[str, Callable[[Curve], Array]] = {
-    "auroc": auroc,
-    "auprc": auprc,
-    "min_precision_sensitivity": min_precision_sensitivity,
-}
-THRESHOLDED: dict[str, Callable[[Confusion], Array]] = {
-    "f1": f1,
-    "accuracy": accuracy,
-    "sensitivity": sensitivity,
-    "specificity": specificity,
-    "ppv": ppv,
-    "npv": npv,
-    "alert_rate": alert_rate,
-}
-
-
 def point(metric: Callable[[Curve], Array], label: Array, probability: Array) -> float | None:
     """One ranking metric of all patients [N], [N]; None where there is one class only.
 

@@ -13,11 +13,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation.catalogue import keys
 from emerge_ehr.evaluation.measure import measure
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Interval, Persons, Sampling
 
-METRICS = ("auroc", "auprc", "brier", "overprediction", "sensitivity", "specificity", "ppv", "alert_rate")
+METRICS = keys("subgroups")
 SMALL_PATIENTS, SMALL_CLASS = 50, 10
 UNKNOWN = "unknown"
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (np.inf, "80+"))

@@ -5,13 +5,16 @@ from typing import Any
 
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
 from emerge_ehr.rag import records_file
-
-COLUMNS = ("patient_id", "label_code", "y_prob", "threshold", "above_threshold")
+from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
 
 
 def header(modalities: Sequence[str]) -> list[str]:
-    """The columns of predictions.csv."""
-    return [*COLUMNS, *(f"contribution_{name}" for name in modalities)]
+    """The columns of the table that predict writes.
+
+    >>> header(["ehr"])[-2:]
+    ['above_threshold', 'contribution_ehr']
+    """
+    return [*RISKS.names, *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities)]
 
 
 def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[list[Any]]:

@@ -49,8 +49,7 @@ def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -
     modalities = what_if.modalities(ready.trained)
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(answers.header(modalities))
-    names = ready.trained.label_names
-    highest = [("", -1.0)] * len(names)
+    highest = [("", -1.0)] * len(ready.outcomes)
     failures = 0
     for answer in ready.answers(found):
         table.writerows(answers.rows(answer, ready, modalities))
@@ -64,6 +63,6 @@ def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -
             failures,
         )
     return [
-        f"highest risk of {name}: {risk:.3f}, patient {patient}"
-        for name, (patient, risk) in zip(names, highest, strict=True)
+        f"highest risk of {outcome.title}: {risk:.3f}, patient {patient}"
+        for outcome, (patient, risk) in zip(ready.outcomes, highest, strict=True)
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emerge_ehr import components, privacy
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.datasets.tasks import Outcome, Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.models.batch import SHAPES, Batch
@@ -58,7 +58,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Predictor:
-    """``thresholds`` [K]: at or above them the run calls a patient positive. ``donors``: see ``what_if``."""
+    """``thresholds`` [K]: at or above them the run calls a patient positive. ``outcomes`` [K]: in words.
+
+    ``donors``: see ``what_if``.
+    """
 
     trained: Trained
     expected: Expected
@@ -67,6 +70,7 @@ class Predictor:
     auditor: Auditor
     donors: Batch
     thresholds: Risks
+    outcomes: tuple[Outcome, ...]
 
     def answers(self, tables: CheckedTables) -> Iterator[Answer]:
         """One for each patient, by ``patient_id``. None depends on the other patients."""
@@ -136,6 +140,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
         evidence.auditor(config, task, tools, expected.signals),
         what_if.donors(trained),
         _thresholds(trained),
+        task.outcomes(trained.label_names),
     )
 
 

@@ -11,7 +11,7 @@ import time
 from threading import Lock
 from typing import Any
 
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction import answers, requests
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.requests import Asked
@@ -22,7 +22,8 @@ PAGE_HEADERS = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>EMERGE service</title><style>body{{font:1rem/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
 pre{{overflow:auto;background:#8881;padding:1rem}}:root{{color-scheme:light dark}}</style>
-<h1>EMERGE service</h1><p>Run <code>{run}</code>. The full description is at <a href="openapi.json">openapi.json</a>.
+<h1>EMERGE service</h1><p>Run <code>{run}</code>, which predicts the risk of {outcomes}.
+The full description is at <a href="openapi.json">openapi.json</a>.
 <h2>POST /predict</h2><p>At most {patients} patients and {size} MiB. Windows of {hours} h. Codes and units: {signals}.
 <pre>{example}</pre><p>Answers <code>{{"predictions": [...], "warnings": [...]}}</code>; 422 says what is wrong with a request.
 <h2>GET /health</h2><p>Answers while predictions are being computed too.</html>"""
@@ -97,6 +98,7 @@ def _page(run: Predictor) -> str:
     signals = ", ".join(f"{signal.name} ({signal.unit})" if signal.unit else signal.name for signal in wanted.signals)
     filled = {
         "run": str(run.trained.run_dir),
+        "outcomes": listed([outcome.title for outcome in run.outcomes]),
         "patients": str(requests.MOST_PATIENTS),
         "size": str(LARGEST // 2**20),
         "hours": hours,

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from emerge_ehr import components
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
-from emerge_ehr.config import Cohort, Config
+from emerge_ehr.config import Config
 from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.datasets.wording import window
 from emerge_ehr.fields import Component
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat
@@ -69,7 +70,7 @@ def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
         components.build("entities", config.entities, graph=graph, llm=chat, pool=pool),
         linking.build(graph, config.linking, config.seed, config.paths.cache_dir, pool),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
-        components.build("summary", config.summary, question=task.question, window=_window(config.cohort), llm=chat),
+        components.build("summary", config.summary, question=task.question, window=window(config.cohort), llm=chat),
         pool,
     )
 
@@ -80,7 +81,7 @@ def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal
     same = config.entities == default  # building it takes seconds
     built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
     dictionary = replace(cast(Rules, built), pool=LOCAL)  # it goes where the records are made
-    return faithfulness.build(chosen.graph, dictionary, signals, (task.question, _window(config.cohort)))
+    return faithfulness.build(chosen.graph, dictionary, signals, (task.question, window(config.cohort)))
 
 
 def find(
@@ -108,13 +109,3 @@ def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence) -> dict[
         "label_mask": tables.label_mask,
         "patient_id": tables.cohort["patient_id"].to_numpy().astype(np.str_),
     }
-
-
-def _window(rule: Cohort) -> str:
-    """The observation window in words.
-
-    >>> _window(Cohort()), _window(Cohort(anchor="hospital", window="whole"))
-    ('first 48 h of the stay', 'the whole admission')
-    """
-    what = "stay" if rule.anchor == "icu" else "admission"
-    return f"the whole {what}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {what}"

@@ -16,6 +16,7 @@ from emerge_ehr.compute.work import Pool
 from emerge_ehr.config import Config
 from emerge_ehr.datasets.splits import split_by_subject
 from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.datasets.wording import sample
 from emerge_ehr.embeddings import TextEncoder
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.graphs import KnowledgeGraph
@@ -151,8 +152,8 @@ def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
         if not ids:
             persons = cohort["subject_id"].n_unique()
             raise UserError(
-                f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} stays): the {part} "
-                "split is empty; bring more, or set other shares in [split]"
+                f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} {sample(config).word}s): "
+                f"the {part} split is empty; bring more, or set other shares in [split]"
             )
     return split
 

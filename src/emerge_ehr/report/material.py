@@ -14,11 +14,11 @@ from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import what_if
 from emerge_ehr.rag.records import joined_notes
-from emerge_ehr.report.wording import Label, label
+from emerge_ehr.report.wording import Label, labels
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.checkpoints import Epoch
-from emerge_ehr.training.results import Prediction, Predictions
+from emerge_ehr.training.results import Predictions
 from emerge_ehr.training.trained import Trained
 
 
@@ -33,7 +33,6 @@ class Material:
     test: Predictions
     labels: tuple[Label, ...]
     main: Label
-    question: str
     credentialed: bool
 
     @property
@@ -71,17 +70,16 @@ def load(config: Config) -> Material:
     folder = config.run_dir
     trained = runs.load(folder)
     publishing.finish_interrupted(trained.config.table_dir)
-    labels = tuple(label(column, code) for column, code in enumerate(trained.label_names))
     task: Task = components.build("task", trained.config.task)
+    outcomes = labels(task, trained.label_names)
     return Material(
         trained=trained,
         settings=config.report,
         metrics=artefacts.read_json(folder / "metrics.json", "train"),
         history=_table(config, "history.csv", [field.name for field in dataclasses.fields(Epoch)], pl.Float64),
         test=_predictions(config, trained),
-        labels=labels,
-        main=_main(labels, config.report.label),
-        question=task.question,
+        labels=outcomes,
+        main=_main(outcomes, config.report.label),
         credentialed=privacy.credentialed(config) or privacy.credentialed(trained.config),
     )
 
@@ -130,22 +128,23 @@ def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.Data
 
 
 def _predictions(config: Config, trained: Trained) -> Predictions:
-    """The test split of ``predictions.csv``, in the split's order.
+    """The test split of the run's predictions, in the split's order.
 
     Raises:
         UserError: it is missing, damaged, or of other patients.
     """
-    columns = [field.name for field in dataclasses.fields(Prediction)]
-    rows = _table(config, "predictions.csv", columns, pl.String).filter(pl.col("split") == "test")
+    name = schema.PREDICTIONS.file
+    rows = _table(config, name, schema.PREDICTIONS.names, pl.String).filter(pl.col("split") == "test")
     patients, names = trained.dataset.split["test"], trained.label_names
     expected = [(patient, name) for patient in patients for name in names]
     try:
         numbers = rows.select(pl.col("y_true", "y_prob").cast(pl.Float64))
     except pl.exceptions.PolarsError as error:
-        path = config.run_dir / "predictions.csv"
-        raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
+        raise UserError(
+            f"{config.run_dir / name}: damaged ({artefacts.first_line(error)}); run --stage train again"
+        ) from None
     if rows.select("patient_id", "label_code").rows() != expected or numbers["y_prob"].null_count():
-        raise UserError(f"{config.run_dir / 'predictions.csv'}: not the run's test patients; run --stage train again")
+        raise UserError(f"{config.run_dir / name}: not the run's test patients; run --stage train again")
     shape = (len(patients), len(names))
     true = numbers["y_true"].to_numpy().reshape(shape)
     risk = numbers["y_prob"].to_numpy().reshape(shape)

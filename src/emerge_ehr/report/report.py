@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from emerge_ehr.config import Cohort, Config
+from emerge_ehr.config import Config
+from emerge_ehr.datasets import wording
+from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import SMALL_CLASS, SMALL_PATIENTS
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction import what_if
 from emerge_ehr.report import charts, material, page, patients, sections
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.patients import View
-from emerge_ehr.report.wording import MODALITIES, listed
+from emerge_ehr.report.wording import MODALITIES
 from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import REPORT
 from emerge_ehr.training import seeds
@@ -74,6 +76,8 @@ def _fitting(found: Material) -> str:
 def _content(found: Material) -> dict[str, Any]:
     """All but the patients."""
     main = found.metrics["splits"]["test"][found.main.code]
+    sample = wording.sample(found.config)
+    share = main["positives"] / main["patients"] if main["patients"] else None
     return {
         "run": found,
         "method": "EMERGE" if found.config.baseline is None else f"the baseline {found.config.baseline.name}",
@@ -94,23 +98,18 @@ def _content(found: Material) -> dict[str, Any]:
         "provenance": sections.provenance(found),
         "settings": sections.settings(found),
         "reasons": functools.partial(reasons, reads=found.reads),
-        "window": _window(found.config.cohort),
+        "sample": sample.word,
+        "candidate": wording.candidate(found.config).word,
+        "window": wording.observed(found.config.cohort, sample),
         "sources": listed([MODALITIES[name] for name in found.reads]),
-        "share": main["positives"] / main["patients"] if main["patients"] else None,
+        "share": share,
+        "glossary": sections.glossary(share),
+        "at_threshold": catalogue.at_chosen_threshold(),
         "small_patients": SMALL_PATIENTS,
         "small_class": SMALL_CLASS,
         "donors": min(what_if.DONORS, len(found.trained.dataset.split["train"])),
         "rag": found.metadata.get("rag"),
     }
-
-
-def _window(rule: Cohort) -> str:
-    """What the model saw of a stay, in words.
-
-    >>> _window(Cohort())
-    'the first 48 hours'
-    """
-    return "all" if rule.window == "whole" else f"the {rule.window} {rule.window_hours} hours"
 
 
 def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:

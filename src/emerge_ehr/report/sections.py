@@ -1,5 +1,6 @@
 """What the report says of the run as a whole, as plain values for the templates."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ import polars as pl
 
 from emerge_ehr.audit.audit import AUDIT
 from emerge_ehr.datasets.sources._raw.surrogate_notes import WARNING as SURROGATE
+from emerge_ehr.evaluation import catalogue
+from emerge_ehr.evaluation.catalogue import Metric
 from emerge_ehr.fields import to_dict
 from emerge_ehr.report.material import Material
-from emerge_ehr.report.wording import METRICS
+from emerge_ehr.report.wording import percent
 from emerge_ehr.signals.signals import described
 from emerge_ehr.storage import artefacts, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
@@ -21,7 +24,6 @@ from emerge_ehr.training.inputs import label_warnings, rows_of
 
 COLUMNS = 48  # of the figure of missingness: longer windows are shown in blocks of hours
 FEW = 30  # patients with, or without, the outcome: fewer make an interval wide
-GROUP_METRICS = ("auroc", "brier", "overprediction", "sensitivity", "alert_rate")
 
 
 @dataclass(frozen=True)
@@ -145,11 +147,16 @@ def metrics(material: Material) -> list[MetricRow]:
 
 
 def _ordered(found: Mapping[str, Any]) -> dict[str, Any]:
-    order = list(METRICS)
-    return {
-        name: found[name]
-        for name in sorted(found, key=lambda name: (name not in order, order.index(name) if name in order else 0))
-    }
+    """By the order of the catalogue; metrics of other versions follow."""
+    order = [metric.key for metric in catalogue.METRICS if metric.key in found]
+    return {key: found[key] for key in dict.fromkeys([*order, *found])}
+
+
+def glossary(share: float | None) -> list[tuple[str, str]]:
+    """The metrics' names and what they mean; ``share``: of the test patients who have the outcome."""
+    explained = [one for one in catalogue.METRICS if one.meaning and {"splits", "operating_points"} & set(one.shown)]
+    groups = itertools.groupby(explained, key=lambda one: one.meaning)
+    return [(", ".join(one.reported for one in own), meaning.format(share=percent(share))) for meaning, own in groups]
 
 
 def subgroups(material: Material) -> dict[str, list[Group]]:
@@ -172,10 +179,10 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
     return {attribute: list(groups.values()) for attribute, groups in found.items()}
 
 
-def group_metrics(subgroups: Mapping[str, Sequence[Group]]) -> list[str]:
-    """Those of ``GROUP_METRICS`` that the run has of every group; runs of other versions may lack one."""
+def group_metrics(subgroups: Mapping[str, Sequence[Group]]) -> list[Metric]:
+    """Those that the report shows of groups and the run has of every group; runs of other versions may lack one."""
     groups = [group for own in subgroups.values() for group in own]
-    return [name for name in GROUP_METRICS if all(name in group.metrics for group in groups)]
+    return [one for one in catalogue.shown("report_subgroups") if all(one.key in group.metrics for group in groups)]
 
 
 def warnings(material: Material) -> list[str]:

@@ -4,27 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.evaluation import catalogue
+
 NO_BREAK, THIN = "\u00a0", "\u202f"
-TITLES = {"mortality": "in-hospital death", "readmission": "readmission"}
-OUTCOMES = {"mortality": ("survived", "died"), "readmission": ("not readmitted", "readmitted")}
-# in the order of tables; others follow as they come
-METRICS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "min_precision_sensitivity": "min(+P, Se)",
-    "f1": "F1",
-    "accuracy": "accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "alert_rate": "alert rate",
-    "brier": "Brier score",
-    "ece": "ECE",
-    "calibration_slope": "calibration slope",
-    "calibration_intercept": "calibration intercept",
-    "overprediction": "mean risk − observed share",
-}
 MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
 ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}
 # of units, where a figure has a name before it and little room; a score is plain
@@ -46,40 +29,21 @@ class Label:
         return "not known" if value is None else self.outcomes[value]
 
 
-def label(column: int, code: str) -> Label:
-    """The words for a label code of any task.
-
-    >>> [label(0, code).title for code in ("mortality", "los_7", "phenotype_acute_renal_failure")]
-    ['in-hospital death', 'a stay longer than 7 days', 'acute renal failure']
-    """
-    title = TITLES.get(code) or _title(code)
-    return Label(column, code, title, OUTCOMES.get(code, ("no", "yes")))
+def labels(task: Task, codes: Sequence[str]) -> tuple[Label, ...]:
+    """The words for a run's label codes, as its task has them."""
+    worded = zip(codes, task.outcomes(codes), strict=True)
+    return tuple(Label(column, code, own.title, (own.absent, own.present)) for column, (code, own) in enumerate(worded))
 
 
-def _title(code: str) -> str:
-    kind, _, rest = code.partition("_")
-    if kind == "los":
-        return f"a stay longer than {rest} days"
-    return (rest if kind == "phenotype" and rest else code).replace("_", " ")
-
-
-def metric(name: str) -> str:
+def metric(key: str) -> str:
     """The name of a metric as papers print it."""
-    return METRICS.get(name) or name.replace("_", " ")
+    known = catalogue.known(key)
+    return known.reported if known else key.replace("_", " ")
 
 
 def attribute_title(name: str) -> str:
     """What subgroups are formed by."""
     return ATTRIBUTES.get(name) or name.replace("_", " ")
-
-
-def listed(words: Sequence[str]) -> str:
-    """As in a sentence.
-
-    >>> listed(["vital signs and labs", "notes", "a summary"])
-    'vital signs and labs, notes and a summary'
-    """
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def percent(share: float | None) -> str:

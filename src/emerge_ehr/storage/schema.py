@@ -42,8 +42,14 @@ class Table:
     key: tuple[str, ...] = ()
     parts: str = ""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(column.name for column in self.columns)
+
 
 PATIENT = Column("patient_id", "text", "the sample's id: stay_id of an ICU stay")
+LABEL_CODE = Column("label_code", "text", "name of the outcome, e.g. mortality")
 
 DYNAMIC = Table(
     "dynamic.csv",
@@ -72,7 +78,7 @@ LABEL = Table(
     (
         PATIENT,
         Column("label_time", "time", "when the outcome was known"),
-        Column("label_code", "text", "name of the outcome, e.g. mortality"),
+        LABEL_CODE,
         Column("label_value", "number", "0 or 1", low=0, high=1),
     ),
     key=("patient_id", "label_code"),
@@ -116,6 +122,40 @@ PATIENTS = Table(
     key=("patient_id",),
 )
 
+PREDICTIONS = Table(
+    "predictions.csv",
+    "train",
+    (
+        PATIENT,
+        Column("split", "text", "val or test", choices=("val", "test")),
+        LABEL_CODE,
+        Column("y_true", "number", "the outcome, 0 or 1; empty where it is not defined", nullable=True, low=0, high=1),
+        Column("y_prob", "number", "the risk", low=0, high=1),
+    ),
+    key=("patient_id", "label_code"),
+)
+RISKS = Table(  # in the file that --output names; then a column like CONTRIBUTION for each modality that the run reads
+    "risks.csv",
+    "predict",
+    (
+        PATIENT,
+        LABEL_CODE,
+        Column("y_prob", "number", "the risk", low=0, high=1),
+        Column("threshold", "number", "the run's decision threshold, chosen on its validation split", low=0),
+        Column("above_threshold", "number", "1 where the risk reaches the threshold, else 0", low=0, high=1),
+    ),
+    key=("patient_id", "label_code"),
+)
+CONTRIBUTION = Column(
+    "contribution_<modality>",
+    "number",
+    "the risk minus the risk without this modality; a column for each that the run's method reads, empty where the patient has none "
+    "of it",
+    nullable=True,
+    low=-1,
+    high=1,
+)
+
 PROVENANCE = "provenance.json"  # convert: cohort flow, counts of dropped values, warnings, input hashes
 
 RAG_RECORDS = (
@@ -133,7 +173,7 @@ RUN_FILES = (  # train: in the run folder, beside checkpoints/
     MANIFEST,
     "config.json",
     "metrics.json",
-    "predictions.csv",
+    PREDICTIONS.file,
     "subgroups.csv",
     "history.csv",
     REPORT,

@@ -40,19 +40,8 @@ class Predictions:
         return self.label[rows, column], self.probability[rows, column]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A row of predictions.csv; ``y_true`` is empty where the outcome is not defined."""
-
-    patient_id: str
-    split: str
-    label_code: str
-    y_true: int | None
-    y_prob: float
-
-
 def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
-    """The rows of predictions.csv, as ``Prediction``."""
+    """The rows of ``schema.PREDICTIONS``."""
     return [
         (
             patient,
@@ -164,8 +153,13 @@ def _aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-    """``row`` is the dataclass whose fields name the columns; None is an empty field, floats keep every digit."""
+    """``row`` is the dataclass whose fields name the columns."""
+    write_rows(path, [field.name for field in dataclasses.fields(row)], rows)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """None is an empty field, floats keep every digit."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in dataclasses.fields(row)])
+        writer.writerow(columns)
         writer.writerows(rows)

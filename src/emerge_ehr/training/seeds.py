@@ -75,10 +75,10 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
 
 def table(rows: list[Spread]) -> str:
     """Mean ± standard deviation, a row for each split and label."""
-    lines = [["split", "label", "seeds", *tables.RANKING.values()]]
+    lines = [["split", "label", "seeds", *tables.names(tables.RANKING)]]
     for split, label in dict.fromkeys((row.split, row.label_code) for row in rows):
         own = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
-        cells = [_cell(own.get(metric)) for metric in tables.RANKING]
+        cells = [_cell(own.get(metric.key)) for metric in tables.RANKING]
         lines.append([split, label, str(max(row.seeds for row in own.values())), *cells])
     return "\n".join(
         [

@@ -3,50 +3,39 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-RANKING = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "min_precision_sensitivity": "min(+P,Se)",
-    "f1": "F1",
-    "accuracy": "accuracy",
-}
-CALIBRATION = {"brier": "Brier", "ece": "ECE", "calibration_slope": "slope", "calibration_intercept": "intercept"}
-AT_SENSITIVITY = {
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "alert_rate": "alert rate",
-}
+from emerge_ehr.evaluation import catalogue
+from emerge_ehr.evaluation.catalogue import Metric
+from emerge_ehr.fields import listed
+
+RANKING = [metric for metric in catalogue.shown("splits") if not metric.calibrated]
+CALIBRATION = [metric for metric in catalogue.shown("splits") if metric.calibrated]
+AT_SENSITIVITY = catalogue.shown("operating_points")
 
 
 def table(evaluated: dict[str, Any]) -> str:
-    """Three blocks: ranking and F1, calibration, operating points; a row for each split and label (and target)."""
+    """Three blocks: ranking and calls, calibration, operating points; a row for each split and label (and target)."""
     whole = list(_labels(evaluated))
     blocks = [
         [
-            ["split", "label", "patients", "positive", *RANKING.values()],
-            *(
-                [*where, str(found["patients"]), str(found["positives"]), *_cells(found, RANKING)]
-                for *where, found in whole
-            ),
+            ["split", "label", "patients", "positive", *names(RANKING)],
+            *([*where, str(own["patients"]), str(own["positives"]), *_cells(own, RANKING)] for *where, own in whole),
         ],
         [
-            ["split", "label", *CALIBRATION.values()],
-            *([*where, *_cells(found, CALIBRATION)] for *where, found in whole),
+            ["split", "label", *names(CALIBRATION)],
+            *([*where, *_cells(own, CALIBRATION)] for *where, own in whole),
         ],
         [
-            ["split", "label", "target", *AT_SENSITIVITY.values()],
+            ["split", "label", "target", *names(AT_SENSITIVITY)],
             *(
                 [*where, target, *_cells(point, AT_SENSITIVITY)]
-                for *where, found in whole
-                for target, point in found["operating_points"].items()
+                for *where, own in whole
+                for target, point in own["operating_points"].items()
             ),
         ],
     ]
     notes = [
-        f"({evaluated['interval']}; F1 and accuracy at a threshold chosen on validation)",
-        "(calibration: a slope of 1 and an intercept of 0 are ideal)",
+        f"({evaluated['interval']}; {catalogue.at_chosen_threshold()} at a threshold chosen on validation)",
+        f"(calibration: {_ideals(CALIBRATION)} are ideal)",
         "(at the highest threshold that reaches the target sensitivity on validation)",
     ]
     shown = [[*aligned(rows), note] for rows, note in zip(blocks, notes, strict=True) if len(rows) > 1]
@@ -66,8 +55,19 @@ def _labels(evaluated: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
             yield split, name, found
 
 
-def _cells(found: dict[str, Any], names: dict[str, str]) -> list[str]:
-    return [_cell(found["metrics"][name]) for name in names]
+def names(metrics: Sequence[Metric]) -> list[str]:
+    """What their columns are called."""
+    return [metric.printed for metric in metrics]
+
+
+def _ideals(metrics: Sequence[Metric]) -> str:
+    """The values to aim at of metrics that are neither better the higher nor the lower."""
+    aims = [(metric.printed, metric.ideal) for metric in metrics if not metric.better]
+    return listed([f"{'an' if name[0] in 'aeiou' else 'a'} {name} of {ideal:g}" for name, ideal in aims])
+
+
+def _cells(found: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    return [_cell(found["metrics"][metric.key]) for metric in metrics]
 
 
 def _cell(metric: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
 from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
-from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, REPORT, SEEDS_FILES, SPLIT
+from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, PREDICTIONS, REPORT, SEEDS_FILES, SPLIT
 from emerge_ehr.training import devices, inputs, methods, results, seeds, tables
 from emerge_ehr.training.checkpoints import Epoch
 from emerge_ehr.training.patients import Patients
@@ -137,14 +137,14 @@ def _publish(
     manifest: dict[str, Any],
 ) -> None:
     """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
-    earlier = config.run_dir / "predictions.csv"
+    earlier = config.run_dir / PREDICTIONS.file
     before = artefacts.checksum(earlier) if earlier.is_file() else None
     with publishing.publish(config.run_dir) as folder:
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
         saved = {path.name for path in (folder / "checkpoints").iterdir()}
         results.write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
-        results.write_csv(folder / "predictions.csv", results.Prediction, results.rows(predictions))
+        results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(_recorded(config)))

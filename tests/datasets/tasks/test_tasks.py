@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
 
 from emerge_ehr import components
-from emerge_ehr.config import Cohort, Config
+from emerge_ehr.config import Cohort, Config, load
+from emerge_ehr.datasets import wording
 from emerge_ehr.datasets.convert import cohort as cohort_rules
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.sources import Source, mimic4
@@ -99,6 +100,68 @@ def admissions(demo_raw: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def icu_stays(demo_raw: Path) -> list[dict[str, str]]:
     return list(csv_rows(demo_raw / "icu" / "icustays.csv.gz"))
+
+
+# --- the words of every task
+
+
+@pytest.mark.parametrize("name", components.names("task"))
+def test_every_outcome_of_a_task_has_words_of_its_own(name: str) -> None:
+    built = task(name)
+    codes = built.codes or ("aki_1", "aki_2")
+    outcomes = built.outcomes(codes)
+    assert len({outcome.title for outcome in outcomes}) == len(codes)
+    for outcome in outcomes:
+        assert "_" not in outcome.title and outcome.absent != outcome.present
+    assert built.outcomes(codes[-1:]) == outcomes[-1:]
+
+
+def test_outcomes_are_worded_as_clinicians_say_them() -> None:
+    assert [own.title for own in task("mortality_readmission").outcomes(("mortality", "readmission"))] == [
+        "in-hospital death",
+        "readmission",
+    ]
+    assert task("mortality").outcomes(("mortality",))[0].present == "died"
+    assert task("los").outcomes(("los_7",))[0].title == "a stay longer than 7 days"
+    assert task("phenotyping").outcomes(("phenotype_essential_hypertension",))[0].title == "essential hypertension"
+
+
+def test_a_given_outcome_is_called_what_the_config_says_and_several_by_their_codes_too() -> None:
+    named = task("given", outcome="acute kidney injury")
+    assert [own.title for own in named.outcomes(["aki"])] == ["acute kidney injury"]
+    assert [own.title for own in named.outcomes(["aki_2", "aki_3"])] == [
+        "aki 2 (acute kidney injury)",
+        "aki 3 (acute kidney injury)",
+    ]
+    assert [own.title for own in task("given").outcomes(["aki_2"])] == ["aki 2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "anchor", "word", "candidate"),
+    [
+        ("mortality", "icu", "stay", "stay"),
+        ("readmission", "hospital", "admission", "stay"),
+        ("given", "icu", "record", "record"),
+        ("given", "hospital", "record", "record"),
+    ],
+)
+def test_a_sample_is_called_what_task_and_anchor_make_of_it(
+    name: str, anchor: Literal["icu", "hospital"], word: str, candidate: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.toml").write_text(
+        'dataset = "own"\nrun_name = "own"\n[paths]\nraw_dir = "raw"\n[source]\nname = "tables"\n'
+        f'[task]\nname = "{name}"\n[cohort]\nanchor = "{anchor}"\n'
+    )
+    config = load(tmp_path / "own.toml")
+    assert (wording.sample(config).word, wording.candidate(config).word) == (word, candidate)
+
+
+def test_the_cohort_flow_of_a_users_own_tables_speaks_of_no_intensive_care() -> None:
+    stays = stays_of({}, {}).rename({"patient_id": "stay_id"}).with_columns(age=pl.lit(50.0))
+    for sample, words in ((task("given").sample, "records in the source"), (None, "ICU stays in the source")):
+        _, flow = cohort_rules.select(stays.drop("window_end"), Cohort(), sample)
+        assert flow[0].reason == words
+        assert any("ICU" in step.reason for step in flow) == (sample is None)
 
 
 # --- mortality

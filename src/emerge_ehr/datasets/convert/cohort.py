@@ -7,6 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from emerge_ehr.config import Cohort
+from emerge_ehr.datasets.tasks import Sample
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,29 @@ def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
     return stays.drop("until")
 
 
-def select(stays: pl.DataFrame, rule: Cohort) -> tuple[pl.DataFrame, list[Step]]:
-    """The stays that satisfy ``rule``, by ``patient_id``, and the flow that led there."""
+def select(stays: pl.DataFrame, rule: Cohort, sample: Sample | None = None) -> tuple[pl.DataFrame, list[Step]]:
+    """The stays that satisfy ``rule``, by ``patient_id``, and the flow that led there; ``sample``: as the task calls them."""
     opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
     what = "ICU" if rule.anchor == "icu" else "hospital"
+    if sample is None:
+        all_of, period, bounds = "ICU stays", f"{what} stay", f"{what} admission or discharge"
+        reversed_ = f"{what} discharge before admission"
+    else:
+        all_of, period, bounds = f"{sample.word}s", sample.word, "start or end"
+        reversed_ = f"{sample.word} ends before it starts"
     hours = (pl.col(closed) - pl.col(opened)).dt.total_seconds() / 3600
     later = pl.int_range(pl.len()).over("hadm_id", order_by="intime") > 0
     exclusions = {
-        f"no {what} admission or discharge time": pl.col(opened).is_null() | pl.col(closed).is_null(),
-        f"{what} discharge before admission": hours < 0,
+        f"no {bounds} time": pl.col(opened).is_null() | pl.col(closed).is_null(),
+        reversed_: hours < 0,
         **({"later ICU stay of the same admission": later} if rule.anchor == "hospital" else {}),
         f"younger than {rule.min_age} years, or age unknown": (pl.col("age") < rule.min_age).fill_null(
             value=rule.min_age > 0
         ),
-        f"{what} stay shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
+        f"{period} shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
     }
     left = with_windows(stays, rule)
-    steps = [Step("ICU stays in the source", 0, 0, left.height, left["subject_id"].n_unique())]
+    steps = [Step(f"{all_of} in the source", 0, 0, left.height, left["subject_id"].n_unique())]
     for reason, condition in exclusions.items():
         left, step = exclude(left, condition, reason)
         steps.append(step)

@@ -10,7 +10,7 @@ import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Cohort, Config
-from emerge_ehr.datasets import sources, window
+from emerge_ehr.datasets import sources, window, wording
 from emerge_ehr.datasets.convert import cohort, harmonise
 from emerge_ehr.datasets.sources import Extract, Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
@@ -88,7 +88,7 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
     """Cohort rules, then the task's: who has an outcome, unknown while the window was open."""
     candidates = source.stays()
     table, counts = _known_sexes(candidates.table, candidates.counts)
-    stays, flow = cohort.select(table, config.cohort)
+    stays, flow = cohort.select(table, config.cohort, task.sample)
     _refuse_impossible_ages(stays, config.raw_dir)
     labels = task.labels(stays, source)
     stays, steps = cohort.exclude_undefined(stays, labels.undefined)
@@ -97,9 +97,10 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
     known = ~pl.col("patient_id").is_in(table["patient_id"].unique().to_list())
     stays, step = cohort.exclude(stays, known, "outcome known before the end of the observation window")
     flow = [*flow, *steps, step]
-    _log_flow(flow)
+    _log_flow(flow, wording.candidate(config).word)
     if not stays.height:
-        raise UserError(f"{config.raw_dir}: no ICU stay is left in the cohort; see the cohort flow above and [cohort]")
+        kind = wording.sample(config).short
+        raise UserError(f"{config.raw_dir}: no {kind} is left in the cohort; see the cohort flow above and [cohort]")
     numbered = stays.with_row_index("n")
     warnings = [
         *candidates.warnings,
@@ -153,10 +154,15 @@ def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> li
     ]
 
 
-def _log_flow(flow: Sequence[cohort.Step]) -> None:
+def _log_flow(flow: Sequence[cohort.Step], word: str) -> None:
     for line in flow:
         log.info(
-            "cohort: %6d stays, %6d patients  (-%d) %s", line.stays, line.patients, line.dropped_stays, line.reason
+            "cohort: %6d %ss, %6d persons  (-%d) %s",
+            line.stays,
+            word,
+            line.patients,
+            line.dropped_stays,
+            line.reason,
         )
 
 
@@ -172,10 +178,11 @@ def _write_measurements(config: Config, source: Source, sample: Sample, folder: 
     )
     unmeasured = ~pl.col("patient_id").is_in(measured.to_list())
     stays, step = cohort.exclude(sample.stays, unmeasured, "no measurement in window")
-    _log_flow([step])
+    word = wording.sample(config).word
+    _log_flow([step], word)
     if not stays.height:
         raise UserError(
-            f"{config.raw_dir}: no stay of the cohort has a measurement in its observation window; check [source]"
+            f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source]"
         )
     labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
     return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), rows
@@ -231,8 +238,9 @@ def _log_result(config: Config, sample: Sample, rows: Extract, notes: Notes) -> 
     positive = sample.labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
     shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
     log.info(
-        "convert: %d stays (%s), %d measurements, %d notes -> %s",
+        "convert: %d %ss (%s), %d measurements, %d notes -> %s",
         sample.stays.height,
+        wording.sample(config).word,
         shown,
         rows.table["len"].sum(),
         notes.table.height,

@@ -1,18 +1,19 @@
 """Task given: the outcomes that the source's own ``label.csv`` carries, whatever they are (source ``tables``)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, Sample, Task
 from emerge_ehr.fields import UserError, refuse_repeated
 
 
 @dataclass(frozen=True)
 class Options:
-    """``label_codes``: which of them, in order; none: all. ``outcome``: how summaries name the outcome."""
+    """``label_codes``: which of them, in order; none: all. ``outcome``: how summaries and the report name the outcome."""
 
     label_codes: tuple[str, ...] = ()
     outcome: str = "the outcome"
@@ -39,6 +40,19 @@ class Given:
     def from_codes(self) -> bool:
         """No."""
         return False
+
+    @property
+    def sample(self) -> Sample:
+        """Anything: whatever the rows of the source's tables stand for."""
+        return Sample("record", "record", "patient record")
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """By ``outcome`` where the config sets it, of several labels with the code before it; else by the code."""
+        named = self.options.outcome if self.options.outcome != Options().outcome else ""
+        words = [code.replace("_", " ") for code in codes]
+        if not named:
+            return tuple(map(Outcome, words))
+        return (Outcome(named),) if len(words) == 1 else tuple(Outcome(f"{own} ({named})") for own in words)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """The rows of the cohort's samples.

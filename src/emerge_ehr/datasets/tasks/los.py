@@ -1,12 +1,13 @@
 """Task los: whether the ICU stay lasts longer than 3 days, than 7 days."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
 
@@ -38,6 +39,15 @@ class LengthOfStay:
     def from_codes(self) -> bool:
         """No."""
         return False
+
+    @property
+    def sample(self) -> None:
+        """As the cohort's anchor says."""
+        return None
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """Each with its threshold."""
+        return tuple(Outcome(f"a stay longer than {code.removeprefix('los_')} days") for code in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """From ICU admission and discharge; death ends a stay too. Who left by the window's end has no label: its length tells.

@@ -1,12 +1,13 @@
 """Task mortality: death in the hospital admission."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class Mortality:
     def from_codes(self) -> bool:
         """No."""
         return False
+
+    @property
+    def sample(self) -> None:
+        """As the cohort's anchor says."""
+        return None
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """Death in this admission."""
+        return tuple(Outcome("in-hospital death", "survived", "died") for _ in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """``died`` of the stays; a stay of unknown outcome has no label."""

@@ -1,12 +1,13 @@
 """Task mortality_readmission: both outcomes by one model, as in the paper's multitask setting."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task, mortality, readmission
+from emerge_ehr.datasets.tasks import Labels, Outcome, Task, mortality, readmission
 
 Options = readmission.Options
 
@@ -32,6 +33,19 @@ class MortalityReadmission:
     def from_codes(self) -> bool:
         """No."""
         return False
+
+    @property
+    def sample(self) -> None:
+        """As the cohort's anchor says."""
+        return None
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """As the two tasks word them."""
+        worded = {
+            "mortality": mortality.build(mortality.Options()).outcomes,
+            "readmission": readmission.build(self.options).outcomes,
+        }
+        return tuple(outcome for code in codes for outcome in worded[code]([code]))
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """The labels of both tasks; a sample is out only where its mortality is unknown."""

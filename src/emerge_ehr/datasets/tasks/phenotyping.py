@@ -8,13 +8,14 @@ I25.10 several ICD-9-CM codes of different categories.
 """
 
 import importlib.resources
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 
 # condition -> CCS category, by name
 CATEGORIES = {
@@ -74,6 +75,15 @@ class Phenotyping:
     def from_codes(self) -> bool:
         """Yes."""
         return True
+
+    @property
+    def sample(self) -> None:
+        """As the cohort's anchor says."""
+        return None
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """The conditions' names."""
+        return tuple(Outcome(code.removeprefix("phenotype_").replace("_", " ")) for code in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """1 where the admission has a code of the condition. Codes unknown to CCS are counted, and name no condition."""

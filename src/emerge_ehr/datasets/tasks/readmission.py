@@ -1,5 +1,6 @@
 """Task readmission: a new hospital admission within 30 days of discharge, among those discharged alive."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, final
@@ -7,7 +8,7 @@ from typing import Literal, final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 from emerge_ehr.fields import Positive
 
 
@@ -40,6 +41,15 @@ class Readmission:
     def from_codes(self) -> bool:
         """No."""
         return False
+
+    @property
+    def sample(self) -> None:
+        """As the cohort's anchor says."""
+        return None
+
+    def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
+        """A new admission."""
+        return tuple(Outcome("readmission", "not readmitted", "readmitted") for _ in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """Compares the discharge with the person's next admission to the hospital, with or without intensive care.

@@ -1,0 +1,49 @@
+"""What the samples of a cohort and their observation window are called, in summaries, messages and the report."""
+
+from emerge_ehr import components
+from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets.tasks import Sample, Task
+
+STAY = Sample("stay", "ICU stay", "intensive-care stay")
+ADMISSION = Sample("admission", "hospital admission", "hospital admission")
+
+
+def sample(config: Config) -> Sample:
+    """What a sample of the config's cohort is called: as its task says, else by the anchor."""
+    task: Task = components.build("task", config.task)
+    return task.sample or anchored(config.cohort)
+
+
+def anchored(rule: Cohort) -> Sample:
+    """What the cohort's anchor makes a sample.
+
+    >>> anchored(Cohort()).word, anchored(Cohort(anchor="hospital")).word
+    ('stay', 'admission')
+    """
+    return STAY if rule.anchor == "icu" else ADMISSION
+
+
+def candidate(config: Config) -> Sample:
+    """What the cohort's rules choose from: a hospital admission is in by its first ICU stay."""
+    task: Task = components.build("task", config.task)
+    return task.sample or STAY
+
+
+def window(rule: Cohort) -> str:
+    """The observation window, for summaries. It does not ask the task: the summaries of artefacts that exist say so.
+
+    >>> window(Cohort()), window(Cohort(anchor="hospital", window="whole"))
+    ('first 48 h of the stay', 'the whole admission')
+    """
+    word = anchored(rule).word
+    return f"the whole {word}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {word}"
+
+
+def observed(rule: Cohort, of: Sample) -> str:
+    """What a model saw of the samples, for the report.
+
+    >>> observed(Cohort(), STAY), observed(Cohort(window="whole"), ADMISSION)
+    ('the first 48 hours of intensive-care stays', 'all of hospital admissions')
+    """
+    part = "all" if rule.window == "whole" else f"the {rule.window} {rule.window_hours} hours"
+    return f"{part} of {of.kind}s"
