@@ -9,12 +9,15 @@ import json
 import logging
 import time
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction import answers, requests
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.requests import Asked
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 LARGEST = 16 * 2**20  # bytes of a body
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
@@ -31,11 +34,43 @@ The full description is at <a href="openapi.json">openapi.json</a>.
 log = logging.getLogger(__name__)
 
 
-def build(run: Predictor, hosts: list[str]) -> Any:
+def build(run: Predictor, hosts: list[str]) -> "FastAPI":
     """The FastAPI application; ``hosts``: the names by which it may be called, so that no web page reaches it by another."""
+    from fastapi.responses import HTMLResponse, JSONResponse
+
+    app = _application(hosts)
+    turn = Lock()
+    page = _page(run)
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        """That the service answers, and what it predicts."""
+        return JSONResponse({"status": "ok", "run": str(run.trained.run_dir), "labels": run.trained.label_names})
+
+    @app.post("/predict")
+    def predict(asked: Asked) -> JSONResponse:
+        """The risks of new patients, and what they rest on; in the order of the request."""
+        with turn:
+            began = time.perf_counter()
+            found = requests.tables(asked, run.expected)
+            told = {answer.patient_id: answers.as_json(answer, run) for answer in run.answers(found)}
+            log.info("%d patients in %.2f s", len(told), time.perf_counter() - began)
+        ordered = [told[patient.patient_id] for patient in asked.patients]
+        return JSONResponse({"predictions": ordered, "warnings": found.warnings}, 200, HEADERS)
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page, 200, PAGE_HEADERS)
+
+    return app
+
+
+def _application(hosts: list[str]) -> "FastAPI":
+    """Without routes: who may call it, and what is answered to what it refuses."""
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import HTMLResponse, JSONResponse
+    from fastapi.responses import JSONResponse
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(
@@ -54,7 +89,6 @@ def build(run: Predictor, hosts: list[str]) -> Any:
         },
     )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
-    turn = Lock()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -65,29 +99,6 @@ def build(run: Predictor, hosts: list[str]) -> Any:
     @app.exception_handler(UserError)
     async def refused(request: Request, error: UserError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422, HEADERS)
-
-    @app.get("/health")
-    async def health() -> JSONResponse:
-        """That the service answers, and what it predicts."""
-        return JSONResponse({"status": "ok", "run": str(run.trained.run_dir), "labels": run.trained.label_names})
-
-    @app.post("/predict")
-    def predict(asked: Asked) -> JSONResponse:
-        """The risks of new patients, and what they rest on; in the order of the request."""
-        with turn:
-            began = time.perf_counter()
-            found = requests.tables(asked, run.expected)
-            told = {answer.patient_id: answers.as_json(answer, run) for answer in run.answers(found)}
-            log.info("%d patients in %.2f s", len(told), time.perf_counter() - began)
-        ordered = [told[patient.patient_id] for patient in asked.patients]
-        return JSONResponse({"predictions": ordered, "warnings": found.warnings}, 200, HEADERS)
-
-    page = _page(run)
-
-    @app.get("/", include_in_schema=False)
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(page, 200, PAGE_HEADERS)
 
     return app
 

@@ -65,18 +65,11 @@ def fit(
             epoch = fabric.broadcast(
                 _validate(fabric, model, validation, settings.batch_size, number, loss, rate, weight)
             )
-            if not math.isfinite(epoch.train_loss + epoch.val_loss):
-                raise UserError(
-                    f"epoch {number}: the loss is not finite; lower training.learning_rate or gradient_clip"
-                )
+            _refuse_infinite(epoch)
             objective.advance(scheduler, epoch.val_loss)
             progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
             after_epoch(progress)
-            logger.info(_line(epoch, progress.best_row))
-            epochs.set_postfix(
-                {"best": progress.best_epoch, **{k: f"{v:.4f}" for k, v in _scores(epoch) if v is not None}}
-            )
-            epochs.update()
+            _tell(epoch, progress, epochs)
         epochs.close()
     assert progress is not None
     if progress.best_row.val_auprc is None:
@@ -103,6 +96,22 @@ def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabr
 def selection(best: Epoch) -> str:
     """By what the best epoch was chosen."""
     return "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
+
+
+def _refuse_infinite(epoch: Epoch) -> None:
+    """Raises:
+    UserError: a loss of the epoch is not a finite number.
+    """
+    if not math.isfinite(epoch.train_loss + epoch.val_loss):
+        raise UserError(f"epoch {epoch.epoch}: the loss is not finite; lower training.learning_rate or gradient_clip")
+
+
+def _tell(epoch: Epoch, progress: Progress, epochs: "tqdm[Any]") -> None:
+    """A line of the log, and the progress bar."""
+    logger.info(_line(epoch, progress.best_row))
+    scores = {name: f"{value:.4f}" for name, value in _scores(epoch) if value is not None}
+    epochs.set_postfix({"best": progress.best_epoch, **scores})
+    epochs.update()
 
 
 class _Sealed:
