@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from emerge_ehr.evaluation.catalogue import METRICS, ONE_CLASS, Metric, Place
+from emerge_ehr.evaluation.catalogue import METRICS, ONE_CLASS, Metric, Place, at_chosen_threshold
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
 from tests.evaluation.cases import random_case
 
@@ -106,6 +106,10 @@ def test_where_neither_end_is_better_risks_that_come_true_have_the_ideal_value(m
     score = np.repeat([0.25, 0.5, 0.75], 4)
     label = np.array([1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0], dtype=np.float64)
     assert value(metric, label, score) == pytest.approx(metric.ideal, abs=1e-8)
+
+
+def test_what_depends_on_the_threshold_of_validation_is_named_as_in_a_sentence() -> None:
+    assert at_chosen_threshold().startswith("F1") and " and " in at_chosen_threshold()
 
 
 def test_a_metric_that_calls_patients_is_refused_without_a_threshold() -> None:

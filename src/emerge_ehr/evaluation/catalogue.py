@@ -233,16 +233,12 @@ def shown(place: Place) -> tuple[Metric, ...]:
 def keys(place: Place) -> tuple[str, ...]:
     """Their keys.
 
-    >>> keys("operating_points")
-    ('sensitivity', 'specificity', 'ppv', 'npv', 'alert_rate')
+    >>> keys("splits")[:2]
+    ('auroc', 'auprc')
     """
     return tuple(one.key for one in shown(place))
 
 
 def at_chosen_threshold() -> str:
-    """The metrics of a split that depend on the threshold chosen on validation, as in a sentence.
-
-    >>> at_chosen_threshold()
-    'F1 and accuracy'
-    """
+    """The metrics of a split that depend on the threshold chosen on validation: "F1 and accuracy"."""
     return listed([one.label for one in shown("splits") if one.called])
