@@ -345,12 +345,15 @@ def test_outcome_and_samples_are_called_what_they_are(
     answer = root.one("section", id="answer").text
     assert f"read {window} – " in answer and f"gives each a risk of {question}." in answer
     assert f"{word}s of persons it had never seen" in answer and f"Of one {word} with the outcome" in answer
-    data = root.one("section", id="data").text
-    assert f"{word}s of " in data and f"split {word}s persons {question}" in data
+    data = root.one("section", id="data")
+    heads = [head.text for head in data.all("th", scope="col")]
+    assert heads[:4] == ["split", f"{word}s", "persons", question]
+    assert data.one("ol", class_="flow").all("li")[-1].text.endswith("are in")
+    assert f"{word}s of" in data.one("ol", class_="flow").all("li")[-1].text
     if word != "stay":
         assert "stay" not in answer
     if word == "record":
-        assert "stays of" not in data
+        assert not [step for step in data.one("ol", class_="flow").all("span") if "stay" in step.text]
 
 
 def test_with_seeds_every_run_has_a_report_and_its_path_is_printed(
