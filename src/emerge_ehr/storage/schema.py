@@ -149,8 +149,7 @@ RISKS = Table(  # in the file that --output names; then a column like CONTRIBUTI
 CONTRIBUTION = Column(
     "contribution_<modality>",
     "number",
-    "the risk minus the risk without this modality; a column for each that the run's method reads, empty where the patient has none "
-    "of it",
+    "the risk minus the risk without this modality, for each that the run's method reads; empty where the patient has none of it",
     nullable=True,
     low=-1,
     high=1,
