@@ -18,7 +18,8 @@ PACKAGE = ROOT / "src" / "emerge_ehr"
 # The rooms from the ground up; those on one floor do not know each other.
 FLOORS = [
     {"fields", "progress"},
-    {"torchrun", "config", "external", "evaluation"},
+    {"torchrun", "decides", "external", "evaluation"},
+    {"config"},
     {"components", "storage", "signals"},
     {"fetch", "models"},
     {"datasets"},

@@ -1,7 +1,8 @@
 """The configuration: one TOML file read once into frozen dataclasses, strictly.
 
 An unknown key, a wrong type or a bad choice is a ``UserError`` that names the key and, where there is one, the nearest
-right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else.
+right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else; so does what a setting decides
+(``decides.py``), at the setting itself or at its section for all of its keys.
 """
 
 import dataclasses
@@ -16,6 +17,22 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from emerge_ehr.decides import (
+    ARTEFACTS,
+    ENDING,
+    EVALUATION,
+    NOTHING,
+    PATIENTS,
+    PIECES,
+    REPORT,
+    SUMMARIES,
+    TABLES,
+    TEXTS,
+    TRAINING,
+    WORK,
+    Decides,
+    statements,
+)
 from emerge_ehr.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
 LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
@@ -38,12 +55,12 @@ Urls = Annotated[Name | tuple[Name, ...], BeforeValidator(_one_url_or_more)]
 class Paths:
     """Folders, relative to the current folder. The artefact folders follow from dataset, task and run name if not given."""
 
-    raw_dir: Path
-    kg_dir: Path = Path("data/kg/primekg")
-    table_dir: Path | None = None
-    processed_dir: Path | None = None
-    run_dir: Path | None = None
-    cache_dir: Path = Path("data/cache")  # graph index, embeddings, answers of language models: made again if deleted
+    raw_dir: Annotated[Path, Decides("tables", compared=False)]
+    kg_dir: Annotated[Path, Decides("artefacts", compared=False, of=("summary",))] = Path("data/kg/primekg")
+    table_dir: Annotated[Path | None, Decides("tables", compared=False)] = None
+    processed_dir: Annotated[Path | None, NOTHING] = None
+    run_dir: Annotated[Path | None, NOTHING] = None
+    cache_dir: Annotated[Path, NOTHING] = Path("data/cache")  # graph index, embeddings, answers: made again if deleted
 
 
 @dataclass(frozen=True)
@@ -77,11 +94,11 @@ class Cohort:
     all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 takes those of unknown age too.
     """
 
-    min_age: Annotated[int, Ge(0)] = 18
-    min_stay_hours: Annotated[float, Gt(0), Le(LONGEST)] = 48.0
-    anchor: Literal["icu", "hospital"] = "icu"
-    window: Literal["first", "last", "whole"] = "first"
-    window_hours: Annotated[int, Gt(0), Le(LONGEST)] = 48
+    min_age: Annotated[int, Ge(0), PATIENTS] = 18
+    min_stay_hours: Annotated[float, Gt(0), Le(LONGEST), PATIENTS] = 48.0
+    anchor: Annotated[Literal["icu", "hospital"], TABLES] = "icu"
+    window: Annotated[Literal["first", "last", "whole"], TABLES] = "first"
+    window_hours: Annotated[int, Gt(0), Le(LONGEST), TABLES] = 48
 
 
 @dataclass(frozen=True)
@@ -137,27 +154,27 @@ class Llm:
     one run, 0 for no bound. 0 requests or tokens a minute: as fast as ``concurrency`` allows.
     """
 
-    entity_backend: Name = "rules"
-    summary_backend: Name = "template"
-    api_base_url: Urls = "https://api.deepseek.com"
-    api_key_env: str = "DEEPSEEK_API_KEY"
-    model: Name = "deepseek-v4-flash"
-    json_mode: Literal["schema", "object", "none"] = "object"
-    temperature: Annotated[float, Ge(0)] = 0.0
-    max_output_tokens: Positive = 2048
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
-    concurrency: Positive = 8
-    requests_per_minute: Annotated[int, Ge(0)] = 0
-    tokens_per_minute: Annotated[int, Ge(0)] = 0
-    timeout_seconds: Annotated[float, Gt(0)] = 120.0
-    retries: Annotated[int, Ge(0)] = 5
-    price_input: Annotated[float, Ge(0)] = 0.0
-    price_output: Annotated[float, Ge(0)] = 0.0
-    max_cost: Annotated[float, Ge(0)] = 0.0
-    allow_remote: bool = False
-    remote_reason: str = ""
-    allow_http: bool = False
-    fallback_to_rules: bool = False
+    entity_backend: Annotated[Name, NOTHING] = "rules"  # as summary_backend, a second name of a key that decides
+    summary_backend: Annotated[Name, NOTHING] = "template"
+    api_base_url: Annotated[Urls, NOTHING] = "https://api.deepseek.com"
+    api_key_env: Annotated[str, NOTHING] = "DEEPSEEK_API_KEY"
+    model: Annotated[Name, SUMMARIES] = "deepseek-v4-flash"
+    json_mode: Annotated[Literal["schema", "object", "none"], SUMMARIES] = "object"
+    temperature: Annotated[float, Ge(0), SUMMARIES] = 0.0
+    max_output_tokens: Annotated[Positive, SUMMARIES] = 2048
+    extra_body: Annotated[Mapping[str, Any], SUMMARIES] = field(default_factory=dict)
+    concurrency: Annotated[Positive, NOTHING] = 8
+    requests_per_minute: Annotated[int, Ge(0), NOTHING] = 0
+    tokens_per_minute: Annotated[int, Ge(0), NOTHING] = 0
+    timeout_seconds: Annotated[float, Gt(0), NOTHING] = 120.0
+    retries: Annotated[int, Ge(0), NOTHING] = 5
+    price_input: Annotated[float, Ge(0), NOTHING] = 0.0
+    price_output: Annotated[float, Ge(0), NOTHING] = 0.0
+    max_cost: Annotated[float, Ge(0), NOTHING] = 0.0
+    allow_remote: Annotated[bool, NOTHING] = False
+    remote_reason: Annotated[str, NOTHING] = ""
+    allow_http: Annotated[bool, NOTHING] = False
+    fallback_to_rules: Annotated[bool, SUMMARIES] = False
 
 
 @dataclass(frozen=True)
@@ -198,21 +215,21 @@ class Training:
     (docs/training.md). The result is the same.
     """
 
-    batch_size: Positive = 256
-    max_epochs: Positive = 50
-    patience: Positive = 5
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
-    weight_decay: Annotated[float, Ge(0)] = 1e-2
-    gradient_clip: Annotated[float, Gt(0)] = 1.0
-    scheduler: Literal["constant", "cosine", "plateau"] = "constant"
-    class_weights: Literal["none", "balanced"] = "none"
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    compile: bool = False
-    deterministic: bool = False
-    loggers: tuple[Literal["tensorboard", "mlflow"], ...] = ()
-    data: Literal["auto", "memory", "mapped"] = "auto"
-    bootstrap_resamples: Positive = 1000
+    batch_size: Annotated[Positive, TRAINING] = 256
+    max_epochs: Annotated[Positive, ENDING] = 50
+    patience: Annotated[Positive, ENDING] = 5
+    learning_rate: Annotated[float, Gt(0), TRAINING] = 1e-3
+    weight_decay: Annotated[float, Ge(0), TRAINING] = 1e-2
+    gradient_clip: Annotated[float, Gt(0), TRAINING] = 1.0
+    scheduler: Annotated[Literal["constant", "cosine", "plateau"], TRAINING] = "constant"
+    class_weights: Annotated[Literal["none", "balanced"], TRAINING] = "none"
+    accelerator: Annotated[Literal["auto", "cpu", "cuda", "mps"], TRAINING] = "auto"
+    precision: Annotated[Literal["32-true", "bf16-mixed"], TRAINING] = "32-true"
+    compile: Annotated[bool, TRAINING] = False
+    deterministic: Annotated[bool, TRAINING] = False
+    loggers: Annotated[tuple[Literal["tensorboard", "mlflow"], ...], EVALUATION] = ()
+    data: Annotated[Literal["auto", "memory", "mapped"], WORK] = "auto"
+    bootstrap_resamples: Annotated[Positive, EVALUATION] = 1000
 
 
 @dataclass(frozen=True)
@@ -264,36 +281,36 @@ class Config:
     ``credentialed``: whether a data use agreement binds the records; None: as the source says (``privacy.py``).
     """
 
-    dataset: Name
-    run_name: Name
+    dataset: Annotated[Name, Decides("tables", compared=False)]
+    run_name: Annotated[Name, NOTHING]
     paths: Paths
-    source: Component
-    task: Component = Component("mortality")
-    seed: Seed = 42
-    seeds: tuple[Seed, ...] = ()
-    offline: bool = False
-    resume: bool = False
-    credentialed: bool | None = None
-    download: Download = Download()
-    knowledge_graph: Component = Component("primekg")
+    source: Annotated[Component, TABLES]
+    task: Annotated[Component, TABLES] = Component("mortality")
+    seed: Annotated[Seed, Decides("tables", compared=False)] = 42
+    seeds: Annotated[tuple[Seed, ...], WORK] = ()
+    offline: Annotated[bool, NOTHING] = False
+    resume: Annotated[bool, WORK] = False
+    credentialed: Annotated[bool | None, REPORT] = None
+    download: Annotated[Download, NOTHING] = Download()
+    knowledge_graph: Annotated[Component, SUMMARIES] = Component("primekg")
     cohort: Cohort = Cohort()
-    tables: Tables = Tables()
-    split: Split = Split()
-    sparsity: Sparsity = Sparsity()
-    abnormal: Abnormal = Abnormal()
-    entities: Component = Component("rules")
-    linking: Linking = Linking()
-    retrieval: Component = Component("sample")
-    summary: Component = Component("template")
-    embedding: Component = Component("tfidf_svd")
+    tables: Annotated[Tables, NOTHING] = Tables()
+    split: Annotated[Split, ARTEFACTS] = Split()
+    sparsity: Annotated[Sparsity, ARTEFACTS] = Sparsity()
+    abnormal: Annotated[Abnormal, SUMMARIES] = Abnormal()
+    entities: Annotated[Component, SUMMARIES] = Component("rules")
+    linking: Annotated[Linking, SUMMARIES] = Linking()
+    retrieval: Annotated[Component, SUMMARIES] = Component("sample")
+    summary: Annotated[Component, SUMMARIES] = Component("template")
+    embedding: Annotated[Component, TEXTS] = Component("tfidf_svd")
     llm: Llm = field(default_factory=Llm)
-    token_level: TokenLevel = TokenLevel()
-    model: Model = Model()
-    baseline: Component | None = None  # set: this method is trained instead of EMERGE
+    token_level: Annotated[TokenLevel, PIECES] = TokenLevel()
+    model: Annotated[Model, TRAINING] = Model()
+    baseline: Annotated[Component | None, TRAINING] = None  # set: this method is trained instead of EMERGE
     training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    report: Report = Report()
-    compute: Compute = Compute()
+    evaluation: Annotated[Evaluation, EVALUATION] = Evaluation()
+    report: Annotated[Report, REPORT] = Report()
+    compute: Annotated[Compute, WORK] = Compute()
 
     @property
     def raw_dir(self) -> Path:
@@ -319,6 +336,9 @@ class Config:
     def run_dir(self) -> Path:
         """What training wrote."""
         return self.paths.run_dir or Path("runs") / self.run_name
+
+
+statements(Config)  # a setting that does not state what it decides is refused here, before anything runs
 
 
 def load(

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
@@ -99,6 +99,15 @@ def to_dict(value: Any) -> Any:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
+def plain(kind: Any) -> Any:
+    """The type of a field without what is annotated to it.
+
+    >>> plain(Annotated[int, Gt(0)])
+    <class 'int'>
+    """
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The values of nested tables with their dotted keys."""
     for key, value in raw.items():
@@ -113,7 +122,8 @@ def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
     nested = dict(raw)
     for spec in dataclasses.fields(shape):
         table = nested.get(spec.name)
-        is_component = spec.type in (Component, Component | None)
+        kind = plain(spec.type)
+        is_component = kind in (Component, Component | None)
         if is_component and isinstance(table, str):
             nested[spec.name] = {"name": table}
         if not isinstance(table, dict):
@@ -123,13 +133,13 @@ def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
             name = table.get("name", default)
             options = {key: value for key, value in table.items() if key != "name"}
             nested[spec.name] = {**({} if name is None else {"name": name}), "options": options}
-        elif dataclasses.is_dataclass(spec.type):
-            nested[spec.name] = _components_nested(spec.type, table)
+        elif dataclasses.is_dataclass(kind):
+            nested[spec.name] = _components_nested(kind, table)
     return nested
 
 
 def _refuse_unknown(shape: Any, raw: Mapping[str, Any], where: str, prefix: str) -> None:
-    known = {spec.name: spec.type for spec in dataclasses.fields(shape)}
+    known = {spec.name: plain(spec.type) for spec in dataclasses.fields(shape)}
     for key, value in raw.items():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)

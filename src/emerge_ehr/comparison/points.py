@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emerge_ehr import components, privacy
+from emerge_ehr import components, decides, privacy
 from emerge_ehr.comparison.folder import FILES
 from emerge_ehr.comparison.grid import DECIDED, KINDS, Grid, Settings
 from emerge_ehr.comparison.what_is_read import as_read
 from emerge_ehr.compute import cluster
 from emerge_ehr.config import Config, Sparsity, fill, read_toml, refuse_path
-from emerge_ehr.fields import Component, UserError, refuse_repeated, to_dict
+from emerge_ehr.fields import Component, UserError, refuse_repeated
 from emerge_ehr.models import emerge
 
 ANY = "any"  # printed for an axis all of whose values are one at this point; nothing is decided by it
@@ -204,11 +204,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _identity(config: Config) -> str:
     """Equal for two configs that train the same thing."""
-    record = to_dict(as_read(config))
-    paths = {key: record["paths"][key] for key in ("raw_dir", "kg_dir", "table_dir")}
-    told = {key: value for key, value in record.items() if key not in ("run_name", "offline", "download", "tables")}
-    del told["training"]["data"], told["compute"]  # where and how, which changes no result
-    return json.dumps({**told, "paths": paths}, sort_keys=True)
+    return json.dumps(decides.settings(as_read(config), lambda said: said.first is not None), sort_keys=True)
 
 
 def _refuse_folders(grid: Grid, found: Sequence[Point], path: Path) -> None:

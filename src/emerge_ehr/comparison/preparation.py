@@ -13,21 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emerge_ehr import components, llm, privacy
+from emerge_ehr import components, decides, privacy
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import download, sources
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.fields import UserError
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.storage import artefacts, publishing, schema
 
 SHARED = Path("data/benchmark")
-OF_TABLES = ("dataset", "source", "task", "cohort", "seed")
-OF_ARTEFACTS = (
-    *("split", "sparsity", "abnormal", "knowledge_graph", "entities", "linking", "retrieval", "summary"),
-    *("embedding", "token_level"),
-)
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +42,26 @@ class Preparation:
 
 def placed(config: Config) -> Config:
     """The config with the shared folders. Whether its records are credentialed is settled before, by its own folders."""
-    record = to_dict(config)
-    tables = {key: record[key] for key in OF_TABLES} | {"raw_dir": record["paths"]["raw_dir"]}
+    tables, own = _deciding(config, "tables"), _deciding(config, "artefacts")
+    del tables["table_dir"]  # used as it is
     name = f"{config.dataset}_{config.task.name}"
     table_dir = config.paths.table_dir or SHARED / "tables" / f"{name}_{_hash(tables)}"
-    own = {key: record[key] for key in OF_ARTEFACTS} | {"kg_dir": record["paths"]["kg_dir"], "tables": str(table_dir)}
-    if privacy.uses_model(config):
-        own["llm"] = {key: record["llm"][key] for key in (*llm.DECIDING, "fallback_to_rules")}
+    own["tables"] = str(table_dir)
+    if not privacy.uses_model(config):
+        del own["llm"]
     paths = dataclasses.replace(
         config.paths,
         table_dir=table_dir,
         processed_dir=SHARED / "processed" / f"{name}_{_hash({**tables, **own})}",
     )
     return dataclasses.replace(config, paths=paths, credentialed=privacy.credentialed(config))
+
+
+def _deciding(config: Config, product: decides.Product) -> dict[str, Any]:
+    """The settings that decide the product first; folders beside the sections."""
+    chosen = decides.settings(config, lambda said: said.first == product)
+    folders = chosen.pop("paths")
+    return {**chosen, **folders}
 
 
 def needed(configs: Sequence[Config]) -> list[Preparation]:

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from emerge_ehr import components
-from emerge_ehr.config import Abnormal, Config, Linking, Llm, Model, Sparsity, TokenLevel
+from emerge_ehr import components, decides
+from emerge_ehr.config import Config, Model, Sparsity
 from emerge_ehr.models import emerge
 
 
@@ -15,21 +15,8 @@ def as_read(config: Config) -> Config:
     else:
         model, reads, pieces = Model(), components.options("baseline", config.baseline).reads, False
     config = dataclasses.replace(config, model=model, sparsity=_sparsity(config.sparsity, reads))
-    if not pieces:
-        config = dataclasses.replace(config, token_level=TokenLevel())
-    if not {"note", "summary"} & set(reads):
-        config = dataclasses.replace(config, embedding=Config.embedding)
-    if "summary" not in reads:
-        config = dataclasses.replace(
-            config,
-            abnormal=Abnormal(),
-            entities=Config.entities,
-            linking=Linking(),
-            retrieval=Config.retrieval,
-            summary=Config.summary,
-            llm=Llm(),
-        )
-    return config
+    parts = {"patients", *reads, *(("pieces",) if pieces else ())}
+    return decides.with_defaults(config, lambda said: parts.isdisjoint(said.of))
 
 
 def _sparsity(rule: Sparsity, reads: Sequence[str]) -> Sparsity:

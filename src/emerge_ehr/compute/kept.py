@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emerge_ehr import decides
 from emerge_ehr.compute.cluster import PACKAGE
 from emerge_ehr.compute.work import Answer, Work
 from emerge_ehr.config import Config
-from emerge_ehr.fields import to_dict
 from emerge_ehr.storage.artefacts import checksum, replacing
-
-# Settings that decide no answer.
-ELSEWHERE = (
-    *("compute", "paths", "run_name", "seeds", "resume", "offline", "download"),
-    *("model", "baseline", "training", "evaluation", "report"),
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def key_of(items: bytes) -> str:
 
 def of_run(config: Config, made_of: Any) -> Kept:
     """The pieces of this config, by this version of the code; ``made_of``: JSON of the inputs and libraries."""
-    settings = {name: value for name, value in to_dict(config).items() if name not in ELSEWHERE}
+    settings = decides.settings(config, lambda said: said.first in ("tables", "artefacts"))
     code = [checksum(path) for path in sorted(PACKAGE.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
     return Kept(folder(config) / _name([settings, made_of, code]))
 

@@ -11,10 +11,9 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 
-from emerge_ehr import privacy
+from emerge_ehr import decides, privacy
 from emerge_ehr.config import Config, Llm
-from emerge_ehr.fields import UserError, to_dict
-from emerge_ehr.llm import DECIDING
+from emerge_ehr.fields import UserError
 from emerge_ehr.llm.account import Account, Estimate, total
 from emerge_ehr.llm.answers import json_object
 from emerge_ehr.llm.balance import IN_A_ROW, Balance, Member
@@ -276,7 +275,7 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
     balance = _balance(urls, _key_of(settings, required=bool(remote) and not dry), settings)
     record: dict[str, Any] = {
         "endpoint": ", ".join(sorted({url.host for url in urls})),
-        **{name: value for name, value in to_dict(settings).items() if name in DECIDING},
+        **decides.compared(config, "artefacts")["llm"],
         "credentialed": privacy.credentialed(config),
         "remote_reason": settings.remote_reason if remote else None,
     }

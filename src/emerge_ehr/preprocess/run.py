@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from emerge_ehr import components
+from emerge_ehr import components, decides
 from emerge_ehr.compute import pools
 from emerge_ehr.compute.local import Local
 from emerge_ehr.compute.work import Pool
@@ -18,7 +18,7 @@ from emerge_ehr.datasets.splits import split_by_subject
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import sample
 from emerge_ehr.embeddings import TextEncoder
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.fields import UserError
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
@@ -31,7 +31,7 @@ from emerge_ehr.storage.dataset import write_dataset
 
 log = logging.getLogger(__name__)
 MadeOf = dict[str, dict[str, Any]]
-SOCKETS = ("source", "task", "knowledge_graph", "entities", "linking.similarity", "retrieval", "summary", "embedding")
+SOCKETS = decides.keys(Config, "tables", "artefacts", among=components.SOCKETS)
 # whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
@@ -187,14 +187,13 @@ def _features(tables: CheckedTables, statistics: tensors.Statistics) -> dict[str
 
 def _provenance(config: Config, tables: CheckedTables, inputs: MadeOf) -> dict[str, Any]:
     """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
-    parts = [socket.partition(".")[0] for socket in SOCKETS]
-    settings = dict.fromkeys(("cohort", "split", "sparsity", "abnormal", "linking", "token_level", *parts))
+    settings = decides.compared(config, "tables", "artefacts")
     return {
         "format": schema.ARTEFACTS_FORMAT,
         "dataset": config.dataset,
         "task": config.task.name,
         "seed": config.seed,
-        "settings": {key: to_dict(getattr(config, key)) for key in settings},
+        "settings": {section: values for section, values in settings.items() if section != "llm"},  # with its answers
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
         **inputs,

@@ -20,6 +20,19 @@ def refuse_other_format(path: Path, record: Mapping[str, Any], expected: int, st
         raise UserError(f"{path}: made by another version of this program; run --stage {stage} again")
 
 
+def other_settings(recorded: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys of either that the other has not, or has with another value.
+
+    >>> other_settings({"split": 0.7, "old": 1}, {"split": 0.7, "linking": 2})
+    ['linking', 'old']
+    """
+    return [
+        f"{prefix}{key}"
+        for key in (*now, *(recorded.keys() - now))
+        if key not in recorded or recorded[key] != now.get(key)
+    ]
+
+
 def refuse_changed_inputs(paths: Iterable[Path], recorded: Mapping[str, str], cache_dir: Path, stage: str) -> None:
     """Of the files ``paths`` those that ``recorded`` (end of the path -> SHA-256) knows are still as ``stage`` read them.
 

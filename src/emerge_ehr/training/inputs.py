@@ -1,5 +1,6 @@
 """What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from emerge_ehr import components, llm, torchrun
-from emerge_ehr.config import Config
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr import components, decides, torchrun
+from emerge_ehr.config import Config, Llm
+from emerge_ehr.fields import UserError
 from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import SHAPES
 from emerge_ehr.preprocess import run as preprocess
@@ -70,15 +71,14 @@ def check(config: Config, dataset: Dataset) -> None:
 
 
 def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
-    where, asked = config.processed_dir / METADATA, metadata.get("llm", {})
-    other = [
-        key
-        for key, made_with in metadata.get("settings", {}).items()
-        if made_with != to_dict(getattr(config, key, None))
-    ]
-    settings = to_dict(config.llm)
-    other += [f"llm.{key}" for key in llm.DECIDING if key in asked and asked[key] != settings[key]]
+    """What was made before a setting of ``[llm]`` was there was made with its default."""
+    now = decides.compared(config, "tables", "artefacts")
+    llm, defaults = now.pop("llm"), decides.compared(dataclasses.replace(config, llm=Llm()), "artefacts")["llm"]
+    other = staleness.other_settings(recorded, now) if (recorded := metadata.get("settings")) else []
+    if asked := metadata.get("llm"):
+        other += staleness.other_settings({key: asked.get(key, defaults[key]) for key in llm}, llm, "llm.")
     if other:
+        where = config.processed_dir / METADATA
         raise UserError(
             f"{where}: made with other [{other[0]}] settings than this config's; run --stage preprocess again"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from emerge_ehr import components, torchrun
+from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models import emerge
@@ -194,11 +194,10 @@ def _by_epochs(
 
 def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:
     """What a run depends on. Not ``exactly``: what must be the same for it to go on; how long it may go on may change."""
-    settings = to_dict(config)
-    freely = ["data"] if exactly else ["data", "patience", "bootstrap_resamples", "loggers"]
-    if not exactly and config.training.scheduler != "cosine":
-        freely.append("max_epochs")
-    training = {key: value for key, value in settings["training"].items() if key not in freely}
-    parts = [settings["model"], settings["baseline"], training, config.seed, manifest]
-    text = json.dumps([*parts, settings["evaluation"]] if exactly else parts, sort_keys=True)
+    products = ("training", "ending", "evaluation") if exactly else ("training",)
+    settings = decides.settings(config, lambda said: said.first in products)
+    if config.training.scheduler == "cosine":  # whose learning rates follow from it
+        settings["training"]["max_epochs"] = config.training.max_epochs
+    evaluation = [settings.pop("evaluation")] if exactly else []
+    text = json.dumps([*settings.values(), config.seed, manifest, *evaluation], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

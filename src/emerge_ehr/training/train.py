@@ -17,8 +17,8 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr import components, torchrun
-from emerge_ehr.config import Compute, Config, Training
+from emerge_ehr import components, decides, torchrun
+from emerge_ehr.config import Config
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
@@ -33,7 +33,7 @@ from emerge_ehr.training.results import Predictions
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-SOCKETS = (*methods.OF_EMERGE, "baseline")
+SOCKETS = decides.keys(Config, "training", among=components.SOCKETS)
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
 
 logger = logging.getLogger(__name__)
@@ -161,8 +161,7 @@ def _publish(
 
 def _recorded(config: Config) -> Config:
     """Without what changes how a run is made, and nothing of its result."""
-    training = dataclasses.replace(config.training, data=Training.data)
-    return dataclasses.replace(config, resume=False, seeds=(), training=training, compute=Compute())
+    return decides.with_defaults(config, lambda said: not said.recorded)
 
 
 def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:

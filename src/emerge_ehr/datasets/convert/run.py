@@ -8,18 +8,18 @@ from typing import Any
 
 import polars as pl
 
-from emerge_ehr import components
+from emerge_ehr import components, decides
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.datasets import sources, window, wording
 from emerge_ehr.datasets.convert import cohort, harmonise
 from emerge_ehr.datasets.sources import Extract, Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import to_record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
 
 log = logging.getLogger(__name__)
-SOCKETS = ("source", "task")
+SOCKETS = decides.keys(Config, "tables", among=components.SOCKETS)
 LONGEST_STAY = 730  # days from the first admission to the last discharge that are believed without a word
 CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosis codes
 
@@ -220,14 +220,12 @@ def _record(config: Config, source: Source, sample: Sample, rows: Extract, notes
     return {
         "format": schema.TABLES_FORMAT,
         "dataset": config.dataset,
-        "task": to_dict(config.task),
-        "cohort": to_dict(config.cohort),
+        **decides.compared(config, "tables"),
         "cohort_flow": [dataclasses.asdict(step) for step in sample.flow],
         "signals": [to_record(signal) for signal in source.signals()],
         "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
         "stays": dict(sample.counts),
         "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
-        "source": to_dict(config.source),
     }
 
 

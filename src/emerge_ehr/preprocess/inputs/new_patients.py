@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
@@ -134,9 +135,8 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
     provenance = tables.recorded(folder)
     if not provenance:
         return {}
-    for key in ("anchor", "window", "window_hours"):
-        made, wanted = provenance["cohort"].get(key), to_dict(run.cohort)[key]
-        if made != wanted:
+    for key, wanted in decides.settings(run.cohort, lambda said: said != decides.PATIENTS).items():
+        if (made := provenance["cohort"].get(key)) != wanted:
             raise UserError(f"{folder}: converted with cohort.{key} = {made!r}, the run learned from {wanted!r}")
     units = {signal.name: signal.unit for signal in run.signals}
     for entry in provenance.get("signals", ()):

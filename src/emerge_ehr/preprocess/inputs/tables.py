@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr import components
+from emerge_ehr import components, decides
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
+from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
-from emerge_ehr.fields import UserError, to_dict
+from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.signals import SIGNALS, Signal, described, from_record
@@ -125,13 +126,13 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
         return {}
     if provenance.get("dataset") != config.dataset:
         raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
-    for part in ("cohort", "task", "source"):
-        if provenance[part] != to_dict(getattr(config, part)):
-            raise UserError(
-                f"{folder}: converted with other [{part}] settings than this config's; run --stage convert again"
-            )
-    if other := components.changed(config, ("source", "task"), provenance):
-        raise UserError(f"{folder}: converted with another version of the plug '{other}'; run --stage convert again")
+    now = decides.compared(config, "tables")
+    if other := staleness.other_settings({key: provenance.get(key) for key in now}, now):
+        raise UserError(
+            f"{folder}: converted with other [{other[0]}] settings than this config's; run --stage convert again"
+        )
+    if plug := components.changed(config, convert.SOCKETS, provenance):
+        raise UserError(f"{folder}: converted with another version of the plug '{plug}'; run --stage convert again")
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
     refuse_other_parts(folder, provenance)
     _refuse_changed_raw(config, provenance["inputs"])
