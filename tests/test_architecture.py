@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from emerge_ehr import components
 from emerge_ehr.comparison import grid, points
-from emerge_ehr.config import load
+from emerge_ehr.config import Config, load
+from emerge_ehr.decides import statements
+from tests.other_values import value
 from tests.places import ROOT
 
 PACKAGE = ROOT / "src" / "emerge_ehr"
@@ -119,37 +122,25 @@ def test_every_direct_dependency_is_pinned_and_justified() -> None:
         assert pin and name in reasons, requirement
 
 
-def test_commented_defaults_of_the_reference_config_are_the_real_defaults(tmp_path: Path) -> None:
-    reference = ROOT / "configs" / "mimic4_demo.toml"
-    lines = reference.read_text().splitlines()
-    uncommented = [
-        line[2:] if line.startswith("# ") and " = " in line and "notes_file" not in line else line for line in lines
-    ]
-    spelled = tmp_path / "all.toml"
-    spelled.write_text("\n".join(line for line in uncommented if "`python" not in line))
-    short, full = load(reference), load(spelled)
-    for socket in components.SOCKETS:
-        left, right = components.chosen_if_any(short, socket), components.chosen_if_any(full, socket)
-        if left is None or right is None:
-            assert left is right, socket
+def uncommented(reference: Path) -> str:
+    """The reference config with its commented keys as keys; the file of notes that it names as an example is not there."""
+    lines = (line for line in reference.read_text().splitlines() if "`python" not in line and "notes_file" not in line)
+    return "\n".join(line[2:] if line.startswith("# ") and " = " in line else line for line in lines)
+
+
+def test_the_reference_config_shows_every_key_with_its_default(tmp_path: Path) -> None:
+    reference, spelled = ROOT / "configs" / "mimic4_demo.toml", tmp_path / "all.toml"
+    spelled.write_text(uncommented(reference))
+    short, full, shown = load(reference), load(spelled), tomllib.loads(spelled.read_text())
+    for key in statements(Config):
+        section, _, inner = key.partition(".")
+        default = value(short, key)
+        if default is None:  # which TOML cannot say: the key is named in words
+            assert re.search(rf"\b{inner or section}\b", reference.read_text()), key
             continue
-        assert left.name == right.name
-        assert components.options(socket, left) == components.options(socket, right), socket
-    for part in (
-        "paths",
-        "download",
-        "cohort",
-        "split",
-        "sparsity",
-        "abnormal",
-        "linking",
-        "llm",
-        "token_level",
-        "training",
-        "evaluation",
-        "report",
-        "seed",
-        "task",
-        "offline",
-    ):
-        assert getattr(short, part) == getattr(full, part), part
+        assert section in shown and (not inner or inner in shown[section]), f"{reference} does not show {key}"
+        if key in components.SOCKETS:
+            assert value(full, key).name == default.name
+            assert components.options(key, value(full, key)) == components.options(key, default), key
+        else:
+            assert value(full, key) == default, key

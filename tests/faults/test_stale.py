@@ -3,6 +3,7 @@
 The stages are called in this process on a copy of the finished pipeline; whatever is changed is changed in the copy.
 """
 
+import contextlib
 import dataclasses
 import gzip
 import importlib
@@ -16,14 +17,18 @@ import pytest
 
 from emerge_ehr.cli import PIPELINE
 from emerge_ehr.compute import kept
-from emerge_ehr.config import Abnormal, Cohort, Config, Linking, Split, TokenLevel, load
+from emerge_ehr.config import Cohort, Config, Linking, Llm, load
+from emerge_ehr.decides import statements
 from emerge_ehr.fields import Component, UserError
+from emerge_ehr.llm.client import connect
 from emerge_ehr.preprocess import evidence
 from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs import tables
 from emerge_ehr.rag.entities import rules
 from emerge_ehr.storage import artefacts, schema
-from emerge_ehr.training import trained
+from emerge_ehr.training import inputs, trained
 from tests.faults.conftest import TALLY, Hospital, made
+from tests.other_values import changed
 
 TABLES, PROCESSED, RUN = "data/tables/synthetic/mortality", "data/processed/synthetic/mortality", "runs/small"
 Change = Callable[[Path], None]
@@ -64,46 +69,81 @@ def record(path: str, **values: Any) -> Change:
     return change
 
 
-OTHER: dict[str, Any] = {
-    "cohort": Cohort(min_age=60),
-    "task": Component("readmission"),
-    "source": Component("synthetic", {"stays": 221}),
-    "split": Split(train=0.6),
-    "abnormal": Abnormal(threshold=3.0),
-    "entities": Component("rules", {"leave_out": ("sepsis",)}),
-    "linking": Linking(threshold=0.9),
-    "retrieval": Component("degree"),
-    "summary": Component("template", {"max_characters": 500}),
-    "embedding": Component("tfidf_svd", {"width": 8}),
-    "token_level": TokenLevel(note_chunks=2),
-    "knowledge_graph": Component("primekg", {"other": 1}),
-}
-IN_BETWEEN = ("cohort", "task", "source")  # what convert depends on too
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What the stages recorded of the finished pipeline, and the config they ran with."""
+
+    config: Config
+    provenance: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-@pytest.mark.parametrize("section", OTHER)
-def test_train_refuses_artefacts_made_with_other_settings(work: Path, section: str) -> None:
-    del work
-    place = {"processed_dir": Path(PROCESSED), "table_dir": Path(TABLES)}
-    paths = dataclasses.replace(load(Path("small.toml")).paths, **place)
-    refused(
-        "train",
-        rf"metadata.json: made (for|with other).*{section}.*run --stage preprocess again",
-        paths=paths,
-        **{section: OTHER[section]},
+@pytest.fixture(scope="module")
+def recorded(hospital: Hospital) -> Made:
+    """As if the texts were a language model's, so that its settings are recorded too."""
+    config = load(hospital.folder / "small.toml")
+    asking = dataclasses.replace(config, entities=Component("openai_compatible"), llm=Llm(api_base_url=NOBODY))
+    chat = connect(asking, dry=True)
+    assert chat is not None
+    provenance, metadata = (
+        json.loads((hospital.folder / path).read_text())
+        for path in (f"{TABLES}/provenance.json", f"{PROCESSED}/metadata.json")
     )
+    return Made(config, provenance, {**metadata, "llm": chat.metadata()})
 
 
-@pytest.mark.parametrize("section", IN_BETWEEN)
-def test_preprocess_refuses_tables_made_with_other_settings(work: Path, section: str) -> None:
+SETTINGS = statements(Config)
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_a_stage_refuses_what_another_value_made_exactly_where_the_setting_says_so(recorded: Made, key: str) -> None:
+    first = SETTINGS[key].first if SETTINGS[key].compared else None
+    config, section = changed(recorded.config, key), key.partition(".")[0]
+    with refusal(rf"converted with other \[{section}\].*--stage convert again", first == "tables"):
+        tables.refuse_other_settings(Path(TABLES), recorded.provenance, config)
+    named = key if section == "llm" else section
+    with refusal(rf"made with other \[{named}\].*--stage preprocess again", first in ("tables", "artefacts")):
+        inputs.refuse_other_settings(config, recorded.metadata)
+
+
+def refusal(expected: str, refused: bool) -> contextlib.AbstractContextManager[Any]:
+    return pytest.raises(UserError, match=expected) if refused else contextlib.nullcontext()
+
+
+def test_artefacts_older_than_a_setting_of_the_language_model_were_made_with_its_default(recorded: Made) -> None:
+    llm = {key: made for key, made in recorded.metadata["llm"].items() if key != "fallback_to_rules"}
+    inputs.refuse_other_settings(recorded.config, {**recorded.metadata, "llm": llm})
+    with pytest.raises(UserError, match=r"other \[llm.fallback_to_rules\]"):
+        inputs.refuse_other_settings(
+            changed(recorded.config, "llm.fallback_to_rules"), {**recorded.metadata, "llm": llm}
+        )
+
+
+def test_artefacts_older_than_a_section_that_decides_them_are_made_again(recorded: Made) -> None:
+    older = {section: made for section, made in recorded.metadata["settings"].items() if section != "retrieval"}
+    with pytest.raises(UserError, match=r"other \[retrieval\] settings"):
+        inputs.refuse_other_settings(recorded.config, {**recorded.metadata, "settings": older})
+
+
+PLACES = {"table_dir": Path(TABLES), "processed_dir": Path(PROCESSED)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "section", "other", "remedy"),
+    [
+        ("preprocess", "source", Component("synthetic", {"stays": 221}), "convert"),
+        ("preprocess", "cohort", Cohort(min_age=60), "convert"),
+        ("train", "task", Component("readmission"), "preprocess"),
+        ("train", "linking", Linking(threshold=0.9), "preprocess"),
+    ],
+)
+def test_a_stage_does_not_start_on_what_other_settings_made(
+    work: Path, stage: str, section: str, other: object, remedy: str
+) -> None:
     del work
-    paths = dataclasses.replace(load(Path("small.toml")).paths, table_dir=Path(TABLES))
-    refused(
-        "preprocess",
-        rf"other \[{section}\] settings.*run --stage convert again",
-        paths=paths,
-        **{section: OTHER[section]},
-    )
+    paths = dataclasses.replace(load(Path("small.toml")).paths, **PLACES)
+    refused(stage, rf"{section}.*run --stage {remedy} again", paths=paths, **{section: other})
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "train"])
@@ -216,13 +256,3 @@ def test_another_seed_makes_another_split(work: Path, hospital: Hospital) -> Non
     run("preprocess", seed=7)
     assert json.loads((work / PROCESSED / "split.json").read_text())["seed"] == 7
     assert made(work, "preprocess") != hospital.after("preprocess")
-
-
-@pytest.mark.parametrize("key", ["model", "temperature", "max_output_tokens", "json_mode"])
-def test_train_refuses_texts_of_another_language_model(work: Path, key: str) -> None:
-    config: Config = load(Path("small.toml"))
-    asked = {name: getattr(config.llm, name) for name in ("model", "temperature", "max_output_tokens", "json_mode")}
-    record(f"{PROCESSED}/metadata.json", llm={**asked, "extra_body": {}})(work)
-    run("train")
-    record(f"{PROCESSED}/metadata.json", llm={**asked, key: "other", "extra_body": {}})(work)
-    refused("train", rf"made with other \[llm.{key}\] settings")

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from emerge_ehr.fields import UserError
+from emerge_ehr.config import Config, Paths
+from emerge_ehr.decides import SUMMARIES, statements
+from emerge_ehr.fields import Component, UserError
 from emerge_ehr.llm.client import ATTEMPTS, Chat, Question
 from tests.chat_server import Body, ChatServer, Fault
+from tests.other_values import changed
 from tests.places import ROOT
 
 Serve = Callable[..., ChatServer]
@@ -344,3 +347,15 @@ def test_two_processes_share_a_cache(serve: Serve, client: Client, tmp_path: Pat
     stored = sqlite3.connect(tmp_path / "cache/llm.sqlite")
     assert stored.execute("SELECT COUNT(*) FROM answers").fetchone() == (700,)
     stored.close()
+
+
+@pytest.mark.parametrize("key", [key for key in statements(Config) if key.startswith("llm.")])
+def test_a_setting_that_changes_what_is_asked_states_that_it_decides_the_summaries(
+    serve: Serve, client: Client, key: str
+) -> None:
+    server = serve(model)
+    asked(client(server), 1)
+    again = client(server)
+    again.settings = changed(Config("d", "r", Paths(Path()), Component("tables"), llm=again.settings), key).llm
+    asked(again, 1)
+    assert len(server.requests) == 1 or statements(Config)[key] == SUMMARIES

@@ -100,7 +100,7 @@ def points(grid: Grid, path: Path) -> list[Point]:
     """
     kept: dict[str, tuple[Config, list[Combination]]] = {}
     for combination, config in _product(grid, path):
-        _, same = kept.setdefault(_identity(config), (config, []))
+        _, same = kept.setdefault(identity(config), (config, []))
         if same:
             names = [one.named() for one in (combination, same[0])]
             log.info("%s: changes nothing against %s; run once, as one row", *names)
@@ -202,7 +202,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _identity(config: Config) -> str:
+def identity(config: Config) -> str:
     """Equal for two configs that train the same thing."""
     return json.dumps(decides.settings(as_read(config), lambda said: said.first is not None), sort_keys=True)
 

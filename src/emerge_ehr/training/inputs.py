@@ -44,7 +44,7 @@ def check(config: Config, dataset: Dataset) -> None:
         raise UserError(
             f"{where}: made of dataset '{made_of}', the config says '{config.dataset}'; run --stage preprocess again"
         )
-    _refuse_other_settings(config, dataset.metadata)
+    refuse_other_settings(config, dataset.metadata)
     if other := components.changed(config, preprocess.SOCKETS, dataset.metadata):
         where = config.processed_dir / METADATA
         raise UserError(f"{where}: made with another version of the plug '{other}'; run --stage preprocess again")
@@ -70,8 +70,12 @@ def check(config: Config, dataset: Dataset) -> None:
             )
 
 
-def _refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
-    """What was made before a setting of ``[llm]`` was there was made with its default."""
+def refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
+    """What was made before a setting of ``[llm]`` was there was made with its default.
+
+    Raises:
+        UserError: ``metadata`` of the artefacts names other settings, of those that decide them.
+    """
     now = decides.compared(config, "tables", "artefacts")
     llm, defaults = now.pop("llm"), decides.compared(dataclasses.replace(config, llm=Llm()), "artefacts")["llm"]
     other = staleness.other_settings(recorded, now) if (recorded := metadata.get("settings")) else []

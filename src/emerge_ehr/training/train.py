@@ -147,7 +147,7 @@ def _publish(
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
-        artefacts.write_json(folder / "config.json", to_dict(_recorded(config)))
+        artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
         artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
@@ -159,7 +159,7 @@ def _publish(
             (config.run_dir / name).unlink(missing_ok=True)
 
 
-def _recorded(config: Config) -> Config:
+def recorded(config: Config) -> Config:
     """Without what changes how a run is made, and nothing of its result."""
     return decides.with_defaults(config, lambda said: not said.recorded)
 

@@ -126,17 +126,24 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
         return {}
     if provenance.get("dataset") != config.dataset:
         raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
-    now = decides.compared(config, "tables")
-    if other := staleness.other_settings({key: provenance.get(key) for key in now}, now):
-        raise UserError(
-            f"{folder}: converted with other [{other[0]}] settings than this config's; run --stage convert again"
-        )
+    refuse_other_settings(folder, provenance, config)
     if plug := components.changed(config, convert.SOCKETS, provenance):
         raise UserError(f"{folder}: converted with another version of the plug '{plug}'; run --stage convert again")
     artefacts.refuse_changed(folder, provenance["tables"], "convert")
     refuse_other_parts(folder, provenance)
     _refuse_changed_raw(config, provenance["inputs"])
     return provenance
+
+
+def refuse_other_settings(folder: Path, provenance: Mapping[str, Any], config: Config) -> None:
+    """Raises:
+    UserError: ``provenance`` of the tables in ``folder`` names other settings, of those that decide tables.
+    """
+    now = decides.compared(config, "tables")
+    if other := staleness.other_settings({key: provenance.get(key) for key in now}, now):
+        raise UserError(
+            f"{folder}: converted with other [{other[0]}] settings than this config's; run --stage convert again"
+        )
 
 
 def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
