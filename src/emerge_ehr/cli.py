@@ -1,4 +1,4 @@
-"""Command line of EMERGE: which stages there are, and the module that does each.
+"""The command line of EMERGE: the stages, and the module that runs each.
 
 Only the standard library is imported here, so that ``--help`` answers at once; a stage's module is imported when it runs.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 ABOUT = "EMERGE: predicts outcomes of intensive care from time series, clinical notes and a knowledge graph."
 
-# In running order; ``run(config)`` of the module. ``--stage all`` runs these.
+# ``--stage all`` runs these, in this order; each module has ``run(config)``.
 PIPELINE = {
     "download": "emerge_ehr.datasets.download",
     "convert": "emerge_ehr.datasets.convert.run",
@@ -19,22 +19,22 @@ PIPELINE = {
     "train": "emerge_ehr.training.train",
     "report": "emerge_ehr.report.report",
 }
-# Beside them; ``run(config)`` too.
+# Not part of ``--stage all``; each module has ``run(config)``.
 CHECKS = {"audit": "emerge_ehr.audit.audit"}
-# What is done with runs; ``run`` of the module takes these options of the command line, each of which must be given or have
-# a default; one that ends in ? may be left out.
+# Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
+# default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "offline")),
     "serve": ("emerge_ehr.prediction.serve", ("run", "host", "port", "offline")),
     "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
 }
-# What the other stages take.
+# The options that the other stages take.
 OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The parsed command line."""
+    """The parsed command line; a mistake in it ends the process with a message and status 2."""
     parser = argparse.ArgumentParser(prog=_program(), description=ABOUT)
     parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument(
@@ -44,9 +44,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help=f"one stage, or all of {', '.join(PIPELINE)}",
     )
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="train once with each; mean and deviation")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[], help="train once per seed; reports mean and deviation"
+    )
     parser.add_argument("--resume", action="store_true", help="continue a training run that was stopped")
-    parser.add_argument("--offline", action="store_true", help="use what is on disk; list what is missing")
+    parser.add_argument(
+        "--offline", action="store_true", help="download nothing; use what is on disk and list what is missing"
+    )
     graph = parser.add_mutually_exclusive_group()
     graph.add_argument("--primekg-full", action="store_true", help="download every file of PrimeKG")
     graph.add_argument(
@@ -67,7 +71,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: the CSV, if any"
     )
     runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
-    runs.add_argument("--port", type=int, default=8000, help="with serve: 0 takes any that is free")
+    runs.add_argument("--port", type=int, default=8000, help="with serve: the port; 0 takes any free one")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
@@ -75,25 +79,25 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
-        parser.error("--dry-run goes with --stage preprocess and --stage benchmark")
+        parser.error("--dry-run goes only with --stage preprocess and --stage benchmark")
     _refuse_untaken(parser, options)
     return options
 
 
 def _program() -> str:
-    """How the command was typed: ``emerge-ehr``, or ``python src/main.py``."""
+    """The command as the user typed it: ``emerge-ehr``, or ``python src/main.py``."""
     typed = Path(sys.argv[0]).name
     return "python src/main.py" if typed.endswith(".py") else typed
 
 
 def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """An option that the stage would ignore is a mistake."""
+    """End the process with a message if an option was given that the stage would ignore."""
     marked = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else OF_PIPELINE
     taken = [name.removesuffix("?") for name in marked]
-    for name, given in vars(options).items():
-        if name not in ("stage", "verbose", *taken) and given != parser.get_default(name):
-            flags = ", ".join(f"--{one.replace('_', '-')}" for one in taken)
-            parser.error(f"--{name.replace('_', '-')} goes not with --stage {options.stage}, which takes {flags}")
+    for name, value in vars(options).items():
+        if name not in ("stage", "verbose", *taken) and value != parser.get_default(name):
+            flags = ", ".join(f"--{option.replace('_', '-')}" for option in taken)
+            parser.error(f"--{name.replace('_', '-')} does not go with --stage {options.stage}, which takes {flags}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -103,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     except BaseException as error:
         try:
             stopping = interrupted(error)
-        except KeyboardInterrupt:  # Polars raises it by itself; then Python does so once more, at the next call
+        except KeyboardInterrupt:  # Polars raises one of its own, and Python another at the next call
             stopping = True
         if not stopping:
             raise
@@ -112,18 +116,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind it: C code of a library that is being imported makes an ImportError of it."""
+    """Whether Ctrl-C caused ``error``: C code of a library turns it into an ImportError while the library is being imported."""
     return error is not None and (
         isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__ or error.__context__)
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """The stages, or what is done with runs; 0 when done, 2 for a mistake of the user."""
+    """Run the stage that was asked for; 0 when done, 2 for a mistake of the user."""
     from emerge_ehr import torchrun
-    from emerge_ehr.fields import UserError, printable, told
+    from emerge_ehr.fields import UserError, message, printable
 
-    first = torchrun.is_first()  # of the processes of torchrun one tells
+    first = torchrun.is_first()  # of several processes only the first logs and reports mistakes
     level = logging.ERROR if not first else logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
@@ -137,16 +141,20 @@ def run(options: argparse.Namespace) -> int:
             run_pipeline(options)
     except UserError as error:
         if first:
-            print(f"error: {printable(told(error))}", file=sys.stderr)
+            print(f"error: {printable(message(error))}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {printable(told(error))}", file=sys.stderr)
+        print(f"error: {printable(message(error))}", file=sys.stderr)
         return 2
     return 0
 
 
 def run_pipeline(options: argparse.Namespace) -> None:
-    """The stages asked for, of ``PIPELINE``; what the config gets wrong for any of them is said before the first."""
+    """Run the stages of ``PIPELINE`` or ``CHECKS`` that were asked for, after checking the config for all of them.
+
+    Raises:
+        UserError: the config, the environment or the command line does not fit a stage; no stage has begun then.
+    """
     from emerge_ehr import components, privacy, torchrun
     from emerge_ehr.compute import cluster
     from emerge_ehr.config import load

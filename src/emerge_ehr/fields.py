@@ -27,20 +27,22 @@ class UserError(Exception):
     """A mistake the user can mend: one line saying what was expected, what came, where, and what to do."""
 
 
-def told(error: UserError | OSError) -> str:
-    """What to tell the user of it, in one line."""
+def message(error: UserError | OSError) -> str:
+    """The line that tells the user about ``error``."""
     if isinstance(error, UserError):
         return str(error)
     return f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
 
 
 def printable(text: str) -> str:
-    """On one line, what a terminal would obey or cannot show written as an escape: a file's content may stand in a message.
+    """The text on one line, with escapes for what a terminal would obey or cannot show.
+
+    A message may quote a file, and so may hold anything.
 
     >>> printable("no column 'a'\\nit has: \\x1b[2J")
     "no column 'a'\\\\nit has: \\\\x1b[2J"
     """
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -86,12 +88,14 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
 
 
 def refuse_repeated(values: Sequence[object], key: str) -> None:
-    """Raises:
-    UserError: a value stands twice.
+    """Check that no value of the config's list ``key`` stands twice.
+
+    Raises:
+        UserError: one does.
     """
-    twice = [value for value in values if values.count(value) > 1]
-    if twice:
-        raise UserError(f"{key} = {list(values)}: {twice[0]!r} stands twice; remove one")
+    repeated = [value for value in values if values.count(value) > 1]
+    if repeated:
+        raise UserError(f"{key} = {list(values)}: {repeated[0]!r} stands twice; remove one")
 
 
 def to_dict(value: Any) -> Any:
@@ -109,7 +113,7 @@ def plain(kind: Any) -> Any:
 
 
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested tables with their dotted keys."""
+    """The values of nested tables, each with its dotted key; each item of a list by itself."""
     for key, value in raw.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
@@ -118,7 +122,7 @@ def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``{name, a, b}``, or just the name -> ``{name, options: {a, b}}`` wherever ``shape`` has a ``Component``."""
+    """``raw`` with each component as ``{name, options: {a, b}}``; TOML has ``{name, a, b}``, or the name alone."""
     nested = dict(raw)
     for spec in dataclasses.fields(shape):
         table = nested.get(spec.name)

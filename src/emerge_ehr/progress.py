@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal; elsewhere, as in a batch job, now and then a line of the log."""
+"""Shows how far long work has come: as a bar on a terminal, elsewhere (as in a batch job) by a line of the log now and then."""
 
 import io
 import logging
@@ -16,38 +16,48 @@ log = logging.getLogger(__name__)
 SECONDS = 60.0  # between lines of the log
 LINE = "{desc}: {n_fmt} of {total_fmt} in {elapsed}, {remaining} to go"
 
-tqdm.set_lock(threading.RLock())  # its own is for several processes, and would be left behind by one that is killed
+# tqdm's own lock is shared between processes, and a process that is killed would leave it behind, locked.
+tqdm.set_lock(threading.RLock())
 
 
 def bar(
     items: Iterable[Any] | None = None,
     *,
-    what: str,
+    title: str,
     unit: str,
     total: int | None,
     done: int = 0,
     scale: bool = False,
     shown: bool = True,
 ) -> "tqdm[Any]":
-    """A bar over ``items``, or one that is told by its ``update``. ``done``: before it begins; ``scale``: as in 1.2 MB.
-    Not ``shown``: another process of the run shows its own."""
-    how: dict[str, Any] = {
-        "leave": False,
-        "disable": not shown or parent_process() is not None,
-    }  # a helper's is its asker's matter
+    """A bar over ``items``; without them, its caller moves it by ``update``.
+
+    ``done``: units finished before the bar begins; ``scale``: print large numbers as in 1.2M; ``shown``: False where another
+    process of the run shows the bar.
+    """
+    # A worker process shows no bar: the process that gave it the work does.
+    options: dict[str, Any] = {"leave": False, "disable": not shown or parent_process() is not None}
     if not sys.stderr.isatty():
-        how |= {"file": _Log(), "bar_format": LINE, "delay": SECONDS, "mininterval": SECONDS, "maxinterval": SECONDS}
-    return tqdm(items, desc=what, unit=unit, total=total, initial=done, unit_scale=scale, **how)
+        options |= {
+            "file": _Log(),
+            "bar_format": LINE,
+            "delay": SECONDS,
+            "mininterval": SECONDS,
+            "maxinterval": SECONDS,
+        }
+    return tqdm(items, desc=title, unit=unit, total=total, initial=done, unit_scale=scale, **options)
 
 
 def beside_logs() -> AbstractContextManager[None]:
-    """For a block that logs while a bar is shown: on a terminal, lines stand above it. Elsewhere a bar is itself a line of the
-    log, and each would lock what the other waits for."""
+    """A block that logs while a bar is shown: on a terminal, log lines appear above the bar.
+
+    Elsewhere nothing is done: the bar is itself a line of the log, and redirecting one into the other would lock both.
+    """
     return logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext()
 
 
 class _Log(io.StringIO):
-    """Where a bar that nobody sees is drawn: each drawing is a line of the log."""
+    """The file that a bar is drawn into where there is no terminal: each drawing becomes a line of the log."""
 
     def write(self, text: str) -> int:
         if line := text.strip("\r\n "):

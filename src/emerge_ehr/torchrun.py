@@ -1,4 +1,4 @@
-"""What ``torchrun`` tells each process of its place among the processes of a run, in the environment."""
+"""Reads the environment variables by which ``torchrun`` tells each process of a run which one it is, and how many there are."""
 
 import os
 
@@ -8,39 +8,43 @@ NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 def check() -> None:
-    """Raises:
-    UserError: the environment is of no process of ``torchrun``, and not as without it.
+    """Check that the variables are those of a process of ``torchrun``, or that there are none.
+
+    Raises:
+        UserError: a variable is missing or no whole number, or the rank is not below the number of processes.
     """
-    there = {name: os.environ[name] for name in NUMBERS if name in os.environ}
-    for name, value in there.items():
+    numbers = {name: os.environ[name] for name in NUMBERS if name in os.environ}
+    for name, value in numbers.items():
         if not value.isdecimal():
-            raise UserError(f"{name}={value!r} in the environment is no whole number; unset it, or start with torchrun")
+            raise UserError(
+                f"{name}={value!r} in the environment is not a whole number; unset it, or start with torchrun"
+            )
     missing = [name for name in (*NUMBERS, "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if processes() > 1 and missing:
         raise UserError(
             f"WORLD_SIZE={processes()} in the environment, but no {missing[0]}; unset it, or start with torchrun"
         )
-    if not int(there.get("RANK", "0")) < processes():
+    if not int(numbers.get("RANK", "0")) < processes():
         raise UserError(
-            f"RANK={there['RANK']} in the environment is not below WORLD_SIZE={processes()}; unset both, or start with torchrun"
+            f"RANK={numbers['RANK']} in the environment is not below WORLD_SIZE={processes()}; unset both, or start with torchrun"
         )
 
 
 def is_first() -> bool:
-    """Whether this process writes and reports."""
+    """Whether this is the process of the run that writes and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def is_first_here() -> bool:
-    """Whether this process looks at every value of what the processes of its machine read."""
+    """Whether this is the first process on its machine: it checks the files that all processes there read."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def processes() -> int:
-    """How many there are; 1 without ``torchrun``."""
+    """How many processes the run has; 1 without ``torchrun``."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def processes_here() -> int:
-    """How many of them run on this machine."""
+    """How many of the run's processes are on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

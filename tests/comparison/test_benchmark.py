@@ -295,4 +295,4 @@ def test_an_option_that_the_stage_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main.arguments(["--stage", stage_name, *given])
-    assert f"error: {refused} goes not with --stage {stage_name}, which takes --" in capsys.readouterr().err
+    assert f"error: {refused} does not go with --stage {stage_name}, which takes --" in capsys.readouterr().err

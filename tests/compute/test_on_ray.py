@@ -37,13 +37,13 @@ class Run:
         )
 
     def ended(self, code: int = 0) -> str:
-        """What was told until the end."""
-        _, told = self.process.communicate(timeout=200)
-        assert self.process.returncode == code, told
-        return told
+        """Wait for the end of the process: all that it wrote to stderr."""
+        _, output = self.process.communicate(timeout=200)
+        assert self.process.returncode == code, output
+        return output
 
     def kill(self) -> None:
-        """Without a word; what Ray started for it goes by itself."""
+        """Kill the process without a warning; what Ray started for it ends by itself."""
         self.process.kill()
         self.process.communicate(timeout=60)
 
@@ -56,28 +56,28 @@ def _pids() -> Iterator[int]:
     return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-def _read(pid: int, what: str) -> bytes:
+def _read(pid: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{pid}/{what}").read_bytes()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
 
 
-def until(found: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def until(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
     end = time.monotonic() + 120
-    while not found():
+    while not condition():
         assert process.poll() is None and time.monotonic() < end, (
             "it ended, or took too long, before it could be killed"
         )
         time.sleep(0.002)
 
 
-def kept(folder: Path, work: str) -> int:
+def pieces_kept(folder: Path, work: str) -> int:
     return len(pieces(folder, work))
 
 
 def pieces(folder: Path, work: str) -> list[Path]:
-    """Those that are kept whole."""
+    """The pieces that are kept whole."""
     return [path for path in folder.glob(f"data/cache/pieces/*/*/{work}/*") if path.suffix != ".part"]
 
 
@@ -109,9 +109,9 @@ def test_two_processes_of_this_machine_give_the_same_bytes(hospital: Path) -> No
 def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital: Path) -> None:
     run = Run(hospital, "preprocess")
     for work in ("entities", "records"):
-        until(lambda work=work: kept(hospital, work) > 3, run.process)  # type: ignore[misc]
+        until(lambda work=work: pieces_kept(hospital, work) > 3, run.process)  # type: ignore[misc]
         pids = run.pids(b"MapWorker")
-        assert pids and kept(hospital, work) < 70
+        assert pids and pieces_kept(hospital, work) < 70
         os.kill(pids[0], signal.SIGKILL)
     run.ended()
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
@@ -120,16 +120,16 @@ def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital
 
 def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece(hospital: Path) -> None:
     run = Run(hospital, "preprocess")
-    until(lambda: kept(hospital, "records") > 3, run.process)
+    until(lambda: pieces_kept(hospital, "records") > 3, run.process)
     run.kill()
-    before = {work: kept(hospital, work) for work in ("entities", "records")}
+    before = {work: pieces_kept(hospital, work) for work in ("entities", "records")}
     assert not (hospital / PROCESSED / "metadata.json").exists() and before["records"] < 70
     damaged = pieces(hospital, "records")[0]
     damaged.write_bytes(damaged.read_bytes()[:-20])
     assert all(folder.stat().st_mode & 0o077 == 0 for folder in hospital.glob("data/cache/pieces/*"))
-    told = Run(hospital, "preprocess").ended()
-    assert f"entities: {before['entities']} of {before['entities']} pieces are here" in told
-    assert f"records: {before['records']} of {before['entities']} pieces are here" in told
+    output = Run(hospital, "preprocess").ended()
+    assert f"entities: {before['entities']} of {before['entities']} pieces are kept from" in output
+    assert f"records: {before['records']} of {before['entities']} pieces are kept from" in output
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
@@ -156,8 +156,8 @@ def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], 
     machines = []
     for own in (head, ["--address", address]):
         command, log = [*ray, "start", *common, *own], tmp_path / f"machine{len(machines)}.log"
-        with log.open("wb") as told:
-            machines.append(subprocess.Popen(command, env=home, stdout=told, stderr=told, start_new_session=True))
+        with log.open("wb") as output:
+            machines.append(subprocess.Popen(command, env=home, stdout=output, stderr=output, start_new_session=True))
         until(lambda log=log: b"Ray runtime started" in log.read_bytes(), machines[-1])  # type: ignore[misc]
     yield secured, machines[1]
     for machine in machines:
@@ -175,10 +175,10 @@ def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
     secured, second = cluster
     (hospital / "ray.toml").write_text(CONFIG + RAY + 'address = "auto"\n')
     run = Run(hospital, "preprocess", **secured)
-    until(lambda: kept(hospital, "records") > 3, run.process)
+    until(lambda: pieces_kept(hospital, "records") > 3, run.process)
     os.killpg(second.pid, signal.SIGKILL)
-    told = run.ended()
-    assert re.search(r"ray: joined at [\d.]+:\d+, 2 CPUs", told) and "demands no token" not in told
+    output = run.ended()
+    assert re.search(r"ray: joined at [\d.]+:\d+, 2 CPUs", output) and "demands no token" not in output
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
@@ -197,8 +197,8 @@ def test_embeddings_of_a_language_model_are_the_same_also_by_machines_of_fewer_c
         path.unlink()
     Run(hospital, "preprocess", OMP_NUM_THREADS="2", **secured).ended()
     assert checksums(hospital / PROCESSED) == expected
-    told = Run(hospital, "preprocess", "gpu.toml", **secured).ended(code=2)
-    assert "compute.gpus_per_worker = 0.5, but PyTorch finds no GPU in a worker" in told and "Traceback" not in told
+    output = Run(hospital, "preprocess", "gpu.toml", **secured).ended(code=2)
+    assert "compute.gpus_per_worker = 0.5, but PyTorch finds no GPU in a worker" in output and "Traceback" not in output
 
 
 FATAL = """
@@ -241,12 +241,12 @@ def test_a_process_of_this_machine_that_is_killed_is_not_waited_for(hospital: Pa
     run = Run(hospital, "preprocess", "two.toml")
     until(lambda: bool(run.pids(b"spawn_main")), run.process)
     os.kill(run.pids(b"spawn_main")[0], signal.SIGKILL)
-    told = run.ended(code=2)
-    assert re.search(r"error: (entities|records): a worker process died", told) and "Traceback" not in told
+    output = run.ended(code=2)
+    assert re.search(r"error: (entities|records): a worker process died", output) and "Traceback" not in output
 
 
 @pytest.mark.parametrize(
-    ("compute", "told"),
+    ("compute", "message"),
     [
         (
             'backend = "ray"\naddress = "127.0.0.1:1"',
@@ -254,31 +254,33 @@ def test_a_process_of_this_machine_that_is_killed_is_not_waited_for(hospital: Pa
         ),
         ('backend = "ray"\naddress = "auto"', "compute.address = 'auto': no Ray there that can be joined"),
         ('address = "auto"', "compute.address and compute.gpus_per_worker are for Ray"),
-        ('backend = "ray"\naddress = "ray://127.0.0.1:10001"', "compute.address = 'ray://127.0.0.1:10001': it is"),
-        ('backend = "ray"\naddress = "head:99999"', "compute.address = 'head:99999': it is"),
-        ('backend = "ray"\naddress = "head"', 'compute.address = \'head\': it is "local", "auto" or HOST:PORT'),
+        ('backend = "ray"\naddress = "ray://127.0.0.1:10001"', "compute.address = 'ray://127.0.0.1:10001': set"),
+        ('backend = "ray"\naddress = "head:99999"', "compute.address = 'head:99999': set"),
+        ('backend = "ray"\naddress = "head"', 'compute.address = \'head\': set "local", "auto", or HOST:PORT'),
         ('backend = "ray"\ngpus_per_worker = 1.5', "compute.gpus_per_worker = 1.5: above 1 Ray gives whole GPUs only"),
     ],
 )
-def test_what_the_user_got_wrong_ends_it_in_one_line(hospital: Path, ray_folder: Path, compute: str, told: str) -> None:
+def test_what_the_user_got_wrong_ends_it_in_one_line(
+    hospital: Path, ray_folder: Path, compute: str, message: str
+) -> None:
     (hospital / "ray.toml").write_text(f"{CONFIG}\n[compute]\n{compute}\n")
-    said = Run(hospital, "preprocess", RAY_TMPDIR=str(ray_folder)).ended(code=2)
-    assert told in said and "Traceback" not in said and not (hospital / PROCESSED).exists()
+    output = Run(hospital, "preprocess", RAY_TMPDIR=str(ray_folder)).ended(code=2)
+    assert message in output and "Traceback" not in output and not (hospital / PROCESSED).exists()
 
 
 def test_a_ray_that_was_stopped_is_not_waited_for(hospital: Path, ray_folder: Path) -> None:
     (hospital / "ray.toml").write_text(f'{CONFIG}\n[compute]\nbackend = "ray"\naddress = "auto"\n')
     (ray_folder / "ray").mkdir()
     (ray_folder / "ray/ray_current_cluster").write_text("127.0.0.1:1")
-    said = Run(hospital, "preprocess", RAY_TMPDIR=str(ray_folder)).ended(code=2)
-    assert "compute.address = 'auto': no Ray there that can be joined ([Errno 111] Connection refused)" in said
+    output = Run(hospital, "preprocess", RAY_TMPDIR=str(ray_folder)).ended(code=2)
+    assert "compute.address = 'auto': no Ray there that can be joined ([Errno 111] Connection refused)" in output
 
 
 def test_credentialed_records_go_to_no_cluster_without_leave(hospital: Path) -> None:
-    asked = '\n[compute]\nbackend = "ray"\naddress = "10.0.0.1:6379"\n'
-    (hospital / "ray.toml").write_text("credentialed = true\n" + CONFIG + asked)
-    said = Run(hospital, "preprocess").ended(code=2)
-    assert "set compute.allow_cluster = true" in said and "Traceback" not in said
+    section = '\n[compute]\nbackend = "ray"\naddress = "10.0.0.1:6379"\n'
+    (hospital / "ray.toml").write_text("credentialed = true\n" + CONFIG + section)
+    output = Run(hospital, "preprocess").ended(code=2)
+    assert "set compute.allow_cluster = true" in output and "Traceback" not in output
 
 
 WITHOUT = """

@@ -45,8 +45,8 @@ def plain(folder: Path, text: str, pooling: str, global_first: bool = True) -> N
 def test_vectors_equal_a_plain_forward_pass_of_each_text_alone(
     tiny_models: Path, tmp_path: Path, family: str, pooling: str
 ) -> None:
-    found = built(tiny_models / family, tmp_path, pooling=pooling).encode(TEXTS)
-    for row, text in zip(found, TEXTS, strict=True):
+    vectors = built(tiny_models / family, tmp_path, pooling=pooling).encode(TEXTS)
+    for row, text in zip(vectors, TEXTS, strict=True):
         assert np.abs(row - plain(tiny_models / family, text, pooling)).max() < 1e-5
 
 
@@ -61,8 +61,8 @@ def test_neither_order_nor_batch_mates_change_a_vector(tiny_models: Path, tmp_pa
 
 
 def test_longformers_first_token_attends_to_the_whole_text(tiny_models: Path, tmp_path: Path) -> None:
-    found = built(tiny_models / "longformer", tmp_path).encode([TEXTS[3]])[0]
-    assert np.abs(found - plain(tiny_models / "longformer", TEXTS[3], "cls", global_first=False)).max() > 1e-2
+    vectors = built(tiny_models / "longformer", tmp_path).encode([TEXTS[3]])[0]
+    assert np.abs(vectors - plain(tiny_models / "longformer", TEXTS[3], "cls", global_first=False)).max() > 1e-2
 
 
 def test_a_cut_off_text_is_its_beginning_and_chunks_are_the_weighted_mean(tiny_models: Path, tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_a_cut_off_text_is_its_beginning_and_chunks_are_the_weighted_mean(tiny_m
     assert np.abs(cut[0] - forward(ids[:7])).max() < 1e-5
     chunks = [ids[at : at + 7] for at in range(0, len(ids), 7)]
     mean = sum(len(chunk) * forward(chunk) for chunk in chunks) / len(ids)
-    found = built(folder, tmp_path, long_documents="chunks", **options).encode([text, "sepsis"])
-    assert np.abs(found[0] - mean).max() < 1e-5
-    assert np.abs(found[1] - cut[1]).max() < 1e-6
+    vectors = built(folder, tmp_path, long_documents="chunks", **options).encode([text, "sepsis"])
+    assert np.abs(vectors[0] - mean).max() < 1e-5
+    assert np.abs(vectors[1] - cut[1]).max() < 1e-6
     unit = built(folder, tmp_path, long_documents="chunks", normalize=True, **options).encode([text])[0]
     assert np.abs(unit - mean / np.linalg.norm(mean)).max() < 1e-5
 
@@ -171,8 +171,8 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(
         return forward(model, pad, tokens, kind)
 
     monkeypatch.setattr(pooling, "_forward", small)
-    found = built(tiny_models / "xlm_roberta", tmp_path / "b").encode(TEXTS)
-    assert np.abs(found - expected).max() < 1e-5 and sizes[:2] == [5, 2]
+    vectors = built(tiny_models / "xlm_roberta", tmp_path / "b").encode(TEXTS)
+    assert np.abs(vectors - expected).max() < 1e-5 and sizes[:2] == [5, 2]
     monkeypatch.setattr(pooling, "_forward", lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
     with pytest.raises(UserError, match="one text does not fit into memory"):
         built(tiny_models / "xlm_roberta", tmp_path / "c").encode(TEXTS)

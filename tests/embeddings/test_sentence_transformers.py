@@ -38,8 +38,8 @@ def test_queries_get_the_models_prompt_or_the_instruction(tiny_models: Path, tmp
 
 def test_what_is_beyond_max_tokens_is_not_read(tiny_models: Path, tmp_path: Path) -> None:
     short = built(tiny_models, tmp_path, max_tokens=6)
-    one, other = short.encode(["acute kidney failure and sepsis", "acute kidney failure and pneumonia"])
-    assert np.allclose(one, other, atol=1e-5)
+    first, second = short.encode(["acute kidney failure and sepsis", "acute kidney failure and pneumonia"])
+    assert np.allclose(first, second, atol=1e-5)
     assert not np.allclose(*built(tiny_models, tmp_path).encode(["acute kidney failure and sepsis", "acute kidney"]))
     with pytest.raises(UserError, match="max_tokens = 1000: this model reads 3 to 64"):
         built(tiny_models, tmp_path, max_tokens=1000).encode(["sepsis"])

@@ -16,7 +16,7 @@ def client(tmp_path: Path) -> Callable[..., Chat]:
     """A chat with a server, or several; the keyword arguments are those of ``[llm]``."""
 
     def build(server: ChatServer | Sequence[ChatServer], dry: bool = False, **settings: object) -> Chat:
-        url = server.url if isinstance(server, ChatServer) else tuple(one.url for one in server)
+        url = server.url if isinstance(server, ChatServer) else tuple(each.url for each in server)
         config = Config(
             dataset="test",
             run_name="test",

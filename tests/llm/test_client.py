@@ -25,26 +25,26 @@ Client = Callable[..., Chat]
 
 
 def question(n: int) -> Question[int]:
-    def read(value: dict[str, Any]) -> int:
+    def number_in(value: dict[str, Any]) -> int:
         if value.get("n") != n:
             raise ValueError(f"n is not {n}")
         return n
 
-    return Question("test.v1", "Answer as JSON.", f"n = {n}", {"type": "object"}, read)
+    return Question("test.v1", "Answer as JSON.", f"n = {n}", {"type": "object"}, number_in)
 
 
 def model(body: Body) -> str:
     return json.dumps({"n": int(body["messages"][1]["content"].split("\n")[0].removeprefix("n = "))})
 
 
-def asked(chat: Chat, count: int) -> list[int | None]:
+def ask(chat: Chat, count: int) -> list[int | None]:
     return [reply.value for reply in chat.ask(question, range(count), "numbers")]
 
 
 def test_answers_come_in_order_and_are_asked_for_once_over_clients(serve: Serve, client: Client) -> None:
     server = serve(model)
-    assert asked(client(server), 30) == list(range(30))
-    assert asked(client(server), 40) == list(range(40))
+    assert ask(client(server), 30) == list(range(30))
+    assert ask(client(server), 40) == list(range(40))
     assert len(server.requests) == 40 and set(server.paid.values()) == {1}
 
 
@@ -82,7 +82,7 @@ def test_questions_are_in_memory_only_while_they_are_asked(serve: Serve, client:
 
 def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(seconds=0.05))
-    asked(client(server, concurrency=3), 12)
+    ask(client(server, concurrency=3), 12)
     assert server.most_at_once == 3
 
 
@@ -94,7 +94,7 @@ def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> 
 def test_requests_keep_to_the_rate(serve: Serve, client: Client, rate: dict[str, int]) -> None:
     server = serve(model)
     start = time.monotonic()
-    asked(client(server, **rate), 8)  # one in 0.1 s, of about 100 tokens with its answer
+    ask(client(server, **rate), 8)  # one in 0.1 s, of about 100 tokens with its answer
     assert time.monotonic() - start >= 0.7
 
 
@@ -109,14 +109,14 @@ def test_a_busy_endpoint_is_waited_for_as_long_as_it_says(serve: Serve, client: 
         return Fault(status=429, headers=headers) if n == 0 else None
 
     server = serve(model, busy)
-    assert asked(client(server, concurrency=1, retries=0), 2) == [0, 1]
+    assert ask(client(server, concurrency=1, retries=0), 2) == [0, 1]
     assert times[1] - times[0] >= 0.95  # a date is cut to whole seconds
 
 
 def test_a_long_pause_ends_the_run_in_one_line(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(status=429, headers=(("Retry-After", "86400"),)))
     with pytest.raises(UserError, match="86400 s more; run again later"):
-        asked(client(server), 3)
+        ask(client(server), 3)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_long_pause_ends_the_run_in_one_line(serve: Serve, client: Client) -> 
 )
 def test_a_fault_on_the_way_is_repaired_by_another_try(serve: Serve, client: Client, fault: Fault) -> None:
     server = serve(model, lambda n, body: fault if n == 0 else None)
-    assert asked(client(server, timeout_seconds=1.0), 2) == [0, 1]
+    assert ask(client(server, timeout_seconds=1.0), 2) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_fault_on_the_way_is_repaired_by_another_try(serve: Serve, client: Cli
 )
 def test_nearly_json_is_read_without_asking_again(serve: Serve, client: Client, content: str) -> None:
     server = serve(model, lambda n, body: Fault(content=content))
-    assert asked(client(server), 1) == [0] and len(server.requests) == 1
+    assert ask(client(server), 1) == [0] and len(server.requests) == 1
 
 
 def test_an_unusable_answer_is_kept_and_asked_for_again_with_a_nudge_a_bounded_number_of_times(
@@ -156,7 +156,7 @@ def test_an_unusable_answer_is_kept_and_asked_for_again_with_a_nudge_a_bounded_n
     assert stored.execute("SELECT COUNT(*) FROM answers").fetchone() == (ATTEMPTS,)
     stored.close()
     server.fault = lambda n, body: None
-    assert asked(client(server), 2) == [0, 1]  # the next run begins a new round
+    assert ask(client(server), 2) == [0, 1]  # the next run begins a new round
     assert max(server.paid.values()) == 1  # and no request is a repetition
 
 
@@ -168,7 +168,7 @@ def test_failures_are_recorded_and_only_they_are_retried(serve: Serve, client: C
     assert [reply.failure for reply in replies[3:5]] == ["HTTP 500"] * 2
     server.fault = lambda n, body: None
     before = len(server.requests)
-    assert asked(client(server), 6) == list(range(6)) and len(server.requests) == before + 2
+    assert ask(client(server), 6) == list(range(6)) and len(server.requests) == before + 2
 
 
 def test_a_refused_request_is_a_failure_that_repeats_nothing_of_the_note(serve: Serve, client: Client) -> None:
@@ -187,23 +187,23 @@ def test_what_would_fail_for_everyone_ends_the_run_at_once(
     elsewhere = serve(model)
     server = serve(model, lambda n, body: Fault(status=status, headers=(("Location", elsewhere.url),)))
     with pytest.raises(UserError, match=f"HTTP {status}.*{advice}"):
-        asked(client(server, concurrency=2), 50)
+        ask(client(server, concurrency=2), 50)
     assert len(server.requests) <= 2 and not elsewhere.requests
 
 
 def test_a_dead_endpoint_ends_the_run_and_the_next_goes_on(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(die=True) if n == 10 else None)
     with pytest.raises(UserError, match="no connection, after 1 retries; the answers so far are kept"):
-        asked(client(server, concurrency=1, retries=1), 1000)
+        ask(client(server, concurrency=1, retries=1), 1000)
     again = serve(model)
-    assert asked(client(again), 20) == list(range(20))
+    assert ask(client(again), 20) == list(range(20))
     assert len(again.requests) == 10  # the other ten were answered by the first
 
 
 def test_an_endpoint_that_only_fails_is_given_up(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(status=500))
     with pytest.raises(UserError, match="HTTP 500, after 0 retries"):
-        asked(client(server, retries=0), 1000)
+        ask(client(server, retries=0), 1000)
     assert len(server.requests) < 40
 
 
@@ -219,18 +219,18 @@ def test_the_bound_on_the_cost_ends_the_run_and_keeps_what_was_paid(serve: Serve
     server = serve(lambda body: model(body) + " " * 4000)  # 1,000 tokens out
     prices: dict[str, Any] = {"price_output": 1000.0, "price_input": 1.0}
     with pytest.raises(UserError, match=r"llm.max_cost = 5 is reached"):
-        asked(client(server, concurrency=2, max_cost=5.0, **prices), 100)
+        ask(client(server, concurrency=2, max_cost=5.0, **prices), 100)
     assert 5 <= len(server.requests) <= 6
-    assert asked(client(server), 5) == list(range(5))
+    assert ask(client(server), 5) == list(range(5))
     assert len(server.requests) <= 6 and max(server.paid.values()) == 1
 
 
 def test_the_account_for_metadata_is_the_same_however_often_it_is_run(serve: Serve, client: Client) -> None:
     server = serve(model)
     first = client(server, price_input=2.0, price_output=4.0)
-    asked(first, 5)
+    ask(first, 5)
     again = client(server, price_input=2.0, price_output=4.0)
-    asked(again, 5)
+    ask(again, 5)
     assert first.metadata() == again.metadata()
     usage = first.metadata()["usage"]["test.v1"]
     assert usage["answers"] == 5 and usage["cost"] == pytest.approx(
@@ -245,7 +245,7 @@ def test_the_form_of_the_answer_is_asked_for_as_configured(
 ) -> None:
     server = serve(model)
     extra = {"thinking": {"type": "disabled"}}
-    asked(client(server, json_mode=mode, extra_body=extra, model="m", max_output_tokens=77), 1)
+    ask(client(server, json_mode=mode, extra_body=extra, model="m", max_output_tokens=77), 1)
     body = server.requests[0]
     assert (body.get("response_format") or {}).get("type") == form
     assert body["thinking"] == extra["thinking"] and body["model"] == "m"
@@ -256,11 +256,11 @@ def test_another_model_or_parameter_is_another_question_but_another_endpoint_is_
     serve: Serve, client: Client
 ) -> None:
     server, mirror = serve(model), serve(model)
-    asked(client(server), 1)
+    ask(client(server), 1)
     for settings in ({"model": "other"}, {"temperature": 0.5}, {"extra_body": {"top_p": 0.5}}):
-        asked(client(server, **settings), 1)
+        ask(client(server, **settings), 1)
     assert len(server.requests) == 4
-    assert asked(client(mirror), 1) == [0] and not mirror.requests
+    assert ask(client(mirror), 1) == [0] and not mirror.requests
 
 
 def test_the_key_is_sent_and_written_nowhere(
@@ -275,11 +275,11 @@ def test_the_key_is_sent_and_written_nowhere(
     server = serve(model, lambda n, body: Fault(status=401) if n > 1 else None)
     chat = client(server, concurrency=1)
     with pytest.raises(UserError) as error:
-        asked(chat, 5)
+        ask(chat, 5)
     assert server.headers[0]["Authorization"] == "Bearer sk-very-secret"
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    said = f"{error.value} {chat} {chat.metadata()} {caplog.text}"
-    assert b"sk-very-secret" not in written and "sk-very-secret" not in said
+    shown = f"{error.value} {chat} {chat.metadata()} {caplog.text}"
+    assert b"sk-very-secret" not in written and "sk-very-secret" not in shown
 
 
 def test_a_key_with_a_line_break_is_refused_without_repeating_it(
@@ -297,7 +297,7 @@ def test_proxies_of_the_environment_do_not_see_a_local_endpoint(
     proxy, server = serve(model), serve(model)
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("ALL_PROXY", proxy.url)
-    assert asked(client(server), 1) == [0] and not proxy.requests
+    assert ask(client(server), 1) == [0] and not proxy.requests
 
 
 def test_a_dry_run_counts_and_sends_nothing(serve: Serve, client: Client, tmp_path: Path) -> None:
@@ -309,9 +309,9 @@ def test_a_dry_run_counts_and_sends_nothing(serve: Serve, client: Client, tmp_pa
         "0 answers are stored, 10 requests would be sent" in dry.estimate()[0] and "rule of thumb" in dry.estimate()[0]
     )
     assert not (tmp_path / "cache").exists()
-    asked(client(server), 4)
+    ask(client(server), 4)
     dry = client(server, dry=True)
-    asked(dry, 10)
+    ask(dry, 10)
     estimate = dry.estimates["test.v1"]
     assert (estimate.stored, estimate.requests) == (4, 6) and "by the answers stored so far" in dry.estimate()[0]
     assert len(server.requests) == 4
@@ -319,7 +319,7 @@ def test_a_dry_run_counts_and_sends_nothing(serve: Serve, client: Client, tmp_pa
 
 def test_the_cache_is_its_owners_alone_and_a_damaged_one_is_named(serve: Serve, client: Client, tmp_path: Path) -> None:
     server = serve(model)
-    asked(client(server), 1)
+    ask(client(server), 1)
     path = tmp_path / "cache/llm.sqlite"
     assert path.stat().st_mode & 0o077 == 0
     for extra in path.parent.glob("llm.sqlite-*"):
@@ -342,7 +342,7 @@ def test_two_processes_share_a_cache(serve: Serve, client: Client, tmp_path: Pat
     )
     root = ROOT
     running = [subprocess.Popen([sys.executable, "-c", code, name], cwd=root, env=os.environ) for name in "ab"]
-    assert asked(client(server), 100) == list(range(100))
+    assert ask(client(server), 100) == list(range(100))
     assert [process.wait(60) for process in running] == [0, 0]
     stored = sqlite3.connect(tmp_path / "cache/llm.sqlite")
     assert stored.execute("SELECT COUNT(*) FROM answers").fetchone() == (700,)
@@ -354,8 +354,8 @@ def test_a_setting_that_changes_what_is_asked_states_that_it_decides_the_summari
     serve: Serve, client: Client, key: str
 ) -> None:
     server = serve(model)
-    asked(client(server), 1)
+    ask(client(server), 1)
     again = client(server)
     again.settings = changed(Config("d", "r", Paths(Path()), Component("tables"), llm=again.settings), key).llm
-    asked(again, 1)
+    ask(again, 1)
     assert len(server.requests) == 1 or statements(Config)[key] == SUMMARIES

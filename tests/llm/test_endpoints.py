@@ -33,13 +33,13 @@ def always(**fault: Any) -> Callable[[int, Body], Fault]:
     return lambda n, body: Fault(**fault)
 
 
-def asked(chat: Chat, count: int) -> list[int | None]:
+def ask(chat: Chat, count: int) -> list[int | None]:
     return [reply.value for reply in chat.ask(question, range(count), "numbers")]
 
 
 def test_equal_servers_get_equal_shares(serve: Serve, client: Client) -> None:
     servers = [serve(model, slow(0.02)) for _ in range(3)]
-    assert asked(client(servers, concurrency=4), 240) == list(range(240))
+    assert ask(client(servers, concurrency=4), 240) == list(range(240))
     assert sum(len(server.requests) for server in servers) == 240
     assert all(50 <= len(server.requests) <= 110 for server in servers)
     assert all(server.most_at_once <= 4 for server in servers), "concurrency is of each"
@@ -47,13 +47,13 @@ def test_equal_servers_get_equal_shares(serve: Serve, client: Client) -> None:
 
 def test_few_requests_are_spread_in_the_order_of_the_list(serve: Serve, client: Client) -> None:
     servers = [serve(model, slow(0.2)) for _ in range(3)]
-    asked(client(servers), 5)
+    ask(client(servers), 5)
     assert [len(server.requests) for server in servers] == [2, 2, 1]
 
 
 def test_a_slow_server_gets_fewer(serve: Serve, client: Client) -> None:
     quick, late = serve(model, slow(0.01)), serve(model, slow(0.2))
-    assert asked(client([late, quick], concurrency=2), 100) == list(range(100))
+    assert ask(client([late, quick], concurrency=2), 100) == list(range(100))
     assert len(late.requests) < len(quick.requests) / 3
 
 
@@ -63,7 +63,7 @@ def test_the_log_tells_the_endpoints_and_how_much_each_answered(
     caplog.set_level(logging.INFO)
     servers = [serve(model, slow(0.1)), serve(model, slow(0.1))]
     names = [server.url.removeprefix("http://").removesuffix("/v1") for server in servers]
-    asked(client(servers, concurrency=1), 2)
+    ask(client(servers, concurrency=1), 2)
     assert f"deepseek-v4-flash at {names[0]}, {names[1]}" in caplog.text
     assert f"answers of this run by endpoint: {names[0]} 1, {names[1]} 1" in caplog.text
 
@@ -73,16 +73,16 @@ def test_endpoints_that_answer_as_different_models_are_told_once(
 ) -> None:
     servers = [serve(model, slow(0.01)) for _ in range(3)]
     chat = client(servers)
-    asked(chat, 30)
+    ask(chat, 30)
     assert "different models" not in caplog.text
     servers[1].serves = "another"
-    asked(chat, 60)
-    asked(chat, 90)
-    told = [record.message for record in caplog.records if "different models" in record.message]
+    ask(chat, 60)
+    ask(chat, 90)
+    warnings = [record.message for record in caplog.records if "different models" in record.message]
     assert (
-        len(told) == 1
-        and "as 'deepseek-v4-flash'" in told[0]
-        and f"{servers[1].url.split('/')[2]} as 'another'" in told[0]
+        len(warnings) == 1
+        and "as 'deepseek-v4-flash'" in warnings[0]
+        and f"{servers[1].url.split('/')[2]} as 'another'" in warnings[0]
     )
 
 
@@ -91,7 +91,7 @@ def test_one_that_dies_amid_the_run_is_set_aside_with_one_warning_and_the_others
 ) -> None:
     alive = [serve(model, slow(0.01)), serve(model, slow(0.01))]
     dying = serve(model, lambda n, body: Fault(die=True) if n == 20 else Fault(seconds=0.01))
-    assert asked(client([alive[0], dying, alive[1]], concurrency=3, retries=0), 300) == list(range(300))
+    assert ask(client([alive[0], dying, alive[1]], concurrency=3, retries=0), 300) == list(range(300))
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1 and dying.url.split("/")[2] in warnings[0] and "no connection" in warnings[0]
     assert len(dying.requests) < 30
@@ -105,7 +105,7 @@ def test_one_that_was_set_aside_is_tried_with_a_single_request_and_used_when_it_
     steady = serve(model, slow(0.02))
     away = serve(model, lambda n, body: Fault(status=401) if n < 6 else Fault(seconds=0.02))
     chat = client([away, steady], concurrency=4, retries=0)
-    assert asked(chat, 200) == list(range(200))
+    assert ask(chat, 200) == list(range(200))
     assert chat.balance.members[0].answered > 20 and chat.balance.in_service
     assert caplog.text.count("set aside") == 1 and caplog.text.count("answers again") == 1
 
@@ -115,7 +115,7 @@ def test_rests_become_longer_so_that_a_dead_endpoint_is_seldom_tried(
 ) -> None:
     monkeypatch.setattr(balance, "FIRST_REST", 0.05)
     steady, dead = serve(model, slow(0.02)), serve(model, always(status=404))
-    assert asked(client([dead, steady], concurrency=1, retries=0), 60) == list(range(60))
+    assert ask(client([dead, steady], concurrency=1, retries=0), 60) == list(range(60))
     assert 2 <= len(dead.requests) <= 8  # 1.2 s hold the rests 0.05, 0.1, 0.2, 0.4 s
 
 
@@ -146,18 +146,18 @@ def test_when_all_are_dead_the_run_ends_in_one_line_that_names_them_and_answers_
 ) -> None:
     servers = [serve(model, lambda n, body: Fault(die=True) if n == 15 else None) for _ in range(2)]
     with pytest.raises(UserError, match="the answers so far are kept") as error:
-        asked(client(servers, concurrency=1, retries=1), 1000)
+        ask(client(servers, concurrency=1, retries=1), 1000)
     assert all(f"{server.url.split('/')[2]}: no connection" in str(error.value) for server in servers)
     assert "\n" not in str(error.value)
     again = serve(model)
-    kept = sum(server.paid.total() for server in servers)
-    assert asked(client(again), 100) == list(range(100)) and len(again.requests) == 100 - kept
+    answered = sum(server.paid.total() for server in servers)
+    assert ask(client(again), 100) == list(range(100)) and len(again.requests) == 100 - answered
 
 
 def test_a_key_that_none_accepts_ends_the_run_at_once(serve: Serve, client: Client) -> None:
     servers = [serve(model, always(status=401)) for _ in range(2)]
     with pytest.raises(UserError, match=r"HTTP 401.*; .*HTTP 401"):
-        asked(client(servers, concurrency=1), 50)
+        ask(client(servers, concurrency=1), 50)
     assert sum(len(server.requests) for server in servers) <= 4
 
 
@@ -179,7 +179,7 @@ def test_a_busy_endpoint_alone_pauses(serve: Serve, client: Client) -> None:
         return Fault(status=429, headers=(("Retry-After", "1"),)) if n == 0 else None
 
     paused, free = serve(model, busy), serve(model, slow(0.02))
-    assert asked(client([paused, free], concurrency=1, retries=0), 100) == list(range(100))
+    assert ask(client([paused, free], concurrency=1, retries=0), 100) == list(range(100))
     assert min(times[1:]) - times[0] >= 0.95 and len(free.requests) > 30
     closed = serve(model, always(status=429, headers=later))
     assert [reply.value for reply in client([closed, free]).ask(question, range(100, 130), "more")] == [
@@ -190,7 +190,7 @@ def test_a_busy_endpoint_alone_pauses(serve: Serve, client: Client) -> None:
 def test_the_rate_is_of_each_endpoint(serve: Serve, client: Client) -> None:
     servers = [serve(model), serve(model)]
     start = time.monotonic()
-    asked(client(servers, requests_per_minute=600), 12)
+    ask(client(servers, requests_per_minute=600), 12)
     assert time.monotonic() - start >= 0.45  # six in turn at each, one in 0.1 s
     assert [len(server.requests) for server in servers] == [6, 6]
 
@@ -198,7 +198,7 @@ def test_the_rate_is_of_each_endpoint(serve: Serve, client: Client) -> None:
 def test_the_bound_on_the_cost_is_of_all_together(serve: Serve, client: Client) -> None:
     servers = [serve(lambda body: model(body) + " " * 4000) for _ in range(3)]  # 1,000 tokens out
     with pytest.raises(UserError, match=r"llm.max_cost = 5 is reached"):
-        asked(client(servers, concurrency=1, max_cost=5.0, price_output=1000.0), 100)
+        ask(client(servers, concurrency=1, max_cost=5.0, price_output=1000.0), 100)
     assert 5 <= sum(len(server.requests) for server in servers) <= 7
 
 
@@ -210,7 +210,7 @@ def test_beside_another_machine_one_on_this_gets_no_key(
     monkeypatch.setattr("emerge_ehr.privacy.is_loopback", lambda host: host == "127.0.0.1")
     other.url = other.url.replace("127.0.0.1", "localhost")  # stands for another machine here
     leave = {"allow_remote": True, "remote_reason": "our cluster", "allow_http": True}
-    assert asked(client([local, other], concurrency=1, **leave), 4) == [0, 1, 2, 3]
+    assert ask(client([local, other], concurrency=1, **leave), 4) == [0, 1, 2, 3]
     assert local.headers and not any("Authorization" in sent for sent in local.headers)
     assert other.headers and all(sent["Authorization"] == "Bearer sk-secret" for sent in other.headers)
 
@@ -223,10 +223,10 @@ def test_proxies_of_the_environment_do_not_read_what_is_not_encrypted(
     monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-secret")
     monkeypatch.setattr("emerge_ehr.privacy.is_loopback", lambda host: False)
     leave = {"allow_remote": True, "remote_reason": "our cluster", "allow_http": True}
-    assert asked(client(server, **leave), 1) == [0] and not proxy.requests
+    assert ask(client(server, **leave), 1) == [0] and not proxy.requests
 
 
 def test_a_client_asks_again_after_its_first_batch(serve: Serve, client: Client) -> None:
     chat = client([serve(model), serve(model)])
-    assert asked(chat, 10) == list(range(10))
+    assert ask(chat, 10) == list(range(10))
     assert [reply.value for reply in chat.ask(question, range(10, 20), "more")] == list(range(10, 20))

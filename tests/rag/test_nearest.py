@@ -38,12 +38,12 @@ def test_nearest_equals_a_loop_over_all_pairs(monkeypatch: pytest.MonkeyPatch, s
     queries[:4] = names[[50, 40, 20, 3]]
     queries[5] = 0
     if sparse:
-        found = nearest.sparse_nearest(scipy.sparse.csr_matrix(queries), scipy.sparse.csr_matrix(names))
+        result = nearest.sparse_nearest(scipy.sparse.csr_matrix(queries), scipy.sparse.csr_matrix(names))
     else:
-        found = nearest.dense_nearest(queries, names)
+        result = nearest.dense_nearest(queries, names)
     expected = by_loop(queries, names)
-    assert found[0].tolist() == [position for position, _ in expected] and found[0][:4].tolist() == [3] * 4
-    assert np.allclose(found[1], [score for _, score in expected], atol=1e-5)
+    assert result[0].tolist() == [position for position, _ in expected] and result[0][:4].tolist() == [3] * 4
+    assert np.allclose(result[1], [score for _, score in expected], atol=1e-5)
 
 
 def test_nothing_in_common_scores_zero() -> None:

@@ -172,8 +172,8 @@ def test_several_processes_may_only_train(prepared: Prepare, toy_toml: str, monk
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"RANK": "x"}, "RANK='x' in the environment is no whole number"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' in the environment is no whole number"),
+        ({"RANK": "x"}, "RANK='x' in the environment is not a whole number"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE='two' in the environment is not a whole number"),
         ({"RANK": "5"}, "RANK=5 in the environment is not below WORLD_SIZE=2"),
         ({"MASTER_PORT": None}, "WORLD_SIZE=2 in the environment, but no MASTER_PORT"),
     ],

@@ -69,7 +69,7 @@ def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
     todo = {one.name: one for one in runs if one.failed is None and not results.ended(one, inputs)}
     failed = {one.name: one.failed for one in runs if one.failed is not None}
     log.info("%d runs, of which %d have ended before", len(runs), len(runs) - len(todo))
-    with beside_logs(), bar(what="runs", unit="run", total=len(todo)) as shown:
+    with beside_logs(), bar(title="runs", unit="run", total=len(todo)) as shown:
 
         def done(job: Job, failure: str | None) -> None:
             if failure is not None:

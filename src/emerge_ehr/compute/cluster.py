@@ -1,7 +1,7 @@
-"""The Ray that does the work: one of this machine's own for as long as it is needed, or a cluster that is joined.
+"""Starts a Ray on this machine for as long as it is needed, or joins a cluster.
 
-Ray's own reports of its use to its makers are switched off, and so is its dashboard. A Ray of this machine's own demands the
-token that Ray makes for this user, as this version does by default, so that nobody else here can run code in it.
+Ray's usage reports to its makers are switched off, and so is its dashboard. A Ray that is started here demands the token that
+Ray makes for this user (the default of this version of Ray), so that nobody else on the machine can run code in it.
 """
 
 import importlib.util
@@ -33,11 +33,11 @@ PLACE = re.compile(r"[^/\s]+:([1-9]\d{0,4})")
 
 
 def check(config: Config) -> None:
-    """Refuse, before any work, a config whose records may not go where it sends them, or that needs what is not installed.
+    """Check ``[compute]`` before any work: that records may go where it sends them, and that what it needs is installed.
 
     Raises:
-        UserError: credentialed records and a cluster without leave; Ray is not installed; Ray settings without Ray; an
-            address or a share of a GPU that cannot be.
+        UserError: credentialed records would go to a cluster without ``allow_cluster``; Ray is not installed; there are settings
+            for Ray without Ray; or an address or a share of a GPU is impossible.
     """
     compute = config.compute
     if compute.backend == "local":
@@ -48,14 +48,16 @@ def check(config: Config) -> None:
         return
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
         raise UserError("compute.backend = \"ray\" needs the library Ray: uv sync --extra ray, or pip install '.[ray]'")
-    place = PLACE.fullmatch(compute.address)
-    if compute.address not in ("local", "auto") and not (place and int(place[1]) < 65536):
+    host_and_port = PLACE.fullmatch(compute.address)
+    if compute.address not in ("local", "auto") and not (host_and_port and int(host_and_port[1]) < 65536):
         raise UserError(
-            f'compute.address = \'{compute.address}\': it is "local", "auto" or HOST:PORT of a cluster\'s head, as '
-            "`ray start --head` tells it (the port of Ray's client, ray://, is another)"
+            f'compute.address = \'{compute.address}\': set "local", "auto", or HOST:PORT of a cluster\'s head as '
+            "`ray start --head` prints it (not the port of Ray's client, ray://)"
         )
     if compute.gpus_per_worker > 1 and not compute.gpus_per_worker.is_integer():
-        raise UserError(f"compute.gpus_per_worker = {compute.gpus_per_worker:g}: above 1 Ray gives whole GPUs only")
+        raise UserError(
+            f"compute.gpus_per_worker = {compute.gpus_per_worker:g}: above 1 Ray gives whole GPUs only; set a whole number"
+        )
     if compute.address != "local" and privacy.credentialed(config) and not compute.allow_cluster:
         raise UserError(
             f"compute.address = '{compute.address}' may send records to other machines, and dataset '{config.dataset}' is "
@@ -67,7 +69,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Machine:
-    """What Ray may use of it."""
+    """The CPUs and GPUs of a machine that Ray may use."""
 
     cpus: int
     gpus: float
@@ -75,19 +77,20 @@ class Machine:
 
 @contextmanager
 def joined(compute: Compute, packages: Iterable[Path], spill_to: Path | None = None) -> Iterator[None]:
-    """Ray, for as long as the block runs; inside another such block, the same Ray.
+    """A block with Ray started or joined; inside another such block, the same Ray.
 
     ``packages``: folders of other packages whose plugs do the work, which workers import from copies.
 
-    A Ray of this machine's own puts what does not fit into its memory into ``spill_to``; without it, where everybody can read it.
+    A Ray that is started here writes what does not fit into its memory to ``spill_to``; without it, to a folder that every user
+    of the machine can read.
 
     Raises:
         UserError: there is no Ray at ``compute.address``, or it cannot be started or joined.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Else what is under way at Ctrl-C starts a Ray of its own, or joins any.
+    # Otherwise calls that Ctrl-C interrupts would start another Ray, or join any.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what is meant so
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its warnings are about settings that we intend
     try:
         import ray
     except ImportError as error:
@@ -97,45 +100,52 @@ def joined(compute: Compute, packages: Iterable[Path], spill_to: Path | None = N
         yield
         return
     _begin(compute, packages, spill_to)
-    terminating = signal.signal(signal.SIGTERM, _terminate)  # Ray's own shows the stack of its C++ code
-    left, head = Event(), ray.get_runtime_context().gcs_address
-    Thread(target=_watch, args=(head, left), daemon=True).start()
+    terminating = signal.signal(signal.SIGTERM, _terminate)  # Ray's handler prints the stack of its C++ code
+    ended, head = Event(), ray.get_runtime_context().gcs_address
+    Thread(target=_watch, args=(head, ended), daemon=True).start()
     try:
         place = "started on this machine" if compute.address == "local" else f"joined at {head}"
         log.info("ray: %s, %s", place, _in_words(machines(gpus=0)))
         if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":  # Ray sets it where it uses a token
-            log.warning("ray: it demands no token, so whoever reaches its port can read the records (docs/scale.md)")
+            log.warning(
+                "ray: it demands no token, so anybody who can reach its port can read the records (docs/scale.md)"
+            )
         yield
     finally:
-        left.set()
+        ended.set()
         ray.shutdown()
         signal.signal(signal.SIGTERM, terminating)
 
 
 def _begin(compute: Compute, packages: Iterable[Path], spill_to: Path | None) -> None:
+    """Start or join Ray.
+
+    Raises:
+        UserError: it cannot be started or joined.
+    """
     import ray
 
-    if compute.address == "local":  # Ray puts its token there, and would let every user of this machine read it
+    if compute.address == "local":  # Ray keeps its token there, by default readable for every user
         (Path.home() / ".ray").mkdir(exist_ok=True)
         (Path.home() / ".ray").chmod(0o700)
-    with _held_back() as told:
+    with _stderr_captured() as output:
         try:
-            _knock(compute.address)
+            _require_listener(compute.address)
             ray.init(**_arguments(compute, packages, spill_to))
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise UserError(_why(compute.address, first_line(error), told())) from None
+            raise UserError(_why(compute.address, first_line(error), output())) from None
 
 
-def _watch(place: str, left: Event) -> None:
-    """Say that Ray's head is gone: a minute later Ray ends this process, and says nothing."""
-    while not left.wait(WATCH_SECONDS):
+def _watch(head: str, ended: Event) -> None:
+    """Log an error when Ray's head is gone, until ``ended`` is set: a minute later Ray ends this process without a message."""
+    while not ended.wait(WATCH_SECONDS):
         try:
-            _connect(place)
+            _connect(head)
         except OSError as error:
             log.error(
-                "ray: its head at %s is gone (%s); if it stays so Ray ends this run in a minute. Finished pieces are kept: start "
-                'it again when there is a head, or with compute.address = "local"',
-                place,
+                "ray: its head at %s is gone (%s); unless it comes back, Ray ends this run in a minute. Finished pieces are "
+                'kept: run the stage again when there is a head, or with compute.address = "local"',
+                head,
                 error.strerror or error,
             )
             return
@@ -146,8 +156,8 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 
 @contextmanager
-def _held_back() -> Iterator[Callable[[], str]]:
-    """What Ray says when it starts, from Python and from C++, goes not to the console but to who asks for it."""
+def _stderr_captured() -> Iterator[Callable[[], str]]:
+    """A block whose stderr, from Python and from C++, does not go to the console; gives a function that returns it so far."""
     with TemporaryFile() as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         sys.stderr.flush()
@@ -160,14 +170,14 @@ def _held_back() -> Iterator[Callable[[], str]]:
             os.close(console)
 
 
-def _why(address: str, reason: str, told: str) -> str:
-    """Why there is no Ray at ``address``, and what to do."""
+def _why(address: str, reason: str, output: str) -> str:
+    """Why no Ray could be started or joined at ``address``, and what to do; ``output``: Ray's messages."""
     if address == "local":
         return f"compute.address = 'local': Ray cannot be started here: {reason}"
-    if "InvalidAuthToken" in told:
+    if "InvalidAuthToken" in output:
         return (
-            f"compute.address = '{address}': that Ray demands a token, and this is not it; set RAY_AUTH_MODE=token, and let "
-            "~/.ray/auth_token be the same file as there (docs/scale.md)"
+            f"compute.address = '{address}': that Ray demands another token; set RAY_AUTH_MODE=token, and copy its "
+            "~/.ray/auth_token here (docs/scale.md)"
         )
     return (
         f"compute.address = '{address}': no Ray there that can be joined ({reason}); start it with `ray start --head`, "
@@ -176,26 +186,30 @@ def _why(address: str, reason: str, told: str) -> str:
 
 
 def machines(gpus: float) -> list[Machine]:
-    """Those of the Ray that was joined; ``gpus``: what a worker needs of them.
+    """The machines of the Ray that was started or joined; ``gpus``: the number that a worker needs.
 
     Raises:
-        UserError: no machine could ever take such a worker.
+        UserError: no machine has so many GPUs.
     """
     import ray
 
     alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    found = [Machine(int(one.get("CPU", 0)), one.get("GPU", 0.0)) for one in alive]
-    most = max(one.gpus for one in found)
+    usable = [Machine(int(resources.get("CPU", 0)), resources.get("GPU", 0.0)) for resources in alive]
+    most = max(machine.gpus for machine in usable)
     if gpus > most:
         raise UserError(
             f"compute.gpus_per_worker = {gpus:g}, but no machine of this Ray has more than {most:g} GPUs; lower it, or join a "
             "cluster that has some"
         )
-    return found
+    return usable
 
 
-def _knock(address: str) -> None:
-    """Whether anyone listens there: Ray itself would try for minutes. ``auto`` may lead to a Ray that was stopped."""
+def _require_listener(address: str) -> None:
+    """Check that something listens at the address, as Ray itself would try for minutes; "auto" may name a Ray that has stopped.
+
+    Raises:
+        OSError: nothing listens there.
+    """
     from ray._private import services  # no public function tells what "auto" means
 
     place = services.canonicalize_bootstrap_address_or_die(address) if address == "auto" else address
@@ -204,12 +218,13 @@ def _knock(address: str) -> None:
 
 
 def _connect(place: str) -> None:
+    """Open and close a connection to ``place``, a HOST:PORT."""
     host, _, port = place.rpartition(":")
     socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _arguments(compute: Compute, packages: Iterable[Path], spill_to: Path | None) -> dict[str, Any]:
-    """Workers find the project's code, and that of plugs, as this process does, wherever they run."""
+    """Arguments of ``ray.init``; among them our package and those of plugs, so that workers on any machine run the same code."""
     code = [str(PACKAGE), *(str(package) for package in packages)]
     common: dict[str, Any] = {
         "address": compute.address,
@@ -223,10 +238,10 @@ def _arguments(compute: Compute, packages: Iterable[Path], spill_to: Path | None
     return common
 
 
-def _in_words(found: Sequence[Machine]) -> str:
-    """What there is to work with, in words.
+def _in_words(usable: Sequence[Machine]) -> str:
+    """The CPUs and GPUs of all machines together, in words.
 
     >>> _in_words([Machine(2, 0.0), Machine(8, 4.0)])
     '10 CPUs, 4 GPUs'
     """
-    return f"{sum(one.cpus for one in found)} CPUs, {sum(one.gpus for one in found):g} GPUs"
+    return f"{sum(machine.cpus for machine in usable)} CPUs, {sum(machine.gpus for machine in usable):g} GPUs"

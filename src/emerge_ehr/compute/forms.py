@@ -1,4 +1,4 @@
-"""Forms of values on their way between processes and on disk: JSON of dataclasses, NPY of arrays. No pickles are kept."""
+"""Turns values into bytes, for other processes and for the disk: dataclasses as JSON, arrays as NPY. No pickles are kept."""
 
 import io
 from collections.abc import Sequence
@@ -15,16 +15,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Json(Generic[T]):
-    """Values of one type, ``of``, that JSON can hold; no float is NaN."""
+    """Values of the type ``of``, which JSON can hold; no float may be NaN."""
 
     of: Any
 
     def to_bytes(self, values: Sequence[T]) -> bytes:
-        """A list."""
+        """A JSON list of the values."""
         return self._adapter.dump_json(list(values))
 
     def from_bytes(self, data: bytes) -> list[T]:
-        """The values; a tuple where the type says so."""
+        """The values again, as the type has them.
+
+        Raises:
+            ValueError: the bytes are not the JSON of such values.
+        """
         try:
             return self._adapter.validate_json(data)
         except ValidationError as error:
@@ -35,25 +39,25 @@ class Json(Generic[T]):
         return TypeAdapter(list[self.of])  # type: ignore[name-defined]
 
     def __reduce__(self) -> tuple[type["Json[Any]"], tuple[Any]]:
-        """Without the adapter, which cannot be pickled."""
+        """Pickle without the adapter, which cannot be pickled."""
         return Json, (self.of,)
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays of any shape, one after the other."""
+    """Arrays of any shape."""
 
     def to_bytes(self, values: Sequence[NDArray[np.float32]]) -> bytes:
-        """NPY after NPY."""
+        """The arrays in NPY format, one after the other."""
         file = io.BytesIO()
         for value in values:
             np.lib.format.write_array(file, np.ascontiguousarray(value), allow_pickle=False)
         return file.getvalue()
 
     def from_bytes(self, data: bytes) -> list[NDArray[np.float32]]:
-        """The arrays."""
+        """The arrays again; a ``ValueError`` if the bytes are damaged."""
         file = io.BytesIO(data)
-        found = []
+        arrays = []
         while file.tell() < len(data):
-            found.append(np.lib.format.read_array(file, allow_pickle=False))
-        return found
+            arrays.append(np.lib.format.read_array(file, allow_pickle=False))
+        return arrays

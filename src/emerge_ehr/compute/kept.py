@@ -1,7 +1,8 @@
-"""Finished pieces of work on disk, so that a run that was stopped goes on where it was.
+"""Keeps finished pieces of work on disk, so that a run that was stopped continues where it was.
 
-A piece is filed under what it is for (the folder of the artefacts), what it is of (the run's settings, inputs, libraries, plugs
-and code) and its own items. When artefacts are published, all pieces for their folder go, also those of other settings.
+A piece is filed under the folder of the artefacts that it is for, under a hash of the run's settings, inputs, libraries, plugs
+and code, and under a hash of its own items. When artefacts are published, all pieces for their folder are removed, of any
+settings.
 """
 
 import hashlib
@@ -26,12 +27,12 @@ class Kept:
     folder: Path
 
     def of(self, work: Work[Any, Any, Any]) -> set[str]:
-        """The keys of the pieces of this work that are here."""
+        """The keys of this work's pieces that are on disk."""
         folder = self.folder / work.name
         return {path.name for path in folder.iterdir()} if work.kept and folder.is_dir() else set()
 
     def find(self, work: Work[Any, Any, Answer], key: str, number: int) -> list[Answer] | None:
-        """The ``number`` answers to a piece, if they are here and whole."""
+        """The ``number`` answers to a piece; None if they are missing or damaged."""
         try:
             answers = work.answers.from_bytes((self.folder / work.name / key).read_bytes())
         except (FileNotFoundError, ValueError):
@@ -48,7 +49,7 @@ class Kept:
 
 
 def key_of(items: bytes) -> str:
-    """What a piece is filed under.
+    """The key that a piece with these items is filed under.
 
     >>> key_of(b"[]")
     '4f53cda18c2baa0c0354bb5f9a3ecbe5'
@@ -64,14 +65,14 @@ def of_run(config: Config, made_of: Any) -> Kept:
 
 
 def folder(config: Config) -> Path:
-    """Of the pieces for this config's artefacts: they repeat what notes say, so it is for its owner only."""
+    """The folder of the pieces for this config's artefacts; pieces repeat what notes say, so only its owner may read it."""
     return config.paths.cache_dir / "pieces" / _name(str(config.processed_dir.resolve()))
 
 
 def remove(config: Config) -> None:
-    """The pieces for this config's artefacts have done their service, or never will."""
+    """Remove the pieces for this config's artefacts, which are no longer needed."""
     shutil.rmtree(folder(config), ignore_errors=True)
-    with suppress(OSError):  # it holds those for others, or never was
+    with suppress(OSError):  # it holds pieces for other artefacts, or does not exist
         folder(config).parent.rmdir()
 
 

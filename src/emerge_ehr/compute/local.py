@@ -1,4 +1,4 @@
-"""Work done on this machine: in this process, or, where there is much of it, in one process a core."""
+"""Does work on this machine: in this process or, where there is much to do, in one process per core."""
 
 import os
 import signal
@@ -16,21 +16,21 @@ from emerge_ehr.compute.work import Answer, Item, T, Tool, Work
 from emerge_ehr.fields import UserError
 
 PIECE = 200  # items done at a time
-AHEAD = 3  # pieces a process that are on their way or wait to be taken
-SPAWN = get_context("spawn")  # forking a process that runs threads (Polars, PyTorch) can hang
+AHEAD = 3  # pieces per process that are being done, or whose answers wait to be taken
+SPAWN = get_context("spawn")  # after a fork, a process that runs threads (Polars, PyTorch) can hang
 
 
 @dataclass(frozen=True)
 class Local:
-    """``workers``: processes; 0: one a core where there is much to do, else this one alone.
+    """``workers``: the number of processes; 0: one per core where there is much to do, otherwise this process alone.
 
-    Items and answers travel in the work's forms: as pickles, a note's thousands of mentions took more time than finding them.
+    Items and answers travel in the work's forms: pickling a note's thousands of mentions took longer than finding them.
     """
 
     workers: int = 0
 
     def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
-        """The answer to each item, in order. A model is never in two processes: it uses all cores by itself."""
+        """The answer to each item, in order. Work with a model stays in this process, as a model uses all cores by itself."""
         workers = self.workers or ((os.cpu_count() or 1) if much else 1)
         pieces = cut(items, work.piece or PIECE)
         if workers == 1 or len(pieces) < 2 or work.model:
@@ -43,18 +43,18 @@ class Local:
         threads, under_way = ThreadPoolExecutor(len(helpers)), deque[Future[bytes]]()
         try:
             for piece in pieces:
-                under_way.append(threads.submit(_ask_one_of, idle, work.items.to_bytes(piece)))
+                under_way.append(threads.submit(_ask_any, idle, work.items.to_bytes(piece)))
                 if len(under_way) > AHEAD * workers:
                     yield from work.answers.from_bytes(under_way.popleft().result())
             while under_way:
                 yield from work.answers.from_bytes(under_way.popleft().result())
         finally:
-            threads.shutdown(cancel_futures=True)  # waits for the pieces under way
+            threads.shutdown(cancel_futures=True)  # waits for the pieces that have begun
             for helper in helpers:
                 helper.dismiss()
 
     def where_models_run(self, ask: Callable[[], T]) -> T:
-        """Here."""
+        """The result of ``ask()`` in this process."""
         return ask()
 
 
@@ -62,7 +62,7 @@ LOCAL = Local()
 
 
 def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """Pieces of ``size`` items.
+    """The items in pieces of ``size``.
 
     >>> cut("abcde", 2)
     ['ab', 'cd', 'e']
@@ -71,7 +71,7 @@ def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 
 
 def died(name: str) -> UserError:
-    """What to tell the user of a worker that is no more."""
+    """The error for the user when a worker process of the work ``name`` has died."""
     return UserError(
         f"{name}: a worker process died; out of memory? Lower compute.workers or compute.partition_patients, and run the "
         "stage again"
@@ -79,18 +79,18 @@ def died(name: str) -> UserError:
 
 
 class Helper:
-    """A process that does work, and the pipe to it. It shares nothing with others, so that none waits for one that died.
+    """A process that does work, and the pipe to it. It shares nothing with other processes, so that none waits for a dead one.
 
-    An executor of the standard library can wait for ever: a process killed while it holds the queues' lock never gives it back.
+    An executor of the standard library can wait forever: a process that is killed while it holds the queues' lock keeps it.
     """
 
     def __init__(self, work: Work[Any, Any, Any]) -> None:
-        """``work``: sent when it is first asked, by the thread that waits for it."""
+        """Start the process; ``work`` is sent to it with its first piece, by the thread that waits for the answers."""
         self.work, self.begun = work, False
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_help, args=(theirs,), daemon=True)
-        resource_tracker.ensure_running()  # else it is started now, and lets Ctrl-C through
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for this process, not for those
+        resource_tracker.ensure_running()  # else it would start below, and unblock Ctrl-C
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C shall reach this process only
         try:
             self.process.start()
         finally:
@@ -98,10 +98,11 @@ class Helper:
         theirs.close()
 
     def ask(self, items: bytes) -> bytes:
-        """The answers to a piece, waited for.
+        """The answers to a piece; waits for them.
 
         Raises:
             UserError: the process died.
+            Exception: whatever the work itself raises.
         """
         try:
             if not self.begun:
@@ -116,12 +117,13 @@ class Helper:
         return answer
 
     def dismiss(self) -> None:
-        """The process ends."""
+        """Let the process end, and wait for that."""
         self.pipe.close()
         self.process.join()
 
 
-def _ask_one_of(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
+def _ask_any(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
+    """The answers to a piece from the next idle process."""
     helper = idle.get()
     try:
         return helper.ask(items)
@@ -130,7 +132,7 @@ def _ask_one_of(idle: "SimpleQueue[Helper]", items: bytes) -> bytes:
 
 
 def _help(pipe: "Connection[Any, Any]") -> None:
-    """In a process of its own: the work, then pieces of it, until the other end is closed."""
+    """The main function of a helper's process: takes the work, then pieces of it, until the other end of the pipe is closed."""
     with suppress(EOFError, OSError):
         work: Work[Any, Any, Any] = pipe.recv()
         while True:
@@ -138,6 +140,6 @@ def _help(pipe: "Connection[Any, Any]") -> None:
             answer: bytes | Exception
             try:
                 answer = work.answers.to_bytes(work.answer(work.tool, work.items.from_bytes(items)))
-            except Exception as error:  # noqa: BLE001 - it is raised by the one who asks
+            except Exception as error:  # noqa: BLE001 - ``Helper.ask`` raises it
                 answer = error
             pipe.send(answer)

@@ -1,7 +1,7 @@
-"""Work done by Ray: a Ray Data pipeline over the pieces, through a pool of actors that each hold the tool.
+"""Does work by Ray: a Ray Data pipeline over the pieces, with a pool of actors that each hold the tool.
 
-A worker that dies is replaced and its piece done again. Finished pieces are kept as they arrive (``kept.py``), so the loss
-of this process costs those under way and no other.
+A worker that dies is replaced and its piece done again. Finished pieces are kept as they arrive (``kept.py``), so that if this
+process is lost, only the pieces being done are lost with it.
 """
 
 import logging
@@ -20,63 +20,63 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 
 log = logging.getLogger(__name__)
-AT_ONCE = 1 << 30  # bytes of items handed to Ray at a time: they lie in this process and in the object store
-ATTEMPTS = 4  # at a piece whose worker dies
+AT_ONCE = 1 << 30  # bytes of items handed to Ray at a time: they are in this process's memory and in the object store
+ATTEMPTS = 4  # at a piece whose worker dies each time
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class OnRay:
-    """In a Ray that this process has joined."""
+    """The pool of a Ray that this process has joined; ``kept``: the finished pieces on disk."""
 
     compute: Compute
     kept: Kept
 
     def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
-        """The answer to each item, in order. A single piece is done here, if it needs no GPU: no worker is worth its start."""
+        """The answer to each item, in order. A single piece that needs no GPU is done here, as starting a worker does not pay."""
         pieces = cut(items, work.piece or self.compute.partition_patients)
         if len(pieces) < 2 and not self._gpus(work.model):
             yield from LOCAL.map(work, items, much=False)
             return
-        here = self._here(work, pieces)
-        if here:
-            log.info("%s: %d of %d pieces are here from a run that was stopped", work.name, len(here), len(pieces))
-        arriving = self._arriving(work, pieces, [number for number in range(len(pieces)) if number not in here])
+        finished = self._finished(work, pieces)
+        if finished:
+            log.info("%s: %d of %d pieces are kept from a run that was stopped", work.name, len(finished), len(pieces))
+        arriving = self._arriving(work, pieces, [number for number in range(len(pieces)) if number not in finished])
         waiting = dict[int, list[Answer]]()
         for number, piece in enumerate(pieces):
-            while number not in here and number not in waiting:
+            while number not in finished and number not in waiting:
                 arrived, answers = next(arriving)
                 waiting[arrived] = answers
-            yield from waiting.pop(number) if number in waiting else self._found(work, here[number], piece)
+            yield from waiting.pop(number) if number in waiting else self._read_kept(work, finished[number], piece)
 
     def where_models_run(self, ask: Callable[[], T]) -> T:
-        """In a worker like those that models are given to."""
+        """The result of ``ask()`` in a worker like those that run models."""
         import ray
 
         gpus = self._gpus(model=True)
         machines(gpus)
         try:
-            task: Any = ray.remote(num_gpus=gpus)(_asked)
+            task: Any = ray.remote(num_gpus=gpus)(_ask_in_worker)
             answer: T = ray.get(task.remote(ask, gpus))
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, UserError) else error) from None
         return answer
 
-    def _here(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, str]:
-        """The pieces that are kept, each with its key; their answers are read when their turn comes."""
+    def _finished(self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]]) -> dict[int, str]:
+        """The numbers of the pieces that are kept on disk, each with its key; the answers are read later, in order."""
         kept = self.kept.of(work)
         keys = ((number, key_of(work.items.to_bytes(piece))) for number, piece in enumerate(pieces if kept else ()))
         return {number: key for number, key in keys if key in kept}
 
-    def _found(self, work: Work[Tool, Item, Answer], key: str, piece: Sequence[Item]) -> Sequence[Answer]:
-        """The answers to a kept piece; one that is damaged is done again, here."""
+    def _read_kept(self, work: Work[Tool, Item, Answer], key: str, piece: Sequence[Item]) -> Sequence[Answer]:
+        """The answers to a kept piece; a damaged one is done again, in this process."""
         answers = self.kept.find(work, key, len(piece))
         return work.answer(work.tool, piece) if answers is None else answers
 
     def _arriving(
         self, work: Work[Tool, Item, Answer], pieces: Sequence[Sequence[Item]], numbers: Sequence[int]
     ) -> Iterator[tuple[int, list[Answer]]]:
-        """The answers to pieces as they are finished, each kept before it is told."""
+        """The number and the answers of each piece as it is finished, after they were put on disk."""
         waiting = ((number, work.items.to_bytes(pieces[number])) for number in numbers)
         while sent := _as_many_as_fit(waiting):
             keys = {number: key_of(data) for number, data in sent.items()}
@@ -88,14 +88,15 @@ class OnRay:
                 yield row["number"], work.answers.from_bytes(row["answers"])
 
     def _pipeline(self, work: Work[Tool, Item, Answer], sent: Mapping[int, bytes]) -> Iterator[Row]:
+        """The rows that ``Worker`` returns for the pieces ``sent``, in the order in which they are finished."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is raised, it logs too
-        tool = ray.put(work)  # once, whatever the number of actors
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it logs whatever it also raises
+        tool = ray.put(work)  # once, for any number of actors
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         counter: Any = ray.remote(num_cpus=0)(Attempts)
         attempts = counter.options(scheduling_strategy=here).remote()
@@ -115,19 +116,19 @@ class OnRay:
             raise
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"{work.name}: Ray gave up: {first_line(error)}; run the stage again: finished pieces are kept"
+                f"{work.name}: Ray gave up: {first_line(error)}; run the stage again (finished pieces are kept)"
             ) from None
 
     def _room(self, model: bool, pieces: int) -> tuple[dict[str, Any], int]:
-        """What an actor reserves, and the number of actors: as many as the machines have room for, if not told otherwise."""
+        """What an actor reserves, and the number of actors: ``compute.workers``, or as many as the machines have room for."""
         gpus = self._gpus(model)
-        there = machines(gpus)
+        usable = machines(gpus)
         needs: dict[str, Any]
         if gpus:
-            needs, room = {"num_gpus": gpus}, sum(int(one.gpus / gpus) for one in there)
-        else:  # no more than a machine has, else no actor ever starts; a model uses its threads all the same
-            cpus = max(1, min(_threads() if model else 1, max(one.cpus for one in there)))
-            needs, room = {"num_cpus": cpus}, sum(one.cpus // cpus for one in there)
+            needs, room = {"num_gpus": gpus}, sum(int(machine.gpus / gpus) for machine in usable)
+        else:  # no more than a machine has, or no actor would ever start; a model uses its threads in any case
+            cpus = max(1, min(_threads() if model else 1, max(machine.cpus for machine in usable)))
+            needs, room = {"num_cpus": cpus}, sum(machine.cpus // cpus for machine in usable)
         return needs, max(1, min(self.compute.workers or room, room, pieces))
 
     def _gpus(self, model: bool) -> float:
@@ -135,23 +136,26 @@ class OnRay:
 
 
 class Attempts:
-    """In an actor on the driver's machine: how often each piece was begun. Of itself Ray does one that kills its worker, as by
-    taking all memory, for ever; and a bound of Ray's own on retries is soon used up where a machine is lost."""
+    """An actor on the driver's machine that counts the attempts at each piece.
+
+    Without this count, Ray would repeat forever a piece that kills its worker, for instance by taking all memory. Ray's own bound
+    on retries will not do: the loss of a machine uses it up too soon.
+    """
 
     def __init__(self) -> None:
         self.begun = Counter[int]()
 
     def begin(self, number: int) -> int:
-        """Another attempt at this piece; how many there were with it."""
+        """Count an attempt at the piece with this number; the number of attempts so far."""
         self.begun[number] += 1
         return self.begun[number]
 
 
 class Worker:
-    """In an actor: the tool, and what it is asked. A mistake of the user comes back as a row, for it ends the run in one line."""
+    """An actor that holds the tool and does pieces. A ``UserError`` comes back in its row, and so ends the run in one line."""
 
     def __init__(self, work: Any, attempts: Any, threads: int) -> None:
-        """``work``: where Ray holds it; ``attempts``: the actor that counts them."""
+        """``work``: Ray's reference to it; ``attempts``: the actor ``Attempts``; ``threads``: those of PyTorch."""
         import ray
 
         self.work: Work[Any, Any, Any] = ray.get(work)
@@ -159,10 +163,10 @@ class Worker:
         if self.work.model:
             import torch
 
-            torch.set_num_threads(threads)  # the last digits depend on their number
+            torch.set_num_threads(threads)  # results differ in the last digits with the number of threads
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-        """One piece."""
+        """Do one piece: a row with its number, and its answers or a failure."""
         import ray
 
         (number,), (items,) = batch["number"], batch["items"]
@@ -176,8 +180,12 @@ class Worker:
         return {"number": [int(number)], "answers": [answers], "failure": [failure]}
 
 
-def _asked(ask: Callable[[], T], gpus: float) -> T:
-    """In a worker: the answer."""
+def _ask_in_worker(ask: Callable[[], T], gpus: float) -> T:
+    """The result of ``ask()``, in a worker that was promised so many GPUs.
+
+    Raises:
+        UserError: PyTorch finds no GPU there; or what ``ask`` raises.
+    """
     import torch
 
     if gpus and not torch.cuda.is_available():
@@ -196,10 +204,10 @@ def _threads() -> int:
 
 def _as_many_as_fit(pieces: Iterator[tuple[int, bytes]]) -> dict[int, bytes]:
     """The next pieces by number, up to about ``AT_ONCE`` bytes of them."""
-    some, size = dict[int, bytes](), 0
+    fitting, size = dict[int, bytes](), 0
     for number, data in pieces:
-        some[number] = data
+        fitting[number] = data
         size += len(data)
         if size >= AT_ONCE:
             break
-    return some
+    return fitting

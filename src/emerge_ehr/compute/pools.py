@@ -1,4 +1,4 @@
-"""Who does the work: as the config says."""
+"""Opens the pool of workers that the config asks for."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,12 @@ from emerge_ehr.config import Config
 
 @contextmanager
 def opened(config: Config, made_of: Callable[[], Any]) -> Iterator[Pool]:
-    """The pool, for as long as the block runs; when it ends well, what was kept for these artefacts goes. ``made_of``: as
-    ``kept.of_run`` has it.
+    """The pool for a block. If the block ends without an error, the pieces kept for the config's artefacts are removed.
+
+    ``made_of``: gives what ``kept.of_run`` needs of inputs and libraries.
 
     Raises:
-        UserError: there is no such Ray.
+        UserError: Ray cannot be started or joined.
     """
     compute = config.compute
     if compute.backend == "local":

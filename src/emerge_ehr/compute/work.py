@@ -1,7 +1,7 @@
-"""What is done in pieces: one function over many items, and who does it.
+"""Work that is done in pieces, which is one function applied to many items; and the interface of the pools that do it.
 
-The pieces' sizes, the number of workers and where they run change no byte of an answer. So what depends on all items at once
-(statistics, SVD, which names there are) is no ``Work``: it stays with the one who asks.
+The size of the pieces, the number of workers and where they run change no byte of an answer. So a computation over all items at
+once (statistics, SVD, the set of names) is not a ``Work``: the caller does it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class Form(Protocol[Answer]):
-    """How values travel and are kept: the same value always as the same bytes."""
+    """How values are turned into bytes, for other processes and for the disk; equal values give equal bytes."""
 
     def to_bytes(self, values: Sequence[Answer]) -> bytes:
-        """The values."""
+        """The values as bytes."""
 
     def from_bytes(self, data: bytes) -> list[Answer]:
         """The values again.
@@ -30,11 +30,11 @@ class Form(Protocol[Answer]):
 
 @dataclass(frozen=True)
 class Work(Generic[Tool, Item, Answer]):
-    """``answer(tool, items)`` gives an answer for each item, whatever the other items are; a function of a module.
+    """``answer(tool, items)`` gives an answer to each item, which does not depend on the other items; a module's function.
 
-    ``tool`` holds what is dear to make, an automaton or a model; it is pickled on its way to another process. ``piece``: items
-    done together; None: as many as patients are. ``kept``: whether finished pieces are put on disk until all are done.
-    ``model``: whether the tool runs on a GPU where there is one, and on all of PyTorch's threads where there is none.
+    ``tool`` holds what is expensive to make, such as an automaton or a model; it is pickled for other processes. ``piece``: the
+    number of items done together; None: the pool's default. ``kept``: whether finished pieces are kept on disk until all are
+    done. ``model``: whether the tool is a model, which runs on a GPU if there is one, otherwise on all of PyTorch's threads.
     """
 
     name: str
@@ -48,17 +48,17 @@ class Work(Generic[Tool, Item, Answer]):
 
 
 class Pool(Protocol):
-    """Does work."""
+    """Does work, in this process or in others."""
 
     def map(self, work: Work[Tool, Item, Answer], items: Sequence[Item], *, much: bool) -> Iterator[Answer]:
-        """The answer to each item, in order. ``much``: enough for other processes of this machine to be worth their start.
+        """The answer to each item, in order. ``much``: there is so much to do that starting processes on this machine pays.
 
         Raises:
-            UserError: a worker died, again and again where it is replaced; or what an answer raises.
+            UserError: a worker died, or several in turn where they are replaced; or what ``work.answer`` raises.
         """
 
     def where_models_run(self, ask: Callable[[], T]) -> T:
-        """What ``ask`` gives in a process that runs models: it may have other devices than this one.
+        """The result of ``ask()`` in a process that runs models, which may have other devices than this one.
 
         Raises:
             UserError: what ``ask`` raises; or that process was promised a GPU and has none.

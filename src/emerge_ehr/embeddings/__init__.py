@@ -1,6 +1,6 @@
-"""SOCKET TextEncoder: texts -> vectors. What an encoder learns, it learns from training patients' texts only.
+"""SOCKET TextEncoder: texts -> vectors. An encoder is fitted on training patients' texts only.
 
-A plug's module also has ``download(options, offline)``, for what stage ``download`` must fetch, and
+A plug's module also has ``download(options, offline)``, which fetches what the plug needs in stage ``download``, and
 ``load(folder, name, cache_dir=...)``, the inverse of ``FittedEncoder.save``.
 """
 
@@ -16,40 +16,40 @@ from emerge_ehr.storage.artefacts import read_json
 
 
 class FittedEncoder(Protocol):
-    """An encoder ready for any text."""
+    """An encoder that is ready for any text."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``; an empty text is a zero row."""
+        """``[N, D]``: a row per text; zero for an empty text."""
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The same for texts to be looked up among encoded ones, where the model distinguishes them."""
+        """``[N, D]`` for texts to look up among encoded ones; as ``encode``, unless the model distinguishes queries."""
 
     def remember(self, texts: Sequence[str]) -> None:
-        """Where vectors are kept on disk, compute those of all ``texts`` at a time: they are about to be asked for in parts."""
+        """Compute the vectors of all ``texts`` at once, if the encoder keeps vectors on disk; ``encode`` then reads them."""
 
     def split(self, text: str) -> list[str]:
-        """The text cut into pieces that ``encode`` reads whole; none for an empty text."""
+        """The text in pieces, each of which ``encode`` reads as a whole; no piece for an empty text."""
 
     def save(self, folder: Path, name: str) -> None:
-        """Arrays and JSON, no pickles: ``<name>.npz``, ``<name>.json``; the JSON's ``encoder`` is the plug's name, as configs
-        have it."""
+        """Write ``<name>.json``, whose key ``encoder`` is the plug's name as configs have it, and arrays, if any, to
+        ``<name>.npz``."""
 
     def description(self) -> dict[str, Any]:
-        """Name, width, revision: for ``metadata.json``."""
+        """Name, width, revision and the like, for ``metadata.json``."""
 
 
 class TextEncoder(Protocol):
-    """An encoder to be fitted."""
+    """An encoder that is not yet fitted."""
 
     def fit(self, texts: Sequence[str]) -> FittedEncoder:
-        """Learn from the training patients' texts."""
+        """The encoder fitted on ``texts``, which are training patients'."""
 
 
 def load(folder: Path, name: str, cache_dir: Path) -> FittedEncoder:
-    """What ``save`` wrote, ready for new patients' texts.
+    """The encoder that ``save`` wrote to ``folder`` under ``name``, ready for new patients' texts.
 
     Raises:
-        UserError: it is missing, or the model it needs is, or that model has changed.
+        UserError: a file is missing, or the model that the encoder needs is missing or has changed.
     """
     from emerge_ehr.embeddings import _no_text as no_text
 

@@ -1,4 +1,4 @@
-"""Stands where an encoder would, for a modality of which no training patient has a text."""
+"""Takes the place of an encoder for a kind of text that no training patient has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NAME = "none"
 @final
 @dataclass(frozen=True)
 class NoText:
-    """Every text is a zero vector of width 1; the masks say that it is absent."""
+    """Encodes every text as a zero vector of width 1; masks say that the text is absent."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, 1]`` zeros."""
@@ -27,14 +27,14 @@ class NoText:
         return self.encode(texts)
 
     def remember(self, texts: Sequence[str]) -> None:
-        """Nothing is kept."""
+        """Does nothing."""
 
     def split(self, text: str) -> list[str]:
         """No pieces."""
         return []
 
     def save(self, folder: Path, name: str) -> None:
-        """``<name>.json`` says that there is nothing."""
+        """Write ``<name>.json``, which only names this encoder."""
         write_json(folder / f"{name}.json", {"encoder": NAME})
 
     def description(self) -> dict[str, Any]:
@@ -43,5 +43,5 @@ class NoText:
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> NoText:
-    """There is nothing to read."""
+    """The encoder; nothing is read, as it has learned nothing."""
     return NoText()

@@ -1,4 +1,4 @@
-"""A frozen transformer of the Hugging Face library: the last layer's states, pooled to one vector a text.
+"""A frozen transformer of the Hugging Face library: the last layer's states, pooled to one vector per text.
 
 Published use of the models named in ``configs/``: Clinical-Longformer (Li et al. 2023, arXiv 2201.11838) reads 4,096 tokens,
 and its first token attends to all of them (Beltagy et al. 2020, arXiv 2004.05150); BGE-M3 (arXiv 2402.03216) takes the first
@@ -32,9 +32,9 @@ WHERE = "encoder huggingface"
 class Options:
     """``model``: a local folder, or a hub name with ``revision``, its commit. ``max_tokens``: by default the model's own limit.
 
-    ``long_documents``: longer texts are cut off, or read in chunks of ``max_tokens`` whose vectors are averaged, weighted by
-    their tokens. ``query_instruction``: what queries ask for, in words. ``normalize``: vectors of length one. ``batch_tokens``:
-    tokens at a time, padding included. ``chunk_tokens``: the size of a piece in token-level fusion.
+    ``long_documents``: longer texts are cut off, or read in windows of ``max_tokens`` whose vectors are averaged, weighted by
+    their number of tokens. ``query_instruction``: the task of queries, in words. ``normalize``: scale vectors to length one.
+    ``batch_tokens``: the most tokens at a time, padding included. ``chunk_tokens``: the tokens of a piece in token-level fusion.
     """
 
     model: str
@@ -53,7 +53,7 @@ class Options:
 @final
 @dataclass(frozen=True)
 class HuggingFace:
-    """Tokenizer and model are read from ``files`` when they are first needed: with all texts in the store, the model never is."""
+    """Reads tokenizer and model from ``files`` when they are first needed; the model is not, where all vectors are stored."""
 
     options: Options
     files: ModelFiles
@@ -62,11 +62,11 @@ class HuggingFace:
     pool: Pool
 
     def __reduce__(self) -> tuple[type["HuggingFace"], tuple[Options, ModelFiles, Placement, Path, Pool]]:
-        """Without the model: another process reads its own, and computes alone."""
+        """Pickle without the model: another process reads its own, and computes alone."""
         return HuggingFace, (self.options, self.files, self.placement, self.cache_dir, LOCAL)
 
     def fit(self, texts: Sequence[str]) -> "HuggingFace":
-        """Itself: the model stays as published."""
+        """The encoder itself: the model stays as published."""
         return self
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -78,11 +78,11 @@ class HuggingFace:
         return self._batches.encode(texts, pooling.instructed(self.options.query_instruction), self.placement.precision)
 
     def remember(self, texts: Sequence[str]) -> None:
-        """As ``encode`` has them."""
+        """Compute and store the vectors that ``encode`` will return."""
         self._batches.remember(texts, "", self.placement.precision)
 
     def split(self, text: str) -> list[str]:
-        """Pieces of ``chunk_tokens`` tokens."""
+        """The text in pieces of ``chunk_tokens`` tokens."""
         return pieces.split(self._tokenizer, text, self.options.chunk_tokens)
 
     def save(self, folder: Path, name: str) -> None:
@@ -90,7 +90,7 @@ class HuggingFace:
         saved.save(folder / f"{name}.json", "huggingface", self.files, self.options)
 
     def description(self) -> dict[str, Any]:
-        """Name, width, model and what decides its vectors."""
+        """Name, width, model and everything else that decides the vectors."""
         return {"name": "huggingface", "width": self._batches.store.width, **self._decisive()}
 
     def _decisive(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class HuggingFace:
         windows = pooling.windows(self._tokenizer, [prefix + text for text in texts], self._limit)
         if self.options.long_documents == "truncate":
             windows = windows.first_of_each()
-        with pooling.quiet():  # Longformer would announce its padding
+        with pooling.quiet():  # Longformer logs that it pads
             vectors = pooling.states(self._model, self._tokenizer, windows.tokens, self.options.pooling, self._at_once)
         return pooling.mean_of_windows(vectors, windows, self.options.normalize)
 
@@ -142,15 +142,15 @@ class HuggingFace:
 
 
 def download(options: Options, offline: bool) -> None:
-    """The model's files, or, offline, whether they are there."""
+    """Fetch the model's files, or, offline, check that they are there."""
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
 def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> TextEncoder:
-    """The encoder, with its vectors kept under ``cache_dir``.
+    """The encoder, whose vectors are kept under ``cache_dir``.
 
     Raises:
-        UserError: the library or the model is not here, or an option does not fit the model.
+        UserError: the library or the model is missing, or an option does not fit the model.
     """
     return _encoder(options, cache_dir, pool)
 
@@ -159,12 +159,12 @@ def _encoder(options: Options, cache_dir: Path, pool: Pool) -> HuggingFace:
     model_files.require_library("transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
     built = HuggingFace(options, files, choose_in(pool, options.device, options.precision), cache_dir, pool)
-    built.description()  # reads configuration and tokenizer, so that what does not fit shows before any work
+    built.description()  # reads configuration and tokenizer, so that a mistake shows before any work
     return built
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
-    """What ``save`` wrote.
+    """The encoder that ``save`` wrote.
 
     Raises:
         UserError: the model has changed since.

@@ -24,16 +24,18 @@ from emerge_ehr.storage.artefacts import first_line, read_json
 WHERE = "encoder sentence_transformers"
 PROMPTS = "config_sentence_transformers.json"
 MODULES = "modules.json"
-# What a model may be put together of: the file names classes, and the library would import any of its own package.
+# The modules that a model may consist of. The model's file names classes, and the library would import any class of its package.
 KNOWN_MODULES = re.compile(r"sentence_transformers\.[\w.]+\.(Transformer|Pooling|Normalize|Dense|LayerNorm)")
 
 
 @dataclass(frozen=True)
 class Options:
-    """``model``: a local folder, or a hub name with ``revision``, its commit. ``max_tokens``: by default the model's own limit;
-    what is longer is cut off. ``query_instruction``: what queries ask for, instead of the model's own query prompt.
-    ``batch_tokens``: tokens at a time, padding included. ``chunk_tokens``: the size of a piece in token-level fusion, by default
-    all the model reads."""
+    """``model``: a local folder, or a hub name with ``revision``, its commit. ``max_tokens``: by default the model's own limit.
+
+    Longer texts are cut off. ``query_instruction``: the task of queries in words, instead of the model's own query prompt.
+    ``batch_tokens``: the most tokens at a time, padding included. ``chunk_tokens``: the tokens of a piece in token-level fusion,
+    by default as many as the model reads.
+    """
 
     model: str
     revision: str | None = None
@@ -48,7 +50,7 @@ class Options:
 @final
 @dataclass(frozen=True)
 class SentenceEncoder:
-    """The model is read from ``files`` when it is first needed."""
+    """Reads the model from ``files`` when it is first needed."""
 
     options: Options
     files: ModelFiles
@@ -57,29 +59,29 @@ class SentenceEncoder:
     pool: Pool
 
     def __reduce__(self) -> tuple[type["SentenceEncoder"], tuple[Options, ModelFiles, Placement, Path, Pool]]:
-        """Without the model: another process reads its own, and computes alone."""
+        """Pickle without the model: another process reads its own, and computes alone."""
         return SentenceEncoder, (self.options, self.files, self.placement, self.cache_dir, LOCAL)
 
     def fit(self, texts: Sequence[str]) -> "SentenceEncoder":
-        """Itself: the model stays as published."""
+        """The encoder itself: the model stays as published."""
         return self
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``, with the model's own prompt for documents, if it has one."""
+        """``[N, D]``; the model's own prompt for documents, if it has one, is put before each text."""
         return self._batches.encode(texts, self._document, self.placement.precision)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``, with the instruction, or the model's own prompt for queries."""
+        """``[N, D]``; the instruction, or the model's own prompt for queries, is put before each text."""
         instruction = self.options.query_instruction
         prompt = pooling.instructed(instruction) if instruction else self._prompts.get("query", "")
         return self._batches.encode(texts, prompt, self.placement.precision)
 
     def remember(self, texts: Sequence[str]) -> None:
-        """As ``encode`` has them."""
+        """Compute and store the vectors that ``encode`` will return."""
         self._batches.remember(texts, self._document, self.placement.precision)
 
     def split(self, text: str) -> list[str]:
-        """Pieces of ``chunk_tokens`` tokens, or of as many as the model reads."""
+        """The text in pieces of ``chunk_tokens`` tokens, or of as many as the model reads."""
         tokenizer = self._model.tokenizer
         room = self._model.max_seq_length - tokenizer.num_special_tokens_to_add()
         return pieces.split(tokenizer, text, self.options.chunk_tokens or room)
@@ -89,7 +91,7 @@ class SentenceEncoder:
         saved.save(folder / f"{name}.json", "sentence_transformers", self.files, self.options)
 
     def description(self) -> dict[str, Any]:
-        """Name, width, model and what decides its vectors."""
+        """Name, width, model and everything else that decides the vectors."""
         return {"name": "sentence_transformers", "width": self._batches.store.width, **self._decisive()}
 
     def _decisive(self) -> dict[str, Any]:
@@ -106,8 +108,8 @@ class SentenceEncoder:
     @cached_property
     def _prompts(self) -> dict[str, str]:
         path = self.files.folder / PROMPTS
-        found = read_json(path, "download").get("prompts") if path.is_file() else None
-        return found or {}
+        prompts = read_json(path, "download").get("prompts") if path.is_file() else None
+        return prompts or {}
 
     @property
     def _document(self) -> str:
@@ -121,8 +123,10 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self) -> Any:
-        """Raises:
-        UserError: it cannot be read, or reads fewer tokens than ``max_tokens``.
+        """The library's model, in evaluation mode.
+
+        Raises:
+            UserError: it cannot be read, or reads fewer tokens than ``max_tokens``.
         """
         from sentence_transformers import SentenceTransformer
 
@@ -144,23 +148,25 @@ class SentenceEncoder:
         return model.eval()
 
     def _compute(self, texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
-        def run(some: Sequence[str]) -> NDArray[np.float32]:
-            found = self._model.encode(list(some), prompt=prompt, batch_size=len(some), show_progress_bar=False)
-            return np.asarray(found, dtype=np.float32)
+        """``[n, D]``: the texts in one batch, or in smaller ones where memory runs out."""
+
+        def run(batch: Sequence[str]) -> NDArray[np.float32]:
+            vectors = self._model.encode(list(batch), prompt=prompt, batch_size=len(batch), show_progress_bar=False)
+            return np.asarray(vectors, dtype=np.float32)
 
         return backing_off(texts, run)
 
 
 def download(options: Options, offline: bool) -> None:
-    """The model's files, or, offline, whether they are there."""
+    """Fetch the model's files, or, offline, check that they are there."""
     model_files.download(options.model, options.revision, offline, WHERE)
 
 
 def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> TextEncoder:
-    """The encoder, with its vectors kept under ``cache_dir``.
+    """The encoder, whose vectors are kept under ``cache_dir``.
 
     Raises:
-        UserError: the library or the model is not here.
+        UserError: the library or the model is missing, or the model consists of code that we do not run.
     """
     return _encoder(options, cache_dir, pool)
 
@@ -173,8 +179,10 @@ def _encoder(options: Options, cache_dir: Path, pool: Pool) -> SentenceEncoder:
 
 
 def _require_known_modules(folder: Path) -> None:
-    """Raises:
-    UserError: the model is made of other code than the library's usual modules, or of files beyond its folder.
+    """Check that the model consists of the library's usual modules only, with their files in its folder.
+
+    Raises:
+        UserError: it has other modules, or files outside its folder.
     """
     if not (folder / MODULES).is_file():
         return
@@ -188,7 +196,7 @@ def _require_known_modules(folder: Path) -> None:
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
-    """What ``save`` wrote.
+    """The encoder that ``save`` wrote.
 
     Raises:
         UserError: the model has changed since.

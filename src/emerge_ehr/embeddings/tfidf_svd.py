@@ -1,8 +1,8 @@
-"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), centred, on one common scale.
+"""TF-IDF of words and word pairs, reduced by truncated SVD (latent semantic analysis), centred and scaled by one number.
 
-All texts of a corpus share most of their words, so that unit vectors point nearly the same way; what tells them apart is the
-small rest. Subtracting the training mean and dividing by one number for all components (not one each, which would raise the noise
-of the last components to the level of the first) lets a network see it.
+All texts of a corpus share most of their words, so that their unit vectors are nearly equal; texts differ by the small rest.
+Subtracting the training mean and dividing by one number lets a network see these differences. (One number per component would
+raise the noise of the last components to the level of the first.)
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,9 @@ TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 
 @dataclass(frozen=True)
 class Options:
-    """``width``: of the embedding, less where the texts hold fewer directions. Terms of fewer than ``min_documents`` texts go.
-    ``chunk_words``: the size of a piece in token-level fusion."""
+    """``width``: of the embedding, smaller where the texts span fewer dimensions. ``max_terms``: the size of the vocabulary at
+    most. ``min_documents``: terms that occur in fewer texts are dropped. ``chunk_words``: the words of a piece in token-level
+    fusion."""
 
     width: Positive = 64
     max_terms: Positive = 20_000
@@ -36,7 +37,8 @@ class Options:
 
 @dataclass(frozen=True)
 class FittedTfidfSvd:
-    """``terms`` in column order, ``idf [V]``, ``components [D, V]``; of training ``centre [D]`` and ``scale [1]``."""
+    """``terms``, V of them, in column order; ``idf [V]``, ``components [D, V]``, and the training texts' ``centre [D]`` and
+    ``scale [1]``."""
 
     terms: tuple[str, ...]
     idf: NDArray[np.float64]
@@ -46,27 +48,27 @@ class FittedTfidfSvd:
     chunk_words: int
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """``[N, D]``; zero where a text shares no term with the vocabulary."""
+        """``[N, D]``: a row per text, zero if it holds no term of the vocabulary."""
         if not texts:
             return np.zeros((0, len(self.components)), dtype=np.float32)
         unit = _unit(_vectoriser(self.terms, self.idf).transform(texts) @ self.components.T)
-        known = np.any(unit != 0, axis=1, keepdims=True)
-        return np.where(known, (unit - self.centre) / self.scale, 0).astype(np.float32)
+        with_terms = np.any(unit != 0, axis=1, keepdims=True)
+        return np.where(with_terms, (unit - self.centre) / self.scale, 0).astype(np.float32)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The same."""
+        """``[N, D]``: as ``encode``."""
         return self.encode(texts)
 
     def remember(self, texts: Sequence[str]) -> None:
-        """Nothing is kept."""
+        """Does nothing, as no vectors are kept."""
 
     def split(self, text: str) -> list[str]:
-        """Pieces of ``chunk_words`` words."""
+        """The text in pieces of ``chunk_words`` words."""
         words = text.split()
         return [" ".join(words[at : at + self.chunk_words]) for at in range(0, len(words), self.chunk_words)]
 
     def save(self, folder: Path, name: str) -> None:
-        """``<name>.npz`` and ``<name>.json``."""
+        """Write the arrays to ``<name>.npz``, the rest to ``<name>.json``."""
         write_dataset(folder / f"{name}.npz", {name: getattr(self, name) for name in ARRAYS})
         write_json(
             folder / f"{name}.json", {"encoder": "tfidf_svd", "chunk_words": self.chunk_words, "terms": self.terms}
@@ -79,7 +81,7 @@ class FittedTfidfSvd:
 
 @dataclass(frozen=True)
 class TfidfSvd:
-    """To be fitted on training texts."""
+    """The encoder before it is fitted on training texts."""
 
     options: Options
     seed: int
@@ -107,8 +109,8 @@ class TfidfSvd:
             raise UserError(
                 f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
             )
-        # One thread: the last digits, and with them the sign and order of near-equal components, depend on their number.
-        # Texts that are all alike have no variance to explain.
+        # One thread: the last digits, and with them the sign and order of near-equal components, depend on the number of threads.
+        # invalid="ignore": equal texts have no variance to explain.
         with threadpool_limits(1), np.errstate(invalid="ignore"):
             svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
         directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
@@ -125,7 +127,7 @@ _RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_p
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rows of length one; zero rows stay."""
+    """The rows scaled to length one; zero rows stay zero."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1.0)
 
@@ -143,7 +145,7 @@ def download(options: Options, offline: bool) -> None:
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
-    """What ``save`` wrote."""
+    """The encoder that ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     saved = read_json(folder / f"{name}.json", "preprocess")
     return FittedTfidfSvd(
@@ -152,5 +154,5 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
 
 
 def build(options: Options, *, seed: int) -> TextEncoder:
-    """The encoder, unfitted."""
+    """The encoder, not yet fitted."""
     return TfidfSvd(options, seed)

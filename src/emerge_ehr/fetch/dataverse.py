@@ -1,8 +1,9 @@
 """PrimeKG's files from Harvard Dataverse, verified against the checksums of its listing.
 
-Dataverse keeps an uploaded table ("ingested") as ``NAME.tab`` and offers the upload itself as ``?format=original``. The
-checksum listed is, by its version and the file's age, that of the one or of the other (issues 5321 and 9501 of IQSS/dataverse).
-So an ingested table is fetched as ``.tab``; if that contradicts the listing, the original is fetched. One of the two must fit.
+Dataverse keeps an uploaded table ("ingested") as ``NAME.tab`` and offers the upload itself as ``?format=original``. Depending on
+Dataverse's version and the file's age, the listed checksum is that of one or of the other (issues 5321 and 9501 of
+IQSS/dataverse). So an ingested table is fetched as ``.tab``; if that contradicts the listing, the original is fetched. One of the
+two must fit.
 """
 
 import dataclasses
@@ -36,57 +37,57 @@ class Listed:
 
 
 def download_primekg(target: Path, settings: Download, offline: bool) -> None:
-    """Bring the files that ``settings.primekg`` asks for into ``target``; what is there and fits is left alone.
+    """Download the files that ``settings.primekg`` asks for into ``target``; files that are there and verified are left alone.
 
     Raises:
         UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
     """
     record = DownloadRecord(target, settings.primekg_doi)
-    kept = read_listing(record.listing, settings) if record.listing else {}
-    names = _wanted(settings, list(kept))
-    known = {name: kept[name].remote for name in names if name in kept}
-    data = [name for name in names if not name.endswith(".txt")]  # nobody who brings files by hand needs the README
+    last_listed = read_listing(record.listing, settings) if record.listing else {}
+    names = _names_to_fetch(settings, list(last_listed))
+    announced = {name: last_listed[name].remote for name in names if name in last_listed}
+    data = [name for name in names if not name.endswith(".txt")]  # the README may be missing
     if offline:
-        require(data, record, known)
+        require(data, record, announced)
         return
-    if (kept or settings.primekg != "full") and all(record.recorded(name) for name in names):
+    if (last_listed or settings.primekg != "full") and all(record.recorded(name) for name in names):
         log.info("PrimeKG: %d files are there and verified in %s", len(names), target)
         return
-    files = ", ".join(names) if kept or settings.primekg != "full" else "all files of the dataset"
+    files = ", ".join(names) if last_listed or settings.primekg != "full" else "all files of the dataset"
     advice = f"put PrimeKG's {files} into {target} by hand; `make demo` needs no download"
     with open_site(settings, advice) as site:
         try:
-            listing = _ask(site, settings)
+            listing = _ask_listing(site, settings)
         except SiteUnreachableError as unreachable:
-            if not all(record.present(name, known.get(name)) for name in data):
+            if not all(record.present(name, announced.get(name)) for name in data):
                 raise
             log.warning("%s; all data files are there, so going on without", unreachable)
             return
         listed = read_listing(listing, settings)
-        for name in _wanted(settings, list(listed)):
-            _bring(_find(listed, name, settings), record, site)
+        for name in _names_to_fetch(settings, list(listed)):
+            _download_listed(_find(listed, name, settings), record, site)
         record.keep_listing(listing)
 
 
 def read_listing(listing: Any, settings: Download) -> dict[str, Listed]:
-    """The files of a ``latestVersion``, by name.
+    """The files of a listing (Dataverse's ``latestVersion``), by name.
 
     Raises:
-        UserError: it has another shape, names a file twice, or a name leaves the folder.
+        UserError: it has another form, names a file twice, or a name leads out of the folder.
     """
     where = f"Dataverse's listing of {settings.primekg_doi}"
-    found: dict[str, Listed] = {}
+    files: dict[str, Listed] = {}
     try:
         version = f"{listing['versionNumber']}.{listing['versionMinorNumber']}"
         entries = [(entry, entry["dataFile"]) for entry in listing["files"]]
         for entry, data in entries:
             name = safe(str(entry.get("label") or data["filename"]), where)
-            if name in found:
+            if name in files:
                 raise UserError(f"{where}: two files are called {name}")
-            found[name] = _listed(name, data, version, settings, where)
+            files[name] = _listed(name, data, version, settings, where)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UserError(f"{where}: not of the known form ({type(error).__name__}: {error})") from None
-    return found
+    return files
 
 
 def _listed(name: str, data: dict[str, Any], version: str, settings: Download, where: str) -> Listed:
@@ -109,17 +110,20 @@ def _listed(name: str, data: dict[str, Any], version: str, settings: Download, w
     return Listed(remote, original)
 
 
-def _ask(site: Site, settings: Download) -> Any:
+def _ask_listing(site: Site, settings: Download) -> Any:
     query = httpx.QueryParams({"persistentId": settings.primekg_doi})
     url = f"{settings.dataverse_url.rstrip('/')}/api/datasets/:persistentId/?{query}"
     text = site.text(url)
     try:
         return json.loads(text)["data"]["latestVersion"]
     except (json.JSONDecodeError, KeyError, TypeError):
-        raise UserError(f"{settings.dataverse_url}: its answer for {settings.primekg_doi} is not a listing") from None
+        raise UserError(
+            f"{settings.dataverse_url}: its answer for {settings.primekg_doi} is not a listing; check download.dataverse_url "
+            "and download.primekg_doi"
+        ) from None
 
 
-def _wanted(settings: Download, listed: Sequence[str]) -> Sequence[str]:
+def _names_to_fetch(settings: Download, listed: Sequence[str]) -> Sequence[str]:
     if settings.primekg == "full":
         return listed or STANDARD  # before the first listing, at least these
     return LIGHTWEIGHT if settings.primekg == "lightweight" else STANDARD
@@ -132,7 +136,7 @@ def _find(listed: dict[str, Listed], name: str, settings: Download) -> Listed:
     raise UserError(f"{settings.primekg_doi}: its listing has no {name}; it has: {', '.join(sorted(listed))}")
 
 
-def _bring(listed: Listed, record: DownloadRecord, site: Site) -> None:
+def _download_listed(listed: Listed, record: DownloadRecord, site: Site) -> None:
     remote, original = listed.remote, listed.original
     if any(record.adopt(candidate) for candidate in (remote, original) if candidate is not None):
         return

@@ -1,4 +1,4 @@
-"""Reads HTTP answers: which are final, which are worth another try, and how many bytes they announce."""
+"""Reads HTTP answers: which are final, which deserve another attempt, and how many bytes they announce."""
 
 import email.utils
 import ssl
@@ -17,11 +17,11 @@ class SiteUnreachableError(UserError):
 
 
 class MismatchError(UserError):
-    """What came is not what was announced."""
+    """The bytes that arrived do not match the announced size or checksum."""
 
 
 class SiteBusyError(Exception):
-    """An answer worth another try, after ``pause`` seconds where the server (or the case) says how long."""
+    """An answer after which another attempt may succeed; ``pause``: seconds to wait first, None if the server names none."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -50,7 +50,7 @@ def public(url: str) -> str:
 
 
 def is_untrusted(error: BaseException | None) -> bool:
-    """Whether a connection failed because nobody vouches for the host's certificate, or it is another host's."""
+    """Whether a connection failed because the host's certificate is not trusted, or belongs to another host."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return True
@@ -59,10 +59,10 @@ def is_untrusted(error: BaseException | None) -> bool:
 
 
 def refuse_downgrade(response: httpx.Response) -> None:
-    """Lets a redirect lead to https or to the same scheme.
+    """Check that a redirect leads to https, or keeps the scheme.
 
     Raises:
-        UserError: it leads elsewhere.
+        UserError: it leads from https to another scheme.
     """
     if response.has_redirect_location:
         target = response.url.join(response.headers["location"])
@@ -73,11 +73,11 @@ def refuse_downgrade(response: httpx.Response) -> None:
 
 
 def check_status(response: httpx.Response, advice: str) -> None:
-    """Passes 200, 206 and 416.
+    """Check that the status is 200, 206 or 416.
 
     Raises:
-        SiteBusyError: another try may help.
-        UserError: it will not.
+        SiteBusyError: another attempt may succeed.
+        UserError: none will.
     """
     status, url = response.status_code, public(str(response.url))
     if status in BUSY:
@@ -89,7 +89,7 @@ def check_status(response: httpx.Response, advice: str) -> None:
 
 
 def retry_after(value: str) -> float | None:
-    """Seconds, from a number or a date (RFC 9110, 10.2.3); None for anything else.
+    """The seconds to wait that ``Retry-After`` gives as a number or a date (RFC 9110, 10.2.3); None for anything else.
 
     >>> retry_after("120"), retry_after("soon"), retry_after("²")
     (120.0, None, None)
@@ -103,7 +103,7 @@ def retry_after(value: str) -> float | None:
 
 
 def validator(response: httpx.Response) -> str:
-    """A strong ETag or the date of change; If-Range takes no weak ones (RFC 9110, 13.1.5)."""
+    """The value for If-Range: a strong ETag, or the date of change; weak ETags are not allowed (RFC 9110, 13.1.5)."""
     etag: str = response.headers.get("ETag", "")
     return etag if etag and not etag.startswith("W/") else str(response.headers.get("Last-Modified", ""))
 
@@ -116,7 +116,7 @@ def fits(response: httpx.Response, have: int) -> bool:
 
 
 def total_size(remote: RemoteFile, response: httpx.Response, have: int) -> int | None:
-    """Bytes the whole file will have, as announced; None if nobody says.
+    """The announced size of the whole file in bytes; None if neither listing nor answer gives it.
 
     Raises:
         MismatchError: listing and answer disagree.

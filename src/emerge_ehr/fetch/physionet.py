@@ -34,7 +34,7 @@ def is_open(project: str, folder: Path) -> bool:
 
 
 def download(project: str, version: str, files: Sequence[str], target: Path, settings: Download, offline: bool) -> None:
-    """Bring ``files`` (paths within the project) into ``target``; what is there and fits is left alone.
+    """Download ``files`` (paths within the project) into ``target``; files that are there and verified are left alone.
 
     Raises:
         UserError: offline and files are missing; or the site cannot be reached, refuses, or sends damaged files.
@@ -53,24 +53,24 @@ def download(project: str, version: str, files: Sequence[str], target: Path, set
         try:
             text = site.text(f"{base}/{SUMS}")
         except SiteUnreachableError as unreachable:
-            known = _sums_on_disk(target, base, project, version)
-            if not all(record.present(name, known.get(name)) for name in pending):
+            on_disk = _sums_on_disk(target, base, project, version)
+            if not all(record.present(name, on_disk.get(name)) for name in pending):
                 raise
             log.warning("%s; all files are there, so going on without", unreachable)
             return
         listed = read_sums(text, base, project, version)
         with replacing(target / SUMS) as aside:  # kept beside the files, for later checks offline
             aside.write_text(text, "utf-8")
-        _bring(pending, listed, record, site)
+        _download_listed(pending, listed, record, site)
 
 
 def read_sums(text: str, base: str, project: str, version: str) -> dict[str, RemoteFile]:
-    """The files in a list of ``sha256 path`` lines.
+    """The files named in ``text``, whose lines are ``sha256 path``, by path.
 
     Raises:
-        UserError: a line is something else, or a path leaves the folder.
+        UserError: a line has another form, or a path leads out of the folder.
     """
-    found = {}
+    files = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
@@ -78,11 +78,11 @@ def read_sums(text: str, base: str, project: str, version: str) -> dict[str, Rem
         if match is None:
             raise UserError(f"{project} {version} {SUMS} line {number}: {line[:80]!r} is not 'sha256 path'")
         name = safe(match[2], f"{project} {version} {SUMS} line {number}")
-        found[name] = RemoteFile(name, f"{base}/{name}", project, version, "sha256", match[1].lower())
-    return found
+        files[name] = RemoteFile(name, f"{base}/{name}", project, version, "sha256", match[1].lower())
+    return files
 
 
-def _bring(names: Sequence[str], listed: dict[str, RemoteFile], record: DownloadRecord, site: Site) -> None:
+def _download_listed(names: Sequence[str], listed: dict[str, RemoteFile], record: DownloadRecord, site: Site) -> None:
     unlisted = [name for name in names if name not in listed]
     if unlisted:
         raise UserError(f"{record.dataset} {record.version}: {SUMS} does not list {', '.join(unlisted)}")

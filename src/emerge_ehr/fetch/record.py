@@ -1,4 +1,4 @@
-"""What a folder of downloads holds: ``download.json`` beside the files, and the check of files against their checksums."""
+"""Keeps account of a folder of downloads: ``download.json`` beside the files, and checks of the files against checksums."""
 
 import datetime
 import json
@@ -13,7 +13,7 @@ from emerge_ehr.storage.artefacts import checksum, replacing, write_json
 
 log = logging.getLogger(__name__)
 MANIFEST = "download.json"
-ALTERNATIVES = {".tab": ".csv", ".csv": ".tab", ".csv.gz": ".csv"}  # forms of a table that the readers take alike
+ALTERNATIVES = {".tab": ".csv", ".csv": ".tab", ".csv.gz": ".csv"}  # forms of a table, both of which the readers take
 
 
 class DownloadRecord:
@@ -28,16 +28,16 @@ class DownloadRecord:
     @property
     def listing(self) -> dict[str, Any]:
         """The site's listing as kept by ``keep_listing``; empty if there is none."""
-        found = self._content["listings"].get(self.dataset, {})
-        return found if isinstance(found, dict) else {}
+        listing = self._content["listings"].get(self.dataset, {})
+        return listing if isinstance(listing, dict) else {}
 
     def keep_listing(self, listing: Mapping[str, Any]) -> None:
-        """Remember what the site offers, so that a later run can verify without asking it."""
+        """Remember the site's listing, so that a later run can verify files without asking the site."""
         self._content["listings"][self.dataset] = dict(listing)
         self._save()
 
     def add(self, remote: RemoteFile) -> None:
-        """Note a verified file. A file already noted with that checksum keeps its entry."""
+        """Enter a verified file into the manifest. A file already there with that checksum keeps its entry."""
         if self._checksum(remote.name) == (remote.algorithm, remote.checksum):
             return
         self._content["files"][remote.name] = {
@@ -52,7 +52,7 @@ class DownloadRecord:
         self._save()
 
     def adopt(self, remote: RemoteFile) -> bool:
-        """Whether the file is there and fits ``remote``, however it came; then it is noted."""
+        """Whether the file is there and fits ``remote``, whoever brought it; if so, enter it into the manifest."""
         path = self.folder / remote.name
         fitting = path.is_file() and checksum(path, remote.algorithm) == remote.checksum
         if fitting:
@@ -60,14 +60,14 @@ class DownloadRecord:
         return fitting
 
     def recorded(self, name: str) -> bool:
-        """Whether the file, or its other form, is there just as it was noted."""
+        """Whether the file, or its other form, is there and unchanged since it was entered into the manifest."""
         return any(self._intact(form) for form in forms(name))
 
     def present(self, name: str, remote: RemoteFile | None) -> bool:
-        """Whether the file, or its other form, is there and fits what is known of it.
+        """Whether the file, or its other form, is there and does not contradict a known checksum.
 
-        ``remote`` is what the site announces, where known. A file put there by hand of which no checksum is known is
-        taken, with a warning; one that contradicts its checksum is not.
+        ``remote`` is what the site announces, if known. A file that was put there by hand and whose checksum nobody knows is
+        accepted with a warning.
         """
         return any((self.folder / form).is_file() and self._acceptable(form, name, remote) for form in forms(name))
 
@@ -92,11 +92,11 @@ class DownloadRecord:
         return str(entry.get("algorithm")), str(entry.get("checksum"))
 
     def _intact(self, name: str) -> bool:
-        known = self._checksum(name)
+        recorded = self._checksum(name)
         path = self.folder / name
-        if known is None or not path.is_file() or path.stat().st_size != self._content["files"][name].get("size"):
+        if recorded is None or not path.is_file() or path.stat().st_size != self._content["files"][name].get("size"):
             return False
-        return checksum(path, known[0]) == known[1]
+        return checksum(path, recorded[0]) == recorded[1]
 
     def _save(self) -> None:
         if self._content == _read(self.folder / MANIFEST):
@@ -106,7 +106,7 @@ class DownloadRecord:
 
 
 def forms(name: str) -> tuple[str, ...]:
-    """The name, and the other form in which the same table may lie there.
+    """The name, and the name that the same table has in its other form, if it has one.
 
     >>> forms("kg.csv"), forms("icu/icustays.csv.gz"), forms("README.txt")
     (('kg.csv', 'kg.tab'), ('icu/icustays.csv.gz', 'icu/icustays.csv'), ('README.txt',))
@@ -118,10 +118,10 @@ def forms(name: str) -> tuple[str, ...]:
 
 
 def require(names: Collection[str], record: DownloadRecord, known: Mapping[str, RemoteFile]) -> None:
-    """The offline check.
+    """Check that all files are there, as ``--offline`` demands; ``known``: what the site announced of them, by name.
 
     Raises:
-        UserError: files are missing; all are listed.
+        UserError: files are missing or damaged; the message lists all of them.
     """
     missing = [name for name in names if not record.present(name, known.get(name))]
     if missing:
@@ -132,16 +132,16 @@ def require(names: Collection[str], record: DownloadRecord, known: Mapping[str, 
 
 
 def safe(name: str, where: str) -> str:
-    """``name`` if it stays below the folder it is written to.
+    """``name``, if a file of that name may be written below the data folder; ``where`` opens the error message.
 
     Raises:
-        UserError: it is absolute, climbs out, or is one of our own.
+        UserError: it is absolute, leads out of the folder, or is the name of one of our own files.
     """
     path = PurePosixPath(name)
     climbs = path.is_absolute() or ".." in path.parts or not path.parts or any(c in name for c in "\\:\0\n\r")
     if climbs or path.name == MANIFEST or path.suffix == ".part":
         raise UserError(
-            f"{where}: lists the file {name!r}, which is not a name to write below the data folder; refused"
+            f"{where}: lists the file {name!r}, which cannot be written below the data folder under that name; refused"
         )
     return str(path)
 
@@ -156,5 +156,5 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         content = None
     if isinstance(content, dict) and all(isinstance(content.get(key), dict) for key in empty):
         return content
-    log.warning("%s is not a manifest of downloads: made anew", path)
+    log.warning("%s is not a manifest of downloads; starting a new one", path)
     return empty

@@ -1,6 +1,6 @@
-"""Fetches files over HTTP: resumed where they broke off, retried with patience, and kept only when the checksum fits.
+"""Fetches files over HTTP: resumes where a transfer broke off, retries, and keeps a file only if its checksum fits.
 
-A file grows as ``NAME.part`` beside its place and gets its name by ``os.replace`` after size and checksum were verified.
+A file grows as ``NAME.part`` in its folder and is renamed to ``NAME`` once size and checksum are verified.
 """
 
 import contextlib
@@ -42,19 +42,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 USER_AGENT = "emerge-ehr/0.1"
 BACKOFF_SECONDS = 0.5  # the first pause, doubled at each retry
-LONGEST_PAUSE_SECONDS = 60.0  # bounds the back-off and a server's Retry-After
-FIRST_CONTACT_SECONDS = 22.0  # in all, retries and name look-ups included, until a host counts as unreachable
+LONGEST_PAUSE_SECONDS = 60.0  # however long the back-off or the server's Retry-After would be
+FIRST_CONTACT_SECONDS = 22.0  # until a host counts as unreachable, retries and name look-ups included
 FIRST_CONTACT_RETRIES = 2
 MAX_REDIRECTS = 5
 MAX_LISTING_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
-RESERVE_BYTES = 1 << 30  # of the disk, that an answer of unknown length must leave
+RESERVE_BYTES = 1 << 30  # left free on the disk by an answer of unknown length
 
 R = TypeVar("R")
 
 
 class Site:
-    """One HTTP site while a stage fetches from it. ``advice`` ends the error line when it cannot be reached."""
+    """One HTTP site while a stage fetches from it. ``advice``, what else the user can do, ends its error messages."""
 
     def __init__(self, client: httpx.Client, retries: int, advice: str) -> None:
         self._client = client
@@ -63,7 +63,7 @@ class Site:
         self._validators: dict[str, str] = {}
 
     def text(self, url: str) -> str:
-        """A small text, such as a listing: the first contact with the site, so it gives up early.
+        """A small text, such as a listing. It is the first contact with the site, so this gives up early.
 
         Raises:
             SiteUnreachableError: no connection within ``FIRST_CONTACT_SECONDS``.
@@ -75,14 +75,14 @@ class Site:
             nonlocal deadline
             try:
                 return _within(deadline - time.monotonic(), lambda: self._read(url))
-            except SiteBusyError as busy:  # somebody is there
+            except SiteBusyError as busy:  # the host answers, so it is worth waiting for
                 deadline = time.monotonic() + FIRST_CONTACT_SECONDS + (busy.pause or LONGEST_PAUSE_SECONDS)
                 raise
 
         return self._retry(attempt, url, FIRST_CONTACT_RETRIES)
 
     def fetch(self, remote: RemoteFile, folder: Path) -> None:
-        """``remote`` under ``folder``, verified; a file of that name is replaced.
+        """Fetch ``remote`` into ``folder`` and verify it; a file of that name is replaced.
 
         Raises:
             MismatchError: size or checksum differ, twice.
@@ -130,7 +130,9 @@ class Site:
             ) from None
         except (SiteBusyError, httpx.RequestError, httpx.InvalidURL) as error:
             tried = f"{public(url)}: {_reason(error)}"
-            raise UserError(f"{tried}; run again later, what came is kept and resumed; or {self._advice}") from None
+            raise UserError(
+                f"{tried}; run again later to resume (what has arrived is kept); or {self._advice}"
+            ) from None
 
     def _read(self, url: str) -> str:
         with self._client.stream("GET", url) as response:
@@ -143,7 +145,7 @@ class Site:
         return content.decode("utf-8", errors="replace")
 
     def _transfer(self, remote: RemoteFile, part: Path) -> None:
-        """One attempt: what ``part`` lacks, appended; returns when the whole was verified."""
+        """One attempt to append to ``part`` the bytes that it lacks; returns once the whole file is verified."""
         digest, have = _digest_of(part, remote.algorithm)
         if have and digest.hexdigest() == remote.checksum:
             return
@@ -163,21 +165,20 @@ class Site:
         if total is not None and have < total:
             raise httpx.RemoteProtocolError(f"cut off after {have} of {total} bytes")
         if digest.hexdigest() != remote.checksum:
-            got = digest.hexdigest()
             raise MismatchError(
-                f"{remote.name}: {remote.algorithm} {remote.checksum} was expected, {got} came ({have} bytes)"
+                f"{remote.name}: {remote.algorithm} {remote.checksum} was expected, {digest.hexdigest()} came ({have} bytes)"
             )
 
     def _range(self, url: str, have: int) -> dict[str, str]:
         if not have:
             return {}
-        seen = self._validators.get(url)
-        return {"Range": f"bytes={have}-"} | ({"If-Range": seen} if seen else {})
+        validator = self._validators.get(url)
+        return {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
 
 
 @contextlib.contextmanager
 def open_site(settings: Download, advice: str) -> Iterator[Site]:
-    """A ``Site`` whose connections are closed at the end."""
+    """A ``Site`` for the block, at whose end its connections are closed."""
     with httpx.Client(
         timeout=httpx.Timeout(settings.read_timeout_seconds, connect=settings.connect_timeout_seconds),
         # identity: ranges and announced sizes count the file's bytes, not those of a compressed answer
@@ -190,7 +191,7 @@ def open_site(settings: Download, advice: str) -> Iterator[Site]:
 
 
 def _digest_of(path: Path, algorithm: str) -> tuple["_Hash", int]:
-    """A hash that has seen the file, and the file's size; of nothing if there is no file."""
+    """A hash that has read the file, and the file's size in bytes; without a file, an empty hash and 0."""
     digest, size = _empty(algorithm), 0
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
@@ -204,7 +205,10 @@ def _empty(algorithm: str) -> "_Hash":
 
 
 def _within(seconds: float, call: Callable[[], R]) -> R:
-    """``call()`` in a daemon thread, since neither a name look-up nor a host with many addresses heeds time-outs."""
+    """The result of ``call()`` within so many seconds.
+
+    It runs in a daemon thread: a name look-up, or a host with many addresses, does not respect httpx's time-outs.
+    """
     future: Future[R] = Future()
 
     def work() -> None:
@@ -237,9 +241,9 @@ def _pause(state: RetryCallState) -> float:
 
 
 def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, total: int | None) -> int:
-    """Append the answer to ``part`` (from ``have`` on) and to ``digest``; the bytes there are now."""
+    """Append the answer to ``part``, which holds ``have`` bytes, and to ``digest``; the number of bytes it then holds."""
     room = _room(part, have, total)
-    shown = bar(what=part.stem, unit="B", total=total, done=have, scale=True)
+    shown = bar(title=part.stem, unit="B", total=total, done=have, scale=True)
     with shown, naming(part), part.open("ab" if have else "wb") as file:
         for chunk in response.iter_raw():
             have += len(chunk)
@@ -248,7 +252,8 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
             if have > room:
                 part.unlink()
                 raise UserError(
-                    f"{part}: its length was not announced, and {have} bytes leave no room on the disk; refused"
+                    f"{part}: its length was not announced, and after {have} bytes the disk is almost full; free some space "
+                    "and run again"
                 )
             digest.update(chunk)
             file.write(chunk)
@@ -259,19 +264,19 @@ def _write(response: httpx.Response, part: Path, digest: "_Hash", have: int, tot
 
 
 def _room(part: Path, have: int, total: int | None) -> int:
-    """The bytes that ``part`` may grow to.
+    """The number of bytes that ``part`` may grow to.
 
     Raises:
-        UserError: it will be longer.
+        UserError: the announced length does not fit on the disk.
     """
     free = shutil.disk_usage(part.parent).free
     if total is not None and total - have > free:
-        raise UserError(f"{part}: {total} bytes were announced, but only {free} are free on that disk")
+        raise UserError(f"{part}: {total} bytes were announced, but only {free} are free on that disk; free some space")
     return max(have + free - RESERVE_BYTES, 0) if total is None else total
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename in ``folder`` outlive a power cut, where the system lets a folder be opened."""
+    """Make a rename in ``folder`` survive a power cut, where the system allows a folder to be opened."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

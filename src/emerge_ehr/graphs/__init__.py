@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Disease:
-    """One disease node. ``names`` are all names it goes by, the preferred one first; documents may be empty."""
+    """A disease node. ``names``: all its names, the preferred one first; definition and description may be empty."""
 
     node_index: int
     names: tuple[str, ...]
@@ -19,8 +19,8 @@ class Disease:
     description: str
 
 
-class Triple(NamedTuple):  # not a dataclass: hundreds of thousands are made
-    """``(x_name, display_relation, y_name)`` with the disease as x; ``relation`` is the graph's own key."""
+class Triple(NamedTuple):  # not a dataclass, which takes longer to make: there are hundreds of thousands
+    """``(x_name, display_relation, y_name)`` with the disease as x; ``relation`` is the graph's key for the relation."""
 
     x_name: str
     relation: str
@@ -30,40 +30,40 @@ class Triple(NamedTuple):  # not a dataclass: hundreds of thousands are made
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of all diseases as arrays: D diseases, E edges, Y nodes that an edge may end at.
+    """The edges of all diseases as arrays, of D diseases, E edges and Y nodes at the edges' other ends.
 
-    Disease ``d`` has the edges ``start[d]`` to ``start[d + 1]``, in the order of ``triples``.
+    Disease ``d`` has the edges ``start[d]`` to ``start[d + 1] - 1``, in the order of ``KnowledgeGraph.triples``.
     """
 
     disease: NDArray[np.int64]  # [D] node_index, ascending
     start: NDArray[np.int64]  # [D + 1]
-    neighbour: NDArray[np.int64]  # [E] row of the three below
+    neighbour: NDArray[np.int64]  # [E] row of ``node_index``, ``node_type`` and ``name``
     relation: NDArray[np.int64]  # [E] row of ``relations``
-    relations: Sequence[tuple[str, str]]  # the graph's own key, and as it is displayed
+    relations: Sequence[tuple[str, str]]  # (relation, display_relation)
     node_index: NDArray[np.int64]  # [Y] ascending
     node_type: Sequence[str]  # [Y]
     name: Sequence[str]  # [Y]
 
     def triple(self, x_name: str, edge: int) -> Triple:
-        """An edge in words; ``x_name`` is its disease's."""
+        """The triple of an edge; ``x_name``: the name of its disease."""
         relation, displayed = self.relations[self.relation[edge]]
         return Triple(x_name, relation, displayed, self.name[self.neighbour[edge]])
 
 
 class KnowledgeGraph(Protocol):
-    """Diseases and the triples they stand in. Keyed by ``node_index``: ids and names repeat across node types."""
+    """Diseases and their triples, by ``node_index``, as ids and names repeat across node types."""
 
     def inputs(self) -> Mapping[Path, str]:
-        """The files it was read from, each with its SHA-256."""
+        """The files that the graph was read from, each with its SHA-256."""
 
     def diseases(self) -> Mapping[int, Disease]:
-        """Every disease node."""
+        """Every disease node, by ``node_index``."""
 
     def triples(self, node_index: int) -> Sequence[Triple]:
         """All triples of a disease, without duplicates, in a fixed order."""
 
     def degree(self, node_index: int) -> int:
-        """How many triples a disease stands in."""
+        """The number of a disease's triples."""
 
     def edges(self) -> Edges:
-        """The same triples as arrays."""
+        """The triples of all diseases as arrays."""

@@ -1,1 +1,1 @@
-"""Language models behind a chat-completions endpoint: what may be asked, how it is asked, and what came back."""
+"""Language models behind chat-completions endpoints: sending questions, reading and keeping the answers, and their cost."""

@@ -1,4 +1,4 @@
-"""What a language model wrote -> the JSON it was asked for, tolerant of wrapping and small slips."""
+"""Reads the JSON in a language model's answer, tolerating text around it and small mistakes."""
 
 import json
 import re
@@ -8,18 +8,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from emerge_ehr.llm.cache import ChatAnswer
 
-# Where no reasoning parser is set, thinking models put their thoughts before the answer.
-LONGEST = 400_000  # characters of an answer that is read
+LONGEST = 400_000  # characters; a longer answer is not read
+# Where the server has no reasoning parser, thinking models put their thoughts before the answer.
 THOUGHTS = re.compile(r"^\s*(?:<think>)?.*?</think>", re.DOTALL)
 
 
 def json_object(answer: ChatAnswer) -> dict[str, Any]:
-    """The object in the answer; repaired where it is nearly JSON.
+    """The JSON object in the answer, repaired where it is nearly JSON.
+
+    An unfinished list, and a key that stands twice, are not repaired: what was meant is unclear.
 
     Raises:
-        ValueError: there is none, or the answer was cut off.
-
-    A list that breaks off, and a key that stands twice, leave open what was meant: those are no slips to mend.
+        ValueError: there is no object, or the answer was cut off or cannot be repaired.
 
     >>> json_object(ChatAnswer("Sure:\\n```json\\n{'a': [1, 2,]}\\n```", "stop", 0, 0))
     {'a': [1, 2]}
@@ -47,14 +47,15 @@ def json_object(answer: ChatAnswer) -> dict[str, Any]:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    """The pairs as a dict; a ``ValueError`` if a key stands twice."""
+    distinct = dict(pairs)
+    if len(distinct) < len(pairs):
         raise ValueError("a key stands twice in it")
-    return found
+    return distinct
 
 
 def closed_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
-    """The JSON schema of the answer, its objects closed, as endpoints that hold to it strictly want it."""
+    """The answer's JSON schema with ``additionalProperties: false`` in every object, as strict endpoints demand."""
 
     def close(part: Any) -> Any:
         if isinstance(part, list):
@@ -69,10 +70,10 @@ def closed_schema(adapter: TypeAdapter[Any]) -> dict[str, Any]:
 
 
 def fill(adapter: TypeAdapter[Any], value: dict[str, Any]) -> Any:
-    """The object in the shape it should have; keys nobody asked for are left out.
+    """The answer's object as the adapter's type; keys that were not asked for are left out.
 
     Raises:
-        ValueError: it does not fit; the message repeats nothing of the answer but the place.
+        ValueError: it does not fit. The message names the place but repeats nothing of the answer, which may quote a note.
     """
     try:
         return adapter.validate_json(json.dumps(value))

@@ -1,4 +1,4 @@
-"""Endpoints that serve the same model share the requests: who gets the next one, and who is set aside for a while."""
+"""Shares the requests among endpoints that serve the same model, and sets aside endpoints that fail."""
 
 import asyncio
 import logging
@@ -15,15 +15,18 @@ from emerge_ehr.llm.endpoint import BrokenError, Endpoint, EndpointBusyError, En
 from emerge_ehr.llm.pace import Pace
 
 log = logging.getLogger(__name__)
-IN_A_ROW = 20  # requests that failed one after the other: the endpoint is not well
-PATIENCE = 1800.0  # seconds one request waits for busy endpoints in all
-LONGEST_PAUSE = 60.0  # seconds between tries where the endpoint does not say how long to wait
-FIRST_REST, LONGEST_REST = 5.0, 300.0  # seconds until an endpoint that was set aside is tried again; they double
+IN_A_ROW = 20  # failed requests in a row after which an endpoint is set aside
+PATIENCE = 1800.0  # seconds that one request waits for busy endpoints in all
+LONGEST_PAUSE = 60.0  # seconds between attempts where the endpoint does not say how long to wait
+FIRST_REST, LONGEST_REST = 5.0, 300.0  # seconds until an endpoint that was set aside is tried again, doubled each time
 
 
 class Member:
-    """An endpoint and how it stands. ``in_hand``: requests that it has, or that wait for it. ``rests``: how often in a row it
-    was set aside; 0: in service."""
+    """An endpoint and its state.
+
+    ``in_hand``: the number of requests that it works on or that wait for it; ``rests``: how often in a row it was set aside, 0
+    if it is in service; ``trouble``: its last failure.
+    """
 
     def __init__(self, endpoint: Endpoint, pace: Pace, width: int) -> None:
         self.endpoint, self.pace, self.name = endpoint, pace, endpoint.name
@@ -34,22 +37,25 @@ class Member:
         self._until = 0.0
 
     async def open(self) -> None:
-        """Ready for requests of this event loop."""
+        """Prepare for requests from the current event loop."""
         self.slots = asyncio.Semaphore(self._width)
         await self.endpoint.open()
 
     @property
     def resting(self) -> bool:
-        """Set aside, and not to be tried yet."""
+        """Whether it is set aside and must not be tried yet."""
         return self.rests > 0 and time.monotonic() < self._until
 
     @property
     def fit(self) -> bool:
-        """May have another request; after a rest one at a time, until that is answered."""
+        """Whether it may get another request; after a rest only one at a time, until one is answered."""
         return not self.rests or (self.in_hand == 0 and not self.resting)
 
     def succeeded(self, needed: bool) -> None:
-        """It answers. What it had begun before it was set aside does not bring it back, unless it is ``needed``."""
+        """Note an answer, which brings the endpoint back into service.
+
+        While it is still to be left alone, the answer to an earlier request does so only if the endpoint is ``needed``.
+        """
         self.answered += 1
         self._failed_in_a_row = 0
         if self.resting and not needed:
@@ -59,7 +65,7 @@ class Member:
         self.rests, self.trouble = 0, ""
 
     def failed(self, error: Exception) -> bool:
-        """Whether it is out of service by this, or still."""
+        """Note a failure; whether the endpoint is now out of service."""
         self.trouble = str(error)
         self._failed_in_a_row += 1
         if isinstance(error, UserError | EndpointUnreachableError) or self._failed_in_a_row >= IN_A_ROW:
@@ -67,18 +73,18 @@ class Member:
         return self.rests > 0
 
     def _rest(self) -> None:
-        """What fails at the same time counts once."""
+        """Set the endpoint aside; failures during a rest do not count again."""
         if not self.resting:
             self._until = time.monotonic() + min(FIRST_REST * 2 ** min(self.rests, 10), LONGEST_REST)
             self.rests += 1
 
 
 class Balance:
-    """The endpoint with the fewest requests in hand gets the next. A request that failed goes to an endpoint that it did not
-    fail at; has it failed at all, it waits before the next try, ``retries`` times.
+    """Shares requests among ``members``: the endpoint with the fewest requests in hand gets the next one.
 
-    One that is down or refuses everything is set aside, and tried again with a single request after a rest. When all are, they
-    are tried as if none were, until the request is given up.
+    A request that failed goes to an endpoint where it has not failed yet. Once it has failed at every endpoint, it waits before
+    each of up to ``retries`` further attempts. An endpoint that is down or refuses everything is set aside, and after a rest it
+    is tried with a single request. When all endpoints are set aside, they are tried nevertheless, until the request is given up.
     """
 
     def __init__(self, members: Sequence[Member], retries: int) -> None:
@@ -88,7 +94,7 @@ class Balance:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Connections, given back at the end."""
+        """Open the endpoints' connections for the block, and close them at its end."""
         for member in self.members:
             await member.open()
         try:
@@ -99,23 +105,23 @@ class Balance:
 
     @property
     def in_service(self) -> bool:
-        """Whether any endpoint is."""
+        """Whether any endpoint is in service."""
         return any(not member.rests for member in self.members)
 
     def trouble(self) -> str:
-        """What is wrong with each endpoint, as far as something is."""
+        """The last failure of each endpoint that has one, in words."""
         return "; ".join(f"{member.name}: {member.trouble}" for member in self.members if member.trouble)
 
     def answered(self) -> str:
-        """For the log: which endpoint gave how many answers."""
+        """The number of answers from each endpoint, in words for the log."""
         return ", ".join(f"{member.name} {member.answered}" for member in self.members)
 
     async def complete(self, body: dict[str, Any], tokens: int) -> ChatAnswer:
-        """The answer to ``body``, of about ``tokens`` tokens with the answer, by whichever endpoint.
+        """The answer to ``body`` from any endpoint; request and answer have about ``tokens`` tokens.
 
         Raises:
             RefusedError, BrokenError: this request failed.
-            UserError: every request would, at every endpoint.
+            UserError: every request would fail, at every endpoint.
         """
         since, pause, waits = time.monotonic(), 1.0, 0
         failures: Counter[Member] = Counter()
@@ -126,12 +132,12 @@ class Balance:
                 if answer is not None:
                     return answer
             except EndpointBusyError as busy:
-                asked = pause if busy.pause is None else max(0.0, busy.pause)
-                if time.monotonic() - since + asked <= PATIENCE:
-                    member.pace.hold(asked)
+                wait = pause if busy.pause is None else max(0.0, busy.pause)
+                if time.monotonic() - since + wait <= PATIENCE:
+                    member.pace.hold(wait)
                     pause = min(2 * pause, LONGEST_PAUSE)
                     continue
-                late = UserError(f"{busy}, for {asked:.0f} s more; run again later: answers are kept")
+                late = UserError(f"{busy}, for {wait:.0f} s more; run again later: answers are kept")
                 self._judge(member, late, failures)
             except (RefusedError, BrokenError, UserError) as error:
                 self._judge(member, error, failures)
@@ -140,12 +146,13 @@ class Balance:
                 waits += 1
 
     def _next(self, failures: Counter[Member]) -> Member:
-        """Not one that is paused; where this request failed least; of those the one with the fewest in hand, then the first."""
+        """The endpoint with the shortest pause; of equals the one where this request failed least often, then the one with the
+        fewest requests in hand, then the first."""
         fit = [member for member in self.members if member.fit] or self.members
         return min(fit, key=lambda member: (member.pace.pause, failures[member], member.in_hand))
 
     async def _at(self, member: Member, body: dict[str, Any], tokens: int) -> ChatAnswer | None:
-        """None: set aside while the request waited for it."""
+        """The answer from one endpoint; None if it was set aside while the request waited for it."""
         member.in_hand += 1
         try:
             async with member.slots:
@@ -161,25 +168,25 @@ class Balance:
 
     def _compare(self) -> None:
         """Warn once of endpoints that answer as different models."""
-        named = {one.endpoint.serves: one.name for one in self.members if one.endpoint.serves}
-        if len(named) > 1 and not self._compared:
+        served = {member.endpoint.serves: member.name for member in self.members if member.endpoint.serves}
+        if len(served) > 1 and not self._compared:
             self._compared = True
-            told = ", ".join(f"{name} as {model!r}" for model, name in named.items())
+            models = ", ".join(f"{name} as {model!r}" for model, name in served.items())
             log.warning(
-                "llm: endpoints answer as different models (%s): which answers a question is a matter of time", told
+                "llm: endpoints answer as different models (%s): which answers a question is a matter of time", models
             )
 
     def _judge(self, member: Member, error: Exception, failures: Counter[Member]) -> None:
-        """Notes the failure; passes where another try may help.
+        """Note a failure, and return if another attempt may succeed.
 
         Raises:
-            RefusedError, BrokenError, UserError: it will not.
+            RefusedError, BrokenError, UserError: none will.
         """
         failures[member] += 1
-        known = member.rests
-        if member.failed(error) and not known:
-            self._tell(member)
-        everywhere = all(failures[one] for one in self.members if one.fit or not self.in_service)
+        rests_before = member.rests
+        if member.failed(error) and not rests_before:
+            self._warn_of(member)
+        everywhere = all(failures[other] for other in self.members if other.fit or not self.in_service)
         if isinstance(error, UserError) and everywhere and not self.in_service:
             raise UserError(self.trouble()) from None
         if isinstance(error, RefusedError) and everywhere:
@@ -187,8 +194,8 @@ class Balance:
         if failures.total() >= self._retries + len(self.members):
             raise BrokenError(str(error)) if isinstance(error, UserError) else error
 
-    def _tell(self, member: Member) -> None:
-        """Of several; what is wrong with a single one ends the run, or is over soon."""
+    def _warn_of(self, member: Member) -> None:
+        """Log that an endpoint was set aside, if there are others; trouble with the only one ends the run, or is over soon."""
         if len(self.members) > 1:
             others = "its requests go to the others" if self.in_service else "no endpoint is left; all are tried again"
             log.warning("llm: %s: %s; set aside for a while: %s", member.name, member.trouble, others)

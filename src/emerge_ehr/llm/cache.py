@@ -1,4 +1,4 @@
-"""Every answer that was paid for, in one SQLite file, written as it arrives. Several processes may share it."""
+"""Keeps every answer that was paid for in one SQLite file, written as it arrives. Several processes may share the file."""
 
 import fcntl
 import logging
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS answers (
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """What an endpoint sent: the message, why it ended, and the tokens it counted."""
+    """An endpoint's answer: the message, the reason why it ended, and the tokens that the endpoint counted."""
 
     content: str
     finish_reason: str
@@ -35,20 +35,20 @@ class ChatAnswer:
 
 @dataclass(frozen=True)
 class Experience:
-    """Means over stored answers to a prompt: tokens per character asked, and tokens answered."""
+    """Means over the stored answers to a prompt: tokens per character of a question, and tokens of an answer."""
 
     tokens_per_character: float
     completion_tokens: float
 
 
 class Cache:
-    """Answers by request. Whether one can be used is judged by who reads it; those that cannot stay, as they were paid for."""
+    """The answers to each request, unusable ones too: whoever reads an answer decides whether it can be used."""
 
     def __init__(self, path: Path | None) -> None:
-        """Opens the file, or makes it, readable for its owner only: answers repeat what notes say. None: nothing is kept.
+        """Open the file, or make it, readable for its owner only, as answers repeat what notes say. None: keep answers in memory.
 
         Raises:
-            UserError: it cannot be used.
+            UserError: the file cannot be used.
         """
         self.place = str(path or MEMORY)
         with self._errors():
@@ -60,7 +60,7 @@ class Cache:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """No other process asks meanwhile: what two need both is then asked by one and found by the other."""
+        """A block in which no other process sends requests, so that an answer which two processes need is paid for once."""
         if self.place == MEMORY:
             yield
             return
@@ -80,7 +80,10 @@ class Cache:
             return [ChatAnswer(*row) for row in rows]
 
     def store(self, key: str, attempt: int, prompt: str, model: str, characters: int, answer: ChatAnswer) -> None:
-        """Outlives the process when this returns; a power failure may take the last ones. The first of two processes wins."""
+        """Store an answer; if another process has stored that attempt, its answer stays.
+
+        When this returns, the answer survives the end of the process, but perhaps not a power failure.
+        """
         row = (key, attempt, prompt, model, characters, answer.content, answer.finish_reason)
         with self._errors():
             self._connection.execute(
@@ -89,12 +92,12 @@ class Cache:
             )
 
     def experience(self, prompt: str, model: str) -> Experience | None:
-        """What earlier answers cost; None if there are none."""
+        """The mean tokens of earlier answers; None if there are none."""
         columns = "SUM(prompt_tokens) * 1.0 / SUM(characters), AVG(completion_tokens)"
         query = f"SELECT {columns} FROM answers WHERE prompt = ? AND model = ?"
         with self._errors():
-            found = self._connection.execute(query, (prompt, model)).fetchone()
-        return Experience(*found) if found[0] else None
+            means = self._connection.execute(query, (prompt, model)).fetchone()
+        return Experience(*means) if means[0] else None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

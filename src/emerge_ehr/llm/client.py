@@ -1,4 +1,4 @@
-"""Asks a language model many questions at once; what was answered before, in this or another run, is not asked again."""
+"""Asks a language model many questions at once; a question that was answered before, in any run, is not asked again."""
 
 import asyncio
 import hashlib
@@ -24,17 +24,20 @@ from emerge_ehr.progress import bar
 
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"
-ATTEMPTS = 3  # answers to one question that a run may find unusable
+ATTEMPTS = 3  # unusable answers to one question after which a run gives it up
 NUDGE = "\n\nAnswer {attempt} could not be used: {reason}. Answer again, with the JSON object only."
-ANSWER_TOKENS = 200.0  # guessed length of an answer as long as none is known
+ANSWER_TOKENS = 200.0  # assumed length of an answer until there is one
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Question(Generic[T]):
-    """``prompt`` names the prompt file; ``schema`` is the answer's JSON schema. ``read`` takes the answer's object and raises
-    ``ValueError``, saying what is wrong, if it cannot be used. The text of one patient only."""
+    """A question about the text of a single patient.
+
+    ``prompt`` names the prompt file; ``schema`` is the answer's JSON schema. ``read`` turns the answer's JSON object into a
+    value, or raises a ``ValueError`` that says what is wrong.
+    """
 
     prompt: str
     system: str
@@ -45,7 +48,7 @@ class Question(Generic[T]):
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """A value, or why there is none."""
+    """The value read from an answer, or why there is none."""
 
     value: T | None
     failure: str | None = None
@@ -53,8 +56,11 @@ class Reply(Generic[T]):
 
 @dataclass
 class Chat:
-    """A model behind endpoints. ``forbidden``: it may not be asked, as the run is offline. ``dry``: nothing is
-    sent; what would be is added to ``estimates``, by prompt."""
+    """A language model behind endpoints.
+
+    ``forbidden``: no request may be sent, as the run is offline. ``dry``: no request is sent; what the requests would take is
+    added to ``estimates``, by prompt.
+    """
 
     settings: Llm
     balance: Balance
@@ -71,30 +77,30 @@ class Chat:
 
     @property
     def falls_back(self) -> bool:
-        """Whether rules and template stand in for answers that did not come; a dry run needs some to go on with."""
+        """Whether rules and template replace answers that are missing; always in a dry run, which needs some to continue."""
         return self.settings.fallback_to_rules or self.dry
 
     def metadata(self) -> dict[str, Any]:
-        """For ``metadata.json``: the same in every run over the same answers."""
+        """The model and its usage for ``metadata.json``, equal in all runs that use the same answers."""
         return {**self.record, "usage": self.account.record()}
 
     def estimate(self) -> list[str]:
-        """Lines for the user: what was not sent in a dry run."""
+        """What the requests that a dry run did not send would take and cost, in lines for the user."""
         lines = [estimate.line(self.settings) for estimate in self.estimates.values()]
         return [
             *lines,
             f"in all about {total(self.estimates, self.settings):.4f} by llm.price_input and llm.price_output; nothing was sent",
         ]
 
-    def ask(self, make: Callable[[Item], Question[T]], items: Sequence[Item], what: str) -> list[Reply[T]]:
-        """A reply to the question about each item, in order. The same question twice is asked once.
+    def ask(self, make: Callable[[Item], Question[T]], items: Sequence[Item], topic: str) -> list[Reply[T]]:
+        """A reply to the question about each item, in order; equal questions are asked once. ``topic`` is for the log.
 
         Raises:
-            UserError: no request can be answered (key, model, dead endpoint, bound on the cost): what was answered is kept.
+            UserError: no request can be answered (because of key, model, endpoint or bound on the cost); answers so far are kept.
         """
         keys: list[str] = []
         replies: dict[str, Reply[T]] = {}
-        pending: dict[str, Item] = {}  # questions are made again when their turn comes: texts need not all be in memory
+        pending: dict[str, Item] = {}  # a question is made again when it is sent, so that not all need be in memory
         for item in items:
             question = make(item)
             key = self._key(question)
@@ -111,24 +117,33 @@ class Chat:
         if self.dry:
             replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))
         elif pending:
-            replies |= self._send(make, pending, what)
+            replies |= self._send(make, pending, topic)
         ordered = [replies[key] for key in keys]
-        self._tell(ordered, what)
+        self._log_outcome(ordered, topic)
         return ordered
 
-    def _tell(self, replies: Sequence[Reply[T]], what: str) -> None:
+    def _log_outcome(self, replies: Sequence[Reply[T]], topic: str) -> None:
         failures = [reply.failure for reply in replies if reply.failure]
-        log.info("llm: %s: %d replies, %d failures; %s", what, len(replies), len(failures), self.account)
+        log.info("llm: %s: %d replies, %d failures; %s", topic, len(replies), len(failures), self.account)
         if failures and not self.dry:
-            log.warning("llm: %s: %s; failures are asked for again by the next run", what, failures[0])
+            log.warning("llm: %s: %s; the next run asks again what failed", topic, failures[0])
 
-    def _send(self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str) -> dict[str, Reply[T]]:
-        """Replies by key; no other process that shares the cache asks meanwhile."""
+    def _send(
+        self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], topic: str
+    ) -> dict[str, Reply[T]]:
+        """Replies to the pending questions, by key; no other process that shares the cache sends requests meanwhile.
+
+        Raises:
+            UserError: the run is offline, or as ``ask``.
+        """
         if self.forbidden:
-            raise UserError(f"--offline: {len(pending)} answers of {self.settings.model} are not in {self.cache.place}")
+            raise UserError(
+                f"--offline: {len(pending)} answers of {self.settings.model} are not in {self.cache.place}; run without "
+                "--offline to ask for them"
+            )
         try:
             with self.cache.alone():
-                return asyncio.run(self._ask(make, pending, what))
+                return asyncio.run(self._ask(make, pending, topic))
         finally:
             if len(self.balance.members) > 1:
                 log.info("llm: answers of this run by endpoint: %s", self.balance.answered())
@@ -137,13 +152,13 @@ class Chat:
         prompt = question.prompt
         if prompt not in self.estimates:
             answer_tokens = min(ANSWER_TOKENS, self.settings.max_output_tokens)
-            known = self.cache.experience(prompt, self.settings.model)
-            self.estimates[prompt] = Estimate(prompt, known, answer_tokens)
+            experience = self.cache.experience(prompt, self.settings.model)
+            self.estimates[prompt] = Estimate(prompt, experience, answer_tokens)
         characters = 0 if stored else len(question.system) + len(question.user)
         self.estimates[prompt].add(int(stored), int(not stored), characters)
 
     def _stored(self, key: str, question: Question[T]) -> Reply[T] | None:
-        """The first stored answer that can be used."""
+        """The reply from the first stored answer that can be used; None if there is none."""
         for answer in self.cache.answers(key):
             try:
                 reply = Reply(question.read(json_object(answer)))
@@ -154,10 +169,11 @@ class Chat:
         return None
 
     async def _ask(
-        self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], what: str
+        self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], topic: str
     ) -> dict[str, Reply[T]]:
+        """Replies by key, from as many tasks as there may be requests at a time."""
         replies: dict[str, Reply[T]] = {}
-        shown = bar(what=what, unit="request", total=len(pending))
+        shown = bar(title=topic, unit="request", total=len(pending))
         queue = iter(pending.items())
         stopped: list[UserError] = []
 
@@ -168,7 +184,7 @@ class Chat:
                 except UserError as error:
                     stopped.append(error)
                 shown.update()
-                if stopped:  # what the others have under way is paid for: they finish it
+                if stopped:  # the other tasks finish the requests that they have sent, which are paid for
                     return
 
         width = self.settings.concurrency * len(self.balance.members)
@@ -184,7 +200,7 @@ class Chat:
         return replies
 
     async def _reply(self, key: str, question: Question[T]) -> Reply[T]:
-        """Another process may have been faster: the cache is asked once more."""
+        """The reply to one question, from the cache if another process has stored an answer meanwhile."""
         if reply := self._stored(key, question):
             return reply
         if self._given_up:
@@ -199,7 +215,10 @@ class Chat:
             return Reply(None, str(error))
 
     async def _attempts(self, key: str, question: Question[T]) -> Reply[T]:
-        """Unusable answers count until the round is full, over interrupted runs too; a run after that begins a new round."""
+        """The reply to one question, which is asked again while answers are unusable, up to ``ATTEMPTS`` answers.
+
+        Answers of a run that was interrupted count; once they reach ``ATTEMPTS``, the next run has as many attempts again.
+        """
         before = len(self.cache.answers(key))
         reason = "it does not fit the form asked for"
         for attempt in range(before, (before // ATTEMPTS + 1) * ATTEMPTS):
@@ -219,10 +238,10 @@ class Chat:
         return Reply(None, f"no usable answer in {ATTEMPTS} attempts; the last: {reason}")
 
     def _give_up(self, error: Exception) -> None:
-        """The endpoints are down: with a fallback the rest falls back, without one the run ends here.
+        """Send no more requests, as the endpoints are down: the remaining questions get this failure as their reply.
 
         Raises:
-            UserError: without a fallback.
+            UserError: no fallback is configured, so that the run must end.
         """
         reason = self.balance.trouble() or str(error)
         if isinstance(error, RefusedError) and not self.settings.fallback_to_rules:
@@ -244,7 +263,7 @@ class Chat:
         return {"messages": messages, **self._parameters(question)}
 
     def _parameters(self, question: Question[T]) -> dict[str, Any]:
-        """All of a request that may change its answer, but the messages."""
+        """Everything in a request, except the messages, that may change its answer."""
         settings = self.settings
         form: dict[str, Any] = {}
         if settings.json_mode == "object":
@@ -256,16 +275,16 @@ class Chat:
         return {"model": settings.model, **sampling, **form, **settings.extra_body}
 
     def _key(self, question: Question[T]) -> str:
-        """The same at every endpoint that serves the model."""
+        """The key that answers to a question are stored under, the same for all endpoints that serve the model."""
         content = {"prompt": question.prompt, "body": self._body(question, "")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def connect(config: Config, dry: bool = False) -> Chat | None:
-    """The config's model, or None if it uses none. Sends nothing yet.
+    """The config's language model, or None if it uses none. Sends nothing yet; ``dry``: nor later.
 
     Raises:
-        UserError: records may not go there, the key is missing, or the cache cannot be used.
+        UserError: records may not go to the endpoint, its key is missing, or the cache cannot be used.
     """
     if not privacy.uses_model(config):
         return None
@@ -290,12 +309,12 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
 
 
 def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm) -> Balance:
-    """Beside endpoints on other machines the key is theirs, and one on this machine does without."""
-    theirs = privacy.remote(urls) or urls
+    """The endpoints at ``urls``. If any is on another machine, those on this machine are not sent the key."""
+    with_key = privacy.remote(urls) or urls
     width = settings.concurrency
     members = [
         Member(
-            Endpoint(url, key if url in theirs else "", settings.timeout_seconds, width),
+            Endpoint(url, key if url in with_key else "", settings.timeout_seconds, width),
             Pace(settings.requests_per_minute, settings.tokens_per_minute),
             width,
         )
@@ -305,12 +324,18 @@ def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm) -> Balance:
 
 
 def _key_of(settings: Llm, required: bool) -> str:
-    """The key in the environment; a model on this machine may need none."""
+    """The endpoint's key from the environment, empty if there is none.
+
+    Raises:
+        UserError: a ``required`` key is missing, or it holds characters that cannot be sent.
+    """
     key = os.environ.get(settings.api_key_env, "").strip() if settings.api_key_env else ""
     if required and settings.api_key_env and not key:
         raise UserError(
             f"llm.api_key_env: the environment variable {settings.api_key_env} is not set; put the endpoint's key there"
         )
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"the environment variable {settings.api_key_env} holds characters that no key has")
+        raise UserError(
+            f"the environment variable {settings.api_key_env} holds characters that no key has; set it again"
+        )
     return key

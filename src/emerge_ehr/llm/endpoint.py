@@ -1,4 +1,4 @@
-"""One request to a chat-completions endpoint: the answer, or what became of it."""
+"""Sends one request to a chat-completions endpoint, and returns its answer or raises what went wrong."""
 
 import asyncio
 import json
@@ -13,9 +13,9 @@ from emerge_ehr.llm.cache import ChatAnswer
 from emerge_ehr.privacy import is_loopback
 
 CONNECT_SECONDS = 10.0
-LARGEST_BODY = 4 << 20  # bytes of an answer: no bound on output tokens comes near it
-LONGEST_NAME = 200  # characters of a model's
-MOST_TOKENS = 1e9  # no answer has more: what is beyond is not a count
+LARGEST_BODY = 4 << 20  # bytes; an answer within any bound on output tokens is much shorter
+LONGEST_NAME = 200  # characters of a model's name
+MOST_TOKENS = 1e9  # a larger number cannot be a count of tokens
 BROKEN = (408, 409, 425, 500, 502, 503, 504)
 CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 NO_LEAVE = {
@@ -27,11 +27,11 @@ NO_LEAVE = {
 
 
 class RefusedError(Exception):
-    """This request will never be answered."""
+    """The endpoint refuses this request, and would again."""
 
 
 class BrokenError(Exception):
-    """Something went wrong on the way; another try may help."""
+    """Something went wrong on the way; another attempt may succeed."""
 
 
 class EndpointUnreachableError(BrokenError):
@@ -47,7 +47,8 @@ class EndpointBusyError(Exception):
 
 
 class Endpoint:
-    """Where requests go. ``name``: host and port, for messages. ``timeout`` seconds bound one try; ``width`` at a time."""
+    """Sends requests to one URL. ``name``: host and port, for messages; ``timeout``: seconds of one attempt; ``width``: the most
+    requests at a time."""
 
     def __init__(self, url: httpx.URL, key: str, timeout: float, width: int) -> None:
         self.name = url.netloc.decode()
@@ -56,11 +57,12 @@ class Endpoint:
         self._width = width
         self._key = key
         self.serves = ""  # the model, as its last answer named it
-        # Proxies of the environment would carry requests to this machine out of it, and read those that are not encrypted.
+        # A proxy from the environment would take requests to this machine out of it, and could read unencrypted ones.
         self._proxies = url.scheme == "https" and not is_loopback(url.host)
 
     async def open(self) -> None:
-        """Ready for requests of this event loop. A client each: a pool looks at all its connections at every request."""
+        """Open clients for the current event loop, one for each request at a time: a client with many connections is slow, as it
+        goes through all of them at every request."""
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         timeouts = httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS), pool=None)
         trusted = httpx.create_ssl_context(trust_env=self._proxies)
@@ -71,17 +73,17 @@ class Endpoint:
         self._idle = list(self._clients)
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         for client in self._clients:
             await client.aclose()
 
     async def complete(self, body: dict[str, Any]) -> ChatAnswer:
-        """The answer to ``body``, in one try; of these at most ``width`` at a time.
+        """The answer to ``body``, in one attempt; the caller makes at most ``width`` of these calls at a time.
 
         Raises:
             RefusedError, BrokenError: this request failed.
-            BusyError: the endpoint wants it later.
-            UserError: every request would fail here.
+            EndpointBusyError: the endpoint asks to send it again later.
+            UserError: every request to this endpoint would fail.
         """
         client = self._idle.pop()
         try:
@@ -114,21 +116,21 @@ class Endpoint:
             raise RefusedError(f"HTTP {status}{self._code(content)}")
 
     def _code(self, content: bytes) -> str:
-        """The error's code, never its message, which may repeat the note; nor a code that repeats the key."""
+        """The code of an error in parentheses, unless it repeats the key; never the message, which may quote the note."""
         try:
             error = json.loads(content)["error"]
             code = error.get("code") or error.get("type")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return ""
-        told = isinstance(code, str) and CODE.fullmatch(code) and not (self._key and self._key in code)
-        return f" ({code})" if told else ""
+        harmless = isinstance(code, str) and CODE.fullmatch(code) and not (self._key and self._key in code)
+        return f" ({code})" if harmless else ""
 
 
 async def _bounded(response: httpx.Response) -> bytes:
-    """The body, unpacked.
+    """The answer's body, decompressed.
 
     Raises:
-        BrokenError: it does not end.
+        BrokenError: it is longer than ``LARGEST_BODY``.
     """
     content = bytearray()
     async for chunk in response.aiter_bytes():
@@ -139,7 +141,11 @@ async def _bounded(response: httpx.Response) -> bytes:
 
 
 def _read(body: bytes) -> tuple[ChatAnswer, str]:
-    """With the model that is said to have answered. Reasoning beside the content is dropped; tokens not counted are 0."""
+    """The answer, and the model that it names. Reasoning beside the content is dropped; tokens that are not counted are 0.
+
+    Raises:
+        BrokenError: the body is not that of a chat-completions endpoint.
+    """
     try:
         whole = json.loads(body)
         choice, usage = whole["choices"][0], whole.get("usage") or {}
@@ -155,5 +161,5 @@ def _count(value: object) -> int:
 
 
 def _text(value: object) -> str:
-    """JSON may hold halves of characters, which no file can."""
+    """The value as text that UTF-8 can hold: JSON may hold halves of surrogate pairs, which are replaced."""
     return str(value).encode(errors="replace").decode()

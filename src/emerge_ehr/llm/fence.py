@@ -1,10 +1,10 @@
-"""The mark around data in a prompt."""
+"""Makes the mark that surrounds data in a prompt."""
 
 import hashlib
 
 
 def fence_of(text: str) -> str:
-    """A mark that the text cannot hold by design, as it depends on all of it; the same in every run.
+    """A mark for a text, the same in every run. It depends on the whole text, so that nobody can write a text that holds it.
 
     >>> fence_of("a") == fence_of("a") != fence_of("b")
     True

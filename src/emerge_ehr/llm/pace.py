@@ -1,4 +1,4 @@
-"""When the next request to an endpoint may start: the configured rates, and the pauses it asks for when busy."""
+"""Delays requests to an endpoint, so as to keep to the configured rates and to the pauses that a busy endpoint asks for."""
 
 import asyncio
 import random
@@ -6,7 +6,7 @@ import time
 
 
 class Pace:
-    """Requests share one timetable: each takes the time that its share of a minute's requests and tokens is worth."""
+    """A timetable for the requests to one endpoint: each takes up its share of a minute, by requests or by tokens."""
 
     def __init__(self, requests_per_minute: int, tokens_per_minute: int) -> None:
         self._request = 60 / requests_per_minute if requests_per_minute else 0.0
@@ -16,7 +16,7 @@ class Pace:
         self._spread = 0.0
 
     async def turn(self, tokens: int) -> None:
-        """Waits until a request of about so many tokens may start; after a pause each starts a little later, at another time."""
+        """Wait until a request of about so many tokens may start; after a pause, requests start at slightly different times."""
         start = max(time.monotonic(), self._free, self._held)
         self._free = start + max(self._request, tokens * self._token)
         late = random.random() * self._spread if self.pause else 0.0
@@ -24,12 +24,12 @@ class Pace:
             await asyncio.sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Nobody starts for so long."""
+        """Let no request start for so many seconds."""
         end = time.monotonic() + seconds
         if end > self._held:
             self._held, self._spread = end, min(seconds, 1.0)
 
     @property
     def pause(self) -> float:
-        """Seconds for which it is held."""
+        """The seconds for which no request may start."""
         return max(0.0, self._held - time.monotonic())

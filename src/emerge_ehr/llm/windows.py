@@ -14,25 +14,25 @@ def windows(text: str, size: int, overlap: int) -> list[tuple[int, int]]:
     ['Fever. Cough. ', 'Cough. Rash. ', 'Rash. Pain.']
     """
     ends = [match.end() for match in BOUNDARY.finditer(text)]
-    found, start = [], 0
+    cuts, start = [], 0
     while len(text) - start > size:
         limit = start + size
         end = _last(ends, start + size // 2, limit) or _blank(text, start + size // 2, limit) or limit
-        found.append((start, end))
+        cuts.append((start, end))
         again = end - overlap
         start = (
             _last(ends, max(start, again - overlap), again) or _blank(text, max(start, again - overlap), again) or again
         )
-    return [*found, (start, len(text))] if text[start:].strip() else found
+    return [*cuts, (start, len(text))] if text[start:].strip() else cuts
 
 
 def _last(ends: list[int], low: int, high: int) -> int | None:
-    """The last sentence's end in ``low < end <= high``."""
+    """The last end of a sentence with ``low < end <= high``; None if there is none."""
     place = bisect_right(ends, high) - 1
     return ends[place] if place >= 0 and ends[place] > low else None
 
 
 def _blank(text: str, low: int, high: int) -> int | None:
-    """After the last blank there, for sentences that are longer."""
-    found = text.rfind(" ", low, high)
-    return found + 1 if found >= low else None
+    """The position after the last blank between ``low`` and ``high``, for sentences longer than a window; None without one."""
+    place = text.rfind(" ", low, high)
+    return place + 1 if place >= low else None

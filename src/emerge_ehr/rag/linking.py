@@ -1,4 +1,4 @@
-"""Links an entity's name to a disease node: exactly, else to the most similar name, if that is similar enough."""
+"""Links an entity's name to a disease node: by the same name or, if there is none, by the most similar name above a threshold."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ Linked = tuple[int, float, str]  # node, score, the graph's name that matched
 
 @dataclass(frozen=True)
 class Link:
-    """A disease node and how well the entity's name matched; 1 is an exact match. ``count`` is how often it was mentioned.
+    """A disease node that a patient's notes mention ``count`` times; ``score``: the names' similarity, 1 if they are equal.
 
-    ``member``: PrimeKG groups diseases into nodes; where the notes name a member other than the group, its name.
+    ``surface``: the words of the first mention. ``member``: PrimeKG groups diseases into nodes; where the notes name a member of
+    the group instead of the group, the member's name.
     """
 
     node_index: int
@@ -34,7 +35,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Linker:
-    """The graph's names, in the order that ``similarity`` knows them by."""
+    """``index``: normal form of a name -> node; ``names``: these names, in the order that ``similarity`` was built over."""
 
     index: Mapping[str, int]
     names: Sequence[str]
@@ -42,21 +43,25 @@ class Linker:
     threshold: float
 
     def link(self, names: Iterable[str]) -> dict[str, Linked]:
-        """By name, for those that reach the threshold."""
-        wanted = sorted({normal(name) for name in names})
-        found = {name: (self.index[name], 1.0, name) for name in wanted if name in self.index}
-        rest = [name for name in wanted if name not in found and name]
+        """The link of each name that is in the graph or similar enough to a name there, by the name's normal form."""
+        distinct = sorted({normal(name) for name in names})
+        linked = {name: (self.index[name], 1.0, name) for name in distinct if name in self.index}
+        rest = [name for name in distinct if name not in linked and name]
         if rest:
             positions, scores = self.similarity.nearest(rest)
             for name, position, score in zip(rest, positions.tolist(), scores.tolist(), strict=True):
                 if score >= self.threshold:
                     matched = self.names[position]
-                    found[name] = (self.index[matched], min(1.0, round(score, 4)), matched)
-        return found
+                    linked[name] = (self.index[matched], min(1.0, round(score, 4)), matched)
+        return linked
 
 
 def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path, pool: Pool = LOCAL) -> Linker:
-    """The linker over all disease names of the graph."""
+    """The linker over all disease names of the graph.
+
+    Raises:
+        UserError: the graph holds no disease.
+    """
     index = name_index(graph)
     if not index:
         raise UserError("the knowledge graph holds no disease; check the files in paths.kg_dir")
@@ -70,7 +75,8 @@ def build(graph: KnowledgeGraph, rule: Linking, seed: int, cache_dir: Path, pool
 def patient_links(
     entities: Sequence[Entity], linked: Mapping[str, Linked], graph: KnowledgeGraph, rule: Linking
 ) -> list[Link]:
-    """A patient's diseases: entities of the patient by frequency (then first mention), each node once, at most ``max_nodes``."""
+    """A patient's diseases: the nodes of the patient's own entities, each once, the most mentioned first (of equals the one first
+    mentioned), at most ``rule.max_nodes``."""
     order: dict[str, list[Entity]] = {}
     for entity in entities:
         if entity.linked:

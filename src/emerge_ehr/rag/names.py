@@ -1,4 +1,4 @@
-"""How disease names are compared: one normal form, and an index from it to graph nodes."""
+"""How disease names are compared: their normal form, and an index from it to the graph's nodes."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ DROPPED = re.compile(r"[’']s?(?=\s|$)|[^\w\s\-/]")
 
 
 def normal(name: str) -> str:
-    """Lower case, no possessive or punctuation, hyphens as spaces.
+    """The name in lower case, without possessive and punctuation, hyphens as spaces.
 
     >>> normal("Crohn's disease"), normal("COVID-19")
     ('crohn disease', 'covid 19')
@@ -19,7 +19,8 @@ def normal(name: str) -> str:
 
 
 def name_index(graph: KnowledgeGraph) -> Mapping[str, int]:
-    """Normal form -> node. Of several nodes with one name, the one in most triples, then the lowest index."""
+    """Normal form -> node. Of several nodes with one name, a node whose own name it is, not a member's of its group, comes first;
+    then the one with the most triples; then the one with the lowest index."""
     best: dict[str, tuple[bool, int, int]] = {}
     for node, disease in graph.diseases().items():
         for position, name in enumerate(disease.names):
@@ -31,5 +32,5 @@ def name_index(graph: KnowledgeGraph) -> Mapping[str, int]:
 
 
 def _is_part(name: str, disease: Disease) -> bool:
-    """A member's name of a grouped node: another node that bears the name itself goes first."""
+    """Whether ``name`` is that of a member of a grouped node rather than the node's own."""
     return normal(name) != normal(disease.names[0])

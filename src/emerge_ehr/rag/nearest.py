@@ -1,7 +1,7 @@
-"""Exact nearest rows by inner product, in blocks, so that memory stays bounded whatever the numbers of queries and names.
+"""Exact nearest rows by inner product, computed in blocks, so that memory stays bounded for any number of queries and names.
 
-Q queries, M names, D dimensions; all rows of length one or zero. Scores within ``TIE`` of the best count as equal, and the first
-name wins: rounding, which depends on how the rows fall into blocks, must not decide between names of one meaning.
+Q queries, M names, D dimensions; every row has length one or zero. Scores within ``TIE`` of the best count as equal, and the
+first of these names wins: rounding depends on how rows fall into blocks, and must not decide between equally similar names.
 """
 
 from typing import Any
@@ -28,7 +28,10 @@ def dense_nearest(
 
 
 def sparse_nearest(queries: Any, names: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The same for sparse rows ``[Q, D]``, ``[M, D]``, none negative; a query that shares no column gets name 0, score 0."""
+    """``dense_nearest`` for sparse rows ``[Q, D]``, ``[M, D]`` without negative values.
+
+    A query that shares no column with any name gets name 0 with score 0.
+    """
     position, score = np.zeros(queries.shape[0], dtype=np.int64), np.zeros(queries.shape[0], dtype=np.float32)
     columns = names.T.tocsr()
     rows = max(1, BLOCK_SCORES // names.shape[0])

@@ -149,7 +149,7 @@ def records(
         recorder = replace(recorder, summarizer=None)
     work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[WrittenRecord](WrittenRecord))
     made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
-    found = iter(bar(made, what="records", unit="patient", total=len(cases)))
+    found = iter(bar(made, title="records", unit="sample", total=len(cases)))
     tables, tallies = [records_file.table([])], list[Tally]()
     while some := list(islice(found, BLOCK)):
         tables.append(records_file.table([record.row for record in some]))

@@ -12,8 +12,11 @@ from emerge_ehr.signals.signals import Signal
 
 @dataclass(frozen=True)
 class AbnormalSignal:
-    """The most extreme hour of one signal in one direction. ``hour`` counts from the window's start, ``hours_beyond`` says how
-    many hours lay beyond the threshold on that side."""
+    """The most extreme hour of one signal in one direction.
+
+    ``value`` is in ``unit``; ``hour`` counts from the window's start; ``hours_beyond`` is the number of hours beyond the
+    threshold on that side.
+    """
 
     code: str
     label: str
@@ -26,11 +29,11 @@ class AbnormalSignal:
 
 
 def find(data: Hourly, statistics: Statistics, signals: Sequence[Signal], rule: Abnormal) -> list[list[AbnormalSignal]]:
-    """For each patient the signals with |z| above ``rule.threshold``, most extreme first, at most ``rule.max_signals``.
+    """For each sample the signals with |z| above ``rule.threshold``, most extreme first, at most ``rule.max_signals``.
 
     ``signals`` names the F features of ``data``.
     """
-    found: list[list[AbnormalSignal]] = [[] for _ in range(len(data.value))]
+    abnormal: list[list[AbnormalSignal]] = [[] for _ in range(len(data.value))]
     for feature, signal in enumerate(signals):
         value = data.value[:, :, feature]
         z = (value - statistics.mean[feature]) / statistics.std[feature]
@@ -41,9 +44,9 @@ def find(data: Hourly, statistics: Statistics, signals: Sequence[Signal], rule: 
             for n in np.flatnonzero(beyond):
                 at = int(hour[n])
                 extreme, score = round(float(value[n, at]), 4), round(float(z[n, at]), 3)
-                found[n].append(
+                abnormal[n].append(
                     AbnormalSignal(
                         signal.name, signal.label, direction, extreme, signal.unit, at, score, int(beyond[n])
                     )
                 )
-    return [sorted(signals, key=lambda s: (-abs(s.z), s.code))[: rule.max_signals] for signals in found]
+    return [sorted(signals, key=lambda s: (-abs(s.z), s.code))[: rule.max_signals] for signals in abnormal]

@@ -1,4 +1,4 @@
-"""Hourly tensors: N patients, T hours, F features; last value of the hour, forward fill, training statistics."""
+"""Hourly tensors of N samples, T hours and F features: the last value of each hour, forward fill, training statistics."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from emerge_ehr.fields import UserError
 
 Floats = NDArray[np.float32]
 HOUR = 3_600_000_000  # microseconds
-LARGEST = 2**36  # bytes of the hourly values
+LARGEST = 2**36  # bytes of hourly values: 64 GiB
 
 
 @dataclass(frozen=True)
 class Hourly:
-    """``value [N, T, F]`` in canonical units, NaN where not measured; ``length [N]`` hours observed, 1..T."""
+    """``value [N, T, F]`` in canonical units, NaN where not measured; ``length [N]`` hours in the sample's window, 1 to T."""
 
     value: Floats
     length: NDArray[np.int64]
@@ -24,7 +24,8 @@ class Hourly:
 
 @dataclass(frozen=True)
 class Statistics:
-    """``mean [F]`` and ``std [F]`` of the training patients' measured hours; 0 and 1 where nothing was measured."""
+    """``mean [F]`` and ``std [F]`` of the training samples' measured hours, 0 and 1 where nothing was measured; ``count [F]``
+    of those hours."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
@@ -32,9 +33,10 @@ class Statistics:
 
 
 def place(dynamic: pl.LazyFrame, cohort: pl.DataFrame, features: tuple[str, ...]) -> pl.LazyFrame:
-    """``n, f, since`` (microseconds since the window's start), ``value`` of every row, lazily.
+    """Where each row of ``dynamic`` belongs in the tensor, lazily: columns ``n, f, since, value``.
 
-    Null where a row has no place: an unknown patient or code, no number, a time outside ``[window_start, window_end)``.
+    ``n`` and ``f`` number sample and feature; ``since`` is in microseconds since the window's start. A column is null where the
+    row has no place: an unknown sample or code, no value, a time outside ``[window_start, window_end)``.
     """
     patients = cohort.lazy().select("patient_id", "window_start", "window_end").with_row_index("n")
     codes = pl.LazyFrame({"code": features}, schema={"code": pl.String}).with_row_index("f")
@@ -46,17 +48,19 @@ def place(dynamic: pl.LazyFrame, cohort: pl.DataFrame, features: tuple[str, ...]
 
 @dataclass(frozen=True)
 class Filling:
-    """Hourly values to which rows are added in any order and in batches of any size.
+    """Hourly values that are filled with rows, in any order and in batches of any size.
 
-    ``since [N, T, F]``: microseconds from the hour's start to the measurement that stands in ``hourly.value``.
+    ``since [N, T, F]``: microseconds from the hour's start to the measurement now in ``hourly.value``.
     """
 
     hourly: Hourly
     since: NDArray[np.uint32]
 
     def fill(self, placed: pl.DataFrame) -> None:
-        """Keep the last measurement of each hour since the window's start, of several at one time the highest; ``placed`` is
-        what ``place`` gives."""
+        """Keep the last measurement of each hour since the window's start; of several at one time, the highest.
+
+        ``placed``: rows from ``place``.
+        """
         value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
         _, hours, features = self.hourly.value.shape
         hour = pl.col("since") // HOUR
@@ -71,10 +75,10 @@ class Filling:
 
 
 def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) -> Filling:
-    """Nothing measured yet. ``hours``: T; None: that of the longest window.
+    """Hourly values without any measurement yet; T is ``hours``, or that of the longest window if None.
 
     Raises:
-        UserError: the tensor would be larger than any sensible memory.
+        UserError: the tensor would be larger than ``LARGEST``.
     """
     seconds = (cohort["window_end"] - cohort["window_start"]).dt.total_seconds().to_numpy()
     whole = np.maximum(np.ceil(seconds / 3600), 1).astype(np.int64)
@@ -82,7 +86,7 @@ def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) ->
     shape = (cohort.height, hours, len(features))
     if 4 * np.prod(shape, dtype=np.int64) > LARGEST:
         raise UserError(
-            f"{shape[0]} patients x {shape[1]} hours x {shape[2]} features do not fit in memory; choose a shorter "
+            f"{shape[0]} samples x {shape[1]} hours x {shape[2]} features do not fit in memory; choose a shorter "
             "cohort.window, or fewer codes"
         )
     value = np.full(shape, np.nan, dtype=np.float32)
@@ -90,7 +94,7 @@ def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) ->
 
 
 def fit(value: Floats) -> Statistics:
-    """Statistics of ``value [N, T, F]``, NaN ignored; a constant feature keeps std 1."""
+    """The statistics of ``value [N, T, F]``, ignoring NaN; a constant feature has std 1."""
     moments = [_moments(value[:, :, feature]) for feature in range(value.shape[2])]
     mean, std, count = (np.array(column) for column in zip(*moments, strict=True))
     return Statistics(mean, std, count)

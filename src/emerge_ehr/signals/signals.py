@@ -1,8 +1,8 @@
-"""What is measured: the 17 signals of the in-hospital-mortality benchmark (Harutyunyan et al. 2019), and anybody's own.
+"""The 17 signals of the in-hospital-mortality benchmark (Harutyunyan et al. 2019), and codes of the user's own.
 
-A value outside ``plausible`` cannot come from a living patient or the stated unit and is dropped and counted: the bounds are
-ours, chosen inside those of the benchmark's published outlier table where clinical limits are tighter. ``reference``
-is the usual adult range, used for wording only; abnormality itself is a z-score.
+A value outside ``plausible`` cannot come from a living patient in the stated unit; it is dropped and counted. The bounds are
+ours: those of the benchmark's published outlier table, narrowed where clinical limits are tighter. ``reference`` is the usual
+adult range, used for wording only; whether a signal is abnormal is decided by its z-score.
 """
 
 import math
@@ -13,8 +13,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Signal:
-    """``plausible`` and ``reference`` are inclusive, in ``unit``. ``percent``: a value above 1 was charted in percent.
-    ``sum_of``: where all these signals were charted at one time, their sum is a measurement of this one."""
+    """A measured quantity; ``plausible`` and ``reference`` are inclusive ranges in ``unit``.
+
+    ``percent``: a value above 1 was charted in percent. ``sum_of``: where all these signals were charted at one time, their sum
+    is a measurement of this one.
+    """
 
     name: str
     label: str
@@ -48,16 +51,16 @@ SIGNAL_BY_NAME = {signal.name: signal for signal in SIGNALS}
 
 
 def described(code: str) -> Signal:
-    """The benchmark's signal of that name, or a bare one for a code of the user's own."""
+    """The benchmark's signal called ``code``; for a code of the user's own, a signal without unit or ranges."""
     return SIGNAL_BY_NAME.get(code) or Signal(code, code.replace("_", " "))
 
 
 def to_record(signal: Signal) -> dict[str, Any]:
-    """For ``provenance.json`` and ``metadata.json``."""
+    """The signal as JSON values, for ``provenance.json`` and ``metadata.json``."""
     return {"name": signal.name, "label": signal.label, "unit": signal.unit, "reference": signal.reference}
 
 
 def from_record(entry: Mapping[str, Any]) -> Signal:
-    """The signal that ``to_record`` took; without what only ``convert`` asks of it, such as bounds."""
+    """The inverse of ``to_record``, without what only ``convert`` needs, such as the plausible range."""
     reference = entry["reference"] and tuple(entry["reference"])
     return Signal(entry["name"], entry["label"], entry["unit"], reference=reference)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emerge_ehr import torchrun
 from emerge_ehr.config import Training
-from emerge_ehr.fields import UserError, told
+from emerge_ehr.fields import UserError, message
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,7 +64,7 @@ def together(fabric: "Fabric") -> Iterator[None]:
     except (UserError, OSError) as error:
         if fabric.world_size == 1:
             raise
-        failure = told(error)
+        failure = message(error)
     where = f"process {fabric.global_rank} on {socket.gethostname()}: " if fabric.global_rank else ""
     for line in everyones(fabric, failure and where + failure):
         if line:

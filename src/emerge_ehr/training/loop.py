@@ -57,7 +57,7 @@ def fit(
         _restore(progress.last, model, optimizer, scheduler, shuffle, fabric)
     with beside_logs():
         done = len(progress.history) if progress else 0
-        epochs = bar(what="train", unit="epoch", total=settings.max_epochs, done=done, shown=fabric.is_global_zero)
+        epochs = bar(title="train", unit="epoch", total=settings.max_epochs, done=done, shown=fabric.is_global_zero)
         while not _finished(progress, settings):
             rate = optimizer.param_groups[0]["lr"]
             order = torch.randperm(len(train), generator=shuffle).to(fabric.device)

@@ -38,9 +38,9 @@ np.save(folder / f"{sys.argv[2]}.npy", Batches(compute, LOCAL, open_store(folder
 """
 
 
-def run(folder: Path, how: str) -> int:
+def run(folder: Path, mode: str) -> int:
     folder.mkdir(exist_ok=True)
-    return subprocess.run([sys.executable, "-c", PROGRAM, str(folder), how], cwd=ROOT, check=False).returncode
+    return subprocess.run([sys.executable, "-c", PROGRAM, str(folder), mode], cwd=ROOT, check=False).returncode
 
 
 def computed(folder: Path) -> list[str]:
@@ -62,7 +62,7 @@ def test_a_killed_run_keeps_its_batches_and_ends_with_the_bytes_of_one_that_was_
 def test_two_processes_at_once_agree(tmp_path: Path) -> None:
     tmp_path.mkdir(exist_ok=True)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    both = [subprocess.Popen([*command, how], cwd=ROOT) for how in ("one", "two")]
+    both = [subprocess.Popen([*command, mode], cwd=ROOT) for mode in ("one", "two")]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     assert (tmp_path / "one.npy").read_bytes() == (tmp_path / "two.npy").read_bytes()
     assert set(computed(tmp_path)) == {"text " + "x" * (n % 37) + str(n) for n in range(100)}

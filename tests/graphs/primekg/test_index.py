@@ -37,11 +37,11 @@ def folder(mini_graph: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def readings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The ``kg`` files that were read from here on."""
-    read, made = primekg_files.read, []
+    read_graph, made = primekg_files.read, []
 
     def counted(features: Path, edges: Path) -> GraphTables:
         made.append(edges)
-        return read(features, edges)
+        return read_graph(features, edges)
 
     monkeypatch.setattr(primekg_files, "read", counted)
     return made
@@ -140,17 +140,17 @@ def test_a_full_disk_costs_the_index_but_not_the_run(
         patch.setattr(graph_index, "_write", full)
         patch.setattr(artefacts, "write_json", full)
         assert everything(opened(folder, tmp_path / "cache")) == expected
-    assert "takes no index" in caplog.text and "hashes again" in caplog.text
+    assert "the index cannot be written" in caplog.text and "hashes again" in caplog.text
     assert everything(opened(folder, tmp_path / "cache")) == expected and len(parts(tmp_path / "cache")) == 5
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = primekg_files.read
+    read_graph = primekg_files.read
 
     def slow(features: Path, edges: Path) -> GraphTables:
-        tables = read(features, edges)
+        tables = read_graph(features, edges)
         with edges.open("a") as file:
             file.write("\n")
         return tables

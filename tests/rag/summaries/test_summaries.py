@@ -31,9 +31,9 @@ def evidence(disease: str = "pneumonia", value: float = 142.0) -> Evidence:
 
 
 def test_a_member_of_a_group_is_named_and_the_groups_definition_is_not_told_of_it() -> None:
-    known = evidence("hypertension")
-    member = dataclasses.replace(known.links[0], member="portal hypertension")
-    (summary,) = template().summarise([dataclasses.replace(known, links=[member])])
+    of_group = evidence("hypertension")
+    member = dataclasses.replace(of_group.links[0], member="portal hypertension")
+    (summary,) = template().summarise([dataclasses.replace(of_group, links=[member])])
     assert "The notes mention portal hypertension, of the group hypertension." in summary.text
     assert "An infection of the lung" not in summary.text
 
@@ -136,7 +136,7 @@ def test_a_failure_leaves_no_summary_or_the_templates_if_configured(serve: Serve
 
 
 def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mini_graph: Path) -> None:
-    """The worst case: it tells of another patient, and cites this one's evidence for it."""
+    """The worst case: the model writes about another patient, and cites this patient's evidence for it."""
 
     from emerge_ehr.graphs.primekg import graph as primekg
     from emerge_ehr.rag.faithfulness import faithfulness
@@ -145,8 +145,12 @@ def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mi
     graph = primekg.build(primekg.Options(), folder=mini_graph)
     node, name = next((node, d.names[0]) for node, d in graph.diseases().items() if d.names[0] == "asthma")
     patient = Evidence(67.0, "F", evidence().signals, [], {})
-    told = (("Mrs Jones has asthma.", ["S1"]), ("Glucose was 388 mg/dL.", ["S1"]), ("Heart rate was high.", ["S1"]))
-    (summary,) = build(serve(says(*told))).summarise([patient])
+    statements = (
+        ("Mrs Jones has asthma.", ["S1"]),
+        ("Glucose was 388 mg/dL.", ["S1"]),
+        ("Heart rate was high.", ["S1"]),
+    )
+    (summary,) = build(serve(says(*statements))).summarise([patient])
     dictionary = components.build("entities", Component("rules"), graph=graph)
     auditor = faithfulness.build(graph, dictionary, SIGNALS, (QUESTION, WINDOW))
     charted = {("heart_rate", 7): 142.0}

@@ -1,8 +1,8 @@
-"""Runs texts through a model in batches: sorted by length, halved where memory runs out, every finished batch stored.
+"""Runs texts through a model in batches: sorted by length, halved where memory runs out, stored as soon as finished.
 
-What holds: the same texts make the same batches, whatever is stored already, and a batch is stored whole. So a killed run
-that is started again ends with the bytes of one that was not killed, and a second run computes nothing. A text's vector
-depends on the others in its batch only by rounding (padding is masked); and once stored it no longer changes.
+The same texts make the same batches, whatever is stored already, and a batch is stored as a whole. So a run that was killed and
+started again ends with the same bytes as one that was not killed, and a second run computes nothing. A text's vector depends on
+the other texts in its batch only by rounding (padding is masked), and once stored it no longer changes.
 """
 
 import logging
@@ -22,18 +22,17 @@ from emerge_ehr.progress import bar
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Vectors = NDArray[np.float32]
-CHARACTERS_A_TOKEN = 4  # about, in English; a batch is planned before its texts are cut into tokens
+CHARACTERS_PER_TOKEN = 4  # about, in English; a batch is planned before its texts are cut into tokens
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-MOST_TEXTS = 128  # a batch; where texts are short, more are no faster on a CPU, and a kill would lose more
-
-READ_ROWS = 4096
-Batch = tuple[str, list[str]]  # what is put before each text, and the texts
+MOST_TEXTS = 128  # in a batch: of short texts, more are no faster on a CPU, and a killed run would lose more
+READ_ROWS = 4096  # vectors read from the store at a time
+Batch = tuple[str, list[str]]  # the prefix put before each text, and the texts
 
 
 @dataclass(frozen=True)
 class Batches:
-    """``compute(texts, prefix)`` gives ``[n, D]``, wherever ``pool`` has it done. ``tokens``: a batch's, with
-    padding; ``longest``: what the model reads."""
+    """``compute(texts, prefix)`` gives ``[n, D]``; ``pool`` decides where it runs. ``tokens``: the most in a batch, padding
+    included; ``longest``: the most tokens of a text that the model reads, None if unknown."""
 
     compute: Callable[[Sequence[str], str], Vectors]
     pool: Pool
@@ -42,7 +41,7 @@ class Batches:
     longest: int | None
 
     def encode(self, texts: Sequence[str], prefix: str, precision: str) -> Vectors:
-        """``[N, D]`` in the texts' order; a text of white space is a zero row.
+        """``[N, D]``: a row per text, zero for a text of white space only.
 
         Raises:
             UserError: as ``remember``.
@@ -51,25 +50,25 @@ class Batches:
         result = np.zeros((len(texts), self.store.width), dtype=np.float32)
         rows = [row for row, text in enumerate(texts) if text.strip()]
         for at in range(0, len(rows), READ_ROWS):
-            some = rows[at : at + READ_ROWS]
-            result[some] = self.store.read([key(prefix, texts[row]) for row in some])
+            block = rows[at : at + READ_ROWS]
+            result[block] = self.store.read([key(prefix, texts[row]) for row in block])
         return result
 
     def remember(self, texts: Sequence[str], prefix: str, precision: str) -> None:
-        """Compute what is not stored yet.
+        """Compute and store the vectors that are not stored yet.
 
         Raises:
             UserError: the model gives NaN or infinity, or one text alone does not fit into memory.
         """
         distinct = sorted({text for text in texts if text.strip()}, key=lambda text: (-len(text), text))
-        with bar(what="embedding", unit="text", total=len(distinct)) as shown:
+        with bar(title="embedding", unit="text", total=len(distinct)) as shown:
             batches = [missing for batch in self._plan(distinct) if (missing := self._missing(batch, prefix))]
             shown.update(len(distinct) - sum(map(len, batches)))
             work = Work(
                 "embedding", self.compute, _compute, Json[Batch](Batch), Arrays(), piece=1, kept=False, model=True
             )
-            found = self.pool.map(work, [(prefix, batch) for batch in batches], much=False)
-            for batch, vectors in zip(batches, found, strict=True):
+            computed = self.pool.map(work, [(prefix, batch) for batch in batches], much=False)
+            for batch, vectors in zip(batches, computed, strict=True):
                 _require_finite(vectors, precision)
                 self.store.write([key(prefix, text) for text in batch], vectors)
                 shown.update(len(batch))
@@ -79,10 +78,11 @@ class Batches:
         return [text for text in batch if key(prefix, text) not in stored]
 
     def _plan(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Consecutive texts, longest first, as many as fit into ``tokens`` when padded to the first one's length."""
+        """The texts, given from longest to shortest, in batches: each of as many as fit into ``tokens`` when padded to the length
+        of the batch's first text."""
         at = 0
         while at < len(texts):
-            estimated = min(len(texts[at]) // CHARACTERS_A_TOKEN + 2, self.longest or self.tokens)
+            estimated = min(len(texts[at]) // CHARACTERS_PER_TOKEN + 2, self.longest or self.tokens)
             size = min(max(1, self.tokens // estimated), MOST_TEXTS)
             yield texts[at : at + size]
             at += size
@@ -95,7 +95,7 @@ def _compute(
 
 
 def backing_off(items: Sequence[T], compute: Callable[[Sequence[T]], Vectors]) -> Vectors:
-    """``compute(items)``, ``[n, D]``; where memory runs out, in halves, and halves of halves.
+    """``compute(items)``, ``[n, D]``; where memory runs out, computed for halves of the items, and for halves of these.
 
     Raises:
         UserError: one item alone does not fit.
@@ -111,7 +111,7 @@ def backing_off(items: Sequence[T], compute: Callable[[Sequence[T]], Vectors]) -
             ) from None
     _free()
     half = len(items) // 2
-    log.info("out of memory with %d texts at a time; going on with %d", len(items), half)
+    log.info("out of memory with %d texts at a time; continuing with %d", len(items), half)
     return np.concatenate([backing_off(items[:half], compute), backing_off(items[half:], compute)])
 
 
@@ -123,7 +123,7 @@ def _require_finite(vectors: Vectors, precision: str) -> None:
 
 
 def _free() -> None:
-    """Hand memory that PyTorch keeps back to the device."""
+    """Return memory that PyTorch has reserved to the GPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,8 +1,8 @@
-"""A pretrained model's files: where they lie, who they are, and how stage ``download`` brings them there.
+"""Finds the files of a pretrained model, identifies them, and fetches them in stage ``download``.
 
-A model is named by a local folder, or by its name on the Hugging Face hub together with a commit. Hub models lie in that
-library's own cache (``HF_HOME``, by default ``~/.cache/huggingface``), so that other programs' copies are used. Only ``download``
-talks to the hub; everything after it reads the folder found here.
+A model is given by a local folder, or by its name on the Hugging Face hub together with a commit. Hub models are in the hub
+library's cache (``HF_HOME``, by default ``~/.cache/huggingface``), so that other programs' copies are used. Only ``download``
+connects to the hub; all other functions read the folder on disk.
 """
 
 import hashlib
@@ -17,39 +17,41 @@ from safetensors import SafetensorError
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import checksum, first_line
 
-# What the libraries raise for weights that are damaged, or hold anything but tensors.
+# Raised by the libraries for weights that are damaged or hold anything but tensors.
 UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, UnpicklingError, SafetensorError)
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# Without one of these, transformers makes up a tokenizer that knows no word.
+# Without any of these files, transformers makes a tokenizer that knows no word.
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 CONFIGURATION = ("*.json", "*.txt", "*.model")
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "*.safetensors", "pytorch_model*.bin"
-# Exports for other runtimes: as large as the model, and never read here.
+# Exports for other runtimes, as large as the model, which we never read.
 OTHER_FORMATS = ("onnx/*", "openvino/*", "original/*", "coreml/*", "gguf/*")
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A folder with a model, and what its vectors are filed under: ``name@commit``, or ``sha256:...`` of a local folder."""
+    """A model's folder, and its identity: ``name@commit``, or ``sha256:...`` for a local folder."""
 
     folder: Path
     identity: str
 
 
 def require_library(library: str, plug: str) -> None:
-    """Raises:
-    UserError: the optional ``library`` is not installed.
+    """Check that the optional ``library`` is installed, which ``plug`` needs.
+
+    Raises:
+        UserError: it is not.
     """
     if importlib.util.find_spec(library) is None:
         raise UserError(f"{plug} needs the library {library}: uv sync --extra lm, or pip install '.[lm]'")
 
 
 def locate(model: str, revision: str | None, where: str) -> ModelFiles:
-    """The model on this disk; ``where`` opens every message.
+    """The model's files on this disk; ``where`` opens every error message.
 
     Raises:
-        UserError: it is not here, or is named by a moving branch.
+        UserError: they are missing, or ``revision`` is not a commit.
     """
     if Path(model).is_dir():
         if revision is not None:
@@ -79,18 +81,23 @@ def _require_tokenizer(folder: Path, where: str) -> None:
 
 
 def require_same(files: ModelFiles, identity: str, saved: Path) -> None:
-    """Raises:
-    UserError: an encoder was saved with another model than ``files``.
+    """Check that ``files`` are the model of an encoder that was saved in the file ``saved``.
+
+    Raises:
+        UserError: they are another model.
     """
     if files.identity != identity:
-        raise UserError(f"{saved}: was made with model {identity}, but {files.folder} holds {files.identity}")
+        raise UserError(
+            f"{saved}: was made with model {identity}, but {files.folder} holds {files.identity}; put the first model there, or "
+            "run --stage preprocess again"
+        )
 
 
 def download(model: str, revision: str | None, offline: bool, where: str) -> None:
-    """Fetch a hub model; offline, or for a local folder, only look whether it is there.
+    """Fetch a hub model; offline, or for a local folder, only check that it is there.
 
     Raises:
-        UserError: it is missing and may not or cannot be fetched.
+        UserError: it is missing, and must not or cannot be fetched.
     """
     if offline or Path(model).is_dir():
         locate(model, revision, where)
@@ -113,22 +120,22 @@ def download(model: str, revision: str | None, offline: bool, where: str) -> Non
 
 
 def _snapshot(model: str, revision: str | None, local: bool, where: str) -> Path:
-    """The folder with all a model needs, fetched unless ``local``; what is missing there is the hub library's error.
+    """The folder with all files that a model needs, fetched unless ``local``; if files are missing, the hub library raises.
 
-    Safetensors if there are any, else PyTorch's pickle, which transformers reads as pure tensors (``weights_only``).
+    The weights are safetensors if there are any, otherwise PyTorch's pickle, which transformers reads with ``weights_only``.
     """
     from huggingface_hub import snapshot_download
 
     for weights in (SAFE_WEIGHTS, PICKLED_WEIGHTS):
-        found = snapshot_download(
+        folder = snapshot_download(
             model,
             revision=revision,
             local_files_only=local,
             allow_patterns=[*CONFIGURATION, weights],
             ignore_patterns=[*OTHER_FORMATS],
         )
-        if any(Path(found).glob(weights)):
-            return Path(found)
+        if any(Path(folder).glob(weights)):
+            return Path(folder)
     raise UserError(f"{where}: '{model}' at {revision} holds neither {SAFE_WEIGHTS} nor {PICKLED_WEIGHTS}")
 
 
@@ -137,13 +144,13 @@ def _require_commit(model: str, revision: str | None, where: str) -> None:
         raise UserError(f"{where}: model = '{model}' is neither a folder on this disk nor a hub name (owner/name)")
     if revision is None or not COMMIT.fullmatch(revision):
         raise UserError(
-            f"{where}: model = '{model}' is no folder on this disk, and as a hub name needs revision = its commit "
+            f"{where}: model = '{model}' is not a folder on this disk, and a hub name needs revision = its commit "
             f"(40 hexadecimal digits, https://huggingface.co/{model}/commits/main), not {revision!r}: branches move"
         )
 
 
 def _digest(folder: Path) -> str:
-    """Over names and contents of all files a model is made of; 16 hexadecimal digits."""
+    """A hash of the names and contents of all files of a model, in 16 hexadecimal digits."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and any(path.match(pattern) for pattern in (*CONFIGURATION, SAFE_WEIGHTS, PICKLED_WEIGHTS)):

@@ -1,7 +1,7 @@
-"""From texts to vectors with a transformer: windows of tokens, the model's last states, their pooling.
+"""Turns texts into vectors with a transformer: cuts them into windows of tokens, computes the last states and pools them.
 
-Dimensions: N texts, W windows of them, L tokens, D width. Windows are padded at their end, for every family: a mask hides the
-padding, and a causal model does not look ahead, so Qwen3's last token is the last one under the mask.
+Dimensions: N texts, W windows of these, L tokens, D width. Windows are padded at their end, for every family of models: a mask
+hides the padding, and a causal model does not look ahead, so Qwen3's last token is the last one under the mask.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,13 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 
 Pooling = Literal["cls", "mean", "last_token"]
-POOLER = "pooler."  # a head that some checkpoints lack; the last states do not pass through it
+POOLER = "pooler."  # a head that some checkpoints lack; we do not use it
 
 
 @dataclass(frozen=True)
 class Windows:
-    """``tokens``: ids with the special ones, a list a window; ``text``: whose it is, in order; ``weight``: its own tokens."""
+    """``tokens``: a list of ids per window, special tokens included; ``text [W]``: the number of the window's text, ascending;
+    ``weight [W]``: the number of the window's tokens, without special ones."""
 
     tokens: Sequence[Sequence[int]]
     text: NDArray[np.int64]
@@ -38,7 +39,7 @@ class Windows:
 
 
 def instructed(instruction: str | None) -> str:
-    """What stands before a query.
+    """The prefix of a query that has this instruction.
 
     >>> instructed("Name the disease"), instructed(None)
     ('Instruct: Name the disease\\nQuery:', '')
@@ -50,7 +51,7 @@ def read_config(folder: Path, where: str) -> Any:
     """The model's configuration.
 
     Raises:
-        UserError: it is missing, damaged, or of a kind that needs code of its own.
+        UserError: it is missing or damaged, or the model needs code of its own.
     """
     from transformers import AutoConfig
 
@@ -65,7 +66,7 @@ def read_config(folder: Path, where: str) -> Any:
 
 
 def read_tokenizer(folder: Path, where: str) -> Any:
-    """The model's fast tokenizer, which knows where its tokens stand in the text.
+    """The model's fast tokenizer, which gives the positions of tokens in the text.
 
     Raises:
         UserError: there is none.
@@ -82,10 +83,10 @@ def read_tokenizer(folder: Path, where: str) -> Any:
 
 
 def read_model(folder: Path, placement: Placement, where: str) -> Any:
-    """The transformer without a head, in evaluation mode. Weights are safetensors, or a pickle read as pure tensors.
+    """The transformer without a head, in evaluation mode. Weights are safetensors, or a pickle that may hold only tensors.
 
     Raises:
-        UserError: they are missing or damaged, or some of the model's are not among them.
+        UserError: weights are missing or damaged.
     """
     from transformers import AutoModel
 
@@ -104,13 +105,13 @@ def read_model(folder: Path, placement: Placement, where: str) -> Any:
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(POOLER))
     if missing:
         raise UserError(f"{where}: {folder}: {len(missing)} weights are missing, {missing[0]} among them")
-    model.config.use_cache = False  # of decoders: what a next token would need
+    model.config.use_cache = False  # decoders would keep what generating a next token needs
     return model.eval().to(placement.device_here())
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """None of transformers' own progress bars and reports, such as those of heads that are not used."""
+    """A block without transformers' own progress bars and reports, such as those about heads that are not used."""
     from logging import ERROR
 
     from transformers.utils import logging
@@ -127,7 +128,7 @@ def quiet() -> Iterator[None]:
 
 
 def windows(tokenizer: Any, texts: Sequence[str], limit: int) -> Windows:
-    """The texts cut after every ``limit`` tokens, special ones included, without overlap; at least one window a text."""
+    """The texts in windows of ``limit`` tokens, special ones included, without overlap; at least one window per text."""
     cut = tokenizer(list(texts), truncation=True, max_length=limit, stride=0, return_overflowing_tokens=True)
     special = tokenizer.num_special_tokens_to_add()
     tokens = cut["input_ids"]
@@ -139,29 +140,30 @@ def windows(tokenizer: Any, texts: Sequence[str], limit: int) -> Windows:
 def states(
     model: Any, tokenizer: Any, tokens: Sequence[Sequence[int]], pooling: Pooling, at_once: int
 ) -> NDArray[np.float32]:
-    """``[W, D]``: each window's last states, pooled; as many windows at a time as keep below ``at_once`` tokens with padding."""
+    """``[W, D]``: the pooled last states of each window; at most ``at_once`` tokens at a time, padding included."""
     result: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)] * len(tokens)
     order = sorted(range(len(tokens)), key=lambda window: -len(tokens[window]))
     at = 0
     while at < len(order):
-        some = order[at : at + max(1, at_once // len(tokens[order[at]]))]
+        batch = order[at : at + max(1, at_once // len(tokens[order[at]]))]
         pooled = backing_off(
-            some, lambda part: _forward(model, tokenizer.pad_token_id, [tokens[window] for window in part], pooling)
+            batch, lambda part: _forward(model, tokenizer.pad_token_id, [tokens[window] for window in part], pooling)
         )
-        for window, row in zip(some, pooled, strict=True):
+        for window, row in zip(batch, pooled, strict=True):
             result[window] = row
-        at += len(some)
+        at += len(batch)
     return np.stack(result)
 
 
 def _forward(model: Any, pad: int, tokens: Sequence[Sequence[int]], pooling: Pooling) -> NDArray[np.float32]:
+    """``[n, D]``: the pooled last states of n windows, as one batch."""
     import torch
 
     length = max(map(len, tokens))
     ids = torch.tensor([[*window, *[pad] * (length - len(window))] for window in tokens], device=model.device)
     mask = torch.tensor([[1] * len(window) + [0] * (length - len(window)) for window in tokens], device=model.device)
     inputs = {"input_ids": ids, "attention_mask": mask}
-    if model.config.model_type == "longformer":  # its authors' setting for one vector a text
+    if model.config.model_type == "longformer":  # its authors' setting for one vector per text
         inputs["global_attention_mask"] = torch.zeros_like(mask).index_fill(1, torch.tensor([0], device=mask.device), 1)
     with torch.inference_mode():
         states = model(**inputs).last_hidden_state.float()
@@ -175,7 +177,7 @@ def _forward(model: Any, pad: int, tokens: Sequence[Sequence[int]], pooling: Poo
 
 
 def mean_of_windows(vectors: NDArray[np.float32], windows: Windows, normalize: bool) -> NDArray[np.float32]:
-    """``[N, D]``: each text's windows averaged, weighted by their tokens; then scaled to length one if asked for."""
+    """``[N, D]``: the mean of each text's windows, weighted by their number of tokens; of length one if ``normalize``."""
     texts = int(windows.text[-1]) + 1
     total = np.zeros((texts, vectors.shape[1]))
     np.add.at(total, windows.text, vectors * windows.weight[:, None])

@@ -1,4 +1,4 @@
-"""Where a language model runs, and in which number format."""
+"""Chooses the device and the number format for a language model."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,35 +16,36 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a floating-point type, by PyTorch's names."""
+    """A device and a floating-point type, under the names that PyTorch gives them."""
 
     device: str
     precision: str
 
     def dtype(self) -> "torch.dtype":
-        """PyTorch's type of that name."""
+        """The floating-point type as PyTorch's object."""
         import torch
 
         dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
         return dtypes[self.precision]
 
     def device_here(self) -> str:
-        """The device; or the CPU, where the models run elsewhere and this process only asks for a model's sizes."""
+        """The device, or the CPU if this process lacks the device: models then run elsewhere, and here only sizes are read."""
         return self.device if _present()[self.device] else "cpu"
 
 
 def choose(device: Device, precision: Precision) -> Placement:
-    """``auto``: the accelerator there is, in bfloat16 (float16 where it has none); float32 on a CPU.
+    """The placement in this process. ``auto`` chooses an accelerator, if there is one, with bfloat16, or float16 where the
+    accelerator lacks it; otherwise the CPU with float32.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: the device does not exist here.
     """
     import torch
 
     present = _present()
     chosen = next(name for name in ("cuda", "mps", "cpu") if present[name]) if device == "auto" else device
     if not present[chosen]:
-        raise UserError(f'embedding: device = "{chosen}": there is none here; "auto" takes what there is')
+        raise UserError(f'embedding: device = "{chosen}": there is none here; set device = "auto" to use what there is')
     if precision != "auto":
         return Placement(chosen, precision)
     if chosen == "cpu":
@@ -53,10 +54,10 @@ def choose(device: Device, precision: Precision) -> Placement:
 
 
 def choose_in(pool: Pool, device: Device, precision: Precision) -> Placement:
-    """As ``choose`` has it where ``pool`` runs models.
+    """The placement where ``pool`` runs models, as ``choose`` chooses it there.
 
     Raises:
-        UserError: there is no such device there.
+        UserError: the device does not exist there.
     """
     return pool.where_models_run(partial(choose, device, precision))
 

@@ -1,7 +1,7 @@
-"""Reads PrimeKG's ``disease_features`` and ``kg`` as downloaded: the diseases, and every edge that touches one.
+"""Reads PrimeKG's ``disease_features`` and ``kg`` as downloaded: the diseases, and every edge of a disease.
 
-Nodes are known by ``node_index`` alone: ids and names repeat across types. ``kg`` holds each edge once per direction; a file
-that holds it once gives the same graph, because each row is taken for every disease it touches.
+Nodes are identified by ``node_index`` alone, as ids and names repeat across types. ``kg`` holds each edge once per direction; a
+file that holds it once gives the same graph, because a row becomes an edge of each disease at its ends.
 """
 
 import csv
@@ -31,8 +31,8 @@ DESCRIPTIONS = (
 )
 FEATURES = ("node_index", "mondo_name", "group_name_bert", "mondo_definition", *DESCRIPTIONS)
 EMPTY = ("", "nan", "NaN")
-QUALIFIER = r"\s+\(disease\)$"  # PrimeKG appends it to names that are also phenotypes
-LONGEST_LINE = 1 << 17  # also the longest field that Python's csv reads
+QUALIFIER = r"\s+\(disease\)$"  # PrimeKG appends it to diseases' names that are also phenotypes' names
+LONGEST_LINE = 1 << 17  # bytes, as many as the longest field that Python's csv module reads
 AGAIN = "get the file again, or mend that row"
 
 
@@ -47,7 +47,7 @@ class GraphTables:
 
 
 def find(folder: Path, name: str) -> Path:
-    """``name.csv`` or ``name.tab`` in the folder.
+    """The path of ``name.csv`` or ``name.tab`` in the folder.
 
     Raises:
         UserError: neither is there.
@@ -61,17 +61,17 @@ def find(folder: Path, name: str) -> Path:
 
 
 def read(features_path: Path, edges_path: Path) -> GraphTables:
-    """Both files.
+    """The graph in the two files.
 
     Raises:
-        UserError: a file is damaged, of other columns, or the two do not belong together.
+        UserError: a file is damaged or has other columns, or the two are not of the same version.
     """
     rows = _edge_rows(edges_path)
     nodes = _nodes(rows, edges_path)
     features = _feature_rows(features_path)
-    strangers = features.join(nodes.filter(pl.col("node_type") != "disease"), on="node_index")
-    if strangers.height:
-        index, kind = strangers.select("node_index", "node_type").row(0)
+    other_types = features.join(nodes.filter(pl.col("node_type") != "disease"), on="node_index")
+    if other_types.height:
+        index, kind = other_types.select("node_index", "node_type").row(0)
         raise UserError(
             f"{features_path}: node_index {index} is of type {kind} in {edges_path.name}; the two files must be of one version"
         )
@@ -86,9 +86,13 @@ def read(features_path: Path, edges_path: Path) -> GraphTables:
 
 
 def _edge_rows(path: Path) -> pl.DataFrame:
-    """The rows of ``kg`` with a disease at one end or both, and none that lacks a type."""
+    """The rows of ``kg`` with a disease at one end or both.
+
+    Raises:
+        UserError: no row has one, or a relation, type or index is missing.
+    """
     touching = (pl.col("x_type") == "disease") | (pl.col("y_type") == "disease")
-    with _scan(path, EDGES) as frame:  # of its other columns none is read, which saves a quarter of the time
+    with _scan(path, EDGES) as frame:  # not reading the other columns saves a quarter of the time
         rows = collect(frame.select("row", *EDGES).filter(touching.fill_null(value=True)), path)
     if rows["x_type"].null_count():
         rows = rows.filter(~pl.all_horizontal(pl.col(EDGES).is_null()))  # blank lines
@@ -96,13 +100,18 @@ def _edge_rows(path: Path) -> pl.DataFrame:
         _refuse_empty(rows, name, path)
     if rows.is_empty():
         raise UserError(f"{path}: no row has x_type or y_type 'disease'; is it PrimeKG's kg? get the file again")
-    few = pl.col("relation", "display_relation").cast(pl.Categorical)  # compared as numbers from here on
+    few = pl.col("relation", "display_relation").cast(pl.Categorical)  # faster to compare than text
     return rows.with_columns(few, *(_numbers(rows, name, path) for name in ("x_index", "y_index")))
 
 
 def _feature_rows(path: Path) -> pl.DataFrame:
+    """The rows of ``disease_features``, in which null stands for empty fields.
+
+    Raises:
+        UserError: a row has too few or too many fields, or its ``node_index`` is not a whole number.
+    """
     with _scan(path, FEATURES) as frame:
-        rows = collect(frame, path)  # all its columns, so that a field too many is noticed
+        rows = collect(frame, path)  # all columns, so that rows with too many fields are noticed
     if rows.is_empty():
         log.warning("%s has a header and no rows: diseases have no definitions or descriptions", path)
     _refuse_short_rows(path, rows.width - 1)
@@ -112,7 +121,7 @@ def _feature_rows(path: Path) -> pl.DataFrame:
 
 
 def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """Both ends of all rows, once each, by index; of several names the most frequent."""
+    """The nodes at both ends of all rows, by index, each once; of several names the most frequent one."""
     ends = pl.concat(
         rows.select(node_index=f"{side}_index", node_type=f"{side}_type", name=f"{side}_name") for side in "xy"
     )
@@ -125,14 +134,14 @@ def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
         index = twofold["node_index"][0]
         both = " and ".join(twofold.filter(node_index=index)["node_type"])
         raise UserError(
-            f"{path}: node_index {index} is of the types {both}; an index names one node: get the file again"
+            f"{path}: node_index {index} is of the types {both}, but an index must be of one node; get the file again"
         )
     nodes = named.unique("node_index", keep="first", maintain_order=True)
     return nodes.select("node_index", "node_type", "name")
 
 
 def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
-    """One row a disease. A group goes by its own name first, then by those of all its members."""
+    """A row per disease. A group's own name is its first, followed by the names of its members."""
     own = nodes.filter(pl.col("node_type") == "disease").select("node_index", "name", row=pl.lit(0, pl.UInt32))
     columns = (features.select("node_index", "row", name=column) for column in ("group_name_bert", "mondo_name"))
     names = [part.select("node_index", "name", "row").with_columns(source=n) for n, part in enumerate((own, *columns))]
@@ -159,7 +168,10 @@ def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _edges(rows: pl.DataFrame, nodes: pl.DataFrame, relations: pl.DataFrame, diseases: pl.DataFrame) -> pl.DataFrame:
-    """``disease`` (its node_index) to ``node`` by ``relation``; a row between two diseases is an edge of each."""
+    """The edges: columns ``disease`` (its node_index), ``node`` and ``relation`` (rows of the tables of nodes and relations).
+
+    A row of ``kg`` between two diseases is an edge of each.
+    """
     shown = relations.with_row_index("code")
     rows = rows.join(shown, on=("relation", "display_relation"))
     directed = [
@@ -168,23 +180,27 @@ def _edges(rows: pl.DataFrame, nodes: pl.DataFrame, relations: pl.DataFrame, dis
     ]
     edges = pl.concat(directed).filter(pl.col("disease") != pl.col("other")).unique()
     edges = edges.join(diseases, left_on="disease", right_on="node_index", how="semi")
-    known = nodes.with_row_index("node").sort("name", "node_index").with_row_index("place").drop_nulls("name")
-    told = edges.join(known.select("node", "place", other="node_index"), on="other")
-    if told.height < edges.height:
+    named = nodes.with_row_index("node").sort("name", "node_index").with_row_index("place").drop_nulls("name")
+    complete = edges.join(named.select("node", "place", other="node_index"), on="other")
+    if complete.height < edges.height:
         log.warning(
-            "knowledge graph: %d edges end at a node without a name and are left out", edges.height - told.height
+            "knowledge graph: %d edges end at a node without a name and are left out", edges.height - complete.height
         )
-    return told.sort("disease", "code", "place").select("disease", "node", relation="code")
+    return complete.sort("disease", "code", "place").select("disease", "node", relation="code")
 
 
 def _tidy(name: str) -> pl.Expr:
-    """One line, without PrimeKG's qualifier; null if nothing remains."""
+    """The column's text on one line, without PrimeKG's qualifier; null if nothing remains."""
     tidy = pl.col(name).str.replace_all(r"\s+", " ").str.strip_chars().str.replace(QUALIFIER, "")
     return pl.when(~tidy.is_in(EMPTY)).then(tidy).alias(name)
 
 
 def _numbers(rows: pl.DataFrame, name: str, path: Path) -> pl.Series:
-    """The column as integers."""
+    """The column as integers.
+
+    Raises:
+        UserError: a field is empty or not a whole number.
+    """
     _refuse_empty(rows, name, path)
     numbers = rows[name].str.strip_chars().cast(pl.Int64, strict=False)
     wrong = numbers.is_null() | (numbers < 0)
@@ -202,10 +218,10 @@ def _refuse_empty(rows: pl.DataFrame, name: str, path: Path) -> None:
 
 @contextmanager
 def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
-    """The file, its fields as text, and ``row``, counted from 0; the delimiter is taken from the header line.
+    """A block with the file's rows: its fields as text, and ``row``, counted from 0. Tab or comma is read off the header line.
 
     Raises:
-        UserError: not text, cut off, or one of ``columns`` is missing.
+        UserError: the file is not text or cut off, or one of ``columns`` is missing.
     """
     header = _header(path)
     separator = "\t" if "\t" in header else ","
@@ -213,9 +229,9 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     missing = [name for name in columns if name not in names]
     if not header.strip():
         raise UserError(f"{path}: empty, or its first line is; {AGAIN}")
-    twice = [name for name in names if names.count(name) > 1]
-    if not missing and twice:
-        raise UserError(f"{path}: two columns are named '{twice[0]}'; {AGAIN}")
+    repeated = [name for name in names if names.count(name) > 1]
+    if not missing and repeated:
+        raise UserError(f"{path}: two columns are named '{repeated[0]}'; {AGAIN}")
     if missing:
         raise UserError(
             f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's? get the file again"
@@ -234,7 +250,11 @@ def _header(path: Path) -> str:
 
 
 def _refuse_short_rows(path: Path, columns: int) -> None:
-    """Polars fills a row of too few fields up with nothing. Blank lines are none."""
+    """Check that no row has fewer than ``columns`` fields, which Polars would fill up with nulls; blank lines are allowed.
+
+    Raises:
+        UserError: a row has.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         separator = "\t" if "\t" in file.readline() else ","
         quoting: dict[str, Any] = {"doublequote": True} if separator == "," else {"escapechar": "\\"}
@@ -245,7 +265,11 @@ def _refuse_short_rows(path: Path, columns: int) -> None:
 
 
 def _refuse_cut_off(path: Path, separator: str, columns: int) -> None:
-    """A file may lack its last line end, but then its last line must be whole."""
+    """Check that the last line has ``columns`` fields, or that it is ended.
+
+    Raises:
+        UserError: the file is cut off.
+    """
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - LONGEST_LINE, 0))
         tail = file.read().rpartition(b"\n")[2].decode("utf-8", "replace")
@@ -257,7 +281,7 @@ def _refuse_cut_off(path: Path, separator: str, columns: int) -> None:
 
 @contextmanager
 def _standard_quotes(path: Path, separator: str) -> Iterator[Path]:
-    r"""Dataverse's tab export writes a quote inside a text as ``\"``; CSV readers know ``""``."""
+    r"""A block with a file that has ``""`` for a quote inside a text, as CSV readers expect; Dataverse's export has ``\"``."""
     if separator == "," or not _contains(path, rb"\""):
         yield path
         return
@@ -268,6 +292,6 @@ def _standard_quotes(path: Path, separator: str) -> Iterator[Path]:
         yield rewritten
 
 
-def _contains(path: Path, what: bytes) -> bool:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(what) >= 0
+def _contains(path: Path, content: bytes) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return mapped.find(content) >= 0

@@ -1,4 +1,4 @@
-"""PrimeKG (Chandak et al. 2023): ``disease_features`` and ``kg`` as downloaded, ``.csv`` or ``.tab``, indexed once."""
+"""PrimeKG (Chandak et al. 2023), from its files ``disease_features`` and ``kg`` as downloaded, ``.csv`` or ``.tab``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,44 +17,44 @@ from emerge_ehr.storage import artefacts
 
 @dataclass(frozen=True)
 class Options:
-    """PrimeKG needs none."""
+    """PrimeKG has no options."""
 
 
 @dataclass(frozen=True)
 class PrimeKG:
-    """The disease part of the graph. What is asked for is made into objects once, when it is first asked for."""
+    """The part of PrimeKG that concerns diseases. Diseases and triples become objects when they are first needed."""
 
     hashes: Mapping[Path, str]
     tables: GraphTables
-    told: dict[int, tuple[Triple, ...]] = field(default_factory=dict)  # triples already made
+    made: dict[int, tuple[Triple, ...]] = field(default_factory=dict)  # triples that are objects already, by disease
 
     def __reduce__(self) -> tuple[type["PrimeKG"], tuple[Mapping[Path, str], GraphTables]]:
-        """Without what was made of the tables: another process makes its own."""
+        """Pickle the tables only; another process makes its own objects of them."""
         return PrimeKG, (self.hashes, self.tables)
 
     def inputs(self) -> Mapping[Path, str]:
-        """The two files."""
+        """The two files, each with its SHA-256."""
         return self.hashes
 
     def diseases(self) -> Mapping[int, Disease]:
-        """Every disease with features or edges, by index."""
+        """Every disease that has features or edges, by ``node_index``."""
         return self._diseases
 
     def triples(self, node_index: int) -> Sequence[Triple]:
-        """By relation, then name of the other node."""
-        if node_index not in self.told:
+        """The disease's triples, ordered by relation, then by the name of the other node."""
+        if node_index not in self.made:
             span = range(*self._spans.get(node_index, (0, 0)))
             name = self._diseases[node_index].names[0] if span else ""
-            self.told[node_index] = tuple(self._edges.triple(name, edge) for edge in span)
-        return self.told[node_index]
+            self.made[node_index] = tuple(self._edges.triple(name, edge) for edge in span)
+        return self.made[node_index]
 
     def degree(self, node_index: int) -> int:
-        """How many triples."""
+        """The number of the disease's triples."""
         start, end = self._spans.get(node_index, (0, 0))
         return end - start
 
     def edges(self) -> Edges:
-        """As arrays."""
+        """The triples of all diseases as arrays."""
         return self._edges
 
     @cached_property
@@ -66,7 +66,7 @@ class PrimeKG:
 
     @cached_property
     def _spans(self) -> dict[int, tuple[int, int]]:
-        """Disease -> its rows of ``tables.edges``."""
+        """Disease -> the first of its rows of ``tables.edges``, and the row after the last."""
         indices, degrees = (self.tables.diseases[name].to_list() for name in ("node_index", "degree"))
         ends = list(accumulate(degrees, initial=0))
         return {node: (start, end) for node, start, end in zip(indices, ends, ends[1:], strict=False)}
@@ -87,7 +87,7 @@ class PrimeKG:
 
 
 def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> KnowledgeGraph:
-    """Opens the graph in ``folder``; its index is kept under ``cache_dir``, or not at all without one.
+    """The graph in ``folder``; its index is kept under ``cache_dir``, or not at all if that is None.
 
     Raises:
         UserError: a file or column is missing, or a file is damaged.

@@ -1,7 +1,7 @@
-"""The knowledge graph's compact form on disk: Arrow tables under ``<cache_dir>/kg/<key>/``, made once.
+"""Keeps the knowledge graph on disk in a form that opens fast: Arrow tables under ``<cache_dir>/kg/<key>/``, made once.
 
-The key is of the two files' content and of ``FORMAT``. An index that does not fit its own checksums is made again. Processes
-take turns, so that one makes the index and the others find it.
+The key is a hash of the two files' content and of ``FORMAT``. An index that does not fit its own checksums is made again.
+Processes take turns, so that one makes the index and the others open it.
 """
 
 import fcntl
@@ -28,10 +28,10 @@ PARTS = tuple(part.name for part in fields(GraphTables))
 
 
 def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[GraphTables, list[str]]:
-    """The graph of the two files, from ``cache`` where it is known; and the files' SHA-256.
+    """The graph in the two files, from its index in ``cache`` if there is one; and the files' SHA-256.
 
     Raises:
-        UserError: a file is damaged, or there can be no folder ``cache``.
+        UserError: a file is damaged, or the folder ``cache`` cannot be made.
     """
     paths = (features, edges)
     if not cache.is_dir():
@@ -40,9 +40,9 @@ def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[GraphTables,
     memory = cache / "hashes.json"
     with _turn(cache):
         hashes = known_hashes.recall(memory, paths)
-        known = _open(cache / _key(hashes)) if hashes else None
-        if hashes and known:
-            return known, hashes
+        tables = _open(cache / _key(hashes)) if hashes else None
+        if hashes and tables:
+            return tables, hashes
         log.info("knowledge graph: indexing %s", edges)
         hashing = known_hashes.hashing(memory, paths)
         tables = primekg_files.read(features, edges)
@@ -51,7 +51,11 @@ def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[GraphTables,
             try:
                 _write(tables, cache / _key(hashes))
             except (OSError, pl.exceptions.PolarsError) as error:
-                log.warning("knowledge graph: %s takes no index, so the next run makes it again (%s)", cache, error)
+                log.warning(
+                    "knowledge graph: the index cannot be written to %s, so the next run makes it again (%s)",
+                    cache,
+                    error,
+                )
         return tables, hashes
 
 
@@ -61,7 +65,7 @@ def _key(hashes: list[str]) -> str:
 
 @contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """Wait until no other process is here; the lock is on the folder itself and ends with the process."""
+    """A block that only one process at a time can enter. The lock is on the folder itself, and ends with the process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -73,14 +77,14 @@ def _turn(folder: Path) -> Iterator[None]:
 def _write(tables: GraphTables, folder: Path) -> None:
     with publishing.publish(folder) as incoming:
         for part in PARTS:
-            # the plain form of texts: the newer one depends on the order in which threads came to them
+            # The oldest form of texts: the bytes of the newer one depend on the order in which threads write them.
             getattr(tables, part).write_ipc(incoming / f"{part}.arrow", compat_level=pl.CompatLevel.oldest())
         checksums = {f"{part}.arrow": artefacts.checksum(incoming / f"{part}.arrow") for part in PARTS}
         artefacts.write_json(incoming / MANIFEST, {"format": FORMAT, "files": checksums})
 
 
 def _open(folder: Path) -> GraphTables | None:
-    """The index in ``folder``; None if it is not there, or was damaged and is now gone."""
+    """The index in ``folder``; None if there is none, or if it was damaged, in which case it is removed."""
     if not folder.is_dir():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Prompts as text files, ``name.vN.txt``. One that has been used is never edited: a better one is a new file with the next N."""
+"""Prompts as text files, ``name.vN.txt``. A prompt that has been used is never edited; a better one is a file with the next N."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +11,7 @@ SYSTEM, USER = "=== system ===\n", "=== user ===\n"
 
 @dataclass(frozen=True)
 class Prompt:
-    """``name`` with its version; ``$``-fields in ``system`` and ``user`` are filled by who asks."""
+    """``name`` includes the version; whoever asks a question fills the ``$``-fields in ``system`` and ``user``."""
 
     name: str
     system: Template

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 Status = Literal["present", "negated", "family", "hypothetical", "historical"]
-# What is linked: the patient has the disease or had it. A past disease is evidence too: most are chronic, and the rest are risks.
+# Mentions of these statuses are linked. A past disease is evidence too: most diseases are chronic, and the rest are risk factors.
 OF_THE_PATIENT: tuple[Status, ...] = ("present", "historical")
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A mention: ``text[start:end] == surface``, literally. ``name`` is what to look up in the graph."""
+    """A mention in a text, of which ``text[start:end] == surface`` holds literally; ``name`` is looked up in the graph."""
 
     surface: str
     name: str
@@ -21,14 +21,17 @@ class Entity:
 
     @property
     def linked(self) -> bool:
-        """Whether it speaks of a disease of this patient."""
+        """Whether the mention is of a disease that the patient has or had."""
         return self.status in OF_THE_PATIENT
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What one text gave. ``backend`` is the plug that did it (a fallback if not the one configured); ``failure`` says why the
-    one configured could not: the entities are then the fallback's, or none, and the next run tries again."""
+    """The mentions in one text.
+
+    ``backend`` is the plug that found them: the configured one, or a fallback. ``failure`` says why the configured one could not;
+    the entities are then the fallback's, or none, and the next run tries again.
+    """
 
     entities: tuple[Entity, ...]
     backend: str
@@ -39,4 +42,4 @@ class EntityExtractor(Protocol):
     """Finds disease mentions."""
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """For each text its mentions in order of position, not overlapping."""
+        """For each text its mentions in order of position, without overlap."""

@@ -1,7 +1,7 @@
-"""Prompted extraction: a language model names the mentions, and those that literally occur in the text survive.
+"""Prompted extraction: a language model lists the mentions, and those that literally occur in the text are kept.
 
-The paper's hallucination filter (Zhu et al. 2024, section 4.2) is also what keeps instructions in a note harmless: a model
-that obeys them can only leave mentions out, or name others that stand in the same patient's text.
+This filter against hallucinations (Zhu et al. 2024, section 4.2) also makes instructions inside a note harmless: a model that
+obeys them can only leave mentions out, or list others that stand in the same patient's text.
 """
 
 import logging
@@ -34,7 +34,7 @@ SHORTEST = 2
 
 @dataclass(frozen=True)
 class Options:
-    """A text is read in windows of at most ``window_characters``; neighbours share ``overlap_characters``."""
+    """A text is read in windows of at most ``window_characters``, of which neighbours share about ``overlap_characters``."""
 
     window_characters: Positive = 6000
     overlap_characters: Positive = 300
@@ -61,7 +61,7 @@ Span = tuple[int, int, Status]
 
 @dataclass(frozen=True)
 class Found:
-    """What of an answer occurs in the window that was asked about; ``absent``: mentions that do not."""
+    """The part of an answer that occurs in the window which the question was about; ``absent`` counts mentions that do not."""
 
     spans: tuple[Span, ...]
     absent: int
@@ -69,27 +69,30 @@ class Found:
 
 @dataclass(frozen=True)
 class OpenAICompatibleEntities:
-    """Extraction by ``chat``; ``rules`` know what clinicians' words are called in the graph, and stand in for it if need be."""
+    """Extraction by the language model behind ``chat``.
+
+    ``rules`` map clinicians' words to the graph's names, and replace a model that fails where the config allows it.
+    """
 
     options: Options
     chat: Chat
     rules: EntityExtractor
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """A text any window of which has no answer has no entities, or the rules'."""
+        """The mentions in each text; where a window has no answer, the text has no mentions, or those of the rules."""
         options = self.options
         cuts = [windows(text, options.window_characters, options.overlap_characters) for text in texts]
-        asked = [(text, start, end) for text, own in zip(texts, cuts, strict=True) for start, end in own]
-        replies = iter(self.chat.ask(_question, asked, "entities"))
+        cut_texts = [(text, start, end) for text, own in zip(texts, cuts, strict=True) for start, end in own]
+        replies = iter(self.chat.ask(_question, cut_texts, "entities"))
         answered = [[next(replies) for _ in own] for own in cuts]
         failures = [next((reply.failure for reply in own if reply.failure), None) for own in answered]
         spans = [
-            [] if failure else merged(own, [reply.value for reply in found if reply.value])
-            for own, found, failure in zip(cuts, answered, failures, strict=True)
+            [] if failure else merged(own, [reply.value for reply in answers if reply.value])
+            for own, answers, failure in zip(cuts, answered, failures, strict=True)
         ]
-        absent = sum(reply.value.absent for found in answered for reply in found if reply.value)
+        absent = sum(reply.value.absent for answers in answered for reply in answers if reply.value)
         log.info(
-            "entities: %d mentions; %d that the model named stand nowhere and were dropped",
+            "entities: %d mentions; %d more that the model listed do not occur in the text and were dropped",
             sum(map(len, spans)),
             absent,
         )
@@ -101,7 +104,7 @@ class OpenAICompatibleEntities:
         return self._fall_back(texts, extractions) if self.chat.falls_back else extractions
 
     def _names(self, surfaces: Sequence[str]) -> dict[str, str]:
-        """What to look up for each surface: the rules' name for it if they know it as a whole, else itself."""
+        """The name to look up for each surface: the rules' name, if they recognise the whole surface, else the surface itself."""
         names = {surface: surface for surface in surfaces}
         for surface, extraction in zip(surfaces, self.rules.extract(surfaces), strict=True):
             if extraction.entities and extraction.entities[0].surface == surface:
@@ -117,18 +120,21 @@ class OpenAICompatibleEntities:
         ]
 
 
-def merged(cuts: Sequence[tuple[int, int]], found: Sequence[Found]) -> list[Span]:
-    """Positions in the whole text; the first window's word on what two of them hold; of overlapping mentions the longest.
+def merged(cuts: Sequence[tuple[int, int]], answers: Sequence[Found]) -> list[Span]:
+    """The mentions of all windows ``cuts`` with their positions in the whole text, without overlap.
+
+    Where two windows hold the same mention, the first window's status counts; of overlapping mentions that start together, the
+    longest is kept, otherwise the first.
 
     >>> merged([(0, 20), (10, 30)], [Found(((12, 17, "present"),), 0), Found(((2, 7, "negated"), (15, 19, "present")), 0)])
     [(12, 17, 'present'), (25, 29, 'present')]
     """
-    known: dict[tuple[int, int], Status] = {}
-    for (start, _), part in zip(cuts, found, strict=True):
-        for first, last, status in part.spans:
-            known.setdefault((start + first, start + last), status)
+    by_span: dict[tuple[int, int], Status] = {}
+    for (start, _), answer in zip(cuts, answers, strict=True):
+        for first, last, status in answer.spans:
+            by_span.setdefault((start + first, start + last), status)
     chosen, free = [], 0
-    for (first, last), status in sorted(known.items(), key=lambda item: (item[0][0], -item[0][1])):
+    for (first, last), status in sorted(by_span.items(), key=lambda item: (item[0][0], -item[0][1])):
         if first >= free:
             chosen.append((first, last, status))
             free = last
@@ -145,13 +151,19 @@ def _question(window: tuple[str, int, int]) -> Question[Found]:
 
 
 def _found(text: str, value: dict[str, Any]) -> Found:
-    """The literal part of an answer about ``text``."""
+    """The mentions of an answer that occur in ``text``.
+
+    Raises:
+        ValueError: the answer does not have the form that was asked for.
+    """
     mentions: Mentions = fill(ADAPTER, value)
     return placed(text, mentions.entities)
 
 
 def placed(text: str, mentions: Sequence[Mention]) -> Found:
-    """Where the mentions stand, whole words only. The n-th naming of a text is its n-th place; places left over are as the last.
+    """Where the mentions stand in the text, as whole words.
+
+    If the same words are mentioned n times, these are their first n places; further places get the last mention's status.
 
     >>> placed("No MI. An MI in 2010.", [Mention("MI", "negated"), Mention("MI", "present"), Mention("stroke", "present")])
     Found(spans=((3, 5, 'negated'), (10, 12, 'present')), absent=1)
@@ -169,12 +181,12 @@ def placed(text: str, mentions: Sequence[Mention]) -> Found:
 
 
 def _places(text: str, words: str) -> list[tuple[int, int]]:
-    """As written, else in whatever case; blanks may be line breaks."""
+    """Where the words stand in the text as written or, if nowhere, in any case; a blank may be a line break in the text."""
     if not SHORTEST <= len(words) <= LONGEST:
         return []
     pattern = r"(?<!\w)" + r"\s+".join(map(re.escape, words.split())) + r"(?!\w)"
-    found = list(re.finditer(pattern, text)) or list(re.finditer(pattern, text, re.IGNORECASE))
-    return [place.span() for place in found]
+    matches = list(re.finditer(pattern, text)) or list(re.finditer(pattern, text, re.IGNORECASE))
+    return [match.span() for match in matches]
 
 
 def build(options: Options, *, graph: KnowledgeGraph, llm: Chat, pool: Pool = LOCAL) -> EntityExtractor:

@@ -1,7 +1,7 @@
-"""Dictionary extraction: all disease names of the graph, clinical terms and the cues of context in one automaton.
+"""Dictionary extraction: the graph's disease names, clinical terms and the cues that decide a mention's status, in one automaton.
 
-``clinical_terms.csv`` maps what clinicians write to the disease's name: the first of its names in the graph wins. What counts
-as a match is said in ``matching.py``, what a mention means in ``context.py``.
+``clinical_terms.csv`` maps what clinicians write to names of the disease, of which the first that the graph has is used.
+``rag/mentions/matching.py`` decides what counts as a match, ``rag/mentions/context.py`` the status of a mention.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
 from emerge_ehr.rag.mentions.folding import pattern
 from emerge_ehr.rag.mentions.matching import Event, FoundName, Prepared, prepare, search
 
-MUCH = 100_000_000  # characters from which processes of their own are worth their start
-BLOCK = 500_000  # characters, about, that are searched as one
+MUCH = 100_000_000  # characters from which starting worker processes pays
+BLOCK = 500_000  # characters, about, that are searched as one text
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 
 
 @dataclass(frozen=True)
 class Options:
-    """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one. ``minimum_length`` guards short
-    names."""
+    """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one; ``minimum_length``: names of the
+    graph with fewer characters are not searched for."""
 
     terms_file: Path = TERMS
     minimum_length: Positive = 4
@@ -37,23 +37,23 @@ class Options:
 
 @dataclass(frozen=True)
 class Rules:
-    """``prepared``: what is looked for and what it stands for, in one automaton; ``pool``: who reads the texts."""
+    """``prepared``: the patterns, their meanings and the automaton; ``pool``: the processes that read the texts."""
 
     prepared: Prepared
     pool: Pool
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
-        """Mentions in order of position."""
+        """For each text its mentions in order of position, without overlap."""
         work = Work("entities", self.prepared, _extractions, Json[str](str), Json[Extraction](Extraction))
-        found = self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH)
-        return list(bar(found, what="entities", unit="patient", total=len(texts)))
+        extractions = self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH)
+        return list(bar(extractions, title="entities", unit="text", total=len(texts)))
 
 
 def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> EntityExtractor:
     """The extractor over the graph's names and the clinical terms.
 
     Raises:
-        UserError: the terms file is missing or has other columns.
+        UserError: the terms file is missing or has another form.
     """
     patterns = dictionary(graph, options.terms_file, options.minimum_length)
     return Rules(prepare(patterns), pool)
@@ -64,6 +64,7 @@ def _extractions(prepared: Prepared, texts: Sequence[str]) -> list[Extraction]:
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """The texts in blocks of about ``BLOCK`` characters."""
     block: list[str] = []
     size = 0
     for text in texts:
@@ -78,13 +79,13 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def _mentions(prepared: Prepared, texts: Sequence[str]) -> list[tuple[Entity, ...]]:
     return [
-        _read(text, _defined(found, text, prepared.patterns))
-        for text, found in zip(texts, search(prepared, texts), strict=True)
+        _read(text, _with_definitions(matches, text, prepared.patterns))
+        for text, matches in zip(texts, search(prepared, texts), strict=True)
     ]
 
 
 def _read(text: str, events: Sequence[Event]) -> tuple[Entity, ...]:
-    """The mentions among the events, each in the light of the cues."""
+    """The mentions among the events, each with the status that the cues give it."""
     reader = Reader(text)
     names = []
     for start, end, sentence, entry in events:
@@ -97,24 +98,34 @@ def _read(text: str, events: Sequence[Event]) -> tuple[Entity, ...]:
     return tuple([Entity(text[start:end], name, start, end, status) for name, (start, end), status in spans])
 
 
-def _defined(found: FoundName, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
-    """The events with the text's own abbreviations: of a mention, it counts wherever it stands; of anything else, nowhere."""
+def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
+    """The events, with abbreviations read as the text itself defines them.
+
+    An abbreviation of a mention means that disease wherever it stands; an abbreviation of anything else means no disease.
+    """
     if "(" not in text:
-        return found.events
-    ending = {end: entry for _, end, _, entry in found.events if isinstance(entry, Target)}
+        return matches.events
+    target_by_end = {end: entry for _, end, _, entry in matches.events if isinstance(entry, Target)}
+
+    def matters(short: str, end: int) -> bool:
+        return end in target_by_end or isinstance(patterns.get(pattern(short)), Target)
+
     meanings: dict[str, Target | None] = {}
-    for one in definitions(text, lambda short, end: end in ending or isinstance(patterns.get(pattern(short)), Target)):
-        meanings.setdefault(one.short, ending.get(one.end))
+    for definition in definitions(text, matters):
+        meanings.setdefault(definition.short, target_by_end.get(definition.end))
     if not meanings:
-        return found.events
-    kept = [
-        event for event in found.events if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)
+        return matches.events
+    others = [
+        event
+        for event in matches.events
+        if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)
     ]
     places = sorted(_occurrences(meanings, text), key=lambda place: place[:2])
-    return _merged(kept, [(start, end, found.sentence(start), target) for start, end, target in places])
+    return _merged(others, [(start, end, matches.sentence(start), target) for start, end, target in places])
 
 
 def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[tuple[int, int, Target]]:
+    """Where the abbreviations of diseases stand as whole words: ``(start, end, disease)``."""
     for short, target in meanings.items():
         at = text.find(short) if target is not None else -1
         while at >= 0 and target is not None:
@@ -125,7 +136,7 @@ def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[t
 
 
 def _merged(events: list[Event], others: list[Event]) -> list[Event]:
-    """Both in order; where they overlap, the first list's stand."""
+    """Both lists in order of position, without those of ``others`` that overlap an event."""
     merged: list[Event] = []
     at = 0
     for other in others:

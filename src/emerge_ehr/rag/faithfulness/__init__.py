@@ -1,4 +1,4 @@
-"""Checks summaries by their words: every disease, value and relation stated is looked for in the patient's evidence."""
+"""Checks summaries by their words: each disease, value and relation that is stated must be in the patient's evidence."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
-"""What a sentence says of diseases and what the graph connects them with, checked against the patient's diseases.
+"""Checks what a statement says about diseases, and about what the graph connects them with, against the patient's diseases.
 
-A statement's subjects are the patient's linked diseases that it names. Another name in it must stand in a subject's documents
+A statement's subjects are the patient's linked diseases that it names. Any other name in it must stand in a subject's documents
 or be its neighbour in the graph, by the relation that the words state.
 """
 
@@ -20,7 +20,7 @@ from emerge_ehr.rag.names import normal as normal_form
 from emerge_ehr.rag.retrieval import Retrieved
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
-# What states a relation, by PrimeKG's display name for it. A strict one must be a triple.
+# PrimeKG's display name of a relation -> words that state it. A relation stated by a STRICT pattern must be a triple.
 STRICT = {
     "contraindication": re.compile(r"contraindicat", re.IGNORECASE),
     "off-label use": re.compile(r"off[- ]label", re.IGNORECASE),
@@ -48,7 +48,8 @@ NO_CONDITION = re.compile(
 AMBIGUOUS = frozenset(
     {"lead", "gold", "iron", "tin", "onset", "falls", "metals", "mo", "pain", "death", "age", "water", "oxygen"}
 )
-normal = lru_cache(200_000)(normal_form)  # the same names come back in every summary
+normal = lru_cache(200_000)(normal_form)  # the same names stand in many summaries
+# Status in a statement -> statuses in the notes that do not contradict it.
 AGREES = {
     "negated": ("negated", "hypothetical"),
     "hypothetical": ("hypothetical", "negated"),
@@ -58,8 +59,11 @@ AGREES = {
 
 @dataclass(frozen=True)
 class DiseaseDocuments:
-    """What the graph says of a disease: ``text`` (normal form, blank at both ends), its ``numbers``, and its ``triples`` as
-    (display relation, lower-case neighbour)."""
+    """What the graph says about a disease.
+
+    ``text``: its documents in normal form, with a blank at both ends; ``numbers``: those in the documents; ``triples``: (display
+    relation, neighbour in lower case); ``neighbours``: in lower case.
+    """
 
     text: str
     numbers: frozenset[str]
@@ -69,8 +73,11 @@ class DiseaseDocuments:
 
 @dataclass(frozen=True)
 class PatientEvidence:
-    """What may be said. ``names``: lower-case names of the linked diseases -> node; ``objects``: of what was retrieved for
-    them; ``noted``: node or normal name -> statuses of the notes' mentions."""
+    """The evidence that a summary of this patient may state.
+
+    ``names``: lower-case name of a linked disease -> node; ``objects``: node -> lower-case neighbours in the triples that were
+    retrieved for it; ``noted``: node or normal name -> statuses of its mentions in the notes.
+    """
 
     signals: Sequence[AbnormalSignal]
     linked: Mapping[int, Link]
@@ -81,12 +88,12 @@ class PatientEvidence:
 
     @property
     def links(self) -> Mapping[int, Link]:
-        """The linked diseases."""
+        """The linked diseases, under the name that ``Evidence`` has for them."""
         return self.linked
 
 
 def documents(graph: KnowledgeGraph, node: int) -> DiseaseDocuments:
-    """All the graph says of a disease, whether it was retrieved or not."""
+    """Everything that the graph says about a disease, whether it was retrieved or not."""
     disease, triples = graph.diseases()[node], graph.triples(node)
     raw = f"{disease.definition} {disease.description}"
     return DiseaseDocuments(
@@ -98,7 +105,7 @@ def documents(graph: KnowledgeGraph, node: int) -> DiseaseDocuments:
 
 
 def neighbour_names(graph: KnowledgeGraph, signals: Iterable[str]) -> NamesInText:
-    """Finds whatever the graph connects with any disease: drugs, genes, phenotypes, exposures, diseases; no signal's name."""
+    """A finder of everything that the graph connects with a disease (drugs, genes, phenotypes, ...) except signals' names."""
     edges = graph.edges()
     names = {edges.name[row] for row in np.unique(edges.neighbour).tolist()}
     others = AMBIGUOUS | {name.lower() for name in signals}
@@ -113,7 +120,7 @@ def patient(
     known: Mapping[int, DiseaseDocuments],
     nodes: Mapping[str, int],
 ) -> PatientEvidence:
-    """What the checked evidence holds."""
+    """The evidence of one patient, from parts that hold: see ``PatientEvidence``."""
     names: dict[str, int] = {}
     for node, link in linked.items():
         for name in (link.name, link.surface, diseases[node].name):
@@ -130,7 +137,8 @@ def patient(
 
 
 def subjects(text: str, patient: PatientEvidence, before: frozenset[int]) -> frozenset[int]:
-    """The patient's diseases that the text names; those of the statement ``before`` if it only points back to them."""
+    """The patient's diseases that the text names; those in ``before``, of the previous statement, if it begins with a pronoun
+    and names none."""
     named = frozenset(patient.names[name] for _, _, name in literal(text, patient.names))
     return named or (before if PRONOUN.match(text) else named)
 
@@ -144,10 +152,10 @@ def claims(
     named: Sequence[Span],
     nodes: Mapping[str, int],
 ) -> tuple[list[Claim], str]:
-    """The claims in ``rest``, which is ``text`` without quotations, and what is left of it without the names.
+    """The claims in ``rest``, which is ``text`` with quotations blanked out; and ``rest`` with the checked names blanked out too.
 
-    ``mentioned``: the diseases in ``text`` that the dictionary knows, with their status in the sentence; ``named``: whatever else
-    of the graph stands there.
+    ``mentioned``: the diseases in ``text`` that the dictionary knows, with their status there; ``named``: other names of the
+    graph in it.
     """
     entities = {(entity.start, entity.end): entity for entity in mentioned}
     known = [*named, *((start, end, text[start:end].lower()) for start, end in entities)]
@@ -155,52 +163,57 @@ def claims(
     own = longest(literal(rest, (*patient.names, *objects)))
     known = [span for span in known if rest[span[0] : span[1]] == text[span[0] : span[1]] and _apart(text, span, own)]
     spans = longest([*own, *known])
-    found, left = [], rest
+    checked, remaining = [], rest
     for start, end, name in spans:
         entity = entities.get((start, end))
         node = patient.names.get(name)
         if node is None:
             node = nodes.get(normal(entity.name if entity else name))
         why = _why_not(text, (start, end, name), node, patient, subjects, entity.status if entity else "present")
-        if why is None or name not in TERMS:  # the others speak of a signal, and are checked there
-            found.append(Claim(start, end, text[start:end], why))
-            left = left[:start] + " " * (end - start) + left[end:]
-    found += _relations_of_nothing(text, rest, spans, patient)
-    return found + _unknown_conditions(left, patient, subjects), left
+        if why is None or name not in TERMS:  # else it is a signal's name too, and checked as such
+            checked.append(Claim(start, end, text[start:end], why))
+            remaining = remaining[:start] + " " * (end - start) + remaining[end:]
+    checked += _relations_without_object(text, rest, spans, patient)
+    return checked + _unknown_conditions(remaining, patient, subjects), remaining
 
 
 def _apart(text: str, span: Span, own: Sequence[Span]) -> bool:
-    """Whether a name of the dictionary is one beside the patient's own, or holds one of them (``recurrent pneumonia``); else it
-    only joins what a list has side by side."""
-    touched = [one for one in own if one[0] < span[1] and span[0] < one[1]]
-    inside = all(span[0] <= one[0] and one[1] <= span[1] for one in touched)
+    """Whether a name in the dictionary stands apart from the patient's own names, or holds one of them (``recurrent pneumonia``).
+
+    Otherwise it only arises because a list puts two names side by side.
+    """
+    touched = [other for other in own if other[0] < span[1] and span[0] < other[1]]
+    inside = all(span[0] <= other[0] and other[1] <= span[1] for other in touched)
     return not touched or (inside and len(touched) == 1 and "," not in text[span[0] : span[1]])
 
 
 def _why_not(
-    text: str, span: Span, node: int | None, patient: PatientEvidence, subjects: frozenset[int], said: str
+    text: str, span: Span, node: int | None, patient: PatientEvidence, subjects: frozenset[int], status: str
 ) -> str | None:
-    """Why a name does not belong into the statement; None if it does. ``said`` is its status there."""
+    """Why a name does not belong in the statement; None if it does. ``status`` is the one it has there."""
     name = span[2]
     if node in patient.linked:
         of_graph = _stated(_clause(text, span[0]), strict=True) or any(
             _holds(name, patient.documents[n]) for n in subjects
         )
-        denied = said in ("negated", "family") and not of_graph
-        return f"stated as {said}, the notes have it as present" if denied else None
+        denied = status in ("negated", "family") and not of_graph
+        return f"stated as {status}, the notes have it as present" if denied else None
     related = _related(text, span, patient, subjects)
     if related is None:
         return None
     noted = patient.noted.get(node if node is not None else normal(name)) or patient.noted.get(normal(name))
-    if noted and (said in noted or noted & set(AGREES.get(said, ()))):
+    if noted and (status in noted or noted & set(AGREES.get(status, ()))):
         return None
     if noted and "present" not in noted:
-        return f"stated as {said}, the notes have it as {' and '.join(sorted(noted))} only"
+        return f"stated as {status}, the notes have it as {' and '.join(sorted(noted))} only"
     return related if subjects else "not among the patient's diseases, nor connected with one that the statement names"
 
 
 def _related(text: str, span: Span, patient: PatientEvidence, subjects: frozenset[int]) -> str | None:
-    """None if a subject's documents hold the name, or a triple of the relation that its clause states."""
+    """None if a subject's documents or triples support the name; otherwise why they do not.
+
+    A triple must have the relation that the name's clause states, if it states one.
+    """
     name = span[2].lower()
     stated = _stated(_clause(text, span[0]), strict=True)
     if stated:
@@ -210,23 +223,23 @@ def _related(text: str, span: Span, patient: PatientEvidence, subjects: frozense
         return f"no triple connects it as {' or '.join(stated)}"
     stated = _stated(_clause(text, span[0]), strict=False)
     for node in subjects:
-        known = patient.documents[node]
-        if _holds(name, known) or any((relation, name) in known.triples for relation in stated):
+        documents = patient.documents[node]
+        if _holds(name, documents) or any((relation, name) in documents.triples for relation in stated):
             return None
-        if name in known.neighbours and not stated:
+        if name in documents.neighbours and not stated:
             return None
     return (
         f"no triple connects it as {' or '.join(stated)}" if stated else "not connected with what the statement names"
     )
 
 
-def _holds(name: str, known: DiseaseDocuments) -> bool:
-    return f" {normal(name)} " in known.text
+def _holds(name: str, documents: DiseaseDocuments) -> bool:
+    return f" {normal(name)} " in documents.text
 
 
 @lru_cache(100_000)
 def _stated(clause: str, strict: bool) -> tuple[str, ...]:
-    """The relations that a clause's words state."""
+    """The relations that the words of a clause state, by the strict or by the loose patterns."""
     if strict and not ANY_STRICT.search(clause):
         return ()
     return tuple(relation for relation, pattern in (STRICT if strict else LOOSE).items() if pattern.search(clause))
@@ -234,14 +247,15 @@ def _stated(clause: str, strict: bool) -> tuple[str, ...]:
 
 @lru_cache(100_000)
 def _clause(text: str, place: int) -> str:
+    """The clause around the position ``place``."""
     start = max((match.end() for match in CLAUSE.finditer(text, 0, place)), default=0)
     after = CLAUSE.search(text, place)
     return text[start : after.start() if after else len(text)]
 
 
-def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: PatientEvidence) -> list[Claim]:
-    """A strict relation needs two ends: a clause that names none but the patient's diseases must hold a triple between them."""
-    found: list[Claim] = []
+def _relations_without_object(text: str, rest: str, spans: Sequence[Span], patient: PatientEvidence) -> list[Claim]:
+    """Strict relations in clauses that name nothing but the patient's diseases, with no triple between two of these."""
+    wrong: list[Claim] = []
     for relation, pattern in STRICT.items() if ANY_STRICT.search(rest) else ():
         for match in pattern.finditer(rest):
             clause = _clause(text, match.start())
@@ -250,20 +264,23 @@ def _relations_of_nothing(text: str, rest: str, spans: Sequence[Span], patient: 
             between = {(relation, name) for name in names}
             if names <= patient.names.keys() and not any(between & patient.documents[node].triples for node in own):
                 why = f"what is stated as {relation} is no triple of the graph"
-                found.append(Claim(match.start(), match.end(), clause.strip(), why))
-    return found
+                wrong.append(Claim(match.start(), match.end(), clause.strip(), why))
+    return wrong
 
 
-def _unknown_conditions(left: str, patient: PatientEvidence, subjects: frozenset[int]) -> list[Claim]:
-    """Words that end like a condition's name, and are neither a known name nor in a document of the statement's diseases."""
-    found = []
-    for match in ENDING.finditer(left):
+def _unknown_conditions(text: str, patient: PatientEvidence, subjects: frozenset[int]) -> list[Claim]:
+    """Words that end like a condition's name but are neither a known name nor in a document of the statement's diseases."""
+    unknown = []
+    for match in ENDING.finditer(text):
         name = match[0].lower()
         if name not in TERMS and not NO_CONDITION.search(name) and not _excused(name, patient, subjects):
-            found.append(Claim(match.start(), match.end(), match[0], "a condition of which the evidence says nothing"))
-    return found
+            unknown.append(
+                Claim(match.start(), match.end(), match[0], "a condition of which the evidence says nothing")
+            )
+    return unknown
 
 
 def _excused(name: str, patient: PatientEvidence, subjects: frozenset[int]) -> bool:
+    """Whether a subject's documents, or the notes, speak of this condition."""
     noted = patient.noted.get(normal(name), frozenset())
     return any(_holds(name, patient.documents[node]) for node in subjects) or bool(noted & set(OF_THE_PATIENT))

@@ -1,7 +1,7 @@
-"""Audits summaries: every disease, value and relation that a statement's text states is looked for in the patient's evidence.
+"""Audits summaries: each disease, value and relation that a statement's text states must be in the patient's evidence.
 
-What a writer says it rests on plays no part. A statement may say of a disease of the patient what the graph says: its documents
-and its triples. Names are known by the graph's dictionary, a condition in no dictionary by its ending (``-itis``).
+The evidence that a statement cites plays no part. About a disease of the patient, a statement may say what the graph says in its
+documents and triples. Names are recognised by the graph's dictionary, other conditions by their ending (``-itis``).
 """
 
 import re
@@ -41,14 +41,18 @@ QUOTE = 10  # characters of a clause that count as quoted if a document holds th
 
 @dataclass(frozen=True)
 class Auditor:
-    """``given``: what the task itself says (question and window); ``extractor`` finds the graph's diseases and their status."""
+    """Checks summaries against one graph.
+
+    ``extractor`` finds the graph's diseases and their status; ``nodes``: normal name -> node; ``task_texts``: the task's question
+    and window, which a statement may repeat unchecked; ``documents``: those of diseases seen so far, by node.
+    """
 
     graph: KnowledgeGraph
     extractor: EntityExtractor
     nodes: Mapping[str, int]
     neighbours: names_in_text.NamesInText
     words: signal_claims.Vocabulary
-    given: tuple[str, ...]
+    task_texts: tuple[str, ...]
     documents: dict[int, disease_claims.DiseaseDocuments] = field(default_factory=dict)
 
     def audit(
@@ -60,24 +64,24 @@ class Auditor:
     ) -> list[Faithfulness]:
         """One for each summary.
 
-        ``charted`` is what the evidence itself is held against: a patient's notes, and the value in the hour of each signal.
+        ``charted``: the patient's notes and, for each signal, the value measured in its hour; the evidence must agree with them.
         """
         texts = sorted({statement.text for summary in summaries for statement in summary.statements})
-        diseases = (found.entities for found in self.extractor.extract(texts))
+        diseases = (extraction.entities for extraction in self.extractor.extract(texts))
         others = (self.neighbours.find(text) for text in texts)
         mentioned = dict(zip(texts, zip(diseases, others, strict=True), strict=True))
         result = []
-        for n, (summary, known) in enumerate(zip(summaries, evidence, strict=True)):
-            patient = self._patient(known, entities[n], *charted[n])
-            claims = self._claims(summary, known, patient, mentioned)
-            wrong = [(i, claim, claim.why) for i, found in enumerate(claims) for claim in found if claim.why]
-            sound = sum(bool(found) and not any(claim.why for claim in found) for found in claims)
+        for n, (summary, own) in enumerate(zip(summaries, evidence, strict=True)):
+            patient = self._patient(own, entities[n], *charted[n])
+            by_statement = self._claims(summary, own, patient, mentioned)
+            wrong = [(i, claim, claim.why) for i, claims in enumerate(by_statement) for claim in claims if claim.why]
+            sound = sum(bool(claims) and not any(claim.why for claim in claims) for claims in by_statement)
             result.append(
                 Faithfulness(
-                    supported=round(sound / len(claims), 4) if claims else None,
-                    statements=len(claims),
-                    unchecked=sum(not found for found in claims),
-                    unsupported=tuple(UnsupportedClaim(i, claim.said, why) for i, claim, why in wrong),
+                    supported=round(sound / len(by_statement), 4) if by_statement else None,
+                    statements=len(by_statement),
+                    unchecked=sum(not claims for claims in by_statement),
+                    unsupported=tuple(UnsupportedClaim(i, claim.text, why) for i, claim, why in wrong),
                 )
             )
         return result
@@ -89,7 +93,8 @@ class Auditor:
         notes: str,
         values: Sequence[float],
     ) -> PatientEvidence:
-        """The evidence that holds: a signal's value in its hour, a disease's surface in the notes, its node in the graph."""
+        """The evidence without what does not hold: signals whose value was not measured in their hour, and diseases whose surface
+        is not in the notes or whose node is not in the graph."""
         signals = [s for s, value in zip(evidence.signals, values, strict=True) if abs(value - s.value) <= 1e-3]
         linked = {
             link.node_index: link
@@ -108,64 +113,68 @@ class Auditor:
         patient: PatientEvidence,
         mentioned: Mapping[str, tuple[Sequence[Entity], Sequence[Span]]],
     ) -> list[list[Claim]]:
-        """The claims of each statement. A statement that begins with a pronoun speaks of the diseases of the one before."""
+        """The claims of each statement. One that begins with a pronoun speaks of the previous statement's diseases."""
         claims, before = [], frozenset[int]()
         for statement in summary.statements:
-            text = self._without_given(statement.text)
+            text = self._without_task_texts(statement.text)
             subjects = disease_claims.subjects(text, patient, before)
-            found, rest = self._quotations(text, patient, subjects)
+            quotations, rest = self._quotations(text, patient, subjects)
             entities, named = mentioned[statement.text]
             in_graph, rest = disease_claims.claims(text, rest, patient, subjects, entities, named, self.nodes)
-            claims.append([*found, *in_graph, *self._of_person(rest, text, evidence, patient, subjects)])
+            claims.append([*quotations, *in_graph, *self._of_person(rest, text, evidence, patient, subjects)])
             before = subjects or before
         return claims
 
-    def _without_given(self, text: str) -> str:
-        for part in self.given:
+    def _without_task_texts(self, text: str) -> str:
+        """The text with the task's question and window blanked out."""
+        for part in self.task_texts:
             text = text.replace(part, " " * len(part))
         return text
 
     def _quotations(self, text: str, patient: PatientEvidence, subjects: frozenset[int]) -> tuple[list[Claim], str]:
-        """Clauses that stand in a document of the statement's diseases, and the text without them. Where a relation is stated,
-        what stands there are its ends, and no quotation."""
-        found, start = [], 0
+        """Clauses that stand in a document of the statement's diseases, and the text with these blanked out.
+
+        None in a text that states a strict relation: such a clause is then one end of the relation, not a quotation.
+        """
+        quotations, start = [], 0
         for end in [match.end() for match in CLAUSE_END.finditer(text)] + [len(text)]:
             clause = normal(text[start:end])
             if len(clause) >= QUOTE and any(clause in self.documents[node].text for node in subjects):
-                found.append(Claim(start, end, "quotation", None))
+                quotations.append(Claim(start, end, "quotation", None))
             start = end
         rest = text
-        for claim in found:
+        for claim in quotations:
             rest = _blanked(rest, claim.start, claim.end)
-        return ([], text) if disease_claims.ANY_STRICT.search(rest) else (found, rest)
+        return ([], text) if disease_claims.ANY_STRICT.search(rest) else (quotations, rest)
 
     def _of_person(
         self, rest: str, text: str, evidence: Evidence, patient: PatientEvidence, subjects: frozenset[int]
     ) -> list[Claim]:
-        """Age, sex, outcome, causes, numbers and signals, in what is no name and no quotation."""
-        found = []
+        """Claims about age, sex, outcome, causes, numbers and signals in ``rest``: ``text`` without names and quotations."""
+        checked = []
         for match in AGE.finditer(rest):
             right = evidence.age is not None and (match[1] or match[2]) == f"{evidence.age:.0f}"
-            found.append(Claim(*match.span(), match[0], None if right else "not the patient's age"))
+            checked.append(Claim(*match.span(), match[0], None if right else "not the patient's age"))
             rest = _blanked(rest, *match.span())
         for match in SEX.finditer(rest):
             why = None if evidence.sex == match.lastgroup else "not the patient's sex"
-            found += [Claim(*match.span(), match[0], why)]
+            checked.append(Claim(*match.span(), match[0], why))
         for match in TIMES.finditer(rest):
             counts = {patient.linked[node].count for node in subjects}
-            found.append(
+            checked.append(
                 Claim(*match.span(), match[0], None if int(match[1]) in counts else "not how often it is mentioned")
             )
             rest = _blanked(rest, *match.span())
-        for pattern, what in NOTHING:
-            for match in pattern.finditer(text):
-                found.append(Claim(*match.span(), match[0], "there is some" if getattr(patient, what) else None))
-        for match in OUTCOME.finditer(rest):
-            found.append(Claim(*match.span(), match[0], "it speaks of the outcome, of which there is no evidence"))
-        for match in CAUSE.finditer(rest):
-            found.append(Claim(*match.span(), match[0], "a cause that no document states in these words"))
+        for pattern, kind in NOTHING:
+            why = "there is some" if getattr(patient, kind) else None
+            checked += [Claim(*match.span(), match[0], why) for match in pattern.finditer(text)]
+        for pattern, why in (
+            (OUTCOME, "it speaks of the outcome, of which there is no evidence"),
+            (CAUSE, "a cause that no document states in these words"),
+        ):
+            checked += [Claim(*match.span(), match[0], why) for match in pattern.finditer(rest)]
         in_documents = {float(n) for node in subjects for n in self.documents[node].numbers}
-        return found + signal_claims.claims(rest, patient.signals, self.words, in_documents)
+        return checked + signal_claims.claims(rest, patient.signals, self.words, in_documents)
 
 
 def _blanked(text: str, start: int, end: int) -> str:
@@ -173,7 +182,7 @@ def _blanked(text: str, start: int, end: int) -> str:
 
 
 def totals(audits: Sequence[Faithfulness]) -> dict[str, float | None]:
-    """For ``metadata.json``: over all patients."""
+    """The counts over all patients, for ``metadata.json``."""
     statements = sum(audit.statements for audit in audits)
     sound = sum(round(audit.supported * audit.statements) for audit in audits if audit.supported is not None)
     return {
@@ -186,9 +195,9 @@ def totals(audits: Sequence[Faithfulness]) -> dict[str, float | None]:
 
 
 def build(
-    graph: KnowledgeGraph, extractor: EntityExtractor, signals: Sequence[Signal], given: Iterable[str]
+    graph: KnowledgeGraph, extractor: EntityExtractor, signals: Sequence[Signal], task_texts: Iterable[str]
 ) -> Auditor:
-    """The auditor over one graph; ``extractor`` is the dictionary over its diseases."""
+    """The auditor over one graph; ``extractor`` finds the graph's diseases, ``signals`` are those of the dataset."""
     words = signal_claims.vocabulary(signals)
     return Auditor(
         graph,
@@ -196,5 +205,5 @@ def build(
         name_index(graph),
         disease_claims.neighbour_names(graph, words.codes),
         words,
-        tuple(sorted(given, key=len, reverse=True)),
+        tuple(sorted(task_texts, key=len, reverse=True)),
     )

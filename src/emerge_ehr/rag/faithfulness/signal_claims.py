@@ -1,6 +1,6 @@
-"""What a sentence says of measured signals: values, hours, z-scores, units and directions, checked against the patient's.
+"""Checks what a sentence says about measured signals (values, hours, z-scores, units, directions) against the patient's signals.
 
-A number belongs to the signal named last before it, or to the next one named after it.
+A number belongs to the signal named last before it or, if there is none, to the first one named after it.
 """
 
 import re
@@ -34,7 +34,7 @@ SYNONYMS = {
     "temperature": ("body temperature",),
 }
 PRESSURES = ("systolic_blood_pressure", "diastolic_blood_pressure", "mean_blood_pressure")
-# What clinicians call a signal that is too high or too low.
+# Clinicians' words for signals that are too high or too low.
 TERMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "tachycardia": (("heart_rate",), "high"),
     "tachycardic": (("heart_rate",), "high"),
@@ -64,7 +64,7 @@ TERMS: Mapping[str, tuple[tuple[str, ...], str]] = {
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the dataset's signals are called: name (lower case, or symbol) -> codes; and every unit there is."""
+    """The names of the dataset's signals. ``codes``: name (in lower case, unless a symbol) -> codes; ``units``: all units."""
 
     finder: NamesInText
     codes: Mapping[str, tuple[str, ...]]
@@ -73,16 +73,16 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Claim:
-    """A part of a statement: where it stands, what it says, and why that is not so (None: it is)."""
+    """A part of a statement: its position, its words, and why the evidence does not support it (None: it does)."""
 
     start: int
     end: int
-    said: str
+    text: str
     why: str | None
 
 
 def vocabulary(signals: Sequence[Signal]) -> Vocabulary:
-    """Labels, codes and synonyms of the dataset's signals."""
+    """The vocabulary of the dataset's signals: their labels, codes and synonyms."""
     codes: dict[str, tuple[str, ...]] = {}
     for signal in signals:
         for name in (signal.label, signal.name, signal.name.replace("_", " "), *SYNONYMS.get(signal.name, ())):
@@ -92,42 +92,45 @@ def vocabulary(signals: Sequence[Signal]) -> Vocabulary:
     return Vocabulary(names_in_text.build([*codes, *TERMS]), codes, units)
 
 
-def claims(text: str, known: Sequence[AbnormalSignal], words: Vocabulary, free: Iterable[float]) -> list[Claim]:
-    """Every claim about signals in ``text``, from which quotations and other names are blanked out.
+def claims(text: str, signals: Sequence[AbnormalSignal], words: Vocabulary, free: Iterable[float]) -> list[Claim]:
+    """Every claim about signals in ``text``, in which quotations and other names are blanked out.
 
-    ``known`` are the patient's abnormal signals. ``free`` numbers may stand where no signal is named.
+    ``signals``: the patient's abnormal ones; ``free``: numbers that may stand where no signal is named.
     """
-    for signal in known:  # a unit in words is no claim: "1 0 normal, 1 delayed"
+    for signal in signals:  # a unit that is a sentence of its own, "0 normal, 1 delayed", makes no claim
         text = text.replace(f" {signal.unit}", " " * (len(signal.unit) + 1)) if " " in signal.unit else text
     mentions = words.finder.find(text)
-    said: dict[int, set[str]] = {n: set() for n in range(len(mentions))}
-    found = []
+    stated: dict[int, set[str]] = {n: set() for n in range(len(mentions))}  # directions, by the mention's number
+    checked = []
     for match in DIRECTION.finditer(text):
         if mentions:
-            said[_nearest(text, mentions, match.start(), match.end())].add(str(match.lastgroup))
+            stated[_nearest(text, mentions, match.start(), match.end())].add(str(match.lastgroup))
     allowed: dict[int, list[AbnormalSignal]] = {}
     for n, (start, end, name) in enumerate(mentions):
         codes, implied = TERMS.get(name, (words.codes.get(name, ()), ""))
-        wanted = {implied} if implied else said[n]
-        mine = [signal for signal in known if signal.code in codes]
-        allowed[n] = [signal for signal in mine if not wanted or signal.direction in wanted]
-        if wanted and (not allowed[n] or "normal" in wanted):
-            found.append(Claim(start, end, f"{name}: {' and '.join(sorted(wanted))}", _contradiction(mine)))
-        elif wanted:
-            found.append(Claim(start, end, name, None))
-    return found + [
+        directions = {implied} if implied else stated[n]
+        own = [signal for signal in signals if signal.code in codes]
+        allowed[n] = [signal for signal in own if not directions or signal.direction in directions]
+        if directions and (not allowed[n] or "normal" in directions):
+            checked.append(Claim(start, end, f"{name}: {' and '.join(sorted(directions))}", _contradiction(own)))
+        elif directions:
+            checked.append(Claim(start, end, name, None))
+    return checked + [
         claim for match in NUMBER.finditer(text) if (claim := _number(text, match, mentions, allowed, words, free))
     ]
 
 
-def _contradiction(mine: Sequence[AbnormalSignal]) -> str:
-    if not mine:
+def _contradiction(own: Sequence[AbnormalSignal]) -> str:
+    if not own:
         return "no abnormal value of it was found"
-    return f"it was {' and '.join(sorted({signal.direction for signal in mine}))}"
+    return f"it was {' and '.join(sorted({signal.direction for signal in own}))}"
 
 
 def _nearest(text: str, mentions: Sequence[names_in_text.Span], start: int, end: int) -> int:
-    """The mention a direction word goes with: the nearest, words that begin something new counting as far."""
+    """The number of the mention that a direction word belongs to: the nearest one.
+
+    A word or mark between the two that begins something new, such as "and" or a comma, counts as 20 characters.
+    """
 
     def distance(n: int) -> tuple[int, int]:
         first, last, _ = mentions[n]
@@ -145,15 +148,16 @@ def _number(
     words: Vocabulary,
     free: Iterable[float],
 ) -> Claim | None:
+    """The claim that a number makes; None if it is part of a signal's name."""
     if any(start <= match.start() < end for start, end, _ in mentions):
-        return None  # part of a signal's name
+        return None
     number = float(match[0].replace(",", "").replace("−", "-"))
     before, after = text[: match.start()], text[match.end() :]
     decimals = len(match[0].partition(".")[2])
     preceding = [n for n, mention in enumerate(mentions) if mention[1] <= match.start()]
     owner = preceding[-1] if preceding else (0 if mentions else None)
     unit = UNIT_AFTER.match(after)
-    said = match[0] + (f" {unit[1]}" if unit else "")
+    with_unit = match[0] + (f" {unit[1]}" if unit else "")
     if owner is None:
         why = None if number in free else "no signal is named that it could be a value of"
     else:
@@ -162,11 +166,11 @@ def _number(
         why = None if same else f"not among the patient's values of {mentions[owner][2]}"
         if same and unit and not _fits(unit[1], allowed[owner], words):
             why = f"the unit is {allowed[owner][0].unit}"
-    return Claim(match.start(), match.end(), said, why)
+    return Claim(match.start(), match.end(), with_unit, why)
 
 
 def _numbers(signal: AbnormalSignal, before: str, after: str) -> tuple[float, ...]:
-    """What of the signal the number may be, by the words around it."""
+    """The numbers of the signal that the words around a number allow: its hour, z-score, duration or value."""
     if HOUR_BEFORE.search(before[-10:]):
         return (signal.hour,)
     if Z_BEFORE.search(before[-14:]):
@@ -176,13 +180,13 @@ def _numbers(signal: AbnormalSignal, before: str, after: str) -> tuple[float, ..
     return (signal.value,)
 
 
-def _equal(said: float, known: float, decimals: int) -> bool:
-    """As far as the text is exact; six significant digits at most."""
-    return abs(said - known) <= max(0.5 * 0.1**decimals + 1e-9, abs(known) * 1e-5)
+def _equal(stated: float, measured: float, decimals: int) -> bool:
+    """Whether two numbers are equal to the decimals that the text gives, and to five significant digits at most."""
+    return abs(stated - measured) <= max(0.5 * 0.1**decimals + 1e-9, abs(measured) * 1e-5)
 
 
 def _fits(unit: str, signals: Sequence[AbnormalSignal], words: Vocabulary) -> bool:
-    """A word after a number that is the unit of another signal, and not of this one, is a wrong unit."""
-    said = unit.lower()
+    """Whether the word after a number is a unit of these signals, or no unit at all."""
+    word = unit.lower()
     own = {signal.unit.lower() for signal in signals}
-    return bool(said not in words.units or said in own)
+    return bool(word not in words.units or word in own)

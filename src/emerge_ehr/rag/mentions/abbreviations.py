@@ -23,9 +23,9 @@ class Definition:
 
 
 def definitions(text: str, matters: Callable[[str, int], bool]) -> Iterator[Definition]:
-    """Each definition in order of position, if ``matters(short, end of the long form)``.
+    """The definitions in order of position, of those for which ``matters(short, end of the long form)`` is true.
 
-    >>> [(found.short, found.start) for found in definitions("known acute kidney injury (AKI)", lambda *_: True)]
+    >>> [(item.short, item.start) for item in definitions("known acute kidney injury (AKI)", lambda *_: True)]
     [('AKI', 6)]
     """
     for match in SHORT.finditer(text):
@@ -40,7 +40,10 @@ def definitions(text: str, matters: Callable[[str, int], bool]) -> Iterator[Defi
 
 
 def _long_form(short: str, text: str, end: int) -> int | None:
-    """Where the long form that ends at ``end`` begins: the short form's characters matched from the last to the first."""
+    """Where the long form that ends at ``end`` begins, found by matching the short form's characters from last to first.
+
+    None if there is no long form.
+    """
     lowest = max(end - WINDOW, 0)
     before = text[lowest:end]
     at = len(before)
@@ -59,12 +62,15 @@ def _long_form(short: str, text: str, end: int) -> int | None:
 
 
 def _last(text: str, letter: str, before: int) -> int:
-    """The last place of the letter, small or capital, before a position; -1 if there is none."""
+    """The last position of the letter, in either case, before the position ``before``; -1 if there is none."""
     return max(text.rfind(letter.lower(), 0, before), text.rfind(letter.upper(), 0, before))
 
 
 def _initials(short: str, text: str, end: int) -> int | None:
-    """Beyond the algorithm: the words' initials in another order, as in "myotonic dystrophy (DM)"."""
+    """Where a long form begins whose initials stand in another order, as in "myotonic dystrophy (DM)"; None if there is none.
+
+    This goes beyond the published algorithm.
+    """
     words = list(re.finditer(r"[A-Za-z]+", text[max(end - WINDOW, 0) : end]))[-len(short) :]
     if (
         not short.isalpha()

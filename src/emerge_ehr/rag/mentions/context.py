@@ -1,8 +1,8 @@
-"""Whether a mention speaks of the patient: present, past, denied, of the family, or only considered.
+"""The status of a mention: present, past, denied, of the family, or only considered.
 
 After NegEx (Chapman et al. 2001, doi 10.1006/jbin.2001.1029) and ConText (Harkema et al. 2009, doi 10.1016/j.jbi.2009.05.002):
-a cue governs the mentions after it (or before it) in its sentence, up to a word that turns the sentence. Besides, a header such
-as "Family History:" governs its section. Everything is read in one pass over the cues and mentions in order of position.
+a cue governs the mentions after it (or before it) in its sentence, up to a turn, a word such as "but" that ends its effect.
+Besides, a header such as "Family History:" governs its section. Cues and mentions are read in one pass, in order of position.
 """
 
 import re
@@ -18,12 +18,17 @@ from emerge_ehr.rag.entities import Status
 from emerge_ehr.rag.mentions.cues import Cue, phrases
 from emerge_ehr.rag.mentions.folding import SPACE, Folded, codes, fold_codes
 
-REACH = 300  # characters over which a cue governs, however long the sentence
-BACK = 30  # characters between a mention and a cue that follows what it qualifies
-ORDER: tuple[Status, ...] = ("family", "negated", "hypothetical", "historical")  # which cue stands where several govern
+REACH = 300  # characters after a cue within which it governs, however long the sentence is
+BACK = 30  # most characters between a mention and a cue after it that governs it
+ORDER: tuple[Status, ...] = (
+    "family",
+    "negated",
+    "hypothetical",
+    "historical",
+)  # the first wins where several cues govern
 LINE_END = re.compile(r"\n(?:[ \t\r]*+\n\s*+|[ \t]*+(?=[-*•#]|\d++[.)]|[A-Z][A-Za-z /]*+:))")
 TITLES = ("dr", "mr", "ms", "vs", "st")  # a full stop after these ends no sentence
-# A section ends at an empty line or the next header: two capitalised words, one in capitals, or a common one, and a colon.
+# A section ends at an empty line or the next header: two capitalised words, a word in capitals or a common header, and a colon.
 SECTION_END = re.compile(
     r"\n[ \t\r]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|"
     r"Vitals|Exam|Imaging|Impression|Findings|Hospital|Discharge|Indication|HPI|Pertinent)[ \t]*:"
@@ -43,12 +48,15 @@ def sentences(text: str) -> list[int]:
 
 
 def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Where sentences end: after ``. ; ! ?`` before white space, at empty lines, list items, headers. ``points``: its codes."""
-    stops, titles = _tables()
-    at = np.flatnonzero(stops[points])
+    """Where sentences end, ascending: after ``. ; ! ?`` before white space, and at empty lines, list items and headers.
+
+    ``points``: the text's ``codes``.
+    """
+    stop_table, title_table = _tables()
+    at = np.flatnonzero(stop_table[points])
     following = points[np.minimum(at + 1, max(len(points) - 1, 0))]
     before = (points[np.maximum(at - 2, 0)].astype(np.int64) & 255) << 8 | points[np.maximum(at - 1, 0)] & 255
-    titled = titles[before] & ((at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE))
+    titled = title_table[before] & ((at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE))
     ending = ((following <= SPACE) | (at == len(points) - 1)) & ~titled
     lines = np.array([match.end() for match in LINE_END.finditer(text)], dtype=np.int64)
     return np.sort(np.concatenate([at[ending] + 1, lines]))
@@ -56,30 +64,33 @@ def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray
 
 @cache
 def _tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """By code point: whether it stops a sentence; by two of them: whether they are a title."""
+    """Two tables: by code point, whether it can end a sentence; by two letters' codes, whether they are a title."""
     stops, titles = np.zeros(0x10000, dtype=bool), np.zeros(0x10000, dtype=bool)
     stops[[ord(mark) for mark in ".;!?"]] = True
     for title in TITLES:
-        for one in (title, title.capitalize(), title.upper()):
-            titles[ord(one[0]) << 8 | ord(one[1])] = True
+        for spelling in (title, title.capitalize(), title.upper()):
+            titles[ord(spelling[0]) << 8 | ord(spelling[1])] = True
     return stops, titles
 
 
 @dataclass(slots=True)
 class Reader:
-    """Reads cues and mentions of one text in order of position, each with its sentence's number, and keeps ``statuses``."""
+    """Is given the cues and mentions of one text in order of position, each with its sentence's number.
+
+    ``spans`` and ``statuses`` then hold the position and the status of each mention.
+    """
 
     text: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
-    active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)  # where a governing cue ended
+    active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)  # the cues that govern, each with its end
     _sentence: int = -1
     _first: int = 0  # the sentence's first mention
     _section: Status | None = None
     _section_end: int = 0
 
     def mention(self, start: int, end: int, sentence: int) -> None:
-        """A mention: its status is what governs it, as far as is known here; a later cue may change it."""
+        """Take a mention. Its status is that of the cue that governs it so far; a later cue may change it."""
         if sentence != self._sentence:
             self._enter(sentence)
         status = self._governing(start) if self.active else None
@@ -91,7 +102,7 @@ class Reader:
         self.statuses.append(status or "present")
 
     def cue(self, cue: Cue, start: int, end: int, sentence: int) -> None:
-        """A cue: ends, begins or corrects what governs."""
+        """Take a cue: it begins to govern, ends what governs, or changes the status of mentions before it."""
         if sentence != self._sentence:
             self._enter(sentence)
         if cue.direction == "nothing":
@@ -115,16 +126,16 @@ class Reader:
         self._first = len(self.spans)
 
     def _governing(self, start: int) -> Status | None:
-        found: Status | None = None
+        governing: Status | None = None
         for status in ORDER:
             if status in self.active:
                 end, cue = self.active[status]
                 if self._reaches(end, cue, start):
-                    found = found or status
+                    governing = governing or status
                     if cue.reach != "next":
                         continue
                 del self.active[status]
-        return found
+        return governing
 
     def _reaches(self, end: int, cue: Cue, start: int) -> bool:
         if cue.reach == "list":
@@ -150,7 +161,10 @@ class Reader:
         return self.text[max(start - 10, 0) : start].rstrip().endswith(",")
 
     def _opens_section(self, cue: Cue, start: int, end: int) -> bool:
-        """Whether it is a header: it starts a line, a colon or the line's end follows, and it is in title case or alone there."""
+        """Whether the cue is a header, whose section then begins.
+
+        A header starts a line, is followed by a colon or the line's end, and is in title case, in capitals or alone on its line.
+        """
         line = self.text.rfind("\n", 0, start) + 1
         head = SECTION_HEAD.match(self.text, end)
         if self.text[line:start].strip(" \t#*") or not head or head.end() == end:
@@ -160,12 +174,13 @@ class Reader:
         if not alone and written != written.upper() and written != written.title():
             return False
         filled = re.compile(r"\S").search(self.text, head.end())
-        found = SECTION_END.search(self.text, filled.start() if filled else len(self.text))
-        self._section, self._section_end = cue.status, found.start() if found else len(self.text)
+        section_end = SECTION_END.search(self.text, filled.start() if filled else len(self.text))
+        self._section, self._section_end = cue.status, section_end.start() if section_end else len(self.text)
         return True
 
     def _govern_back(self, cue: Cue, start: int) -> bool:
-        """Whether the cue speaks of the mention before it; then also of those joined to that one by "and" or "or"."""
+        """Whether the cue governs the mention before it; if so, set that mention's status, and that of mentions which "and" or
+        "or" joins to it."""
         last = len(self.spans) - 1
         if last < self._first or cue.status is None:
             return False
@@ -200,7 +215,7 @@ def _cues() -> tuple[object, Sequence[Cue]]:
 
 
 def statuses(text: str, spans: Iterable[tuple[int, int]]) -> list[Status]:
-    """The status of each mention ``text[start:end]``, given in order of position and not overlapping.
+    """The status of each mention ``text[start:end]``; ``spans`` must be in order of position and must not overlap.
 
     >>> statuses("denies asthma but has gout", [(7, 13), (22, 26)])
     ['negated', 'present']
@@ -224,7 +239,7 @@ def statuses(text: str, spans: Iterable[tuple[int, int]]) -> list[Status]:
 
 
 def cue_spans(folded: Folded) -> list[tuple[int, int, Cue]]:
-    """Every cue, nested ones too, with its place in the text."""
+    """``(start, end, cue)`` in the text for every cue, including those inside longer ones."""
     automaton, listed = _cues()
     hits = np.array(automaton.find_matches_as_indexes(folded.text, overlapping=True), dtype=np.int64).reshape(-1, 3)  # type: ignore[attr-defined]
     starts, ends = places(folded, hits)
@@ -232,12 +247,15 @@ def cue_spans(folded: Folded) -> list[tuple[int, int, Cue]]:
 
 
 def places(folded: Folded, hits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and end in the text of ``hits [M, 3]`` (pattern, start, end) of patterns between two spaces."""
+    """Start and end in the text, ``[M]`` each, of ``hits [M, 3]``: pattern, start and end in the folded text.
+
+    The patterns begin and end with a space, which does not count.
+    """
     return folded.original(hits[:, 1]), folded.original(hits[:, 2] - 3) + 1
 
 
 def status(text: str, start: int, end: int, sentence_start: int, sentence_end: int) -> Status:
-    """The status of one mention within its sentence, without sections.
+    """The status of one mention within its sentence, regardless of the section it stands in.
 
     >>> text = "denies asthma but has gout"
     >>> status(text, 7, 13, 0, len(text)), status(text, 22, 26, 0, len(text))

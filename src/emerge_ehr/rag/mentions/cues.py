@@ -1,11 +1,13 @@
-"""The words that tell what a mention means: a table of cues, after NegEx, ConText and what clinical notes abbreviate.
+"""The cues, words that decide the status of a mention: a table after NegEx, ConText and the abbreviations of clinical notes.
 
-Each row: what the cue says, which mentions it governs, how far, and its phrases (compared folded, so ``h/o`` is ``h o``).
+Each row holds a cue (the status it gives, which mentions it governs, and how far) and its phrases, which are compared in folded
+form, so that ``h/o`` is ``h o``.
 
-- ``forward`` governs mentions after it in the sentence, ``backward`` those before it, ``both`` a mention right before it or,
-  without one, those after it; ``turn`` ends what governs so far; ``nothing`` only keeps a shorter cue in it from being read.
-- reach ``list``: to the end of the sentence; ``comma``: to the next comma; ``next``: the first mention, before a comma;
-  ``touching``: a mention right beside it.
+- Direction ``forward``: the cue governs mentions after it in the sentence; ``backward``: those before it; ``both``: a mention
+  right before it or, if there is none, those after it; ``turn``: it ends the effect of the cues before it; ``nothing``: it only
+  keeps a shorter cue within it from being read.
+- Reach ``list``: to the end of the sentence; ``comma``: to the next comma; ``next``: the first mention, if no comma comes
+  before it; ``touching``: a mention right beside the cue.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from emerge_ehr.rag.mentions.folding import pattern
 
 Direction = Literal["forward", "backward", "both", "turn", "nothing"]
 Reach = Literal["list", "comma", "next", "touching"]
-# What a turn ends: all; all but the patient's family history or past; after a comma only; family history only.
+# What a turn ends. all: every cue's effect; cause: that of negated and hypothetical cues; after comma: every cue's, if a comma
+# stands before the turn; family: that of family cues.
 Turn = Literal["all", "cause", "after comma", "family"]
 
 RELATIVES = (
@@ -58,7 +61,10 @@ LED_BY += ("spoke with", "history from", "contacted", "cared for by", "met with"
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """``status`` is what it says of the mentions it governs; none for turns and ``nothing``."""
+    """``status`` is that of the mentions it governs; None for directions ``turn`` and ``nothing``.
+
+    ``section``: as a header, the cue governs its section.
+    """
 
     direction: Direction
     status: Status | None = None
@@ -228,18 +234,18 @@ TABLE: tuple[tuple[Cue, str], ...] = (
         + "|".join(f"{led} {own}{who}" for led in LED_BY for own in OWN for who in RELATIVES.split())
         + "|"
         + "|".join(
-            f"{who} {said}" for who in RELATIVES.split() for said in REPORTS if said not in ("noted", "found", "is")
+            f"{who} {verb}" for who in RELATIVES.split() for verb in REPORTS if verb not in ("noted", "found", "is")
         ),
     ),
 )
 
 
 def phrases() -> dict[str, Cue]:
-    """Folded phrase -> cue. Of two rows with one phrase the first stands, but a section's row always does."""
-    found: dict[str, Cue] = {}
+    """Folded phrase -> cue. Where two rows hold the same phrase the first row wins, unless the other is a section's."""
+    cues: dict[str, Cue] = {}
     for cue, listed in TABLE:
         for phrase in listed.split("|"):
             key = pattern(phrase)
-            if key not in found or cue.section:
-                found[key] = cue
-    return found
+            if key not in cues or cue.section:
+                cues[key] = cue
+    return cues

@@ -1,4 +1,4 @@
-"""All that the rules look for, in one dictionary: diseases of the graph, clinical terms, and the cues around them."""
+"""Everything that the rules look for, in one dictionary: diseases of the graph, clinical terms, and the cues around them."""
 
 import re
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ AMBIGUOUS = frozenset(
         "blastoma",
     ]
 ) | {"carcinoma in situ", "benign neoplasm"}
-# Longer phrases around a disease's name that are no disease.
+# Phrases that hold a disease's name but do not mean the disease.
 NO_DISEASE = (
     "tumor necrosis factor|tumour necrosis factor|tumor suppressor|tumour suppressor|tumor marker|tumor markers|"
     "tumor board|"
@@ -72,7 +72,7 @@ QUALIFIERS = (
     "x linked|"
     "early onset|late onset|adult onset|juvenile onset|recurrent|primary|idiopathic|malignant|metastatic"
 )
-# Abbreviations that are words or other abbreviations in small letters, or where a whole text is in capitals.
+# Abbreviations that in small letters, or in a text all in capitals, may be a word or another abbreviation.
 WORDS = frozenset(
     [
         "AIDS",
@@ -111,16 +111,16 @@ WORDS = frozenset(
         "TIA",
     ]
 )
-NEAR = 60  # characters either side in which words speak for or against an abbreviation
+NEAR = 60  # characters on either side of a term within which words decide whether it counts
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a pattern stands for. ``name`` is looked up in the graph; the rest says where the pattern counts.
+    """The disease that a pattern stands for: ``name`` is looked up in the graph. The rest says where the pattern counts.
 
-    ``written``: only in exactly these letters. ``near``, ``unless``: a word around that must, or must not, be there.
-    ``punctuated``: the name holds punctuation itself. ``turned``: the words stand in the order of "disease, chronic", so a phrase
-    must end there.
+    ``written``: only where the text has exactly these letters. ``near``, ``unless``: words, separated by ``|``, one of which must
+    stand nearby, or none of which may. ``punctuated``: the name itself holds punctuation. ``turned``: the words are inverted, as
+    in "disease, chronic", so that a phrase must end after them.
     """
 
     name: str
@@ -131,25 +131,25 @@ class Target:
     turned: bool = False
 
 
-Entry = Target | Cue | None  # None: a qualifier, part of the mention right after it
+Entry = Target | Cue | None  # None: a qualifier, which becomes part of the mention right after it
 
 
 def dictionary(graph: KnowledgeGraph, terms_file: Path, minimum_length: int) -> dict[str, Entry]:
-    """Folded pattern -> what it stands for; cues give way to diseases, names of the graph to clinical terms.
+    """Folded pattern -> what it stands for. A disease of the graph overrides a cue, and a clinical term overrides both.
 
     Raises:
-        UserError: the terms file is missing or not as expected.
+        UserError: the terms file is missing or has another form.
     """
     index = name_index(graph)
-    found: dict[str, Entry] = {pattern(word): None for word in QUALIFIERS.split("|")}
-    found |= phrases()
-    found |= _graph(graph, index, minimum_length)
-    found |= _clinical(index, terms_file)
-    return found | {pattern(phrase): Cue("nothing") for phrase in NO_DISEASE.split("|")}
+    entries: dict[str, Entry] = {pattern(word): None for word in QUALIFIERS.split("|")}
+    entries |= phrases()
+    entries |= _names_of_graph(graph, index, minimum_length)
+    entries |= _clinical_terms(index, terms_file)
+    return entries | {pattern(phrase): Cue("nothing") for phrase in NO_DISEASE.split("|")}
 
 
-def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int) -> dict[str, Entry]:
-    """Every name as it is, then the other forms that no name has taken."""
+def _names_of_graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int) -> dict[str, Entry]:
+    """Patterns of the graph's names, and of their other forms where these are not names themselves."""
     names = sorted({name for disease in graph.diseases().values() for name in disease.names})
     names = [name for name in names if len(normal(name)) >= minimum_length and normal(name) not in AMBIGUOUS]
     exact: dict[str, Entry] = {}
@@ -158,7 +158,7 @@ def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int)
         key = normal(name)
         if key not in index:
             continue
-        target = Target(key, written=_symbol(name), punctuated=_punctuated(name))
+        target = Target(key, written=_symbol(name), punctuated=_is_punctuated(name))
         straight, turned = forms(name)
         exact.setdefault(straight[0], target)
         if target.written is None:
@@ -169,42 +169,43 @@ def _graph(graph: KnowledgeGraph, index: Mapping[str, int], minimum_length: int)
     return others | exact
 
 
-def _punctuated(name: str) -> bool:
+def _is_punctuated(name: str) -> bool:
     return re.search(r"[,(.:\[]", name) is not None
 
 
 def _symbol(name: str) -> str | None:
-    """Symbols such as AIDS or PDA1 count only as they are written: in small letters they are words or nothing."""
+    """``name`` if it is a symbol such as AIDS or PDA1, which counts only in capitals; else None."""
     return name if len(name) <= 6 and name == name.upper() else None
 
 
-def _clinical(index: Mapping[str, int], path: Path) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    unknown: dict[str, Entry] = {}  # a name that this graph lacks stands for the one that took its place
+def _clinical_terms(index: Mapping[str, int], path: Path) -> dict[str, Entry]:
+    """Patterns of the clinical terms in the file at ``path``, and of those of their names that the graph lacks."""
+    entries: dict[str, Entry] = {}
+    unknown: dict[str, Entry] = {}  # a name that the graph lacks stands for the first of the term's names that it has
     for row in terms(path):
         term, names = row["term"], row["names"].split("|")
-        name = next((normal(one) for one in (term, *names) if normal(one) in index), normal(names[0]))
+        name = next((normal(other) for other in (term, *names) if normal(other) in index), normal(names[0]))
         target = Target(
-            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=_punctuated(term)
+            name, near=row.get("near") or None, unless=row.get("unless") or None, punctuated=_is_punctuated(term)
         )
-        for missing in names[: [normal(one) for one in names].index(name)] if name in map(normal, names) else []:
-            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=_punctuated(missing)))
-        if not _abbreviation(term):
-            found |= dict.fromkeys(forms(term)[0], target)
+        for missing in names[: [normal(other) for other in names].index(name)] if name in map(normal, names) else []:
+            unknown |= dict.fromkeys(forms(missing)[0], Target(name, punctuated=_is_punctuated(missing)))
+        if not _is_abbreviation(term):
+            entries |= dict.fromkeys(forms(term)[0], target)
         elif len(term) > 2 and term not in WORDS:
-            found |= {pattern(term): target, pattern(f"{term}s"): target}
+            entries |= {pattern(term): target, pattern(f"{term}s"): target}
         else:
             for written in (term, f"{term}s"):
-                found[pattern(written)] = Target(name, written, target.near, target.unless)
-    return unknown | found
+                entries[pattern(written)] = Target(name, written, target.near, target.unless)
+    return unknown | entries
 
 
-def _abbreviation(term: str) -> bool:
+def _is_abbreviation(term: str) -> bool:
     return re.fullmatch(r"[A-Z0-9]{2,}|[A-Z][A-Za-z]*[A-Z]+[A-Za-z]*", term) is not None
 
 
 def terms(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of clinical terms: ``term``, ``names``, and if need be ``near`` and ``unless``.
+    """The rows of a table of clinical terms, with columns ``term``, ``names``, and optionally ``near`` and ``unless``.
 
     Raises:
         UserError: the file cannot be read, or is not such a table.

@@ -1,7 +1,7 @@
-"""Text as the dictionary sees it: lower-case ASCII words with one space around each, and the way back to the text.
+"""Folds text to lower-case ASCII words between single spaces, as the dictionary has them, and maps positions back to the text.
 
-Folding one character never needs its neighbours' lengths: a character becomes one byte or is dropped, so positions in the folded
-text map to positions in the text exactly, whatever the text holds (``str.lower`` and Unicode normalisation would change lengths).
+Each character becomes one byte or is dropped, so positions in the folded text map exactly to positions in the text, whatever the
+text holds. (``str.lower`` and Unicode normalisation can change a text's length.)
 """
 
 import functools
@@ -17,26 +17,26 @@ SPACE, APOSTROPHE, MARK, LETTER = (
     1,
     2,
     3,
-)  # LETTER: a letter without an ASCII form, part of a word, equal to no other
+)  # LETTER: any letter without an ASCII form; it is part of a word, and no pattern holds it
 APOSTROPHES = "'’‘ʼ`´"
 
 
 @dataclass(frozen=True)
 class Folded:
-    """``text``: the folded text between two spaces; ``gaps``: for each dropped character, how many are kept before it."""
+    """``text``: the folded text between two spaces; ``gaps``: for each dropped character, the number of those kept before it."""
 
     text: str
     gaps: NDArray[np.int64]
 
     def original(self, kept: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Positions in the text of the kept characters with these numbers."""
+        """The positions in the original text of characters that were kept, which are given by their numbers."""
         positions: NDArray[np.int64] = kept + np.searchsorted(self.gaps, kept, side="right")
         return positions
 
 
 @functools.cache
 def _table() -> NDArray[np.uint8]:
-    """One byte for each code point of the basic plane; the rest (emoji and the like) counts as the last, a space."""
+    """``[65536]``: the byte of each code point of the basic plane; all others (emoji and the like) count as the last, a space."""
     return np.array([_byte(chr(code)) for code in range(0x10000)], dtype=np.uint8)
 
 
@@ -52,7 +52,7 @@ def _byte(character: str) -> int:
 
 
 def codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """One number a character: its code point, or 65535 beyond the basic plane.
+    """One number per character: its code point, or 65535 beyond the basic plane.
 
     >>> codes("Äb").tolist()
     [196, 98]
@@ -73,7 +73,7 @@ def fold(text: str) -> Folded:
 
 
 def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
-    """The same from :func:`codes`."""
+    """``fold`` of a text given by its :func:`codes`."""
     folded = _table()[points]
     dropped = folded < SPACE
     dropped &= folded != LETTER
@@ -90,7 +90,7 @@ def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
 
 
 def pattern(phrase: str) -> str:
-    """The phrase folded, between two spaces: found in folded text, it stands there as whole words.
+    """The phrase folded, between two spaces, so that in a folded text it is found as whole words only.
 
     >>> pattern("C. diff"), pattern("Guillain-Barré (GBS)")
     (' c diff ', ' guillain barre gbs ')

@@ -1,7 +1,7 @@
-"""Finds every pattern of a dictionary in texts, and keeps of overlapping ones what counts: the leftmost, then the longest.
+"""Finds every pattern of a dictionary in texts; of overlapping matches it keeps the leftmost, and of these the longest.
 
-Texts are searched many at a time as one: folding, the automaton and the sentences' ends then cost a few array operations a
-block, not a text. A match never reaches from one text into the next.
+Many texts are joined and searched as one, so that folding, the automaton and the sentences' ends cost a few array operations
+per block instead of per text. A match never reaches from one text into the next.
 """
 
 import re
@@ -18,30 +18,30 @@ from emerge_ehr.rag.mentions.context import breaks, places
 from emerge_ehr.rag.mentions.dictionary import NEAR, WORDS, Entry, Target
 from emerge_ehr.rag.mentions.folding import codes, fold_codes, pattern
 
-BETWEEN = "\n\n"  # parts texts that are searched as one
-INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that parts two names
+BETWEEN = "\n\n"  # separates the texts that are searched as one
+INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that separates two names
 PHRASE_END = re.compile(r"[ \t]*(?:[,.;:)\n]|$)|[ \t]+(?:and|or|with|who)\b")
 JOINTS = ("and ", " or ", "/or ", "and\n", " or\n", "/")
 JOINED = re.compile(r"(?<!\w)([A-Za-z]{3,})(?:\s+(?:and|or|and/or)\s+|/)\Z")
-Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, what it is
+Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, entry of the dictionary
 Match = tuple[int, int, int, int, int]  # number of the pattern, start, end, number of the first and the last sentence
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``automaton`` over the patterns; ``entries`` says what each stands for, by the pattern's number."""
+    """``automaton`` finds the patterns; ``entries`` holds what each stands for, by the pattern's number."""
 
     patterns: Mapping[str, Entry]
     automaton: Any
     entries: Sequence[Entry]
 
     def __reduce__(self) -> tuple[Any, tuple[Mapping[str, Entry]]]:
-        """An automaton cannot be pickled: another process builds its own."""
+        """Pickle the patterns only: an automaton cannot be pickled, so another process builds its own."""
         return prepare, (self.patterns,)
 
 
 def prepare(patterns: Mapping[str, Entry]) -> Prepared:
-    """Builds the automaton."""
+    """The patterns with an automaton over them."""
     from ahocorasick_rs import AhoCorasick, MatchKind
 
     return Prepared(patterns, AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
@@ -49,9 +49,11 @@ def prepare(patterns: Mapping[str, Entry]) -> Prepared:
 
 @dataclass(frozen=True, slots=True)
 class FoundName:
-    """What stands in one text, in order of position. ``stops``: where sentences end; ``first``: the number of the first sentence.
+    """The matches in one text, in order of position.
 
-    ``bridged``: sentences that go on within a mention, as after the full stop of "C. diff", and the number that they continue."""
+    ``stops``: where its sentences end; ``first``: the number of its first sentence; ``bridged``: the number of a sentence that
+    begins within a mention, as after the full stop of "C. diff" -> the number of the sentence that it belongs to.
+    """
 
     events: list[Event]
     stops: NDArray[np.int64]
@@ -65,7 +67,7 @@ class FoundName:
 
 
 def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[FoundName]:
-    """What stands in each text."""
+    """The matches in each text, in the order of ``texts``."""
     joined = BETWEEN.join(texts)
     lengths = np.fromiter(map(len, texts), np.int64, len(texts))
     offsets = np.concatenate([[0], np.cumsum(lengths + len(BETWEEN))[:-1]])
@@ -84,14 +86,14 @@ def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[FoundName]:
     rows = np.searchsorted(text, np.arange(len(texts) + 1)).tolist()
     at = np.searchsorted(stops, offsets, side="right").tolist()
     until = np.searchsorted(stops, offsets + lengths, side="right").tolist()
-    for n, one in enumerate(texts):
+    for n, single in enumerate(texts):
         part = slice(rows[n], rows[n + 1])
-        events, bridged = _standing(prepared, one, zip(*(column[part] for column in columns), strict=True))
+        events, bridged = _select(prepared, single, zip(*(column[part] for column in columns), strict=True))
         yield FoundName(events, stops[at[n] : until[n]] - offsets[n], at[n], bridged)
 
 
-def _standing(prepared: Prepared, text: str, matches: Iterator[Match]) -> tuple[list[Event], dict[int, int]]:
-    """The matches that count and do not overlap; a qualifier only as part of the mention after it."""
+def _select(prepared: Prepared, text: str, matches: Iterator[Match]) -> tuple[list[Event], dict[int, int]]:
+    """The matches that count and do not overlap, and the bridged sentences; a qualifier becomes part of the mention after it."""
     events: list[Event] = []
     bridged: dict[int, int] = {}
     free, qualified = 0, (-1, -1)
@@ -121,14 +123,17 @@ def _standing(prepared: Prepared, text: str, matches: Iterator[Match]) -> tuple[
 
 
 def _joined(text: str, begin: int, end: int, start: int) -> bool:
-    """Whether only a space or a hyphen lies between the qualifier that ends at ``end`` and ``start``."""
+    """Whether only a space or a hyphen lies between the end of a qualifier, ``text[begin:end]``, and ``start``."""
     return begin >= 0 and 0 < start - end < 3 and text[end:start].strip(" -\n") == ""
 
 
 def _shares_last_words(
     prepared: Prepared, text: str, start: int, end: int, free: int
 ) -> tuple[int, int, Target] | None:
-    """For "ovarian cancer" after "breast and": the word "breast", which stands for breast cancer."""
+    """The word before "and" that shares the mention's last words, with its start, end and meaning; None if there is none.
+
+    For "ovarian cancer" after "breast and" that is "breast", which stands for breast cancer.
+    """
     joined = JOINED.search(text, max(start - 40, free), start)
     last_words = text[start:end].split(maxsplit=1)[1:]
     if joined is None or not last_words:
@@ -138,6 +143,7 @@ def _shares_last_words(
 
 
 def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> bool:
+    """Whether the match ``text[start:end]`` means the target; ``crosses``: a sentence ends within it."""
     if target.written is not None and text[start:end] != target.written:
         return False
     if target.punctuated:
@@ -152,14 +158,14 @@ def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> b
     return _context_allows(target, text, start, end)
 
 
-def _shouted(text: str, start: int, end: int) -> bool:
-    """Whether all around is in capitals, so that an abbreviation cannot be told from a word."""
+def _in_capitals(text: str, start: int, end: int) -> bool:
+    """Whether the text nearby is all in capitals, where an abbreviation cannot be distinguished from a word."""
     around = text[max(start - 20, 0) : start] + text[end : end + 20]
     return around.isupper() and sum(letter.isalpha() for letter in around) > 10
 
 
 def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
-    if target.written in WORDS and _shouted(text, start, end):
+    if target.written in WORDS and _in_capitals(text, start, end):
         return False
     if text[end : end + 1] == ":" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
         return False  # a header, such as "PE:" for physical examination

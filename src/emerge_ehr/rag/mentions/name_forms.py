@@ -1,4 +1,4 @@
-"""Other ways to write a disease's name: plurals, word order, numerals, spelling, near synonyms of the last word."""
+"""Other ways to write a disease's name: plurals, word order, numerals, spelling, near synonyms of the first and last word."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ ARABIC = {arabic: roman for roman, arabic in ROMAN.items()}
 TYPE = re.compile(r"\b(type|grade|stage|class|factor|group) ([ivx]+|\d{1,2})([a-h]?)\b")
 TYPE_LAST = re.compile(r"^(.+?) (type \w+)$")
 TYPE_FIRST = re.compile(r"^(type \w+) (.+)$")
-# American part of a word -> British; all of a name's are changed together.
+# American part of a word -> British; in a name all parts are changed together.
 BRITISH = (
     (re.compile(r"(?<!h)emia\b"), "aemia"),
     (re.compile(r"\bhem(?=[aeiopry])"), "haem"),
@@ -40,9 +40,9 @@ AMERICAN = (
     (re.compile(r"\bpaed"), "ped"),
     (re.compile(r"oea\b"), "ea"),
 )
-# What a name must hold for one of these to change it.
+# A name without any of these is the same in both spellings.
 SPELLED = re.compile("emi|hem|dema|esoph|tumo|ped|rrh|celi|fetal|gynec|cecal|iz|fiber|phaeo|paed|oea")
-# Last word -> words that say the same of the same site.
+# Last word -> words that mean the same there.
 HEADS = {
     "carcinoma": ("cancer",),
     "cancer": ("carcinoma",),
@@ -56,7 +56,7 @@ HEADS = {
     "disease": ("disorder",),
     "disorder": ("disease",),
 }
-# First word -> the same site by another word.
+# First word -> another word for the same site.
 SITES = {
     "kidney": "renal",
     "liver": "hepatic",
@@ -103,7 +103,7 @@ DOUBLE_EPONYM = re.compile(
 
 
 def forms(name: str) -> tuple[list[str], list[str]]:
-    """Folded forms, the name itself first; then those turned around a comma, which stand only where a phrase ends.
+    """The folded forms of a name, the name itself first; and its inverted forms, which count only where a phrase ends.
 
     >>> forms("chronic kidney disease")[0][:2], forms("chronic kidney disease")[1]
     ([' chronic kidney disease ', ' chronic kidney diseases '], [' kidney disease chronic '])
@@ -120,10 +120,10 @@ def forms(name: str) -> tuple[list[str], list[str]]:
     if double := DOUBLE_EPONYM.match(name):
         ways.append(_folded(double[1]))
     spelled = [form for way in ways for form in _spellings(way)]
-    found = dict.fromkeys(form for way in spelled for form in (way, *plurals(way)))
+    distinct = dict.fromkeys(form for way in spelled for form in (way, *plurals(way)))
     words = first[0].split()
     inverted = [f"{' '.join(words[1:])} {words[0]}"] if len(words) > 2 and words[0] in INVERTIBLE else []
-    return [f" {form} " for form in found if form], [f" {form} " for form in inverted]
+    return [f" {form} " for form in distinct if form], [f" {form} " for form in inverted]
 
 
 def _folded(name: str) -> str:
@@ -131,7 +131,7 @@ def _folded(name: str) -> str:
 
 
 def _around_commas(name: str) -> list[str]:
-    """ "cardiomyopathy, dilated" -> "dilated cardiomyopathy"; of more parts the last ones first."""
+    """ "cardiomyopathy, dilated" -> "dilated cardiomyopathy"; of more than two parts, the last ones first."""
     parts = [part.strip() for part in name.split(",") if part.strip()]
     if len(parts) < 2 or any(
         part.startswith(("susceptibility", "with", "due", "without", "type", "and ")) for part in parts[1:]
@@ -141,7 +141,7 @@ def _around_commas(name: str) -> list[str]:
 
 
 def _ways(form: str) -> Iterator[str]:
-    """Other orders and words of a folded name."""
+    """A folded name with its words in another order, or with other words of the same meaning."""
     if last := TYPE_LAST.match(form):
         yield f"{last[2]} {last[1]}"
     if first := TYPE_FIRST.match(form):
@@ -164,7 +164,7 @@ def _ways(form: str) -> Iterator[str]:
 
 
 def _other_heads(form: str) -> Iterator[str]:
-    """The last word by another, and before the site: "lung cancer" -> "lung carcinoma", "cancer of the lung"."""
+    """A folded name with its last word replaced or moved: "lung cancer" -> "lung carcinoma", "cancer of the lung"."""
     rest, _, head = form.rpartition(" ")
     others = HEADS.get(head, ()) if rest else ()
     for other in others:
@@ -182,8 +182,8 @@ def _spellings(form: str) -> list[str]:
         numbered += [TYPE.sub(_arabic, form), TYPE.sub(_roman, form)]
     return [
         spelled
-        for one in dict.fromkeys(numbered)
-        for spelled in dict.fromkeys((one, _all(AMERICAN, one), _all(BRITISH, one)))
+        for version in dict.fromkeys(numbered)
+        for spelled in dict.fromkeys((version, _respelled(AMERICAN, version), _respelled(BRITISH, version)))
     ]
 
 
@@ -195,7 +195,7 @@ def _roman(match: re.Match[str]) -> str:
     return f"{match[1]} {ARABIC.get(match[2], match[2])}{match[3]}"
 
 
-def _all(changes: tuple[tuple[re.Pattern[str], str], ...], form: str) -> str:
+def _respelled(changes: tuple[tuple[re.Pattern[str], str], ...], form: str) -> str:
     if not SPELLED.search(form):
         return form
     if changes is BRITISH and any(british in form for british in ("aem", "oed", "tumour", "oesoph")):
@@ -224,4 +224,4 @@ def plurals(form: str) -> list[str]:
         many = [f"{head}s", f"{head}ta"]
     else:
         many = [f"{head}s"]
-    return [f"{one}{of}{site}" for one in many]
+    return [f"{plural}{of}{site}" for plural in many]

@@ -1,1 +1,1 @@
-"""What retrievers share: documents, how specific a neighbour is, what a patient's other evidence says of it."""
+"""What retrievers share: documents, how specific a neighbour is, and how a patient's other evidence ranks it."""

@@ -1,4 +1,4 @@
-"""What the graph says of a disease, put together: documents cut to length, and the triples that were chosen."""
+"""Puts together what is retrieved for a disease: its documents, cut to length, and the triples that were chosen."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,10 @@ from emerge_ehr.rag.retrieval import Query, Retrieved
 
 @dataclass(frozen=True)
 class Documents:
-    """``characters`` bounds a definition, and a description. What was made once is kept: patients share it."""
+    """The diseases of ``graph``; ``characters`` is the most of a definition, and of a description, that is retrieved.
+
+    Documents and triples are kept once made, as many patients share a disease.
+    """
 
     graph: KnowledgeGraph
     edges: Edges
@@ -20,7 +23,7 @@ class Documents:
     triples: dict[int, Triple] = field(default_factory=dict)  # by edge
 
     def of(self, node_index: int, chosen: Sequence[int]) -> Retrieved:
-        """The disease with the triples of its edges ``chosen``, in that order."""
+        """The disease at ``node_index`` with the triples of its edges ``chosen``, in that order."""
         if node_index not in self.diseases:
             disease = self.graph.diseases()[node_index]
             documents = disease.definition[: self.characters], disease.description[: self.characters]
@@ -35,13 +38,13 @@ class Documents:
     def same_for_all(
         self, queries: Sequence[Query], choose: Callable[[int, int, int], Sequence[int]]
     ) -> list[tuple[Retrieved, ...]]:
-        """What does not depend on the patient: each node is looked up once.
+        """Each query's diseases, where the choice of triples does not depend on the patient: each node is looked up once.
 
-        ``choose(node_index, start, end)`` picks among the node's edges, which are those from ``start`` to ``end``.
+        ``choose(node_index, start, end)`` returns some of the node's edges, which are numbered from ``start`` to ``end - 1``.
         """
-        known: dict[int, Retrieved] = {}
+        retrieved: dict[int, Retrieved] = {}
         for node in {node for query in queries for node in query.nodes}:
             row = int(np.searchsorted(self.edges.disease, node))
             start, end = self.edges.start[row : row + 2].tolist()
-            known[node] = self.of(node, choose(node, start, end))
-        return [tuple(known[node] for node in query.nodes) for query in queries]
+            retrieved[node] = self.of(node, choose(node, start, end))
+        return [tuple(retrieved[node] for node in query.nodes) for query in queries]

@@ -1,4 +1,4 @@
-"""Which phenotypes an abnormal signal shows: a table of three columns, checked."""
+"""Reads and checks the table of the phenotypes that an abnormal signal shows."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ COLUMNS = ("signal", "direction", "phenotype")
 
 
 def read(path: Path) -> Mapping[tuple[str, str], list[str]]:
-    """(signal, direction) -> names of phenotypes. A graph need not have them all: ontologies rename them.
+    """(signal, direction) -> names of phenotypes. A graph may lack some of them, as ontologies rename phenotypes.
 
     Raises:
         UserError: the file cannot be read, or is not such a table.

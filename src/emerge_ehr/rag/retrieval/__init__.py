@@ -1,4 +1,4 @@
-"""SOCKET Retriever: a disease node -> its documents and the triples worth telling."""
+"""SOCKET Retriever: a disease node -> its documents and a few of its triples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from emerge_ehr.signals.abnormal import AbnormalSignal
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What the graph says of one disease; definition and description may be empty."""
+    """What is retrieved from the graph for one disease; definition and description may be empty."""
 
     node_index: int
     name: str
@@ -28,7 +28,7 @@ class Query:
 
 
 class Retriever(Protocol):
-    """Looks diseases up."""
+    """Chooses what to retrieve for each of a patient's diseases."""
 
     def retrieve(self, queries: Sequence[Query]) -> list[tuple[Retrieved, ...]]:
         """For each patient and each of its nodes, in order: definition, description and a few triples."""

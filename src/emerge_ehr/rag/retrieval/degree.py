@@ -1,8 +1,8 @@
-"""Triples to the graph's best connected nodes: a disease says the same of every patient.
+"""Retrieves the triples to the graph's best connected nodes: for a disease the same triples, whoever the patient is.
 
-The degree of a node is the number of diseases it is joined to, and the highest come first: edema, renal failure or sepsis, of
-which notes and other patients' summaries speak too. The lowest are mostly single genes and rare drugs. What belongs to this one
-patient is what ``relevance`` is for.
+The degree of a node is the number of diseases it is joined to. Nodes of high degree come first: edema, renal failure or sepsis,
+which notes and other patients' summaries mention too; those of low degree are mostly single genes and rare drugs. The plug
+``relevance`` chooses by the patient's other evidence instead.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
 @dataclass(frozen=True)
 class Options:
-    """``triples``: at most so many a node; ``description_characters`` bounds a document."""
+    """``triples``: the most per node; ``description_characters``: the most of a definition, and of a description."""
 
     triples: Positive = 5
     description_characters: Positive = 600
@@ -28,7 +28,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Degree:
-    """``order [E]``: every disease's edges, best connected first."""
+    """``order [E]``: each disease's edges, those to the best connected nodes first."""
 
     options: Options
     documents: Documents

@@ -1,4 +1,7 @@
-"""Triples as published: a random sample per disease, here seeded by node, so that a disease says the same of every patient."""
+"""Retrieves a random sample of each disease's triples, as published.
+
+The draw is seeded by the node, so that for a disease it is the same, whoever the patient is.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
 @dataclass(frozen=True)
 class Options:
-    """``triples``: at most so many a node; ``description_characters`` bounds a document."""
+    """``triples``: the most per node; ``description_characters``: the most of a definition, and of a description."""
 
     triples: Positive = 5
     description_characters: Positive = 600
@@ -32,7 +35,7 @@ class SampledTriples:
         return self.documents.same_for_all(queries, self._sample)
 
     def _sample(self, node_index: int, start: int, end: int) -> list[int]:
-        """Without replacement, kept in the graph's order."""
+        """Some of the edges ``start`` to ``end - 1``, drawn without replacement, in the graph's order."""
         rng = np.random.default_rng([self.seed, node_index])
         size = min(self.options.triples, end - start)
         chosen = rng.choice(end - start, size=size, replace=False).tolist() if size else []

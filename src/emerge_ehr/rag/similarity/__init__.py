@@ -1,4 +1,4 @@
-"""SOCKET NameSimilarity: how alike an entity's name and the graph's disease names are.
+"""SOCKET NameSimilarity: how similar an entity's name is to the graph's disease names.
 
 A plug's module also has ``download(options, offline)``, for what stage ``download`` must fetch.
 """
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 class NameSimilarity(Protocol):
-    """Built over the graph's names: no patient's text is in it."""
+    """Compares names with those it was built over, which are the graph's; it holds no patient's text."""
 
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """For each query the position of the most similar name, and the similarity, at most 1. Of equals, the first name."""
+        """For each query the position of the most similar name, the first of equals, and the similarity, at most 1."""
 
     def description(self) -> dict[str, Any]:
-        """Name and what decides its answers: for ``metadata.json``."""
+        """The plug's name and the options that decide its answers, for ``metadata.json``."""

@@ -1,4 +1,4 @@
-"""TF-IDF cosine of character n-grams: alike in spelling, word order aside."""
+"""Similarity in spelling, regardless of word order: the cosine of TF-IDF vectors of character n-grams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from emerge_ehr.rag.nearest import sparse_nearest
 from emerge_ehr.rag.similarity import NameSimilarity
 
 PIECE = 1000  # names looked up together
-MUCH = 50_000  # names from which processes of their own are worth their start
+MUCH = 50_000  # names from which starting worker processes pays
 Match = tuple[int, float]  # position of the nearest name, and its score
 
 
 @dataclass(frozen=True)
 class Options:
-    """N-grams of ``size`` characters, inside words. Three do as well as two to four, and faster."""
+    """N-grams of ``size`` characters within words. Size 3 links as well as sizes 2 to 4 together, and faster."""
 
     size: Positive = 3
 
@@ -36,14 +36,14 @@ class CharacterNgrams:
     pool: Pool
 
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Exact, over all names."""
+        """The exact nearest of all names."""
         work = Work("linking", (self.vectoriser, self.names), _nearest, Json[str](str), Json[Match](Match), piece=PIECE)
-        found = list(self.pool.map(work, queries, much=len(queries) >= MUCH))
-        positions, scores = ([match[part] for match in found] for part in (0, 1))
+        matches = list(self.pool.map(work, queries, much=len(queries) >= MUCH))
+        positions, scores = ([match[part] for match in matches] for part in (0, 1))
         return np.array(positions, dtype=np.int64), np.array(scores, dtype=np.float32)
 
     def description(self) -> dict[str, Any]:
-        """Name and size of n-grams."""
+        """The plug's name and the n-grams' size."""
         return {"name": "character_ngrams", "size": self.vectoriser.ngram_range[0]}
 
 
@@ -52,14 +52,14 @@ def download(options: Options, offline: bool) -> None:
 
 
 def build(options: Options, *, names: Sequence[str], pool: Pool = LOCAL) -> NameSimilarity:
-    """Fitted on the names."""
+    """The similarity to ``names``, on which its vectoriser is fitted."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(options.size, options.size), dtype=np.float32)
     return CharacterNgrams(vectoriser, vectoriser.fit_transform(names), pool)
 
 
-def _nearest(known: tuple[Any, Any], queries: Sequence[str]) -> list[Match]:
-    vectoriser, names = known
+def _nearest(fitted: tuple[Any, Any], queries: Sequence[str]) -> list[Match]:
+    vectoriser, names = fitted
     positions, scores = sparse_nearest(vectoriser.transform(queries), names)
     return list(zip(positions.tolist(), scores.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Cosine of text embeddings: alike in meaning, as far as the encoder knows it."""
+"""Similarity in meaning, as far as an encoder captures it: the cosine of text embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,27 +38,27 @@ class EmbeddingSimilarity:
     names: NDArray[np.float32]
 
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Exact, over all names."""
+        """The exact nearest of all names."""
         return dense_nearest(_unit(self.encoder.encode_queries(queries)), self.names)
 
     def description(self) -> dict[str, Any]:
-        """Name and encoder."""
+        """The plug's name and the encoder's description."""
         return {"name": "embedding", "encoder": self.encoder.description()}
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length one; a zero row stays, and is similar to nothing."""
+    """The rows scaled to length one; a zero row stays zero, and is similar to nothing."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (rows / np.maximum(length, 1e-12)).astype(np.float32)
     return unit
 
 
 def download(options: Options, offline: bool) -> None:
-    """What the encoder needs."""
+    """Fetch what the encoder needs, or, offline, check that it is there."""
     components.call("download", SOCKET, options.encoder, offline=offline)
 
 
 def build(options: Options, *, names: Sequence[str], seed: int, cache_dir: Path, pool: Pool = LOCAL) -> NameSimilarity:
-    """The names, embedded; from the store, if they were before."""
+    """The similarity to ``names``, whose vectors are computed, or read from the store under ``cache_dir``."""
     encoder = components.build(SOCKET, options.encoder, seed=seed, cache_dir=cache_dir, pool=pool).fit(names)
     return EmbeddingSimilarity(encoder, _unit(encoder.encode(names)))

@@ -1,4 +1,4 @@
-"""SOCKET Summarizer: a patient's evidence -> a short text, statement by statement, each with the evidence it rests on."""
+"""SOCKET Summarizer: a patient's evidence -> a short text of statements, each with the evidence behind it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from emerge_ehr.signals.abnormal import AbnormalSignal
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that may be said of one patient. ``diseases`` maps a link's node to what was retrieved for it."""
+    """Everything that a summary of one patient may state. ``age`` in years; ``diseases``: a link's node -> what was retrieved."""
 
     age: float | None
     sex: str | None
@@ -118,8 +118,11 @@ class Statement:
 
 @dataclass(frozen=True)
 class Summary:
-    """The statements in order; ``text`` is theirs joined by spaces. ``backend`` is the plug that wrote it (a fallback if not
-    the one configured); ``failure`` says why the one configured wrote none: the next run tries again."""
+    """The statements in order; ``text`` joins theirs by spaces.
+
+    ``backend`` is the plug that wrote them: the configured one, or a fallback. ``failure`` says why the configured one wrote
+    none; the next run tries again.
+    """
 
     statements: tuple[Statement, ...]
     backend: str
@@ -127,12 +130,12 @@ class Summary:
 
     @property
     def text(self) -> str:
-        """The summary."""
+        """The summary's text."""
         return " ".join(statement.text for statement in self.statements)
 
 
 def bounded(statements: Sequence[Statement], characters: int) -> tuple[Statement, ...]:
-    """The statements from the first on that fit together, never part of one; they stand in order of relevance.
+    """As many whole statements, from the first on, as have at most so many ``characters`` together; the most relevant are first.
 
     >>> texts = ("Short.", "Too long for it.", "Ok.")
     >>> [s.text for s in bounded([Statement(text, OfNothing("no signal")) for text in texts], 12)]
@@ -142,17 +145,20 @@ def bounded(statements: Sequence[Statement], characters: int) -> tuple[Statement
     return tuple(statement for statement, length in zip(statements, lengths, strict=True) if length - 1 <= characters)
 
 
-def mentioned(link: Link, found: Retrieved) -> tuple[str, str]:
-    """What the notes mention, in words, and its definition: of a member of a grouped node the graph has none of its own."""
+def mentioned(link: Link, disease: Retrieved) -> tuple[str, str]:
+    """The disease that the notes mention, in words, and its definition.
+
+    The definition of a member of a grouped node is empty: the graph has one for the group only.
+    """
     if link.member is None:
-        return found.name, found.definition
-    return f"{link.member}, of the group {found.name}", ""
+        return disease.name, disease.definition
+    return f"{link.member}, of the group {disease.name}", ""
 
 
 class Summarizer(Protocol):
-    """Writes the summaries. ``asks``: by asking a model elsewhere; then one process asks for all patients."""
+    """Writes the summaries. ``asks``: it sends requests to a language model; then one process writes those of all patients."""
 
     asks: ClassVar[bool]
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
-        """One summary a patient, in the patients' order."""
+        """One summary per patient, in the order of ``evidence``."""

@@ -1,7 +1,7 @@
-"""A language model's summary: numbered evidence in, statements out that cite it.
+"""A language model's summary: the model is given numbered evidence and answers with statements that cite it.
 
-The model sees one patient's evidence and no note: age, sex, signals, and what the graph says of the linked diseases. What
-it writes is audited like any summary (``faithfulness``), by its words and not by what it cites.
+The model sees one patient's evidence and no note: age, sex, signals, and what the graph says about the linked diseases. Its
+statements are audited like those of any summary (``faithfulness``): by their words, not by what they cite.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ PROMPT = "summary.v1"
 
 @dataclass(frozen=True)
 class Options:
-    """``max_characters`` bounds the summary; ``definition_characters`` what the model is shown of a definition."""
+    """``max_characters``: the most of a summary; ``definition_characters``: the most of a definition that the model is shown."""
 
     max_characters: Annotated[int, Ge(200)] = 2000
     definition_characters: Positive = 300
@@ -66,7 +66,10 @@ ADAPTER = TypeAdapter(Lines)
 
 @dataclass(frozen=True)
 class OpenAICompatibleSummaries:
-    """Summaries by ``chat`` for one ``question`` about one ``window``; ``template`` stands in where the config says so."""
+    """Summaries by the language model behind ``chat``, for one ``question`` about one ``window``, both in words.
+
+    ``template`` writes in the model's place where it fails and the config allows it.
+    """
 
     asks: ClassVar[bool] = True
     options: Options
@@ -76,7 +79,7 @@ class OpenAICompatibleSummaries:
     template: Summarizer
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
-        """One summary a patient."""
+        """One summary per patient, in the order of ``evidence``."""
         replies = self.chat.ask(self._question, evidence, "summaries")
         summaries = [Summary(reply.value or (), NAME, reply.failure) for reply in replies]
         if not self.chat.falls_back:
@@ -97,10 +100,12 @@ class OpenAICompatibleSummaries:
         return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(self._statements, items))
 
     def _statements(self, items: Mapping[str, Cited], value: dict[str, Any]) -> tuple[Statement, ...]:
-        """Statements that cite this patient's evidence; ids of nobody are left out, and statements with no other.
+        """The answer's statements that cite this patient's evidence; ``items``: what each id stands for.
+
+        Ids that do not exist are left out, and so are statements that cite no other.
 
         Raises:
-            ValueError: none is left.
+            ValueError: no statement is left, or the answer does not have the form that was asked for.
         """
         lines: Lines = fill(ADAPTER, value)
         cited = [
@@ -117,7 +122,7 @@ class OpenAICompatibleSummaries:
 
 
 def numbered(evidence: Evidence, window: str, definition_characters: int) -> tuple[list[str], dict[str, Cited]]:
-    """The evidence line by line (P1 the patient, S signals, D diseases, T triples), and what each id stands for."""
+    """The evidence as lines with ids (P1: the patient, S: signals, D: diseases, T: triples), and what each id stands for."""
     age = "age unknown" if evidence.age is None else f"{evidence.age:.0f} years"
     sex = {"F": "female", "M": "male"}.get(evidence.sex or "", "sex unknown")
     lines = {"P1": f"{age}, {sex}; observed: {window}"}
@@ -127,19 +132,19 @@ def numbered(evidence: Evidence, window: str, definition_characters: int) -> tup
         items[f"S{n}"] = OfSignal(**asdict(signal))
     triples = 0
     for n, link in enumerate(evidence.links, 1):
-        found = evidence.diseases[link.node_index]
-        name, whole = mentioned(link, found)
+        disease = evidence.diseases[link.node_index]
+        name, whole = mentioned(link, disease)
         definition = whole[:definition_characters].strip()
         lines[f"D{n}"] = f"the notes mention {name} ({link.count} times)" + (f": {definition}" if definition else "")
         items[f"D{n}"] = OfMention(link.node_index, link.surface)
-        for triple in found.triples:
+        for triple in disease.triples:
             triples += 1
-            lines[f"T{triples}"] = f"{found.name} - {triple.display_relation}: {triple.y_name}"
+            lines[f"T{triples}"] = f"{disease.name} - {triple.display_relation}: {triple.y_name}"
             items[f"T{triples}"] = OfTriples(link.node_index, triple.display_relation, (triple.y_name,))
     return [f"{key}. {line}" for key, line in lines.items()], items
 
 
 def build(options: Options, *, question: str, window: str, llm: Chat) -> Summarizer:
-    """The summariser over one endpoint; ``question`` and ``window`` in words."""
+    """The summariser that asks ``llm``; ``question`` and ``window`` in words, as for the template."""
     template = components.build("summary", Component("template"), question=question, window=window)
     return OpenAICompatibleSummaries(options, llm, question, window, template)

@@ -1,4 +1,4 @@
-"""The template summary: no model, nothing said that the evidence does not hold."""
+"""The template summary: sentences filled with the evidence, without a language model."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ from emerge_ehr.signals.abnormal import AbnormalSignal
 
 @dataclass(frozen=True)
 class Options:
-    """``definition_characters`` bounds the part of a definition that is quoted, ``max_characters`` the summary."""
+    """``definition_characters``: the most of a definition that is quoted; ``max_characters``: the most of a summary."""
 
     definition_characters: Positive = 300
     max_characters: Annotated[int, Ge(200)] = 12000
@@ -35,7 +35,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Template:
-    """Summaries for one ``question`` about what was seen in one ``window``."""
+    """Summaries for one ``question`` about one ``window``, both in words."""
 
     asks: ClassVar[bool] = False
     options: Options
@@ -43,12 +43,12 @@ class Template:
     window: str
 
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
-        """One summary a patient."""
+        """One summary per patient, in the order of ``evidence``."""
         limit = self.options.max_characters
-        return [Summary(bounded(self._statements(one), limit), "template") for one in evidence]
+        return [Summary(bounded(self._statements(patient), limit), "template") for patient in evidence]
 
     def _statements(self, evidence: Evidence) -> list[Statement]:
-        """Patient, abnormal signals, then each disease with its definition and triples."""
+        """Statements about the patient, the abnormal signals, and each disease with its definition and triples."""
         statements = [self._opening(evidence)]
         statements += [Statement(signal_text(signal), OfSignal(**asdict(signal))) for signal in evidence.signals]
         if not evidence.signals:
@@ -65,22 +65,22 @@ class Template:
         text = f"{who}, {self.window}; the question is {self.question}."
         return Statement(text, OfPerson(evidence.age, evidence.sex))
 
-    def _disease(self, link: Link, found: Retrieved) -> list[Statement]:
-        name, whole = mentioned(link, found)
+    def _disease(self, link: Link, disease: Retrieved) -> list[Statement]:
+        name, whole = mentioned(link, disease)
         definition = whole[: self.options.definition_characters].rstrip(". ")
         text = f"The notes mention {name}" + (f": {definition}." if definition else ".")
         statements = [Statement(text, OfDisease(link.node_index, link.surface, link.score, bool(definition)))]
         relations: dict[str, list[str]] = {}
-        for triple in found.triples:
+        for triple in disease.triples:
             relations.setdefault(triple.display_relation, []).append(triple.y_name)
         for relation, names in relations.items():
-            text = f"{found.name} - {relation}: {', '.join(names)}."
+            text = f"{disease.name} - {relation}: {', '.join(names)}."
             statements.append(Statement(text, OfTriples(link.node_index, relation, tuple(names))))
         return statements
 
 
 def signal_text(signal: AbnormalSignal) -> str:
-    """One signal in words."""
+    """A signal in words, as summaries state it."""
     unit = f" {signal.unit}" if signal.unit else ""
     return (
         f"Abnormally {signal.direction} {signal.label}: {signal.value:g}{unit} at hour {signal.hour} (z {signal.z:+.1f}, "

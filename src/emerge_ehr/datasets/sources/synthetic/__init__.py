@@ -1,4 +1,4 @@
-"""A made-up intensive care unit in MIMIC-IV's and PrimeKG's file formats, with a known true risk."""
+"""SOURCE synthetic: a made-up intensive care unit in MIMIC-IV's and PrimeKG's file formats, in which the true risk is known."""
 
 from emerge_ehr.datasets.sources.synthetic.source import Options, build
 

@@ -14,7 +14,7 @@ from emerge_ehr.datasets.sources.synthetic.tables import administrative_tables, 
 
 def generate(raw_dir: Path, stays: int, seed: int) -> None:
     """Write the files of ``stays`` ICU stays; the same ``stays`` and ``seed`` give the same bytes."""
-    # Separate generators: more chart events, say, then leave the notes as they were.
+    # A generator for each part, so that a change to one, such as more chart events, leaves the others as they were.
     for_hospital, for_tables, for_chart, for_labs, for_notes = np.random.default_rng(seed).spawn(5)
     graph = load_graph()
     hospital = sample_hospital(graph, stays, for_hospital)

@@ -1,4 +1,4 @@
-"""Who lies in the made-up hospital: patients, their stays, the three planted parts of the risk, and the outcome."""
+"""Draws the made-up hospital: persons, their stays, the three planted parts of the risk, and the outcome."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ NOTE_WEIGHT = 1.6
 GRAPH_WEIGHT = 1.6
 
 WORDING_DOMAINS = 12  # see notes.WORDING
-WORDING_SLOPE = 2.5  # how strongly one latent frailty drives all domains together
+WORDING_SLOPE = 2.5  # the effect of the latent frailty of a stay on each of the domains
 WORDING_SPREAD = 8.66  # standard deviation of the sum of the domains' -1/+1 states
 RISK_DISEASES_MEAN, RISK_DISEASES_SPREAD = 1.35, 1.28  # of the number of asserted diseases that carry risk
 
@@ -29,7 +29,7 @@ FIRST_DAY, LAST_DAY = np.datetime64("2111-01-01T00:00:00", "s"), np.datetime64("
 
 @dataclass(frozen=True)
 class GeneratedPatients:
-    """Arrays over candidate stays: whose they are, which of the patient's stays they are (0, 1, ...), the traits."""
+    """Arrays over candidate stays: the person, the number of the stay among the person's (0, 1, ...), and the person's traits."""
 
     patient: Ints
     order: Ints
@@ -40,12 +40,12 @@ class GeneratedPatients:
 
 @dataclass(frozen=True)
 class Hospital:
-    """Arrays over N stays, sorted by patient and time. Times are ``datetime64[s]``, durations hours."""
+    """Arrays over N stays, sorted by person and time. Times are ``datetime64[s]``, durations in hours."""
 
     subject_id: Ints
     hadm_id: Ints
     stay_id: Ints
-    anchor_age: Ints  # years, the same for every stay of a patient
+    anchor_age: Ints  # years, the same for every stay of a person
     anchor_year: Ints
     female: Bools
     admittime: NDArray[np.datetime64]
@@ -54,8 +54,8 @@ class Hospital:
     dischtime: NDArray[np.datetime64]
     los_hours: Floats
     series: Floats  # S, standardised
-    wording: Ints  # [N, domains], +1 frail, -1 robust: N is their standardised sum
-    asserted: Bools  # [N, diseases]: G is the standardised count of those that carry risk
+    wording: Ints  # [N, domains], +1 frail, -1 robust; the note part of the risk is their standardised sum
+    asserted: Bools  # [N, diseases]; the graph part of the risk is the standardised count of those that carry risk
     distractors: Ints  # [N, diseases], 0 none, 1 negated, 2 family history, 3 hypothetical
     true_risk: Floats
     died: Bools
@@ -65,7 +65,7 @@ class Hospital:
 
 
 def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> Hospital:
-    """Draw ``stays`` stays; a patient's later stays exist only if the earlier ones were survived."""
+    """A hospital of so many ``stays``; a person has a further stay only if the earlier ones did not end in death."""
     candidates = 2 * stays + 20
     patients = _patients(candidates, rng)
     order = patients.order
@@ -112,20 +112,20 @@ def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator)
 
 
 def note_part(wording: Ints) -> Floats:
-    """N [stays], standardised, from the states of the wording domains [stays, domains]."""
+    """The note part of the risk [stays], standardised, from the states of the wording domains [stays, domains]."""
     part: Floats = wording.sum(axis=1) / WORDING_SPREAD
     return part
 
 
 def graph_part(asserted: Bools, graph: GeneratedGraph) -> Floats:
-    """G [stays], standardised: how many asserted diseases [stays, diseases] the graph joins to the risk phenotype."""
+    """The graph part of the risk [stays]: the number of asserted diseases [stays, diseases] that carry risk, standardised."""
     carries_risk = np.array([disease.carries_risk for disease in graph.diseases])
     part: Floats = ((asserted & carries_risk).sum(axis=1) - RISK_DISEASES_MEAN) / RISK_DISEASES_SPREAD
     return part
 
 
 def true_risk(series: Floats, wording: Ints, asserted: Bools, graph: GeneratedGraph) -> Floats:
-    """The probability of in-hospital death from which the outcome is drawn, for a stay that fills the window."""
+    """The probability of in-hospital death [stays] that outcomes are drawn from, for stays that last as long as the window."""
     logit = (
         INTERCEPT
         + SERIES_WEIGHT * series
@@ -150,7 +150,7 @@ def _patients(candidates: int, rng: np.random.Generator) -> GeneratedPatients:
 
 
 def _diseases(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> tuple[Bools, Ints]:
-    """Asserted diseases and distractors [stays, diseases]; the distractors tell nothing about the risk."""
+    """Asserted diseases and distractors, [stays, diseases] each; distractors do not depend on the risk."""
     carries_risk = np.array([disease.carries_risk for disease in graph.diseases])
     shape = (stays, len(graph.diseases))
     rank = rng.random(shape).argsort(axis=1).argsort(axis=1)
@@ -165,7 +165,7 @@ def _diseases(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> tu
 
 
 def _died_before(died: Bools, order: Ints) -> Bools:
-    """Whether an earlier stay of the same patient ended in death; rows run by patient and time."""
+    """Whether an earlier stay of the same person ended in death; stays are sorted by person and time."""
     deaths_before: Ints = np.cumsum(died) - died
     first = np.arange(len(order)) - order
     earlier: Bools = deaths_before > deaths_before[first]

@@ -1,4 +1,4 @@
-"""The mini knowledge graph: reads ``diseases.toml`` and writes it in PrimeKG's two files."""
+"""The mini knowledge graph: reads ``diseases.toml`` and writes PrimeKG's two files."""
 
 import itertools
 import tomllib
@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-# The graph edge that carries risk: a patient's risk grows with each asserted disease that the graph joins to it.
+# A patient's risk grows with each asserted disease that the graph joins to this phenotype.
 RISK_PHENOTYPE = "Shock"
 
 EDGE_COLUMNS = [
@@ -32,7 +32,7 @@ RELATIONS = {
     "genes": ("disease_protein", "associated with", "gene/protein"),
     "parents": ("disease_disease", "parent-child", "disease"),
 }
-# type of a node -> table of its ids in the file, PrimeKG's name of the source
+# type of a node -> the table of its ids in the file, the source that PrimeKG gives for it
 IDENTIFIERS = {
     "effect/phenotype": ("phenotype_ids", "HPO"),
     "drug": ("drug_ids", "DrugBank"),
@@ -43,7 +43,7 @@ IDENTIFIERS = {
 
 @dataclass(frozen=True)
 class GeneratedDisease:
-    """A disease that notes may mention; ``carries_risk`` says whether its edges hold the risk phenotype."""
+    """A disease that notes may mention."""
 
     name: str
     mondo_id: str
@@ -58,7 +58,7 @@ class GeneratedDisease:
 
 @dataclass(frozen=True)
 class GeneratedNode:
-    """A node as PrimeKG writes it: the ends of its edges."""
+    """A node with what PrimeKG writes of it at the ends of edges."""
 
     node_index: int
     node_id: str
@@ -69,7 +69,7 @@ class GeneratedNode:
 
 @dataclass(frozen=True)
 class GeneratedGraph:
-    """The whole graph: the diseases that notes may mention, and every node by type and name."""
+    """The diseases that notes may mention, and every node of the graph by type and name."""
 
     diseases: tuple[GeneratedDisease, ...]
     nodes: Mapping[tuple[str, str], GeneratedNode]

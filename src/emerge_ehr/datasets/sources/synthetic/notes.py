@@ -1,4 +1,4 @@
-"""Clinical notes: diseases (asserted, negated, of the family, hypothetical), and ordinary wording that carries N."""
+"""Writes clinical notes: diseases (asserted, negated, of the family, hypothetical), and wording that carries the risk part N."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from emerge_ehr.datasets.sources.synthetic.hospital import Hospital
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import GeneratedGraph
 from emerge_ehr.datasets.sources.synthetic.surface_forms import SURFACE_FORMS
 
-# domain -> three ways to say it of a robust patient, three of a frail one; no word of these names a disease
+# For each domain three sentences about a robust patient and three about a frail one; no word in them names a disease.
 WORDING: tuple[tuple[tuple[str, str, str], tuple[str, str, str]], ...] = (
     (
         ("Walks independently in the hallway.", "Walks with steady gait.", "Out of bed and walks without assistance."),
@@ -89,7 +89,7 @@ RADIOLOGY = (
 
 
 def notes(hospital: Hospital, graph: GeneratedGraph, rng: np.random.Generator) -> pl.DataFrame:
-    """``note/notes.csv``. The first 48 hours hold all that matters; the discharge summary tells the outcome."""
+    """``note/notes.csv``. The first 48 hours hold everything that bears on the risk; the discharge summary tells the outcome."""
     rows = [row for stay in range(len(hospital)) for row in _stay_notes(hospital, graph, stay, rng)]
     columns = {"stay": pl.Int64, "note_type": pl.String, "minutes": pl.Int64, "text": pl.String}
     table = pl.DataFrame(rows, schema=columns, orient="row")
@@ -109,7 +109,7 @@ def notes(hospital: Hospital, graph: GeneratedGraph, rng: np.random.Generator) -
 def _stay_notes(
     hospital: Hospital, graph: GeneratedGraph, stay: int, rng: np.random.Generator
 ) -> list[tuple[int, str, int, str]]:
-    """``stay, note_type, minutes after ICU admission, text`` of every note of a stay."""
+    """A stay's notes as rows: ``stay``, ``note_type``, minutes after ICU admission, ``text``."""
     names = [disease.name for disease in graph.diseases]
     asserted = [names[column] for column in rng.permutation(np.flatnonzero(hospital.asserted[stay]))]
     distractors = hospital.distractors[stay]
@@ -124,7 +124,7 @@ def _stay_notes(
         *others[:half],
         *wording[:4],
     ]
-    # Both kinds are mentioned again equally often, so that the number of mentions does not tell them apart.
+    # Asserted diseases and distractors are repeated equally often, so that the number of mentions does not distinguish them.
     repeated = [_pick(ASSERTED, rng).format(_form(name, rng)) for name in asserted if rng.random() < 0.4]
     again = [column for column in np.flatnonzero(distractors) if rng.random() < 0.4]
     repeated += [_distract(names[column], int(distractors[column]), rng) for column in again]
@@ -148,7 +148,7 @@ def _distract(name: str, kind: int, rng: np.random.Generator) -> str:
 
 
 def _wording(hospital: Hospital, stay: int, rng: np.random.Generator) -> list[str]:
-    """One sentence a domain, in domain order."""
+    """One sentence per domain, in the order of the domains."""
     states = hospital.wording[stay]
     return [_pick(WORDING[domain][int(state > 0)], rng) for domain, state in enumerate(states)]
 
@@ -160,7 +160,7 @@ def _discharge(hospital: Hospital, stay: int, asserted: Sequence[str], rng: np.r
 
 
 def _form(name: str, rng: np.random.Generator) -> str:
-    """How a clinician writes the disease: half the time by its plain name, else by one of its other forms."""
+    """The disease as a clinician writes it: half of the time its plain name, otherwise one of its other forms."""
     forms = SURFACE_FORMS[name]
     form = forms[0] if rng.random() < 0.5 else forms[int(rng.integers(1, len(forms)))]
     if any(letter.isupper() for letter in form):

@@ -1,4 +1,4 @@
-"""Chart events and laboratory results. The series part S is a slow drift over the window, not any single value."""
+"""Writes chart events and laboratory results. The series part S of the risk is a slow drift, not a single value."""
 
 from dataclasses import dataclass
 
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from emerge_ehr.datasets.sources.synthetic.hospital import Bools, Floats, Hospital, Ints
 
-HOURS = 96  # charted hours of a stay, at most: the window and two days beyond it
-WINDOW = 48
+HOURS = 96  # the most charted hours of a stay: the window and two days after it
+WINDOW = 48  # hours
 NOISE_MEMORY = 0.6  # hour-to-hour correlation of the noise
 NOISE_SPREAD = 0.6  # standard deviation of the noise, in units of the spread between patients
-DRIFT = 1.0  # a stay with S = 1 moves from -DRIFT to +DRIFT over the window, in the same unit
+DRIFT = 1.0  # a stay with S = 1 moves from -DRIFT to +DRIFT over the window, in units of the spread between patients
 
-# signal -> usual value, spread between patients, sign of the drift that goes with risk, digits kept
+# signal -> usual value, spread between patients, sign of the drift that goes with risk, decimals
 VITALS = {
     "heart_rate": (88.0, 11.0, 1, 0),
     "respiratory_rate": (19.0, 3.2, 1, 0),
@@ -29,7 +29,7 @@ MOTOR = ["No response", "Abnormal extension", "Abnormal Flexion", "Flex-withdraw
 VERBAL_TUBE = "No Response-ETT"
 REFILL = ["Normal <3 Seconds", "Abnormal >3 Seconds"]
 
-# lab item -> usual value, spread, unit, reference range, digits kept, hours between samples
+# lab item -> usual value, spread, unit, reference range (low, high), decimals, hours between samples
 LABS = {
     50931: (138.0, 38.0, "mg/dL", 70.0, 105.0, 0, 8),
     50820: (7.38, 0.05, "units", 7.35, 7.45, 2, 12),
@@ -39,7 +39,8 @@ LABS = {
 
 @dataclass(frozen=True)
 class Readings:
-    """One item's readings: M rows of stay (row of ``Hospital``), hour of the stay, number and, where charted, text."""
+    """An item's M readings: ``stay [M]`` (row of ``Hospital``), ``hour [M]`` of the stay, ``number [M]`` with ``digits`` decimals
+    and, if the item is charted as text, ``text [M]``."""
 
     itemid: int
     unit: str
@@ -52,7 +53,7 @@ class Readings:
 
 
 def chart_events(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
-    """``icu/chartevents.csv``: about 600 rows a stay, with gaps, doubled rows and a few impossible values."""
+    """``icu/chartevents.csv``: about 600 rows per stay, with gaps, doubled rows and a few impossible values."""
     readings = [*_vital_readings(hospital, rng), *_score_readings(hospital, rng), *_other_readings(hospital, rng)]
     minute = rng.integers(0, 60, (len(hospital), HOURS))
     events = pl.concat([_table(reading, hospital, minute, rng) for reading in readings])
@@ -66,7 +67,7 @@ def chart_events(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def lab_events(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
-    """``hosp/labevents.csv``: blood glucose and pH, one result in ten without its ``hadm_id``, as in the real file."""
+    """``hosp/labevents.csv``: blood glucose and pH; one result in ten lacks its ``hadm_id``, as in the real file."""
     tables = []
     for itemid, (usual, spread, unit, low, high, digits, every) in LABS.items():
         stay, hour = _charted(hospital, every, 0.85, rng)
@@ -96,12 +97,12 @@ def lab_events(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
 
 
 def drift() -> Floats:
-    """The planted shape [HOURS]: from -1 at admission to +1 at the window's end, level afterwards."""
+    """The planted shape [HOURS]: from -1 at admission to +1 at the window's end, constant afterwards."""
     return (np.arange(HOURS) / (WINDOW - 1) * 2 - 1).clip(-1, 1)
 
 
 def _levels(hospital: Hospital, usual: float, spread: float, rng: np.random.Generator, sign: int = 0) -> Floats:
-    """A signal's true course [N, HOURS]: the patient's own level, the planted drift and noise with a memory."""
+    """A signal's true course [N, HOURS]: the stay's own level, the planted drift and autocorrelated noise."""
     stays = len(hospital)
     shocks = rng.standard_normal((stays, HOURS)) * NOISE_SPREAD
     noise = np.empty_like(shocks)
@@ -114,7 +115,7 @@ def _levels(hospital: Hospital, usual: float, spread: float, rng: np.random.Gene
 
 
 def _charted(hospital: Hospital, every: int, share: float, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Stays and hours at which an item was charted: every so many hours of the stay, less what was left out."""
+    """The stays and hours at which an item was charted: a random ``share`` of every ``every``-th hour of each stay."""
     hours = np.arange(0, HOURS, every)
     kept = rng.random((len(hospital), len(hours))) < share
     kept &= hours + 1 < hospital.los_hours[:, None]
@@ -147,7 +148,7 @@ def _vital_readings(hospital: Hospital, rng: np.random.Generator) -> list[Readin
 
 
 def _score_readings(hospital: Hospital, rng: np.random.Generator) -> list[Readings]:
-    """Coma scale and capillary refill, charted as text; they tell nothing about the risk."""
+    """Readings of coma scale and capillary refill, charted as text; they do not depend on the risk."""
     stays = len(hospital)
     alertness = rng.beta(4, 1, (stays, 1)) + rng.normal(0, 0.08, (stays, HOURS))
     at = _charted(hospital, 4, 0.95, rng)
@@ -171,7 +172,7 @@ def _score_readings(hospital: Hospital, rng: np.random.Generator) -> list[Readin
 
 
 def _other_readings(hospital: Hospital, rng: np.random.Generator) -> list[Readings]:
-    """Inspired oxygen (mostly percent, a few charts as a fraction), glucose, pH, weight and height (two units each)."""
+    """Readings of inspired oxygen (in percent, of a few stays as a fraction), glucose, pH, weight and height (two units each)."""
     stays = len(hospital)
     at = _charted(hospital, 4, 0.85, rng)
     oxygen = (_levels(hospital, 42, 9, rng).clip(21, 100) / 5).round() * 5
@@ -208,7 +209,7 @@ def _numbers(itemid: int, unit: str, levels: Floats, digits: int, at: tuple[Ints
 def _table(
     reading: Readings, hospital: Hospital, minute: Ints, rng: np.random.Generator, errors: bool = True
 ) -> pl.DataFrame:
-    """The readings as rows: ids, time, item, value as text, number as text, unit."""
+    """The readings as rows with ids, time, item, value as text, number as text, and unit."""
     number = _with_errors(reading, rng) if errors else reading.number
     time = hospital.intime[reading.stay] + ((reading.hour * 60 + minute[reading.stay, reading.hour] + 1) * 60).astype(
         "timedelta64[s]"
@@ -231,7 +232,7 @@ def _table(
 
 
 def _with_errors(reading: Readings, rng: np.random.Generator) -> Floats:
-    """A few impossible values, as hands and machines make them: a heart rate of 0 or 999, Fahrenheit as Celsius."""
+    """The numbers, a few of them replaced by typical errors: a heart rate of 0 or 999, Fahrenheit as Celsius."""
     slips: dict[int, list[float]] = {220045: [0, 999], 223762: [99], 220277: [0]}
     if reading.itemid not in slips:
         return reading.number

@@ -1,4 +1,4 @@
-"""The embedded default: a seeded generator writes a raw MIMIC-IV folder and a small PrimeKG; the rest is the MIMIC-IV source."""
+"""The source that needs no data: a seeded generator writes a raw MIMIC-IV folder and a small PrimeKG, read as MIMIC-IV."""
 
 import logging
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ RECORD = "generated.json"
 
 @dataclass(frozen=True)
 class Options:
-    """``stays``: how many ICU stays to generate."""
+    """``stays``: the number of ICU stays to generate."""
 
     stays: Positive = 2000
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Generates on ``download``; reads as MIMIC-IV."""
+    """Generates its files in ``download``, and reads them as the MIMIC-IV source does."""
 
     options: Options
     raw_dir: Path
@@ -43,30 +43,31 @@ class Synthetic:
         return mimic4.Mimic4(notes, self.raw_dir)
 
     @property
-    def _wanted(self) -> dict[str, int]:
+    def _recipe(self) -> dict[str, int]:
+        """What the generated files depend on."""
         return {"stays": self.options.stays, "seed": self.seed, "generator": 1}
 
     def _record(self) -> dict[str, Any]:
-        """What was generated here; empty if nothing, or the record is damaged."""
+        """The record of what was generated; empty if there is none, or if it is damaged."""
         try:
-            found = read_json(self.raw_dir / RECORD, "download")
+            record = read_json(self.raw_dir / RECORD, "download")
         except UserError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return record if isinstance(record, dict) else {}
 
     def _generated(self, record: dict[str, Any], files: bool) -> bool:
-        """Whether the record is of what is wanted; with ``files``, whether they are still as they were written."""
-        if {key: record.get(key) for key in self._wanted} != self._wanted:
+        """Whether the record is of this source's recipe; with ``files``, also whether the files are as they were written."""
+        if {key: record.get(key) for key in self._recipe} != self._recipe:
             return False
         present = [*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))]
         return not files or hashes(present) == record.get("files")
 
     def is_open(self) -> bool:
-        """Nobody's records."""
+        """True: the records are of no real person."""
         return True
 
     def download(self, settings: Download, offline: bool) -> None:
-        """Generate, unless the same folder was generated with the same options before."""
+        """Generate the files, unless the folder holds those of the same options and seed already."""
         record = self.raw_dir / RECORD
         if self._generated(self._record(), files=True):
             log.info("synthetic: %d stays already generated in %s", self.options.stays, self.raw_dir)
@@ -78,18 +79,18 @@ class Synthetic:
             generate(folder, self.options.stays, self.seed)
         files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
         with replacing(record) as aside:
-            write_json(aside, {**self._wanted, "files": files})
+            write_json(aside, {**self._recipe, "files": files})
         log.info("synthetic: generated %d stays in %s", self.options.stays, self.raw_dir)
 
     def inputs(self) -> list[Path]:
         """The generated files.
 
         Raises:
-            UserError: they were not generated to the end, or with other options.
+            UserError: they were not generated completely, or with other options or another seed.
         """
         if not self._generated(self._record(), files=False):
-            wanted = ", ".join(f"{key} {value}" for key, value in self._wanted.items())
-            raise UserError(f"{self.raw_dir}: not generated with {wanted}; run --stage download first")
+            recipe = ", ".join(f"{key} {value}" for key, value in self._recipe.items())
+            raise UserError(f"{self.raw_dir}: not generated with {recipe}; run --stage download first")
         return self._records.inputs()
 
     def stays(self) -> Extract:
@@ -114,5 +115,5 @@ class Synthetic:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source over the folders it generates into."""
+    """The source over the folders that it generates into."""
     return Synthetic(options, raw_dir, kg_dir, seed)

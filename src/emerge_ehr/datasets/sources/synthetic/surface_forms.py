@@ -1,6 +1,6 @@
 """How clinicians write each disease of the mini knowledge graph: plain name first, then abbreviations and synonyms."""
 
-# graph name -> forms, each unambiguous among these diseases
+# name in the graph -> forms, none of which two of these diseases share
 SURFACE_FORMS: dict[str, tuple[str, ...]] = {
     "anaphylaxis": ("anaphylaxis", "anaphylactic reaction", "anaphylactic reactions"),
     "pulmonary embolism (disease)": ("pulmonary embolism", "PE", "pulmonary emboli", "pulmonary embolus"),

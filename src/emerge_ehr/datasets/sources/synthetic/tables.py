@@ -1,4 +1,4 @@
-"""MIMIC-IV's administrative tables and dictionaries; but for the outcome, none of them bears on the risk."""
+"""Writes MIMIC-IV's administrative tables and dictionaries; apart from the outcome, they do not depend on the risk."""
 
 import numpy as np
 import polars as pl
@@ -57,7 +57,7 @@ PROCEDURES = (
 
 
 def administrative_tables(hospital: Hospital, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """Path below ``raw_dir``, without suffix -> table."""
+    """The tables by their path below ``raw_dir``, without suffix."""
     return {
         "hosp/patients": _patients(hospital, rng),
         "hosp/admissions": _admissions(hospital, rng),
@@ -69,7 +69,7 @@ def administrative_tables(hospital: Hospital, rng: np.random.Generator) -> dict[
 
 
 def dictionaries() -> dict[str, pl.DataFrame]:
-    """The tables that say what an item or a code means."""
+    """The tables that give the meaning of items and codes, by path."""
     items = pl.DataFrame(
         ITEMS, schema=["itemid", "label", "abbreviation", "category", "unitname", "param_type"], orient="row"
     )
@@ -87,17 +87,17 @@ def dictionaries() -> dict[str, pl.DataFrame]:
 
 
 def risk_table(hospital: Hospital) -> pl.DataFrame:
-    """``risk.csv``: the probability each outcome was drawn from; for scoring only, never an input."""
+    """``risk.csv``: the probability that each outcome was drawn from; for scoring only, never an input."""
     return pl.DataFrame({"stay_id": hospital.stay_id, "true_risk": hospital.true_risk.round(6)})
 
 
 def _patients(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
-    """One row a patient; ``dod`` of those who died in hospital, and of a few who died months later."""
+    """A row per person; ``dod`` is set for those who died in hospital, and for a few who died months later."""
     last = np.flatnonzero(np.append(hospital.subject_id[1:] != hospital.subject_id[:-1], True))
-    left = hospital.dischtime[last].astype("datetime64[D]")
-    later = left + rng.integers(30, 360, len(last)).astype("timedelta64[D]")
+    discharged = hospital.dischtime[last].astype("datetime64[D]")
+    later = discharged + rng.integers(30, 360, len(last)).astype("timedelta64[D]")
     died_later = ~hospital.died[last] & (rng.random(len(last)) < 0.05)
-    dod = np.where(hospital.died[last], left, np.where(died_later, later, np.datetime64("NaT")))
+    dod = np.where(hospital.died[last], discharged, np.where(died_later, later, np.datetime64("NaT")))
     groups = np.array(["2008 - 2010", "2011 - 2013", "2014 - 2016", "2017 - 2019"])
     return pl.DataFrame(
         {
@@ -159,7 +159,7 @@ def _stays(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:
 def _codes(
     hospital: Hospital, codes: tuple[tuple[str, int, str], ...], most: int, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """One to ``most`` different codes an admission, drawn without regard to the patient."""
+    """One to ``most`` different codes per admission, drawn at random, whatever the patient's risk."""
     stays = len(hospital)
     chosen = rng.random((stays, len(codes))).argsort(axis=1)[:, :most]
     stay, place = np.nonzero(np.arange(most) < rng.integers(1, most + 1, (stays, 1)))
