@@ -8,7 +8,7 @@ from emerge_ehr.fields import UserError
 
 
 def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows, of the columns ``needed``, never empty, and of ``others``, where there are such. ``option``: what named the file.
+    """The rows, of the columns ``needed``, which must not be empty, and of ``others``, where there are such. ``option``: what named the file.
 
     Raises:
         UserError: the file cannot be read, or is not such a table.
@@ -25,5 +25,5 @@ def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] =
         raise UserError(f"{path}: holds no row; {expected}")
     for number, row in enumerate(rows, 2):
         if not set(needed) <= set(row) <= {*needed, *others} or not all(row[name] for name in needed):
-            raise UserError(f"{path} row {number}: {expected}, {','.join(needed)} never empty")
+            raise UserError(f"{path} row {number}: {expected}, {','.join(needed)} which must not be empty")
     return rows

@@ -230,7 +230,7 @@ def test_every_vital_sign_shows_a_phenotype_that_the_open_graph_has() -> None:
     [
         ("signal,direction\nheart_rate,high\n", "row 2: expected the columns signal,direction,phenotype"),
         ("signal,direction,phenotype\nheart_rate,up,Tachycardia\n", "row 2: direction 'up' is neither high nor low"),
-        ("signal,direction,phenotype\nheart_rate,high,\n", "row 2: .*never empty"),
+        ("signal,direction,phenotype\nheart_rate,high,\n", "row 2: .*must not be empty"),
         ("", "holds no row"),
     ],
 )
