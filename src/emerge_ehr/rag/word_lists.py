@@ -8,7 +8,8 @@ from emerge_ehr.fields import UserError
 
 
 def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows, of the columns ``needed``, which must not be empty, and of ``others``, where there are such. ``option``: what named the file.
+    """The rows, of the columns ``needed``, which must not be empty, and of ``others``, where there
+    are such. ``option``: what named the file.
 
     Raises:
         UserError: the file cannot be read, or is not such a table.
