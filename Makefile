@@ -20,7 +20,7 @@ print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["supply"]
 endef
 export PINS CONSTRAINTS SUPPLY
 
-.PHONY: demo test test-all check sbom vulnerabilities clean
+.PHONY: demo test test-slow test-all check sbom vulnerabilities clean
 
 demo: $(VENV)/installed
 	$(RUN) src/main.py --stage all --config configs/synthetic.toml
@@ -33,9 +33,13 @@ check: $(VENV)/installed
 	$(RUN) -m mypy
 	$(RUN) -m pytest
 
-# every fault: hundreds of kills at random moments, a thousand patients of a failing language model; an hour or two
+# what the gate leaves out and CI runs: whole pipelines, clusters, kills, a browser; 20 minutes or so
+test-slow: $(VENV)/installed
+	$(RUN) -m pytest -m "slow and not full" --durations=10
+
+# every test there is, hundreds of kills and a thousand patients of a failing language model among them; two hours or so
 test-all: $(VENV)/installed
-	$(RUN) -m pytest -m "full or not full"
+	$(RUN) -m pytest -m "slow or not slow" --durations=25
 
 # what is installed, as CycloneDX, for whoever must clear software for a hospital network
 sbom: $(VENV)/installed $(VENV)/supply/installed
