@@ -38,6 +38,11 @@ def changed(edit: Callable[[bytes], bytes]) -> Damage:
     return damage
 
 
+def text(old: str, new: str | bytes) -> Damage:
+    """The first ``old`` of a text replaced."""
+    return changed(lambda before: before.replace(old.encode(), new if isinstance(new, bytes) else new.encode(), 1))
+
+
 def archived(edit: Callable[[bytes], bytes]) -> Damage:
     """The bytes as they lie on the disk."""
 
@@ -160,61 +165,10 @@ def parquet(edit: Callable[[pl.DataFrame], pl.DataFrame]) -> Damage:
 
 
 def both(*damages: Damage) -> Damage:
+    """One damage after the other."""
+
     def damage(path: Path) -> None:
-        for one in damages:
-            one(path)
+        for each in damages:
+            each(path)
 
     return damage
-
-
-def tabbed(path: Path) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, delimiter="\t", lineterminator="\n").writerows(
-        csv.reader(io.StringIO(content(path).decode(), newline=""))
-    )
-    put(path, text.getvalue().encode())
-
-
-# The faults that any CSV may have, by kind.
-LINES = {
-    "wrong delimiter": changed(lambda text: text.replace(b",", b";")),
-    "tabs for commas": tabbed,
-    "byte order mark": changed(lambda text: b"\xef\xbb\xbf" + text),
-    "UTF-16": changed(lambda text: text.decode().encode("utf-16")),
-    "CRLF line ends": changed(lambda text: text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
-    "no last line end": changed(lambda text: text.rstrip(b"\n")),
-    "blank lines at the end": changed(lambda text: text + b"\n\n"),
-    "NUL bytes at the end": changed(lambda text: text + b"\0" * 512),
-    "header only": rows(lambda table: table[:1]),
-    "no header": rows(lambda table: table[1:]),
-    "header twice": rows(lambda table: [*table[:3], table[0], *table[3:]]),
-    "duplicated column": rows(lambda table: [[*row, row[0]] for row in table]),
-    "column without a name": rows(lambda table: [[*row, "" if n == 0 else "x"] for n, row in enumerate(table)]),
-    "extra column": rows(lambda table: [[*row, "remark" if n == 0 else "x"] for n, row in enumerate(table)]),
-    "reordered columns": rows(lambda table: [row[::-1] for row in table]),
-    "row too long": rows(lambda table: [*table[:2], [*table[2], "x", "y"], *table[3:]]),
-    "row too short": rows(lambda table: [*table[:2], table[2][:1], *table[3:]]),
-    "cut off in a row": changed(lambda text: text[: len(text) * 2 // 3]),
-    "binary": written(bytes(range(256)) * 40),
-    "quote left open": changed(lambda text: text.replace(b"\n", b'\n"', 1)),
-}
-FILES = {
-    "emptied": emptied,
-    "missing": missing,
-    "a folder": a_folder,
-    "a link to itself": a_link_to_itself,
-}
-ARCHIVES = {
-    "truncated gzip": halved,
-    "not gzip": archived(gzip.decompress),
-    "gzip of nothing": written(b""),
-    "garbage after the gzip": archived(lambda text: text + b"garbage"),
-    "flipped bits": archived(lambda text: text[: len(text) // 2] + bytes(64) + text[len(text) // 2 + 64 :]),
-    "two gzip members": archived(lambda text: b"".join(gzip.compress(part) for part in _parts(gzip.decompress(text)))),
-    "gzipped twice": archived(gzip.compress),
-}
-
-
-def _parts(text: bytes) -> list[bytes]:
-    cut = text.index(b"\n", len(text) // 2) + 1
-    return [text[:cut], text[cut:]]

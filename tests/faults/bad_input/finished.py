@@ -1,4 +1,4 @@
-"""A small finished pipeline to damage: a generated hospital read as MIMIC-IV, its tables as a user's own, and a run."""
+"""The finished pipeline that is damaged: a generated hospital read as MIMIC-IV, its tables as a user's own, and a run."""
 
 import shutil
 from datetime import timedelta

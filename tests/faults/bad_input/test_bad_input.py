@@ -1,0 +1,117 @@
+"""Damaged, foreign and malicious inputs: one line that says what and where, or handled and said so; nothing is executed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emerge_ehr.cli import main
+from tests.faults.bad_input import (
+    any_file,
+    artefacts,
+    caches,
+    checkpoints,
+    config,
+    downloads,
+    finished,
+    graph,
+    parts,
+    raw_files,
+    runs,
+    sources,
+    tables,
+)
+from tests.faults.bad_input.fault import Fault, everything, judge
+from tests.faults.conftest import TALLY
+from tests.places import MAIN
+
+INPUTS = (raw_files, sources, downloads, tables, parts, graph, config, artefacts, checkpoints, caches, runs)
+FAULTS = [fault for module in INPUTS for fault in module.FAULTS]
+AS_PROCESSES = FAULTS[:: len(FAULTS) // 6]
+GENERAL = {**any_file.ANY_CSV, **any_file.ANY_FILE, **any_file.ANY_GZIP}
+
+
+def sample(faults: list[Fault]) -> set[str]:
+    """Names of a few, in which every file and every general kind of damage occurs."""
+    chosen: dict[str, str] = {}
+    kinds: set[str] = set()
+    for fault in faults:
+        if fault.kind in GENERAL and fault.kind not in kinds and fault.input not in chosen:
+            chosen[fault.input] = fault.name
+            kinds.add(fault.kind)
+    for fault in faults:
+        chosen.setdefault(fault.input, fault.name)
+    left = {fault.kind: fault.name for fault in faults if fault.kind in GENERAL.keys() - kinds}
+    return {*chosen.values(), *left.values()}
+
+
+def parameters(faults: list[Fault]) -> list[object]:
+    """For ``parametrize``: all but the sample are marked ``slow``."""
+    in_gate = sample(faults)
+    return [
+        pytest.param(fault, id=fault.name, marks=[] if fault.name in in_gate else [pytest.mark.slow])
+        for fault in faults
+    ]
+
+
+@pytest.fixture(scope="session")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        finished.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clean(pipeline: Path) -> dict[str, bytes]:
+    return everything(pipeline)
+
+
+@pytest.fixture
+def work(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the pipeline, which is the current folder."""
+    shutil.copytree(pipeline, tmp_path / "work", symlinks=True)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
+
+
+@pytest.mark.parametrize("fault", parameters(FAULTS))
+def test_bad_input_is_refused_in_one_line_or_handled_and_said_so(
+    fault: Fault,
+    work: Path,
+    clean: dict[str, bytes],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        caplog.clear()
+        try:
+            code = main(argv)
+        except SystemExit as end:  # argparse
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.err, printed.out + caplog.text
+
+    caplog.set_level("INFO")
+    judge(fault, work, clean, run)
+    TALLY["faults tried"] += 1
+    TALLY[f"faults {fault.outcome.kind}"] += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", AS_PROCESSES, ids=lambda fault: fault.name)
+def test_so_it_is_for_a_real_process(fault: Fault, work: Path, clean: dict[str, bytes]) -> None:
+    def run(argv: list[str]) -> tuple[int, str, str]:
+        command = [sys.executable, str(MAIN), *argv]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stderr, done.stdout
+
+    judge(fault, work, clean, run)
+
+
+def test_no_fault_is_listed_twice() -> None:
+    names = [fault.name for fault in FAULTS]
+    assert len(set(names)) == len(names) > 300, [name for name in names if names.count(name) > 1]
