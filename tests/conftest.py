@@ -1,6 +1,8 @@
 """Paths and configs that tests share."""
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 from emerge_ehr.config import Config, Model, Training, load
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.storage.dataset import Dataset, load_dataset
+from tests import small_hospital
 from tests.chat_server import Body, ChatServer, Fault
-from tests.places import ROOT, SHARED
+from tests.places import MAIN, ROOT, SHARED
 
 pytest_plugins = ["tests.tiny_models"]
 
@@ -38,6 +41,18 @@ def demo_config(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         cache_dir=out / "cache",
     )
     yield dataclasses.replace(config, paths=paths)
+
+
+@pytest.fixture(scope="session")
+def small_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``small.toml``, in which the command line has run every stage of it. Read it only."""
+    folder = tmp_path_factory.mktemp("small_pipeline")
+    (folder / "small.toml").write_text(small_hospital.CONFIG)
+    command = [sys.executable, str(MAIN), "--config", "small.toml", "--stage", "all"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "AUROC" in done.stdout and done.stdout.endswith("report: runs/small/report.html\n")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,7 @@ def test_nothing_that_names_a_patient_is_sent(calm: Calm) -> None:
     assert len(names) > 100 and not [name for name in names if name in calm.sent]
 
 
+@pytest.mark.slow
 def test_killed_and_restarted_nothing_is_paid_twice_and_the_artefacts_are_the_same(
     converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -171,6 +172,7 @@ def wait_for_answers(path: Path, count: int) -> None:
     raise AssertionError("the answers did not come")
 
 
+@pytest.mark.slow
 def test_over_three_endpoints_one_of_which_dies_amid_the_run_the_artefacts_are_those_of_one(
     converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -189,6 +191,7 @@ def test_over_three_endpoints_one_of_which_dies_amid_the_run_the_artefacts_are_t
     run(other, "--stage", "train")  # other endpoints make nothing stale
 
 
+@pytest.mark.slow
 def test_when_every_endpoint_is_dead_the_run_ends_in_one_line_and_the_next_goes_on(
     converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -206,6 +209,7 @@ def test_when_every_endpoint_is_dead_the_run_ends_in_one_line_and_the_next_goes_
     assert processed(folder) == undisturbed and not kept.keys() & alive.paid.keys()
 
 
+@pytest.mark.slow
 def test_chaos_ends_in_the_same_artefacts(
     converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -219,6 +223,7 @@ def test_chaos_ends_in_the_same_artefacts(
     assert b"sk-secret-key" not in everything and b"SECRET" not in everything
 
 
+@pytest.mark.slow
 def test_a_patient_without_an_answer_is_a_recorded_failure_and_mends_at_the_next_run(
     converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -237,6 +242,7 @@ def test_a_patient_without_an_answer_is_a_recorded_failure_and_mends_at_the_next
     assert processed(folder) == undisturbed and max(server.paid.values()) == 1
 
 
+@pytest.mark.slow
 def test_the_fallback_is_marked_and_only_used_if_configured(
     converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
 ) -> None:
@@ -256,6 +262,7 @@ def test_the_fallback_is_marked_and_only_used_if_configured(
     assert records["failures"].str.contains("no connection").all()
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing_writes_nothing_and_estimates_well(
     converted: Path, model: Callable[[Body], str], serve: Serve, calm: Calm, tmp_path: Path
 ) -> None:
@@ -274,6 +281,7 @@ def test_a_dry_run_sends_nothing_writes_nothing_and_estimates_well(
     assert done.stdout.count("0 requests would be sent") == 2 and processed(calm.folder) == calm.files
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_in_one_line(
     converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,12 +26,9 @@ def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.Complete
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pipeline")
-    (folder / "small.toml").write_text(CONFIG)
-    done = run(folder, "--stage", "all")
-    assert "AUROC" in done.stdout and done.stdout.endswith("report: runs/small/report.html\n")
-    return folder
+def folder(small_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished pipeline; a test that changes it changes it back."""
+    return shutil.copytree(small_pipeline, tmp_path_factory.mktemp("pipeline"), dirs_exist_ok=True)
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -66,6 +64,7 @@ def test_the_reported_auroc_is_that_of_the_predictions(folder: Path) -> None:
     assert np.isclose(metrics["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path) -> None:
     other = CONFIG.replace('"small"', '"other"') + '[baseline]\nname = "logistic_regression"\n'
     (folder / "other.toml").write_text(other)
@@ -89,6 +88,7 @@ def test_two_runs_are_compared_by_the_command_line(folder: Path, tmp_path: Path)
     (folder / "other.toml").unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["download", "convert", "preprocess", "train", "report"])
 def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None:
     before = files(folder)
@@ -96,6 +96,7 @@ def test_running_a_stage_again_changes_no_byte(folder: Path, stage: str) -> None
     assert files(folder) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["convert", "preprocess", "train", "report"])
 def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(folder: Path, stage: str) -> None:
     before = files(folder)
@@ -109,6 +110,7 @@ def test_a_killed_stage_leaves_the_earlier_artefacts_whole_and_can_be_run_again(
     assert files(folder) == before
 
 
+@pytest.mark.slow
 def test_a_killed_download_is_not_taken_for_a_complete_one(folder: Path) -> None:
     before = files(folder)
     record = folder / "data/raw/synthetic/generated.json"
@@ -137,6 +139,7 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
 
 
+@pytest.mark.slow
 def test_another_training_takes_the_earlier_report_away(folder: Path) -> None:
     report = folder / "runs/small/report.html"
     before = files(folder)

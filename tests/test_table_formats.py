@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,63 +43,83 @@ def small_parts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(table_files, "PART", ROWS)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The pipeline with either format."""
-    folders = {}
+STAGES = ("download", "convert", "preprocess", "train", "audit", "report")
+
+
+def finish(folder: Path, form: str, stages: Sequence[str] = STAGES) -> Path:
+    """The pipeline with tables of that format."""
     with pytest.MonkeyPatch.context() as patch:
         small_parts(patch)
-        for form in ("csv", "parquet"):
-            folders[form] = tmp_path_factory.mktemp(form)
-            patch.chdir(folders[form])
-            choose(form)
-            for name in ("download", "convert", "preprocess", "train", "audit", "report"):
-                stage(name)
-            asked = ("--run", str(RUN), "--tables", str(TABLES), "--output", "risks.csv")
-            assert main(["--stage", "predict", *asked]) == 0
-    return folders
+        patch.chdir(folder)
+        choose(form)
+        for name in stages:
+            stage(name)
+    return folder
+
+
+def predict(folder: Path) -> bytes:
+    """The risks of the tables' own patients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["--stage", "predict", "--run", str(RUN), "--tables", str(TABLES), "--output", "risks.csv"]) == 0
+    return (folder / "risks.csv").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def with_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return finish(tmp_path_factory.mktemp("parquet"), "parquet")
+
+
+@pytest.fixture(scope="module")
+def tables(with_parts: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tables by format."""
+    return {
+        "csv": finish(tmp_path_factory.mktemp("csv"), "csv", STAGES[:2]) / TABLES,
+        "parquet": with_parts / TABLES,
+    }
 
 
 @pytest.fixture
-def work(finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(with_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that with parts, which is the current folder."""
     folder = tmp_path / "work"
-    shutil.copytree(finished["parquet"], folder)
+    shutil.copytree(with_parts, folder)
     monkeypatch.chdir(folder)
     small_parts(monkeypatch)
     return folder
 
 
-def test_every_artefact_is_the_same_from_either(finished: dict[str, Path]) -> None:
-    csv, parts = finished["csv"], finished["parquet"]
+@pytest.mark.slow
+def test_every_artefact_is_the_same_from_either(with_parts: Path, tmp_path: Path) -> None:
+    csv, parts = finish(tmp_path, "csv"), with_parts
     assert len(table_files.files(parts / TABLES, DYNAMIC)) > 2
     for folder in (PROCESSED, RUN):
         assert contents(csv / folder) == contents(parts / folder) and contents(csv / folder)
-    assert (csv / "risks.csv").read_bytes() == (parts / "risks.csv").read_bytes()
+    assert predict(csv) == predict(parts)
     one, other = (json.loads((folder / PROCESSED / "metadata.json").read_text()) for folder in (csv, parts))
     assert {key for key in one if one[key] != other[key]} == {"inputs"}
     verdicts = [json.loads((f / PROCESSED / "audit.json").read_text())["findings"] for f in (csv, parts)]
     assert [(f["check"], f["verdict"]) for f in verdicts[0]] == [(f["check"], f["verdict"]) for f in verdicts[1]]
 
 
-def test_provenance_lists_every_part_with_its_checksum(finished: dict[str, Path]) -> None:
-    tables = finished["parquet"] / TABLES
-    recorded = json.loads((tables / "provenance.json").read_text())["tables"]
-    assert recorded.keys() == contents(tables).keys() - {"provenance.json"}
-    assert all(artefacts.checksum(tables / name) == known for name, known in recorded.items())
+def test_provenance_lists_every_part_with_its_checksum(with_parts: Path) -> None:
+    folder = with_parts / TABLES
+    recorded = json.loads((folder / "provenance.json").read_text())["tables"]
+    assert recorded.keys() == contents(folder).keys() - {"provenance.json"}
+    assert all(artefacts.checksum(folder / name) == known for name, known in recorded.items())
 
 
 def test_another_format_leaves_only_the_new_table_and_the_artefacts_are_to_be_made_anew(
-    work: Path, finished: dict[str, Path], capsys: pytest.CaptureFixture[str]
+    work: Path, tables: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     choose("csv")
     stage("convert")
-    assert contents(TABLES) == contents(finished["csv"] / TABLES)
+    assert contents(TABLES) == contents(tables["csv"])
     stage("train", 2)
     assert "part-00000.parquet: removed since --stage preprocess was run" in capsys.readouterr().err
     choose("parquet")
     stage("convert")
-    assert contents(TABLES) == contents(finished["parquet"] / TABLES)
+    assert contents(TABLES) == contents(tables["parquet"])
     stage("train")
 
 
@@ -117,22 +137,22 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_kill_at_any_step_of_the_exchange_leaves_one_whole_table(
-    work: Path, finished: dict[str, Path], monkeypatch: pytest.MonkeyPatch, form: str
+    work: Path, tables: dict[str, Path], monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     """What ``publish`` does last, stopped before every single change of a file's place."""
     folder, moment = Path("tables"), 0
     other = "csv" if form == "parquet" else "parquet"
-    new, names = contents(finished[form] / TABLES), ("dynamic", *(["dynamic.csv"] if form == "parquet" else []))
+    new, names = contents(tables[form]), ("dynamic", *(["dynamic.csv"] if form == "parquet" else []))
     while moment >= 0:
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(finished[other] / TABLES, folder)
+        shutil.copytree(tables[other], folder)
         with monkeypatch.context() as patch:
             left = [moment]
             for owner, step in ((os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "replace")):
                 patch.setattr(owner, step, counting(left, getattr(owner, step)))
             try:
                 with publishing.publish(folder, names) as incoming:
-                    shutil.copytree(finished[form] / TABLES, incoming, dirs_exist_ok=True)
+                    shutil.copytree(tables[form], incoming, dirs_exist_ok=True)
                 moment = -1
             except Killed:
                 moment += 1
@@ -207,7 +227,7 @@ def test_parts_that_are_not_those_of_the_stage_before_are_refused(
     assert since_convert in capsys.readouterr().err or since_preprocess in capsys.readouterr().err
 
 
-def test_parts_of_a_users_own_give_the_same_arrays(work: Path, finished: dict[str, Path]) -> None:
+def test_parts_of_a_users_own_give_the_same_arrays(work: Path) -> None:
     (TABLES / "provenance.json").unlink()
     whole = table_files.read_table(TABLES, DYNAMIC).sample(fraction=1.0, shuffle=True, seed=3)
     shutil.rmtree(TABLES / "dynamic")
@@ -224,10 +244,10 @@ def test_parts_of_a_users_own_give_the_same_arrays(work: Path, finished: dict[st
 
 
 def test_a_folders_name_may_look_like_a_pattern(
-    finished: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "site [1]*"
-    shutil.copytree(finished["parquet"], folder)
+    shutil.copytree(with_parts, folder)
     monkeypatch.chdir(tmp_path)
     small_parts(monkeypatch)
     before = contents(folder / PROCESSED)

@@ -131,6 +131,7 @@ def workers_end(group: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_continues_and_one_worker_gives_the_bytes_of_two(
     done: Done, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +147,7 @@ def test_killed_and_started_again_it_continues_and_one_worker_gives_the_bytes_of
     assert files(prepared / "runs") == files(done[0] / "runs")
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_its_workers_and_exits_with_130(prepared: Path) -> None:
     with start(prepared) as process:
         process.send_signal(signal.SIGINT)
@@ -155,6 +157,7 @@ def test_interrupted_it_ends_its_workers_and_exits_with_130(prepared: Path) -> N
     assert not (prepared / "runs/small/results.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_failing_run_is_recorded_the_others_go_on_and_mended_it_alone_is_trained(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +212,7 @@ def two_methods(folder: Path) -> Path:
     return grid
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_lost_a_file_is_trained_again(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(prepared)
     two_methods(prepared)

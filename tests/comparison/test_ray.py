@@ -38,6 +38,7 @@ def kill_one_that_trains(folder: Path, grid: subprocess.Popen[bytes]) -> None:
     raise AssertionError((folder / "said").read_text())
 
 
+@pytest.mark.slow
 def test_a_grid_on_ray_gives_the_bytes_of_local_workers_though_one_is_killed(done: Done, prepared: Path) -> None:
     (prepared / "base.toml").write_text(BASE + ON_RAY)
     with (prepared / "said").open("wb") as said:
@@ -65,6 +66,7 @@ def test_where_runs_are_trained_makes_no_point_another(work_folder: Path) -> Non
     assert len(points(load(Path("small.toml")), Path("small.toml"))) == 3
 
 
+@pytest.mark.slow
 def test_a_failing_run_on_ray_is_told_as_one_of_here(prepared: Path) -> None:
     (prepared / "base.toml").write_text(BASE + ON_RAY)
     (prepared / "faulty.toml").write_text(

@@ -106,6 +106,7 @@ def test_two_processes_of_this_machine_give_the_same_bytes(hospital: Path) -> No
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital: Path) -> None:
     run = Run(hospital, "preprocess")
     for work in ("entities", "records"):
@@ -118,6 +119,7 @@ def test_a_worker_killed_in_mid_run_costs_its_piece_and_changes_no_byte(hospital
     assert not (hospital / "data/cache/pieces").exists()
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_mid_run_goes_on_where_it_was_but_for_a_damaged_piece(hospital: Path) -> None:
     run = Run(hospital, "preprocess")
     until(lambda: pieces_kept(hospital, "records") > 3, run.process)
@@ -169,6 +171,7 @@ def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], 
             os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
     cluster: tuple[dict[str, str], "subprocess.Popen[bytes]"], hospital: Path
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_cluster_that_loses_a_machine_in_mid_run_gives_the_same_bytes(
     assert checksums(hospital / PROCESSED) == checksums(hospital / "expected")
 
 
+@pytest.mark.slow
 def test_embeddings_of_a_language_model_are_the_same_also_by_machines_of_fewer_cpus(
     cluster: tuple[dict[str, str], "subprocess.Popen[bytes]"], tiny_models: Path, hospital: Path
 ) -> None:
@@ -226,6 +230,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_run_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "fatal.py").write_text(FATAL.format(root=str(ROOT)))
     command, environment = [sys.executable, "fatal.py"], {**os.environ, "PYTHONPATH": str(ROOT)}

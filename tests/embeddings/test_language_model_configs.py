@@ -77,6 +77,7 @@ def parts(name: str, models: Path) -> dict[str, Any]:
     return {key: stood_in(config[key], models) for key in ("linking", "embedding", "token_level") if key in config}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mimic4_demo_lm", "mimic4_demo_modernbert", "mimic4_demo_2026"])
 def test_the_config_runs_from_raw_files_to_metrics_offline(name: str, tiny_models: Path, tmp_path: Path) -> None:
     chosen = parts(name, tiny_models)

@@ -1,7 +1,4 @@
-"""What the fault tests share: a small generated hospital, stages as processes, and the tally printed at the end.
-
-Tests marked ``full`` are left out of the ordinary run; ``make test-all`` runs them too.
-"""
+"""What the fault tests share: copies of a finished pipeline, stages as processes, and the tally printed at the end."""
 
 import shutil
 import subprocess
@@ -14,7 +11,6 @@ import pytest
 
 from emerge_ehr.cli import PIPELINE
 from tests.places import MAIN
-from tests.small_hospital import CONFIG
 
 OUTPUTS = {
     "download": ("data/raw/synthetic", "data/kg/synthetic"),
@@ -70,13 +66,8 @@ class Hospital:
 
 
 @pytest.fixture(scope="session")
-def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
-    folder = tmp_path_factory.mktemp("hospital")
-    (folder / "small.toml").write_text(CONFIG)
-    for stage in OUTPUTS:
-        done = run(stage, folder)
-        assert done.returncode == 0, done.stderr
-    return Hospital(folder)
+def hospital(small_pipeline: Path) -> Hospital:
+    return Hospital(small_pipeline)
 
 
 def made(work: Path, stage: str) -> dict[str, bytes]:

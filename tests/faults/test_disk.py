@@ -52,6 +52,7 @@ def on_small_disk(stage: str, work: Path, place: str, kilobytes: int) -> tuple[i
     return done.returncode, done.stderr, left
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mounting")
 @pytest.mark.parametrize("kilobytes", FULL_SIZES)
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(
     assert run(stage, work).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", list(OUTPUTS)[1:])
 def test_two_runs_of_a_stage_at_once_are_told_apart(hospital: Hospital, stage: str, tmp_path: Path) -> None:
     work = hospital.before(stage, tmp_path)

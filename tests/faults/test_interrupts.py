@@ -11,6 +11,7 @@ import pytest
 from tests.faults.conftest import OUTPUTS, TALLY, Hospital, command, contents, made, run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", OUTPUTS)
 @pytest.mark.parametrize("moment", [0, *(pytest.param(n, marks=pytest.mark.full) for n in range(1, 10))])
 def test_ctrl_c_ends_a_stage_in_one_line_and_leaves_nothing_behind(

@@ -42,6 +42,7 @@ def seconds(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> dic
     return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", OUTPUTS)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_stage_is_run_again_to_the_same_bytes(
@@ -59,6 +60,7 @@ def test_a_killed_stage_is_run_again_to_the_same_bytes(
     assert contents(work) == inputs | hospital.after(stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", OTHERWISE)
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_stage_killed_while_it_makes_artefacts_anew_leaves_whole_old_or_whole_new_ones(

@@ -183,6 +183,7 @@ def model() -> Callable[[Body], str]:
     return copying_model(*(disease.name for disease in load_graph().diseases), "sepsis", "CHF", "AKI", "COPD")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stays", "kills"),
     [(60, 2), pytest.param(1150, 5, marks=pytest.mark.full)],  # of which some are too short for the cohort

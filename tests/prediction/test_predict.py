@@ -362,6 +362,7 @@ def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Train
     assert f"patient {highest}" in done.stdout and str(output) in done.stdout and "a second" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_real_demos_patients_get_the_risks_that_training_wrote(demo_config: Config, tmp_path: Path) -> None:
     paths = dataclasses.replace(demo_config.paths, processed_dir=tmp_path / "processed", run_dir=tmp_path / "run")
     config = dataclasses.replace(

@@ -129,6 +129,7 @@ def test_the_service_says_what_the_stage_predict_writes(
             assert left["contributions"] == pytest.approx(right["contributions"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_requests_at_once_are_answered_as_each_alone_and_health_meanwhile(
     service: Service, patients: list[dict[str, Any]]
 ) -> None:

@@ -208,6 +208,7 @@ def test_names_of_dataset_and_run_stay_text_whoever_let_them_in(
     assert read(html).one("head").one("title").text.startswith("</title><script>")
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_in_another_process_too(page: Path, finished: Config, tmp_path: Path) -> None:
     shutil.copytree(finished.run_dir, tmp_path / "run")
     config = in_folder(finished, tmp_path / "run", patients=12)

@@ -55,6 +55,7 @@ def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subproces
     return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one(prepared: Prepare, toy_toml: str) -> None:
     prepared(patients=139)
     alone, together = run(toy_toml, sys.executable, name="alone"), run(toy_toml, *TORCHRUN, name="together")
@@ -92,6 +93,7 @@ def on_two_nodes(*configs: str) -> list[tuple[int, str, str]]:
     return [(agent.returncode, *told) for agent, told in zip(agents, said, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_each_time(
     prepared: Prepare, toy_toml: str
 ) -> None:
@@ -117,6 +119,7 @@ def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_eac
     assert np.allclose(one, two, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", ["a run that others hold", "another config"])
 def test_a_mistake_ends_both_nodes_at_once_with_one_line(mistake: str, prepared: Prepare, toy_toml: str) -> None:
     prepared()
@@ -134,6 +137,7 @@ def test_a_mistake_ends_both_nodes_at_once_with_one_line(mistake: str, prepared:
     assert 'main.py", line' not in "".join(told for _, _, told in ended)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found by their environment")
 def test_a_killed_process_ends_all_with_one_line_and_the_run_is_resumed_to_the_same_bytes(
     prepared: Prepare, toy_toml: str

@@ -62,6 +62,7 @@ def test_a_resumed_run_ends_bit_identical(prepared: Prepare, scheduler: Any, aft
     assert contents(config.run_dir) == whole
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_resumes_to_the_same_bytes(prepared: Prepare, toy_toml: str) -> None:
     prepared(patients=300)
     Path("toy.toml").write_text(toy_toml)

@@ -433,6 +433,7 @@ def test_offline_without_the_demos_files_says_which_are_missing(tmp_path: Path) 
         source(tmp_path).download(Download(), offline=True)
 
 
+@pytest.mark.slow
 def test_convert_by_the_command_line_then_a_trained_model(
     raw: Path, tables: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
 ) -> None:

@@ -194,6 +194,7 @@ def test_labs_of_the_demo_equal_a_plain_loop_with_the_time_of_the_result(
         assert row[:3] == other[:3] and abs(row[3] - other[3]) < 2e-4
 
 
+@pytest.mark.slow
 def test_the_demo_runs_by_the_mapping_in_configs_to_a_trained_model(
     export: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
 ) -> None:

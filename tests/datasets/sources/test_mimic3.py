@@ -274,6 +274,7 @@ def test_measurements_of_an_admission_take_in_rows_without_an_icu_stay(raw: Path
     assert events.height == len(inside) and any(not row["ICUSTAY_ID"] for row in inside)
 
 
+@pytest.mark.slow
 def test_the_demo_runs_from_the_command_line_to_a_trained_model_with_surrogate_notes(
     raw: Path, tables: Path, tmp_path: Path, trained: Callable[[Path, Path], Dataset]
 ) -> None:

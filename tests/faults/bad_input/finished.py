@@ -10,7 +10,7 @@ from emerge_ehr.cli import main
 from emerge_ehr.storage import table_files
 from emerge_ehr.storage.schema import DYNAMIC
 from emerge_ehr.training import results
-from tests.datasets.sources import test_eicu, test_meds, test_mimic3, test_tables
+from tests.datasets.sources.examples import eicu, meds, mimic3, tables
 
 SETTINGS = """
 [cohort]
@@ -104,12 +104,12 @@ def _interrupted(*arguments: object) -> None:
 
 def other_sources(folder: Path) -> None:
     """Small hospitals in the other layouts, converted."""
-    test_mimic3.write(folder / "mimic3", test_mimic3.generated())
+    mimic3.write(folder / "mimic3", mimic3.generated())
     (folder / "eicu").mkdir()
-    test_eicu.hospital(folder / "eicu")
+    eicu.hospital(folder / "eicu")
     rows = [row for person in range(1, 5) for row in _meds_person(person)]
-    test_meds.write(folder / "meds", rows)
-    test_tables.generate(folder / "tables_source")
+    meds.write(folder / "meds", rows)
+    tables.generate(folder / "tables_source")
     for name, source in OTHERS.items():
         raw = "tables_source" if name == "tables" else name
         paths = f'[paths]\nraw_dir = "{raw}"\ntable_dir = "of_{name}"'
@@ -118,7 +118,7 @@ def other_sources(folder: Path) -> None:
         assert main(["--config", f"{name}.toml", "--stage", "convert"]) == 0, name
 
 
-def _meds_person(subject: int) -> list[test_meds.Row]:
-    measured = [(subject, test_meds.START + timedelta(minutes=37 * n), "HR", 60.0 + n) for n in range(80)]
-    *stay, (_, left, _) = test_meds.person(subject)
+def _meds_person(subject: int) -> list[meds.Row]:
+    measured = [(subject, meds.START + timedelta(minutes=37 * n), "HR", 60.0 + n) for n in range(80)]
+    *stay, (_, left, _) = meds.person(subject)
     return [*stay, (subject, left, f"HOSPITAL_DISCHARGE//{'DIED' if subject == 1 else 'HOME'}"), *measured]
