@@ -1,6 +1,7 @@
 """Paths and configs that tests share."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ from tests.chat_server import Body, ChatServer, Fault
 from tests.places import MAIN, ROOT, SHARED
 
 pytest_plugins = ["tests.tiny_models"]
+
+# Several processes run tests, and stages that tests start: with more threads than CPUs they would wait for each other.
+# It is read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
