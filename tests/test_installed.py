@@ -11,7 +11,7 @@ import pytest
 
 from tests.places import ROOT
 
-pytestmark = pytest.mark.full
+pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
