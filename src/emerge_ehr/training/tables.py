@@ -10,37 +10,45 @@ from emerge_ehr.fields import listed
 RANKING = [metric for metric in catalogue.shown("splits") if not metric.calibrated]
 CALIBRATION = [metric for metric in catalogue.shown("splits") if metric.calibrated]
 AT_SENSITIVITY = catalogue.shown("operating_points")
+WIDEST = 5  # metrics in a block: more would not fit a terminal
 
 
 def table(evaluated: dict[str, Any]) -> str:
-    """Three blocks: ranking and calls, calibration, operating points; a row for each split and label (and target)."""
+    """Blocks of ranking and calls, calibration, and operating points; a row for each split and label (and target)."""
     whole = list(_labels(evaluated))
+    counted = [([*where, str(own["patients"]), str(own["positives"])], own) for *where, own in whole]
+    at_points = [
+        ([*where, target], point) for *where, own in whole for target, point in own["operating_points"].items()
+    ]
+    thresholds = f"{catalogue.at_chosen_threshold()} at a threshold chosen on validation"
     blocks = [
-        [
-            ["split", "label", "patients", "positive", *names(RANKING)],
-            *([*where, str(own["patients"]), str(own["positives"]), *_cells(own, RANKING)] for *where, own in whole),
-        ],
-        [
-            ["split", "label", *names(CALIBRATION)],
-            *([*where, *_cells(own, CALIBRATION)] for *where, own in whole),
-        ],
-        [
-            ["split", "label", "target", *names(AT_SENSITIVITY)],
-            *(
-                [*where, target, *_cells(point, AT_SENSITIVITY)]
-                for *where, own in whole
-                for target, point in own["operating_points"].items()
-            ),
-        ],
+        *_blocks(
+            ["split", "label", "patients", "positive"], counted, RANKING, f"({evaluated['interval']}; {thresholds})"
+        ),
+        *_blocks(
+            ["split", "label"],
+            [(where, own) for *where, own in whole],
+            CALIBRATION,
+            f"(calibration: {_ideals(CALIBRATION)} are ideal)",
+        ),
+        *_blocks(
+            ["split", "label", "target"],
+            at_points,
+            AT_SENSITIVITY,
+            "(at the highest threshold that reaches the target sensitivity on validation)",
+        ),
     ]
-    notes = [
-        f"({evaluated['interval']}; {catalogue.at_chosen_threshold()} at a threshold chosen on validation)",
-        f"(calibration: {_ideals(CALIBRATION)} are ideal)",
-        "(at the highest threshold that reaches the target sensitivity on validation)",
-    ]
-    shown = [[*aligned(rows), note] for rows, note in zip(blocks, notes, strict=True) if len(rows) > 1]
-    text = "\n\n".join("\n".join(lines) for lines in shown)
+    text = "\n\n".join("\n".join(lines) for lines in blocks)
     return f"{text}\n(* undefined in some resamples, on which the interval does not rest)" if ")*" in text else text
+
+
+def _blocks(
+    heads: list[str], rows: Sequence[tuple[list[str], dict[str, Any]]], metrics: Sequence[Metric], note: str
+) -> Iterator[list[str]]:
+    """Lines of tables that have at most ``WIDEST`` metrics each; none where there are no rows."""
+    for at in range(0, len(metrics) if rows else 0, WIDEST):
+        some = metrics[at : at + WIDEST]
+        yield [*aligned([[*heads, *names(some)], *([*where, *_cells(own, some)] for where, own in rows)]), note]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
