@@ -11,7 +11,7 @@ import pytest
 
 from emerge_ehr.comparison.grid import load
 from emerge_ehr.comparison.points import points
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import publishing
 from tests.comparison.conftest import BASE, GRID, benchmark, command
 
 pytest.importorskip("ray")
@@ -28,7 +28,7 @@ def kill_one_that_trains(folder: Path, grid: subprocess.Popen[bytes]) -> None:
     while grid.poll() is None:
         for epoch in folder.glob("runs/small/*/seed_*/.training/epoch-*"):
             try:
-                holder = re.search(r"process (\d+)", artefacts._holder(epoch.parent))
+                holder = re.search(r"process (\d+)", publishing._holder(epoch.parent))
             except FileNotFoundError:
                 continue
             if holder:
