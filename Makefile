@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# the tests in two processes: one after the other of what was collected, so that a room's fixtures are mostly built once
+TWO := -n 2 --dist worksteal
 UV := $(shell command -v uv 2>/dev/null)
 
 define PINS
@@ -31,11 +33,11 @@ check: $(VENV)/installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(TWO)
 
 # what the gate leaves out and CI runs: whole pipelines, clusters, kills, a browser; 20 minutes or so
 test-slow: $(VENV)/installed
-	$(RUN) -m pytest -m "slow and not full" --durations=10
+	$(RUN) -m pytest $(TWO) -m "slow and not full" --durations=10
 
 # every test there is, hundreds of kills and a thousand patients of a failing language model among them; two hours or so
 test-all: $(VENV)/installed
