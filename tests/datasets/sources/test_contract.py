@@ -208,7 +208,7 @@ def test_a_source_that_forgets_the_window_gives_no_row_outside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = Paths(raw_dir=tmp_path, table_dir=tmp_path / "tables")
-    made = Config(dataset="d", run_name="r", paths=paths, source=Component("forgetful"))
+    made = Config(dataset="d", run_name="r", paths=paths, source=Component("synthetic"))
     monkeypatch.setattr(sources, "chosen", lambda _: Forgetful())
     convert.run(made)
     measured = read_table(made.table_dir, schema.DYNAMIC)
@@ -226,7 +226,10 @@ def test_notes_of_after_the_window_stay_where_the_source_says_so(
             return replace(super().notes(cohort), after_window=True, warnings=("they leak",))
 
     made = Config(
-        dataset="d", run_name="r", paths=Paths(raw_dir=tmp_path, table_dir=tmp_path / "t"), source=Component("leaking")
+        dataset="d",
+        run_name="r",
+        paths=Paths(raw_dir=tmp_path, table_dir=tmp_path / "t"),
+        source=Component("synthetic"),
     )
     monkeypatch.setattr(sources, "chosen", lambda _: Leaking())
     convert.run(made)
