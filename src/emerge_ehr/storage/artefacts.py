@@ -1,6 +1,6 @@
-"""Single files of artefacts, but tables (``table_files``): read and checked, or written aside and renamed; and their checksums.
+"""Reads and checks single artefact files, writes them under a temporary name and renames them, and computes checksums.
 
-A set of files that appears together is published (``publishing``).
+Tables have a module of their own (``table_files``), and so do sets of files that must appear together (``publishing``).
 """
 
 import errno
@@ -24,10 +24,10 @@ from emerge_ehr.fields import UserError, printable
 
 
 def require_writable(folder: Path) -> None:
-    """Say before the work, not after it, that its results cannot be written.
+    """Check before the work starts that its results can be written into ``folder``.
 
     Raises:
-        UserError: ``folder``, or the nearest folder above it that exists, takes no files.
+        UserError: no file can be created in ``folder``, or in the nearest folder above it that exists.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
@@ -35,10 +35,12 @@ def require_writable(folder: Path) -> None:
 
 
 def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = ()) -> None:
-    """Say before the work that ``output`` cannot be written, or would replace what ``runs`` (folders) or ``inputs`` hold.
+    """Check before the work starts that ``output`` can be written and would replace none of the files in ``runs`` or ``inputs``.
+
+    ``runs`` are run folders, ``inputs`` are the tables to read.
 
     Raises:
-        UserError: so it is.
+        UserError: it cannot be written, or would replace one of these files.
     """
     if output.suffix != ".csv" or output.is_dir():
         raise UserError(f"--output {output}: not a file name ending in .csv; choose one")
@@ -53,7 +55,7 @@ def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Gives an ``OSError`` of a write (a full disk) the path it lacks."""
+    """Add ``path`` to an ``OSError`` that names no file, as when a write meets a full disk."""
     try:
         yield
     except OSError as error:
@@ -65,13 +67,16 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of ``path`` when the block ends well. Others may do so meanwhile."""
+    """Yield a temporary path to write to, which is renamed to ``path`` when the block ends without an error.
+
+    Several processes may do this for the same ``path`` at once; each has a temporary path of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with naming(path), aside.open("xb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with naming(path), aside.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield aside
             aside.replace(path)
     finally:
@@ -79,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """What was to replace ``path``, of processes that were killed: nobody holds its lock."""
+    """Remove the temporary files for ``path`` that killed processes left behind: no process holds a lock on them."""
     for aside in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         with suppress(OSError), aside.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,7 +92,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Sorted, indented JSON; NaN is refused."""
+    """Write sorted, indented JSON; NaN is refused."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -108,11 +113,11 @@ def read_json(path: Path, made_by: str) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """JSON as the standard has it, which Python does not insist on.
+    """Parse JSON as strictly as the standard demands; Python's own parser also accepts NaN and repeated keys.
 
     Raises:
-        ValueError: it is not; a number is not finite; a key stands twice in an object.
-        RecursionError: it is nested too deeply.
+        ValueError: the text is not JSON, a number is not finite, or an object has the same key twice.
+        RecursionError: the value is nested too deeply.
 
     >>> parse_json('{"a": NaN}')
     Traceback (most recent call last):
@@ -130,29 +135,29 @@ def _finite(text: str) -> float:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} stands twice")
-    return found
+    return members
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:
-    """The file's checksum in hexadecimal, streamed."""
+    """The file's checksum in hexadecimal; the file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Of everything in ``folder``, by its path in it."""
+    """The checksum of every file in ``folder``, by the file's path relative to it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): checksum(path) for path in files}
 
 
 def hashes(paths: Sequence[Path], known: Mapping[Path, str] | None = None) -> dict[str, str]:
-    """File name (with its folder's, more where two are alike) -> SHA-256: a manifest does not depend on where the data lie.
+    """The SHA-256 of each file, by its name and the name of its folder, so that a manifest does not depend on where the data lie.
 
-    What is in ``known`` already is not read.
+    Where these names would be the same for two files, more of the path is taken. Files whose hash is in ``known`` are not read.
     """
     depth = 2
     while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
@@ -162,7 +167,7 @@ def hashes(paths: Sequence[Path], known: Mapping[Path, str] | None = None) -> di
 
 
 def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:
-    """Start ``hashes`` in the background; the result is what the returned function waits for. Ends with the process."""
+    """Start ``hashes`` in a background thread, which ends with the process. The returned function waits for the result."""
     outcome: Future[dict[str, str]] = Future()
 
     def work() -> None:
@@ -176,10 +181,10 @@ def hashing(paths: Sequence[Path]) -> Callable[[], dict[str, str]]:
 
 
 def refuse_changed(folder: Path, recorded: dict[str, str], made_by: str) -> None:
-    """Compare files with the checksums that were recorded when they were made: name in ``folder`` -> SHA-256.
+    """Compare the files in ``folder`` with the checksums that were ``recorded`` when they were made (file name -> SHA-256).
 
     Raises:
-        UserError: a file is missing, damaged, or of another run.
+        UserError: a file is missing, damaged, or comes from another run.
     """
     for name, expected in recorded.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:

@@ -1,4 +1,4 @@
-"""What ``train`` reads: the arrays of ``preprocess`` with their split and metadata, written and checked."""
+"""Writes, reads and checks what ``train`` reads: the arrays of ``preprocess`` with their split and metadata."""
 
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Dataset:
-    """What ``train`` reads. N patients, T hours, F features, S static features, D text width, K labels."""
+    """What ``train`` reads, for N patients, T hours, F features, S static features, text width D and K labels."""
 
     ehr: Floats  # [N, T, F] standardised; forward-filled, then 0 (the training mean); 0 after ehr_length
     ehr_mask: Floats  # [N, T, F] 1 where measured in that hour
@@ -60,20 +60,26 @@ MAPPED = {"note_tokens": NOTE_TOKENS, "summary_tokens": SUMMARY_TOKENS}
 
 
 def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """An uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes; those of ``MAPPED`` beside it."""
+    """Write an uncompressed npz with a fixed timestamp, so that the same arrays give the same bytes.
+
+    The arrays named in ``MAPPED`` are written into files of their own beside it.
+    """
     for name in MAPPED.keys() & arrays.keys():
         np.save(path.with_name(MAPPED[name]), arrays[name], allow_pickle=False)
-    with replacing(path) as aside, zipfile.ZipFile(aside, "w") as archive:  # who has mapped the old file keeps it
+    with (
+        replacing(path) as aside,
+        zipfile.ZipFile(aside, "w") as archive,
+    ):  # a process that has mapped the old file keeps it
         for name in sorted(arrays.keys() - MAPPED.keys()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
 
 
 def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz; pickles are refused.
+    """Read the arrays of an npz into memory; pickles are refused.
 
     Raises:
-        UserError: missing, truncated, or not an npz.
+        UserError: the file is missing, truncated, or not an npz.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -85,9 +91,9 @@ def read_arrays(path: Path, made_by: str) -> dict[str, NDArray[Any]]:
 
 
 def _array(member: Any, name: str) -> NDArray[Any]:
-    """NumPy gives the bytes of a member that is no array."""
+    """The ``member`` of an npz, unless it is not an array: NumPy then gives its bytes."""
     if not isinstance(member, np.ndarray):
-        raise ValueError(f"its member {name!r} is no array")
+        raise ValueError(f"its member {name!r} is not an array")
     return member
 
 
@@ -100,9 +106,9 @@ def _zero_or_one(array: NDArray[Any]) -> bool:
 
 
 def load_dataset(folder: Path, *, inspect: bool = True) -> Dataset:
-    """The processed artefacts in ``folder``, mapped, and checked against each other.
+    """Load the artefacts of ``preprocess`` in ``folder``, memory-mapped, and check them against each other.
 
-    Not ``inspect``: another process of this machine looks at every value meanwhile; here that is left out.
+    With ``inspect=False`` the checksums and the values are not checked, because another process of this machine checks them.
 
     Raises:
         UserError: something is missing, of another shape, not finite, or the split names unknown patients.
@@ -130,7 +136,7 @@ def load_dataset(folder: Path, *, inspect: bool = True) -> Dataset:
     return Dataset(**{name: arrays[name] for name in ARRAYS}, split=parts, metadata=metadata)
 
 
-# Of the metadata's entries: what each is, and what it holds.
+# Entries of the metadata -> the type of the entry, and the type of its items.
 FORMS: dict[str, tuple[Any, Any]] = {
     "artefacts": (dict, str),
     "inputs": (dict, str),
@@ -142,7 +148,7 @@ FORMS: dict[str, tuple[Any, Any]] = {
 
 
 def _odd(metadata: Any) -> str | None:
-    """What is wrong with the metadata's form, if anything; keys may be missing."""
+    """What is wrong with the types of the metadata's entries, or None; keys may be missing."""
     if not isinstance(metadata, dict):
         return "not the metadata of a dataset"
     for key, (kind, of) in FORMS.items():
@@ -154,7 +160,7 @@ def _odd(metadata: Any) -> str | None:
 
 
 def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool) -> str | None:
-    """What is wrong with one array, if anything; with ``values``, every number is looked at."""
+    """What is wrong with the array ``name``, or None; with ``values``, every number is checked."""
     if array.ndim != DIMENSIONS.get(name, 2):
         return f"has {array.ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
     if len(array) != len(np.atleast_1d(patients)):
@@ -170,7 +176,7 @@ def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool)
 
 
 def _contradiction(arrays: Mapping[str, NDArray[Any]]) -> str | None:
-    """What is wrong between arrays, if anything."""
+    """What is inconsistent within or between the arrays, or None."""
     patients, hours = len(arrays["patient_id"]), arrays["ehr"].shape[1]
     if not patients or not hours or not arrays["ehr"].shape[2]:
         return f"ehr is empty: {patients} patients, {hours} hours, {arrays['ehr'].shape[2]} features"
@@ -183,10 +189,10 @@ def _contradiction(arrays: Mapping[str, NDArray[Any]]) -> str | None:
 
 
 def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
-    """What is wrong with the split, if anything."""
+    """What is wrong with the split, or None."""
     if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in PARTS):
         return "does not list train, val and test"
-    split = {"left_out": [], **split}  # those whom [sparsity] took from training
+    split = {"left_out": [], **split}  # the patients whom [sparsity] removed from training
     if empty := [part for part in PARTS if not split[part]]:
         return f"no patient in '{empty[0]}'"
     named = [patient for part in (*PARTS, "left_out") for patient in split[part]]
@@ -200,19 +206,19 @@ def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
 
 
 def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | None:
-    """patients.csv in ``folder``, a row for each of ``patient_id`` [N]; None for artefacts that have none.
+    """The rows of patients.csv in ``folder`` in the order of ``patient_id`` [N]; None where the artefacts have no such file.
 
     Raises:
-        UserError: it is damaged, or lacks a patient.
+        UserError: the file is damaged, or a patient is missing from it.
     """
     path = folder / PATIENTS.file
     if not path.is_file():
         return None
     wanted = pl.DataFrame({"patient_id": patient_id.tolist()})
-    found = wanted.join(read_table(folder, PATIENTS), on="patient_id", how="left", maintain_order="left")
-    if (absent := found["subject_id"].null_count()) > 0:
-        first = found.filter(pl.col("subject_id").is_null())["patient_id"][0]
+    patients = wanted.join(read_table(folder, PATIENTS), on="patient_id", how="left", maintain_order="left")
+    if (absent := patients["subject_id"].null_count()) > 0:
+        first = patients.filter(pl.col("subject_id").is_null())["patient_id"][0]
         raise UserError(
             f"{path}: no row for patient_id '{first}' ({absent} such patients); run --stage preprocess again"
         )
-    return found
+    return patients

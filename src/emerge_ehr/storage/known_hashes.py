@@ -1,4 +1,4 @@
-"""SHA-256 of big inputs, remembered by path, size and times of change, so that a gigabyte is not hashed at every start."""
+"""Remembers the SHA-256 of large inputs by path, size and times of change, so that they are not hashed at every start."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,25 +12,28 @@ Stamp = list[int]
 
 
 def stamp(path: Path) -> Stamp:
-    """Size, and nanoseconds of the last change of content and of the file's entry: copying times along changes the latter."""
+    """The file's size, and the times in nanoseconds when its content and its directory entry last changed.
+
+    A copy that keeps the modification time still has another time for its entry.
+    """
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
 def recall(memory: Path, paths: Sequence[Path]) -> list[str] | None:
-    """The hashes of ``paths`` as remembered in the file ``memory``; None if one is unknown or has changed."""
+    """The hashes of ``paths`` that the file ``memory`` holds; None if one is not in it or its file has changed."""
     known = _read(memory)
-    found = [known.get(str(path.resolve())) for path in paths]
-    if any(entry is None or entry[0] != stamp(path) for entry, path in zip(found, paths, strict=True)):
+    entries = [known.get(str(path.resolve())) for path in paths]
+    if any(entry is None or entry[0] != stamp(path) for entry, path in zip(entries, paths, strict=True)):
         return None
-    return [entry[1] for entry in found if entry]
+    return [entry[1] for entry in entries if entry]
 
 
 def hashing(memory: Path, paths: Sequence[Path]) -> Callable[[], list[str]]:
-    """Start hashing in the background. The returned function waits for it, remembers and returns the hashes.
+    """Start hashing ``paths`` in the background. The returned function waits for the hashes and saves them in ``memory``.
 
     Raises:
-        UserError: from the returned function, if a file has changed meanwhile.
+        UserError: by the returned function, if a file has changed while it was read.
     """
     before = [stamp(path) for path in paths]
     outcome = artefacts.hashing(paths)
@@ -52,7 +55,7 @@ def hashing(memory: Path, paths: Sequence[Path]) -> Callable[[], list[str]]:
 
 
 def _read(memory: Path) -> dict[str, tuple[Stamp, str]]:
-    """Path -> stamp and hash; empty where the file is missing or damaged: it is only a memory."""
+    """Path -> stamp and hash; empty where the file is missing or damaged, since the hashes can be computed again."""
     try:
         entries = artefacts.read_json(memory, "preprocess").items()
         return {path: (list(known), str(value)) for path, (known, value) in entries}

@@ -1,7 +1,7 @@
-"""Arrays that are read from disk as they are asked for: ``.npy`` files, and the members of an uncompressed ``.npz``.
+"""Memory-maps arrays, read-only: ``.npy`` files, and the members of an uncompressed ``.npz``.
 
-Both are memory-mapped and read-only. What was read of them counts as this process's memory until it is given back by
-``release``; nothing else is lost by that, since the pages are read again when they are asked for.
+Pages that were read count as this process's memory until ``release`` gives them back; they are read from disk again when they
+are needed again.
 """
 
 import mmap
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 
-# What is raised for archives and arrays that are damaged, encrypted, or claim to be larger than any memory.
+# The errors that NumPy and zipfile raise for files that are damaged, encrypted, or claim to be larger than any memory.
 UNREADABLE = (
     ValueError,
     OSError,
@@ -28,7 +28,7 @@ UNREADABLE = (
     RuntimeError,
     struct.error,
 )
-BLOCK = 2**26  # bytes that are looked at together
+BLOCK = 2**26  # bytes per block of rows
 LOCAL_HEADER = (
     30  # bytes before the name of a zip member (APPNOTE.TXT 4.3.7); at 26: the lengths of name and extra field
 )
@@ -36,23 +36,23 @@ ENCRYPTED = 1  # bit of a zip member's flags
 
 
 def why_unreadable(error: BaseException) -> str:
-    """NumPy advises to load pickles all the same."""
-    told = first_line(error)
-    return "it holds pickled objects, which are never read" if "pickle" in told else told
+    """Why an array cannot be read; for pickles in words of our own, since NumPy's message advises to load them."""
+    reason = first_line(error)
+    return "it holds pickled objects, which are never read" if "pickle" in reason else reason
 
 
 def map_array(path: Path, made_by: str) -> NDArray[Any]:
-    """The array of an ``.npy`` file, mapped; pickles are refused.
+    """Memory-map the array of an ``.npy`` file; pickles are refused.
 
     Raises:
-        UserError: missing, truncated, or not an npy.
+        UserError: the file is missing, truncated, or not an npy.
     """
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run --stage {made_by} first") from None
     except UNREADABLE as error:
-        # An array without elements cannot be mapped, and needs not be.
+        # An array without elements cannot be mapped, and need not be.
         if (empty := _empty_array(path)) is not None:
             return empty
         raise UserError(f"{path}: not a readable npy ({why_unreadable(error)}); run --stage {made_by} again") from None
@@ -68,10 +68,10 @@ def _empty_array(path: Path) -> NDArray[Any] | None:
 
 
 def map_arrays(path: Path, made_by: str, *, inspect: bool = True) -> dict[str, NDArray[Any]]:
-    """The arrays of an npz, each mapped where it stands in the file; ``inspect``: every member is read once for its checksum.
+    """Memory-map the arrays of an npz; with ``inspect``, every member is read once to compare its checksum.
 
     Raises:
-        UserError: missing, truncated, not an npz; a member is pickled, compressed, encrypted or damaged.
+        UserError: the file is missing, truncated, or not an npz; a member is pickled, compressed, encrypted or damaged.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -86,7 +86,7 @@ def map_arrays(path: Path, made_by: str, *, inspect: bool = True) -> dict[str, N
 
 
 def _member(file: IO[bytes], path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """The array of a member, whose bytes stand in ``path`` as they are."""
+    """Memory-map the array of one member, which is stored in ``path`` without compression."""
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & ENCRYPTED:
         raise ValueError(f"its member {info.filename!r} is compressed or encrypted, and cannot be mapped")
     file.seek(info.header_offset)
@@ -96,21 +96,21 @@ def _member(file: IO[bytes], path: Path, info: zipfile.ZipInfo) -> NDArray[Any]:
     shape, by_columns, kind = _header(file)
     if kind.hasobject:
         raise ValueError(f"its member {info.filename!r} is a pickle")
-    at, size = file.tell(), kind.itemsize
+    data_start, size = file.tell(), kind.itemsize
     for length in shape:
         size *= length
-    if size != begin + info.file_size - at:
+    if size != begin + info.file_size - data_start:
         raise ValueError(
             f"its member {info.filename!r} has {info.file_size} bytes, which its shape {shape} does not fit"
         )
     order: Any = "F" if by_columns else "C"
     if not size:
         return np.zeros(shape, kind, order)
-    return np.asarray(np.memmap(path, kind, "r", at, shape, order))
+    return np.asarray(np.memmap(path, kind, "r", data_start, shape, order))
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether it is stored by columns, and type."""
+    """Read an array's header: its shape, whether it is stored by columns, and its type."""
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its format {version} holds no plain arrays")
@@ -120,7 +120,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def release(array: NDArray[Any]) -> None:
-    """Give back the memory of what was read of a mapped array; of one in memory nothing."""
+    """Give back the memory of the pages that were read of a mapped array; an array in memory is left as it is."""
     owner: Any = array
     while isinstance(owner, np.ndarray):
         owner = owner.base
@@ -129,7 +129,7 @@ def release(array: NDArray[Any]) -> None:
 
 
 def blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Its rows, some at a time, so that the memory in use is bounded however large the array is."""
+    """Yield the array's rows in blocks, so that the memory in use is bounded however large the array is."""
     rows = max(1, BLOCK * len(array) // max(1, array.nbytes))
     for at in range(0, len(array), rows):
         yield array[at : at + rows]

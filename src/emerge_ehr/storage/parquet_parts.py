@@ -1,6 +1,7 @@
-"""A table as a folder of parquet parts: what lies in it, and its columns typed as those of a CSV are.
+"""Reads a table that is stored as a folder of parquet parts, with columns of the same types as those read from a CSV.
 
-Text may be stored as text, categories or whole numbers, a number as any number, a time as a time without a zone, a date, or text.
+A text column may be stored as text, categories or whole numbers; a number column as any number; a time column as a time without
+a zone, a date, or text.
 """
 
 import datetime
@@ -15,42 +16,42 @@ from emerge_ehr.storage.times import parse_time
 
 UNITS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 FIRST_DAY, LAST_DAY = ((date - datetime.date(1970, 1, 1)).days for date in (datetime.date.min, datetime.date.max))
-MAGIC = b"PAR1"  # the first bytes and the last
-# a footer that points outside the file is met by Polars as a bug of its own
+MAGIC = b"PAR1"  # a parquet file begins and ends with these bytes
+# Polars panics at a footer that points outside the file
 DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 EXPECTED = {"text": "text", "number": "a number", "time": "a time without a zone, a date, or text"}
 
 
 def listed(folder: Path) -> list[Path]:
-    """The parts in ``folder`` in order of their names. What begins with a dot or an underscore, as other programs leave there,
-    is none.
+    """The parts in ``folder`` in order of their names; files whose names begin with a dot or an underscore are skipped, since
+    other programs leave such files there.
 
     Raises:
-        UserError: there is no part, or something else.
+        UserError: there is no part, or there is something other than parts.
     """
     try:
-        found = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
+        parts = sorted(path for path in folder.iterdir() if path.name[0] not in "._")
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}; mend its permissions") from None
-    for path in found:
+    for path in parts:
         if path.suffix != ".parquet" or not path.is_file():
             raise UserError(f"{path}: not a *.parquet file, of which this table is made; move it elsewhere")
-    if not found:
+    if not parts:
         raise UserError(f"{folder}: holds no *.parquet file; put the table's parts there, or remove the folder")
-    return found
+    return parts
 
 
 def scan(part: Path, table: Table) -> pl.LazyFrame:
-    """The table's columns in one part, lazily, as they are stored.
+    """The table's columns in one part, as a lazy frame, with the types they are stored in.
 
     Raises:
-        UserError: the part is damaged, lacks a column, or has one of another type.
+        UserError: the part is damaged, lacks a column, or stores one as another type.
     """
     try:
         with part.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise UserError(
-                    f"{part}: not a readable parquet file: it does not begin as one; mend it, or make it anew"
+                    f"{part}: not a readable parquet file: it does not begin as one; mend it, or make it again"
                 )
         stored = pl.scan_parquet(part, glob=False).collect_schema()
     except DAMAGED as error:
@@ -67,7 +68,7 @@ def scan(part: Path, table: Table) -> pl.LazyFrame:
 
 
 def _fits(stored: pl.DataType, column: Column) -> bool:
-    if stored == pl.Null:  # as other programs write a part without rows; where there are rows, each lacks a value
+    if stored == pl.Null:  # written by other programs where every value is missing, or there are no rows
         return True
     if column.kind == "number":
         return stored.is_numeric()
@@ -77,7 +78,8 @@ def _fits(stored: pl.DataType, column: Column) -> bool:
 
 
 def typed(frame: pl.LazyFrame, table: Table) -> list[pl.Expr]:
-    """The columns of ``frame`` as a CSV gives them: an empty text is null, and so is what is no number."""
+    """The columns of ``frame`` with the types that a CSV would give: an empty text is null, and so is anything but a number in a
+    number column."""
     stored = frame.collect_schema()
     return [_as_of_csv(column, stored[column.name]) for column in table.columns]
 
@@ -94,7 +96,7 @@ def _as_of_csv(column: Column, stored: pl.DataType) -> pl.Expr:
 
 
 def told(frame: pl.LazyFrame, table: Table) -> list[pl.Expr]:
-    """The columns of ``frame`` as text, for messages."""
+    """The columns of ``frame`` as text, to be quoted in messages."""
     stored = frame.collect_schema()
     return [_as_text(pl.col(column.name), stored[column.name]) for column in table.columns]
 
@@ -106,16 +108,16 @@ def _as_text(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
 
 
 def _possible(value: pl.Expr, stored: pl.DataType) -> pl.Expr:
-    """Null for a date or time outside the years 1 to 9999: Polars panics at the worst of them."""
-    a_day = 86_400 * UNITS[stored.time_unit] if isinstance(stored, pl.Datetime) else 1
-    return pl.when(value.to_physical().is_between(FIRST_DAY * a_day, LAST_DAY * a_day)).then(value)
+    """The time, or null outside the years 1 to 9999: Polars panics when it converts some of these."""
+    day = 86_400 * UNITS[stored.time_unit] if isinstance(stored, pl.Datetime) else 1
+    return pl.when(value.to_physical().is_between(FIRST_DAY * day, LAST_DAY * day)).then(value)
 
 
 def unreadable(path: Path, error: BaseException) -> UserError:
-    """What to tell of a part that cannot be read, or of the one in the folder ``path`` that cannot."""
+    """The error for a part that cannot be read; where ``path`` is a folder, for the first part in it that cannot be read."""
     for part in listed(path) if path.is_dir() else ():
         try:
             pl.scan_parquet(part, glob=False).collect(engine="streaming")
-        except DAMAGED as found:
-            return unreadable(part, found)
-    return UserError(f"{path}: not a readable parquet file: {first_line(error)}; mend it, or make it anew")
+        except DAMAGED as part_error:
+            return unreadable(part, part_error)
+    return UserError(f"{path}: not a readable parquet file: {first_line(error)}; mend it, or make it again")

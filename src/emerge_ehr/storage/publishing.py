@@ -1,8 +1,8 @@
-"""Files that appear together, or not at all, and a folder that only one process writes into.
+"""Publishes a set of files together or not at all, and locks a folder so that only one process writes into it.
 
-``publish`` makes a set of files appear together. They are written into ``.incoming``; once complete the folder is renamed
-``.publishing`` (atomic) and its files are moved into place. A run killed before the rename leaves the old files as they
-were; one killed after it is finished by ``finish_interrupted``, which every stage calls for the folders that it opens.
+``publish`` writes the files into ``.incoming``. Once they are complete, this folder is renamed to ``.publishing`` (atomically)
+and its files are moved into place. A run that is killed before the rename leaves the old files as they were. What a run that is
+killed after the rename has left is finished by ``finish_interrupted``, which every stage calls for the folders that it opens.
 """
 
 import fcntl
@@ -16,14 +16,14 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import naming
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
-OUTDATED = ".outdated"  # in these: what goes from the folder before the new files come
+OUTDATED = ".outdated"  # a list in these folders: what to remove before the new files are moved into place
 
 
 @contextmanager
 def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
-    """A folder to write into; its files appear in ``folder`` together when the block ends well, and not at all otherwise.
+    """Yield a folder to write into; its files appear together in ``folder`` if the block ends without an error, else not at all.
 
-    ``outdated``: names of files and folders in ``folder`` that are removed when the new files come.
+    ``outdated``: names of files and folders in ``folder`` that are removed before the new files are moved into place.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -42,7 +42,7 @@ def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
             incoming.rename(folder / PUBLISHING)
         except BaseException:
             shutil.rmtree(incoming, ignore_errors=True)
-            with suppress(OSError):  # it holds other files, or is where a disk is mounted
+            with suppress(OSError):  # the folder holds other files, or a disk is mounted there
                 folder.rmdir()
             raise
         finish_interrupted(folder)
@@ -50,10 +50,10 @@ def publish(folder: Path, outdated: Sequence[str] = ()) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else holds ``folder`` meanwhile; the lock is on the folder itself and ends with the process.
+    """Hold a lock on ``folder`` while the block runs; the lock is on the folder itself and ends with the process.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the lock.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -68,7 +68,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _holder(folder: Path) -> str:
-    """Which process holds the lock on ``folder``, where the system tells (Linux, same machine)."""
+    """Names the process that holds the lock on ``folder``, or nothing where the system does not tell (only Linux does)."""
     inode = folder.stat().st_ino
     with suppress(OSError):
         for line in Path("/proc/locks").read_text().splitlines():
@@ -79,9 +79,9 @@ def _holder(folder: Path) -> str:
 
 
 def finish_interrupted(folder: Path) -> None:
-    """Move into place what an interrupted ``publish`` had already completed.
+    """Move into place the files that an interrupted ``publish`` had already completed.
 
-    A stage does so when it opens a folder; functions that read leave files where they are.
+    A stage calls this when it opens a folder; functions that read do not move files.
     """
     publishing = folder / PUBLISHING
     if not publishing.is_dir():
@@ -96,13 +96,16 @@ def finish_interrupted(folder: Path) -> None:
 
 
 def _remove_outdated(folder: Path, record: Path) -> None:
-    """Remove what the list ``record`` names, then the list: no new file has come before it is gone, so that none is removed."""
+    """Remove what the list ``record`` names, then the list itself.
+
+    New files are moved into place only after the list is gone, so that none of them is removed.
+    """
     if not record.is_file():
         return
     for name in record.read_text("utf-8").splitlines():
         path = folder / name
         if "/" in name or name.startswith("."):
-            continue  # not of our writing: folders of tables may come from others
+            continue  # ``publish`` writes no such name: the folder may come from somebody else
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

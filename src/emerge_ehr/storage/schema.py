@@ -1,4 +1,4 @@
-"""Every artefact that passes between stages: its file, the stage that makes it, its columns, types and units.
+"""Lists every artefact that passes between stages: its file, the stage that makes it, its columns, types and units.
 
 Times are naive ``YYYY-MM-DD HH:MM:SS`` in the source's own (shifted) calendar. ``patient_id`` is the sample's id: for an
 ICU task the ``stay_id``. Stages read and write these files through ``artefacts`` and ``table_files`` only.
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "number", "time"]
-LARGEST = 1e30  # what single precision still holds when it is squared and summed: beyond it is no measurement
+LARGEST = 1e30  # far below the largest number of single precision (3.4e38); nothing larger is a measurement
 
-# Formats: what was written with another one is refused, and its stage has to be run again. Raise ...
+# Format numbers. Files written with another number are refused, and their stage has to be run again. Raise a number
 TABLES_FORMAT = 1  # when convert would make other tables of the same raw files and settings
 ARTEFACTS_FORMAT = (
     1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
@@ -20,7 +20,7 @@ RUN_FORMAT = 2  # when a trained model's files would be read differently, or its
 
 @dataclass(frozen=True)
 class Column:
-    """One column. ``low``/``high`` bound a number; ``choices`` a text; ``nullable`` allows an empty field."""
+    """One column. ``low`` and ``high`` bound a number, ``choices`` lists the texts allowed, ``nullable`` allows empty fields."""
 
     name: str
     kind: Kind
@@ -33,8 +33,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One CSV file, or where ``parts`` names one a folder of parquet parts instead. ``key`` columns are unique together; columns
-    beyond those listed are kept as text."""
+    """One table: a CSV ``file``, or, where ``parts`` names a folder, parquet parts in it instead.
+
+    No two rows agree in all ``key`` columns. Columns that are not listed are kept as text.
+    """
 
     file: str
     stage: str
@@ -134,7 +136,7 @@ PREDICTIONS = Table(
     ),
     key=("patient_id", "label_code"),
 )
-RISKS = Table(  # in the file that --output names; then a column like CONTRIBUTION for each modality that the run reads
+RISKS = Table(  # written to the file that --output names, with one more column (CONTRIBUTION) per modality that the run reads
     "risks.csv",
     "predict",
     (

@@ -1,4 +1,4 @@
-"""Opens a SQLite file that several processes may write at once: write-ahead log, and patience while another one has it."""
+"""Opens a SQLite file that several processes may write at once: with a write-ahead log, waiting while the file is locked."""
 
 import sqlite3
 from pathlib import Path
@@ -12,15 +12,15 @@ def _busy(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-# Of two processes that switch a new file to the write-ahead log, SQLite refuses one at once instead of letting it wait.
+# When two processes switch a new file to the write-ahead log, SQLite refuses one immediately instead of letting it wait.
 @retry(retry=retry_if_exception(_busy), wait=wait_random(0.01, 0.1), stop=stop_after_delay(WAIT_SECONDS), reraise=True)
 def connect(place: Path | str, table: str) -> sqlite3.Connection:
-    """A connection in autocommit mode, usable from any thread; ``table`` is the statement that makes a missing table.
+    """Connect in autocommit mode, usable from any thread; ``table`` is the statement that creates the table if it is missing.
 
-    A finished transaction survives the end of the process, of whatever kind; the last ones may be lost with the power.
+    Finished transactions survive if the process is killed; after a power failure the last ones may be lost.
 
     Raises:
-        sqlite3.DatabaseError: no database, or no room or right to write.
+        sqlite3.DatabaseError: the file is not a database, the disk is full, or it may not be written.
     """
     connection = sqlite3.connect(place, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
     try:

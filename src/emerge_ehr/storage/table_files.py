@@ -1,7 +1,7 @@
-"""The only reader and writer of tables: a CSV, or where ``Table.parts`` names one a folder of parquet parts (``parquet_parts``);
-typed and checked on the way in. Readers take what lies there, and the same rows give the same artefacts from either.
+"""Reads and writes all tables: a CSV or, where ``Table.parts`` names a folder, parquet parts (``parquet_parts``) in it.
 
-Whatever may be larger than memory is read lazily: as a query over ``scan_table``, or in ``batches``.
+Tables are typed and checked when they are read. A reader takes the format that is there, and the same rows give the same
+artefacts in either. A table that may be larger than memory is read lazily: as a query over ``scan_table``, or in ``batches``.
 """
 
 import io
@@ -19,14 +19,14 @@ from emerge_ehr.storage.schema import LARGEST, TABLES, Column, Table
 from emerge_ehr.storage.times import TIME_FORMAT, parse_time
 
 RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
-BATCH = 1 << 18  # rows in memory at once, of those that a query gives
-PART = 1 << 20  # rows, at least, after which another part is begun
+BATCH = 1 << 18  # rows of a query's result in memory at once
+PART = 1 << 20  # the least number of rows per part
 ROW = "row in the file"
 Append = Callable[[pl.DataFrame], None]
 
 
 def place(folder: Path, table: Table) -> Path:
-    """The CSV or the folder of parts in ``folder``, whichever is there; the CSV's place if neither is.
+    """The path of the table in ``folder``: its CSV or its folder of parts, whichever is there; that of the CSV if neither is.
 
     Raises:
         UserError: both are there.
@@ -40,10 +40,10 @@ def place(folder: Path, table: Table) -> Path:
 
 
 def files(folder: Path, table: Table) -> list[Path]:
-    """What the table in ``folder`` consists of: its CSV or its parts; nothing where it is not there.
+    """The files of the table in ``folder``: its CSV or its parts; none where the table is missing.
 
     Raises:
-        UserError: CSV and parts are both there, or something else than parts is among these.
+        UserError: CSV and parts are both there, or there is something other than parts among these.
     """
     where = place(folder, table)
     if where.is_dir() and where.name == table.parts:
@@ -52,7 +52,7 @@ def files(folder: Path, table: Table) -> list[Path]:
 
 
 def all_files(folder: Path) -> list[Path]:
-    """What the tables in ``folder`` consist of, as far as they are there.
+    """The files of all tables that are in ``folder``.
 
     Raises:
         UserError: as ``files``.
@@ -61,15 +61,15 @@ def all_files(folder: Path) -> list[Path]:
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:
-    """CSV with the project's time format."""
+    """Write a CSV with the project's time format."""
     table.write_csv(path, datetime_format=TIME_FORMAT)
 
 
 @contextmanager
 def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]:
-    """Write a table that may be larger than memory: what is given to the function goes to its end.
+    """Yield a function that appends rows to a table, which may be larger than memory.
 
-    Of parquet, a part holds at least ``PART`` rows, but for the last, and what is given together stands together in one.
+    Every parquet part but the last holds at least ``PART`` rows, and rows that are appended together are in the same part.
     """
     names = [column.name for column in table.columns]
     if form == "csv":
@@ -83,7 +83,7 @@ def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]
 
     def write() -> None:
         nonlocal written
-        part = io.BytesIO()  # a full disk is then met by Python, which says so as of any other file
+        part = io.BytesIO()  # so that Python writes the file, and reports a full disk as for any other file
         pl.concat(waiting).write_parquet(part)
         (folder / table.parts / f"part-{written:05d}.parquet").write_bytes(part.getbuffer())
         written += 1
@@ -91,7 +91,7 @@ def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]
 
     def append(rows: pl.DataFrame) -> None:
         waiting.append(rows.select(names))
-        if sum(each.height for each in waiting) >= PART:
+        if sum(block.height for block in waiting) >= PART:
             write()
 
     yield append
@@ -100,12 +100,12 @@ def appending(folder: Path, table: Table, form: TableFormat) -> Iterator[Append]
 
 
 def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
-    """The table in ``folder``, lazily, its columns typed: null where a field is empty or unreadable (``read_table`` says where).
+    """The table in ``folder`` as a lazy frame with typed columns; a field that is empty or unreadable is null.
 
-    Of a CSV, columns beyond the table's are kept as text.
+    ``read_table`` and ``refuse_unreadable`` say where such fields are. A CSV's columns that the schema does not list are text.
 
     Raises:
-        UserError: missing file or column.
+        UserError: a file or a column is missing.
     """
     where = place(folder, table)
     if where.name == table.parts:
@@ -115,14 +115,14 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
 
 
 def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
-    """Every column as text.
+    """The CSV as a lazy frame whose columns are all text.
 
     Raises:
-        UserError: missing file or column.
+        UserError: the file or a column is missing.
     """
     if not path.is_file():
-        what = "not a file" if path.exists() or path.is_symlink() else "missing"
-        raise UserError(f"{path}: {what}; run --stage {table.stage}, or put your own table there")
+        state = "not a file" if path.exists() or path.is_symlink() else "missing"
+        raise UserError(f"{path}: {state}; run --stage {table.stage}, or put your own table there")
     try:
         raw = pl.scan_csv(path, infer_schema=False, null_values="", glob=False)
         present = raw.collect_schema().names()
@@ -138,8 +138,9 @@ def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
 
 
 def collect_table(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
-    """What a query over ``scan_table`` finds, in streaming mode. ``path``: the table's ``place``. ``every_column``: also those
-    that the query does not ask for are read, so that a row of too many fields is noticed.
+    """Run a query over ``scan_table`` in streaming mode. ``path`` is the table's ``place``, for messages.
+
+    With ``every_column``, columns that the query does not need are read as well, so that a row with too many fields is noticed.
 
     Raises:
         UserError: the file is damaged.
@@ -151,7 +152,7 @@ def collect_table(frame: pl.LazyFrame, path: Path, *, every_column: bool = False
 
 
 def batches(frame: pl.LazyFrame, path: Path) -> Iterator[pl.DataFrame]:
-    """As ``collect_table``, in parts of some ``BATCH`` rows, in any order."""
+    """As ``collect_table``, but yields the rows in batches of about ``BATCH``, in any order."""
     try:
         yield from frame.collect_batches(chunk_size=BATCH, maintain_order=False, engine="streaming")
     except parquet_parts.DAMAGED as error:
@@ -162,7 +163,7 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     """The table in ``folder``, typed and checked against its schema.
 
     Raises:
-        UserError: missing file or column, an empty or unreadable field (with its row), a duplicate key.
+        UserError: a file or a column is missing, a field is empty or unreadable (its row is named), or a key occurs twice.
     """
     path = place(folder, table)
     frame = scan_table(folder, table)
@@ -179,7 +180,8 @@ def refuse_unreadable(folder: Path, table: Table) -> None:
     """Check every field against the schema, in bounded memory.
 
     Raises:
-        UserError: missing file or column, an empty or unreadable field, with its row: the first line of a CSV is its header.
+        UserError: a file or a column is missing, or a field is empty or unreadable. The message names its row; the first row of
+            a CSV is its header.
     """
     where = place(folder, table)
     if where.name == table.parts:
@@ -195,22 +197,26 @@ def refuse_unreadable(folder: Path, table: Table) -> None:
 def _refuse_wrong(
     raw: pl.LazyFrame, typed: Sequence[pl.Expr], told: Sequence[pl.Expr], path: Path, table: Table, first: int
 ) -> None:
-    """``raw``: as it is stored; its columns ``typed``, and as text (``told``); ``first``: the number of the first row."""
+    """Refuse the first field that breaks a rule of its column.
+
+    ``raw`` is the table as it is stored; ``typed`` and ``told`` are its columns with their types, and as text. ``first`` is the
+    number of the first row.
+    """
     stored = [text.alias(_stored(column.name)) for text, column in zip(told, table.columns, strict=True)]
     rows = raw.select(*typed, *stored).with_row_index(ROW)
     checks = [(column, wrong, rule) for column in table.columns for wrong, rule in _rules(column)]
-    found = [
-        look
+    aggregates = [
+        aggregate
         for n, (_, wrong, _) in enumerate(checks)
-        for look in (wrong.sum().alias(f"{n} count"), pl.col(ROW).filter(wrong).min().alias(f"{n} first"))
+        for aggregate in (wrong.sum().alias(f"{n} count"), pl.col(ROW).filter(wrong).min().alias(f"{n} first"))
     ]
-    counted = collect_table(rows.select(found), path, every_column=True)
+    counted = collect_table(rows.select(aggregates), path, every_column=True)
     for n, (column, _, rule) in enumerate(checks):
         if count := counted[f"{n} count"].item():
             row = counted[f"{n} first"].item()
             text = collect_table(rows.select(_stored(column.name)).slice(row, 1), path).item()
-            came = repr(text and text[:80])
-            raise UserError(f"{path} row {row + first}: {column.name} {came} {rule}; mend {count} such rows")
+            shown = repr(text and text[:80])
+            raise UserError(f"{path} row {row + first}: {column.name} {shown} {rule}; mend {count} such rows")
 
 
 def _stored(name: str) -> str:
@@ -218,7 +224,7 @@ def _stored(name: str) -> str:
 
 
 def _rules(column: Column) -> Iterator[tuple[pl.Expr, str]]:
-    """What would be wrong with a field, and how that is said."""
+    """Yield the ways in which a field may break the rules of its column, each with the words for it."""
     value, text = pl.col(column.name), pl.col(_stored(column.name))
     unreadable = value.is_null() & text.is_not_null() if column.nullable else value.is_null()
     if column.kind == "text" and not column.nullable:
@@ -233,7 +239,7 @@ def _rules(column: Column) -> Iterator[tuple[pl.Expr, str]]:
 
 
 def _cast(column: Column) -> pl.Expr:
-    """Text of a CSV -> the column's type; null where it is none."""
+    """Convert a column of a CSV from text to its type; null where that is impossible."""
     if column.kind == "number":
         number = pl.col(column.name).str.strip_chars().cast(pl.Float64, strict=False)
         return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
@@ -244,5 +250,5 @@ def _unreadable(path: Path, error: BaseException) -> UserError:
     if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
     return UserError(
-        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields: mend it, or make it anew"
+        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields; mend it or make it again"
     )
