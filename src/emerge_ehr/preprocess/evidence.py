@@ -1,4 +1,4 @@
-"""From checked tables to what the models read, for a cohort and for new patients alike: signals, notes, records, arrays."""
+"""Turns checked tables into what the models read, for a cohort and for new patients alike: signals, notes, records, arrays."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -42,25 +42,25 @@ class FoundEvidence:
 
     @property
     def summaries(self) -> list[str]:
-        """The texts [N]."""
+        """The summaries' texts [N]."""
         return self.records["summary"].to_list()
 
 
 def graph(config: Config) -> KnowledgeGraph:
-    """The knowledge graph.
+    """Build the knowledge graph that the config names.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: its files are missing or damaged.
     """
-    found: KnowledgeGraph = components.build(
+    knowledge_graph: KnowledgeGraph = components.build(
         "knowledge_graph", config.knowledge_graph, folder=config.kg_dir, cache_dir=config.paths.cache_dir
     )
-    log.info("knowledge graph: %d diseases in %s", len(found.diseases()), config.kg_dir)
-    return found
+    log.info("knowledge graph: %d diseases in %s", len(knowledge_graph.diseases()), config.kg_dir)
+    return knowledge_graph
 
 
 def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool) -> rag.Tools:
-    """The components of the RAG half that the config chooses.
+    """Build the components of the RAG half that the config chooses.
 
     Raises:
         UserError: a component cannot be built.
@@ -76,18 +76,18 @@ def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
 
 
 def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal, ...]) -> faithfulness.Auditor:
-    """Checks summaries about these signals against the evidence."""
+    """Build what checks summaries about these ``signals`` against the evidence."""
     default = Component("rules")
-    same = config.entities == default  # building it takes seconds
+    same = config.entities == default  # building another takes seconds
     built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
-    dictionary = replace(cast(Rules, built), pool=LOCAL)  # it goes where the records are made
+    dictionary = replace(cast(Rules, built), pool=LOCAL)  # it runs in the process that makes the records
     return faithfulness.build(chosen.graph, dictionary, signals, (task.question, window(config.cohort)))
 
 
 def find(
     config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
 ) -> FoundEvidence:
-    """The abnormal signals against the training patients' ``statistics``, and what notes and graph add to them."""
+    """Find the signals that are abnormal against the training patients' ``statistics``, and the evidence in notes and graph."""
     signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
     notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
@@ -96,7 +96,7 @@ def find(
 
 
 def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence) -> dict[str, NDArray[Any]]:
-    """The arrays of ``dataset.Dataset`` by name, but for the texts' pieces."""
+    """The arrays of ``dataset.Dataset`` by name, except those of the texts' pieces."""
     ehr, mask = tensors.standardise(tables.hourly, fitted.statistics)
     return {
         "ehr": ehr,

@@ -1,4 +1,4 @@
-"""What preprocessing learns from training patients and applies to everybody: it is saved with the artefacts, and read for new
+"""What preprocessing learns from the training patients and applies to all: it is saved with the artefacts and read again for new
 patients."""
 
 from collections.abc import Sequence
@@ -39,18 +39,19 @@ class Fitted:
     summary: FittedEncoder
 
     def static(self, cohort: pl.DataFrame) -> NDArray[np.float32]:
-        """``[N, 3]``, columns ``STATIC_NAMES``: age standardised (0 if unknown), female, male."""
+        """The static features ``[N, 3]``, columns ``STATIC_NAMES``: standardised age (0 if unknown), female, male."""
         age = (_years(cohort) - self.age.mean) / self.age.std
         sexes = [(cohort["sex"] == sex).fill_null(value=False).to_numpy() for sex in ("F", "M")]
         return np.stack([np.nan_to_num(age), *sexes], axis=1).astype(np.float32)
 
     def save(self, folder: Path) -> None:
-        """Into ``folder``, which must not be there yet."""
+        """Write everything that was fitted into ``folder``, which must not exist yet."""
         folder.mkdir()
-        found = self.statistics
+        statistics = self.statistics
         age = np.array([self.age.mean, self.age.std])
         write_dataset(
-            folder / STATISTICS, {"mean": found.mean, "std": found.std, "count": found.count, "age_mean_std": age}
+            folder / STATISTICS,
+            {"mean": statistics.mean, "std": statistics.std, "count": statistics.count, "age_mean_std": age},
         )
         self.note.save(folder, NOTE)
         self.summary.save(folder, SUMMARY)
@@ -64,19 +65,19 @@ def fit(
     summaries: Sequence[str],
     training: NDArray[np.bool_],
 ) -> Fitted:
-    """Everything beside the ``statistics``, from the patients that are ``training`` [N] alone."""
+    """Fit everything beside the ``statistics``, on the ``training`` patients [N] alone."""
     fitted = [_fit_encoder(encoder, texts, training) for texts in (notes, summaries)]
     return Fitted(statistics, fit_age(cohort.filter(training)), *fitted)
 
 
 def _fit_encoder(encoder: TextEncoder, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:
-    """Fitted on training patients' texts; where these have none at all, there is nothing to learn."""
+    """Fit the encoder on the training patients' texts; without any, take an encoder for no texts."""
     known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
     return encoder.fit(known) if known else NoText()
 
 
 def fit_age(cohort: pl.DataFrame) -> Age:
-    """The scale of the ages of ``cohort``, the training patients.
+    """Mean and standard deviation of the ages in ``cohort``, which holds the training patients.
 
     >>> fit_age(pl.DataFrame({"age": [50, None, 70]}))
     Age(mean=60.0, std=10.0)
@@ -87,10 +88,10 @@ def fit_age(cohort: pl.DataFrame) -> Age:
 
 
 def load(folder: Path, cache_dir: Path) -> Fitted:
-    """What ``save`` wrote.
+    """Read what ``Fitted.save`` wrote.
 
     Raises:
-        UserError: a file is missing or damaged, or a model that an encoder needs is not here or has changed.
+        UserError: a file is missing or damaged, or a model that an encoder needs is missing or has changed.
     """
     arrays = read_arrays(folder / STATISTICS, "preprocess")
     if lost := {"mean", "std", "count", "age_mean_std"} - arrays.keys():
@@ -106,6 +107,6 @@ def load(folder: Path, cache_dir: Path) -> Fitted:
 
 
 def _years(cohort: pl.DataFrame) -> NDArray[np.float64]:
-    """``[N]``, NaN where unknown."""
+    """The ages in years ``[N]``, NaN where unknown."""
     years: NDArray[np.float64] = cohort["age"].cast(pl.Float64).to_numpy()
     return years

@@ -1,4 +1,4 @@
-"""Stage preprocess: OneEHR tables + knowledge graph -> tensors, RAG records, embeddings, split. The recipe, step by step."""
+"""Stage preprocess: makes tensors, RAG records, embeddings and the split out of OneEHR tables and the knowledge graph."""
 
 import logging
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from emerge_ehr.storage.dataset import write_dataset
 log = logging.getLogger(__name__)
 MadeOf = dict[str, dict[str, Any]]
 SOCKETS = decides.keys(Config, "tables", "artefacts", among=components.SOCKETS)
-# whose versions may change the artefacts
+# libraries whose versions may change the artefacts
 LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 
@@ -48,7 +48,7 @@ def run(config: Config) -> None:
     task: Task = components.build("task", config.task)
     chat = connect(config)
     graph = evidence.graph(config)
-    inputs = cache(lambda: made_of(config, graph))  # hashed once, for the pool's finished pieces and for the metadata
+    inputs = cache(lambda: made_of(config, graph))  # hashed once, for the pool's finished work and for the metadata
     with pools.opened(config, inputs) as pool:
         made = _make(config, task, graph, chat, pool, inputs)
     for warning in made.warnings:
@@ -58,7 +58,7 @@ def run(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Made:
-    """What the user is told at the end."""
+    """What is logged at the end: ``warnings``, and ``told``, the number of patients and the sizes of the splits."""
 
     warnings: list[str]
     told: str
@@ -67,7 +67,7 @@ class Made:
 def _make(
     config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool, inputs: Callable[[], MadeOf]
 ) -> Made:
-    """The recipe."""
+    """Compute all artefacts, step by step, and publish them."""
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, graph, chat, pool)
@@ -75,14 +75,14 @@ def _make(
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
-    found = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
-    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in found.counts.items()))
+    gathered = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
+    log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in gathered.counts.items()))
 
-    fitted = fit(statistics, encoder, tables.cohort, found.notes, found.summaries, training)
-    note_pieces = tokens.pieces(fitted.note, found.notes, config.token_level.note_chunks)
-    summary_pieces = tokens.pieces(fitted.summary, found.summaries, config.token_level.summary_chunks)
+    fitted = fit(statistics, encoder, tables.cohort, gathered.notes, gathered.summaries, training)
+    note_pieces = tokens.pieces(fitted.note, gathered.notes, config.token_level.note_chunks)
+    summary_pieces = tokens.pieces(fitted.summary, gathered.summaries, config.token_level.summary_chunks)
     arrays = {
-        **evidence.arrays(tables, fitted, found),
+        **evidence.arrays(tables, fitted, gathered),
         "note_tokens_mask": tokens.mask(note_pieces),
         "summary_tokens_mask": tokens.mask(summary_pieces),
     }
@@ -92,26 +92,27 @@ def _make(
         "static": STATIC_NAMES,
         "encoders": {"note": fitted.note.description(), "summary": fitted.summary.description()},
         "similarity": tools.linker.similarity.description(),
-        "rag": found.counts,
+        "rag": gathered.counts,
         **({"llm": chat.metadata()} if chat else {}),
     }
     with publishing.publish(config.processed_dir) as folder:
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
-        table_files.write_table(found.records, folder / schema.RAG_RECORDS)
+        table_files.write_table(gathered.records, folder / schema.RAG_RECORDS)
         table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
-    return Made(tables.warnings, f"{len(found.notes)} patients ({sizes})")
+    return Made(tables.warnings, f"{len(gathered.notes)} patients ({sizes})")
 
 
 def estimate(config: Config) -> None:
-    """``--dry-run``: prints what the requests to the language model would take; sends none, and writes nothing.
+    """``--dry-run``: prints how many requests to the language model a run would send and what they would cost; sends none.
 
-    Entities of notes that have no answer yet are guessed by the rules, as summaries are asked for from what the notes hold.
+    Requests for summaries depend on the entities in the notes. Where the model has not answered yet, the rules find these.
+    Nothing is written.
 
     Raises:
         UserError: as ``run``; or no backend is a language model.
@@ -130,14 +131,14 @@ def estimate(config: Config) -> None:
 
 
 def tables_and_split(config: Config, task: Task) -> tuple[CheckedTables, dict[str, list[str]]]:
-    """The tables and the split, without what ``config.sparsity`` takes away."""
+    """Read the tables and split the samples, then remove what ``config.sparsity`` asks for."""
     tables = read(config.table_dir, config, task)
     return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
 
 
 def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
-    """What the artefacts are made of: SHA-256 of the tables there are, of the graph's files and of those that options name,
-    versions of libraries, and what is recorded of other packages' plugs."""
+    """What the artefacts are made of: the SHA-256 of the tables, of the graph's files and of the files that options name; the
+    versions of libraries; and the record of plugs from other packages."""
     files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
     return {
         "inputs": artefacts.hashes(files, graph.inputs()),
@@ -159,13 +160,13 @@ def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
 
 
 def _left_out(tables: CheckedTables, split: dict[str, list[str]]) -> list[str]:
-    """The patients in no split: those that ``[sparsity]`` took from training."""
+    """The patients in no split: those whom ``[sparsity]`` removed from training."""
     named = {patient for part in split.values() for patient in part}
     return [patient for patient in tables.cohort["patient_id"] if patient not in named]
 
 
 def _rule(config: Config) -> dict[str, Any]:
-    """How the split was made."""
+    """The record of how the split was made, for ``split.json``."""
     ratios = {"train": config.split.train, "val": config.split.validation}
     return {"seed": config.seed, "ratios": ratios, "group": "subject_id"}
 
@@ -186,14 +187,15 @@ def _features(tables: CheckedTables, statistics: tensors.Statistics) -> dict[str
 
 
 def _provenance(config: Config, tables: CheckedTables, inputs: MadeOf) -> dict[str, Any]:
-    """Where the artefacts come from: settings, inputs, versions, and what ``convert`` had to say."""
+    """Where the artefacts come from: settings, inputs, versions, and the cohort flow and warnings of ``convert``."""
     settings = decides.compared(config, "tables", "artefacts")
     return {
         "format": schema.ARTEFACTS_FORMAT,
         "dataset": config.dataset,
         "task": config.task.name,
         "seed": config.seed,
-        "settings": {section: values for section, values in settings.items() if section != "llm"},  # with its answers
+        # [llm] is recorded with the model's answers
+        "settings": {section: values for section, values in settings.items() if section != "llm"},
         "cohort_flow": tables.provenance.get("cohort_flow"),
         "warnings": tables.warnings,
         **inputs,

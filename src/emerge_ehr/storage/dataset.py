@@ -66,10 +66,8 @@ def write_dataset(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """
     for name in MAPPED.keys() & arrays.keys():
         np.save(path.with_name(MAPPED[name]), arrays[name], allow_pickle=False)
-    with (
-        replacing(path) as aside,
-        zipfile.ZipFile(aside, "w") as archive,
-    ):  # a process that has mapped the old file keeps it
+    # A process that has mapped the old file keeps it.
+    with replacing(path) as aside, zipfile.ZipFile(aside, "w") as archive:
         for name in sorted(arrays.keys() - MAPPED.keys()):
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)

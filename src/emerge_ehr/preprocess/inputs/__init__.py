@@ -1,1 +1,1 @@
-"""The tables that ``preprocess`` and ``predict`` read, checked."""
+"""Reads and checks the tables for ``preprocess`` and ``predict``."""

@@ -1,4 +1,4 @@
-"""What the tables must satisfy, wherever they come from; ``where`` opens a message and says which table is meant."""
+"""Checks that all tables must pass, wherever they come from. ``where`` names the table at the start of a message."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,8 +17,10 @@ from emerge_ehr.storage import table_files
 
 
 def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
-    """Raises:
-    UserError: a window is empty, or longer than the config says.
+    """Check that every observation window is longer than 0 h and no longer than the config says.
+
+    Raises:
+        UserError: a window is not.
     """
     longest = timedelta(hours=rule.window_hours) if rule.window != "whole" else timedelta(days=36500)
     span = pl.col("window_end") - pl.col("window_start")
@@ -39,29 +41,30 @@ def hourly(
     hours: int | None,
     refuse_unreadable: Callable[[], None],
 ) -> tensors.Hourly:
-    """The hourly values of the measurements, read once, in batches; only where something is wrong again, to say where.
+    """The hourly values of the measurements, which are read once, in batches.
 
-    ``refuse_unreadable`` raises where a field cannot be read.
+    They are read again only where something is wrong, to find the row; ``refuse_unreadable`` raises if a field cannot be read.
 
     Raises:
-        UserError: a measurement of a stranger, of an unknown code, outside the window, or no number.
+        UserError: a measurement is of a patient outside the cohort or of an unknown code, lies outside the window, or is not a
+            number.
     """
     names = tuple(signal.name for signal in signals)
-    found = tensors.empty(cohort, names, hours)
+    grid = tensors.empty(cohort, names, hours)
     rows = 0
     for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
         if placed.null_count().sum_horizontal().item():
             refuse_unreadable()
             _refuse_misplaced(where, dynamic, cohort, names)
-        found.fill(placed)
+        grid.fill(placed)
         rows += placed.height
     if not rows:
-        raise UserError(f"{where}: holds no rows; one row a measurement is needed")
-    return found.hourly
+        raise UserError(f"{where}: holds no rows; one row per measurement is needed")
+    return grid.hourly
 
 
 def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
-    """Every field can be read, and a row has no place all the same."""
+    """Refuse the first row that fits no sample, signal or window, although every field of it can be read."""
     rows = dynamic.select("patient_id", "event_time", "code")
     numbered = rows.with_row_index("row")
     patients = cohort.lazy().select("patient_id", "window_start", "window_end")
@@ -83,7 +86,7 @@ def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, 
 
 
 def _counted(wrong: pl.LazyFrame, rows: pl.LazyFrame, where: Path) -> tuple[int, str, datetime] | None:
-    """How many rows are ``wrong``, and patient and time of the first, which is looked up in all ``rows``; None if none is."""
+    """The number of ``wrong`` rows, and patient and time of the first, looked up in all ``rows``; None if no row is wrong."""
     count, at = table_files.collect_table(wrong.select(pl.len(), pl.col("row").min()), where).row(0)
     if not count:
         return None
@@ -92,8 +95,10 @@ def _counted(wrong: pl.LazyFrame, rows: pl.LazyFrame, where: Path) -> tuple[int,
 
 
 def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) -> None:
-    """Raises:
-    UserError: a note was written after the window; surrogates carry no time that means anything.
+    """Check that no note was written after the window; surrogates are passed over, since their times mean nothing.
+
+    Raises:
+        UserError: a note was.
     """
     times = notes.select("patient_id", "note_time", "note_type")  # not the texts, which would be copied
     timed = times.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
@@ -106,8 +111,10 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
 
 
 def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
-    """Raises:
-    UserError: a row belongs to nobody of the cohort.
+    """Check that every row belongs to a patient of the cohort.
+
+    Raises:
+        UserError: a row does not.
     """
     strangers = rows.join(cohort, on="patient_id", how="anti")
     if strangers.height:
@@ -121,7 +128,7 @@ def _stranger(where: Path, patient: str, count: int) -> UserError:
 
 
 def note_warnings(notes: pl.DataFrame) -> list[str]:
-    """What can be seen in the notes themselves."""
+    """Warnings that the notes themselves give rise to."""
     warnings = []
     if notes.is_empty():
         warnings.append("there are no notes: that modality is empty and masked")
@@ -133,7 +140,7 @@ def note_warnings(notes: pl.DataFrame) -> list[str]:
 
 
 def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
-    """Warnings of codes that are nearly, but not quite, those of the benchmark: each is a feature of its own."""
+    """Warnings of codes that are spelt almost like a signal of the benchmark: each becomes a feature of its own."""
     known = [signal.name for signal in SIGNALS]
     for signal in signals:
         close = difflib.get_close_matches(signal.name, known, n=1, cutoff=0.85)
@@ -142,7 +149,7 @@ def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
 
 
 def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
-    """Warnings of what is not known of patients."""
+    """Warnings of patients whose age, sex or measurements are missing."""
     for name in ("age", "sex"):
         if absent := cohort[name].null_count():
             yield f"static.csv: {absent} of {cohort.height} patients have no {name}"
@@ -151,14 +158,14 @@ def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
 
 
 def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str]:
-    """Warnings of outcomes that are the same for everybody: nothing can be learned of them."""
+    """Warnings of outcomes that are the same for all patients, from which nothing can be learned."""
     for name, values, defined in zip(names, label.T, mask.T, strict=True):
         if len(alike := np.unique(values[defined > 0])) == 1:
             yield f"label.csv: all {int(defined.sum())} patients have {name} = {alike[0]:g}"
 
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
-    """Warnings of values that a benchmark signal cannot have in its unit; ``convert`` has left none in its tables."""
+    """Warnings of values that a benchmark signal cannot have in its unit; tables that ``convert`` wrote hold no such values."""
     for feature, signal in enumerate(signals):
         low, high = signal.plausible
         value = found.value[:, :, feature]

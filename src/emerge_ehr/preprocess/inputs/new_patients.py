@@ -1,6 +1,7 @@
-"""The tables of patients whom a trained model has not seen: the checks of ``tables.py``, and those against what it learned from.
+"""Reads the tables of patients whom a trained model has not seen.
 
-No outcome is read: ``label.csv`` may be missing, and is left alone where it is not.
+They pass the checks of ``tables.py``, and are compared with the data that the model learned from. No outcome is read:
+``label.csv`` may be missing, and is not opened if it is there.
 """
 
 import dataclasses
@@ -25,9 +26,9 @@ from emerge_ehr.storage.dataset import Dataset
 
 @dataclass(frozen=True)
 class Expected:
-    """What a run asks of new patients: the F signals, windows of ``shortest`` to ``longest`` hours, T ``hours`` in all.
+    """What a run expects of new patients: its F signals, windows of ``shortest`` to ``longest`` hours, and T ``hours`` at most.
 
-    ``late_notes``: it learned from notes written after the window, as its config said, so that these are taken too.
+    ``late_notes``: the run learned from notes written after the window, as its config said, so that these are read too.
     """
 
     signals: tuple[Signal, ...]
@@ -40,15 +41,15 @@ class Expected:
 
 
 def expected(config: Config, data: Dataset) -> Expected:
-    """By what the run's artefacts say.
+    """What the run's artefacts say about the data that it expects.
 
     Raises:
-        UserError: they are of an earlier version.
+        UserError: an earlier version made the artefacts.
     """
     entries = data.metadata["features"]
     if any("label" not in entry for entry in entries):
         raise UserError(
-            f"{config.processed_dir / schema.METADATA}: of an earlier version; run --stage preprocess and --stage train again"
+            f"{config.processed_dir / schema.METADATA}: made by an earlier version; run --stage preprocess and train again"
         )
     length = data.ehr_length
     return Expected(
@@ -63,7 +64,7 @@ def expected(config: Config, data: Dataset) -> Expected:
 
 
 def read(folder: Path, run: Expected) -> CheckedTables:
-    """The tables in ``folder``, of ``convert`` or of the user's own.
+    """Read the tables in ``folder``, which ``convert`` or the user made.
 
     Raises:
         UserError: a table is missing, or does not fit its schema, the others, the observation windows or the run.
@@ -72,7 +73,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
     cohort = tables.persons(folder)
     notes = tables.written(folder, cohort, required=bool(provenance))
     dynamic = table_files.scan_table(folder, schema.DYNAMIC)
-    found = checked(
+    result = checked(
         run,
         cohort,
         dynamic,
@@ -81,7 +82,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         lambda table: table_files.place(folder, table),
     )
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
-    return dataclasses.replace(found, provenance=provenance, warnings=[*known, *found.warnings])
+    return dataclasses.replace(result, provenance=provenance, warnings=[*known, *result.warnings])
 
 
 def checked(
@@ -92,11 +93,12 @@ def checked(
     notes: pl.DataFrame,
     where: Callable[[schema.Table], Path],
 ) -> CheckedTables:
-    """Tables whose columns and types are right already; ``where`` names a table in messages. ``refuse_unreadable`` raises where
-    a field of ``dynamic`` cannot be read.
+    """Check tables whose columns and types are known to be right.
+
+    ``where`` gives a table's path for messages; ``refuse_unreadable`` raises if a field of ``dynamic`` cannot be read.
 
     Raises:
-        UserError: they do not fit each other, the windows or the run.
+        UserError: the tables do not fit each other, the windows or the run.
     """
     _refuse_windows(where(schema.COHORT), cohort, run)
     if not run.late_notes:
@@ -112,7 +114,7 @@ def checked(
 
 
 def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
-    """``size`` patients from row ``at`` on."""
+    """The tables of ``size`` patients, from row ``at`` on."""
     rows = slice(at, at + size)
     cohort = whole.cohort[rows]
     hourly = dataclasses.replace(whole.hourly, value=whole.hourly.value[rows], length=whole.hourly.length[rows])
@@ -127,10 +129,10 @@ def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
 
 
 def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
-    """What ``convert`` recorded; empty for a user's own tables. The source and the task may be others than the run's.
+    """The record of ``convert``; empty for a user's own tables. Source and task may differ from the run's.
 
     Raises:
-        UserError: other windows or units than the run's, or a table that was changed since.
+        UserError: windows or units differ from the run's, or a table was changed after ``convert`` wrote it.
     """
     provenance = tables.recorded(folder)
     if not provenance:
@@ -164,6 +166,6 @@ def _refuse_windows(where: Path, cohort: pl.DataFrame, run: Expected) -> None:
 
 
 def _with_bounds(signal: Signal) -> Signal:
-    """With the benchmark's bounds, if it is one of its signals in its unit."""
+    """The signal with the benchmark's plausible range, if the benchmark has this signal in the same unit."""
     known = SIGNAL_BY_NAME.get(signal.name)
     return dataclasses.replace(signal, plausible=known.plausible) if known and known.unit == signal.unit else signal

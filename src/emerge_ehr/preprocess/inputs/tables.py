@@ -1,4 +1,4 @@
-"""Reads the OneEHR tables, ours or a user's own, and refuses what does not fit together or leaks."""
+"""Reads the OneEHR tables, those of ``convert`` or a user's own, and refuses tables that do not fit together or that leak."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ NOTES = pl.Schema(
 
 @dataclass(frozen=True)
 class CheckedTables:
-    """The tables of stage convert, checked. N patients by ``patient_id``, K labels.
+    """The tables of stage convert, checked, for N patients in order of ``patient_id`` and K labels.
 
-    ``cohort`` has age and sex, and ``positive``: the first label, by which splits are stratified. ``label`` and
-    ``label_mask`` are [N, K].
+    ``cohort`` has age, sex and ``positive``, which is the first label: splits are stratified by it. ``label`` and ``label_mask``
+    are [N, K].
     """
 
     cohort: pl.DataFrame
@@ -46,7 +46,7 @@ class CheckedTables:
 
 
 def read(folder: Path, config: Config, task: Task) -> CheckedTables:
-    """The tables in ``folder`` with the labels of ``task``, joined and checked against each other and the windows.
+    """Read the tables in ``folder`` with the labels of ``task``, and check them against each other and the windows.
 
     Raises:
         UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows.
@@ -73,15 +73,15 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
 
 
 def persons(folder: Path) -> pl.DataFrame:
-    """``cohort.csv`` with age, sex and what else ``static.csv`` has, by ``patient_id``.
+    """``cohort.csv`` joined with all columns of ``static.csv``, in order of ``patient_id``.
 
     Raises:
-        UserError: one of them is missing or does not fit its schema or the other.
+        UserError: a table is missing, or does not fit its schema or the other table.
     """
     cohort = table_files.read_table(folder, schema.COHORT)
     static = table_files.read_table(folder, schema.STATIC)
     if cohort.is_empty():
-        raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row a patient is needed")
+        raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row per patient is needed")
     joined = cohort.join(static, on="patient_id")
     if joined.height != cohort.height:
         lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
@@ -92,7 +92,7 @@ def persons(folder: Path) -> pl.DataFrame:
 
 
 def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
-    """Warnings of patients that other tables have and ``cohort.csv`` has not."""
+    """Warnings of patients that are in another table but not in ``cohort.csv``."""
     for table in (schema.STATIC, schema.LABEL):
         ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
         named = table_files.collect_table(ids, folder / table.file)
@@ -113,14 +113,14 @@ def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], ho
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
-    """patients.csv of ``CheckedTables.cohort``: who the samples are; what ``static.csv`` does not say is empty."""
+    """The rows of patients.csv for ``CheckedTables.cohort``; columns that ``static.csv`` does not have are empty."""
     names = [column.name for column in schema.PATIENTS.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)
 
 
 def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
-    """What ``convert`` recorded, for this config and these very files; empty for a user's own tables."""
+    """The record of ``convert``, checked against this config and these files; empty for a user's own tables."""
     provenance = recorded(folder)
     if not provenance:
         return {}
@@ -136,8 +136,10 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
 
 
 def refuse_other_settings(folder: Path, provenance: Mapping[str, Any], config: Config) -> None:
-    """Raises:
-    UserError: ``provenance`` of the tables in ``folder`` names other settings, of those that decide tables.
+    """Compare the settings in ``provenance`` of the tables in ``folder`` with the config's, as far as they decide the tables.
+
+    Raises:
+        UserError: a setting differs.
     """
     now = decides.compared(config, "tables")
     if other := staleness.other_settings({key: provenance.get(key) for key in now}, now):
@@ -147,15 +149,20 @@ def refuse_other_settings(folder: Path, provenance: Mapping[str, Any], config: C
 
 
 def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Raises:
-    UserError: ``dynamic`` in ``folder`` has more parts than ``convert`` wrote, or lies there as CSV and in parts.
+    """Check that ``dynamic`` in ``folder`` consists of the files that ``convert`` wrote.
+
+    Raises:
+        UserError: a part was added or removed, or the table is there both as a CSV and in parts.
     """
     there = table_files.files(folder, schema.DYNAMIC)
     staleness.refuse_other_parts(there, schema.DYNAMIC.parts, provenance["tables"], "convert")
 
 
 def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
-    """Where the raw files are on this machine, all of them; tables may have been made elsewhere."""
+    """Refuse raw files that were changed or added since ``convert`` read them, if all of them are on this machine.
+
+    The tables may have been made on another machine.
+    """
     try:
         paths = sources.chosen(config).inputs()
     except UserError:
@@ -165,10 +172,10 @@ def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
 
 
 def recorded(folder: Path) -> Mapping[str, Any]:
-    """``provenance.json``; empty if it is not there.
+    """Read ``provenance.json``; empty if the file is missing.
 
     Raises:
-        UserError: it is not what ``convert`` writes.
+        UserError: the file is not one that ``convert`` wrote.
     """
     path = folder / schema.PROVENANCE
     if not path.is_file():
@@ -176,7 +183,9 @@ def recorded(folder: Path) -> Mapping[str, Any]:
     provenance = artefacts.read_json(path, "convert")
     needed = {"cohort", "task", "source", "tables", "warnings", "inputs"}
     if not isinstance(provenance, dict) or not needed <= provenance.keys():
-        raise UserError(f"{path}: not a record of --stage convert; run it again, or delete the file to use own tables")
+        raise UserError(
+            f"{path}: not a record of --stage convert; run it again, or delete the file to use your own tables"
+        )
     staleness.refuse_other_format(path, provenance, schema.TABLES_FORMAT, "convert")
     return provenance
 
@@ -184,7 +193,7 @@ def recorded(folder: Path) -> Mapping[str, Any]:
 def _labels(
     folder: Path, cohort: pl.DataFrame, task: Task
 ) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
-    """Names [K], labels [N, K] (0 where undefined) and where they are defined [N, K]."""
+    """The labels' names [K], their values [N, K] (0 where undefined), and a mask [N, K] that is 1 where they are defined."""
     path = folder / schema.LABEL.file
     rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
@@ -216,16 +225,19 @@ def _labels(
 
 
 def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
-    """What ``convert`` said; for a user's own tables, the benchmark's signals, or whatever codes there are."""
+    """The signals that ``convert`` recorded; for a user's own tables those of the benchmark, or one per code if others occur."""
     if "signals" in provenance:
         return tuple(from_record(entry) for entry in provenance["signals"])
     codes = table_files.scan_table(folder, schema.DYNAMIC).select(pl.col("code").drop_nulls().unique())
-    found = sorted(table_files.collect_table(codes, table_files.place(folder, schema.DYNAMIC))["code"].to_list())
-    return SIGNALS if set(found) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in found)
+    names = sorted(table_files.collect_table(codes, table_files.place(folder, schema.DYNAMIC))["code"].to_list())
+    return SIGNALS if set(names) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in names)
 
 
 def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> pl.DataFrame:
-    """The notes, none of them late; the file may be missing from a user's own tables."""
+    """Read the notes, and refuse those written after the window unless the source keeps them.
+
+    A user's own tables may lack the file.
+    """
     notes = written(folder, cohort, required=bool(provenance))
     if not provenance.get("source", {}).get("options", {}).get("notes_after_window"):
         checks.refuse_late_notes(folder / schema.NOTES.file, notes, cohort)
@@ -233,10 +245,10 @@ def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) ->
 
 
 def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFrame:
-    """``notes.csv``; none if it is not there, unless it is ``required``.
+    """Read ``notes.csv``; there are no notes if the file is missing and not ``required``.
 
     Raises:
-        UserError: it does not fit its schema, or a note belongs to nobody of the cohort.
+        UserError: the file does not fit its schema, or a note belongs to no patient of the cohort.
     """
     path = folder / schema.NOTES.file
     if not required and not path.exists() and not path.is_symlink():
