@@ -1,4 +1,4 @@
-"""Whether records may go to the endpoints: decided from the config alone, before any work."""
+"""Decides whether records may be sent to the endpoints, from the config alone and before any work."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ OWN_FIELDS = {"messages", "model", "temperature", "max_tokens", "response_format
 
 
 def uses_model(config: Config) -> bool:
-    """Whether an extractor or a summarizer is chosen that asks a language model."""
+    """Whether the config chooses an extractor or a summarizer that asks a language model."""
     chosen = {"entities": config.entities, "summary": config.summary}
     return any(components.needs(socket, plug, "llm") for socket, plug in chosen.items())
 
 
 def credentialed(config: Config) -> bool:
-    """What the config says; else true unless the source is open and nothing was added to its records by hand."""
+    """Whether the records are credentialed: as the config says, else unless the source is open and no table was made by hand."""
     if config.credentialed is not None:
         return config.credentialed
     by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()
@@ -29,7 +29,7 @@ def credentialed(config: Config) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, read literally: no name but ``localhost`` is looked up.
+    """Whether the host is this machine: a loopback address or the name ``localhost``. No name is looked up.
 
     >>> [is_loopback(host) for host in ("localhost", "127.3.0.1", "::1", "127.0.0.1.example.org", "10.0.0.1")]
     [True, True, True, False, False]
@@ -41,13 +41,13 @@ def is_loopback(host: str) -> bool:
 
 
 def endpoints(config: Config) -> tuple[httpx.URL, ...]:
-    """``llm.api_base_url``, in the config's order.
+    """The URLs in ``llm.api_base_url``, in the config's order.
 
     Raises:
-        UserError: one is no http(s) URL, carries a password or a query, or stands twice.
+        UserError: one is not an http(s) URL, carries a password or a query, or occurs twice.
     """
-    given = config.llm.api_base_url
-    texts = (given,) if isinstance(given, str) else given
+    addresses = config.llm.api_base_url
+    texts = (addresses,) if isinstance(addresses, str) else addresses
     urls = tuple(_url(text, _where(n, len(texts))) for n, text in enumerate(texts, 1))
     refuse_repeated([str(url).rstrip("/") for url in urls], "llm.api_base_url")
     return urls
@@ -64,44 +64,44 @@ def _url(text: str, where: str) -> httpx.URL:
         raise UserError(f"{where} is not a URL, such as https://api.deepseek.com") from None
     if url.userinfo or url.query or url.fragment:
         raise UserError(
-            f"{where} holds a user name, a query or a fragment; the key belongs into llm.api_key_env's variable"
+            f"{where} holds a user name, a query or a fragment; the key belongs in the variable that llm.api_key_env names"
         )
     if not (url.port is None or 0 < url.port < 65536):
-        raise UserError(f"{where} = '{text}': no such port; it lies between 1 and 65535")
+        raise UserError(f"{where} = '{text}': no such port; a port lies between 1 and 65535")
     if url.scheme not in ("http", "https") or not url.host:
         raise UserError(f"{where} = '{text}': expected http(s)://host/path")
     return url
 
 
 def remote(urls: Iterable[httpx.URL]) -> list[httpx.URL]:
-    """Those on other machines."""
+    """The URLs that are on other machines."""
     return [url for url in urls if not is_loopback(url.host)]
 
 
 def check(config: Config) -> None:
-    """Refuse a config whose records may not go where it sends them; every endpoint is looked at.
+    """Refuse a config that would send records to an endpoint they may not go to; every endpoint is checked.
 
     Raises:
-        UserError: credentialed records and an endpoint on another machine without leave and reason; a remote endpoint without
-            encryption, unless a closed network is named as such; a bound on the cost without prices; extra fields that the
-            request sets itself.
+        UserError: records are credentialed and an endpoint is on another machine, without permission and a reason; an endpoint on
+            another machine is not encrypted, and the config does not allow that; the cost has a bound but no prices; extra
+            fields repeat what the request sets itself.
     """
     if not uses_model(config):
         return
     urls, llm = endpoints(config), config.llm
-    own = sorted(OWN_FIELDS & llm.extra_body.keys())
-    if own:
-        raise UserError(f"llm.extra_body holds '{own[0]}', which the request sets itself; use the keys of [llm]")
+    reserved = sorted(OWN_FIELDS & llm.extra_body.keys())
+    if reserved:
+        raise UserError(f"llm.extra_body holds '{reserved[0]}', which the request sets itself; use the keys of [llm]")
     if llm.max_cost and not (llm.price_input or llm.price_output):
         raise UserError("llm.max_cost bounds nothing without llm.price_input and llm.price_output")
-    leave = llm.allow_remote and bool(llm.remote_reason.strip())
-    if llm.allow_http and not leave:
+    permitted = llm.allow_remote and bool(llm.remote_reason.strip())
+    if llm.allow_http and not permitted:
         raise UserError(
             "llm.allow_http sends records to other machines unencrypted: it needs llm.allow_remote = true, and why in "
             "llm.remote_reason"
         )
     for url in remote(urls):
-        _check_remote(config, url, leave)
+        _check_remote(config, url, permitted)
 
 
 def _check_remote(config: Config, url: httpx.URL, leave: bool) -> None:

@@ -1,5 +1,7 @@
-"""Stage download: the source's raw files, PrimeKG and the language models that the config names, fetched, resumed and verified;
-or, offline, checked for completeness."""
+"""Stage download: fetches and verifies the source's raw files, PrimeKG and the language models that the config names.
+
+A download that was interrupted is resumed. Offline, the stage only checks that everything is there.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,10 +16,10 @@ SOCKETS = ("source", "knowledge_graph", "linking.similarity", "embedding")
 
 
 def run(config: Config) -> None:
-    """Fills ``config.raw_dir``, ``config.kg_dir`` and the hub library's cache of models.
+    """Fill ``config.raw_dir``, ``config.kg_dir`` and the hub library's cache of models.
 
     Raises:
-        UserError: a site cannot be reached or sends damaged files; offline: files are missing, all of them in one line.
+        UserError: a site cannot be reached or sends damaged files; offline, one line names all files that are missing.
     """
     source = sources.chosen(config)
     steps: list[Callable[[], None]] = [lambda: source.download(config.download, config.offline)]

@@ -1,4 +1,4 @@
-"""Splits persons, never stays: no person is in two splits, outcomes are spread in proportion, the seed decides."""
+"""Splits the samples by person, so that no person is in two splits. The seed decides, and outcomes are spread in proportion."""
 
 import numpy as np
 import polars as pl
@@ -7,10 +7,10 @@ from emerge_ehr.config import Split
 
 
 def split_by_subject(patients: pl.DataFrame, rule: Split, rng: np.random.Generator) -> dict[str, list[str]]:
-    """``train``/``val``/``test`` -> patient ids, in the table's order.
+    """Split the samples: ``train``/``val``/``test`` -> patient ids, in the table's order.
 
-    ``patients`` has ``patient_id, subject_id, positive``. Persons with any positive stay, and those without, are shuffled and
-    cut apart at the same shares (stratified by person). Where a class has persons enough, every split gets one.
+    ``patients`` has ``patient_id, subject_id, positive``. Persons with a positive sample and persons without one are shuffled
+    separately and divided in the same proportions (stratified by person). A class of three persons or more is in every split.
     """
     persons = patients.group_by("subject_id").agg(pl.col("positive").max()).sort("subject_id")
     assigned: dict[str, str] = {}
@@ -26,7 +26,7 @@ def split_by_subject(patients: pl.DataFrame, rule: Split, rng: np.random.Generat
 
 
 def _cuts(count: int, rule: Split) -> list[int]:
-    """Where train and validation end; each of the three gets at least one person if there are three.
+    """The positions where train and validation end; each of the three splits gets a person if there are at least three.
 
     >>> _cuts(100, Split()), _cuts(3, Split()), _cuts(1, Split())
     ([70, 80], [1, 2], [1, 1])

@@ -1,4 +1,4 @@
-"""The observation window: which measurements and notes lie in it. ``convert`` asks this of all that a source hands over."""
+"""The observation window: ``convert`` keeps the measurements and notes of a source that lie in it."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ LATE_NOTES = "notes after the window excluded"
 
 
 def inside() -> pl.Expr:
-    """Whether ``event_time`` lies in the window, its end excluded. A row without a time passes: it is counted when it goes.
+    """Whether ``event_time`` lies in the window, whose end is excluded. A row without a time passes: it is counted later.
 
     >>> rows = pl.DataFrame({"event_time": [1, 2, 5, None], "window_start": 2, "window_end": 5})
     >>> rows.filter(inside())["event_time"].to_list()
@@ -27,12 +27,12 @@ def measurements(events: pl.LazyFrame, cohort: pl.DataFrame) -> pl.LazyFrame:
 
 
 def late(window_end: str = "window_end") -> pl.Expr:
-    """Whether a note was written at the end of the window or later; nobody knows that of a note without a time."""
+    """Whether a note was written at the end of the window or later; false for a note without a time."""
     return (pl.col("note_time") >= pl.col(window_end)).fill_null(value=False)
 
 
 def notes(given: Notes, cohort: pl.DataFrame) -> Notes:
-    """``given`` without what was written after the window of its sample, unless the source keeps that; counted."""
+    """Leave out and count the notes that were written after the window of their sample, unless the source keeps them."""
     if given.after_window:
         return given
     ends = cohort.select("patient_id", "window_end")

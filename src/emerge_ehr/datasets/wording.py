@@ -1,4 +1,4 @@
-"""What the samples of a cohort and their observation window are called, in summaries, messages and the report."""
+"""Words for the samples of a cohort and their observation window, in summaries, messages and the report."""
 
 from emerge_ehr import components
 from emerge_ehr.config import Cohort, Config
@@ -9,13 +9,13 @@ ADMISSION = Sample("admission", "hospital admission", "hospital admission")
 
 
 def sample(config: Config) -> Sample:
-    """What a sample of the config's cohort is called: as its task says, else by the anchor."""
+    """What a sample of the config's cohort is called: the task's word if it has one, else that of the anchor."""
     task: Task = components.build("task", config.task)
     return task.sample or anchored(config.cohort)
 
 
 def anchored(rule: Cohort) -> Sample:
-    """What the cohort's anchor makes a sample.
+    """What a sample is called according to the cohort's anchor: an ICU stay or a hospital admission.
 
     >>> anchored(Cohort()).word, anchored(Cohort(anchor="hospital")).word
     ('stay', 'admission')
@@ -24,13 +24,16 @@ def anchored(rule: Cohort) -> Sample:
 
 
 def candidate(config: Config) -> Sample:
-    """What the cohort's rules choose from: a hospital admission is in by its first ICU stay."""
+    """What the cohort's rules choose from is called: ICU stays, unless the task has its own word.
+
+    A hospital admission is represented by its first ICU stay.
+    """
     task: Task = components.build("task", config.task)
     return task.sample or STAY
 
 
 def window(rule: Cohort) -> str:
-    """The observation window, for summaries. It does not ask the task: the summaries of artefacts that exist say so.
+    """The observation window, for summaries. The task's word for a sample is not used, so that existing summaries stay valid.
 
     >>> window(Cohort()), window(Cohort(anchor="hospital", window="whole"))
     ('first 48 h of the stay', 'the whole admission')
@@ -40,7 +43,7 @@ def window(rule: Cohort) -> str:
 
 
 def observed(rule: Cohort, of: Sample) -> str:
-    """What a model saw of the samples, for the report.
+    """The part of the samples that a model saw, for the report.
 
     >>> observed(Cohort(), STAY), observed(Cohort(window="whole"), ADMISSION)
     ('the first 48 hours of intensive-care stays', 'all of hospital admissions')

@@ -1,1 +1,1 @@
-"""Stage ``convert``: raw files into tables."""
+"""Stage ``convert``: turns raw files into tables."""

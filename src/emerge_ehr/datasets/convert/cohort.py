@@ -1,4 +1,4 @@
-"""Who is in the cohort: exclusions in order, each counted in stays and persons."""
+"""Decides who is in the cohort: exclusions in a fixed order, each counted in stays and persons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from emerge_ehr.datasets.tasks import Sample
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the cohort flow: what is left after ``reason`` took ``dropped_*`` away."""
+    """One line of the cohort flow: how many were excluded for ``reason``, and how many are left."""
 
     reason: str
     dropped_stays: int
@@ -22,10 +22,10 @@ class Step:
 
 
 def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
-    """Adds ``patient_id`` (the stay, or the admission) and the observation window, which never leaves the stay (admission)."""
+    """Add ``patient_id`` (of the stay or the admission) and the observation window, which lies within the stay or admission."""
     opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
     hours = timedelta(hours=rule.window_hours)
-    # clocks differ: a person may die, or leave the hospital, minutes before the discharge that is written down
+    # recorded times differ: a person may die, or leave the hospital, minutes before the recorded end of the stay
     stays = stays.with_columns(pl.min_horizontal(closed, "dischtime", "deathtime").alias("until"))
     start = {"last": pl.max_horizontal(opened, pl.col("until") - hours)}.get(rule.window, pl.col(opened))
     end = {"first": pl.min_horizontal(pl.col(opened) + hours, closed)}.get(rule.window, pl.col("until"))
@@ -35,12 +35,15 @@ def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
 
 
 def select(stays: pl.DataFrame, rule: Cohort, sample: Sample | None = None) -> tuple[pl.DataFrame, list[Step]]:
-    """The stays that satisfy ``rule``, by ``patient_id``, and the flow that led there; ``sample``: as the task calls them."""
+    """The stays that satisfy ``rule``, in order of ``patient_id``, and the cohort flow.
+
+    ``sample`` says what the task calls a sample, if it has its own word.
+    """
     opened, closed = ("intime", "outtime") if rule.anchor == "icu" else ("admittime", "dischtime")
-    what = "ICU" if rule.anchor == "icu" else "hospital"
+    place = "ICU" if rule.anchor == "icu" else "hospital"
     if sample is None:
-        all_of, period, bounds = "ICU stays", f"{what} stay", f"{what} admission or discharge"
-        reversed_ = f"{what} discharge before admission"
+        all_of, period, bounds = "ICU stays", f"{place} stay", f"{place} admission or discharge"
+        reversed_ = f"{place} discharge before admission"
     else:
         all_of, period, bounds = f"{sample.word}s", sample.word, "start or end"
         reversed_ = f"{sample.word} ends before it starts"
@@ -64,7 +67,7 @@ def select(stays: pl.DataFrame, rule: Cohort, sample: Sample | None = None) -> t
 
 
 def exclude(stays: pl.DataFrame, condition: pl.Expr, reason: str) -> tuple[pl.DataFrame, Step]:
-    """Drops the stays where ``condition`` holds, and says how many."""
+    """Drop the stays where ``condition`` holds, and count them."""
     kept = stays.filter(~condition)
     patients = kept["subject_id"].n_unique()
     return kept, Step(
@@ -73,7 +76,7 @@ def exclude(stays: pl.DataFrame, condition: pl.Expr, reason: str) -> tuple[pl.Da
 
 
 def exclude_undefined(stays: pl.DataFrame, undefined: Mapping[str, list[str]]) -> tuple[pl.DataFrame, list[Step]]:
-    """Drops the samples listed under each reason."""
+    """Drop the samples whose ids are listed under each reason, and count them."""
     steps = []
     for reason, patients in undefined.items():
         stays, step = exclude(stays, pl.col("patient_id").is_in(patients), reason)
@@ -82,6 +85,6 @@ def exclude_undefined(stays: pl.DataFrame, undefined: Mapping[str, list[str]]) -
 
 
 def known_in_window(labels: pl.DataFrame, stays: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``labels`` whose outcome was known before the sample's observation window closed: they would leak."""
+    """Rows of ``labels`` whose outcome was known before the end of the sample's observation window: they would leak."""
     timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
     return timed.filter(pl.col("label_time") < pl.col("window_end")).drop("window_end")

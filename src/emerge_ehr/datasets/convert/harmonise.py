@@ -1,7 +1,7 @@
-"""Makes measurements comparable: canonical units; implausible values and duplicates dropped and counted.
+"""Makes measurements comparable: converts them to canonical units, and drops and counts implausible values and duplicates.
 
-Memory stays bounded at any size of the raw files: the rows inside the windows are spilled to disk in blocks of samples, and
-each block is put in order and appended to the table ``dynamic`` by itself.
+The memory in use is bounded at any size of the raw files: the rows inside the windows are first written to disk in blocks of
+samples; then each block is sorted by itself and appended to the table ``dynamic``.
 """
 
 import shutil
@@ -19,10 +19,10 @@ from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage.schema import DYNAMIC
 from emerge_ehr.storage.table_files import appending
 
-DIGITS = 7  # what the tensors' float32 holds
+DIGITS = 7  # significant digits that the tensors' float32 can hold
 MEASUREMENT = ("n", "event_time", "code", "value")
-BLOCK = 2000  # samples spilled together: 48 h of 17 signals are about 1.5 million rows, of a monitor ten times as many
-SLICE = 200  # samples put in order together
+BLOCK = 2000  # samples per block on disk: 48 h of 17 signals are about 1.5 million rows, with monitor data ten times as many
+SLICE = 200  # samples sorted together
 
 
 def write_dynamic(
@@ -30,8 +30,8 @@ def write_dynamic(
 ) -> tuple[pl.Series, Extract]:
     """Write ``dynamic`` into the folder ``target`` for the cohort's samples, sorted by patient, time, code and value.
 
-    ``cohort`` has ``n, patient_id, window_start, window_end``, in order of ``patient_id``. Returns the ids of samples with a
-    measurement, and an ``Extract`` whose table counts the rows of each code.
+    ``cohort`` has ``n, patient_id, window_start, window_end``, in order of ``patient_id``. Returns the ids of samples that have
+    a measurement, and an ``Extract`` whose table holds the number of rows per code.
 
     Raises:
         UserError: a raw file is damaged.
@@ -48,11 +48,12 @@ def write_dynamic(
         with appending(target, DYNAMIC, form) as append:
             for block in range(-(-cohort.height // BLOCK)):
                 parts = _block(folders, block, kind)
-                for part, found in zip(events, parts, strict=True):
-                    counts[part.repair] += int(found["repaired"].sum()) if "repaired" in found.columns else 0
-                found = pl.concat([found.select(MEASUREMENT) for found in parts])
+                for part, rows_of_part in zip(events, parts, strict=True):
+                    repaired = rows_of_part["repaired"].sum() if "repaired" in rows_of_part.columns else 0
+                    counts[part.repair] += int(repaired)
+                block_rows = pl.concat([rows_of_part.select(MEASUREMENT) for rows_of_part in parts])
                 for start in range(block * BLOCK, min((block + 1) * BLOCK, cohort.height), SLICE):
-                    inside = found.filter(pl.col("n").is_between(start, start + SLICE - 1))
+                    inside = block_rows.filter(pl.col("n").is_between(start, start + SLICE - 1))
                     extract = canonical(inside.with_columns(pl.col("code").cast(pl.String)), signals)
                     counts.update(extract.counts)
                     table = extract.table.join(names, on="n", maintain_order="left")
@@ -66,10 +67,10 @@ def write_dynamic(
 
 
 def canonical(events: pl.DataFrame, signals: Sequence[Signal]) -> Extract:
-    """``n, event_time, code, value`` in order, from values already scaled to the signal's unit.
+    """Clean and sort measurements (``n, event_time, code, value``) whose values have the signal's unit already.
 
-    Values of a ``percent`` signal above 1 are divided by 100; a ``sum_of`` signal is added where its parts were charted at the
-    same time. Dropped and counted: no time, no number, outside the plausible range, charted twice.
+    Values above 1 of a ``percent`` signal are divided by 100. A ``sum_of`` signal is added where its parts were charted at the
+    same time. Rows without a time or a number, outside the plausible range, or charted twice are dropped and counted.
     """
     percent = pl.col("code").is_in([signal.name for signal in signals if signal.percent]) & (pl.col("value") > 1)
     value = pl.when(percent).then(pl.col("value") / 100).otherwise(pl.col("value"))
@@ -97,7 +98,9 @@ def canonical(events: pl.DataFrame, signals: Sequence[Signal]) -> Extract:
 
 
 def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
-    """The ``signal`` where all its parts were charted together (the highest of each if charted more than once).
+    """The rows of a ``sum_of`` signal: the sum of its parts where all were charted at the same time.
+
+    Of a part that was charted more than once at that time, the highest value is taken.
 
     >>> total = Signal("both", "", sum_of=("left", "right"))
     >>> rows = [(7, 1, "left", 4.0), (7, 1, "left", 3.0), (7, 1, "right", 6.0), (7, 2, "left", 3.0)]
@@ -112,7 +115,7 @@ def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
 
 
 def _spill(part: Events, cohort: pl.DataFrame, kind: pl.Enum, folder: Path) -> None:
-    """Write the rows of one raw file that lie in a window to ``folder/block=B/*.parquet``."""
+    """Write the rows of one raw file that lie in a window into ``folder/block=B/*.parquet``."""
     frame = window.measurements(part.frame, cohort)
     frame = frame.with_columns(pl.col("code").cast(kind), (pl.col("n") // BLOCK).alias("block"))
     try:
@@ -124,7 +127,7 @@ def _spill(part: Events, cohort: pl.DataFrame, kind: pl.Enum, folder: Path) -> N
 
 
 def _block(folders: Sequence[Path], block: int, kind: pl.Enum) -> list[pl.DataFrame]:
-    """What each raw file gave for one block of samples; an empty table where it gave nothing."""
+    """The rows of each raw file for one block of samples; an empty table where a file has none."""
     empty = pl.DataFrame(schema={"n": pl.UInt32, "event_time": pl.Datetime("us"), "code": kind, "value": pl.Float64})
-    paths = [sorted((folder / f"block={block}").glob("*.parquet")) for folder in folders]
-    return [pl.read_parquet(found, glob=False) if found else empty for found in paths]
+    written = [sorted((folder / f"block={block}").glob("*.parquet")) for folder in folders]
+    return [pl.read_parquet(paths, glob=False) if paths else empty for paths in written]

@@ -1,4 +1,4 @@
-"""Stage convert: a source's raw records -> OneEHR tables, with the cohort flow and everything dropped counted."""
+"""Stage convert: turns a source's raw records into OneEHR tables, and counts the cohort flow and everything that is dropped."""
 
 import dataclasses
 import logging
@@ -20,13 +20,13 @@ from emerge_ehr.storage import artefacts, publishing, schema, table_files
 
 log = logging.getLogger(__name__)
 SOCKETS = decides.keys(Config, "tables", among=components.SOCKETS)
-LONGEST_STAY = 730  # days from the first admission to the last discharge that are believed without a word
-CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made of diagnosis codes
+LONGEST_STAY = 730  # days from the first admission to the last discharge; longer ones give rise to a warning
+CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made from diagnosis codes
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Who is in the cohort, a row per sample with its number ``n``, the labels, and how it came about."""
+    """The cohort, a row per sample with its number ``n``; the labels; and the counts, cohort flow and warnings that led there."""
 
     stays: pl.DataFrame
     labels: pl.DataFrame
@@ -39,7 +39,7 @@ def run(config: Config) -> None:
     """Writes ``dynamic, static, label, cohort, notes`` and ``provenance.json`` into ``config.table_dir``.
 
     Raises:
-        UserError: raw files are missing or damaged, or nobody is left in the cohort.
+        UserError: raw files are missing or damaged, or no sample is left in the cohort.
     """
     source = sources.chosen(config)
     task: Task = components.build("task", config.task)
@@ -68,7 +68,7 @@ def run(config: Config) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A folder of somebody's own tables is no place to convert into."""
+    """Refuse to convert into a folder that holds tables which convert did not write."""
     present = [path.relative_to(folder) for path in table_files.all_files(folder)]
     if present and not (folder / schema.PROVENANCE).is_file():
         raise UserError(
@@ -79,13 +79,13 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _outdated(config: Config) -> list[str]:
-    """What an earlier run left of the measurements, in the other format or in more parts than there will be."""
+    """The names of measurement files of an earlier run: in the other format, or in more parts than this run will write."""
     names = [schema.DYNAMIC.parts, *([schema.DYNAMIC.file] if config.tables.format == "parquet" else [])]
     return [name for name in names if (config.table_dir / name).exists()]
 
 
 def _sample(config: Config, source: Source, task: Task) -> Sample:
-    """Cohort rules, then the task's: who has an outcome, unknown while the window was open."""
+    """Apply the cohort's rules, then the task's: a sample needs an outcome that was not yet known at the end of the window."""
     candidates = source.stays()
     table, counts = _known_sexes(candidates.table, candidates.counts)
     stays, flow = cohort.select(table, config.cohort, task.sample)
@@ -112,7 +112,7 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
 
 
 def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.DataFrame, Mapping[str, int]]:
-    """Sexes that are neither F nor M are unknown, and counted."""
+    """Replace sexes other than F and M by null, and count them."""
     other = pl.col("sex").is_not_null() & ~pl.col("sex").is_in(["F", "M"])
     count = stays.filter(other).height
     known = stays.with_columns(pl.when(~other).then(pl.col("sex")).alias("sex"))
@@ -120,8 +120,10 @@ def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.Dat
 
 
 def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
-    """Raises:
-    UserError: somebody is older than ``static.csv`` allows.
+    """Check the ages against the range of ``static.csv``.
+
+    Raises:
+        UserError: a person is too old.
     """
     oldest = next(column.high for column in schema.STATIC.columns if column.name == "age")
     wrong = stays.filter(pl.col("age") > oldest)
@@ -134,7 +136,7 @@ def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
 
 
 def _strange_times(stays: pl.DataFrame) -> Iterator[str]:
-    """Warnings of times that are missing, or that nobody's stay has."""
+    """Warnings of discharge times that are missing, and of stays that are too long to be true."""
     ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")
     if count := stays.filter(ends > pl.duration(days=LONGEST_STAY)).height:
         yield f"{count} stays last longer than {LONGEST_STAY} days: are their times right?"
@@ -143,7 +145,7 @@ def _strange_times(stays: pl.DataFrame) -> Iterator[str]:
 
 
 def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
-    """A warning where windows reach so close to the outcomes that these are described rather than predicted."""
+    """A warning where many outcomes were known within an hour of the window's end, so that they are hardly predicted."""
     timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
     close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
     if close < 0.1 * labels.height:
@@ -167,10 +169,10 @@ def _log_flow(flow: Sequence[cohort.Step], word: str) -> None:
 
 
 def _write_measurements(config: Config, source: Source, sample: Sample, folder: Path) -> tuple[Sample, Extract]:
-    """Writes ``dynamic``; those of the sample who have a measurement, and how many rows each code has.
+    """Write ``dynamic``; returns the samples that have a measurement, and the number of rows per code.
 
     Raises:
-        UserError: nobody has a measurement.
+        UserError: no sample has a measurement.
     """
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     measured, rows = harmonise.write_dynamic(
@@ -189,14 +191,14 @@ def _write_measurements(config: Config, source: Source, sample: Sample, folder: 
 
 
 def _missing(source: Source, rows: Extract) -> Iterator[str]:
-    """A warning of signals that nobody has."""
+    """A warning of signals that no sample has."""
     absent = sorted({signal.name for signal in source.signals()} - set(rows.table["code"]))
     if absent:
         yield f"no sample has a measurement of {', '.join(absent)}"
 
 
 def _doubts(task: Task, notes: Notes) -> Iterator[str]:
-    """Warnings of notes that are not there, or that give the labels away."""
+    """Warnings of notes that are missing, or that give the labels away."""
     if notes.table.is_empty():
         yield "there are no notes: that modality is empty and masked"
     if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
@@ -204,7 +206,7 @@ def _doubts(task: Task, notes: Notes) -> Iterator[str]:
 
 
 def _write_others(sample: Sample, notes: Notes, folder: Path) -> None:
-    """Writes ``static, label, cohort, notes``."""
+    """Write ``static, label, cohort`` and ``notes``."""
     stays = sample.stays
     static = [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
     table_files.write_table(stays.select(static), folder / schema.STATIC.file)
@@ -216,7 +218,7 @@ def _write_others(sample: Sample, notes: Notes, folder: Path) -> None:
 
 
 def _record(config: Config, source: Source, sample: Sample, rows: Extract, notes: Notes) -> dict[str, Any]:
-    """What ``provenance.json`` says of how the tables came about."""
+    """The record in ``provenance.json`` of how the tables were made."""
     return {
         "format": schema.TABLES_FORMAT,
         "dataset": config.dataset,

@@ -13,7 +13,7 @@ from emerge_ehr.datasets.sources import Source
 class Labels:
     """``table``: ``patient_id, label_time, label_code, label_value`` of the outcomes that are defined.
 
-    ``undefined``: why samples have no label at all -> their ids; ``warnings``: what the user must be told.
+    ``undefined``: the reason why samples have no label at all -> their ids; ``warnings``: what the user must know.
     """
 
     table: pl.DataFrame
@@ -23,7 +23,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an outcome is worded: ``title`` as in "the risk of in-hospital death", and what became of who lacks it or has it."""
+    """Words for an outcome: ``title`` as in "the risk of in-hospital death", and those for patients without and with it."""
 
     title: str
     absent: str = "no"
@@ -32,9 +32,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sample is called: ``word``, ``short`` where it is told which kind, and ``kind`` for the report's reader.
+    """What a sample is called: ``word`` in general, ``short`` where the kind of stay matters, ``kind`` in full in the report.
 
-    All three take an s where there are several.
+    All three form their plural with s.
     """
 
     word: str
@@ -47,25 +47,25 @@ class Task(Protocol):
 
     @property
     def question(self) -> str:
-        """What is asked, for summaries: ``death in this hospital admission``."""
+        """What is predicted, in words for summaries: ``death in this hospital admission``."""
 
     @property
     def codes(self) -> tuple[str, ...] | None:
-        """The label codes in the model's order; None: those in ``label.csv``, sorted."""
+        """The label codes in the model's order; None for those in ``label.csv``, sorted."""
 
     @property
     def from_codes(self) -> bool:
-        """Whether labels are made of billing codes, as surrogate notes are."""
+        """Whether labels are made from billing codes, as surrogate notes are."""
 
     @property
     def sample(self) -> Sample | None:
-        """What a sample is called; None: a stay or an admission, as the cohort's anchor says."""
+        """What a sample is called; None for a stay or an admission, depending on the cohort's anchor."""
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """How the outcomes of a run are worded whose label codes these are, in their order."""
+        """Words for the outcomes with these label codes, in the same order."""
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """Labels of the cohort: the columns of ``Source.stays`` with ``patient_id, window_start, window_end``.
+        """Label the cohort, which has the columns of ``Source.stays`` and ``patient_id, window_start, window_end``.
 
         Raises:
             UserError: the source lacks what the task needs.

@@ -1,4 +1,4 @@
-"""Task given: the outcomes that the source's own ``label.csv`` carries, whatever they are (source ``tables``)."""
+"""Task given: predicts the outcomes in the source's own ``label.csv``, whatever they are (for the source ``tables``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emerge_ehr.fields import UserError, refuse_repeated
 
 @dataclass(frozen=True)
 class Options:
-    """``label_codes``: which of them, in order; none: all. ``outcome``: how summaries and the report name the outcome."""
+    """``label_codes``: the labels to predict, in order; all if empty. ``outcome``: its name in summaries and the report."""
 
     label_codes: tuple[str, ...] = ()
     outcome: str = "the outcome"
@@ -22,59 +22,59 @@ class Options:
 @final
 @dataclass(frozen=True)
 class Given:
-    """Labels as they come."""
+    """Takes the labels as the source has them."""
 
     options: Options
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return self.options.outcome
 
     @property
     def codes(self) -> tuple[str, ...] | None:
-        """Those asked for, else those that are there."""
+        """The labels that the config names; None for all that the source has."""
         return self.options.label_codes or None
 
     @property
     def from_codes(self) -> bool:
-        """No."""
+        """The labels are not made from billing codes."""
         return False
 
     @property
     def sample(self) -> Sample:
-        """Anything: whatever the rows of the source's tables stand for."""
+        """A sample may be anything that a row of the source's tables stands for, so it is called a record."""
         return Sample("record", "record", "patient record")
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """By ``outcome`` where the config sets it, of several labels with the code before it; else by the code."""
+        """The config's ``outcome`` if it is set, with the code before it where there are several labels; else the code."""
         named = self.options.outcome if self.options.outcome != Options().outcome else ""
         words = [code.replace("_", " ") for code in codes]
         if not named:
             return tuple(map(Outcome, words))
-        return (Outcome(named),) if len(words) == 1 else tuple(Outcome(f"{own} ({named})") for own in words)
+        return (Outcome(named),) if len(words) == 1 else tuple(Outcome(f"{word} ({named})") for word in words)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """The rows of the cohort's samples.
+        """The rows of ``label.csv`` that belong to samples of the cohort.
 
         Raises:
-            UserError: no sample of the cohort has a label code that was asked for.
+            UserError: no sample of the cohort has one of the config's label codes.
         """
         table = source.records("labels").join(cohort.select("patient_id"), on="patient_id", how="semi")
-        there = table["label_code"].unique().sort().to_list()
+        codes = table["label_code"].unique().sort().to_list()
         for code in self.options.label_codes:
-            if code not in there:
+            if code not in codes:
                 raise UserError(
                     f"[task] label_codes: no sample of the cohort has the label '{code}'; "
-                    f"they have: {', '.join(there) or 'none'}"
+                    f"they have: {', '.join(codes) or 'none'}"
                 )
         if self.options.label_codes:
             table = table.filter(pl.col("label_code").is_in(list(self.options.label_codes)))
-        without = cohort.join(table, on="patient_id", how="anti")["patient_id"].to_list()
-        return Labels(table.select("patient_id", "label_time", "label_code", "label_value"), {"no label": without})
+        unlabelled = cohort.join(table, on="patient_id", how="anti")["patient_id"].to_list()
+        return Labels(table.select("patient_id", "label_time", "label_code", "label_value"), {"no label": unlabelled})
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     refuse_repeated(options.label_codes, "[task] label_codes")
     return Given(options)

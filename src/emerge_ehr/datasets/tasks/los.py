@@ -1,4 +1,4 @@
-"""Task los: whether the ICU stay lasts longer than 3 days, than 7 days."""
+"""Task los: predicts whether the ICU stay lasts longer than each of several thresholds, by default 3 and 7 days."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
 @dataclass(frozen=True)
 class Options:
-    """``days``: one label a threshold."""
+    """``days``: the thresholds, each of which gives one label."""
 
     days: tuple[Positive, ...] = (3, 7)
 
@@ -21,44 +21,46 @@ class Options:
 @final
 @dataclass(frozen=True)
 class LengthOfStay:
-    """Known when the threshold is passed, or at discharge from the ICU."""
+    """The outcome is known when the threshold is passed, or at discharge from the ICU."""
 
     options: Options
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return f"whether the ICU stay lasts more than {' and '.join(map(str, self.options.days))} days"
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """``los_3, los_7``."""
+        """One code per threshold, such as ``los_3`` and ``los_7``."""
         return tuple(f"los_{days}" for days in self.options.days)
 
     @property
     def from_codes(self) -> bool:
-        """No."""
+        """The labels are not made from billing codes."""
         return False
 
     @property
     def sample(self) -> None:
-        """As the cohort's anchor says."""
+        """The cohort's anchor decides what a sample is called."""
         return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """Each with its threshold."""
+        """Words for each outcome, with its threshold."""
         return tuple(Outcome(f"a stay longer than {code.removeprefix('los_')} days") for code in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """From ICU admission and discharge; death ends a stay too. Who left by the window's end has no label: its length tells.
+        """Compare ICU admission with discharge; death ends a stay as well.
+
+        A stay that ended by the end of the window has no label, because the length of its record would show the outcome.
 
         Raises:
             UserError: a threshold lies inside the observation window, which would show the outcome.
         """
         tables = []
-        unknown, gone = pl.col("outtime").is_null(), pl.col("outtime") <= pl.col("window_end")
-        undefined = {"ICU discharge time unknown": unknown, "left the ICU by the end of the observation window": gone}
-        staying = cohort.filter(~unknown & ~gone)
+        unknown, ended = pl.col("outtime").is_null(), pl.col("outtime") <= pl.col("window_end")
+        undefined = {"ICU discharge time unknown": unknown, "left the ICU by the end of the observation window": ended}
+        staying = cohort.filter(~unknown & ~ended)
         for days, code in zip(self.options.days, self.codes, strict=True):
             passed = pl.col("intime") + pl.duration(days=days)
             seen = cohort.filter(passed <= pl.col("window_end"))
@@ -81,6 +83,6 @@ class LengthOfStay:
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     refuse_repeated(options.days, "[task] days")
     return LengthOfStay(options)

@@ -1,4 +1,4 @@
-"""Task mortality: death in the hospital admission."""
+"""Task mortality: predicts death in the hospital admission."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,43 +12,44 @@ from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """The task has no options."""
 
 
 @final
 @dataclass(frozen=True)
 class Mortality:
-    """Known at death, or at discharge."""
+    """The outcome is known at death, or at discharge."""
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return "death in this hospital admission"
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """One label."""
+        """The task's only label code."""
         return ("mortality",)
 
     @property
     def from_codes(self) -> bool:
-        """No."""
+        """The labels are not made from billing codes."""
         return False
 
     @property
     def sample(self) -> None:
-        """As the cohort's anchor says."""
+        """The cohort's anchor decides what a sample is called."""
         return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """Death in this admission."""
+        """Words for death in this admission."""
         return tuple(Outcome("in-hospital death", "survived", "died") for _ in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """``died`` of the stays; a stay of unknown outcome has no label."""
+        """Take ``died`` of the stays as the label; a stay whose outcome is unknown has none."""
         known = cohort.filter(pl.col("died").is_in([0, 1]))
         unknown = cohort.join(known, on="patient_id", how="anti")
-        left = pl.coalesce("dischtime", "outtime")  # a survivor's death, known later, is not this outcome's time
+        # A survivor's outcome is known at discharge, even if the data give a later death.
+        left = pl.coalesce("dischtime", "outtime")
         time = pl.when(pl.col("died") == 1).then(pl.coalesce("deathtime", left)).otherwise(left)
         table = known.select(
             "patient_id",
@@ -60,5 +61,5 @@ class Mortality:
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     return Mortality()

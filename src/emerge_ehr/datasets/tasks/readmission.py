@@ -1,4 +1,4 @@
-"""Task readmission: a new hospital admission within 30 days of discharge, among those discharged alive."""
+"""Task readmission: predicts a new hospital admission within 30 days of discharge, among patients discharged alive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from emerge_ehr.fields import Positive
 
 @dataclass(frozen=True)
 class Options:
-    """``days`` after discharge. ``planned``: whether an admission arranged beforehand (by its admission type) counts as one."""
+    """``days`` after discharge. ``planned``: whether a planned admission (by its type) counts."""
 
     days: Positive = 30
     planned: Literal["count", "ignore"] = "count"
@@ -23,38 +23,38 @@ class Options:
 @final
 @dataclass(frozen=True)
 class Readmission:
-    """Known at the new admission, or when the days are over without one."""
+    """The outcome is known at the new admission, or when the days are over without one."""
 
     options: Options
 
     @property
     def question(self) -> str:
-        """For summaries."""
+        """What is predicted, in words for summaries."""
         return f"a new admission within {self.options.days} days of discharge"
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """One label."""
+        """The task's only label code."""
         return ("readmission",)
 
     @property
     def from_codes(self) -> bool:
-        """No."""
+        """The labels are not made from billing codes."""
         return False
 
     @property
     def sample(self) -> None:
-        """As the cohort's anchor says."""
+        """The cohort's anchor decides what a sample is called."""
         return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
-        """A new admission."""
+        """Words for a new admission."""
         return tuple(Outcome("readmission", "not readmitted", "readmitted") for _ in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """Compares the discharge with the person's next admission to the hospital, with or without intensive care.
+        """Compare the discharge with the person's next admission to the hospital, with or without intensive care.
 
-        An admission that begins within 24 h before the discharge is a transfer's paperwork, and counts as the next one too.
+        An admission that begins up to 24 h before the discharge is the record of a transfer, and counts as the next one as well.
         """
         alive = pl.col("died") == 0
         reasons = {
@@ -88,5 +88,5 @@ class Readmission:
 
 
 def build(options: Options) -> Task:
-    """The task."""
+    """Build the task."""
     return Readmission(options)
