@@ -1,6 +1,6 @@
-"""SOCKET Source: where raw records come from. A source hands ``convert`` candidate stays, measurements and notes.
+"""SOCKET Source: where raw records come from. A source gives ``convert`` candidate stays, measurements and notes.
 
-Every table a source returns is typed: ids are text, times are Datetime, values are in canonical units (``signals``).
+Every table that a source returns is typed: ids are text, times are Datetime, values are in canonical units (``signals``).
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from emerge_ehr import components
 from emerge_ehr.config import Config, Download
 from emerge_ehr.signals.signals import Signal
 
-Match = Literal["stay_id", "hadm_id"]  # what makes a raw row a sample's: its ICU stay, or its hospital admission
+Match = Literal["stay_id", "hadm_id"]  # the id by which raw rows are matched to samples: ICU stay or hospital admission
 
 
 @dataclass(frozen=True)
 class Extract:
-    """A table read from a source, what was dropped on the way (reason -> rows), and what the user must be told."""
+    """A table read from a source, the rows dropped on the way (reason -> number), and warnings for the user."""
 
     table: pl.DataFrame
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Extract:
 
 @dataclass(frozen=True)
 class Notes:
-    """``table``: ``patient_id, note_time, note_type, text``; the rest as in ``Extract``.
+    """``table`` has ``patient_id, note_time, note_type, text``; ``counts`` and ``warnings`` are as in ``Extract``.
 
     ``after_window``: notes from after the observation window are kept, and a warning says so. Otherwise ``convert`` leaves
     them out and counts them.
@@ -42,11 +42,11 @@ class Notes:
 
 @dataclass(frozen=True)
 class Events:
-    """Measurements in one raw file, lazily: ``n`` (UInt32, the sample's row in the cohort), ``event_time, code, value``.
+    """Measurements in one raw file, as a lazy frame: ``n`` (UInt32, the sample's row in the cohort), ``event_time, code, value``.
 
-    ``value`` is scaled to the signal's unit, null where it is no number. Where ``repaired`` is true the row was
-    ``repair``: counted, and kept. ``convert`` leaves out what lies outside the sample's window, has no time, or stands twice; a
-    source need not, and may only to save work (``window.inside``).
+    ``value`` is scaled to the signal's unit, and null where it is not a number. The column ``repaired`` is optional: rows where
+    it is true are kept, and counted under the words in ``repair``. ``convert`` drops rows that lie outside the sample's window,
+    have no time, or occur twice; a source may drop rows outside the window itself to save work (``window.inside``).
     """
 
     path: Path
@@ -58,21 +58,24 @@ class Source(Protocol):
     """Raw records of one dataset. Methods raise ``UserError`` for missing, damaged or misnamed files."""
 
     def is_open(self) -> bool:
-        """Whether anybody may have the records, without a data use agreement: those in ``raw_dir`` as far as can be seen or,
-        where there are none yet, those that would be downloaded."""
+        """Whether anybody may use the records without a data use agreement.
+
+        This is said of the files in ``raw_dir`` as far as they show it or, where there are none yet, of those that would be
+        downloaded.
+        """
 
     def download(self, settings: Download, offline: bool) -> None:
-        """Bring the raw files onto the disk, or say in one line what is missing."""
+        """Download the raw files, or say in one line which of them are missing."""
 
     def inputs(self) -> list[Path]:
-        """The raw files that will be read; every one exists."""
+        """The raw files that will be read; all of them exist."""
 
     def stays(self) -> Extract:
         """Candidate ICU stays: ``subject_id, hadm_id, stay_id, admittime, intime, outtime, dischtime, deathtime, age, sex,
         ethnicity, icu_type, died`` (0/1, null if unknown)."""
 
     def signals(self) -> tuple[Signal, ...]:
-        """What the codes of ``measurements`` mean; the features, in this order."""
+        """The signals that the codes of ``measurements`` name; they are the features, in this order."""
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """Measurements of the cohort (``n, patient_id, subject_id, hadm_id, stay_id, window_start, window_end``)."""
@@ -81,7 +84,7 @@ class Source(Protocol):
         """Notes of the cohort's samples."""
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """What only some tasks need, of all persons:
+        """Records of all persons that only some tasks need:
 
         - admissions: ``subject_id, hadm_id, admittime, dischtime, planned`` (bool)
         - diagnoses: ``hadm_id, icd_version`` (9 or 10), ``icd_code`` (without dot)
@@ -93,7 +96,7 @@ class Source(Protocol):
 
 
 def chosen(config: Config) -> Source:
-    """The source that the config names."""
+    """Build the source that the config names."""
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
     source: Source = components.build("source", config.source, seed=config.seed, **folders)
     return source

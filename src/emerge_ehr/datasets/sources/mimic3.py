@@ -1,4 +1,4 @@
-"""MIMIC-III v1.4, charted in CareVue or MetaVision: one folder with ``ADMISSIONS.csv.gz`` and so on, or the open demo's CSVs."""
+"""Source for MIMIC-III v1.4, charted in CareVue or MetaVision: a folder with ``ADMISSIONS.csv.gz`` etc., or the demo's CSVs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,23 +32,23 @@ CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
 NOTES = "NOTEEVENTS"
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
-# MIMIC-III moves the birth of persons over 89 to 300 years before their first admission; nobody is between.
+# MIMIC-III moves the birth of persons over 89 to 300 years before their first admission; no ages lie between.
 SHIFTED_AGE, OLDEST_AGE = 200, 90
 
 
 @dataclass(frozen=True)
 class Mimic3:
-    """Source over ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``."""
 
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """The demo is; a user's notes beside it are not."""
+        """The demo is open, unless the user adds notes of their own."""
         return physionet.is_open(self.options.project, self.raw_dir) and not self.options.notes_file
 
     def download(self, settings: Download, offline: bool) -> None:
-        """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
+        """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
         if not self.options.project:
             self.inputs()
             return
@@ -57,15 +57,15 @@ class Mimic3:
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
-        """The raw tables read, and the notes or the code tables that stand in for them."""
+        """The raw tables that are read, and the notes or the code tables that surrogate notes are made from."""
         notes = self._note_paths()
         return [*(find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))), *notes]
 
     def stays(self) -> Extract:
-        """``ICUSTAYS`` with its admission and patient; age in whole years at ICU admission, 90 for all above 89.
+        """The stays in ``ICUSTAYS`` with their admissions and patients; age in whole years at ICU admission, 90 for all above 89.
 
         Raises:
-            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+            UserError: admissions or patients of some stays are missing, as when files of two versions are mixed.
         """
         icu, hospital, persons = (find(self.raw_dir, name) for name in ("ICUSTAYS", "ADMISSIONS", "PATIENTS"))
         times = dict.fromkeys(("intime", "outtime"), pl.Datetime)
@@ -89,7 +89,7 @@ class Mimic3:
         return Extract(joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob"))
 
     def signals(self) -> tuple[Signal, ...]:
-        """The benchmark's 17."""
+        """The 17 signals of the benchmark."""
         return SIGNALS
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
@@ -106,7 +106,7 @@ class Mimic3:
         return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
         paths = self._note_paths()
         if not paths:
             titles = {"Diagnoses": ("DIAGNOSES_ICD", CODES[0]), "Procedures": CODES[1:]}
@@ -114,7 +114,11 @@ class Mimic3:
         return read_notes(self.options.note_files(paths, error_column="iserror"), cohort)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """Admissions and diagnoses of the whole hospital; a diagnosis row without a code names none."""
+        """Admissions and diagnoses of the whole hospital; diagnosis rows without a code are left out.
+
+        Raises:
+            UserError: ``kind`` is labels, which this source does not have.
+        """
         if kind == "admissions":
             times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
             rows = read(find(self.raw_dir, "ADMISSIONS"), {**IDS, **times, "admission_type": pl.String})
@@ -128,7 +132,7 @@ class Mimic3:
         return rows.with_columns(pl.col(*IDS).cast(pl.String))
 
     def _note_paths(self) -> tuple[Path, ...]:
-        """The user's files, or ``NOTEEVENTS`` unless it holds a header only."""
+        """The user's files of notes, else ``NOTEEVENTS`` unless it has only a header."""
         if self.options.notes_file:
             return self.options.notes_file
         path = look(self.raw_dir, NOTES)
@@ -136,14 +140,14 @@ class Mimic3:
         return (path,) if path is not None and filled else ()
 
     def _titles(self, codes: str, titles: str) -> pl.DataFrame:
-        """``hadm_id`` (text), ``seq_num, long_title``."""
+        """The titles of the codes: ``hadm_id`` (text), ``seq_num, long_title``."""
         rows = read(find(self.raw_dir, codes), {"hadm_id": ID, "seq_num": ID, "icd9_code": pl.String})
         names = read(find(self.raw_dir, titles), {"icd9_code": pl.String, "long_title": pl.String})
         return rows.join(names, on="icd9_code").with_columns(pl.col("hadm_id").cast(pl.String))
 
 
 def _age() -> pl.Expr:
-    """Birthdays between ``dob`` and ``intime``.
+    """The age at ``intime``: the number of birthdays since ``dob``; a shifted birth gives 90.
 
     >>> from datetime import datetime
     >>> dob = [datetime(2100, 5, 2), datetime(2100, 5, 3), datetime(1859, 1, 1)]
@@ -157,5 +161,5 @@ def _age() -> pl.Expr:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Mimic3(options, raw_dir)

@@ -1,4 +1,4 @@
-"""MIMIC-IV (v2.x and v3.x: ``hosp/``, ``icu/``, and MIMIC-IV-Note's ``note/``), the demo or the full copy."""
+"""Source for MIMIC-IV v2.x and v3.x (``hosp/``, ``icu/``, and MIMIC-IV-Note's ``note/``), the demo or the full copy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +22,23 @@ HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
 CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
 ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
-PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # admission types that are arranged beforehand
+PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # types of planned admissions
 ID = pl.Int64
 
 
 @dataclass(frozen=True)
 class Mimic4:
-    """Source over ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``."""
 
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """The demo is; a user's notes beside it are not."""
+        """The demo is open, unless the user adds notes of their own."""
         return physionet.is_open(self.options.project, self.raw_dir) and not self.options.notes_file
 
     def download(self, settings: Download, offline: bool) -> None:
-        """The demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
+        """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
         if not self.options.project:
             self.inputs()
             return
@@ -47,7 +47,11 @@ class Mimic4:
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
-        """The raw tables read, and the notes or the code tables that stand in for them."""
+        """The raw tables that are read, and the notes or the code tables that surrogate notes are made from.
+
+        Raises:
+            UserError: a table or one of the folders ``hosp/`` and ``icu/`` is missing.
+        """
         if self.raw_dir.is_dir() and not (self.raw_dir / "icu").is_dir():
             there = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
             raise UserError(
@@ -59,10 +63,10 @@ class Mimic4:
         return [*tables, *notes]
 
     def stays(self) -> Extract:
-        """``icustays`` with its admission and patient; age = anchor age + years since the anchor year.
+        """The stays in ``icustays`` with their admissions and patients; age = anchor age + years since the anchor year.
 
         Raises:
-            UserError: stays name admissions or patients that are not there, as when files of two versions are mixed.
+            UserError: admissions or patients of some stays are missing, as when files of two versions are mixed.
         """
         ids = {"subject_id": ID, "hadm_id": ID}
         icu = find(self.raw_dir / "icu", "icustays")
@@ -87,7 +91,7 @@ class Mimic4:
         )
 
     def signals(self) -> tuple[Signal, ...]:
-        """The benchmark's 17."""
+        """The 17 signals of the benchmark."""
         return SIGNALS
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
@@ -101,7 +105,7 @@ class Mimic4:
         return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """Notes from files; without any, the surrogate made from diagnosis and procedure titles."""
+        """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
         paths = self._note_paths()
         if not paths:
             titles = {"Diagnoses": ("diagnoses_icd", "d_icd_diagnoses")}
@@ -110,7 +114,11 @@ class Mimic4:
         return read_notes(self.options.note_files(paths), cohort)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """Admissions and diagnoses of the whole hospital."""
+        """Admissions and diagnoses of the whole hospital.
+
+        Raises:
+            UserError: ``kind`` is labels, which this source does not have.
+        """
         hospital = self.raw_dir / "hosp"
         ids = {"subject_id": ID, "hadm_id": ID}
         if kind == "admissions":
@@ -125,8 +133,8 @@ class Mimic4:
         return rows.with_columns(pl.col("subject_id", "hadm_id").cast(pl.String))
 
     def _note_paths(self) -> tuple[Path, ...]:
-        found = (look(self.raw_dir / "note", name) for name in NOTES)
-        return self.options.notes_file or tuple(path for path in found if path)
+        paths = (look(self.raw_dir / "note", name) for name in NOTES)
+        return self.options.notes_file or tuple(path for path in paths if path)
 
     def _titles(self, codes: str, titles: str) -> pl.DataFrame:
         code = {"icd_code": pl.String, "icd_version": ID}
@@ -136,5 +144,5 @@ class Mimic4:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Mimic4(options, raw_dir)

@@ -1,13 +1,15 @@
-"""Anybody's own files in the OneEHR layout. ``raw_dir`` holds ``dynamic.csv`` (or ``.csv.gz``), ``static.csv``, ``label.csv``
-and, if there are any, ``cohort.csv`` and ``notes.csv``, with the columns of ``schema.py``; some may be left out here.
+"""Source for a user's own files in the OneEHR layout. ``raw_dir`` holds ``dynamic.csv`` (or ``.csv.gz``), ``static.csv``,
+``label.csv`` and optionally ``cohort.csv`` and ``notes.csv``, with the columns of ``schema.py``, some of which may be missing.
 
-- A sample is a ``patient_id``; ``stay_id`` and ``hadm_id`` are that id. A person is cohort.csv's ``subject_id``, else the sample.
-- ``cohort.csv``: ``window_start`` and ``window_end`` are ICU admission and discharge, unless ``intime, outtime`` are there;
-  these are the hospital's, unless ``admittime, dischtime`` are. Without the file: the first and last ``event_time``, of which
-  the last is no longer in the window; records shorter than ``cohort.min_stay_hours`` are out, so lower it for short ones.
-- Any code may be in ``dynamic.csv``. Where nearly all its values are numbers it is one feature; where they are a few words,
-  each word is a feature ``code=word``, 1 or 0; codes of more different words are left out, with a warning. Units are the
-  user's: no benchmark range applies. Empty, ``NA`` and ``NaN`` mean: no value.
+- Every ``patient_id`` is a sample, and also serves as its ``stay_id`` and ``hadm_id``. The person is ``subject_id`` of
+  ``cohort.csv``; without the file every sample is a person.
+- ``cohort.csv`` gives ICU admission and discharge in ``intime`` and ``outtime``, or else in ``window_start`` and ``window_end``.
+  Hospital admission and discharge are ``admittime`` and ``dischtime``, or else the same as the ICU's. Without the file, the first
+  and last ``event_time`` are taken; the last is then outside the window. Records shorter than ``cohort.min_stay_hours`` are
+  excluded, so lower this key for short records.
+- Any code may be in ``dynamic.csv``. If nearly all its values are numbers, it becomes one feature. If they are a few different
+  words, each word becomes a feature ``code=word``, 1 or 0. Codes with more different words are left out, with a warning. Units
+  are the user's, so the benchmark's ranges do not apply. An empty field, ``NA`` and ``NaN`` mean that there is no value.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,13 +30,13 @@ from emerge_ehr.storage.table_files import read_table
 
 DYNAMIC = {"patient_id": pl.String, "event_time": pl.String, "code": pl.String, "value": pl.String}
 NO_VALUE = ("", "NA", "NaN", "nan")
-NUMERIC_SHARE = 0.95  # of a code's values, at least, are numbers where the code is a number
+NUMERIC_SHARE = 0.95  # a code is numeric if at least this share of its values are numbers
 STAY_TIMES = {"intime": "window_start", "outtime": "window_end", "admittime": "intime", "dischtime": "outtime"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """``max_levels``: up to so many different words make features of a code; ``units``: code -> unit, for wording."""
+    """``max_levels``: a code with more different words than this is left out; ``units``: code -> unit, for the summaries."""
 
     max_levels: Positive = 10
     units: dict[str, str] = field(default_factory=dict)
@@ -42,7 +44,10 @@ class Options:
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over ``dynamic.csv`` found. ``features``: ``code, name, level`` (null: a number), ``first`` (of its code)."""
+    """The features that one pass over ``dynamic.csv`` found, and warnings.
+
+    ``features`` has ``code, name, level`` (the word, null for a numeric code) and ``first`` (true for a code's first feature).
+    """
 
     features: pl.DataFrame
     warnings: tuple[str, ...]
@@ -51,17 +56,17 @@ class Survey:
 @final
 @dataclass(frozen=True)
 class OwnTables:
-    """Source over ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``."""
 
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """Nobody knows whose records they are."""
+        """A user's own records never count as open, since their owner is unknown."""
         return False
 
     def download(self, settings: Download, offline: bool) -> None:
-        """Nothing to fetch; the files are checked for."""
+        """Check that the files are there; nothing is downloaded."""
         self.inputs()
 
     def inputs(self) -> list[Path]:
@@ -73,7 +78,7 @@ class OwnTables:
         return [*paths, *(path for path in more if path.is_file())]
 
     def stays(self) -> Extract:
-        """One a ``patient_id``, of ``cohort.csv`` or else of ``static.csv`` and ``dynamic.csv``; outcome unknown."""
+        """A stay per ``patient_id`` of ``cohort.csv`` or else of ``static.csv`` and ``dynamic.csv``; its outcome is unknown."""
         facts = self._read(schema.STATIC, {"age": "number", "sex": "text", "ethnicity": "text", "icu_type": "text"})
         cohort = self.raw_dir / schema.COHORT.file
         if cohort.is_file():
@@ -92,7 +97,7 @@ class OwnTables:
         return Extract(table.sort("stay_id"), warnings=self._survey.warnings)
 
     def signals(self) -> tuple[Signal, ...]:
-        """One a numeric code, one a word of a code in words; in order of name."""
+        """One signal per numeric code, and one per word of a code whose values are words; in order of their names."""
         units = self.options.units
         return tuple(
             Signal(name, code.replace("_", " "), units.get(code, ""))
@@ -102,16 +107,16 @@ class OwnTables:
         )
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """Every row of ``dynamic.csv``; a row of a code in words gives one for each of its words."""
+        """The rows of ``dynamic.csv``; where values are words, a row becomes one row per word of its code, with value 1 or 0."""
         rows = self._rows().join(cohort.lazy().select("patient_id", "n"), on="patient_id")
         rows = rows.join(self._survey.features.lazy(), on="code").filter(pl.col("text").is_not_null() | pl.col("first"))
-        said = (pl.col("text") == pl.col("level")).cast(pl.Float64)
-        value = pl.when(pl.col("level").is_null()).then("number").otherwise(said)
+        matches = (pl.col("text") == pl.col("level")).cast(pl.Float64)
+        value = pl.when(pl.col("level").is_null()).then("number").otherwise(matches)
         path = find(self.raw_dir, "dynamic")
         return [Events(path, rows.select("n", "event_time", pl.col("name").alias("code"), value.alias("value")))]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """``notes.csv``, if it is there. A bare date counts as that day's end."""
+        """The notes in ``notes.csv``, if the file is there. A date without a time counts as the end of that day."""
         path = self.raw_dir / schema.NOTES.file
         if not path.is_file():
             times = {"note_time": pl.Datetime("us")}
@@ -129,10 +134,10 @@ class OwnTables:
         return Notes(table, counts, (warning,) if untimed else ())
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """Labels only.
+        """The labels in ``label.csv``.
 
         Raises:
-            UserError: admissions or diagnoses are asked for.
+            UserError: ``kind`` is admissions or diagnoses, which this source does not have.
         """
         if kind != "labels":
             raise UserError(
@@ -149,7 +154,10 @@ class OwnTables:
         return labels
 
     def _read(self, table: schema.Table, more: dict[str, schema.Kind]) -> pl.DataFrame:
-        """A small table: what must be there (of its ids, ``patient_id`` and ``subject_id``) and what ``more`` there may be."""
+        """Read a small table: its required columns except ``hadm_id`` and ``stay_id``, and those of ``more`` that are there.
+
+        Columns of ``more`` that are missing are null.
+        """
         present = header(self.raw_dir / table.file)
         ignored = ("hadm_id", "stay_id", *more)
         meanings = {column.name: column for column in table.columns}
@@ -159,13 +167,13 @@ class OwnTables:
             for name, kind in more.items()
             if name in present
         ]
-        found = read_table(self.raw_dir, replace(table, columns=tuple(columns)))
+        typed = read_table(self.raw_dir, replace(table, columns=tuple(columns)))
         kinds = {"number": pl.Float64(), "time": pl.Datetime("us"), "text": pl.String()}
         absent = [pl.lit(None, kinds[kind]).alias(name) for name, kind in more.items() if name not in present]
-        return found.select(column.name for column in columns).with_columns(absent)
+        return typed.select(column.name for column in columns).with_columns(absent)
 
     def _rows(self) -> pl.LazyFrame:
-        """``row, patient_id, event_time, code, text`` (null: no value), ``number`` (null: not one)."""
+        """The rows ``row, patient_id, event_time, code, text`` (null: no value) and ``number`` (null: not a number)."""
         rows = scan(find(self.raw_dir, "dynamic"), {**DYNAMIC, "event_time": pl.Datetime}).with_row_index("row")
         text = pl.col("value").str.strip_chars()
         rows = rows.with_columns(pl.when(~text.is_in(NO_VALUE)).then(text).alias("text"))
@@ -182,7 +190,7 @@ class OwnTables:
 
     @cached_property
     def _survey(self) -> Survey:
-        """What the codes hold.
+        """Find out in one pass what the values of each code are, and which features they make.
 
         Raises:
             UserError: a row lacks a patient, a time or a code, or no code can be used.
@@ -197,7 +205,7 @@ class OwnTables:
         )  # fmt: skip
         codes = collect(counts, path).sort("code")
         if codes.is_empty():
-            raise UserError(f"{path}: has a header and no rows; one row a measurement was expected")
+            raise UserError(f"{path}: has a header and no rows; one row per measurement was expected")
         self._refuse_wrong(path, {name: codes[f"{name} wrong"].min() for name in wrong})
         numeric = (pl.col("numbers") >= NUMERIC_SHARE * pl.col("values")) & (pl.col("numbers") > 0)
         numbers = codes.filter(numeric).select(
@@ -223,20 +231,20 @@ class OwnTables:
     def _refuse_wrong(self, path: Path, first: dict[str, object]) -> None:
         for name, row in first.items():
             if row is not None:
-                found = collect(scan(path, DYNAMIC).with_row_index("row").filter(pl.col("row") == row), path)[name][0]
-                rule = "is empty" if found is None else "is not a time (YYYY-MM-DD HH:MM:SS)"
-                raise UserError(f"{path} row {int(str(row)) + 2}: {name} {found!r} {rule}; mend it")
+                text = collect(scan(path, DYNAMIC).with_row_index("row").filter(pl.col("row") == row), path)[name][0]
+                rule = "is empty" if text is None else "is not a time (YYYY-MM-DD HH:MM:SS)"
+                raise UserError(f"{path} row {int(str(row)) + 2}: {name} {text!r} {rule}; mend it")
 
 
 def _stay_times(stays: pl.DataFrame) -> pl.DataFrame:
-    """Fills null ``intime, outtime`` from the window, then null ``admittime, dischtime`` from these; drops the window."""
+    """Fill null ``intime, outtime`` from the window, then null ``admittime, dischtime`` from these, and drop the window."""
     for name, other in STAY_TIMES.items():
         stays = stays.with_columns(pl.coalesce(name, other).alias(name))
     return stays.drop("window_start", "window_end")
 
 
 def _reasons(left_out: pl.DataFrame, options: Options) -> str:
-    """Which codes are left out, and why, in one line."""
+    """Say in one line which codes are left out, and why."""
     groups = {
         f"more than {options.max_levels} different texts (source.max_levels)": left_out.filter(pl.col("values") > 0),
         "no value": left_out.filter(pl.col("values") == 0),
@@ -250,5 +258,5 @@ def _reasons(left_out: pl.DataFrame, options: Options) -> str:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return OwnTables(options, raw_dir)

@@ -3,8 +3,8 @@
 The conditions are those of the MIMIC-III benchmark (Harutyunyan et al. 2019, doi 10.1038/s41597-019-0103-9), each of which is
 one category of AHRQ's single-level Clinical Classifications Software (CCS). ICD-9-CM codes are mapped by the CCS of 2015,
 ICD-10-CM codes by AHRQ's CCS for ICD-10-CM, v2019.1. The latter is a beta version, so the conditions before and after October
-2015 are not quite the same. Mapping ICD-10-CM codes to ICD-9-CM by CMS' general equivalence mappings would be coarser: these lack codes newer
-than 2015, and give I10 and I25.10 several ICD-9-CM codes of different categories.
+2015 are not quite the same. Mapping ICD-10-CM codes to ICD-9-CM by CMS' general equivalence mappings would be coarser:
+these lack codes newer than 2015, and give I10 and I25.10 several ICD-9-CM codes of different categories.
 """
 
 import importlib.resources

@@ -1,1 +1,1 @@
-"""What the sources of MIMIC-III and MIMIC-IV share."""
+"""Code that the sources of MIMIC-III and MIMIC-IV share."""

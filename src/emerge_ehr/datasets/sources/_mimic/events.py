@@ -1,4 +1,4 @@
-"""Chart and lab rows of MIMIC-III and IV -> measurements in canonical units, lazily."""
+"""Turns chart and lab rows of MIMIC-III and IV into lazy frames of measurements in canonical units."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +9,7 @@ from emerge_ehr.datasets.sources import Events, Match
 from emerge_ehr.datasets.sources._mimic.items import Items, item_table, score_table
 from emerge_ehr.storage.times import TIME_FORMAT
 
-# Height and weight of the admission form carry a time shortly before the ICU admission.
+# Height and weight from the admission form carry a time shortly before the ICU admission.
 EARLY_SIGNALS, EARLY = ("height", "weight"), timedelta(hours=24)
 
 
@@ -21,9 +21,10 @@ def chart(
     match: Match,
     in_error: pl.Expr | None = None,
 ) -> Events:
-    """``rows``: ``stay_id`` or ``hadm_id, charttime`` (text), ``itemid, value, valuenum``. A worded score becomes its number.
+    """Measurements from chart rows; a score in words becomes its number.
 
-    Where ``in_error`` holds, the row is counted and its value taken away, so that it is dropped as no number.
+    ``rows`` has ``stay_id`` or ``hadm_id, charttime`` (text), ``itemid, value, valuenum``. A row where ``in_error`` holds is
+    counted and loses its value, so that ``convert`` drops it.
     """
     wrong = pl.lit(value=False) if in_error is None else in_error.fill_null(value=False)
     words = pl.col("value").str.strip_chars().str.to_lowercase().alias("text")
@@ -36,9 +37,10 @@ def chart(
 
 
 def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
-    """``rows``: ``subject_id, hadm_id, itemid, charttime`` (text), ``valuenum``, matched by person and time.
+    """Measurements from lab rows, matched by person and time.
 
-    Rows of another admission are left out; rows of none (a tenth in MIMIC) are kept and counted.
+    ``rows`` has ``subject_id, hadm_id, itemid, charttime`` (text), ``valuenum``. Rows of another admission are left out; rows
+    without ``hadm_id`` (a tenth in MIMIC) are kept and counted.
     """
     unmatched = pl.col("hadm_id").is_null()
     events = _wanted(rows.with_columns(unmatched.alias("repaired")), items).rename({"valuenum": "number"})
@@ -49,18 +51,20 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
 
 
 def _wanted(rows: pl.LazyFrame, items: Items) -> pl.LazyFrame:
-    """Rows of the items, with ``event_time`` for ``charttime`` and ``code, scale, offset``.
+    """The rows whose ``itemid`` is in ``items``, with ``event_time`` instead of ``charttime``, and ``code, scale, offset``.
 
-    Times are parsed at once: a text that waits for a join or a sink keeps its whole block of the file in memory.
+    Times are parsed first, because a text column in a join or a sink keeps its whole block of the file in memory.
     """
     time = pl.col("charttime").str.to_datetime(TIME_FORMAT, time_unit="us").alias("event_time")
-    found = rows.filter(pl.col("itemid").is_in(list(items))).with_columns(time).drop("charttime")
-    return found.join(item_table(items).lazy(), on="itemid")
+    selected = rows.filter(pl.col("itemid").is_in(list(items))).with_columns(time).drop("charttime")
+    return selected.join(item_table(items).lazy(), on="itemid")
 
 
 def with_early_at_start(events: pl.LazyFrame) -> pl.LazyFrame:
-    """``events`` (``code, event_time, window_start``) where height and weight of up to ``EARLY`` before the window count at
-    its start."""
+    """Move heights and weights from up to ``EARLY`` before the window to its start.
+
+    ``events`` has ``code, event_time, window_start``.
+    """
     early = pl.col("event_time").is_between(pl.col("window_start") - EARLY, pl.col("window_start"))
     moved = pl.when(early & pl.col("code").is_in(EARLY_SIGNALS)).then("window_start").otherwise("event_time")
     return events.with_columns(moved.alias("event_time"))

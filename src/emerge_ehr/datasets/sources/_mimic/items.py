@@ -1,10 +1,11 @@
-"""Item ids of the 17 benchmark signals, and how each becomes the canonical unit.
+"""Item ids of the 17 benchmark signals, and how their values are converted to the canonical unit.
 
 ``CHART`` holds ids of MetaVision (MIMIC-IV, and MIMIC-III from 2008), ``CAREVUE`` those of the system before it (MIMIC-III only),
-``LAB`` those of ``d_labitems``, the same in both. The choice follows the benchmark's item map (Harutyunyan et al. 2019) with
-deliberate differences. Left out: blood-gas oxygen saturation (lab 50817), since it mixes venous with arterial samples; urine
-and other fluids (labs 51478, 51491, 51094, 50831); spontaneous breaths alone, where others count every breath; the mean
-pressure of a balloon pump. Added: admission height and weight of CareVue (920, 762; units as MIT-LCP's mimic-code has them).
+and ``LAB`` those of ``d_labitems``, which are the same in both. The choice follows the benchmark's item map
+(Harutyunyan et al. 2019) with deliberate differences. Left out: blood-gas oxygen saturation (lab 50817), since it
+mixes venous with arterial samples; urine and other fluids (labs 51478, 51491, 51094, 50831); spontaneous breaths alone, where
+others count every breath; the mean pressure of a balloon pump. Added: admission height and weight of CareVue (920, 762; units as
+in MIT-LCP's mimic-code).
 An intubated patient's verbal response ("No Response-ETT", "1.0 ET/Trach") scores 1, as the scale's "1T" convention has it.
 """
 
@@ -138,7 +139,7 @@ LAB = {
     50820: ("ph", SAME),
 }
 
-# What the chart stores as text where the number is blank, in lower case: MetaVision's words, then CareVue's.
+# Texts in the chart, in lower case, for rows whose number is blank: MetaVision's words, then CareVue's.
 TEXT_SCORES = {
     "capillary_refill_rate": {
         "normal <3 seconds": 0,
@@ -190,7 +191,7 @@ TEXT_SCORES = {
 
 
 def item_table(items: Items) -> pl.DataFrame:
-    """``itemid, code, scale, offset``."""
+    """``items`` as a table with ``itemid, code, scale, offset``."""
     rows = [(item, code, scale, offset) for item, (code, (scale, offset)) in items.items()]
     return pl.DataFrame(
         rows, schema={"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64}, orient="row"
@@ -198,6 +199,6 @@ def item_table(items: Items) -> pl.DataFrame:
 
 
 def score_table() -> pl.DataFrame:
-    """``code, text, score`` of ``TEXT_SCORES``."""
+    """``TEXT_SCORES`` as a table with ``code, text, score``."""
     rows = [(code, text, float(score)) for code, scores in TEXT_SCORES.items() for text, score in scores.items()]
     return pl.DataFrame(rows, schema={"code": pl.String, "text": pl.String, "score": pl.Float64}, orient="row")

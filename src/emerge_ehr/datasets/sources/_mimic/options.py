@@ -1,20 +1,21 @@
-"""What a config may say of a MIMIC source: what to download, where notes are and which to keep."""
+"""The options of a MIMIC source: what to download, where the notes are, and which of them to keep."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from emerge_ehr.datasets.sources._raw.note_files import NoteFiles
 
-# What says whose a note is, in either version or in notes that a user cut from it -> what the cohort calls it.
+# Id column of a file of notes, in either version or as users name it -> the cohort's column with the same ids.
 NOTE_IDS = {"stay_id": "stay_id", "icustay_id": "stay_id", "hadm_id": "hadm_id", "subject_id": "subject_id"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """``project``/``version``: the PhysioNet project to download, none for a credentialed copy put in place by hand.
+    """``project``/``version``: the PhysioNet project to download; empty for a credentialed copy that was put in place by hand.
 
     ``notes_file``: one or several CSVs of notes; by default those in ``raw_dir`` (MIMIC-IV-Note's ``note/``, MIMIC-III's
-    ``NOTEEVENTS``); without either, surrogate notes are made from billing codes. Columns not named are found by name.
+    ``NOTEEVENTS``). Without any, surrogate notes are made from billing codes. Columns that are not named here are looked for
+    under their usual names.
     """
 
     project: str = ""
@@ -27,7 +28,7 @@ class Options:
     notes_after_window: bool = False
 
     def note_files(self, paths: tuple[Path, ...], error_column: str = "") -> NoteFiles:
-        """How to read the notes in ``paths``."""
+        """The options for reading the notes in ``paths``."""
         return NoteFiles(
             paths,
             NOTE_IDS,

@@ -1,4 +1,4 @@
-"""Reads clinical notes from CSVs of any layout: finds the columns, assigns notes to stays, keeps what the window allows."""
+"""Reads clinical notes from CSVs of any layout: finds the columns, assigns notes to stays, and leaves out late notes."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from emerge_ehr.datasets.window import LATE_NOTES, late
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.times import parse_time
 
-# In order of preference; compared without case.
+# Names of columns in order of preference; case does not matter.
 TIME_COLUMNS = ("charttime", "note_time", "chartdate")
-STORE_COLUMNS = ("storetime",)  # when the text was saved: nobody could read it before
+STORE_COLUMNS = ("storetime",)  # when the text was saved; nobody could read it earlier
 TEXT_COLUMNS = ("text", "note_text", "note")
 TYPE_COLUMNS = ("note_type", "category")
 DISCHARGE = r"(?i)^\s*(ds|discharge.*)\s*$"
@@ -24,10 +24,10 @@ IS_DISCHARGE = pl.col("note_type").str.contains(DISCHARGE)
 
 @dataclass(frozen=True)
 class NoteFiles:
-    """Where notes are and which to keep; an empty column name means: find it by name.
+    """Where the notes are and which of them to keep. A column whose name is empty is looked for under its usual names.
 
-    ``ids``: the column of a file that says whose a note is (in lower case, in order of preference) -> the cohort's column with
-    the same ids: ``stay_id``, ``hadm_id`` or ``subject_id``. ``error_column``: rows that say 1 there were entered in error.
+    ``ids``: name of an id column of the files (in lower case, in order of preference) -> the cohort's column with the same ids:
+    ``stay_id``, ``hadm_id`` or ``subject_id``. ``error_column``: rows with 1 in this column were entered in error.
     """
 
     paths: tuple[Path, ...]
@@ -42,7 +42,10 @@ class NoteFiles:
 
 @dataclass(frozen=True)
 class Layout:
-    """One file's columns; ``key`` is the cohort's column that ``id_column`` names, ``person_column`` the fallback."""
+    """The columns of one file; the ids in ``id_column`` are those of the cohort's column ``key``.
+
+    ``person_column`` serves for rows whose id is empty.
+    """
 
     path: Path
     id_column: str
@@ -56,13 +59,13 @@ class Layout:
 
 
 def read_notes(files: NoteFiles, cohort: pl.DataFrame) -> Notes:
-    """Notes of the cohort's stays, sorted by stay and time.
+    """Read the notes of the cohort's stays, sorted by stay and time.
 
-    A note counts from its chart time, or its store time if that is later; a time that is only a date (or midnight) counts as
-    the day's end. A note belongs to a stay by the id of the stay or the admission; where that is empty (as in half of MIMIC-IV's
-    radiology reports), or the file has only the person's, by person and time, if written between hospital admission and the
-    window's end. Notes without any time cannot be placed: they are kept, with a warning, only where the id names the stay
-    or the admission.
+    A note's time is its chart time, or its store time if that is later; a date without a time (or midnight) counts as the end of
+    that day. Notes are matched to stays by the id of the stay or the admission. Where this id is empty (as in half of MIMIC-IV's
+    radiology reports), or the file has only the person's, they are matched by person and time, if they were written between
+    hospital admission and the end of the window. Notes without a time are kept only if they are matched by the id of the stay
+    or the admission, with a warning.
 
     Raises:
         UserError: a file or column is missing, or no note matches any stay.
@@ -103,7 +106,8 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Notes:
             f"{name}: notes written after the observation window are kept (notes_after_window): they leak the future"
         )
     else:
-        counts[LATE_NOTES] = matched.filter(late()).height  # here, before late texts that were not kept look alike
+        # Counted before duplicates are removed: the texts of late notes were not read, so that they look alike.
+        counts[LATE_NOTES] = matched.filter(late()).height
         matched = matched.filter(~late())
     untimed = matched["note_time"].null_count()
     if untimed:
@@ -115,10 +119,10 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> Notes:
 
 
 def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """``id, person, note_time, note_type, text`` of the cohort's persons or ids, and counts over the whole file.
+    """``id, person, note_time, note_type, text`` of the cohort's ids or persons, and counts over the whole file, in one pass.
 
-    One pass. ``text`` is null where no stay keeps the note: what is of others, after every window, or a discharge summary is
-    dropped while the file is read, so that memory holds what is kept.
+    ``text`` is null where no stay keeps the note: texts of other patients, of notes after every window, and of discharge
+    summaries are dropped while the file is read, so that memory holds only the texts that are kept.
     """
     wrong = pl.col(layout.error_column).str.strip_chars() == "1" if layout.error_column else pl.lit(value=False)
     last = pl.col("window_end").max()
@@ -148,23 +152,23 @@ def _load(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> tuple[pl.Da
     if not files.include_discharge_summaries:
         kept &= ~IS_DISCHARGE
     frame = frame.with_columns(pl.when(kept).then("text").alias("text"))
-    found = collect(frame, layout.path, every_column=True)
-    strange = found.filter(pl.col("not_a_time").is_not_null())
+    notes = collect(frame, layout.path, every_column=True)
+    strange = notes.filter(pl.col("not_a_time").is_not_null())
     if strange.height:
         record, text = strange.select("row", "not_a_time").row(0)
         raise UserError(
             f"{layout.path} record {record + 1}: time {text!r} is not a time (YYYY-MM-DD HH:MM:SS); {strange.height} such notes"
         )
-    if found.is_empty():
+    if notes.is_empty():
         raise UserError(f"{layout.path}: has a header and no rows; get it again, or leave it out of notes_file")
-    counts = {"notes read": found.height, "notes without text": int(found["blank"].sum())}
+    counts = {"notes read": notes.height, "notes without text": int(notes["blank"].sum())}
     if layout.error_column:
-        counts["notes entered in error"] = int(found["wrong"].sum())
-    return found.filter(~pl.col("wrong") & ~pl.col("blank") & pl.col("until").is_not_null()), counts
+        counts["notes entered in error"] = int(notes["wrong"].sum())
+    return notes.filter(~pl.col("wrong") & ~pl.col("blank") & pl.col("until").is_not_null()), counts
 
 
 def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.DataFrame:
-    """Notes joined to their samples, with ``by_time`` where person and time decided."""
+    """Join the notes to their samples; ``by_time`` is true where they were matched by person and time."""
     stays = cohort.select("patient_id", "subject_id", "admittime", "window_end", pl.col(layout.key).alias("id"))
     during = (pl.col("note_time") >= pl.col("admittime")) & (pl.col("note_time") < pl.col("window_end"))
     columns = ("patient_id", "note_time", "note_type", "text", "window_end", "by_time")
@@ -177,7 +181,7 @@ def _assigned(notes: pl.DataFrame, layout: Layout, cohort: pl.DataFrame) -> pl.D
 
 
 def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
-    """The file's columns; where samples are admissions, the admission's id is preferred to one of its ICU stays'."""
+    """Find the file's columns; where samples are admissions, the admission's id is preferred to that of an ICU stay."""
     if not path.is_file():
         raise UserError(f"{path}: missing; set notes_file to your notes, or leave it out for surrogate notes")
     present = header(path)
@@ -205,7 +209,7 @@ def _layout(path: Path, files: NoteFiles, by_admission: bool) -> Layout:
 
 
 def _id(column: str) -> pl.Expr:
-    """Ids as text; empty is null, and a whole number written as a float loses its point."""
+    """The ids as text; an empty id is null, and ``12.0`` becomes ``12``."""
     text = pl.col(column).str.strip_chars().str.replace(r"\.0$", "")
     return pl.when(text != "").then(text)
 
@@ -217,19 +221,21 @@ def _note_type(layout: Layout) -> pl.Expr:
 
 
 def _note_time(columns: Sequence[str]) -> pl.Expr:
-    """The first time there is."""
+    """The first of the columns that holds a time."""
     return day_end(pl.coalesce(*(parse_time(name) for name in columns), pl.lit(None, dtype=pl.Datetime("us"))))
 
 
 def day_end(time: pl.Expr) -> pl.Expr:
-    """A time at midnight is only a date (as of MIMIC-IV's discharge summaries): it counts as that day's end, so that it is
-    never earlier than it was."""
+    """Replace times at midnight by the end of that day.
+
+    They are dates without a time, as those of MIMIC-IV's discharge summaries, and must not count as earlier than they were.
+    """
     bare = time.dt.time() == datetime.time(0)
     return pl.when(bare).then(time + datetime.timedelta(hours=23, minutes=59, seconds=59)).otherwise(time)
 
 
 def _not_a_time(columns: Sequence[str]) -> pl.Expr:
-    """What stands in a time column and is no time; null where all is well."""
+    """The text in a time column that is not a time; null where there is none."""
     texts = [pl.col(name).str.strip_chars() for name in columns]
     wrong = [
         pl.when((text != "") & parse_time(name).is_null()).then(text) for name, text in zip(columns, texts, strict=True)
@@ -243,8 +249,8 @@ def _all(present: list[str], wanted: Sequence[str]) -> list[str]:
 
 
 def _column(path: Path, present: list[str], given: str, wanted: Sequence[str], key: str) -> str:
-    found = ([given] if given in present else []) if given else _all(present, wanted)
-    if not found:
-        looked = f"'{given}'" if given else " or ".join(wanted)
-        raise UserError(f"{path}: no column {looked}; it has: {', '.join(present)}; set source.{key}")
-    return found[0]
+    names = ([given] if given in present else []) if given else _all(present, wanted)
+    if not names:
+        wanted_names = f"'{given}'" if given else " or ".join(wanted)
+        raise UserError(f"{path}: no column {wanted_names}; it has: {', '.join(present)}; set source.{key}")
+    return names[0]

@@ -1,4 +1,4 @@
-"""Reads a source's raw CSV files, plain or gzipped, lazily, and turns their faults into one clear line."""
+"""Reads a source's raw CSV files, plain or gzipped, lazily, and reports a fault in them in one clear line."""
 
 import csv
 import errno
@@ -15,34 +15,35 @@ from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.times import parse_time
 
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
-LOOKED_THROUGH = 1 << 26  # bytes of an archive whose end is looked at: a second's work; a larger one's checksum must do
+# Bytes of the largest archive whose last line is checked, which takes a second. Larger ones have only their own checksum.
+LOOKED_THROUGH = 1 << 26
 
 
 def find(folder: Path, name: str) -> Path:
-    """``name.csv.gz`` or ``name.csv`` in ``folder``, in upper or lower case.
+    """The path of ``name.csv.gz`` or ``name.csv`` in ``folder``, in upper or lower case.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither file is there.
     """
-    found = look(folder, name)
-    if found is None:
-        there = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+    file = look(folder, name)
+    if file is None:
+        files = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
         raise UserError(
-            f"{folder / name}.csv.gz: missing (nor is {name}.csv there; found: {there or 'nothing'}); "
+            f"{folder / name}.csv.gz: missing (nor is {name}.csv there; found: {files or 'nothing'}); "
             "check paths.raw_dir, or run --stage download"
         )
-    return found
+    return file
 
 
 def look(folder: Path, name: str) -> Path | None:
-    """As ``find``, but None where the file is not there."""
+    """As ``find``, but None where the file is missing."""
     wanted = (f"{name}.csv.gz".lower(), f"{name}.csv".lower())
     present = {path.name.lower(): path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
     return next((present[file] for file in wanted if file in present), None)
 
 
 def header(path: Path) -> list[str]:
-    """Column names of a CSV, as they are written.
+    """Read the column names of a CSV as they are written, and check that the file is not cut off.
 
     Raises:
         UserError: the file is empty, not text, or a damaged gzip.
@@ -66,8 +67,10 @@ def header(path: Path) -> list[str]:
 
 
 def refuse_without_rows(path: Path) -> None:
-    """Raises:
-    UserError: a header is all there is.
+    """Check that the file has rows.
+
+    Raises:
+        UserError: it has only a header.
     """
     header(path)
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
@@ -77,9 +80,9 @@ def refuse_without_rows(path: Path) -> None:
 
 
 def _refuse_cut_off(path: Path, columns: int) -> None:
-    """A file may lack its last line end, but then its last line must be whole: Polars would fill it up with nothing.
+    """Refuse a file whose last line has no line end and too few fields, since Polars would fill these with nulls.
 
-    A line with an odd number of quotes began within a text: it is left to Polars, which refuses a text that does not end.
+    A last line with an odd number of quotes began inside a quoted text; Polars itself refuses a text that does not end.
     """
     last = _last_line(path).decode("utf-8", "replace")
     if last.strip() and last.count('"') % 2 == 0 and len(next(csv.reader([last]))) < columns:
@@ -89,7 +92,7 @@ def _refuse_cut_off(path: Path, columns: int) -> None:
 
 
 def _last_line(path: Path) -> bytes:
-    """What follows the last line end, as far as it is near."""
+    """The bytes after the last line end; of a large archive none, and at most 64 KiB."""
     if path.suffix == ".gz":
         return _unzipped_end(path).rpartition(b"\n")[2] if path.stat().st_size <= LOOKED_THROUGH else b""
     with path.open("rb") as file:
@@ -98,7 +101,7 @@ def _last_line(path: Path) -> bytes:
 
 
 def _unzipped_end(path: Path) -> bytes:
-    """The last block of the text; nothing where the archive is damaged, which Polars will say."""
+    """The last block of the text in an archive; nothing where the archive is damaged, which Polars reports itself."""
     before = end = b""
     try:
         with gzip.open(path, "rb") as file:
@@ -110,7 +113,7 @@ def _unzipped_end(path: Path) -> bytes:
 
 
 def scan(path: Path, columns: Schema) -> pl.LazyFrame:
-    """The named columns, lazily, found without regard to case. ``Datetime`` columns are parsed.
+    """The named columns as a lazy frame, whatever the case of their names. ``Datetime`` columns are parsed.
 
     Raises:
         UserError: a column is missing.
@@ -128,10 +131,12 @@ def scan(path: Path, columns: Schema) -> pl.LazyFrame:
 
 
 def collect(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
-    """Run a scan in streaming mode; ``every_column``: also of those not asked for, so that a row of too many fields is noticed.
+    """Run a scan in streaming mode.
+
+    With ``every_column``, columns that are not needed are read as well, so that a row with too many fields is noticed.
 
     Raises:
-        UserError: the file is damaged or a field is not of its type.
+        UserError: the file is damaged, or a field does not have its column's type.
     """
     optimizations = pl.QueryOptFlags(projection_pushdown=not every_column)
     try:
@@ -141,18 +146,20 @@ def collect(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> p
 
 
 def unreadable(path: Path, error: Exception) -> UserError | OSError:
-    """What to tell of a file that Polars could not read to its end, or write from: of the latter ``artefacts.naming`` knows
-    where to."""
+    """The error for a file that Polars could not read to its end, or a full disk while it wrote the file's rows.
+
+    ``artefacts.naming`` adds the path to the latter.
+    """
     if "No space left" in str(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
 
 
 def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame:
-    """The named columns of a small file, in memory; ``key`` columns are unique together.
+    """Read the named columns of a small file into memory; no two rows may agree in all ``key`` columns.
 
     Raises:
-        UserError: as ``scan``; a time that is there but is none; a key of which there is none, or that is empty or stands twice.
+        UserError: as ``scan``; a time cannot be read; a file with ``key`` has no rows; a key is empty or occurs twice.
     """
     times = [name for name, kind in columns.items() if kind == pl.Datetime]
     table = collect(scan(path, {**columns, **dict.fromkeys(times, pl.String)}), path, every_column=True)
@@ -183,10 +190,10 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame
 
 
 def refuse_orphans(path: Path, rows: pl.DataFrame, other_path: Path, other: pl.DataFrame, keys: list[str]) -> None:
-    """Check that every row finds its partner in the other file.
+    """Check that every row has a row with the same ``keys`` in the other file.
 
     Raises:
-        UserError: some do not, as when files of two versions are mixed.
+        UserError: some do not, as happens when files of two versions are mixed.
     """
     orphans = rows.join(other, on=keys, how="anti")
     if orphans.height:

@@ -1,4 +1,4 @@
-"""Notes made from billing codes, for data without notes. They leak: codes are assigned after discharge."""
+"""Makes notes from billing codes, for data without notes. They leak, because codes are assigned after discharge."""
 
 import polars as pl
 
@@ -11,7 +11,10 @@ WARNING = (
 
 
 def surrogate_notes(cohort: pl.DataFrame, titles: dict[str, pl.DataFrame]) -> Notes:
-    """One note an admission, stamped with its discharge. ``titles``: heading -> ``hadm_id`` (text), ``seq_num, long_title``."""
+    """Make one note per admission, with the time of its discharge.
+
+    ``titles``: heading -> table with ``hadm_id`` (text), ``seq_num, long_title``.
+    """
     parts = []
     for heading, rows in titles.items():
         body = pl.format(f"{heading}:\n{{}}.", pl.col("long_title").str.join(".\n"))

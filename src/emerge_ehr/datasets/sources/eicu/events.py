@@ -1,8 +1,8 @@
-"""eICU's minutes from unit admission -> a calendar, and its measurement tables -> events in canonical units, lazily.
+"""Turns eICU's minutes from unit admission into times, and its measurement tables into lazy frames of events in canonical units.
 
 eICU holds no dates. Here every hospital admission begins at 2100-01-01 00:00:00: an event of a unit stay happened ``offset -
-hospitaladmitoffset`` minutes later, so that all unit stays of one admission share one calendar. Calendars of two admissions, also
-of one person's, say nothing about their order.
+hospitaladmitoffset`` minutes later, so that all unit stays of one admission share one calendar. The times of
+two admissions, even of one person, say nothing about their order.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ STAY = "patientunitstayid"
 
 
 def on_calendar(offset: pl.Expr) -> pl.Expr:
-    """Minutes from unit admission -> time, in a table that has the stay's ``hospitaladmitoffset``.
+    """Convert minutes from unit admission to a time, in a table that has the stay's ``hospitaladmitoffset``.
 
     >>> stays = pl.DataFrame({"hospitaladmitoffset": [-90], "unitdischargeoffset": [60]})
     >>> stays.select(on_calendar(pl.col("unitdischargeoffset"))).item()
@@ -32,16 +32,16 @@ def on_calendar(offset: pl.Expr) -> pl.Expr:
 
 
 def windows(units: pl.DataFrame, cohort: pl.DataFrame, match: Match) -> pl.LazyFrame:
-    """``patientunitstayid, hospitaladmitoffset, n, window_start, window_end``: the samples that each unit stay serves.
+    """``patientunitstayid, hospitaladmitoffset, n, window_start, window_end``: the samples that each unit stay belongs to.
 
-    ``units``: every unit stay, also those outside the cohort, with ``stay_id, hadm_id, hospitaladmitoffset``.
+    ``units``: all unit stays, including those outside the cohort, with ``stay_id, hadm_id, hospitaladmitoffset``.
     """
     served = units.join(cohort.select(match, "n", "window_start", "window_end"), on=match)
     return served.select(STAY, "hospitaladmitoffset", "n", "window_start", "window_end").lazy()
 
 
 def vitals(path: Path, codes: Mapping[str, str], served: pl.LazyFrame) -> Events:
-    """One column a signal, blank where it was not measured."""
+    """The measurements of a table that has one column per signal, blank where it was not measured."""
     columns = {STAY: pl.Int64, "observationoffset": pl.Int64, **dict.fromkeys(codes, pl.Float64)}
     events = _in_window(scan(path, columns), "observationoffset", served).select("n", "event_time", *codes)
     events = events.rename(dict(codes)).unpivot(index=["n", "event_time"], variable_name="code", value_name="value")
@@ -49,15 +49,17 @@ def vitals(path: Path, codes: Mapping[str, str], served: pl.LazyFrame) -> Events
 
 
 def labs(path: Path, served: pl.LazyFrame) -> Events:
-    """By the time the sample was drawn; a revised result is a second value of that time."""
+    """Laboratory results at the time when the specimen was drawn; a revised result is a second value at that time."""
     rows = scan(path, {STAY: pl.Int64, "labresultoffset": pl.Int64, "labname": pl.String, "labresult": pl.Float64})
     events = _in_window(rows.join(lab_table().lazy(), on="labname"), "labresultoffset", served)
     return Events(path, events.select("n", "event_time", "code", pl.col("labresult").alias("value")))
 
 
 def nurse_chart(path: Path, served: pl.LazyFrame) -> Events:
-    """Values are text: a number, a worded score, or neither (null). A charted GCS total is kept beside the sum of its
-    parts where the two differ, for neither is known to be the wrong one."""
+    """The nurses' charted values, which are text: a number, a score in words, or neither (null).
+
+    A charted GCS total is kept beside the sum of its parts even where they differ, since either may be wrong.
+    """
     cells = {"nursingchartcelltypevallabel": "label", "nursingchartcelltypevalname": "cell"}
     columns = {
         STAY: pl.Int64,
@@ -75,7 +77,7 @@ def nurse_chart(path: Path, served: pl.LazyFrame) -> Events:
 
 
 def admission(path: Path, units: pl.DataFrame, served: pl.LazyFrame) -> Events:
-    """Height and weight as of unit admission. One before the window counts at its start, the latest if there are several."""
+    """Height and weight at unit admission. A value from before the window counts at its start; of several, the latest does."""
     measured = units.select(STAY, pl.lit(0).alias("unitadmitoffset"), *ADMISSION).rename(ADMISSION)
     long = measured.unpivot(index=[STAY, "unitadmitoffset"], variable_name="code", value_name="value")
     rows = served.collect().join(long.filter(pl.col("value").is_not_null()), on=STAY)
@@ -87,6 +89,6 @@ def admission(path: Path, units: pl.DataFrame, served: pl.LazyFrame) -> Events:
 
 
 def _in_window(rows: pl.LazyFrame, offset: str, served: pl.LazyFrame) -> pl.LazyFrame:
-    """With ``n, event_time``. Most rows of a long stay go here, before anything is done with them."""
+    """Add ``n, event_time`` and drop the rows outside the window, which are most of a long stay, before other work is done."""
     events = rows.join(served, on=STAY).with_columns(on_calendar(pl.col(offset)).alias("event_time"))
     return events.filter(inside())

@@ -1,8 +1,8 @@
-"""Where eICU keeps the 17 benchmark signals: columns, lab names and nurse-chart cells, with their units and worded scores.
+"""Where eICU keeps the 17 benchmark signals: columns, lab names and nurse-chart cells, with their units and scores in words.
 
 Names and units are those of the documented tables (https://eicu-crd.mit.edu/eicutables) and of the concepts in MIT-LCP/eicu-code.
-``sao2`` of the monitor is pulse oximetry. Capillary refill is not in these tables. A Fahrenheit cell is converted; the
-monitor's temperature is documented in Celsius, so a value in another unit falls outside the plausible range.
+The monitor's ``sao2`` is pulse oximetry. Capillary refill is not in these tables. Fahrenheit cells are converted; the monitor's
+temperature is documented in Celsius, so a value in another unit falls outside the plausible range.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ CHART: Cells = {
 }
 
 # Some hospitals write the score before its meaning, "6-->(M6) obeys commands"; others write the meaning alone.
-# An intubated patient's verbal response scores 1, as in mimic_items.
+# An intubated patient's verbal response scores 1, as in the MIMIC items.
 LEADING_SCORE = r"^\s*([1-6])\s*-->"
 WORDED_SCORES = {
     "gcs_motor": {
@@ -85,18 +85,18 @@ WORDED_SCORES = {
 
 
 def cell_table() -> pl.DataFrame:
-    """``label, cell, code, scale, offset`` of ``CHART``."""
+    """``CHART`` as a table with ``label, cell, code, scale, offset``."""
     rows = [(*cell, code, scale, offset) for cell, (code, (scale, offset)) in CHART.items()]
     text, number = dict.fromkeys(("label", "cell", "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
     return pl.DataFrame(rows, schema={**text, **number}, orient="row")
 
 
 def score_table() -> pl.DataFrame:
-    """``code, text, score`` of ``WORDED_SCORES``."""
+    """``WORDED_SCORES`` as a table with ``code, text, score``."""
     rows = [(code, text, float(score)) for code, scores in WORDED_SCORES.items() for text, score in scores.items()]
     return pl.DataFrame(rows, schema={"code": pl.String, "text": pl.String, "score": pl.Float64}, orient="row")
 
 
 def lab_table() -> pl.DataFrame:
-    """``labname, code`` of ``LAB``."""
+    """``LAB`` as a table with ``labname, code``."""
     return pl.DataFrame(list(LAB.items()), schema={"labname": pl.String, "code": pl.String}, orient="row")

@@ -1,7 +1,7 @@
-"""eICU Collaborative Research Database v2.0 (tables beside each other in one folder), the open demo 2.0.1 or the full copy.
+"""Source for the eICU Collaborative Research Database v2.0, all tables in one folder: the open demo 2.0.1 or the full copy.
 
-eICU gives times as minutes from unit admission. The calendar here is fictitious: each hospital admission begins at 2100-01-01
-00:00:00 (``eicu_events``), so only differences of times within an admission mean anything.
+eICU gives times as minutes from unit admission. The dates here are fictitious: each hospital admission begins at 2100-01-01
+00:00:00 (``eicu.events``), so only differences of times within an admission mean anything.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNALS, Signal
 
 MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting")
-# what is lost where a table is not there; only patient is needed, and one of MEASURED
+# what is lost if a table is missing; only patient and one of MEASURED are required
 LOST = {
     "vitalPeriodic": "vital signs from the monitor",
     "vitalAperiodic": "non-invasive blood pressures from the monitor",
@@ -34,16 +34,16 @@ LOST = {
 HOSPITAL = "patienthealthsystemstayid"
 OFFSETS = ("hospitaladmitoffset", "hospitaldischargeoffset", "unitdischargeoffset")
 TEXTS = ("uniquepid", "gender", "age", "ethnicity", "unittype", "hospitaldischargestatus", "unitdischargestatus")
-# ICD-9 codes begin with a digit, V, or E and three digits; what else begins with a letter is ICD-10
+# ICD-9 codes begin with a digit, V, or E and three digits; all other codes are ICD-10
 ICD9 = r"^(?:\d|V|E\d{3})"
 ID = pl.Int64
 
 
 @dataclass(frozen=True)
 class Options:
-    """``project``/``version``: the PhysioNet project to download, none for a credentialed copy put in place by hand.
+    """``project``/``version``: the PhysioNet project to download; empty for a credentialed copy that was put in place by hand.
 
-    ``notes_after_window``: also keep notes and diagnoses that were entered later; they leak the future.
+    ``notes_after_window``: keep notes and diagnoses that were entered after the window as well; they leak the future.
     """
 
     project: str = ""
@@ -54,17 +54,17 @@ class Options:
 @final
 @dataclass(frozen=True)
 class Eicu:
-    """Source over ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``."""
 
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """The demo is."""
+        """The demo is open."""
         return physionet.is_open(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
-        """The demo's files from PhysioNet; a credentialed copy is only checked for what it must have."""
+        """Download the demo's files from PhysioNet; a credentialed copy is only checked for the tables that are required."""
         if not self.options.project:
             self.inputs()
             return
@@ -72,7 +72,7 @@ class Eicu:
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
-        """``patient`` and those of the other tables that are there.
+        """The table ``patient``, and those of the other tables that are there.
 
         Raises:
             UserError: there is no ``patient``, or no table of measurements.
@@ -87,8 +87,11 @@ class Eicu:
         return [patient, *there.values()]
 
     def stays(self) -> Extract:
-        """``patient``: a row a unit stay. Ages above 89 are 90. Who expired in the unit died at its discharge, others who
-        expired at hospital discharge; expired in the unit but discharged alive from the hospital is an unknown outcome."""
+        """The unit stays in ``patient``, a row per stay. Ages above 89 are 90.
+
+        Patients who died in the unit died at unit discharge, others who died at hospital discharge. Where the unit records a
+        death and the hospital a discharge alive, the outcome is unknown.
+        """
         path = find(self.raw_dir, "patient")
         columns = {**dict.fromkeys((STAY, HOSPITAL, *OFFSETS), ID), **dict.fromkeys(TEXTS, pl.String)}
         rows = read(path, columns, key=(STAY,))
@@ -119,11 +122,11 @@ class Eicu:
         return Extract(stays, {"expired in the unit, discharged alive": contradictory}, self._missing())
 
     def signals(self) -> tuple[Signal, ...]:
-        """The benchmark's 17; eICU has no capillary refill."""
+        """The 17 signals of the benchmark; eICU has no capillary refill."""
         return SIGNALS
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """Of the unit stay, or of all unit stays of the admission, cohort or not."""
+        """Measurements of the unit stay, or of all unit stays of the admission, including those outside the cohort."""
         units, patient = self._units(), find(self.raw_dir, "patient")
         served = eicu_events.windows(units, cohort, match)
         paths = {name: path for name in MEASURED if (path := look(self.raw_dir, name))}
@@ -136,13 +139,17 @@ class Eicu:
         return [eicu_events.admission(patient, units, served), *(readers[name](path) for name, path in paths.items())]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """Assembled from ``note`` and ``diagnosis``; a sample may have none."""
+        """Notes made from the tables ``note`` and ``diagnosis``; a sample may have none."""
         readers = {"note": eicu_notes.note_lines, "diagnosis": eicu_notes.diagnosis_lines}
         lines = [reader(path) for name, reader in readers.items() if (path := look(self.raw_dir, name))]
         return eicu_notes.assemble(lines, self._units(), cohort, self.options.notes_after_window)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """Diagnoses only: of the ICU's own list, where one entry carries an ICD-9 and an ICD-10 code, "414.00, I25.10"."""
+        """Diagnoses, from the ICU's own list, in which an entry carries an ICD-9 and an ICD-10 code: "414.00, I25.10".
+
+        Raises:
+            UserError: ``kind`` is admissions or labels, which this source does not have.
+        """
         if kind == "admissions":
             raise UserError(
                 "[source] name = 'eicu' holds no dates between hospital admissions, so readmission cannot be labelled; "
@@ -180,5 +187,5 @@ def _blank_is_null(column: str) -> pl.Expr:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Eicu(options, raw_dir)

@@ -1,4 +1,4 @@
-"""Reads the shards of a MEDS dataset (0.4: ``data/**/*.parquet``), each by itself, for what it has of columns and faults."""
+"""Reads the shards of a MEDS dataset (0.4: ``data/**/*.parquet``) one by one; their columns and faults may differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Patterns = tuple[str, ...]
 @final
 @dataclass(frozen=True)
 class Shards:
-    """The dataset under ``raw_dir``. A pattern is a code; ``*`` in it stands for anything."""
+    """The shards of the dataset in ``raw_dir``. A pattern is a code in which ``*`` stands for any text."""
 
     raw_dir: Path
 
@@ -29,7 +29,7 @@ class Shards:
         """Path -> ``subject_id, time, code, numeric_value, text_value, hadm_id, stay_id``; null where a shard lacks the column.
 
         Raises:
-            UserError: there is no shard, or one is no MEDS parquet.
+            UserError: there is no shard, or one is not a parquet file of MEDS.
         """
         data = self.raw_dir / "data"
         paths = sorted(data.rglob("*.parquet")) if data.is_dir() else []
@@ -43,12 +43,12 @@ class Shards:
 
     @cached_property
     def codes(self) -> pl.Series:
-        """All codes, from the shards themselves: ``metadata/codes.parquet`` need not list every one."""
-        found = [collect(rows.select("code").unique(), path) for path, rows in self.frames.items()]
-        return pl.concat(found)["code"].drop_nulls().unique().sort()
+        """All codes, read from the shards themselves, because ``metadata/codes.parquet`` need not list all of them."""
+        shards = [collect(rows.select("code").unique(), path) for path, rows in self.frames.items()]
+        return pl.concat(shards)["code"].drop_nulls().unique().sort()
 
     def matching(self, patterns: Patterns) -> pl.DataFrame:
-        """``code, tail`` of the codes that match; ``tail`` follows the text before the first ``*``, or is the whole code."""
+        """``code, tail`` of the codes that match; ``tail`` is the part of the code from the first ``*`` on, or the whole code."""
         tables = [pl.DataFrame(schema={"code": pl.String, "tail": pl.String})]
         for pattern in patterns:
             literal = [pl.escape_regex(part) for part in pattern.split("*")]
@@ -58,12 +58,12 @@ class Shards:
         return pl.concat(tables).unique("code", keep="first", maintain_order=True)
 
     def rows(self, patterns: Mapping[str, Patterns], *more: str) -> pl.DataFrame:
-        """All rows whose codes match: ``kind`` (the key), ``subject_id, time, code, tail, hadm_id, stay_id`` and ``more``."""
-        kinds = [self.matching(found).with_columns(pl.lit(kind).alias("kind")) for kind, found in patterns.items()]
+        """All rows whose codes match: ``kind`` (the pattern's key), ``subject_id, time, code, tail, hadm_id, stay_id, *more``."""
+        kinds = [self.matching(wanted).with_columns(pl.lit(kind).alias("kind")) for kind, wanted in patterns.items()]
         codes = pl.concat(kinds).lazy()
         columns = ("kind", "subject_id", "time", "code", "tail", "hadm_id", "stay_id", *more)
-        found = [collect(rows.join(codes, on="code").select(columns), path) for path, rows in self.frames.items()]
-        return pl.concat(found).sort("subject_id", "time", "code", nulls_last=True, maintain_order=True)
+        matched = [collect(rows.join(codes, on="code").select(columns), path) for path, rows in self.frames.items()]
+        return pl.concat(matched).sort("subject_id", "time", "code", nulls_last=True, maintain_order=True)
 
 
 def _scan(path: Path) -> pl.LazyFrame:
@@ -95,7 +95,7 @@ def _optional(column: str, present: Mapping[str, pl.DataType]) -> pl.Expr:
 
 
 def _id(column: str, present: Mapping[str, pl.DataType]) -> pl.Expr:
-    """An id as text; whole numbers written as floats lose their point."""
+    """An id as text; an id stored as a float becomes a whole number first."""
     number = _optional(column, present)
     if column in present and present[column].is_float():
         number = number.cast(pl.Int64)

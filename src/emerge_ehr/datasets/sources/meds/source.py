@@ -1,7 +1,7 @@
-"""A MEDS dataset (Medical Event Data Standard 0.4: ``raw_dir/data/**/*.parquet``), with a mapping of its codes to signals.
+"""Source for a MEDS dataset (Medical Event Data Standard 0.4: ``raw_dir/data/**/*.parquet``); the config maps codes to signals.
 
-Columns read: ``subject_id, time, code``, and where they are there ``numeric_value, text_value, hadm_id`` and ``icustay_id`` or
-``stay_id``. The defaults fit the exports of the package MIMIC_IV_MEDS; its mapping is ``configs/mimic4_meds.toml``.
+The columns ``subject_id, time, code`` are needed; ``numeric_value, text_value, hadm_id`` and ``icustay_id`` or ``stay_id`` are
+read if they exist. The defaults fit the exports of the package MIMIC_IV_MEDS, whose mapping is ``configs/mimic4_meds.toml``.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ STAY_KINDS = (
 
 @dataclass(frozen=True)
 class Coded:
-    """Codes of a signal that are charted in another unit than the signal's."""
+    """A pattern of codes whose values are charted in ``unit`` instead of the signal's own unit."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     code: str
@@ -49,11 +49,11 @@ class Coded:
 
 @dataclass(frozen=True)
 class Options:
-    """Patterns of codes; ``*`` in one stands for anything.
+    """Patterns of codes, in which ``*`` stands for any text.
 
-    ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals are those of ``signals.py``, or others.
-    ``planned``: admissions arranged beforehand. ``died``: discharges that say so. ``notes``: codes whose ``text_value`` is a
-    note, its type what ``*`` stands for; discharge summaries are left out.
+    ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals may be those of ``signals.py`` or others.
+    ``planned``: admissions that were planned. ``died``: discharges because of death. ``notes``: codes whose ``text_value`` is a
+    note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
     """
 
     signals: Mapping[str, tuple[str | Coded, ...]]
@@ -75,25 +75,25 @@ class Options:
 @final
 @dataclass(frozen=True)
 class Meds:
-    """Source over ``raw_dir``, the dataset's root."""
+    """The source whose dataset has its root at ``raw_dir``."""
 
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """Nobody knows whose records they are."""
+        """A user's own records never count as open, since their owner is unknown."""
         return False
 
     def download(self, settings: Download, offline: bool) -> None:
-        """Nothing to fetch; the shards are checked for."""
+        """Check that the shards are there; nothing is downloaded."""
         self.inputs()
 
     def inputs(self) -> list[Path]:
-        """The shards."""
+        """The paths of the shards."""
         return list(self._shards.frames)
 
     def stays(self) -> Extract:
-        """ICU admissions with their discharge, hospital admission and person."""
+        """The ICU stays, each with its hospital admission and the person's age, sex and ethnicity."""
         stays = meds_stays.icu_stays(self._events, self._hospital)
         warnings = self._unmatched()
         if alone := stays["admittime"].null_count():
@@ -110,7 +110,7 @@ class Meds:
         return Extract(stays.with_columns(age, pl.col("subject_id").cast(pl.String)), warnings=tuple(warnings))
 
     def signals(self) -> tuple[Signal, ...]:
-        """Those mapped and those that are sums of them; the benchmark's in its order, then others in the mapping's."""
+        """The signals that the config maps, and sums of them: the benchmark's in its order, then others in the config's order."""
         mapped = self.options.signals
         known = [
             signal
@@ -120,10 +120,10 @@ class Meds:
         return (*known, *(described(name) for name in mapped if described(name) not in SIGNALS))
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """Rows of mapped codes in a sample's window, matched by person and time, one ``Events`` a shard.
+        """Rows of mapped codes in a sample's window, matched by person and time, one ``Events`` per shard.
 
-        Left out are those that name another stay or, where they name none, another admission; those that name neither are
-        kept, and counted where the dataset has ids. A worded score becomes its number.
+        A row of another stay is left out, and so is one without a stay's id that belongs to another admission. Rows that have
+        neither id are kept, and counted if the dataset has ids. A score in words becomes its number.
         """
         windows = cohort.lazy().select(
             pl.col("subject_id").cast(pl.Int64),
@@ -134,29 +134,30 @@ class Meds:
             pl.col("stay_id").alias("our_stay_id"),
         )
         codes = self._signal_codes.lazy()
-        ours, anonymous = pl.lit(value=True), pl.lit(value=False)
+        same_sample, anonymous = pl.lit(value=True), pl.lit(value=False)
         if self._identified("hospital_admission", "hadm_id"):
-            ours = (pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(value=True)
+            same_sample = (pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(value=True)
             anonymous = pl.col("hadm_id").is_null()
         if match == "stay_id" and self._identified("icu_admission", "stay_id"):
-            ours = (pl.col("stay_id") == pl.col("our_stay_id")).fill_null(ours)
+            same_sample = (pl.col("stay_id") == pl.col("our_stay_id")).fill_null(same_sample)
             anonymous &= pl.col("stay_id").is_null()
         value = pl.coalesce("numeric_value", "score") * pl.col("scale") + pl.col("offset")
         text = pl.col("text_value").str.strip_chars().str.to_lowercase()
         events = []
         for path, rows in self._shards.frames.items():
-            found = rows.rename({"code": "meds_code", "time": "event_time"}).join(codes, on="meds_code")
-            found = with_early_at_start(found.join(windows, on="subject_id"))
-            found = found.filter(inside() & ours).with_columns(text.alias("text"))  # most rows go, before work on texts
-            found = found.join(score_table().lazy(), on=["code", "text"], how="left")
-            found = found.select("n", "event_time", "code", value.alias("value"), anonymous.alias("repaired"))
-            events.append(Events(path, found, REPAIR))
+            matched = rows.rename({"code": "meds_code", "time": "event_time"}).join(codes, on="meds_code")
+            matched = with_early_at_start(matched.join(windows, on="subject_id"))
+            # Most rows are dropped here, before their texts are processed.
+            matched = matched.filter(inside() & same_sample).with_columns(text.alias("text"))
+            matched = matched.join(score_table().lazy(), on=["code", "text"], how="left")
+            matched = matched.select("n", "event_time", "code", value.alias("value"), anonymous.alias("repaired"))
+            events.append(Events(path, matched, REPAIR))
         return events
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """Notes of the sample's admission or, where they name none, of the person since it.
+        """Notes of the sample's admission; those without an admission's id are the person's since the admission.
 
-        A time at midnight is only a date, and counts as that day's end.
+        A time at midnight is a date without a time, and counts as the end of that day.
         """
         notes = self._shards.rows({"notes": self.options.notes}, "text_value")
         notes = notes.filter(pl.col("text_value").str.strip_chars() != "")
@@ -181,10 +182,10 @@ class Meds:
         return Notes(table.sort(table.columns), counts, (warning,) if untimed else ())
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
-        """Admissions and diagnoses of all persons; a diagnosis without ``hadm_id`` is of the admission around its time.
+        """Admissions and diagnoses of all persons; a diagnosis without ``hadm_id`` gets the admission that its time lies in.
 
         Raises:
-            UserError: labels are asked for.
+            UserError: ``kind`` is labels, which this source does not have.
         """
         if kind == "labels":
             raise UserError("[source] name = 'meds' has no ready-made labels; choose another task")
@@ -209,7 +210,7 @@ class Meds:
 
     @cached_property
     def _events(self) -> pl.DataFrame:
-        """What ``meds_stays`` reads."""
+        """The events from which ``meds.stays`` makes stays."""
         events = self._shards.rows({kind: self._patterns(kind) for kind in STAY_KINDS})
         if meds_stays.of_kind(events, "icu_admission").is_empty():
             patterns = ", ".join(self.options.icu_admission)
@@ -232,7 +233,7 @@ class Meds:
         """``meds_code, code`` (the signal), ``scale, offset``.
 
         Raises:
-            UserError: no code of the dataset matches, or one matches with two meanings.
+            UserError: no code of the dataset matches, or a code matches with two meanings.
         """
         schema = {"meds_code": pl.String, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64}
         meanings = [
@@ -264,7 +265,7 @@ class Meds:
         return patterns
 
     def _unmatched(self) -> list[str]:
-        """One warning for all patterns that match no code."""
+        """A warning that lists all patterns which match no code, if there are any."""
         wanted = [(signal, entry.code) for signal, entry in self._entries()]
         wanted += [(kind, pattern) for kind in (*STAY_KINDS, "died", "notes") for pattern in self._patterns(kind)]
         missing = [f"{name}: {pattern}" for name, pattern in wanted if self._shards.matching((pattern,)).is_empty()]
@@ -272,5 +273,5 @@ class Meds:
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
-    """The source; ``kg_dir`` and ``seed`` serve the generators among its siblings."""
+    """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Meds(options, raw_dir)

@@ -1,7 +1,7 @@
-"""MEDS has events and no stays: this pairs admissions with discharges, and ICU stays with the hospital admission around them.
+"""Makes stays from MEDS events: pairs admissions with discharges, and ICU stays with the hospital admissions they lie in.
 
-``events``: ``kind, subject_id, time, code, tail`` (of the code, see ``meds_files``), ``hadm_id, stay_id`` (text, null where the
-dataset has none). Ids decide where the events carry them, else person and time.
+``events`` has ``kind, subject_id, time, code, tail`` (the end of the code, see ``meds.files``) and ``hadm_id, stay_id`` (text,
+null where the dataset has none). Events are matched by these ids if they have them, else by person and time.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ import polars as pl
 from emerge_ehr.datasets.sources._raw.note_files import day_end
 
 SEX = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
-OLDEST, SHIFTED = 120, 91  # a greater age is a shifted birth date; MIMIC-IV writes 91 for everybody over 89
+OLDEST, SHIFTED = 120, 91  # a greater age comes from a shifted birth date; MIMIC-IV gives 91 for all ages over 89
 
 
 def of_kind(events: pl.DataFrame, kind: str) -> pl.DataFrame:
@@ -21,7 +21,7 @@ def of_kind(events: pl.DataFrame, kind: str) -> pl.DataFrame:
 
 
 def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame:
-    """``opened`` with ``end, end_code``: of the closing event with the same ``key``, or of the person's next one.
+    """Add ``end, end_code`` to ``opened``: time and code of the closing event with the same ``key``, or of the person's next one.
 
     >>> at = lambda hour: pl.datetime(2150, 1, 1, hour)
     >>> rows = pl.DataFrame({"subject_id": [7, 7], "code": ["a", "b"], "tail": "", "hadm_id": None})
@@ -49,19 +49,19 @@ def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame
         check_sortedness=False,
         coalesce=False,
     )
-    # an end after the person's next opening is that one's: this stay's own end is not told
+    # An end after the person's next opening belongs to that one; the end of this stay is then unknown.
     following = pl.col("time").shift(-1).over("subject_id", order_by="time")
-    own = (pl.col("end") <= following).fill_null(value=True)
-    others = others.with_columns(pl.when(own).then(pl.col(name)).alias(name) for name in ("end", "end_code"))
+    belongs = (pl.col("end") <= following).fill_null(value=True)
+    others = others.with_columns(pl.when(belongs).then(pl.col(name)).alias(name) for name in ("end", "end_code"))
     return pl.concat([named, others.select(named.columns)]).sort("subject_id", "time")
 
 
 def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collection[str]) -> pl.DataFrame:
     """``subject_id, hadm_id, admittime, dischtime, planned, died`` (0, 1, or null: unknown), ``deathtime`` (in hospital).
 
-    ``died``: codes of discharge that say so; ``planned``: codes of admissions arranged beforehand. An id that is not there is
-    ``subject_id-k``. A death that is only a date counts as that day's end: on the day of discharge the discharge's code decides.
-    Where the dataset has neither deaths nor such codes, nobody's outcome is known.
+    ``died``: codes of discharges because of death; ``planned``: codes of planned admissions. A missing id
+    becomes ``subject_id-k``. A death that is a date without a time counts as the end of that day; on the day of discharge, the
+    code of the discharge decides. Where the dataset has neither deaths nor such codes, all outcomes are unknown.
     """
     stays = paired(of_kind(events, "hospital_admission"), of_kind(events, "hospital_discharge"), "hadm_id")
     deaths = of_kind(events, "death").group_by("subject_id").agg(pl.col("time").min().alias("death"))
@@ -69,8 +69,8 @@ def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collect
         deaths.with_columns(day_end(pl.col("death"))), on="subject_id", how="left"
     )
     stays = stays.sort("subject_id", "admittime")
-    said = pl.col("end_code").is_in(list(died)).fill_null(value=False)
-    left = pl.when(said).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
+    died_by_code = pl.col("end_code").is_in(list(died)).fill_null(value=False)
+    left = pl.when(died_by_code).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
     last = pl.col("admittime") == pl.col("admittime").max().over("subject_id")
     inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= left).fill_null(last)
     inside = inside.fill_null(value=False)
@@ -81,16 +81,17 @@ def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collect
         "admittime",
         "dischtime",
         pl.col("code").is_in(list(planned)).alias("planned"),
-        pl.when(inside | said).then(1).when(alive).then(0).cast(pl.Int64).alias("died"),
+        pl.when(inside | died_by_code).then(1).when(alive).then(0).cast(pl.Int64).alias("died"),
         pl.when(inside).then("death").alias("deathtime"),
     )
 
 
 def icu_stays(events: pl.DataFrame, hospital: pl.DataFrame) -> pl.DataFrame:
-    """The columns of ``Source.stays``.
+    """The ICU stays, with the columns of ``Source.stays``.
 
-    Without an id, a stay's admission is the latest that began before it and lasts, else the first that begins during it, as when
-    a patient is registered after arrival. A stay in none has ``icu-`` and its own id as ``hadm_id``, and an unknown outcome.
+    The admission of a stay without ``hadm_id`` is the latest that began before the stay and had not ended, else the first that
+    begins during it, as when a patient is registered after arrival. A stay in no admission gets ``icu-`` and its own id as
+    ``hadm_id``, and its outcome is unknown.
     """
     stays = paired(of_kind(events, "icu_admission"), of_kind(events, "icu_discharge"), "stay_id")
     stays = stays.rename({"time": "intime", "end": "outtime", "tail": "icu_type"}).drop("code", "end_code")
@@ -113,13 +114,13 @@ def icu_stays(events: pl.DataFrame, hospital: pl.DataFrame) -> pl.DataFrame:
 
 
 def _or_numbered(key: str) -> pl.Expr:
-    """The id, or ``subject_id-k`` for the person's k-th row."""
+    """The id in ``key``; where it is null, ``subject_id-k`` for the person's k-th row."""
     number = pl.int_range(1, pl.len() + 1).over("subject_id")
     return pl.coalesce(key, pl.format("{}-{}", "subject_id", number)).alias(key)
 
 
 def _with_person(stays: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Adds ``age`` (whole years at ``intime``), ``sex``, and the ``ethnicity`` last stated up to the admission."""
+    """Add ``age`` (whole years at ``intime``), ``sex``, and the latest ``ethnicity`` that was recorded by the admission."""
     births = of_kind(events, "birth").group_by("subject_id").agg(pl.col("time").min().alias("birth"))
     sex = pl.col("tail").str.to_uppercase().replace_strict(SEX, default=None, return_dtype=pl.String).alias("sex")
     sexes = of_kind(events, "gender").unique("subject_id", keep="last", maintain_order=True).select("subject_id", sex)
