@@ -27,12 +27,12 @@ def thin(
     orders = dict(zip(("patients", "notes", "measurements"), np.random.SeedSequence([seed, 1]).spawn(3), strict=True))
     affected = {patient for part in (split if rule.splits == "all" else ("train",)) for patient in split[part]}
     draw = {name: np.random.default_rng(order) for name, order in orders.items()}
-    left = {**split, "train": kept_patients(tables.cohort, split["train"], rule.patients, draw["patients"])}
+    remaining = {**split, "train": kept_patients(tables.cohort, split["train"], rule.patients, draw["patients"])}
     notes = thinned_notes(tables.notes, affected, rule.notes, draw["notes"])
     rows = tables.cohort["patient_id"].is_in(sorted(affected)).to_numpy()
     hourly = thinned_measurements(tables.hourly, rows, rule.measurements, draw["measurements"])
     warnings = [*tables.warnings, *_told(rule)]
-    return dataclasses.replace(tables, notes=notes, hourly=hourly, warnings=warnings), left
+    return dataclasses.replace(tables, notes=notes, hourly=hourly, warnings=warnings), remaining
 
 
 def kept_patients(cohort: pl.DataFrame, patients: list[str], share: float, draw: np.random.Generator) -> list[str]:

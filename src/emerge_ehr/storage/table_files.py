@@ -187,11 +187,11 @@ def refuse_unreadable(folder: Path, table: Table) -> None:
     if where.name == table.parts:
         for part in parquet_parts.listed(where):
             stored = parquet_parts.scan(part, table)
-            typed, told = parquet_parts.typed(stored, table), parquet_parts.told(stored, table)
-            _refuse_wrong(stored, typed, told, part, table, first=1)
+            typed, as_text = parquet_parts.typed(stored, table), parquet_parts.told(stored, table)
+            _refuse_wrong(stored, typed, as_text, part, table, first=1)
         return
-    typed, told = [_cast(column) for column in table.columns], [pl.col(column.name) for column in table.columns]
-    _refuse_wrong(_scan_csv(where, table), typed, told, where, table, first=2)
+    typed, as_text = [_cast(column) for column in table.columns], [pl.col(column.name) for column in table.columns]
+    _refuse_wrong(_scan_csv(where, table), typed, as_text, where, table, first=2)
 
 
 def _refuse_wrong(

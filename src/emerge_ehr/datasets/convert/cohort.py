@@ -58,12 +58,12 @@ def select(stays: pl.DataFrame, rule: Cohort, sample: Sample | None = None) -> t
         ),
         f"{period} shorter than {rule.min_stay_hours:g} h": hours < rule.min_stay_hours,
     }
-    left = with_windows(stays, rule)
-    steps = [Step(f"{all_of} in the source", 0, 0, left.height, left["subject_id"].n_unique())]
+    remaining = with_windows(stays, rule)
+    steps = [Step(f"{all_of} in the source", 0, 0, remaining.height, remaining["subject_id"].n_unique())]
     for reason, condition in exclusions.items():
-        left, step = exclude(left, condition, reason)
+        remaining, step = exclude(remaining, condition, reason)
         steps.append(step)
-    return left.sort("patient_id"), steps
+    return remaining.sort("patient_id"), steps
 
 
 def exclude(stays: pl.DataFrame, condition: pl.Expr, reason: str) -> tuple[pl.DataFrame, Step]:

@@ -53,9 +53,9 @@ class Mimic4:
             UserError: a table or one of the folders ``hosp/`` and ``icu/`` is missing.
         """
         if self.raw_dir.is_dir() and not (self.raw_dir / "icu").is_dir():
-            there = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
+            names = ", ".join(sorted(path.name for path in self.raw_dir.iterdir())[:8]) or "nothing"
             raise UserError(
-                f"{self.raw_dir}: holds {there}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
+                f"{self.raw_dir}: holds {names}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
             )
         notes = self._note_paths()
         tables = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]

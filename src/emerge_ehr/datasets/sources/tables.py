@@ -124,13 +124,15 @@ class OwnTables:
             return Notes(pl.DataFrame(schema=columns))
         notes = read_table(self.raw_dir, schema.NOTES)
         notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"))
-        ours = notes.join(cohort, on="patient_id", how="semi").select(column.name for column in schema.NOTES.columns)
-        counts = {"notes read": notes.height, "notes of the cohort": ours.height}
-        untimed = ours["note_time"].null_count()
+        of_cohort = notes.join(cohort, on="patient_id", how="semi").select(
+            column.name for column in schema.NOTES.columns
+        )
+        counts = {"notes read": notes.height, "notes of the cohort": of_cohort.height}
+        untimed = of_cohort["note_time"].null_count()
         warning = (
             f"notes.csv: {untimed} notes carry no time, so they may have been written after the observation window"
         )
-        table = ours.sort("patient_id", "note_time", "note_type", "text")
+        table = of_cohort.sort("patient_id", "note_time", "note_type", "text")
         return Notes(table, counts, (warning,) if untimed else ())
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:

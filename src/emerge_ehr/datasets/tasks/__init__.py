@@ -43,7 +43,7 @@ class Sample:
 
 
 class Task(Protocol):
-    """One prediction task."""
+    """A prediction task."""
 
     @property
     def question(self) -> str:

@@ -78,7 +78,8 @@ class LengthOfStay:
                 )
             )
         return Labels(
-            pl.concat(tables), {why: cohort.filter(which)["patient_id"].to_list() for why, which in undefined.items()}
+            pl.concat(tables),
+            {reason: cohort.filter(left_out)["patient_id"].to_list() for reason, left_out in undefined.items()},
         )
 
 

@@ -49,8 +49,8 @@ class Mortality:
         known = cohort.filter(pl.col("died").is_in([0, 1]))
         unknown = cohort.join(known, on="patient_id", how="anti")
         # A survivor's outcome is known at discharge, even if the data give a later death.
-        left = pl.coalesce("dischtime", "outtime")
-        time = pl.when(pl.col("died") == 1).then(pl.coalesce("deathtime", left)).otherwise(left)
+        discharge = pl.coalesce("dischtime", "outtime")
+        time = pl.when(pl.col("died") == 1).then(pl.coalesce("deathtime", discharge)).otherwise(discharge)
         table = known.select(
             "patient_id",
             time.alias("label_time"),

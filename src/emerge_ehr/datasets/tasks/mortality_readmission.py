@@ -50,8 +50,8 @@ class MortalityReadmission:
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """The labels of both tasks; a sample is left out only where its mortality is unknown."""
         death = mortality.build(mortality.Options()).labels(cohort, source)
-        again = readmission.build(self.options).labels(cohort, source)
-        return Labels(pl.concat([death.table, again.table]), death.undefined)
+        readmitted = readmission.build(self.options).labels(cohort, source)
+        return Labels(pl.concat([death.table, readmitted.table]), death.undefined)
 
 
 def build(options: Options) -> Task:

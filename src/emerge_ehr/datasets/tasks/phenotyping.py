@@ -104,7 +104,7 @@ class Phenotyping:
         }
         return Labels(
             table.select("patient_id", "label_time", "label_code", pl.col("label_value").cast(pl.Int64).fill_null(0)),
-            {why: stays["patient_id"].to_list() for why, stays in undefined.items()},
+            {reason: stays["patient_id"].to_list() for reason, stays in undefined.items()},
             _unknown(named),
         )
 

@@ -62,27 +62,27 @@ class Readmission:
             "outcome or discharge time unknown": ~pl.col("died").is_in([0, 1]).fill_null(value=False)
             | (alive & pl.col("dischtime").is_null()),
         }
-        undefined = {why: cohort.filter(condition)["patient_id"].to_list() for why, condition in reasons.items()}
-        left = cohort.filter(alive & pl.col("dischtime").is_not_null())
+        undefined = {reason: cohort.filter(condition)["patient_id"].to_list() for reason, condition in reasons.items()}
+        discharged = cohort.filter(alive & pl.col("dischtime").is_not_null())
         later = source.records("admissions")
         if self.options.planned == "ignore":
             later = later.filter(~pl.col("planned"))
         later = later.select("subject_id", pl.col("hadm_id").alias("next_hadm_id"), pl.col("admittime").alias("next"))
         follows = (pl.col("next") >= pl.col("dischtime") - timedelta(hours=24)) & (pl.col("next") > pl.col("admittime"))
-        following = left.select("patient_id", "subject_id", "hadm_id", "admittime", "dischtime").join(
+        following = discharged.select("patient_id", "subject_id", "hadm_id", "admittime", "dischtime").join(
             later, on="subject_id"
         )
         following = following.filter(follows & (pl.col("next_hadm_id") != pl.col("hadm_id")))
         first = following.group_by("patient_id").agg(pl.col("next").min())
         window = pl.duration(days=self.options.days)
-        joined = left.join(first, on="patient_id", how="left")
-        again = (pl.col("next") <= pl.col("dischtime") + window).fill_null(value=False)
-        known = pl.when(again).then(pl.max_horizontal("next", "dischtime")).otherwise(pl.col("dischtime") + window)
+        joined = discharged.join(first, on="patient_id", how="left")
+        readmitted = (pl.col("next") <= pl.col("dischtime") + window).fill_null(value=False)
+        known = pl.when(readmitted).then(pl.max_horizontal("next", "dischtime")).otherwise(pl.col("dischtime") + window)
         table = joined.select(
             "patient_id",
             known.alias("label_time"),
             pl.lit("readmission").alias("label_code"),
-            again.cast(pl.Int64).alias("label_value"),
+            readmitted.cast(pl.Int64).alias("label_value"),
         )
         return Labels(table, undefined)
 

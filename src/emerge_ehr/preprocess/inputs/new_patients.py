@@ -137,7 +137,7 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
     provenance = tables.recorded(folder)
     if not provenance:
         return {}
-    for key, wanted in decides.settings(run.cohort, lambda said: said != decides.PATIENTS).items():
+    for key, wanted in decides.settings(run.cohort, lambda decision: decision != decides.PATIENTS).items():
         if (made := provenance["cohort"].get(key)) != wanted:
             raise UserError(f"{folder}: converted with cohort.{key} = {made!r}, the run learned from {wanted!r}")
     units = {signal.name: signal.unit for signal in run.signals}

@@ -154,8 +154,8 @@ def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
     Raises:
         UserError: a part was added or removed, or the table is there both as a CSV and in parts.
     """
-    there = table_files.files(folder, schema.DYNAMIC)
-    staleness.refuse_other_parts(there, schema.DYNAMIC.parts, provenance["tables"], "convert")
+    files = table_files.files(folder, schema.DYNAMIC)
+    staleness.refuse_other_parts(files, schema.DYNAMIC.parts, provenance["tables"], "convert")
 
 
 def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:

@@ -60,7 +60,7 @@ class Eicu:
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """The demo is open."""
+        """Whether the files are those of the demo, which is open."""
         return physionet.is_open(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
@@ -78,13 +78,13 @@ class Eicu:
             UserError: there is no ``patient``, or no table of measurements.
         """
         patient = find(self.raw_dir, "patient")
-        there = {name: path for name in LOST if (path := look(self.raw_dir, name))}
-        if not there.keys() & set(MEASURED):
+        paths = {name: path for name in LOST if (path := look(self.raw_dir, name))}
+        if not paths.keys() & set(MEASURED):
             raise UserError(
                 f"{self.raw_dir}: none of {', '.join(MEASURED)} is there (.csv.gz or .csv): there is nothing to measure; "
                 "check paths.raw_dir, or run --stage download"
             )
-        return [patient, *there.values()]
+        return [patient, *paths.values()]
 
     def stays(self) -> Extract:
         """The unit stays in ``patient``, a row per stay. Ages above 89 are 90.

@@ -162,18 +162,18 @@ class Meds:
         notes = self._shards.rows({"notes": self.options.notes}, "text_value")
         notes = notes.filter(pl.col("text_value").str.strip_chars() != "")
         columns = ("patient_id", "admittime", "window_start", pl.col("hadm_id").alias("our_hadm_id"))
-        ours = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
+        matched = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
         )
         since = (pl.col("note_time") >= pl.coalesce("admittime", "window_start")).fill_null(value=False)
-        ours = ours.filter((pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(since))
+        matched = matched.filter((pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(since))
         discharge = pl.col("tail").str.contains(DISCHARGE)
         counts = {
             "notes read": notes.height,
-            "notes of the cohort": ours.height,
-            "discharge summaries excluded": ours.filter(discharge).height,
+            "notes of the cohort": matched.height,
+            "discharge summaries excluded": matched.filter(discharge).height,
         }
-        kept = ours.filter(~discharge)
+        kept = matched.filter(~discharge)
         untimed = kept["note_time"].null_count()
         warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
         names = {"tail": "note_type", "text_value": "text"}

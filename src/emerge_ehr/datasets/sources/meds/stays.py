@@ -70,9 +70,11 @@ def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collect
     )
     stays = stays.sort("subject_id", "admittime")
     died_by_code = pl.col("end_code").is_in(list(died)).fill_null(value=False)
-    left = pl.when(died_by_code).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
+    latest_death = (
+        pl.when(died_by_code).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
+    )
     last = pl.col("admittime") == pl.col("admittime").max().over("subject_id")
-    inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= left).fill_null(last)
+    inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= latest_death).fill_null(last)
     inside = inside.fill_null(value=False)
     alive = pl.col("dischtime").is_not_null() & pl.lit(value=bool(died) or deaths.height > 0)
     return stays.select(
