@@ -21,7 +21,7 @@ def uses_model(config: Config) -> bool:
 
 
 def credentialed(config: Config) -> bool:
-    """Whether the records are credentialed: as the config says, else unless the source is open and no table was made by hand."""
+    """Whether the records are credentialed: as the config says, else true unless the source is open and its tables are ``convert``'s."""
     if config.credentialed is not None:
         return config.credentialed
     by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()

@@ -24,9 +24,9 @@ def anchored(rule: Cohort) -> Sample:
 
 
 def candidate(config: Config) -> Sample:
-    """What the cohort's rules choose from is called: ICU stays, unless the task has its own word.
+    """What the rows are called that the cohort's rules choose from: ICU stays, unless the task has its own word for a sample.
 
-    A hospital admission is represented by its first ICU stay.
+    With the anchor "hospital", an admission is represented by its first ICU stay.
     """
     task: Task = components.build("task", config.task)
     return task.sample or STAY

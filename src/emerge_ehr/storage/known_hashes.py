@@ -12,9 +12,9 @@ Stamp = list[int]
 
 
 def stamp(path: Path) -> Stamp:
-    """The file's size, and the times in nanoseconds when its content and its directory entry last changed.
+    """The file's size, and the times in nanoseconds when its content and its metadata last changed.
 
-    A copy that keeps the modification time still has another time for its entry.
+    The latter differs even for a copy that keeps the modification time.
     """
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]

@@ -20,7 +20,7 @@ def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
     """Check that every observation window is longer than 0 h and no longer than the config says.
 
     Raises:
-        UserError: a window is not.
+        UserError: a window is empty or too long.
     """
     longest = timedelta(hours=rule.window_hours) if rule.window != "whole" else timedelta(days=36500)
     span = pl.col("window_end") - pl.col("window_start")
@@ -98,7 +98,7 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
     """Check that no note was written after the window; surrogates are passed over, since their times mean nothing.
 
     Raises:
-        UserError: a note was.
+        UserError: a note is late.
     """
     times = notes.select("patient_id", "note_time", "note_type")  # not the texts, which would be copied
     timed = times.filter(pl.col("note_type") != "surrogate").join(cohort, on="patient_id")
@@ -114,7 +114,7 @@ def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> N
     """Check that every row belongs to a patient of the cohort.
 
     Raises:
-        UserError: a row does not.
+        UserError: a row belongs to another patient.
     """
     strangers = rows.join(cohort, on="patient_id", how="anti")
     if strangers.height:

@@ -92,7 +92,7 @@ def _refuse_cut_off(path: Path, columns: int) -> None:
 
 
 def _last_line(path: Path) -> bytes:
-    """The bytes after the last line end; of a large archive none, and at most 64 KiB."""
+    """The bytes after the last line end, looked for in the last block of the file; none for a large archive."""
     if path.suffix == ".gz":
         return _unzipped_end(path).rpartition(b"\n")[2] if path.stat().st_size <= LOOKED_THROUGH else b""
     with path.open("rb") as file:
