@@ -49,7 +49,8 @@ def expected(config: Config, data: Dataset) -> Expected:
     entries = data.metadata["features"]
     if any("label" not in entry for entry in entries):
         raise UserError(
-            f"{config.processed_dir / schema.METADATA}: made by an earlier version; run --stage preprocess and train again"
+            f"{config.processed_dir / schema.METADATA}: made by an earlier version; "
+            "run --stage preprocess and --stage train again"
         )
     length = data.ehr_length
     return Expected(
