@@ -21,8 +21,8 @@ def uses_model(config: Config) -> bool:
 
 
 def credentialed(config: Config) -> bool:
-    """Whether the records are credentialed: as the config says, else true unless the source is open and ``convert`` made the tables
-    in their usual folder."""
+    """Whether the records are credentialed: as the config says, else true unless the source is open and ``convert`` wrote
+    the tables into their usual folder."""
     if config.credentialed is not None:
         return config.credentialed
     by_hand = (config.table_dir / LABEL.file).is_file() and not (config.table_dir / PROVENANCE).is_file()
