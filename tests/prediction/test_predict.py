@@ -187,7 +187,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "an unknown code": (
         "dynamic.csv",
         lambda t: t.with_columns(code=pl.when(FIRST).then(pl.lit("lactate")).otherwise("code")),
-        r"dynamic.csv: code 'lactate' is none of the signals: capillary_refill_rate, ",
+        r"dynamic.csv: code 'lactate' is not one of the signals: capillary_refill_rate, ",
     ),
     "a stranger's value": (
         "dynamic.csv",
@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "a longer window": (
         "cohort.csv",
         lambda t: t.with_columns(window_end=pl.when(FIRST).then(LATER).otherwise("window_end")),
-        r"cohort.csv: the window of patient_id .* is not of 48 h, as those that the run learned from; 1 such rows",
+        r"cohort.csv: the window of patient_id .* is not 48 h long, like those that the run learned from; 1 such rows",
     ),
     "a shorter window": (
         "cohort.csv",
@@ -212,7 +212,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
             .dt.offset_by(pl.when(FIRST).then(pl.lit("24h")).otherwise(pl.lit("48h")))
             .dt.strftime("%Y-%m-%d %H:%M:%S")
         ),
-        r"cohort.csv: the window of patient_id .* is not of 48 h",
+        r"cohort.csv: the window of patient_id .* is not 48 h long",
     ),
     "a patient twice": (
         "cohort.csv",

@@ -195,7 +195,7 @@ def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
         return f"no patient in '{empty[0]}'"
     named = [patient for part in (*PARTS, "left_out") for patient in split[part]]
     if not all(isinstance(patient, str) for patient in named) or len(named) != len(set(named)):
-        return "a patient stands in two splits, or is named by other than text"
+        return "a patient is in two splits, or an id is not text"
     if unknown := sorted(set(named) - set(patients)):
         return f"patient '{unknown[0]}' is not in {DATASET}"
     if lost := sorted(set(patients) - set(named)):

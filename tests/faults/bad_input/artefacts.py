@@ -118,22 +118,22 @@ FORGED_SPLIT: Cases = {
     "part an object": (updated(val={"a": 1}), refused("does not list train, val and test")),
     "ids as numbers": (
         record(lambda v: v.update(val=[int(x) for x in v["val"]])),
-        refused("a patient stands in two splits, or is named by other than text"),
+        refused("a patient is in two splits, or an id is not text"),
     ),
     "ids as float": (
         record(lambda v: v.update(val=[float(x) for x in v["val"]])),
-        refused("a patient stands in two splits, or is named by other than text"),
+        refused("a patient is in two splits, or an id is not text"),
     ),
-    "ids nested": (updated(val=[["x"]]), refused("a patient stands in two splits, or is named by other than text")),
-    "ids null": (updated(val=[None]), refused("a patient stands in two splits, or is named by other than text")),
+    "ids nested": (updated(val=[["x"]]), refused("a patient is in two splits, or an id is not text")),
+    "ids null": (updated(val=[None]), refused("a patient is in two splits, or an id is not text")),
     "patient unknown": (record(lambda v: v["val"].append("zz")), refused("patient 'zz' is not in emerge_dataset.npz")),
     "patient twice": (
         record(lambda v: v["val"].append(v["val"][0])),
-        refused("a patient stands in two splits, or is named by other than text"),
+        refused("a patient is in two splits, or an id is not text"),
     ),
     "patient in two splits": (
         record(lambda v: v["val"].append(v["train"][0])),
-        refused("a patient stands in two splits, or is named by other than text"),
+        refused("a patient is in two splits, or an id is not text"),
     ),
     "patients left out": (
         record(lambda v: v.update(train=v["train"][:10])),

@@ -31,7 +31,7 @@ PATIENTS: Cases = {
     "negative age": (cell("anchor_age", "-5"), handled("younger than 18 years, or age unknown")),
     "impossible age": (
         cell("anchor_age", "400"),
-        refused("stay_id 30000129 is of somebody 400 years old, which is outside 0-120", names="raw"),
+        refused("stay_id 30000129 has an age of 400 years, which is outside 0-120", names="raw"),
     ),
     "huge number": (
         cell("anchor_age", "9" * 30),
@@ -43,7 +43,7 @@ PATIENTS: Cases = {
     ),
     "year 0": (
         cell("anchor_year", "0"),
-        refused("stay_id 30000129 is of somebody 2243 years old, which is outside 0-120", names="raw"),
+        refused("stay_id 30000129 has an age of 2243 years, which is outside 0-120", names="raw"),
     ),
     "year with a comma": (
         cell("anchor_year", "2,179"),
@@ -136,7 +136,7 @@ ICUSTAYS: Cases = {
     "one stay out before in": (cell("outtime", "2100-01-01 00:00:00"), handled("discharge before admission")),
     "stay outside its admission": (
         both(cell("intime", "2300-01-01 00:00:00"), cell("outtime", "2300-01-09 00:00:00")),
-        refused("stay_id 30000129 is of somebody 185 years old, which is outside 0-120", names="raw"),
+        refused("stay_id 30000129 has an age of 185 years, which is outside 0-120", names="raw"),
     ),
     "duplicate id": (rows(lambda t: [*t, t[1]]), refused("stay_id 30000129 stands twice")),
     "ids as float": (

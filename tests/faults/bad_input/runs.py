@@ -66,7 +66,7 @@ FITTED: Cases = {
     "halved": (halved, refused("changed since --stage preprocess wrote it")),
 }
 OWN_DYNAMIC: Cases = {
-    "unknown code": (cell("code", "lactate"), refused("is none of the signals")),
+    "unknown code": (cell("code", "lactate"), refused("is not one of the signals")),
     "value as text": (cell("value", "high"), refused("is not a number")),
     "value 1e39": (cell("value", "1e39"), refused("is not a number")),
     "time with a zone": (cell("event_time", "2150-01-01T00:00:00+02:00"), refused("is not a time")),

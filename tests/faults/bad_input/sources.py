@@ -78,7 +78,7 @@ EICU_PATIENT: Cases = {
     ),
     "impossible age": (
         cell("age", "400"),
-        refused("stay_id 1 is of somebody 400 years old, which is outside 0-120", names="eicu"),
+        refused("stay_id 1 has an age of 400 years, which is outside 0-120", names="eicu"),
     ),
     "age in words": (cell("age", "old"), SAME),
     "negative hours": (cell("unitdischargeoffset", "-90"), SAME),

@@ -130,8 +130,8 @@ def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
     if wrong.height:
         stay, age = wrong.select("stay_id", "age").row(0)
         raise UserError(
-            f"{raw_dir}: stay_id {stay} is of somebody {age:g} years old, which is outside 0-{oldest:g}; mend the age, or "
-            f"the years it is reckoned from, of {wrong.height} such stays"
+            f"{raw_dir}: stay_id {stay} has an age of {age:g} years, which is outside 0-{oldest:g}; mend the age, or "
+            f"the years it is computed from, in {wrong.height} such stays"
         )
 
 

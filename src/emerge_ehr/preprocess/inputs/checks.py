@@ -28,7 +28,7 @@ def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
     if wrong.height:
         patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
         raise UserError(
-            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of 0 to {rule.window_hours} h "
+            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not 0 to {rule.window_hours} h long "
             f"(cohort.window_hours, cohort.window = '{rule.window}'); mend {wrong.height} such rows, or set these keys"
         )
 
@@ -74,7 +74,7 @@ def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, 
     codes = table_files.collect_table(rows.select(pl.col("code").unique()), where)["code"]
     if unknown := sorted(set(codes) - set(names)):
         raise UserError(
-            f"{where}: code '{unknown[0]}' is none of the signals: {', '.join(names)}; rename it, or remove its rows"
+            f"{where}: code '{unknown[0]}' is not one of the signals: {', '.join(names)}; rename it, or remove its rows"
         )
     inside = pl.col("event_time").is_between(pl.col("window_start"), pl.col("window_end"), closed="left")
     if outside := _counted(numbered.join(patients, on="patient_id").filter(~inside), rows, where):

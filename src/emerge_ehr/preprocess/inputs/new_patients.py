@@ -161,7 +161,7 @@ def _refuse_windows(where: Path, cohort: pl.DataFrame, run: Expected) -> None:
         patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
         hours = f"{run.shortest}" if run.shortest == run.longest else f"{run.shortest} to {run.longest}"
         raise UserError(
-            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not of {hours} h, as those that the run "
+            f"{where}: the window of patient_id '{patient}', {start} to {end}, is not {hours} h long, like those that the run "
             f"learned from; {wrong.height} such rows"
         )
 
