@@ -1,6 +1,6 @@
 """Every metric: how it is computed, which values it may have, what it is called and where it is shown.
 
-A new metric is an entry of ``METRICS`` and a test against its definition; all else is derived from the entry.
+A new metric is an entry of ``METRICS`` and a test against its definition; everything else is derived from the entry.
 """
 
 import math
@@ -24,16 +24,18 @@ ALARMS = "How often an alarm, or its absence, is right; and how many patients ra
 class Metric:
     """One metric.
 
-    Exactly one of ``ranked``, ``called`` and ``calibrated`` computes it for all resamples at once [R]: from the ranking; from who
-    is called positive at a threshold; or from the probabilities themselves. NaN where it is undefined.
+    Exactly one of ``ranked``, ``called`` and ``calibrated`` computes it for all resamples at once [R]: from the ranking, from who
+    is called positive at a threshold, or from the probabilities themselves. The value is NaN where the metric is undefined.
 
-    ``shown``: for each split and label of metrics.json (and in printed tables, the report and ``--stage compare``); at operating
-    points; in subgroups.csv; in the report's tables of subgroups; and where a grid asks for it. Tables keep the order here.
-    ``bounds``: its least and greatest value. ``ideal``: that of a perfect model, whose risks come true; None where it has none.
-    ``one_class``: whether it is defined where all patients have the same label. ``undefined``: why else it may have no value.
-    ``percent``: whether grids print it in percent. ``column`` and ``title``: its name in printed tables and in the report, where
-    this is not ``label``. ``meaning``: one sentence for the report, ``{share}`` the share of patients with the outcome; metrics
-    that follow each other may have one in common. ``gap``: whether the report shows the gap between each group and the others.
+    ``shown``: the places that show it. ``splits``: every split and label of metrics.json, printed tables, the report and
+    ``--stage compare``. ``operating_points``: each target sensitivity. ``subgroups``: subgroups.csv. ``report_subgroups``: the
+    report's tables of subgroups. ``grids``: a grid that asks for it. Tables keep the order in which metrics stand here.
+    ``bounds``: its least and its greatest value. ``ideal``: the value of a perfectly calibrated model that ranks perfectly; None
+    where there is no such value. ``one_class``: whether it is defined where all patients have the same label. ``undefined``: the
+    other reason for which it may have no value. ``percent``: whether grids print it in percent. ``column`` and ``title``: its
+    name in printed tables and in the report, if that is not ``label``. ``meaning``: one sentence for the report, in which
+    ``{share}`` is the share of patients with the outcome; neighbouring metrics may share a sentence. ``gap``: whether the report
+    shows the gap between each group and all other patients.
     """
 
     key: str
@@ -64,7 +66,7 @@ class Metric:
 
     @property
     def better(self) -> int:
-        """1 where higher values are better, -1 where lower are, 0 where neither is.
+        """1 where higher values are better, -1 where lower values are, 0 where the best value lies between.
 
         >>> [metric("auroc").better, metric("brier").better, metric("calibration_slope").better]
         [1, -1, 0]
@@ -74,7 +76,7 @@ class Metric:
 
     @property
     def factor(self) -> float:
-        """What its values are multiplied by in grids."""
+        """The number by which grids multiply its values."""
         return 100.0 if self.percent else 1.0
 
     @property
@@ -206,39 +208,39 @@ METRICS = (
         meaning=ALARMS,
     ),
 )
-_BY_KEY = {one.key: one for one in METRICS}
+_BY_KEY = {entry.key: entry for entry in METRICS}
 
 
 def metric(key: str) -> Metric:
-    """The metric of this key.
+    """The metric with this key.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no metric has this key.
     """
-    if (found := known(key)) is None:
+    if (entry := known(key)) is None:
         raise ValueError(f"no such metric: {key}")
-    return found
+    return entry
 
 
 def known(key: str) -> Metric | None:
-    """The metric of this key; None where there is none, as in the files of another version."""
+    """The metric with this key; None where there is none, as in files that another version wrote."""
     return _BY_KEY.get(key)
 
 
 def shown(place: Place) -> tuple[Metric, ...]:
-    """The metrics that are shown there, in order."""
-    return tuple(one for one in METRICS if place in one.shown)
+    """The metrics that are shown at ``place``, in the order of ``METRICS``."""
+    return tuple(entry for entry in METRICS if place in entry.shown)
 
 
 def keys(place: Place) -> tuple[str, ...]:
-    """Their keys.
+    """The keys of the metrics that are shown at ``place``.
 
     >>> keys("splits")[:2]
     ('auroc', 'auprc')
     """
-    return tuple(one.key for one in shown(place))
+    return tuple(entry.key for entry in shown(place))
 
 
 def at_chosen_threshold() -> str:
     """The metrics of a split that depend on the threshold chosen on validation: "F1 and accuracy"."""
-    return listed([one.label for one in shown("splits") if one.called])
+    return listed([entry.label for entry in shown("splits") if entry.called])

@@ -1,4 +1,7 @@
-"""Curves to plot: ROC, precision and recall, reliability, decision. N patients, G distinct scores, B bins."""
+"""Curves to plot: ROC, precision and recall, reliability, decision.
+
+Dimensions: N samples, G distinct scores, B bins.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +15,7 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Roc:
-    """[G+1], thresholds falling from infinity, where nobody is called positive."""
+    """A ROC curve [G+1]; the thresholds fall from infinity, at which nobody is called positive."""
 
     threshold: Array
     false_positive_rate: Array
@@ -21,7 +24,7 @@ class Roc:
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """[G], thresholds falling: a patient is called positive at or above each. The last recall is 1."""
+    """A precision-recall curve [G]; a patient is called positive at or above each of the falling thresholds, down to recall 1."""
 
     threshold: Array
     precision: Array
@@ -30,7 +33,10 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class Reliability:
-    """[B], risks rising. ``low`` and ``high`` bound ``observed``: Wilson's 95 % interval (1927), stays taken as independent."""
+    """A reliability diagram [B], from low to high risks. ``low`` and ``high`` are Wilson's 95 % interval (1927) of ``observed``.
+
+    The interval takes samples as independent, also those of one person.
+    """
 
     patients: Array
     predicted: Array
@@ -41,7 +47,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class DecisionCurve:
-    """Net benefit at each threshold probability, per patient, in true positives; that of treating nobody is 0."""
+    """Net benefit per patient at each threshold probability, in true positives; treating nobody has a net benefit of 0."""
 
     threshold: Array
     model: Array
@@ -49,7 +55,7 @@ class DecisionCurve:
 
 
 def roc(label: Array, probability: Array) -> Roc | None:
-    """Of label [N] (0/1) and probability [N]; None where there is one class only.
+    """The ROC curve of label [N] (0/1) and probability [N]; None where there is one class only.
 
     >>> roc(np.array([0.0, 1.0]), np.array([0.2, 0.9])).sensitivity.tolist()
     [0.0, 1.0, 1.0]
@@ -61,7 +67,7 @@ def roc(label: Array, probability: Array) -> Roc | None:
 
 
 def precision_recall(label: Array, probability: Array) -> PrecisionRecall | None:
-    """Of label [N] (0/1) and probability [N]; None where there is one class only."""
+    """The precision-recall curve of label [N] (0/1) and probability [N]; None where there is one class only."""
     if len(np.unique(label)) < 2:
         return None
     threshold, true, false = _cumulative(label, probability)
@@ -69,10 +75,10 @@ def precision_recall(label: Array, probability: Array) -> PrecisionRecall | None
 
 
 def reliability(label: Array, probability: Array, bins: int = BINS) -> Reliability:
-    """Observed share against mean predicted risk in bins of about equal counts, those over which ECE is summed.
+    """Observed share against mean predicted risk, in bins of about equal counts: the bins over which ECE is summed.
 
-    Equal counts, because most risks are low: in bins of equal width nearly all patients would stand in one or two. Ties stay
-    together and empty bins are left out, so that there may be fewer than ``bins``.
+    The counts are equal because most risks are low: with bins of equal width nearly all patients would fall into one or two.
+    Ties stay together and empty bins are left out, so that there may be fewer than ``bins``.
     """
     if not len(label):
         return Reliability(*[np.empty(0)] * 5)
@@ -81,14 +87,14 @@ def reliability(label: Array, probability: Array, bins: int = BINS) -> Reliabili
         np.bincount(placed, weights, minlength=bins).astype(np.float64)
         for weights in (np.ones_like(label), probability, label)
     )
-    some = patients > 0
-    count, positive = patients[some], positives[some]
+    filled = patients > 0
+    count, positive = patients[filled], positives[filled]
     low, high = wilson(positive, count)
-    return Reliability(count, predicted[some] / count, positive / count, low, high)
+    return Reliability(count, predicted[filled] / count, positive / count, low, high)
 
 
 def wilson(positives: Array, patients: Array) -> tuple[Array, Array]:
-    """The 95 % score interval of a share."""
+    """The 95 % score interval of the share ``positives / patients``, as its lower and its upper bound."""
     share, square = positives / patients, Z95**2
     centre = (share + square / (2 * patients)) / (1 + square / patients)
     half = Z95 / (1 + square / patients) * np.sqrt(share * (1 - share) / patients + square / (4 * patients**2))
@@ -98,8 +104,7 @@ def wilson(positives: Array, patients: Array) -> tuple[Array, Array]:
 def decision_curve(label: Array, probability: Array, thresholds: Array) -> DecisionCurve | None:
     """Net benefit TP/N - FP/N t/(1-t) of treating at ``probability >= t`` (Vickers & Elkin 2006, doi 10.1177/0272989X06295361).
 
-    None without patients.
-
+    None where there are no patients.
     Raises:
         ValueError: a threshold is not between 0 and 1.
     """
@@ -109,7 +114,7 @@ def decision_curve(label: Array, probability: Array, thresholds: Array) -> Decis
         return None
     odds = thresholds / (1 - thresholds)
     rising = np.argsort(probability, kind="stable")
-    first = np.searchsorted(probability[rising], thresholds)  # who is treated starts here
+    first = np.searchsorted(probability[rising], thresholds)  # the first patient who is treated
     true = np.append(np.cumsum(label[rising][::-1])[::-1], 0)[first]
     false = len(label) - first - true
     prevalence = label.mean()
@@ -117,7 +122,7 @@ def decision_curve(label: Array, probability: Array, thresholds: Array) -> Decis
 
 
 def _cumulative(label: Array, probability: Array) -> tuple[Array, Array, Array]:
-    """Each distinct score, falling, and the positives and negatives at or above it [G]."""
+    """The distinct scores in falling order, and the numbers of positives and negatives at or above each [G]."""
     order = np.argsort(-probability, kind="stable")
     last = np.flatnonzero(np.diff(probability[order], append=-np.inf))
     true = np.cumsum(label[order])[last]

@@ -1,4 +1,4 @@
-"""Every number that a run reports of one label on one split."""
+"""Every number that a run reports for one label on one split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What calling positive at or above ``threshold`` gives; on validation it reaches the target sensitivity."""
+    """The metrics of calling patients positive at ``threshold``, which reaches the target sensitivity on validation."""
 
     threshold: float | None
     metrics: dict[str, Interval]
@@ -24,7 +24,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One label on one split; ``persons`` were resampled, ``dropped_resamples`` had patients of one class only."""
+    """The metrics of one label on one split. ``persons`` were resampled; ``dropped_resamples`` held one class only."""
 
     patients: int
     persons: int
@@ -45,19 +45,27 @@ def evaluate(
 ) -> Evaluated:
     """Every metric of label [N] (0/1) and probability [N], with intervals from resampled ``persons`` [N].
 
-    Metrics of calls take a patient as positive at ``probability >= threshold``; ``points``: target sensitivity -> the threshold
-    of its operating point, None where there is none. All thresholds must come from other patients.
+    Metrics that call patients positive do so at ``probability >= threshold``. ``points``: target sensitivity -> the threshold of
+    its operating point, or None where no threshold reaches it. All thresholds must come from other patients.
     """
     points = points or {}
     if not len(label):
         return _of_nobody(points)
     persons = resampling.each_alone(len(label)) if persons is None else persons
     main = measure(label, probability, keys("splits"), threshold)
-    at = {t: measure(label, probability, keys("operating_points"), cut) for t, cut in points.items() if cut is not None}
+    at_points = {
+        target: measure(label, probability, keys("operating_points"), cut)
+        for target, cut in points.items()
+        if cut is not None
+    }
 
     def everything(counts: Array) -> dict[str, Array]:
-        own = {f"{target} {key}": value for target, of in at.items() for key, value in of(counts).items()}
-        return {**main(counts), **own}
+        by_point = {
+            f"{target} {key}": value
+            for target, measured in at_points.items()
+            for key, value in measured(counts).items()
+        }
+        return {**main(counts), **by_point}
 
     samples = resampling.sample(everything, persons, sampling)
     return Evaluated(

@@ -1,4 +1,4 @@
-"""Metrics by their keys: what gives them for all resamples at once, and why one of them may be undefined."""
+"""Metrics by their keys: how to compute them for all resamples at once, and why one of them may be undefined."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,39 +15,42 @@ NOBODY = "the outcome is defined for no patient"
 def measure(
     label: Array, probability: Array, names: Sequence[str], threshold: float | None = None
 ) -> Callable[[Array], dict[str, Array]]:
-    """What gives, of counts [R,N], the metrics ``names``, each [R], NaN where undefined.
+    """A function from counts [R,N] to the metrics ``names``, each [R] and NaN where it is undefined.
 
-    Those that call patients do so at ``probability >= threshold``, which must come from other patients.
+    Metrics that call patients positive do so at ``probability >= threshold``, which must come from other patients.
+
+    Raises:
+        ValueError: a metric needs a threshold, and there is none.
     """
     chosen = [metric(name) for name in names]
-    called = {one.key: one.called for one in chosen if one.called}
-    ranked = {one.key: one.ranked for one in chosen if one.ranked}
-    calibrated = {one.key: one.calibrated for one in chosen if one.calibrated}
+    called = {entry.key: entry.called for entry in chosen if entry.called}
+    ranked = {entry.key: entry.ranked for entry in chosen if entry.ranked}
+    calibrated = {entry.key: entry.calibrated for entry in chosen if entry.calibrated}
     if called and threshold is None:
         raise ValueError(f"{next(iter(called))} needs a threshold")
     ranking = metrics.Ranking(label, probability) if ranked else None
-    at = metrics.confusion(label, probability, threshold) if threshold is not None and called else None
+    confusions = metrics.confusion(label, probability, threshold) if threshold is not None and called else None
     calibration = Calibration(label, probability) if calibrated else None
 
-    def of(counts: Array) -> dict[str, Array]:
+    def values_of(counts: Array) -> dict[str, Array]:
         values: dict[str, Array] = {}
         with np.errstate(invalid="ignore", divide="ignore"):
             if ranking:
                 curve = ranking.curve(counts)
                 one_class = (curve.positives == 0) | (curve.negatives == 0)
                 values |= {key: np.where(one_class, np.nan, function(curve)) for key, function in ranked.items()}
-            if at:
-                confusion = at(counts)
+            if confusions:
+                confusion = confusions(counts)
                 values |= {key: function(confusion) for key, function in called.items()}
             if calibration:
                 values |= {key: function(calibration, counts) for key, function in calibrated.items()}
         return {name: values[name] for name in names}
 
-    return of
+    return values_of
 
 
 def why_undefined(name: str, label: Array) -> str:
-    """The reason why the metric has no value for these labels [N]."""
+    """The reason for which the metric ``name`` has no value for these labels [N]."""
     if not len(label):
         return NOBODY
     chosen = metric(name)

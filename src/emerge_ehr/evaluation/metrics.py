@@ -1,8 +1,8 @@
-"""Metrics of a binary label, computed for all resamples of the patients at once.
+"""Metrics of a binary label, computed for all resamples at once.
 
-A resample is a row of counts: how often each patient was drawn. On scores sorted once, with ties together, every ranking
-metric is a cumulative sum along that row; the point estimate is the row of ones. Dimensions: R resamples, N patients,
-C cells of the ranking.
+A resample is a row of counts, which say how often each sample was drawn. The scores are sorted once, with ties together; every
+ranking metric is then a cumulative sum along that row, and the point estimate is that of a row of ones. Dimensions: R resamples,
+N samples (called patients here, as in printed tables), C cells of the ranking.
 """
 
 from collections.abc import Callable
@@ -16,25 +16,25 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Curve:
-    """Counts of the patients down to the end of each cell, scores falling [R,C]; they end in the totals [R]."""
+    """Counts of positives and negatives from the highest score down to each cell [R,C]; the last column holds the totals."""
 
     true_positives: Array
     false_positives: Array
 
     @property
     def positives(self) -> Array:
-        """How many patients have the label [R]."""
+        """The number of patients with the outcome [R]."""
         return self.true_positives[:, -1]
 
     @property
     def negatives(self) -> Array:
-        """How many have not [R]."""
+        """The number of patients without the outcome [R]."""
         return self.false_positives[:, -1]
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts at one threshold [R]."""
+    """The confusion matrix of each resample at one threshold, as counts [R]."""
 
     true_positives: Array
     false_positives: Array
@@ -43,10 +43,10 @@ class Confusion:
 
 
 class Ranking:
-    """Patients by falling score, in cells: those of one score, or of several scores in a row that no positive has.
+    """Patients by falling score, in cells: a cell is one score, or a run of neighbouring scores that no positive has.
 
-    No ranking metric changes when negatives between two positives are told apart or not, and with few positives there are few
-    cells.
+    No ranking metric depends on how the negatives between two positives are ordered, so they can share a cell. With few positives
+    there are few cells.
     """
 
     def __init__(self, label: Array, probability: Array) -> None:
@@ -61,7 +61,7 @@ class Ranking:
         self._positive_cells, self._positive_starts = np.unique(cell, return_index=True)
 
     def curve(self, counts: Array) -> Curve:
-        """Counts [R,N], patients in the order given -> curve [R,C]."""
+        """Counts [R,N], in the order of the labels -> curve [R,C]."""
         drawn = np.add.reduceat(counts[:, self._order], self._starts, axis=1)
         positive = np.zeros_like(drawn)
         if len(self._positive):
@@ -72,7 +72,7 @@ class Ranking:
 
 
 def auroc(curve: Curve) -> Array:
-    """Area under the ROC curve by trapezoids [R]: the chance that a positive outranks a negative, ties half."""
+    """Area under the ROC curve by trapezoids [R]: the probability that a positive outranks a negative; a tie counts half."""
     gained = np.diff(curve.false_positives, axis=1, prepend=0)
     before = curve.true_positives - np.diff(curve.true_positives, axis=1, prepend=0)
     area = (gained * (before + curve.true_positives)).sum(axis=1) / 2
@@ -81,14 +81,14 @@ def auroc(curve: Curve) -> Array:
 
 
 def auprc(curve: Curve) -> Array:
-    """Average precision [R]: precision at each score weighted by the recall it adds, as scikit-learn."""
+    """Average precision [R]: the precision at each score, weighted by the recall that it adds, as in scikit-learn."""
     gained = np.diff(curve.true_positives, axis=1, prepend=0)
     total: Array = (gained * _precision(curve)).sum(axis=1)
     return total / curve.positives
 
 
 def min_precision_sensitivity(curve: Curve) -> Array:
-    """min(+P, Se) [R]: the highest, over thresholds, of the lower of precision and sensitivity."""
+    """min(+P, Se) [R]: the lower one of precision and sensitivity, at the threshold where it is highest."""
     best: Array = np.minimum(_precision(curve), curve.true_positives / curve.positives[:, None]).max(axis=1)
     return best
 
@@ -100,7 +100,7 @@ def f1(at: Confusion) -> Array:
 
 
 def accuracy(at: Confusion) -> Array:
-    """Share called rightly [R]."""
+    """Share of patients who are called correctly [R]."""
     return (at.true_positives + at.negatives - at.false_positives) / (at.positives + at.negatives)
 
 
@@ -110,17 +110,17 @@ def sensitivity(at: Confusion) -> Array:
 
 
 def specificity(at: Confusion) -> Array:
-    """Share of negatives who are not [R]."""
+    """Share of negatives who are called negative [R]."""
     return (at.negatives - at.false_positives) / at.negatives
 
 
 def ppv(at: Confusion) -> Array:
-    """Positive predictive value, or precision [R]: share of positives among those called."""
+    """Positive predictive value, or precision [R]: share of positives among those called positive."""
     return at.true_positives / (at.true_positives + at.false_positives)
 
 
 def npv(at: Confusion) -> Array:
-    """Negative predictive value [R]: share of negatives among those not called."""
+    """Negative predictive value [R]: share of negatives among those called negative."""
     cleared = at.negatives - at.false_positives
     return cleared / (cleared + at.positives - at.true_positives)
 
@@ -131,7 +131,7 @@ def alert_rate(at: Confusion) -> Array:
 
 
 def point(metric: Callable[[Curve], Array], label: Array, probability: Array) -> float | None:
-    """One ranking metric of all patients [N], [N]; None where there is one class only.
+    """One ranking metric of label [N] (0/1) and probability [N]; None where there is one class only.
 
     >>> point(auroc, np.array([0.0, 1.0, 1.0]), np.array([0.2, 0.2, 0.9]))
     0.75
@@ -142,7 +142,7 @@ def point(metric: Callable[[Curve], Array], label: Array, probability: Array) ->
 
 
 def best_threshold(label: Array, probability: Array) -> float | None:
-    """The score [N] at or above which calling positive gives the highest F1 (of equals, the highest score).
+    """The score at or above which calling patients positive gives the highest F1; among equals, the highest such score.
 
     None where there is one class only.
 
@@ -158,7 +158,7 @@ def best_threshold(label: Array, probability: Array) -> float | None:
 
 
 def threshold_reaching(target: float, label: Array, probability: Array) -> float | None:
-    """The highest score [N] at or above which calling positive finds at least ``target`` of the positives; None without any.
+    """The highest score at or above which calling positive finds at least ``target`` of the positives; None if there are none.
 
     >>> threshold_reaching(0.5, np.array([0.0, 1.0, 1.0]), np.array([0.1, 0.3, 0.9]))
     0.9
@@ -166,18 +166,18 @@ def threshold_reaching(target: float, label: Array, probability: Array) -> float
     if not label.any():
         return None
     ranking = Ranking(label, probability)
-    found = ranking.curve(np.ones((1, len(label)))).true_positives[0] / label.sum()
-    return float(ranking.score[np.argmax(found >= target)])
+    reached = ranking.curve(np.ones((1, len(label)))).true_positives[0] / label.sum()
+    return float(ranking.score[np.argmax(reached >= target)])
 
 
 def confusion(label: Array, probability: Array, threshold: float) -> Callable[[Array], Confusion]:
-    """What gives, of counts [R,N], those at ``probability >= threshold`` [N]."""
+    """A function from counts [R,N] to the confusion matrices of calling patients positive at ``probability >= threshold``."""
     called = (probability >= threshold).astype(np.float64)
     columns = np.stack([called * label, called * (1 - label), label, 1 - label], axis=1)
     return lambda counts: Confusion(*(counts @ columns).T)
 
 
 def _precision(curve: Curve) -> Array:
-    """Share of positives among those down to each cell [R,C]; 0 where a resample has nobody there."""
+    """Share of positives from the highest score down to each cell [R,C]; 0 where a resample has nobody there."""
     called = curve.true_positives + curve.false_positives
     return np.divide(curve.true_positives, called, out=np.zeros_like(called), where=called > 0)

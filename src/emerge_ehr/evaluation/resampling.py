@@ -1,9 +1,9 @@
-"""Bootstrap over persons: estimates of all patients with percentile or BCa intervals, for anything that is measured of counts.
+"""Bootstrap over persons: point estimates with percentile or BCa intervals, for anything that can be measured on counts.
 
-A person's patients (stays) are drawn together. Percentile: the 2.5th and 97.5th percentile of the resamples. BCa: corrected for
-bias and acceleration (Efron 1987, doi 10.1080/01621459.1987.10478410); the acceleration comes from leaving out a person at a
-time or, of more than ``GROUPS`` persons, a group at a time (Efron & Narasimhan 2020, doi 10.1080/10618600.2020.1714633).
-Dimensions: R resamples, N patients, U persons.
+All samples of a person are drawn together. Percentile: the 2.5th and 97.5th percentiles of the resamples. BCa: corrected for
+bias and acceleration (Efron 1987, doi 10.1080/01621459.1987.10478410). The acceleration comes from leaving out one person at a
+time or, with more than ``GROUPS`` persons, one group at a time (Efron & Narasimhan 2020, doi 10.1080/10618600.2020.1714633).
+Dimensions: R resamples, N samples (called patients here, as in printed tables), U persons.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from emerge_ehr.evaluation.metrics import Array
 
-Persons = NDArray[np.int64]  # [N] the number of each patient's person, 0..U-1
+Persons = NDArray[np.int64]  # [N] the number of the person to whom each sample belongs, 0..U-1
 Measure = Callable[[Array], Mapping[str, Array]]  # counts [R,N] -> name -> [R], NaN where undefined
 
-BLOCK = 500_000  # counts held at once: 4 MB, which caches hold
+BLOCK = 500_000  # counts held in memory at once: 4 MB, which fit into a processor's cache
 GROUPS = 1000
-ROUNDING = 1e-12  # values that differ by less are the same, summed in another order
+ROUNDING = 1e-12  # values that differ by less are equal: only the order of summation differs
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Sampling:
 class Interval:
     """A point estimate and its 95 % interval.
 
-    ``reason`` says why a number is missing, or that the interval rests on part of the resamples.
+    ``reason`` says why a number is missing, or that the interval rests on some of the resamples only.
     """
 
     value: float | None
@@ -47,15 +47,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class Sample:
-    """One measured name: of all patients, of each resample [R] and, for BCa, without each person or group."""
+    """One measured quantity: of all patients, of each resample [R] and, for BCa, without each person or group in turn."""
 
     value: float
     drawn: Array
     left_out: Array | None
 
     def interval(self, undefined: str) -> Interval:
-        """``undefined`` is the reason where there is no value. Resamples in which it is undefined do not count; where those
-        are most, there is no interval.
+        """The value with its interval; ``undefined`` is the reason that is reported where there is no value.
+
+        Resamples in which the quantity is undefined do not count. Where they are more than half, there is no interval.
         """
         if np.isnan(self.value):
             return Interval(None, None, None, undefined)
@@ -76,7 +77,7 @@ class Sample:
 
 
 def each_alone(patients: int) -> Persons:
-    """Every patient a person."""
+    """Persons for ``patients`` samples, each of which belongs to another person."""
     return np.arange(patients)
 
 
@@ -91,7 +92,7 @@ def persons(names: Sequence[str]) -> Persons:
 
 
 def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, Sample]:
-    """Everything that ``measure`` gives, of all patients and of the resamples; the same seed draws the same persons."""
+    """Everything that ``measure`` gives, for all patients and for the resamples; the same seed draws the same persons."""
     patients, units = len(persons), int(persons.max()) + 1
     alone = np.array_equal(persons, each_alone(patients))
 
@@ -100,17 +101,17 @@ def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, 
             blocks = [measure(counts if alone else counts[:, persons]) for counts in rows]
         return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
-    whole = collect(iter([np.ones((1, units))]))
+    estimates = collect(iter([np.ones((1, units))]))
     size = max(1, BLOCK // patients)
     drawn = collect(draws(units, sampling.resamples, sampling.seed, size * units))
     left = collect(leaving_out(units, sampling.seed, size * units)) if sampling.interval == "bca" else {}
-    return {name: Sample(float(value[0]), drawn[name], left.get(name)) for name, value in whole.items()}
+    return {name: Sample(float(value[0]), drawn[name], left.get(name)) for name, value in estimates.items()}
 
 
 def draws(units: int, resamples: int, seed: int, block: int = BLOCK) -> Iterator[Array]:
     """Resamples with replacement as counts [r,U], in blocks of at most ``block`` numbers.
 
-    Row r counts ``np.random.default_rng(seed).integers(0, U, (R, U))[r]``, however the blocks fall.
+    Row r counts ``np.random.default_rng(seed).integers(0, U, (R, U))[r]``, whatever the size of the blocks.
     """
     generator = np.random.default_rng(seed)
     rows = max(1, block // units)
@@ -122,7 +123,7 @@ def draws(units: int, resamples: int, seed: int, block: int = BLOCK) -> Iterator
 
 
 def leaving_out(units: int, seed: int, block: int = BLOCK) -> Iterator[Array]:
-    """Counts [r,U] of all but one person or, where there are more than ``GROUPS``, all but one group drawn at random."""
+    """Counts [r,U] of all but one person or, with more than ``GROUPS`` persons, of all but one group drawn at random."""
     group = np.arange(units)
     if units > GROUPS:
         group = np.random.default_rng(seed).permutation(units) % GROUPS

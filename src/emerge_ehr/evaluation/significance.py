@@ -1,4 +1,4 @@
-"""Whether two runs' predictions for the same patients differ: DeLong's test of AUROC, a paired bootstrap of any metric."""
+"""Whether two runs' predictions for the same patients differ: DeLong's test of AUROC, and a paired bootstrap of any metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ FEW = "undefined: DeLong's variance needs two patients of each class"
 
 @dataclass(frozen=True)
 class DeLong:
-    """AUROC of two runs; ``difference`` is first minus second, with its standard error, z, two-sided p and 95 % interval."""
+    """The AUROC of two runs. ``difference`` is first minus second, with its standard error, z, two-sided p and 95 % interval."""
 
     first: float | None = None
     second: float | None = None
@@ -44,10 +44,10 @@ class Difference:
 
 
 def delong(label: Array, first: Array, second: Array) -> DeLong:
-    """Of label [N] (0/1) and two runs' probabilities [N], patients taken as independent.
+    """DeLong's test for label [N] (0/1) and two runs' probabilities [N]; samples are taken as independent.
 
-    DeLong et al. 1988 (doi 10.2307/2531595) by midranks in O(N log N) (Sun & Xu 2014, doi 10.1109/LSP.2014.2337313). Where the
-    two rank alike, p is 1; where they differ with no variance, there is none.
+    DeLong et al. 1988 (doi 10.2307/2531595) by midranks in O(N log N) (Sun & Xu 2014, doi 10.1109/LSP.2014.2337313). Where both
+    runs rank patients alike, p is 1; where they differ but the difference has no variance, there is no p.
     """
     from scipy.special import ndtr
 
@@ -56,7 +56,7 @@ def delong(label: Array, first: Array, second: Array) -> DeLong:
         return DeLong(reason=FEW if len(label) else NOBODY)
     left, right = _placements(positive, first), _placements(positive, second)
     difference = left.area - right.area
-    # of differences, not of each: where both rank alike the variance is exactly 0
+    # The variance of the differences rather than of each run: where both rank alike it is exactly 0.
     of_positives, of_negatives = left.below - right.below, left.above - right.above
     variance = of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives)
     error = float(np.sqrt(variance))
@@ -77,16 +77,17 @@ def paired_bootstrap(
     persons: Persons | None = None,
     thresholds: tuple[float, float] | None = None,
 ) -> dict[str, Difference]:
-    """Metrics by name (``measure.py``) of label [N] and two runs' probabilities [N]; both are measured on the same resamples.
+    """The difference in each of ``metrics`` between two runs' probabilities [N] for label [N], on the same resamples.
 
-    ``persons`` [N]: whose patients are drawn together; by default each patient alone. ``thresholds``: at which each run calls a
-    patient positive. p is twice the smaller share of resamples with a difference on one side of 0 or none, counting the
-    data as one more (Davison & Hinkley 1997, 4.2); it is never below 2 / (resamples + 1).
+    ``persons`` [N]: the persons whose samples are drawn together; by default every sample is drawn alone. ``thresholds``: the
+    probability from which each run calls a patient positive. p is twice the smaller one of two shares of the resamples: those
+    whose difference is at most 0, and those whose difference is at least 0. The data count as one more resample (Davison &
+    Hinkley 1997, section 4.2), so that p is never below 2 / (resamples + 1).
     """
     if not len(label):
         return {name: Difference(reason=NOBODY) for name in metrics}
     cuts = thresholds or (None, None)
-    runs = [measure(label, one, metrics, cut) for one, cut in zip((first, second), cuts, strict=True)]
+    runs = [measure(label, probability, metrics, cut) for probability, cut in zip((first, second), cuts, strict=True)]
 
     def both(counts: Array) -> dict[str, Array]:
         left, right = (run(counts) for run in runs)
@@ -97,10 +98,13 @@ def paired_bootstrap(
             **gaps,
         }
 
-    found = resampling.sample(both, resampling.each_alone(len(label)) if persons is None else persons, sampling)
+    samples = resampling.sample(both, resampling.each_alone(len(label)) if persons is None else persons, sampling)
     return {
         name: _difference(
-            found[f"{name} first"], found[f"{name} second"], found[f"{name} difference"], why_undefined(name, label)
+            samples[f"{name} first"],
+            samples[f"{name} second"],
+            samples[f"{name} difference"],
+            why_undefined(name, label),
         )
         for name in metrics
     }
@@ -108,7 +112,7 @@ def paired_bootstrap(
 
 def _difference(first: Sample, second: Sample, difference: Sample, undefined: str) -> Difference:
     interval = difference.interval(undefined)
-    values = [None if np.isnan(one.value) else one.value for one in (first, second)]
+    values = [None if np.isnan(run.value) else run.value for run in (first, second)]
     drawn = difference.drawn[~np.isnan(difference.drawn)]
     p = None
     if interval.low is not None:
@@ -119,7 +123,10 @@ def _difference(first: Sample, second: Sample, difference: Sample, undefined: st
 
 @dataclass(frozen=True)
 class _Placements:
-    """AUROC; for each positive the share of negatives below it, for each negative the share of positives above, ties half."""
+    """AUROC, for each positive the share of negatives ranked below it, and for each negative the share of positives above it.
+
+    A tie counts half.
+    """
 
     area: float
     below: Array
@@ -129,9 +136,9 @@ class _Placements:
 def _placements(positive: NDArray[np.bool_], score: Array) -> _Placements:
     from scipy.stats import rankdata
 
-    among_all, own = rankdata(score), np.empty(len(score))
+    among_all, among_class = rankdata(score), np.empty(len(score))
     for side in (positive, ~positive):
-        own[side] = rankdata(score[side])
-    others = among_all - own  # how many of the other class lie below, ties half
+        among_class[side] = rankdata(score[side])
+    others = among_all - among_class  # the number of the other class that is ranked below; a tie counts half
     below = others[positive] / (~positive).sum()
     return _Placements(float(below.mean()), below, 1 - others[~positive] / positive.sum())

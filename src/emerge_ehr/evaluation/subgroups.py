@@ -1,7 +1,7 @@
 """Metrics of groups of patients, and the gap between a group and everybody else, with intervals from the same resamples.
 
-Groups are by sex, age band, ethnicity and ICU type, as far as they are known. A patient stands in one group of each attribute;
-those of whom it is not stated in ``unknown``.
+Groups are formed by sex, age band, ethnicity and ICU type, as far as these are known. A patient belongs to one group of each
+attribute: to ``unknown`` where the source does not state it.
 """
 
 import re
@@ -22,7 +22,7 @@ METRICS = keys("subgroups")
 SMALL_PATIENTS, SMALL_CLASS = 50, 10
 UNKNOWN = "unknown"
 AGE_BANDS = ((18, "under 18"), (45, "18-44"), (65, "45-64"), (80, "65-79"), (np.inf, "80+"))
-# The first whose word stands in the source's text; WHITE first, for CAUCASIAN holds ASIAN.
+# The first group with a word in the source's text is chosen. White comes first, because CAUCASIAN contains ASIAN.
 ETHNICITIES = (
     ("white", ("WHITE", "CAUCASIAN")),
     ("hispanic", ("HISPANIC", "LATIN", "SOUTH AMERICAN")),
@@ -37,9 +37,10 @@ DENIED = re.compile(
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A row of subgroups.csv: one metric of one group. ``gap``: the group minus all other patients of the split.
+    """A row of subgroups.csv: one metric of one group. ``gap`` is its value minus that of all other patients of the split.
 
-    ``small`` 1: fewer than ``SMALL_PATIENTS`` patients, or than ``SMALL_CLASS`` with or without the outcome. Empty: undefined.
+    ``small`` is 1 where the group has fewer than ``SMALL_PATIENTS`` patients, or fewer than ``SMALL_CLASS`` with the outcome or
+    without it. A value that is undefined is None, an empty field.
     """
 
     split: str
@@ -59,18 +60,19 @@ class Subgroup:
 
 
 def groups(patients: pl.DataFrame) -> dict[str, NDArray[np.str_]]:
-    """Attribute -> the group of each row of patients.csv; an attribute that is known of nobody is left out."""
-    found = {
+    """Attribute -> the group of each row of patients.csv; an attribute that is known for nobody is left out."""
+    columns = {
         "sex": [{"F": "female", "M": "male"}.get(sex or "", UNKNOWN) for sex in patients["sex"]],
         "age": [age_band(age) for age in patients["age"]],
         "ethnicity": [ethnicity(text) for text in patients["ethnicity"]],
         "icu_type": [(text or "").strip() or UNKNOWN for text in patients["icu_type"]],
     }
-    return {name: np.array(column) for name, column in found.items() if set(column) - {UNKNOWN}}
+    return {name: np.array(column) for name, column in columns.items() if set(column) - {UNKNOWN}}
 
 
 def age_band(years: float | None) -> str:
-    """
+    """The age band of a patient of so many ``years``.
+
     >>> age_band(44.9), age_band(45), age_band(None)
     ('18-44', '45-64', 'unknown')
     """
@@ -78,7 +80,8 @@ def age_band(years: float | None) -> str:
 
 
 def ethnicity(text: str | None) -> str:
-    """
+    """The group that a source's description of somebody's ethnicity belongs to.
+
     >>> [ethnicity(text) for text in ("WHITE - BRAZILIAN", "Caucasian", "ASIAN - CHINESE", "PORTUGUESE", None)]
     ['white', 'white', 'asian', 'other', 'unknown']
     >>> [ethnicity(text) for text in ("BLACK, NOT HISPANIC", "Not Hispanic or Latino", "NON-WHITE", "NOT STATED")]
@@ -100,7 +103,7 @@ def evaluate(
     persons: Persons,
     sampling: Sampling,
 ) -> list[Subgroup]:
-    """The rows of one label [N] and its probabilities [N] on one split; ``attributes`` -> group [N], as ``groups`` gives them."""
+    """The rows of one label [N] and its probabilities [N] on one split; ``attributes`` as ``groups`` gives them."""
     members = {
         (attribute, group): column == group
         for attribute, column in attributes.items()
@@ -113,33 +116,34 @@ def evaluate(
         key: measure(label[rows], probability[rows], METRICS, threshold) for key, rows in parts.items() if len(rows)
     }
 
-    def of(counts: Array) -> dict[str, Array]:
+    def values_of(counts: Array) -> dict[str, Array]:
         values: dict[str, Array] = {}
         for number, key in enumerate(members):
-            own, rest = (
+            group, rest = (
                 measures[*key, side](counts[:, parts[*key, side]]) if (*key, side) in measures else {}
                 for side in (True, False)
             )
             for name in METRICS:
-                values[f"{number} {name}"] = own[name]
-                values[f"{number} {name} gap"] = own[name] - rest[name] if rest else np.full(len(counts), np.nan)
+                values[f"{number} {name}"] = group[name]
+                values[f"{number} {name} gap"] = group[name] - rest[name] if rest else np.full(len(counts), np.nan)
         return values
 
-    found = {name: one.interval("") for name, one in resampling.sample(of, persons, sampling).items()}
+    samples = resampling.sample(values_of, persons, sampling)
+    intervals = {name: sample.interval("") for name, sample in samples.items()}
     return [
         row
         for number, (key, inside) in enumerate(members.items())
-        for row in _rows((split, label_code, *key), label[inside], found, number)
+        for row in _rows((split, label_code, *key), label[inside], intervals, number)
     ]
 
 
-def _rows(where: Sequence[str], label: Array, found: Mapping[str, Interval], number: int) -> Iterator[Subgroup]:
+def _rows(where: Sequence[str], label: Array, intervals: Mapping[str, Interval], number: int) -> Iterator[Subgroup]:
     patients, positives = len(label), int(label.sum())
     small = int(patients < SMALL_PATIENTS or min(positives, patients - positives) < SMALL_CLASS)
     split, label_code, attribute, group = where
     for name in METRICS:
-        one, gap = found[f"{number} {name}"], found[f"{number} {name} gap"]
+        estimate, gap = intervals[f"{number} {name}"], intervals[f"{number} {name} gap"]
         yield Subgroup(
             *(split, label_code, attribute, group, patients, positives, name),
-            *(one.value, one.low, one.high, gap.value, gap.low, gap.high, small),
+            *(estimate.value, estimate.low, estimate.high, gap.value, gap.low, gap.high, small),
         )
