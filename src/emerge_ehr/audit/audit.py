@@ -1,5 +1,8 @@
-"""Stage audit: does information reach the model that must not? Tables, split, fitted statistics and single features, looked at
-anew and independently of the stages that made them. Prints what it found and writes ``audit.json`` beside the artefacts."""
+"""Stage audit: does information reach the model that must not reach it?
+
+It checks the tables, the split, the fitted statistics and single features again, independently of the stages that made them. It
+prints its findings and writes them to ``audit.json`` beside the artefacts.
+"""
 
 import dataclasses
 import logging
@@ -26,10 +29,10 @@ AUDIT = "audit.json"
 
 
 def run(config: Config) -> None:
-    """Print every check's verdict.
+    """Make all checks, print the verdict of each and write ``audit.json``.
 
     Raises:
-        UserError: a check failed; or tables or artefacts are missing.
+        UserError: a check failed, or tables or artefacts are missing.
     """
     for folder in (config.table_dir, config.processed_dir):
         publishing.finish_interrupted(folder)
@@ -41,11 +44,11 @@ def run(config: Config) -> None:
         findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))
     else:
         findings += _of_arrays(config, dataset)
-    _tell(findings)
+    _print(findings)
     with artefacts.replacing(config.processed_dir / AUDIT) as aside:
         metadata = artefacts.checksum(config.processed_dir / schema.METADATA)
-        found = [dataclasses.asdict(finding) for finding in findings]
-        artefacts.write_json(aside, {"metadata": metadata, "findings": found})
+        entries = [dataclasses.asdict(finding) for finding in findings]
+        artefacts.write_json(aside, {"metadata": metadata, "findings": entries})
     failed = [finding for finding in findings if finding.verdict == "failed"]
     if failed:
         raise UserError(
@@ -55,29 +58,29 @@ def run(config: Config) -> None:
 
 
 def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
-    """What needs the tables as ``preprocess`` reads them: fits compared with new ones, and single features."""
-    found, _ = tables_and_split(config, components.build("task", config.task))
-    training = found.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
+    """The findings that need the tables as ``preprocess`` reads them: the fitted statistics and the single features."""
+    inputs, _ = tables_and_split(config, components.build("task", config.task))
+    training = inputs.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
     records = rag_records.read(config.processed_dir)
     if [record.patient_id for record in records] != dataset.patient_id.tolist():
         raise UserError(
             f"{config.processed_dir / schema.RAG_RECORDS}: not one row for each patient, in the order of the arrays; "
             "run --stage preprocess again"
         )
-    notes = rag.joined_notes(found.notes, found.cohort["patient_id"].to_list())
+    notes = rag.joined_notes(inputs.notes, inputs.cohort["patient_id"].to_list())
     encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
-    statistics = tensors.fit(found.hourly.value[training])
+    statistics = tensors.fit(inputs.hourly.value[training])
     summaries = [record.summary for record in records]
-    anew = fitted.fit(statistics, encoder, found.cohort, notes, summaries, training)
+    refitted = fitted.fit(statistics, encoder, inputs.cohort, notes, summaries, training)
     rows = np.flatnonzero(training)
     diseases = [{node.name for node in records[row].nodes} for row in rows]
     return [
-        *refits.check(config.processed_dir / schema.FITTED, anew, dataset, found.hourly),
+        *refits.check(config.processed_dir / schema.FITTED, refitted, dataset, inputs.hourly),
         *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),
     ]
 
 
-def _tell(findings: list[Finding]) -> None:
+def _print(findings: list[Finding]) -> None:
     width = max(len(finding.check) for finding in findings)
     for finding in findings:
         print(f"{finding.verdict:<8} {finding.check:<{width}}  {finding.detail}")

@@ -1,4 +1,4 @@
-"""What a check of the audit found."""
+"""The finding of one check of the audit."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """``failed``: information crosses from where it must not; ``warning``: it may, look yourself."""
+    """The verdict of one check. ``failed``: information leaks; ``warning``: it may leak, and a person has to look."""
 
     check: str
     verdict: Literal["passed", "warning", "failed"]
@@ -14,5 +14,5 @@ class Finding:
 
 
 def judged(check: str, wrong: str | None, right: str) -> Finding:
-    """Failed with ``wrong``, where there is something, else passed with ``right``."""
+    """A failed finding with the detail ``wrong`` or, if that is None, a passed one with the detail ``right``."""
     return Finding(check, "passed", right) if wrong is None else Finding(check, "failed", wrong)

@@ -1,4 +1,4 @@
-"""Whether a patient, or a person, stands in two splits."""
+"""Whether a sample (``patient_id``) or a person (``subject_id``) is in two splits."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -9,9 +9,12 @@ from emerge_ehr.audit.findings import Finding, judged
 
 
 def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the patients of train, val and test."""
+    """Findings on the split: no sample and no person in two parts of it, and every sample in the cohort.
+
+    ``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the ``patient_id`` of train, val and test.
+    """
     person = dict(cohort.select("patient_id", "subject_id").iter_rows())
-    persons = {name: {person[one] for one in patients if one in person} for name, patients in split.items()}
+    persons = {name: {person[patient] for patient in patients if patient in person} for name, patients in split.items()}
     sizes = ", ".join(f"{name} {len(patients)}" for name, patients in split.items())
     return [
         judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),

@@ -1,4 +1,4 @@
-"""Whether what was fitted saw other than training patients: it is fitted anew on these alone, and compared."""
+"""Whether the fitted statistics depend on other than training samples: they are fitted again on these alone, and compared."""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,20 +12,23 @@ from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.dataset import Dataset, read_arrays
 
-TOLERANCE = 1e-6  # of machines and library versions; one patient more or less moves a statistic further
+TOLERANCE = 1e-6  # machines and library versions differ by less; one sample more or less moves a statistic by more
 
 
 def check(saved: Path, anew: Fitted, dataset: Dataset, hourly: tensors.Hourly) -> list[Finding]:
-    """``saved``: the folder that ``preprocess`` wrote; ``anew``: fitted on the training patients of the split just now."""
+    """Findings on ``saved``, the folder of fitted statistics that ``preprocess`` wrote, and on the standardised series.
+
+    ``anew`` was fitted on the training samples of the split just now.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "fitted"
         anew.save(folder)
-        other = list(_differences(saved, folder))
-    named = f"not what the training patients alone give: {', '.join(other)}" if other else None
+        different = list(_differences(saved, folder))
+    wrong = f"not what the training patients alone give: {', '.join(different)}" if different else None
     values, mask = tensors.standardise(hourly, anew.statistics)
     same = np.array_equal(mask, dataset.ehr_mask) and np.allclose(values, dataset.ehr, atol=1e-4)
     return [
-        judged("fitted on training patients only", named, f"{saved.name}/ compared with a new fit"),
+        judged("fitted on training patients only", wrong, f"{saved.name}/ compared with a new fit"),
         judged(
             "series standardised by training statistics",
             None if same else "ehr or ehr_mask is not what the tables and the training statistics give",
@@ -35,14 +38,15 @@ def check(saved: Path, anew: Fitted, dataset: Dataset, hourly: tensors.Hourly) -
 
 
 def _differences(saved: Path, anew: Path) -> Iterator[str]:
+    """The files, and the arrays in them, in which the folder ``saved`` differs from ``anew``."""
     for path in sorted(anew.iterdir()):
         if path.suffix == ".json":
             if read_json(saved / path.name, "preprocess") != read_json(path, "preprocess"):
                 yield path.name
             continue
-        ours, theirs = read_arrays(saved / path.name, "preprocess"), read_arrays(path, "preprocess")
-        for name, array in theirs.items():
-            kept = ours.get(name)
+        saved_arrays, new_arrays = read_arrays(saved / path.name, "preprocess"), read_arrays(path, "preprocess")
+        for name, array in new_arrays.items():
+            kept = saved_arrays.get(name)
             if (
                 kept is None
                 or kept.shape != array.shape

@@ -1,4 +1,7 @@
-"""Whether anything timed outside a patient's observation window is in the tables; read anew, not as ``preprocess`` reads them."""
+"""Whether the tables hold anything timed outside a sample's observation window.
+
+They are read here directly, not as ``preprocess`` reads them.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +14,7 @@ from emerge_ehr.storage import schema, table_files
 
 
 def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
-    """Measurements, notes and outcomes of the tables in ``folder`` against the windows in ``cohort.csv``.
+    """Findings on the measurements, notes and outcomes in ``folder``, compared with the windows in ``cohort.csv``.
 
     Raises:
         UserError: a table is missing or does not fit its schema.
@@ -43,18 +46,20 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
     surrogate = pl.col("note_type") == "surrogate"
     late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
     asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)
-    told = f"{late} of {notes.height} notes were written after the window"
+    lateness = f"{late} of {notes.height} notes were written after the window"
     if late and asked_for:
-        found = [Finding("notes inside the window", "warning", f"{told}; source.notes_after_window asks for them")]
+        findings = [
+            Finding("notes inside the window", "warning", f"{lateness}; source.notes_after_window asks for them")
+        ]
     else:
-        found = [judged("notes inside the window", told if late else None, f"{notes.height} notes")]
+        findings = [judged("notes inside the window", lateness if late else None, f"{notes.height} notes")]
     if made := notes.filter(surrogate).height:
         detail = f"{made} notes are made from codes, which are assigned after discharge: they may tell the outcome"
-        found.append(Finding("surrogate notes", "warning", detail))
+        findings.append(Finding("surrogate notes", "warning", detail))
     if untimed := notes.filter(~surrogate & pl.col("note_time").is_null()).height:
         detail = f"{untimed} notes carry no time: they may have been written after the window"
-        found.append(Finding("notes without a time", "warning", detail))
-    return found
+        findings.append(Finding("notes without a time", "warning", detail))
+    return findings
 
 
 def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:

@@ -1,4 +1,4 @@
-"""The RAG half of preprocessing: notes -> entities -> diseases -> documents and triples -> summary, a record per patient."""
+"""The RAG half of preprocessing: notes -> entities -> diseases -> documents and triples -> summary, one record per sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,13 +24,13 @@ from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.signals.hourly import Hourly
 
 SEPARATOR = "\n\n"
-BLOCK = 1000  # records put into the table together: as rows of text they take several times the memory
-MUCH = 5000  # patients from which processes of their own are worth their start
+BLOCK = 1000  # records that are added to the table together: as rows of text they take several times the memory
+MUCH = 5000  # samples from which on it pays to start worker processes
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The components of the RAG half, and who does their work."""
+    """The components of the RAG half, and the pool of workers that run them."""
 
     graph: KnowledgeGraph
     extractor: EntityExtractor
@@ -42,7 +42,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class PatientFacts:
-    """What is known of one patient before retrieval. ``n`` is the row in the tensors."""
+    """What is known of one sample before retrieval. ``n`` is its row in the tensors."""
 
     n: int
     patient_id: str
@@ -53,7 +53,7 @@ class PatientFacts:
 
 
 def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
-    """Each patient's notes in order of time as one text; empty where there are none."""
+    """The notes of each of ``patients`` (``patient_id``), in order of time, as one text; empty where there are none."""
     ordered = notes.sort("patient_id", "note_time", "note_type", "text", nulls_last=True)
     joined = ordered.group_by("patient_id", maintain_order=True).agg(pl.col("text").str.join(SEPARATOR))
     texts = dict(joined.rows())
@@ -62,8 +62,11 @@ def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Case:
-    """A patient with what was found in the notes. ``linked``: of the names in them. ``charted``: the value in each signal's hour.
-    ``summary``: where it is written already."""
+    """A sample with what was extracted from its notes.
+
+    ``linked``: the disease of each name in the notes that has one. ``charted``: the value of each abnormal signal in its hour.
+    ``summary``: the summary, if it is written already.
+    """
 
     patient: PatientFacts
     extraction: Extraction
@@ -74,7 +77,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Tally:
-    """What of a record is counted."""
+    """The numbers of a record that enter the counts."""
 
     nodes: int
     summary_failed: bool
@@ -83,7 +86,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class WrittenRecord:
-    """A record as a row of ``rag_records.csv``, and what of it is counted."""
+    """A record as a row of ``rag_records.csv``, and the numbers of it that enter the counts."""
 
     row: tuple[str, ...]
     tally: Tally
@@ -91,7 +94,7 @@ class WrittenRecord:
 
 @dataclass(frozen=True)
 class Recorder:
-    """What makes a record of a case; it goes where the cases go. ``summarizer``: of summaries that are not written yet."""
+    """Makes records from cases; it is sent to the workers with them. ``summarizer`` is None if the cases have their summaries."""
 
     graph: KnowledgeGraph
     retriever: Retriever
@@ -100,21 +103,21 @@ class Recorder:
     rule: Linking
 
     def evidence(self, cases: Sequence[Case]) -> list[Evidence]:
-        """Diseases, documents and triples beside age, sex and signals."""
+        """The evidence of each case: its diseases with their documents and triples, beside age, sex and signals."""
         links = [linking.patient_links(case.extraction.entities, case.linked, self.graph, self.rule) for case in cases]
         queries = [
-            Query(tuple(link.node_index for link in own), case.patient.signals)
-            for case, own in zip(cases, links, strict=True)
+            Query(tuple(link.node_index for link in case_links), case.patient.signals)
+            for case, case_links in zip(cases, links, strict=True)
         ]
         return [
             Evidence(
                 case.patient.age,
                 case.patient.sex,
                 case.patient.signals,
-                own,
-                {one.node_index: one for one in retrieved},
+                case_links,
+                {disease.node_index: disease for disease in retrieved},
             )
-            for case, own, retrieved in zip(cases, links, self.retriever.retrieve(queries), strict=True)
+            for case, case_links, retrieved in zip(cases, links, self.retriever.retrieve(queries), strict=True)
         ]
 
     def records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
@@ -137,31 +140,33 @@ class Recorder:
 def records(
     patients: Sequence[PatientFacts], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """The rows of ``rag_records.csv`` in the patients' order, and the counts for metadata and log."""
+    """The rows of ``rag_records.csv`` in the order of ``patients``, and the counts for the metadata and the log."""
     extractions = tools.extractor.extract([patient.notes for patient in patients])
-    names = {entity.name for found in extractions for entity in found.entities if entity.linked}
+    names = {entity.name for extraction in extractions for entity in extraction.entities if entity.linked}
     linked = tools.linker.link(names)
-    cases = [_case(*one, linked, hourly) for one in zip(patients, extractions, strict=True)]
+    cases = [
+        _case(patient, extraction, linked, hourly) for patient, extraction in zip(patients, extractions, strict=True)
+    ]
     recorder = Recorder(tools.graph, tools.retriever, tools.summarizer, auditor, rule)
-    if tools.summarizer.asks:  # for all patients from here: what limits it is the endpoints
+    if tools.summarizer.asks:  # a language model: this process asks for all samples, since the endpoints set the pace
         summaries = tools.summarizer.summarise(recorder.evidence(cases))
         cases = [replace(case, summary=summary) for case, summary in zip(cases, summaries, strict=True)]
         recorder = replace(recorder, summarizer=None)
     work = Work("records", recorder, Recorder.records, Json[Case](Case), Json[WrittenRecord](WrittenRecord))
     made = tools.pool.map(work, cases, much=len(cases) >= MUCH)
-    found = iter(bar(made, title="records", unit="sample", total=len(cases)))
+    written = iter(bar(made, title="records", unit="sample", total=len(cases)))
     tables, tallies = [records_file.table([])], list[Tally]()
-    while some := list(islice(found, BLOCK)):
-        tables.append(records_file.table([record.row for record in some]))
-        tallies += [record.tally for record in some]
+    while block := list(islice(written, BLOCK)):
+        tables.append(records_file.table([record.row for record in block]))
+        tallies += [record.tally for record in block]
     counts = _counts(extractions, tallies, len(names), len(linked))
     return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
 
 
 def _case(patient: PatientFacts, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
-    own = {normal(entity.name) for entity in extraction.entities if entity.linked} & linked.keys()
+    names = {normal(entity.name) for entity in extraction.entities if entity.linked} & linked.keys()
     charted = [hourly.value[patient.n, signal.hour, hourly.features.index(signal.code)] for signal in patient.signals]
-    return Case(patient, extraction, {name: linked[name] for name in sorted(own)}, tuple(map(float, charted)))
+    return Case(patient, extraction, {name: linked[name] for name in sorted(names)}, tuple(map(float, charted)))
 
 
 def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulness) -> Record:
@@ -177,12 +182,13 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
         ),
         nodes=tuple(evidence.links),
         documents=tuple(
-            RecordedDocument(own.node_index, own.name, own.definition, own.description) for own in retrieved
+            RecordedDocument(disease.node_index, disease.name, disease.definition, disease.description)
+            for disease in retrieved
         ),
         triples=tuple(
-            RecordedTriple(own.node_index, triple.x_name, triple.display_relation, triple.y_name)
-            for own in retrieved
-            for triple in own.triples
+            RecordedTriple(disease.node_index, triple.x_name, triple.display_relation, triple.y_name)
+            for disease in retrieved
+            for triple in disease.triples
         ),
         summary=summary.text,
         provenance=summary.statements,
@@ -194,7 +200,7 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
 
 
 def _node_of(entity: Entity, evidence: Evidence, nodes: Mapping[str, int]) -> int | None:
-    """The node among the patient's that the mention is counted for."""
+    """The node of the disease for which this mention counts; None if it counts for none of the sample's diseases."""
     node = nodes.get(normal(entity.name)) if entity.linked else None
     return node if node in evidence.diseases else None
 
@@ -202,14 +208,16 @@ def _node_of(entity: Entity, evidence: Evidence, nodes: Mapping[str, int]) -> in
 def _counts(
     extractions: Sequence[Extraction], tallies: Sequence[Tally], names: int, names_linked: int
 ) -> dict[str, int]:
-    """Totals over patients."""
+    """Totals over all samples."""
     return {
         "entity_names": names,
         "entity_names_linked": names_linked,
-        "mentions": sum(len(one.entities) for one in extractions),
-        "mentions_negated_family_or_hypothetical": sum(not e.linked for one in extractions for e in one.entities),
+        "mentions": sum(len(extraction.entities) for extraction in extractions),
+        "mentions_negated_family_or_hypothetical": sum(
+            not entity.linked for extraction in extractions for entity in extraction.entities
+        ),
         "patients_without_a_disease": sum(not tally.nodes for tally in tallies),
         "nodes": sum(tally.nodes for tally in tallies),
-        "entity_failures": sum(one.failure is not None for one in extractions),
+        "entity_failures": sum(extraction.failure is not None for extraction in extractions),
         "summary_failures": sum(tally.summary_failed for tally in tallies),
     }

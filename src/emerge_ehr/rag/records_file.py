@@ -1,5 +1,8 @@
-"""``rag_records.csv``: what the RAG half of preprocessing found for each sample. The only place that knows how a record stands in
-the file: its columns are the fields of ``Record``, and all but text hold JSON."""
+"""``rag_records.csv``: what the RAG half of preprocessing found for each sample.
+
+Only this module knows how a record is written: the columns of the file are the fields of ``Record``, and every column that is not
+plain text holds JSON.
+"""
 
 import dataclasses
 import json
@@ -24,7 +27,7 @@ from emerge_ehr.storage.schema import RAG_RECORDS
 
 @dataclass(frozen=True)
 class RecordedMention:
-    """An entity of the notes; ``node_index``: the disease among the record's nodes that it counts for, if any."""
+    """An entity in the notes. ``node_index``: the disease among the record's nodes for which it counts, if there is one."""
 
     surface: str
     name: str
@@ -36,7 +39,7 @@ class RecordedMention:
 
 @dataclass(frozen=True)
 class RecordedDocument:
-    """What the graph says of a disease; definition and description may be empty."""
+    """What the graph says about a disease; definition and description may be empty."""
 
     node_index: int
     name: str
@@ -45,7 +48,7 @@ class RecordedDocument:
 
 
 class RecordedTriple(NamedTuple):
-    """A triple that was retrieved for the disease ``node_index``; a list in the file."""
+    """A triple that was retrieved for the disease ``node_index``; in the file it is a list."""
 
     node_index: int
     x_name: str
@@ -55,7 +58,7 @@ class RecordedTriple(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """A row of the file; ``nodes`` are the linked diseases, ``provenance`` the statements of the summary."""
+    """A row of the file. ``nodes`` are the linked diseases, ``provenance`` the statements of the summary with their evidence."""
 
     patient_id: str
     abnormal_signals: tuple[AbnormalSignal, ...]
@@ -76,23 +79,23 @@ TEXTS = tuple(column.name for column in dataclasses.fields(Record) if column.typ
 
 
 def plain(record: Record) -> dict[str, Any]:
-    """The record by column, as values that JSON can hold. A statement's evidence stands beside its text."""
+    """The record by column, as values that JSON can hold; the evidence of a statement stands beside its text."""
     values = dataclasses.asdict(record)
     statements = [{"text": statement["text"], **statement["evidence"]} for statement in values["provenance"]]
     return {**values, "provenance": statements}
 
 
 def to_row(record: Record) -> tuple[str, ...]:
-    """The record's row, in the order of ``COLUMNS``."""
+    """The record as a row of the file, in the order of ``COLUMNS``."""
     values = plain(record)
     return tuple(values[name] if name in TEXTS else _json(values[name]) for name in COLUMNS)
 
 
 def from_row(row: Mapping[str, str | None]) -> Record:
-    """The record in a row that ``to_row`` made.
+    """The record in a row that ``to_row`` wrote.
 
     Raises:
-        ValueError: a column does not hold what belongs there.
+        ValueError: a column holds something else than ``to_row`` writes.
     """
     values = {name: (row[name] or "") if name in TEXTS else _parsed(name, row[name] or "null") for name in COLUMNS}
     if isinstance(values["provenance"], list):
@@ -111,7 +114,7 @@ def table(rows: Collection[tuple[str, ...]]) -> pl.DataFrame:
 
 
 def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
-    """The records in ``folder``, in the order of the arrays; of ``patients`` only, if they are named.
+    """The records in ``folder``, in the order of the arrays; only those of ``patients`` (``patient_id``), if they are named.
 
     Raises:
         UserError: the file is missing, damaged, or of an earlier version.
@@ -129,6 +132,7 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
 
 
 def _record(row: Mapping[str, Any], path: Path) -> Record:
+    """The record in a row of the file at ``path``, which the error message names with the row."""
     try:
         return from_row(row)
     except ValueError as error:
@@ -146,7 +150,7 @@ def _parsed(column: str, text: str) -> Any:
 
 
 def _nested(statement: Any) -> Any:
-    """A statement's evidence under a name of its own, as ``Statement`` has it."""
+    """A statement with its evidence under the key ``evidence``, as ``Statement`` has it: the inverse of ``plain``."""
     if not isinstance(statement, dict):
         return statement
     return {"text": statement.get("text"), "evidence": {k: v for k, v in statement.items() if k != "text"}}

@@ -1,4 +1,4 @@
-"""Small tables of words that options name, such as clinical terms: a CSV of a few columns, read whole and checked."""
+"""Reads and checks the small tables of words that options name, such as clinical terms: a CSV of a few columns."""
 
 import csv
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ from emerge_ehr.fields import UserError
 
 
 def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows, of the columns ``needed``, which must not be empty, and of ``others``, where there
-    are such. ``option``: what named the file.
+    """The rows of the table at ``path``: a value for every column in ``needed``, and the columns in ``others`` if it has them.
+
+    ``option``: the config key that names the file, for messages.
 
     Raises:
-        UserError: the file cannot be read, or is not such a table.
+        UserError: the file cannot be read, has no row, lacks a column or a needed value, or has a column too many.
     """
     expected = f"expected the columns {','.join(needed)}" + (f" (and {','.join(others)})" if others else "")
     try:
@@ -26,5 +27,5 @@ def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] =
         raise UserError(f"{path}: holds no row; {expected}")
     for number, row in enumerate(rows, 2):
         if not set(needed) <= set(row) <= {*needed, *others} or not all(row[name] for name in needed):
-            raise UserError(f"{path} row {number}: {expected}, {','.join(needed)} which must not be empty")
+            raise UserError(f"{path} row {number}: {expected}; {','.join(needed)} must not be empty")
     return rows
