@@ -1,8 +1,9 @@
-"""Checkpoints: weights that any tool can read, and beside them all that training needs to go on as if never stopped.
+"""Checkpoints: weights that any tool can read, and beside them everything that training needs to go on as if never stopped.
 
-``best`` and ``last`` each have ``<name>.safetensors`` (the weights) and ``<name>_state.safetensors`` (optimiser, schedule,
-random states: the tensors, and all else as JSON in the header). Neither can execute code; equal states are equal bytes. While
-training runs they lie in ``.training/`` of the run folder, a folder an epoch, which gets its name when it is complete.
+``best`` and ``last`` each have ``<name>.safetensors`` (the weights) and ``<name>_state.safetensors`` (optimiser, schedule and
+random states: their tensors, and everything else as JSON in the header). Neither can execute code, and equal states give equal
+bytes. While training runs, they are kept in ``.training/`` of the run folder: a folder per epoch, which gets its name when it is
+complete.
 """
 
 import json
@@ -28,7 +29,7 @@ HEADER = "state"
 
 @dataclass(frozen=True)
 class Epoch:
-    """A row of the history; a metric is the mean over the labels that have both classes, None if there is none."""
+    """A row of the history; a metric is its mean over the labels that have both classes, None if no label has."""
 
     epoch: int
     train_loss: float
@@ -45,7 +46,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The end of an epoch. ``random`` holds one entry a process: the generators of dropout; ``shuffle`` that of the batches."""
+    """The state after an epoch.
+
+    ``random``: the states of the generators that dropout draws from, an entry per process; ``shuffle``: the state of the one that
+    shuffles the patients.
+    """
 
     weights: Weights
     optimiser: dict[str, Any]
@@ -56,7 +61,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Progress:
-    """A run so far: every epoch's row, the best one and the last."""
+    """A run so far: the row of every epoch, and the states after the best epoch and after the last."""
 
     history: Sequence[Epoch]
     best_epoch: int
@@ -70,7 +75,7 @@ class Progress:
 
 
 def save(folder: Path, progress: Progress) -> None:
-    """Write ``best``, ``last`` into ``folder``."""
+    """Write the files of ``best`` and ``last`` into ``folder``."""
     for name, checkpoint in (("best", progress.best), ("last", progress.last)):
         (folder / f"{name}.safetensors").write_bytes(to_bytes(checkpoint.weights))
         tensors: Weights = {}
@@ -80,7 +85,7 @@ def save(folder: Path, progress: Progress) -> None:
 
 
 def keep(folder: Path, progress: Progress, fingerprint: str) -> None:
-    """The state after an epoch, in ``folder``; it takes the place of the one before."""
+    """Write the state after an epoch into ``folder``, where it replaces that of the epoch before."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / "incoming"
     shutil.rmtree(aside, ignore_errors=True)
@@ -96,16 +101,16 @@ def keep(folder: Path, progress: Progress, fingerprint: str) -> None:
 
 
 def forget(folder: Path) -> None:
-    """Remove what ``keep`` left in ``folder``, but not the folder, which may be locked."""
+    """Remove what ``keep`` left in ``folder``, but not the folder itself, which may be locked."""
     for path in [*_kept(folder), folder / "incoming"]:
         shutil.rmtree(path, ignore_errors=True)
 
 
 def resume(folder: Path, fingerprint: str) -> Progress | None:
-    """What ``keep`` left in ``folder``; None if there is nothing.
+    """Read what ``keep`` left in ``folder``; None if there is nothing.
 
     Raises:
-        UserError: it is of a run with other settings or data, or damaged.
+        UserError: a run with other settings or data left it, or it is damaged.
     """
     kept = _kept(folder)
     if not kept:
@@ -114,36 +119,39 @@ def resume(folder: Path, fingerprint: str) -> Progress | None:
         record = parse_json((kept[-1] / PROGRESS).read_text("utf-8"))
         if record["fingerprint"] != fingerprint:
             raise UserError(
-                f"{kept[-1]}: left by a run with other settings, data or library versions; train without --resume to start anew"
+                f"{kept[-1]}: left by a run with other settings, data or library versions; train without --resume to start over"
             )
         TypeAdapter(list[Epoch]).validate_python(record["history"])
         history = [Epoch(**row) for row in record["history"]]
         best = record["best_epoch"]
         if not isinstance(best, int) or not 1 <= best <= len(history):
-            raise ValueError(f"best_epoch {best!r} is none of its {len(history)} epochs")
+            raise ValueError(f"best_epoch {best!r} is not one of its {len(history)} epochs")
         return Progress(history, best, _load(kept[-1], "best"), _load(kept[-1], "last"))
     except (
         OSError,
         ValueError,
         KeyError,
         TypeError,
-        RuntimeError,  # of which a RecursionError is one
+        RuntimeError,  # RecursionError is a subclass
         SafetensorError,
     ) as error:
-        raise UserError(f"{kept[-1]}: damaged ({first_line(error)}); train without --resume to start anew") from None
+        raise UserError(f"{kept[-1]}: damaged ({first_line(error)}); train without --resume to start over") from None
 
 
 def refuse_unfit(folder: Path, progress: Progress, network: nn.Module) -> None:
-    """Raises:
-    UserError: the weights that ``keep`` left in ``folder`` are not of this network.
+    """Check that the weights that ``keep`` left in ``folder`` are those of ``network``.
+
+    Raises:
+        UserError: a weight has another name, shape or type.
     """
-    own = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
     for kind, checkpoint in (("best", progress.best), ("last", progress.last)):
-        theirs = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.weights.items()}
-        if odd := sorted(name for name in own.keys() | theirs.keys() if own.get(name) != theirs.get(name)):
+        kept = {name: (tensor.shape, tensor.dtype) for name, tensor in checkpoint.weights.items()}
+        different = sorted(name for name in expected.keys() | kept.keys() if expected.get(name) != kept.get(name))
+        if different:
             raise UserError(
-                f"{_kept(folder)[-1]}: damaged ({kind}.safetensors: {odd[0]} is not that of this model); train without --resume "
-                "to start anew"
+                f"{_kept(folder)[-1]}: damaged ({kind}.safetensors: {different[0]} is not that of this model); "
+                "train without --resume to start over"
             )
 
 
@@ -158,7 +166,7 @@ def _load(folder: Path, name: str) -> Checkpoint:
 
 
 def _without_tensors(value: Any, tensors: Weights) -> Any:
-    """``value`` as JSON, its tensors moved into ``tensors``; dictionaries as lists of pairs, since keys may be numbers.
+    """``value`` as JSON, with its tensors moved into ``tensors``; dictionaries become lists of pairs, since keys may be numbers.
 
     >>> _without_tensors({0: [1.5, None]}, {})
     {'pairs': [[0, [1.5, None]]]}
@@ -185,7 +193,7 @@ def _with_tensors(value: Any, tensors: Weights) -> Any:
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether there is something to resume from."""
+    """Whether ``folder`` holds a state from which training can resume."""
     return bool(_kept(folder))
 
 

@@ -1,4 +1,4 @@
-"""Where training runs: one device, or one process a device under ``torchrun``; and what makes a run repeatable."""
+"""Where training runs: on one device, or in one process per device under ``torchrun``; and what makes a run repeatable."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def fabric(settings: Training) -> "Fabric":
-    """Fabric on the configured device, launched; under ``torchrun`` with data-parallel gradients.
+    """Fabric on the configured device, launched; under ``torchrun`` it averages the gradients of all processes.
 
     Raises:
         UserError: this machine has no such accelerator, or not enough of them.
@@ -44,7 +44,7 @@ def fabric(settings: Training) -> "Fabric":
 
 
 def everyones(fabric: "Fabric", value: T) -> list[T]:
-    """``value`` of each process, by rank."""
+    """The ``value`` of every process, in the order of their ranks."""
     values = [value] * fabric.world_size
     if fabric.world_size > 1:
         torch.distributed.all_gather_object(values, value)
@@ -53,10 +53,10 @@ def everyones(fabric: "Fabric", value: T) -> list[T]:
 
 @contextlib.contextmanager
 def together(fabric: "Fabric") -> Iterator[None]:
-    """A block that all processes run. What one of them refuses in it, all refuse at its end; none is left waiting.
+    """A block that all processes run. If one of them fails in it, all fail at its end, so that none is left waiting.
 
     Raises:
-        UserError: one of them raised it, or an ``OSError``.
+        UserError: a process raised a ``UserError`` or an ``OSError``.
     """
     failure = None
     try:
@@ -73,7 +73,7 @@ def together(fabric: "Fabric") -> Iterator[None]:
 
 @contextlib.contextmanager
 def noticing_loss() -> Iterator[None]:
-    """A block in which a process that vanished, killed or out of memory, is told of by those that waited for it.
+    """A block in which the loss of another process (killed, or out of memory) becomes a clear error in those that waited for it.
 
     Raises:
         UserError: the connection to another process of the run broke.
@@ -81,20 +81,20 @@ def noticing_loss() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        by_gloo = "/gloo/" in str(error)  # whose errors have no class of their own
+        by_gloo = "/gloo/" in str(error)  # Gloo raises plain RuntimeErrors
         if not by_gloo and not isinstance(error, torch.distributed.DistError):
             raise
         raise UserError(
             "another process of this run was lost; torchrun's report says which. Was it killed, or out of memory? "
-            "Start all again with --resume"
+            "Start all processes again with --resume"
         ) from error
 
 
 def from_first(fabric: "Fabric", make: Callable[[], T]) -> T:
-    """What the first process makes, for all.
+    """What ``make`` returns in the first process, handed to all processes.
 
     Raises:
-        UserError: what ``make`` raises, in all.
+        UserError: ``make`` raised it; every process raises it then.
     """
     made: list[T] = []
     with together(fabric):
@@ -104,8 +104,10 @@ def from_first(fabric: "Fabric", make: Callable[[], T]) -> T:
 
 
 def refuse_different(fabric: "Fabric", value: str) -> None:
-    """Raises:
-    UserError: ``value``, of which training depends, is not that of the first process.
+    """Check that all processes have the same ``value``, on which training depends.
+
+    Raises:
+        UserError: the value of a process is not that of the first.
     """
     first = from_first(fabric, lambda: value)
     with together(fabric):
@@ -117,13 +119,13 @@ def refuse_different(fabric: "Fabric", value: str) -> None:
 
 @contextlib.contextmanager
 def deterministic(seed: int, *, accelerator: str, on_gpu: bool) -> Iterator[None]:
-    """Seed torch (initial weights, dropout) and allow only deterministic algorithms: on the CPU always, on a GPU if asked.
+    """Seed torch (initial weights, dropout) and allow only deterministic algorithms: always on the CPU, on a GPU with ``on_gpu``.
 
-    Without ``on_gpu`` a GPU's kernels have no such guarantee: two runs may differ in the last digits.
+    Without ``on_gpu`` a GPU gives no such guarantee: two runs may differ in the last digits.
     """
     before = torch.are_deterministic_algorithms_enabled()
     torch.manual_seed(seed)
-    if on_gpu:  # cuBLAS reads it when it is first used
+    if on_gpu:  # cuBLAS reads this variable when it is first used
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(on_gpu or accelerator == "cpu" or not torch.cuda.is_available())
     try:
@@ -141,7 +143,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore_random_state(states: dict[str, Tensor], device: torch.device) -> None:
-    """Continue where ``random_state`` was taken."""
+    """Set the generators that dropout draws from to ``states``, which ``random_state`` returned."""
     torch.set_rng_state(states["cpu"])
     if device.type != "cpu":
         getattr(torch, device.type).set_rng_state(states[device.type])

@@ -1,4 +1,4 @@
-"""What a model is trained on: the processed artefacts, checked against the config, as batches of the three splits."""
+"""What a model is trained on: the processed artefacts, checked against the config, as the patients of the three splits."""
 
 import dataclasses
 import logging
@@ -20,7 +20,7 @@ from emerge_ehr.storage.schema import DATASET, DYNAMIC, METADATA, SPLIT
 from emerge_ehr.storage.table_files import all_files, files
 from emerge_ehr.training.patients import MappedPatients, Patients
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}  # as users read them
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # with their names in messages
 IN_MEMORY = (
     2**31
 )  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
@@ -29,9 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 def check(config: Config, dataset: Dataset) -> None:
-    """Raises:
-    UserError: the artefacts were made for another task, of another dataset or with other settings; a label that is not 0 or
-        1, an empty split, or no pieces of texts where the model reads them.
+    """Check that ``dataset`` is what this config would preprocess, and that a model can be trained on it.
+
+    Raises:
+        UserError: the artefacts were made for another task, of another dataset or with other settings; a label is not 0 or 1;
+            a split is empty; or texts have no pieces although the model reads pieces.
     """
     task = dataset.metadata.get("task")
     if task != config.task.name:
@@ -57,7 +59,7 @@ def check(config: Config, dataset: Dataset) -> None:
         )
     if not dataset.label_mask[rows_of(dataset, "train")].any():
         raise UserError(
-            f"{config.processed_dir / DATASET}: no outcome is defined for any training patient; bring more patients"
+            f"{config.processed_dir / DATASET}: no outcome is defined for any training patient; the cohort needs more patients"
         )
     if not np.isin(dataset.label, (0, 1)).all():
         raise UserError(
@@ -66,21 +68,23 @@ def check(config: Config, dataset: Dataset) -> None:
     for name in ("train", "val", "test"):
         if not dataset.split[name]:
             raise UserError(
-                f"{config.processed_dir / SPLIT}: no patient in '{name}'; it needs more patients or other shares"
+                f"{config.processed_dir / SPLIT}: no patient in '{name}'; the split needs more patients or other shares"
             )
 
 
 def refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
-    """What was made before a setting of ``[llm]`` was there was made with its default.
+    """Check that the artefacts with this ``metadata`` were made with the config's settings, of those that decide artefacts.
+
+    A setting of ``[llm]`` that the metadata do not name had its default when they were made.
 
     Raises:
-        UserError: ``metadata`` of the artefacts names other settings, of those that decide them.
+        UserError: a setting was another one.
     """
     now = decides.compared(config, "tables", "artefacts")
     llm, defaults = now.pop("llm"), decides.compared(dataclasses.replace(config, llm=Llm()), "artefacts")["llm"]
     other = staleness.other_settings(recorded, now) if (recorded := metadata.get("settings")) else []
-    if asked := metadata.get("llm"):
-        other += staleness.other_settings({key: asked.get(key, defaults[key]) for key in llm}, llm, "llm.")
+    if llm_before := metadata.get("llm"):
+        other += staleness.other_settings({key: llm_before.get(key, defaults[key]) for key in llm}, llm, "llm.")
     if other:
         where = config.processed_dir / METADATA
         raise UserError(
@@ -89,7 +93,7 @@ def refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:
 
 
 def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
-    """Tables, graph and files that options name, where they still are."""
+    """Refuse tables, a graph, or files named by options that have changed since preprocessing; missing ones are not compared."""
     graph = sorted(config.kg_dir.glob("*")) if config.kg_dir.is_dir() else []
     named = components.files(config, preprocess.SOCKETS)
     there = [path.absolute() for path in [*all_files(config.table_dir), *graph, *named] if path.is_file()]
@@ -99,7 +103,7 @@ def _refuse_changed_inputs(config: Config, recorded: Mapping[str, str]) -> None:
 
 
 def seed_note(config: Config, dataset: Dataset) -> str | None:
-    """A line for the user where the split was not drawn with this config's seed."""
+    """A line for the user if the split was drawn with another seed than the config's; None if it was not."""
     made_with = dataset.metadata.get("seed", config.seed)
     if made_with == config.seed:
         return None
@@ -110,8 +114,10 @@ def seed_note(config: Config, dataset: Dataset) -> str | None:
 
 
 def _require_pieces(config: Config, dataset: Dataset) -> None:
-    """Raises:
-    UserError: patients have a text that the model reads, and none of its pieces was embedded.
+    """Check that each text that the model reads has embedded pieces.
+
+    Raises:
+        UserError: patients have such a text, and none of its pieces was embedded.
     """
     for name, mask, pieces in (
         ("note", dataset.note_mask, dataset.note_tokens),
@@ -125,7 +131,7 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
 
 
 def label_warnings(dataset: Dataset) -> Iterable[str]:
-    """What is wrong with the labels for training and for choosing the best epoch."""
+    """A warning for each split and label whose metrics are undefined, because it has one class only or no defined outcome."""
     for name, title in SPLITS.items():
         rows = rows_of(dataset, name)
         for column, label_name in enumerate(dataset.metadata["label_names"]):
@@ -144,7 +150,7 @@ def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.i
 
 
 def mapped(dataset: Dataset, name: str, *, pieces: bool = True) -> MappedPatients:
-    """The patients of a split, in the split's order, read from disk as they are asked for; without ``pieces`` of texts none."""
+    """The patients of a split, in its order, read from disk when they are needed; without ``pieces`` they have none of texts."""
     rows = rows_of(dataset, name)
     arrays = {field: getattr(dataset, field) for field in SHAPES}
     if not pieces:
@@ -154,26 +160,27 @@ def mapped(dataset: Dataset, name: str, *, pieces: bool = True) -> MappedPatient
 
 
 def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patients]:
-    """The patients of the three splits, in memory or mapped, as ``training.data`` says; ``at_once``: the method needs them all
-    in memory.
+    """The patients of the three splits, in memory or mapped, as ``training.data`` says.
+
+    ``at_once``: the method needs all of them in memory.
 
     Raises:
-        UserError: the arrays do not fit together.
+        UserError: the shapes of the arrays do not go together.
     """
     pieces = config.baseline is None and emerge.reads_pieces(config.model)
-    found = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
-    size = sum(one.nbytes for one in found.values())
+    by_split = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
+    size = sum(patients.nbytes for patients in by_split.values())
     fits, data = size * torchrun.processes_here() <= IN_MEMORY, config.training.data
     if at_once and data == "mapped":
-        logger.warning("this baseline fits itself, to all patients in memory: training.data has no effect")
+        logger.warning("this baseline fits itself on all patients in memory: training.data has no effect")
     in_memory = at_once or data == "memory" or (data == "auto" and fits)
     where = "in memory" if in_memory else "read from disk batch by batch"
     logger.info("arrays of all splits: %.1f MiB, %s", size / 2**20, where)
     try:
         if in_memory:
-            return {name: one.whole() for name, one in found.items()}
-        for one in found.values():
-            one.select(torch.arange(1))  # they fit together, or it is told now
-        return {**found}
+            return {name: patients.whole() for name, patients in by_split.items()}
+        for patients in by_split.values():
+            patients.select(torch.arange(1))  # arrays that do not go together fail here rather than during training
+        return {**by_split}
     except ValueError as error:
         raise UserError(f"{config.processed_dir / DATASET}: {error}; run --stage preprocess again") from None

@@ -36,12 +36,12 @@ def fit(
     resumed: Progress | None = None,
     after_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Train ``model`` in place, from the start or from ``resumed``; ``after_epoch`` sees the state after each epoch.
+    """Train ``model`` in place, from the start or from ``resumed``; ``after_epoch`` is called with the state after each epoch.
 
-    The same inputs, machine and number of threads give the same weights, interrupted or not.
+    The same inputs, machine and number of threads give the same weights, whether training was interrupted or not.
 
     Raises:
-        UserError: the loss is not finite; ``resumed`` ran on another number of processes.
+        UserError: the loss is not finite, or ``resumed`` was trained by another number of processes.
     """
     model.to(fabric.device)
     compiled: Any = torch.compile(model) if settings.compile else model
@@ -70,7 +70,7 @@ def fit(
             objective.advance(scheduler, epoch.val_loss)
             progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
             after_epoch(progress)
-            _tell(epoch, progress, epochs)
+            _show(epoch, progress, epochs)
         epochs.close()
     assert progress is not None
     if progress.best_row.val_auprc is None:
@@ -79,36 +79,38 @@ def fit(
 
 
 def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabric | None" = None) -> Tensor:
-    """Logits [N,K] on the CPU, in full precision and without dropout; the processes of ``fabric`` share the batches."""
+    """Logits [N,K] on the CPU, in full precision and without dropout; the processes of ``fabric`` divide the batches."""
     device = next(model.parameters()).device
     first, step = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
-    own = torch.split(torch.arange(len(patients)), batch_size)[first::step]
+    parts = torch.split(torch.arange(len(patients)), batch_size)[first::step]
     logits = torch.zeros(len(patients), patients.label.shape[1], device=device)
     model.eval()
     with torch.no_grad():
-        for part, batch in zip(own, batches(patients, own), strict=True):
+        for part, batch in zip(parts, batches(patients, parts), strict=True):
             logits[part.to(device)] = model(batch.to(device))
     if fabric is None or step == 1:
         return logits.cpu()
-    whole: Any = fabric.all_reduce(logits, reduce_op="sum")  # every row is of one process, and zero at all others
-    return whole.cpu()  # type: ignore[no-any-return]
+    summed: Any = fabric.all_reduce(logits, reduce_op="sum")  # each row comes from one process and is 0 in all others
+    return summed.cpu()  # type: ignore[no-any-return]
 
 
 def selection(best: Epoch) -> str:
-    """By what the best epoch was chosen."""
+    """The criterion by which the best epoch was chosen."""
     return "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
 
 
 def _refuse_infinite(epoch: Epoch) -> None:
-    """Raises:
-    UserError: a loss of the epoch is not a finite number.
+    """Check the losses of an epoch.
+
+    Raises:
+        UserError: a loss is not a finite number.
     """
     if not math.isfinite(epoch.train_loss + epoch.val_loss):
         raise UserError(f"epoch {epoch.epoch}: the loss is not finite; lower training.learning_rate or gradient_clip")
 
 
-def _tell(epoch: Epoch, progress: Progress, epochs: "tqdm[Any]") -> None:
-    """A line of the log, and the progress bar."""
+def _show(epoch: Epoch, progress: Progress, epochs: "tqdm[Any]") -> None:
+    """Write a line to the log and advance the progress bar."""
     logger.info(_line(epoch, progress.best_row))
     scores = {name: f"{value:.4f}" for name, value in _scores(epoch) if value is not None}
     epochs.set_postfix({"best": progress.best_epoch, **scores})
@@ -116,14 +118,14 @@ def _tell(epoch: Epoch, progress: Progress, epochs: "tqdm[Any]") -> None:
 
 
 class _Sealed:
-    """A batch that Fabric leaves alone: for mixed precision it casts the tensors of a dataclass, which fails on a frozen one."""
+    """A batch that Fabric does not touch: for mixed precision it casts a dataclass's tensors, which fails if that is frozen."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
 
 
 class _Unsealing(nn.Module):
-    """The model behind Fabric's wrapper."""
+    """A module that takes the batch out of its ``_Sealed`` and hands it to the model."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -144,15 +146,15 @@ def _train_epoch(
     settings: Training,
     weight: Tensor | None,
 ) -> float:
-    """One pass over the batches; the mean loss a defined label."""
+    """Train on every batch once, and return the mean loss per defined label."""
     module.train()
     losses, sizes = [], []
     parts = torch.split(order, settings.batch_size)
-    own = [_own(part, fabric) for part in parts]
-    for part, (_, share), batch in zip(parts, own, batches(train, [index for index, _ in own]), strict=True):
+    shares = [_share_of(part, fabric) for part in parts]
+    for part, (_, share), batch in zip(parts, shares, batches(train, [index for index, _ in shares]), strict=True):
         defined = train.label_mask[part].sum().clamp(min=1)
         logits = module(_Sealed(batch)).float()
-        # DDP averages the processes' gradients; each sums its own patients, so the factor makes it the whole batch's mean.
+        # Each process sums the loss of its patients, and DDP averages the gradients: the factor makes it the batch's mean loss.
         summed = objective.summed_loss(logits, batch.label, batch.label_mask * share, weight)
         loss = summed / defined * fabric.world_size
         optimizer.zero_grad()
@@ -165,10 +167,10 @@ def _train_epoch(
     return float(np.average(mean.cpu().numpy(), weights=sizes))
 
 
-def _own(part: Tensor, fabric: "Fabric") -> tuple[Tensor, float]:
-    """This process's patients of a batch, and 1; or, where the batch has fewer patients than processes, any patient and 0."""
-    own = part[fabric.global_rank :: fabric.world_size]
-    return (own, 1.0) if len(own) else (part[:1], 0.0)
+def _share_of(part: Tensor, fabric: "Fabric") -> tuple[Tensor, float]:
+    """This process's patients of a batch, and the weight 1; if no patient is left for this process, any patient and weight 0."""
+    share = part[fabric.global_rank :: fabric.world_size]
+    return (share, 1.0) if len(share) else (part[:1], 0.0)
 
 
 def _validate(
@@ -197,7 +199,7 @@ def _validate(
 
 
 def _share_buffers(model: nn.Module, fabric: "Fabric") -> None:
-    """What a model remembers besides its weights is the first process's, as DDP has it while training."""
+    """Give all processes the first one's buffers (what a model remembers besides its weights), as DDP does in training."""
     if fabric.world_size > 1:
         for buffer in model.buffers():
             buffer.copy_(fabric.broadcast(buffer))
@@ -219,7 +221,7 @@ def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint) -> Progress:
 def _checkpoint(
     model: nn.Module, optimizer: Any, scheduler: Any, shuffle: torch.Generator, fabric: "Fabric"
 ) -> Checkpoint:
-    """Copies on the CPU, so that later steps do not change them."""
+    """The state after an epoch, copied to the CPU, so that later steps do not change it."""
     random = devices.everyones(fabric, devices.random_state(fabric.device))
     return Checkpoint(
         _weights(model), _copied(optimizer.state_dict()), _copied(scheduler.state_dict()), random, shuffle.get_state()
@@ -231,7 +233,7 @@ def _restore(
 ) -> None:
     if len(last.random) != fabric.world_size:
         raise UserError(
-            f"--resume: the run was trained by {len(last.random)} processes, not {fabric.world_size}; use as many again"
+            f"--resume: the run was trained by {len(last.random)} processes, not {fabric.world_size}; use the same number"
         )
     model.load_state_dict(last.weights)
     optimizer.load_state_dict(last.optimiser)
@@ -241,7 +243,7 @@ def _restore(
 
 
 def _copied(value: Any) -> Any:
-    """Nested dictionaries and lists with their tensors copied to the CPU; functions, which cannot be stored, left out."""
+    """Nested dictionaries and lists with their tensors copied to the CPU."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):

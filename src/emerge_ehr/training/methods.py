@@ -1,4 +1,4 @@
-"""Fits what the config chooses, EMERGE or a baseline, and gives what the stage needs of it: logits, checkpoints, a history."""
+"""Fits the method that the config chooses, EMERGE or a baseline, and returns its logits, checkpoints and history."""
 
 import hashlib
 import json
@@ -27,14 +27,14 @@ from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.patients import Patients
 
 OF_EMERGE = ("model.series", "model.text_fusion", "model.fusion")
-UNFINISHED = ".training"  # in the run folder: the state after the last epoch of a run that has not ended
+UNFINISHED = ".training"  # in the run folder: the state after the last epoch of an unfinished run
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A method that has learned. ``save`` writes its checkpoints into a folder; ``selection`` goes to ``metrics.json``."""
+    """A fitted method. ``save`` writes its checkpoints into a folder; ``selection`` goes into ``metrics.json``."""
 
     logits: Callable[[Patients], Tensor]
     save: Callable[[Path], None]
@@ -44,12 +44,12 @@ class FittedMethod:
 
 
 def sockets(config: Config) -> tuple[str, ...]:
-    """Those whose plugs the method is built of."""
+    """The sockets whose plugs the method is made of."""
     return OF_EMERGE if config.baseline is None else ("baseline",)
 
 
 def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:
-    """The method, untrained, for the dataset's dimensions."""
+    """The untrained method, for the dimensions of the dataset."""
     hours, features = dataset.ehr.shape[1:]
     widths = {"note": dataset.note_embedding.shape[1], "summary": dataset.summary_embedding.shape[1]}
     labels = dataset.label.shape[1]
@@ -62,16 +62,18 @@ def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:
 
 
 def parameters(method: nn.Module | Estimator) -> int | None:
-    """How many numbers a network learns; None for a method that is no network."""
-    return sum(one.numel() for one in method.parameters()) if isinstance(method, nn.Module) else None
+    """The number of trainable parameters of a network; None for a method that is not a network."""
+    if not isinstance(method, nn.Module):
+        return None
+    return sum(parameter.numel() for parameter in method.parameters())
 
 
 @contextmanager
 def holding(run_dir: Path) -> Iterator[None]:
-    """No other training writes into ``run_dir`` meanwhile. What is left to resume from goes when the block ends well.
+    """A block in which no other training writes into ``run_dir``. When it ends without an error, the state to resume from goes.
 
     Raises:
-        UserError: another one does.
+        UserError: another training writes into it.
     """
     unfinished = run_dir / UNFINISHED
     if not torchrun.is_first():
@@ -89,10 +91,10 @@ def holding(run_dir: Path) -> Iterator[None]:
 
 
 def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The metrics of a run that has ended with these settings and data; None if there is none.
+    """The metrics of a finished run with these settings and data in ``run_dir``; None if there is no finished run.
 
     Raises:
-        UserError: ``run_dir`` holds a run of others.
+        UserError: ``run_dir`` holds a run of other settings or data, or its files are damaged.
     """
     path = config.run_dir / MANIFEST
     if not path.is_file() or checkpoints.is_kept(config.run_dir / UNFINISHED):
@@ -105,12 +107,12 @@ def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | No
             f"{config.run_dir}: holds a finished run of other settings, data or library versions; train without --resume to "
             "replace it, or set another run_name"
         )
-    found: dict[str, Any] = read_json(config.run_dir / "metrics.json", "train")
-    if not isinstance(found, dict) or not {"splits", "interval"} <= found.keys():
+    evaluated: dict[str, Any] = read_json(config.run_dir / "metrics.json", "train")
+    if not isinstance(evaluated, dict) or not {"splits", "interval"} <= evaluated.keys():
         raise UserError(
             f"{config.run_dir / 'metrics.json'}: not the metrics of a run; train without --resume to replace it"
         )
-    return found
+    return evaluated
 
 
 def fit(
@@ -120,12 +122,12 @@ def fit(
     fabric: Any,
     manifest: Mapping[str, Any],
 ) -> FittedMethod:
-    """Train by the loop, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
+    """Train in epochs, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
 
-    Of several processes the first alone reads and writes what is left to resume from.
+    Of several processes only the first reads and writes the state to resume from.
 
     Raises:
-        UserError: what is to be resumed is of another run; the loss is not finite.
+        UserError: the state to resume from belongs to another run, or the loss is not finite.
     """
     unfinished, mark = config.run_dir / UNFINISHED, fingerprint(config, manifest, exactly=False)
     resumed = devices.from_first(fabric, lambda: _left(method, unfinished, mark)) if config.resume else None
@@ -134,7 +136,7 @@ def fit(
     elif config.resume:
         logger.info("%s: nothing to resume; training from the start", config.run_dir)
     elif checkpoints.is_kept(unfinished) and torchrun.is_first():
-        logger.info("%s: a run that did not end is started anew; --resume would continue it", config.run_dir)
+        logger.info("%s: a run that did not end is started over; --resume would continue it", config.run_dir)
         checkpoints.forget(unfinished)
     if isinstance(method, nn.Module):
         return _by_epochs(method, config, parts, fabric, resumed, mark)
@@ -152,7 +154,7 @@ def _whole(patients: Patients) -> Batch:
 
 
 def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progress | None:
-    """What there is to resume from."""
+    """The state to resume from, checked against the method; None if there is none."""
     progress = checkpoints.resume(unfinished, mark)
     if progress and isinstance(method, nn.Module):
         checkpoints.refuse_unfit(unfinished, progress, method)
@@ -162,7 +164,7 @@ def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progres
 def _by_epochs(
     network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
 ) -> FittedMethod:
-    """The loop, from the start or from ``resumed``; after every epoch the state is kept under ``mark``."""
+    """Train in epochs, from the start or from ``resumed``; after every epoch the state is kept with the fingerprint ``mark``."""
     names = config.training.loggers if torchrun.is_first() else ()
     trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
 
@@ -193,10 +195,13 @@ def _by_epochs(
 
 
 def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:
-    """What a run depends on. Not ``exactly``: what must be the same for it to go on; how long it may go on may change."""
+    """A hash of everything that a run depends on.
+
+    Without ``exactly``, only of what must be the same for it to resume; the number of epochs and the evaluation may change.
+    """
     products = ("training", "ending", "evaluation") if exactly else ("training",)
     settings = decides.settings(config, lambda said: said.first in products)
-    if config.training.scheduler == "cosine":  # whose learning rates follow from it
+    if config.training.scheduler == "cosine":  # its learning rates depend on the number of epochs
         settings["training"]["max_epochs"] = config.training.max_epochs
     evaluation = [settings.pop("evaluation")] if exactly else []
     text = json.dumps([*settings.values(), config.seed, manifest, *evaluation], sort_keys=True)

@@ -1,4 +1,4 @@
-"""The patients of a split, in memory or on disk: whichever they are, training and prediction draw batches of them alike."""
+"""The patients of a split, in memory or on disk; training and prediction draw batches of both in the same way."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +18,10 @@ from emerge_ehr.storage.mapped_arrays import release
 @final
 @dataclass(frozen=True)
 class MappedPatients:
-    """N patients whose arrays stay in their files: of these ``select`` reads the rows of a batch, and nothing else.
+    """N patients whose arrays stay in their files, from which ``select`` reads only the rows of a batch.
 
-    ``arrays``: those of ``Batch`` with a row for every patient of the dataset; ``rows`` [N] are those of these patients. Only
-    ``label`` and ``label_mask`` [N,K] are in memory.
+    ``arrays``: the arrays of ``Batch``, with a row for every patient of the dataset. ``rows`` [N]: the rows of these N patients.
+    Only ``label`` and ``label_mask`` [N,K] are in memory.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -35,14 +35,14 @@ class MappedPatients:
 
     @property
     def nbytes(self) -> int:
-        """What they would take in memory."""
+        """The bytes that they would take in memory."""
         return sum(array.nbytes // max(1, len(array)) for array in self.arrays.values()) * len(self)
 
     def select(self, index: Tensor) -> Batch:
         """The patients at ``index`` [n], in that order, in memory.
 
         Raises:
-            ValueError: the arrays do not fit together.
+            ValueError: the shapes of the arrays do not go together.
         """
         rows = self.rows[index.cpu().numpy()]
         tensors = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
@@ -51,7 +51,7 @@ class MappedPatients:
         return Batch(**tensors).to(self.device)
 
     def whole(self) -> Batch:
-        """All of them, in memory."""
+        """All N patients, in memory."""
         return self.select(torch.arange(len(self)))
 
     def to(self, device: torch.device) -> Self:
@@ -64,7 +64,7 @@ Patients = Batch | MappedPatients
 
 
 def batches(patients: Patients, parts: Sequence[Tensor]) -> Iterator[Batch]:
-    """The patients at each of ``parts``; those on disk are read a batch ahead, while the one before is computed with."""
+    """A batch of the patients at each of ``parts``; from disk, the next batch is read while the present one is in use."""
     if isinstance(patients, Batch):
         yield from map(patients.select, parts)
         return

@@ -1,4 +1,4 @@
-"""From probabilities to what a run reports: thresholds, metrics of each split and label, subgroups; the rows of its files."""
+"""From probabilities to what a run reports: thresholds, metrics of each split and label, subgroups, and the rows of its files."""
 
 import csv
 import dataclasses
@@ -24,8 +24,10 @@ INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 
 @dataclass(frozen=True)
 class Predictions:
-    """A split's labels, where they are ``defined``, and probabilities [N,K]; rows as in ``patient_id``, columns as in
-    ``label_names``."""
+    """Labels and probabilities [N,K] of a split. Rows are those of ``patient_id``, columns those of ``label_names``.
+
+    ``defined`` [N,K] says where a label is defined.
+    """
 
     split: str
     patient_id: list[str]
@@ -35,7 +37,7 @@ class Predictions:
     probability: Array
 
     def known(self, column: int) -> tuple[Array, Array]:
-        """Labels and probabilities of the patients for whom this outcome is defined."""
+        """Labels and probabilities of the patients for whom the outcome in this column is defined."""
         rows = self.defined[:, column]
         return self.label[rows, column], self.probability[rows, column]
 
@@ -62,9 +64,10 @@ def evaluate(
     sampling: Sampling,
     patients: pl.DataFrame | None,
 ) -> dict[str, Any]:
-    """Thresholds from the first split (validation), then every metric of every split and label; ready for JSON.
+    """Thresholds from the first split (validation), then every metric of every split and label, as values that JSON can hold.
 
-    ``patients`` is patients.csv, by whose persons stays are resampled; without it every patient is taken for another person.
+    ``patients`` is patients.csv, which names the person of each sample: persons are resampled. Without it every sample is taken
+    as another person.
     """
     names, validation = predictions[0].label_names, predictions[0]
     thresholds = [_threshold(validation, column) for column in range(len(names))]
@@ -102,35 +105,35 @@ def subgroups(
     sampling: Sampling,
     patients: pl.DataFrame | None,
 ) -> list[Subgroup]:
-    """The rows of subgroups.csv: of all splits but the first (validation), by ``patients``; none without."""
+    """The rows of subgroups.csv for all splits but the first (validation); none without ``patients``, which is patients.csv."""
     if patients is None:
         return []
-    found = []
+    group_rows = []
     for part in predictions[1:]:
         groups = by_attribute(_aligned(part.patient_id, patients))
         for column, name in enumerate(part.label_names):
             known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
             label, probability = part.known(column)
             threshold, persons = thresholds[name]["value"], _persons(part, column, patients)
-            found += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
-    return found
+            group_rows += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
+    return group_rows
 
 
 def flat(evaluated: dict[str, Any]) -> dict[str, float]:
-    """The defined point estimates by ``split/label/metric``; those of an operating point as ``metric_at_sensitivity_target``."""
+    """The defined point estimates by ``split/label/metric``; at an operating point, ``metric_at_sensitivity_target``."""
     return {
-        f"{split}/{name}/{metric}": found["value"]
+        f"{split}/{name}/{metric}": estimate["value"]
         for split, labels in evaluated["splits"].items()
         for name, label in labels.items()
-        for metric, found in (*label["metrics"].items(), *_at_sensitivities(label))
-        if found["value"] is not None
+        for metric, estimate in (*label["metrics"].items(), *_at_sensitivities(label))
+        if estimate["value"] is not None
     }
 
 
 def _at_sensitivities(label: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for target, point in label["operating_points"].items():
-        for metric, found in point["metrics"].items():
-            yield f"{metric}_at_sensitivity_{target}", found
+        for metric, estimate in point["metrics"].items():
+            yield f"{metric}_at_sensitivity_{target}", estimate
 
 
 def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
 
 
 def _persons(part: Predictions, column: int, patients: pl.DataFrame | None) -> Persons:
-    """The persons of those for whom this outcome is defined."""
+    """The persons of the samples for which the outcome in this column is defined."""
     rows = part.defined[:, column]
     if patients is None:
         return each_alone(int(rows.sum()))
@@ -153,12 +156,12 @@ def _aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
-    """``row`` is the dataclass whose fields name the columns."""
+    """Write ``rows`` as a CSV whose columns are the fields of the dataclass ``row``."""
     write_rows(path, [field.name for field in dataclasses.fields(row)], rows)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """None is an empty field, floats keep every digit."""
+    """Write ``rows`` as a CSV; None becomes an empty field, and floats keep every digit."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

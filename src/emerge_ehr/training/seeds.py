@@ -1,4 +1,4 @@
-"""Several training seeds on the same data and split: the configs of the single runs, and their mean and standard deviation."""
+"""Several training seeds on the same data and split: a config per run, and the mean and standard deviation of the metrics."""
 
 import dataclasses
 import logging
@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """One metric over the seeds: ``std`` is the sample's (n - 1), None for a single seed; ``seeds`` those where it is defined."""
+    """One metric over the seeds, of which ``seeds`` counts those where it is defined.
+
+    ``std`` is the sample standard deviation (n - 1), None for a single seed; ``low`` and ``high`` are the extremes.
+    """
 
     split: str
     label_code: str
@@ -32,7 +35,7 @@ class Spread:
 
 
 def configs(config: Config) -> list[Config]:
-    """The config itself, or one a seed, each with a run folder of its own inside ``run_dir``."""
+    """The config itself or, with ``seeds``, one config per seed, each with its own run folder inside ``run_dir``."""
     if not config.seeds:
         return [config]
     return [
@@ -44,8 +47,8 @@ def configs(config: Config) -> list[Config]:
 
 
 def spreads(evaluated: Mapping[int, dict[str, Any]]) -> list[Spread]:
-    """What varies with the seed, for every split, label and metric; low and high are the extremes."""
-    return list(_spreads([results.flat(one) for one in evaluated.values()]))
+    """The spread over the seeds of every metric, for every split and label. ``evaluated``: seed -> its metrics.json."""
+    return list(_spreads([results.flat(metrics) for metrics in evaluated.values()]))
 
 
 def _spreads(runs: list[dict[str, float]]) -> Iterator[Spread]:
@@ -59,7 +62,7 @@ def _spreads(runs: list[dict[str, float]]) -> Iterator[Spread]:
 
 
 def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
-    """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir``, and remove a single run there; the same as a table to print."""
+    """Write ``seeds.csv`` and ``seeds.json`` into ``run_dir`` and return them as a table to print; remove a single run there."""
     rows = spreads(evaluated)
     if (run_dir / MANIFEST).is_file():
         logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
@@ -68,18 +71,18 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
             (run_dir / name).unlink(missing_ok=True)
     with publishing.publish(run_dir) as folder:
         results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])
-        by_seed = {str(seed): results.flat(one) for seed, one in evaluated.items()}
+        by_seed = {str(seed): results.flat(metrics) for seed, metrics in evaluated.items()}
         artefacts.write_json(folder / "seeds.json", {"seeds": list(evaluated), "metrics": by_seed})
     return table(rows)
 
 
 def table(rows: list[Spread]) -> str:
-    """Mean ± standard deviation, a row for each split and label."""
+    """Mean ± standard deviation as aligned text, a row for each split and label."""
     lines = [["split", "label", "seeds", *tables.names(tables.RANKING)]]
     for split, label in dict.fromkeys((row.split, row.label_code) for row in rows):
-        own = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
-        cells = [_cell(own.get(metric.key)) for metric in tables.RANKING]
-        lines.append([split, label, str(max(row.seeds for row in own.values())), *cells])
+        by_metric = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
+        cells = [_cell(by_metric.get(metric.key)) for metric in tables.RANKING]
+        lines.append([split, label, str(max(row.seeds for row in by_metric.values())), *cells])
     return "\n".join(
         [
             *tables.aligned(lines),

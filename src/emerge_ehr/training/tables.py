@@ -10,15 +10,15 @@ from emerge_ehr.fields import listed
 RANKING = [metric for metric in catalogue.shown("splits") if not metric.calibrated]
 CALIBRATION = [metric for metric in catalogue.shown("splits") if metric.calibrated]
 AT_SENSITIVITY = catalogue.shown("operating_points")
-WIDEST = 5  # metrics in a block: more would not fit a terminal
+WIDEST = 5  # metrics per block: more would not fit into a terminal
 
 
 def table(evaluated: dict[str, Any]) -> str:
-    """Blocks of ranking and calls, calibration, and operating points; a row for each split and label (and target)."""
-    whole = list(_labels(evaluated))
-    counted = [([*where, str(own["patients"]), str(own["positives"])], own) for *where, own in whole]
+    """The metrics of a run as text, in blocks: ranking and calls, calibration, operating points. A row is a split and label."""
+    labels = list(_labels(evaluated))
+    counted = [([*where, str(label["patients"]), str(label["positives"])], label) for *where, label in labels]
     at_points = [
-        ([*where, target], point) for *where, own in whole for target, point in own["operating_points"].items()
+        ([*where, target], point) for *where, label in labels for target, point in label["operating_points"].items()
     ]
     thresholds = f"{catalogue.at_chosen_threshold()} at a threshold chosen on validation"
     blocks = [
@@ -27,7 +27,7 @@ def table(evaluated: dict[str, Any]) -> str:
         ),
         *_blocks(
             ["split", "label"],
-            [(where, own) for *where, own in whole],
+            [(where, label) for *where, label in labels],
             CALIBRATION,
             f"(calibration: {_ideals(CALIBRATION)} are ideal)",
         ),
@@ -45,37 +45,37 @@ def table(evaluated: dict[str, Any]) -> str:
 def _blocks(
     heads: list[str], rows: Sequence[tuple[list[str], dict[str, Any]]], metrics: Sequence[Metric], note: str
 ) -> Iterator[list[str]]:
-    """Lines of tables that have at most ``WIDEST`` metrics each; none where there are no rows."""
+    """The lines of each table, with at most ``WIDEST`` metrics and the note below; no table where there are no rows."""
     for at in range(0, len(metrics) if rows else 0, WIDEST):
-        some = metrics[at : at + WIDEST]
-        yield [*aligned([[*heads, *names(some)], *([*where, *_cells(own, some)] for where, own in rows)]), note]
+        block = metrics[at : at + WIDEST]
+        yield [*aligned([[*heads, *names(block)], *([*where, *_cells(row, block)] for where, row in rows)]), note]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines of text, columns below each other."""
+    """Rows of cells as lines of text, with the cells of a column below each other."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def _labels(evaluated: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for split, labels in evaluated["splits"].items():
-        for name, found in labels.items():
-            yield split, name, found
+        for name, label in labels.items():
+            yield split, name, label
 
 
 def names(metrics: Sequence[Metric]) -> list[str]:
-    """What their columns are called."""
+    """The column heads of ``metrics``."""
     return [metric.printed for metric in metrics]
 
 
 def _ideals(metrics: Sequence[Metric]) -> str:
-    """The values to aim at of metrics that are neither better the higher nor the lower."""
+    """The ideal values of those ``metrics`` that are best between their bounds: "a slope of 1 and an intercept of 0"."""
     aims = [(metric.printed, metric.ideal) for metric in metrics if not metric.better]
     return listed([f"{'an' if name[0] in 'aeiou' else 'a'} {name} of {ideal:g}" for name, ideal in aims])
 
 
-def _cells(found: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    return [_cell(found["metrics"][metric.key]) for metric in metrics]
+def _cells(row: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    return [_cell(row["metrics"][metric.key]) for metric in metrics]
 
 
 def _cell(metric: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
-"""Stage train: model-ready artefacts -> a trained EMERGE, or a baseline, its predictions and its metrics, in the run folder.
+"""Stage train: model-ready artefacts -> a trained EMERGE or baseline, its predictions and its metrics, in the run folder.
 
-checkpoints/ (best and last, weights and training state), history.csv, predictions.csv, metrics.json, subgroups.csv,
-config.json, manifest.json. Nothing in them tells the time, so that the same run gives the same bytes, also one that was
-killed and resumed. With ``seeds``, a folder ``seed_<n>`` holds that for each, and
-``seeds.csv``, ``seeds.json`` their mean and deviation.
+The run folder holds checkpoints/ (best and last epoch: weights and training state), history.csv, predictions.csv, metrics.json,
+subgroups.csv, config.json and manifest.json. Nothing in them depends on the time of day, so that the same run gives the same
+bytes, also if it was killed and resumed. With ``seeds`` there is such a folder ``seed_<n>`` for each, and ``seeds.csv`` and
+``seeds.json`` hold the mean and the standard deviation.
 """
 
 import contextlib
@@ -40,11 +40,11 @@ logger = logging.getLogger(__name__)
 
 
 def run(config: Config) -> None:
-    """Train, evaluate, write the run folder, print the metrics; once, or once a seed.
+    """Train, evaluate, write the run folder and print the metrics: once, or once per seed.
 
     Raises:
-        UserError: artefacts missing or made for another task, an empty split, a loss that is not finite; of several
-            processes, another was lost.
+        UserError: artefacts are missing or were made for another task; a split is empty; a loss is not finite; or another
+            process of the run was lost.
     """
     fabric = devices.fabric(config.training)
     with devices.noticing_loss():
@@ -71,7 +71,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
             logger.warning("%s", warning)
         if note := inputs.seed_note(config, dataset):
             logger.info("%s", note)
-    evaluated = {one.seed: _train(one, dataset, warnings, fabric) for one in seeds.configs(config)}
+    evaluated = {single.seed: _train(single, dataset, warnings, fabric) for single in seeds.configs(config)}
     if torchrun.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
         for warning in warnings:
@@ -80,7 +80,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
 
 
 def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "Fabric") -> dict[str, Any]:
-    """One run: what goes into its metrics.json; of several processes only the first knows."""
+    """Train and evaluate one run; return the metrics, which are empty in every process but the first."""
     chosen = config.training
     with contextlib.ExitStack() as held:
         held.enter_context(
@@ -92,13 +92,13 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
             method = methods.build(config, dataset)
             parts = inputs.parts(config, dataset, at_once=not isinstance(method, nn.Module))
         size = methods.parameters(method)
-        what = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
-        known = "" if size is None else f", {size} parameters"
-        logger.info("training %s on %d patients%s, seed %d", what, len(parts["train"]), known, config.seed)
+        title = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
+        counted = "" if size is None else f", {size} parameters"
+        logger.info("training %s on %d patients%s, seed %d", title, len(parts["train"]), counted, config.seed)
         manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type))
-        if config.resume and (found := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
+        if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
-            return found
+            return earlier
         fitted = methods.fit(method, config, parts, fabric, manifest)
         predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
         evaluated: dict[str, Any] = {}
@@ -118,7 +118,7 @@ def _report(
     warnings: Sequence[str],
     manifest: dict[str, Any],
 ) -> dict[str, Any]:
-    """Evaluate, and write the run folder."""
+    """Evaluate, write the run folder, and return the metrics."""
     sampling = Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
@@ -136,7 +136,7 @@ def _publish(
     metrics: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:
-    """The run folder; checkpoints and the report of what was trained there before do not stay beside the new."""
+    """Write the run folder; checkpoints and a report of an earlier run there are removed."""
     earlier = config.run_dir / PREDICTIONS.file
     before = artefacts.checksum(earlier) if earlier.is_file() else None
     with publishing.publish(config.run_dir) as folder:
@@ -160,7 +160,7 @@ def _publish(
 
 
 def recorded(config: Config) -> Config:
-    """Without what changes how a run is made, and nothing of its result."""
+    """The config as config.json records it: settings that do not change a run's result have their defaults."""
     return decides.with_defaults(config, lambda said: not said.recorded)
 
 
@@ -176,7 +176,7 @@ def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) ->
 
 
 def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
-    """What the numbers depend on besides the config."""
+    """What the results depend on besides the config."""
     return {
         "format": schema.RUN_FORMAT,
         "artefacts_format": schema.ARTEFACTS_FORMAT,

@@ -1,4 +1,4 @@
-"""A run that has ended, ready to be asked again: its settings, the data it learned from, and the method with its best weights."""
+"""A finished run, ready to predict: its settings, the data it was trained on, and the method with its best weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +41,9 @@ class Trained:
         return names
 
     def probability(self, batch: Batch, hours: Modality | None = None) -> NDArray[np.float64]:
-        """Risks [N,K]: for patients of the run's own data what ``predictions.csv`` says of them.
+        """Risks [N,K]; for patients of the run's own data they are those in ``predictions.csv``.
 
-        ``hours``: what ``hours`` gave for these patients; who asks often about the same series saves most of the time.
+        ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
         if hours is not None:
             assert isinstance(self.method, Emerge)
@@ -57,27 +57,29 @@ class Trained:
         return logits.double().sigmoid().numpy()
 
     def hours(self, batch: Batch) -> Modality | None:
-        """What the model makes of the patients' series alone; None where it reads none, or is a baseline."""
+        """The output of the model's series encoder; None where the model has none, or is a baseline."""
         if not isinstance(self.method, Emerge) or self.method.series is None:
             return None
         with torch.no_grad():
             return self.method.read_hours(self.method.series, batch)
 
     def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
-        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None where nothing attends."""
+        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None without attention."""
         if not isinstance(self.method, Emerge):
             return None
         parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
         weights = [self.method.attention(batch.select(part)) for part in parts]
-        found = [one for one in weights if one is not None]
-        return {name: torch.cat([one[name] for one in found]).numpy() for name in found[0]} if found else None
+        attended = [part for part in weights if part is not None]
+        if not attended:
+            return None
+        return {name: torch.cat([part[name] for part in attended]).numpy() for name in attended[0]}
 
 
 def load(run_dir: Path) -> Trained:
     """The run in ``run_dir``.
 
     Raises:
-        UserError: it is not there, has not ended, is damaged, or the artefacts it was trained on have been made anew.
+        UserError: the run is not there, has not ended or is damaged, or the artefacts it was trained on have changed.
     """
     config, manifest = settings(run_dir)
     _refuse_other_artefacts(config, manifest["inputs"], run_dir)
@@ -102,10 +104,10 @@ def load(run_dir: Path) -> Trained:
 
 
 def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
-    """The config and the manifest of the run in ``run_dir``, whose files are as ``train`` wrote them.
+    """The config and the manifest of the run in ``run_dir``, after a check that its files are as ``train`` wrote them.
 
     Raises:
-        UserError: it is not there, has not ended, or a file is missing, damaged or of another version.
+        UserError: the run is not there or has not ended, or a file is missing, damaged or of another version.
     """
     publishing.finish_interrupted(run_dir)
     _require_finished(run_dir)
@@ -117,7 +119,7 @@ def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
     files, inputs = manifest.get("files"), manifest.get("inputs")
     expected = {*schema.RUN_FILES} - {MANIFEST, schema.REPORT}
     if not isinstance(files, dict) or not isinstance(inputs, dict) or not expected <= files.keys():
-        raise UserError(f"{path}: does not list what the run is of and made of; run --stage train again")
+        raise UserError(f"{path}: does not list the run's files and inputs; run --stage train again")
     artefacts.refuse_changed(run_dir, files, "train")
     config = from_record(artefacts.read_json(run_dir / "config.json", "train"), run_dir / "config.json")
     publishing.finish_interrupted(config.processed_dir)
@@ -140,7 +142,7 @@ def _require_finished(run_dir: Path) -> None:
 
 
 def _refuse_other_artefacts(config: Config, inputs: dict[str, str], run_dir: Path) -> None:
-    """By the metadata alone: they hold the checksums of all that was made with them."""
+    """Refuse artefacts that the run was not trained on. Comparing metadata.json is enough: it holds the others' checksums."""
     path = config.processed_dir / METADATA
     if not path.is_file():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Experiment trackers beside ``history.csv``; a module here is a tracker, chosen by its name in ``training.loggers``."""
+"""Experiment trackers beside ``history.csv``: each module here is a tracker, chosen by its name in ``training.loggers``."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ class Tracker(Protocol):
     """Follows one training run."""
 
     def epoch(self, row: Epoch) -> None:
-        """An epoch has ended."""
+        """Record the ``row`` of an epoch that has ended."""
 
     def abandon(self) -> None:
-        """Training has failed or was stopped."""
+        """Note that training has failed or was stopped."""
 
     def close(self, metrics: Mapping[str, float]) -> None:
-        """Training has ended; ``metrics`` are those of validation and test, by ``split/label/metric``."""
+        """Record the final ``metrics`` of validation and test, by ``split/label/metric``."""
 
 
 def build(names: Sequence[str], run_dir: Path, run_name: str, settings: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers; ``settings`` are the resolved config, nested.
+    """The trackers called ``names``; ``settings`` are the resolved config, nested.
 
     Raises:
         UserError: a tracker's package is not installed.
@@ -41,17 +41,17 @@ def build(names: Sequence[str], run_dir: Path, run_name: str, settings: Mapping[
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings by dotted keys.
+    """Nested settings as one dictionary with dotted keys.
 
     >>> flat({"seed": 1, "model": {"heads": 4}})
     {'seed': '1', 'model.heads': '4'}
     """
-    found: dict[str, str] = {}
+    dotted: dict[str, str] = {}
     for key, value in settings.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
-    return found
+        dotted |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
+    return dotted
 
 
 def numbers(row: Epoch) -> dict[str, float]:
-    """The defined numbers of an epoch, without its number."""
+    """The losses, scores and learning rate of an epoch by name, without those that are undefined."""
     return {key: value for key, value in vars(row).items() if key != "epoch" and value is not None}

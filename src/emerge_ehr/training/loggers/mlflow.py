@@ -1,6 +1,6 @@
-"""MLflow: numbers and settings to the server that the environment's ``MLFLOW_TRACKING_URI`` names.
+"""MLflow: sends metrics and settings to the server in the environment variable ``MLFLOW_TRACKING_URI``.
 
-A server that is lost on the way is warned of and does not stop training.
+If the server is lost during training, a warning is logged and training goes on.
 """
 
 import logging
@@ -22,24 +22,24 @@ logger = logging.getLogger(__name__)
 @final
 @dataclass(frozen=True)
 class MLflow:
-    """One run."""
+    """A run on an MLflow server."""
 
     client: Any
     run_id: str
 
     def epoch(self, row: Epoch) -> None:
-        """One metric a number, at the epoch's step."""
+        """Log each number of the epoch as a metric, at the epoch's step."""
         with _warning():
             for name, value in numbers(row).items():
                 self.client.log_metric(self.run_id, name, value, step=row.epoch)
 
     def abandon(self) -> None:
-        """The run is marked as failed."""
+        """Mark the run as failed."""
         with _warning():
             self.client.set_terminated(self.run_id, "FAILED")
 
     def close(self, metrics: Mapping[str, float]) -> None:
-        """The final metrics; the run is marked as finished."""
+        """Log the final metrics and mark the run as finished."""
         with _warning():
             for name, value in metrics.items():
                 self.client.log_metric(self.run_id, name, value)
@@ -57,7 +57,7 @@ def _warning() -> Iterator[None]:
 
 
 def build(run_dir: Path, run_name: str, settings: Mapping[str, Any]) -> MLflow:
-    """A new run of the experiment named like the dataset, with the config as parameters.
+    """A new run of the experiment that has the dataset's name, with the config as parameters.
 
     Raises:
         UserError: no server is named, or it does not answer.
@@ -67,8 +67,8 @@ def build(run_dir: Path, run_name: str, settings: Mapping[str, Any]) -> MLflow:
         raise UserError(
             "training.loggers: mlflow needs the environment variable MLFLOW_TRACKING_URI, e.g. http://127.0.0.1:5000"
         )
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # what is trained here is nobody else's business
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a dead server is waited for for minutes
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nobody else has to know what is trained here
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default is to wait minutes for a dead server
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
