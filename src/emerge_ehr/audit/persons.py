@@ -24,8 +24,8 @@ def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Find
 
 
 def _shared(groups: Mapping[str, set[str]]) -> str | None:
-    for (first, ours), (second, theirs) in combinations(groups.items(), 2):
-        if both := sorted(ours & theirs):
+    for (first, first_members), (second, second_members) in combinations(groups.items(), 2):
+        if both := sorted(first_members & second_members):
             return f"{len(both)} stand in {first} and {second}, such as '{both[0]}'"
     return None
 

@@ -37,9 +37,9 @@ def check(saved: Path, anew: Fitted, dataset: Dataset, hourly: tensors.Hourly) -
     ]
 
 
-def _differences(saved: Path, anew: Path) -> Iterator[str]:
-    """The files, and the arrays in them, in which the folder ``saved`` differs from ``anew``."""
-    for path in sorted(anew.iterdir()):
+def _differences(saved: Path, refitted: Path) -> Iterator[str]:
+    """The files, and the arrays in them, in which the folder ``saved`` differs from the folder ``refitted``."""
+    for path in sorted(refitted.iterdir()):
         if path.suffix == ".json":
             if read_json(saved / path.name, "preprocess") != read_json(path, "preprocess"):
                 yield path.name

@@ -1,6 +1,7 @@
-"""What a model reads: patients as tensors that have checked their own shapes.
+"""What a model reads: patients as tensors whose shapes are checked.
 
-Dimensions: N patients, T hours, F features, S static features, D1/D2 embedding widths, C1/C2 pieces of a text, K labels.
+In this package, a patient is one sample: a row of the tables. Dimensions: N patients, T hours, F features, S static features,
+D1 and D2 embedding widths of note and summary, C1 and C2 pieces of them, K labels.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ SHAPES = {
     "label_mask": "N K",
 }
 
-# the fields that carry a modality
+# The fields that belong to each modality.
 MODALITIES = {
     "ehr": ("ehr", "ehr_mask", "ehr_length"),
     "note": ("note_embedding", "note_mask", "note_tokens", "note_tokens_mask"),
@@ -37,10 +38,12 @@ MODALITIES = {
 
 @dataclass(frozen=True)
 class Batch:
-    """Patients in the same order in every tensor; ``*_mask`` 1 = measured (ehr), has this text, outcome is defined (label).
+    """Patients, in the same order in every tensor.
+
+    A ``*_mask`` is 1 where a feature was measured (ehr), a patient has this text or piece, or the outcome is defined (label).
 
     Raises:
-        ValueError: a shape or type is not the one in ``SHAPES``.
+        ValueError: a shape is not the one in ``SHAPES``, or a type is wrong.
     """
 
     ehr: Tensor

@@ -1,5 +1,7 @@
-"""LightGBM's text of its trees, checked before LightGBM reads it: a damaged or forged one would end the process or make it read
-memory that is not its own."""
+"""Checks the text of LightGBM's trees before LightGBM reads it.
+
+A damaged or forged text could crash the process, or make it read memory outside the trees.
+"""
 
 import math
 import re
@@ -8,33 +10,36 @@ from collections.abc import Mapping
 HEADER = {"version": "v4", "num_class": "1", "num_tree_per_iteration": "1", "objective": "binary sigmoid:1"}
 INTEGERS = re.compile(r"-?\d{1,9}( -?\d{1,9})*")
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|[-+]?inf")
-CATEGORICAL = 1  # the bit of a split's type that makes it one of categories, of which we have none
+CATEGORICAL = 1  # the bit of a split's type that marks a categorical split; our features are all numbers
 
 
 def require_sound(text: str) -> None:
-    """What ``Booster.model_to_string`` writes for one binary label of numeric features.
+    """Check that ``text`` is what ``Booster.model_to_string`` writes for one binary label and numeric features.
 
     Raises:
-        ValueError: the text is anything else, or a tree in it is none.
+        ValueError: the text is something else, or a tree in it is damaged.
     """
     head, _, body = text.partition("\n\n")
     header = _fields(head)
     if not text.isascii() or any(header.get(key) != value for key, value in HEADER.items()):
         raise ValueError("not the text of LightGBM's trees for one label")
     features = _integers(header, "max_feature_idx")[0] + 1
-    at = 0
+    start = 0
     for number, size in enumerate(_integers(header, "tree_sizes") if header.get("tree_sizes") else []):
-        tree = body[at : at + size]
+        tree = body[start : start + size]
         if not tree.startswith(f"Tree={number}\n"):
             raise ValueError(f"tree {number} does not begin where it should")
         _require_tree(_fields(tree.strip()), number, features)
-        at += size
-    if not body[at:].startswith("end of trees\n"):
+        start += size
+    if not body[start:].startswith("end of trees\n"):
         raise ValueError("the trees do not end where they should")
 
 
 def _require_tree(tree: Mapping[str, str], number: int, features: int) -> None:
-    """Of n leaves: n - 1 splits, each but the first the child of one before it, each leaf the child of one."""
+    """Check that a tree with n leaves has n - 1 splits, and that every leaf and every split but the first has one parent.
+
+    The parent of a split must come before it, so that the tree has no cycle.
+    """
     leaves = _integers(tree, "num_leaves")[0]
     sound = leaves > 0 and tree.get("num_cat") == "0" and tree.get("is_linear") == "0"
     sound = sound and len(_numbers(tree, "leaf_value")) == leaves
@@ -57,10 +62,10 @@ def _require_tree(tree: Mapping[str, str], number: int, features: int) -> None:
 
 def _fields(block: str) -> dict[str, str]:
     lines = [line.partition("=") for line in block.splitlines()]
-    found = {key: value for key, _, value in lines}
-    if len(found) < len(lines):
-        raise ValueError("a line stands twice")
-    return found
+    fields = {key: value for key, _, value in lines}
+    if len(fields) < len(lines):
+        raise ValueError("a line is repeated")
+    return fields
 
 
 def _integers(block: Mapping[str, str], key: str) -> list[int]:

@@ -1,15 +1,15 @@
-"""EMERGE: hourly series, clinical note and retrieved summary -> one logit a label (Zhu et al., CIKM 2024).
+"""EMERGE: hourly series, clinical note and retrieved summary -> one logit per label (Zhu et al., CIKM 2024).
 
     ehr, ehr_mask   -> series encoder -----------------> states, ehr --+
     note embedding    -> projection --+                                +-> fusion -> head -> logits
     summary embedding -> projection --+-> text fusion -> text ---------+
 
-or, token-level, the hourly states and the pieces of the two texts, projected, all into the fusion.
+At token level, the hourly states and the projected pieces of both texts all go into the fusion.
 
-Departures from the original code: dropout on the embeddings' components, the projected texts and the series' states (small
-cohorts overfit without it); the mask of measured hours is an input beside the values; the attention keys
-(see ``fusion/cross_attention.py``); projected texts are layer-normalised, because encoders differ in scale by a factor
-of ten and more (TF-IDF vectors have length one); a text that a patient lacks is a learned vector, masked as a key.
+Departures from the original code: there is dropout on the components of the embeddings, on the projected texts and on the states
+of the series, because small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention
+has other keys (see ``fusion/cross_attention.py``). Projected texts are layer-normalised, because encoders differ in scale by a
+factor of ten and more (TF-IDF vectors have length one). A text that a patient lacks is a learned vector, masked as a key.
 """
 
 from collections.abc import Mapping
@@ -30,9 +30,9 @@ from emerge_ehr.models.texts import PiecesOfTexts, WholeTexts
 
 
 def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
-    """The model for ``features`` an hour, ``statics``, embeddings of ``text_widths`` (note, summary) and ``labels`` labels.
+    """The model for so many ``features`` per hour, ``statics``, widths of the text embeddings (note, summary) and ``labels``.
 
-    Only the parts that ``settings.modalities`` need are made, so every parameter is trained.
+    Only the parts that ``settings.modalities`` need are made, so that every parameter is trained.
     """
     size = settings.hidden_size
     widths = {name: text_widths[name] for name in texts_read(settings)}
@@ -48,14 +48,14 @@ def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[
 
 
 def check(settings: Model, token_level: TokenLevel, where: str) -> None:
-    """``where`` opens the error message.
+    """Check that the settings provide every text, or pieces of it, that the model reads; ``where`` begins the error message.
 
     Raises:
-        UserError: the model is to read a text, or pieces of one, that another setting leaves out.
+        UserError: a text that the model reads, or its pieces, are left out by another setting.
     """
     try:
-        read = texts_read(settings)
-        needed = read if reads_pieces(settings) else ()
+        texts = texts_read(settings)
+        needed = texts if reads_pieces(settings) else ()
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     for name in needed:
@@ -81,13 +81,13 @@ def texts_read(settings: Model) -> tuple[str, ...]:
 
 
 def reads_pieces(settings: Model) -> bool:
-    """Whether the model reads ``note_tokens`` and ``summary_tokens``, not the embeddings of the whole texts."""
+    """Whether the model reads ``note_tokens`` and ``summary_tokens`` rather than the embeddings of the whole texts."""
     pieces: bool = components.options("model.fusion", settings.fusion).pieces
     return pieces
 
 
 def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
-    """The texts as one vector, if there are any; its fusion with the EHR, if there is both."""
+    """The part that makes one vector of the texts, if there are any, and its fusion with the EHR, if the model reads both."""
     if not widths:
         return None, None
     size = settings.hidden_size
@@ -100,7 +100,7 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
 
 
 def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:
-    """The pieces of the texts, if there are any; the fusion of all tokens."""
+    """The part that makes tokens of the texts' pieces, if there are any, and the fusion of all tokens."""
     texts = PiecesOfTexts(widths, hidden_size=settings.hidden_size, text_dropout=settings.text_dropout)
     names = (*(["ehr"] if "ehr" in settings.modalities else []), *widths)
     return texts if widths else None, _fusion(settings, names)
@@ -113,16 +113,16 @@ def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
 
 
 def _fused(settings: Model) -> tuple[str, ...]:
-    """The texts that ``text_fusion`` would read."""
+    """The texts that the plug of ``text_fusion`` reads, whether or not they are among the modalities."""
     reads: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
     return reads
 
 
 def _part(socket: str, chosen: Component, **context: Any) -> Any:
-    """A part of the network, of the chosen plug.
+    """A part of the network, built by the chosen plug.
 
     Raises:
-        TypeError: what the plug built is no ``torch.nn.Module``, so that its weights would stay as they are.
+        TypeError: the plug built something other than a ``torch.nn.Module``, whose weights would not be trained.
     """
     part = components.build(socket, chosen, **context)
     if not isinstance(part, nn.Module):
@@ -132,7 +132,11 @@ def _part(socket: str, chosen: Component, **context: Any) -> Any:
 
 @final
 class Emerge(nn.Module):
-    """The whole model; None = no EHR, no text, a single modality that goes on as it is, no static features."""
+    """The whole model.
+
+    ``series`` is None without an EHR, ``texts`` without a text, ``fusion`` where a single modality goes to the head as it is, and
+    ``static`` without static features.
+    """
 
     def __init__(
         self,
@@ -152,7 +156,7 @@ class Emerge(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: Batch, hours: Modality | None = None) -> Tensor:
-        """Batch of N -> logits [N,K]. ``hours``: what ``read_hours`` made of these patients, if that is known already."""
+        """Batch of N -> logits [N,K]. ``hours``: what ``read_hours`` returned for these patients, if it was called already."""
         representation = self.fuse(self.read(batch, hours))
         if self.static is not None:
             representation = representation + self.static(batch.static)
@@ -162,18 +166,18 @@ class Emerge(nn.Module):
     def attention(self, batch: Batch) -> dict[str, Tensor] | None:
         """How much each hour, text or piece of a text counted: modality -> [N,L], as the fusion's ``attention`` describes it.
 
-        None where nothing attends. For a model in evaluation mode; with dropout the weights are those of one draw.
+        None where nothing attends. The model should be in evaluation mode; with dropout the weights are those of one draw.
         """
         with torch.no_grad():
             return None if self.fusion is None else self.fusion.attention(self.read(batch))
 
     def read(self, batch: Batch, hours: Modality | None = None) -> dict[str, Modality]:
-        """Batch of N -> what there is to fuse: ``ehr``, and ``text`` or (token-level) ``note`` and ``summary``."""
+        """Batch of N -> the modalities to fuse: ``ehr``, and ``text`` or (at token level) ``note`` and ``summary``."""
         modalities = {} if self.series is None else {"ehr": hours or self.read_hours(self.series, batch)}
         return modalities if self.texts is None else modalities | self.texts(batch)
 
     def read_hours(self, series: Series, batch: Batch) -> Modality:
-        """Batch of N -> the last state and the states of the T hours."""
+        """Batch of N -> the series as a modality: its last state, and as tokens the states of the T hours."""
         states, last = series(torch.cat([batch.ehr, batch.ehr_mask], dim=2), batch.ehr_length)
         states, last = self.dropout(states), self.dropout(last)
         hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)

@@ -1,14 +1,14 @@
 """The multimodal adaptation gate, which both ``mag`` plugs share (Rahman et al. 2020, doi 10.18653/v1/2020.acl-main.214).
 
-A main vector z is shifted by what another vector a says, as far as a gate lets it and not further than in proportion to z:
+A main vector z is shifted by another vector a, through a gate and at most in proportion to the length of z:
 
     g = ReLU(W_g [z; a] + b_g)                    the gate
     h = g * (W_a a + b_a)                         the displacement
-    alpha = min(beta ||z|| / ||h||, 1)            keeps it from outweighing z
+    alpha = min(beta ||z|| / ||h||, 1)            keeps the displacement from outweighing z
     fused = LayerNorm(z + alpha h)
 
-The bias b_a stands inside the gate, as in the authors' code. The paper shifts words by sight and sound; with a single other
-modality its sum over two gates is this one. Its dropout behind the norm is left to the layers that follow.
+The gate applies to the bias b_a too, as in the authors' code. The paper shifts words by vision and sound; with a single other
+modality its sum over two gates has this one term. The layers that follow have the dropout that the paper puts behind the norm.
 """
 
 from typing import final
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 @final
 class AdaptationGate(nn.Module):
-    """A main vector, shifted."""
+    """Shifts a main vector by another one; the equations are above."""
 
     def __init__(self, hidden_size: int, beta: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From a patient's representation to one logit a label; a label that is not defined for a patient is masked in the loss."""
+"""From a patient's representation to one logit per label; a label that is not defined for a patient is masked in the loss."""
 
 from typing import Literal, final
 
@@ -9,10 +9,10 @@ Head = Literal["shared", "separate"]
 
 
 def build(head: Head, *, hidden_size: int, labels: int, dropout: float) -> nn.Module:
-    """Representation [N,H] -> logits [N,K].
+    """A module from a representation [N,H] to logits [N,K].
 
-    ``shared``: one network, whose last layer has a row for each label (one label; many labels of one kind). ``separate``: a
-    network for each label, so that tasks share the representation alone (multitask; Caruana 1997, hard parameter sharing).
+    ``shared``: one network whose last layer has a row for each label, for one label or many labels of one kind. ``separate``: a
+    network for each label, so that the labels share only the representation (hard parameter sharing; Caruana 1997).
     """
     if head == "separate":
         return Separate(hidden_size, labels, dropout)
@@ -21,14 +21,14 @@ def build(head: Head, *, hidden_size: int, labels: int, dropout: float) -> nn.Mo
 
 @final
 class Separate(nn.Module):
-    """K networks side by side."""
+    """A network for each of the K labels."""
 
     def __init__(self, hidden_size: int, labels: int, dropout: float) -> None:
         super().__init__()
         self.networks = nn.ModuleList([_network(hidden_size, 1, dropout) for _ in range(labels)])
 
     def forward(self, representation: Tensor) -> Tensor:
-        """[N,H] -> [N,K]."""
+        """Representation [N,H] -> logits [N,K]."""
         return torch.cat([network(representation) for network in self.networks], dim=1)
 
 

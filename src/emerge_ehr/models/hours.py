@@ -1,4 +1,4 @@
-"""The hourly inputs as encoders read them: values beside their mask, and what lies inside the stay.
+"""The hourly inputs as encoders read them: values beside their mask, and which hours are inside the window.
 
 Dimensions: N patients, T hours, F features, H hidden size.
 """
@@ -15,7 +15,7 @@ def inside(batch: Batch) -> Tensor:
 
 
 def values_and_mask(batch: Batch) -> Tensor:
-    """Forward-filled z-scores, then the mask of measured hours [N,T,2F]; 0 as of ``ehr_length``."""
+    """Forward-filled z-scores, then the mask of measured hours [N,T,2F]; 0 from ``ehr_length`` on."""
     return torch.where(inside(batch)[..., None], torch.cat([batch.ehr, batch.ehr_mask], dim=2), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Labels one by one, for methods that fit each on its own: for whom it is defined, and what to say if it has one class."""
+"""Helpers of methods that fit each label separately: the patients with the label, and the log-odds if it has one class only."""
 
 import math
 
@@ -11,13 +11,13 @@ Array = NDArray[np.float64]
 
 
 def defined(batch: Batch, column: int) -> tuple[NDArray[np.int64], Array]:
-    """The rows [n] whose label ``column`` is defined, and their labels [n]."""
+    """The rows [n] for which the label in ``column`` is defined, and their labels [n]."""
     rows = np.flatnonzero(batch.label_mask[:, column].cpu().numpy() > 0)
     return rows, batch.label[:, column].double().cpu().numpy()[rows]
 
 
 def prior_log_odds(label: Array) -> float:
-    """Log-odds of the share of positives with one patient of each class added, so that it is finite.
+    """The log-odds of the share of positives, with one patient of each class added so that they are finite.
 
     >>> prior_log_odds(np.array([]))
     0.0

@@ -1,4 +1,4 @@
-"""Logistic regression a label on a table of features: standardised inside, its penalty chosen on validation patients.
+"""A logistic regression per label on a table of features, which it standardises; the penalty is chosen on validation patients.
 
 Dimensions: N patients, D features, K labels.
 """
@@ -19,7 +19,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """``mean`` and ``scale`` [D] of the training patients, ``coefficients`` [K,D] of standardised features, ``intercept`` [K]."""
+    """A fitted regression: ``mean`` and ``scale`` [D] of the training patients, ``coefficients`` [K,D] and ``intercept`` [K].
+
+    The coefficients are those of standardised features.
+    """
 
     mean: Array
     scale: Array
@@ -28,7 +31,7 @@ class LinearClassifier:
 
     def logits(self, features: Array) -> Array:
         """Features [N,D], NaN where missing (taken as the training mean) -> log-odds [N,K]."""
-        # A sum a patient rather than a matrix product, whose last digits may depend on the other patients.
+        # One sum per patient rather than a matrix product, whose last digits may depend on the other patients.
         product: Array = np.einsum("nd,kd->nk", self._standardised(features), self.coefficients) + self.intercept
         return product
 
@@ -45,7 +48,7 @@ class LinearClassifier:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: the arrays are not those, or do not fit together.
+            ValueError: the file holds other arrays, or their shapes do not go together.
         """
         from safetensors.numpy import load_file
 
@@ -66,8 +69,8 @@ def fit(
 ) -> LinearClassifier:
     """L2-penalised logistic regression of each label on ``features`` [N,D] of ``train``.
 
-    Of the inverse penalties ``strengths`` that with the lowest validation loss is kept (the middle one if no validation
-    patient has the label defined). One thread computes, so that the answer does not depend on their number.
+    Of the inverse penalties ``strengths``, the one with the lowest validation loss is kept (the middle one if no validation
+    patient has the label defined). It runs in one thread, so that the result does not depend on the number of threads.
     """
     from threadpoolctl import threadpool_limits
 
@@ -80,13 +83,16 @@ def fit(
             if len(np.unique(label)) < 2:
                 continue
             validation_rows, truth = defined(validation, column)
-            found = _strongest(x[rows], label, validation_x[validation_rows], truth, strengths)
-            scaled.coefficients[column], scaled.intercept[column] = found
+            best = _strongest(x[rows], label, validation_x[validation_rows], truth, strengths)
+            scaled.coefficients[column], scaled.intercept[column] = best
     return scaled
 
 
 def _scaling(features: Array, labels: int) -> LinearClassifier:
-    """Mean and standard deviation without the NaN; 0 and 1 for a feature that is missing or constant."""
+    """A classifier with mean and scale, whose coefficients are still 0.
+
+    NaN are left out of mean and standard deviation. A feature that everybody lacks has mean 0; one that is constant has scale 1.
+    """
     known = ~np.isnan(features)
     count = np.maximum(known.sum(axis=0), 1)
     mean = np.where(known, features, 0.0).sum(axis=0) / count
@@ -98,7 +104,7 @@ def _scaling(features: Array, labels: int) -> LinearClassifier:
 def _strongest(
     x: Array, label: Array, validation_x: Array, truth: Array, strengths: tuple[float, ...]
 ) -> tuple[Array, float]:
-    """Coefficients [D] and intercept for the best of ``strengths``."""
+    """The coefficients [D] and the intercept that the best of ``strengths`` gives."""
     if not len(truth):
         return _regression(x, label, strengths[len(strengths) // 2])
     candidates = [_regression(x, label, strength) for strength in strengths]

@@ -1,6 +1,6 @@
-"""A memory of training patients' vectors that a model looks up later, for patients it has not seen.
+"""A memory of vectors of training patients, which a model looks up later for patients it has not seen.
 
-The vectors are part of the model's weights file: a checkpoint of a model that has a memory holds data derived from patients.
+The vectors are part of the model's weights: a checkpoint of a model with a memory holds data derived from single patients.
 """
 
 from typing import final
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @final
 class PatientMemory(nn.Module):
-    """The latest ``patients`` vectors [M,W] handed to ``remember``; of equal age none is preferred."""
+    """The latest vectors handed to ``remember``, at most ``patients`` of them [M,W]."""
 
     vectors: Tensor
     filled: Tensor
@@ -25,7 +25,7 @@ class PatientMemory(nn.Module):
 
     @torch.no_grad()
     def remember(self, vectors: Tensor) -> None:
-        """Vectors [N,W] replace the oldest ones; of more than fit, the last are kept."""
+        """Replace the oldest vectors by these [N,W]; if they are more than the memory holds, the last ones are kept."""
         size = len(self.vectors)
         kept = vectors.detach()[-size:].to(self.vectors.dtype)
         slots = (self.position + torch.arange(len(kept), device=kept.device)) % size

@@ -1,4 +1,4 @@
-"""Recurrent networks over the hours of patients who differ in length; what their series plugs share."""
+"""Recurrent networks over hourly series of different lengths: what the recurrent plugs of the socket ``series`` share."""
 
 from typing import final
 
@@ -24,7 +24,7 @@ class Recurrent(nn.Module):
 
 
 def until(states: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """States [N,T,H] -> the same with zeros as of ``length`` [N], and the last one before it [N,H]."""
+    """States [N,T,H] -> the same with zeros from hour ``length`` [N] on, and each patient's last state before it [N,H]."""
     hours = torch.arange(states.shape[1], device=states.device)
     inside = (hours < length[:, None])[..., None]  # [N,T,1]
     states = torch.where(inside, states, 0)

@@ -1,4 +1,4 @@
-"""What a model reads of note and summary: each as one vector and then their fusion, or each as its pieces."""
+"""How a model reads note and summary: each as one vector, which are then fused, or each as its pieces."""
 
 from collections.abc import Mapping
 from typing import final
@@ -13,7 +13,7 @@ from emerge_ehr.models.text_fusion import TextFusion
 
 @final
 class WholeTexts(nn.Module):
-    """One modality, ``text``; without a fusion its only text goes on as it is."""
+    """Makes one modality, ``text``, of the texts; without ``text_fusion`` there is one text, which goes on as it is."""
 
     def __init__(
         self,
@@ -31,11 +31,13 @@ class WholeTexts(nn.Module):
         self.text_fusion = text_fusion
 
     def forward(self, batch: Batch) -> dict[str, Modality]:
-        """Batch of N -> the text representation; tokens: the projected texts, and first their fusion if there are two."""
+        """Batch of N -> the modality ``text``; its tokens are the projected texts, after their fusion if there are two."""
         embeddings = {"note": batch.note_embedding, "summary": batch.summary_embedding}
         masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
         present = torch.stack([masks[name] for name in self.projections], dim=1)
-        texts = torch.stack([part(embeddings[name], masks[name]) for name, part in self.projections.items()], dim=1)
+        texts = torch.stack(
+            [projection(embeddings[name], masks[name]) for name, projection in self.projections.items()], dim=1
+        )
         fused = texts[:, 0] if self.text_fusion is None else self.text_fusion(texts, present)
         if len(self.projections) == 1:
             return {"text": Modality(fused, texts, present)}
@@ -46,7 +48,7 @@ class WholeTexts(nn.Module):
 
 @final
 class Projection(nn.Module):
-    """A text embedding to the hidden size; for a patient without this text, a learned vector."""
+    """Projects the embedding of a text to the hidden size; a patient without this text gets a learned vector."""
 
     def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class Projection(nn.Module):
 
 @final
 class PiecesOfTexts(nn.Module):
-    """A modality for each text, its tokens the projected embeddings of its pieces; a piece that is not there is masked."""
+    """Makes a modality of each text, with the projected embeddings of its pieces as tokens; missing pieces are masked."""
 
     def __init__(self, widths: Mapping[str, int], *, hidden_size: int, text_dropout: float) -> None:
         super().__init__()
@@ -71,13 +73,16 @@ class PiecesOfTexts(nn.Module):
         self.masking = nn.Dropout(text_dropout)
 
     def forward(self, batch: Batch) -> dict[str, Modality]:
-        """Batch of N -> by name of the text, its C pieces; their mean is the representation (0 where there is none)."""
+        """Batch of N -> a modality per text, with C pieces as tokens and their mean (0 without a piece) as representation."""
         tokens = {"note": batch.note_tokens, "summary": batch.summary_tokens}
         masks = {"note": batch.note_tokens_mask, "summary": batch.summary_tokens_mask}
-        return {name: _pieces(part(self.masking(tokens[name])), masks[name]) for name, part in self.projections.items()}
+        return {
+            name: _pieces(projection(self.masking(tokens[name])), masks[name])
+            for name, projection in self.projections.items()
+        }
 
 
 def _pieces(tokens: Tensor, mask: Tensor) -> Modality:
-    """Tokens [N,C,H], mask [N,C]."""
+    """Tokens [N,C,H] and their mask [N,C] as a modality, represented by the mean of the tokens that are there."""
     mean = (tokens * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
     return Modality(mean, tokens, mask > 0)

@@ -1,7 +1,7 @@
-"""The Transformer's parts (Vaswani et al. 2017), with the norm before each sublayer (Xiong et al. 2020, arXiv 2002.04745).
+"""Parts of the Transformer (Vaswani et al. 2017), with the norm before each sublayer (Xiong et al. 2020, arXiv 2002.04745).
 
-PyTorch's own layer takes another path in evaluation than in training and hides its attention weights; this one has one
-path, and says where it looked.
+PyTorch's own layer computes evaluation differently from training and hides its attention weights. This one computes both alike
+and returns the weights.
 """
 
 import math
@@ -17,7 +17,7 @@ WIDENING = 4  # width of the feed-forward part, in hidden sizes (Vaswani et al. 
 def positions(length: int, like: Tensor) -> Tensor:
     """Sinusoids [length,H] of the width, type and device of ``like [...,H]``: sin(p / 10000^(2i/H)) in component 2i, cos in 2i+1.
 
-    They are not learned, so that a window longer than any in training has its positions too.
+    They are not learned, so that a window that is longer than any in training has positions too.
     """
     component = torch.arange(like.shape[-1], device=like.device)
     rate = torch.exp(-math.log(10_000) * (component - component % 2) / like.shape[-1])
@@ -27,7 +27,7 @@ def positions(length: int, like: Tensor) -> Tensor:
 
 @final
 class Block(nn.Module):
-    """x + MultiHead(norm(x)), then x + W_2 GELU(W_1 norm(x)): one layer."""
+    """One layer: x + MultiHead(norm(x)), then x + W_2 GELU(W_1 norm(x))."""
 
     def __init__(self, hidden_size: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -44,18 +44,18 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, allowed: Tensor, rows: int | None = None) -> Tensor:
-        """Tokens [N,L,H] -> [N,L,H], or only the first ``rows`` of it.
+        """Tokens [N,L,H] -> [N,L,H], or only the first ``rows`` tokens of it.
 
-        ``allowed``, bool, broadcasts to [N,heads,rows,L]: whether i may look at j; each may look at one at least.
+        ``allowed``, bool, broadcasts to [N,heads,rows,L]: whether token i may attend to token j. Each may attend to at least one.
         """
         query, key, value = self._split(tokens)
-        found = scaled_dot_product_attention(query[:, :, :rows], key, value, attn_mask=allowed)
-        tokens = tokens[:, :rows] + self.dropout(self.output(found.transpose(1, 2).flatten(2)))
+        attended = scaled_dot_product_attention(query[:, :, :rows], key, value, attn_mask=allowed)
+        tokens = tokens[:, :rows] + self.dropout(self.output(attended.transpose(1, 2).flatten(2)))
         after: Tensor = tokens + self.dropout(self.feed_forward(tokens))
         return after
 
     def weights(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """The attention [N,L,L] of the same tokens, mean over the heads; each row sums to 1."""
+        """The attention weights [N,L,L] that ``forward`` uses for these tokens, averaged over the heads; each row sums to 1."""
         query, key, _ = self._split(tokens)
         scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
         return scores.masked_fill(~allowed, -torch.inf).softmax(dim=3).mean(dim=1)

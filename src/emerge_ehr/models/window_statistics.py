@@ -1,4 +1,4 @@
-"""Eight statistics of every feature over the window, of the hours in which it was measured.
+"""Eight statistics of every feature over the hours of the window in which it was measured.
 
 Dimensions: N patients, T hours, F features.
 """
@@ -13,7 +13,7 @@ STATISTICS = ("mean", "std", "min", "max", "first", "last", "slope", "count")
 
 
 def of_batch(batch: Batch) -> Array:
-    """The statistics of a batch's patients [N,8F], statistic by statistic; hours after ``ehr_length`` are not read."""
+    """The statistics of the patients in a batch [N,8F], in the order of ``STATISTICS``; later hours than the last are ignored."""
     hours = np.arange(batch.ehr.shape[1])
     inside = hours[None, :, None] < batch.ehr_length.cpu().numpy()[:, None, None]
     measured = (batch.ehr_mask.cpu().numpy() > 0) & inside
@@ -23,8 +23,8 @@ def of_batch(batch: Batch) -> Array:
 def statistics(value: Array, measured: NDArray[np.bool_]) -> Array:
     """Value [N,T,F], measured [N,T,F] -> [N,8F] in the order of ``STATISTICS``.
 
-    ``std`` is of the population; ``slope`` is the least-squares change an hour. NaN where there is no answer: nothing was
-    measured, or for the slope fewer than two hours were; the count is 0 then.
+    ``std`` is the population standard deviation; ``slope`` is the least-squares change per hour. A statistic is NaN where nothing
+    was measured, and the slope also where only one hour was. The count is never NaN.
 
     >>> statistics(np.array([[[1.0], [7.0], [3.0]]]), np.array([[[True], [False], [True]]])).round(2).tolist()
     [[2.0, 1.0, 1.0, 3.0, 1.0, 3.0, 1.0, 2.0]]

@@ -46,8 +46,8 @@ def _blocks(
     heads: list[str], rows: Sequence[tuple[list[str], dict[str, Any]]], metrics: Sequence[Metric], note: str
 ) -> Iterator[list[str]]:
     """The lines of each table, with at most ``WIDEST`` metrics and the note below; no table where there are no rows."""
-    for at in range(0, len(metrics) if rows else 0, WIDEST):
-        block = metrics[at : at + WIDEST]
+    for start in range(0, len(metrics) if rows else 0, WIDEST):
+        block = metrics[start : start + WIDEST]
         yield [*aligned([[*heads, *names(block)], *([*where, *_cells(row, block)] for where, row in rows)]), note]
 
 

@@ -1,10 +1,10 @@
 """Socket: methods to compare EMERGE with, under the same inputs, split and training loop.
 
-A plug's ``build(options, *, sizes, seed)`` makes either a ``Network``, a ``torch.nn.Module`` which the ordinary loop trains
-(its first weights come from torch's generator, which the loop seeds, so ``seed`` is not used), or an ``Estimator``, which fits
-itself. Every encoder of the socket ``model.series`` is a baseline too (``_of_series.py``). Both kinds give log-odds, so that
-probabilities near 0 and 1 keep their order. None lets a patient of the same batch change another's logits outside training,
-nor an hour after ``ehr_length`` change anything. ``Options.reads`` names the modalities that the method looks at.
+A plug's ``build(options, *, sizes, seed)`` makes either a ``Network``, a ``torch.nn.Module`` that the ordinary loop trains, or an
+``Estimator``, which fits itself. A network does not need ``seed``: its first weights come from torch's generator, which the loop
+seeds. Every encoder of the socket ``model.series`` is a baseline too (``_of_series.py``). Both kinds give log-odds, so that
+probabilities near 0 and 1 keep their order. Outside training, the logits of a patient must not depend on the other patients of a
+batch, and nothing may depend on the hours after ``ehr_length``. ``Options.reads`` names the modalities that the method reads.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Estimator(Protocol):
     """
 
     def fit(self, train: Batch, validation: Batch) -> None:
-        """Fit on ``train``; ``validation`` serves only to choose how long or how strictly."""
+        """Fit on ``train``; ``validation`` serves only to choose the length of training or the strength of a penalty."""
         ...
 
     def logits(self, batch: Batch) -> Tensor:
@@ -58,5 +58,5 @@ class Estimator(Protocol):
         ...
 
     def load(self, folder: Path) -> None:
-        """Read what ``save`` wrote; the same logits follow."""
+        """Read what ``save`` wrote; ``logits`` are then the same as before."""
         ...

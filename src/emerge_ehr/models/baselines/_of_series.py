@@ -1,6 +1,6 @@
-"""A baseline of any series encoder: its last state, classified. Input: ehr.
+"""Makes a baseline of any series encoder, whose last state is classified. Input: ehr.
 
-An hour is its z-scores beside the mask of what was measured, as EMERGE reads it.
+The encoder reads each hour as its z-scores and the mask of what was measured, as it does in EMERGE.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from emerge_ehr.models.series import Series
 
 @dataclass(frozen=True)
 class Options:
-    """Beside those of the encoder: its width, its heads if it has any, dropout within it and of the last state."""
+    """Options beside the encoder's own: its width, its heads if it has any, and the dropout in it and on the last state."""
 
     hidden_size: Positive = 128
     heads: Positive = 4
@@ -29,17 +29,17 @@ class Options:
 
 
 def takes(plug: Any) -> bool:
-    """Whether it is a series encoder rather than a baseline: its ``build`` is told how many values an hour has."""
+    """Whether ``plug`` is a series encoder rather than a baseline: its ``build`` takes the number of values per hour."""
     return "input_size" in inspect.signature(plug.build).parameters
 
 
 @final
 class Adapted:
-    """The baseline's plug of an encoder's plug: ``Options`` and ``build``, as a module has them."""
+    """A baseline plug made of an encoder's plug, with ``Options`` and ``build`` as the module of a plug has them."""
 
     def __init__(self, encoder: Any) -> None:
         self.encoder = encoder
-        # One section of the config fills both, so these options are the encoder's own too, with its checks and properties.
+        # One section of the config fills the options of both, so this class inherits the encoder's checks and properties too.
         self.Options = make_dataclass("Options", [], bases=(Options, encoder.Options), frozen=True)
 
     def build(self, options: Any, *, sizes: Sizes, seed: int) -> Network:
@@ -51,7 +51,7 @@ class Adapted:
 
 @final
 class Classified(nn.Module):
-    """The last state before ``ehr_length`` depends on observed hours only."""
+    """A linear layer on the encoder's last state before ``ehr_length``, which depends on observed hours only."""
 
     def __init__(self, series: Series, options: Options, sizes: Sizes) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Gradient-boosted trees on window statistics (LightGBM; Ke et al. 2017, NeurIPS 30). Input: ehr.
 
-LightGBM rather than scikit-learn's histogram boosting, because it writes its trees as text: the other can only be pickled.
-Trees are added until the validation loss has not fallen for ``patience`` rounds. A statistic that a patient lacks is missing to
-the trees too.
+LightGBM is used rather than scikit-learn's histogram boosting, because it can write its trees as text, where scikit-learn's can
+only be pickled. Trees are added until the validation loss has not fallen for ``patience`` rounds. A statistic that a patient
+lacks is a missing value for the trees too.
 """
 
 import json
@@ -29,7 +29,7 @@ PRIORS = "priors.json"
 
 @dataclass(frozen=True)
 class Options:
-    """At most ``rounds`` trees a label, each of at most ``leaves``; each sees ``feature_share`` of the statistics."""
+    """At most ``rounds`` trees per label, of at most ``leaves`` leaves and a random ``feature_share`` of the statistics each."""
 
     rounds: Positive = 1000
     patience: Positive = 50
@@ -41,13 +41,13 @@ class Options:
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Estimator:
-    """Trees to fit; ``seed`` draws the statistics that each sees."""
+    """An estimator to fit; ``seed`` draws the statistics that each tree may use."""
     return GradientBoosting(options, seed)
 
 
 @final
 class GradientBoosting:
-    """An ``Estimator``: for each label the trees, or None and the prior where there was one class only."""
+    """An ``Estimator``: for each label its trees or, where training had one class only, None and the prior log-odds."""
 
     trees: "list[Booster | None]"
     priors: list[float]
@@ -56,16 +56,16 @@ class GradientBoosting:
         self.options, self.seed = options, seed
 
     def fit(self, train: Batch, validation: Batch) -> None:
-        """Fit every label."""
+        """Fit trees for every label that has both classes in ``train``."""
         x, validation_x = window_statistics.of_batch(train), window_statistics.of_batch(validation)
         self.trees, self.priors = [], []
         for column in range(train.label.shape[1]):
             rows, label = defined(train, column)
             validation_rows, truth = defined(validation, column)
             self.priors.append(prior_log_odds(label))
-            several = len(np.unique(label)) > 1
+            both_classes = len(np.unique(label)) > 1
             held_out = (validation_x[validation_rows], truth)
-            self.trees.append(self._boosted(x[rows], label, *held_out) if several else None)
+            self.trees.append(self._boosted(x[rows], label, *held_out) if both_classes else None)
 
     def logits(self, batch: Batch) -> Tensor:
         """Batch of N -> log-odds [N,K]."""
@@ -88,7 +88,7 @@ class GradientBoosting:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: it is damaged.
+            ValueError: the files are damaged.
         """
         kept = json.loads((folder / PRIORS).read_text(encoding="utf-8"))
         if not isinstance(kept, list) or not all(prior is None or isinstance(prior, float) for prior in kept):
@@ -107,7 +107,7 @@ class GradientBoosting:
             "num_leaves": self.options.leaves,
             "min_data_in_leaf": self.options.patients_a_leaf,
             "feature_fraction": self.options.feature_share,
-            "seed": self.seed % 2**31,  # LightGBM's are signed
+            "seed": self.seed % 2**31,  # LightGBM takes signed 32-bit seeds
             "deterministic": True,  # the same trees with any number of threads
             "force_row_wise": True,
             "verbosity": -1,

@@ -26,7 +26,7 @@ from emerge_ehr.models.recurrent import until
 
 @dataclass(frozen=True)
 class Options:
-    """Width of the state; dropout of the last one."""
+    """Width of the state, and dropout on the last state."""
 
     hidden_size: Positive = 128
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
@@ -34,7 +34,7 @@ class Options:
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
-    """GRU-D for ``sizes``."""
+    """A GRU-D network for ``sizes``; ``seed`` is not used."""
     return GruD(options, sizes)
 
 
@@ -52,7 +52,7 @@ def hours_since_measured(mask: Tensor) -> Tensor:
 
 @final
 class GruD(nn.Module):
-    """A state depends on earlier hours only, so that hours after the last need no masking."""
+    """The network; a state depends on its hour and earlier ones only, so that padding after the last hour needs no mask."""
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()

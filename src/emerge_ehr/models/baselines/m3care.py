@@ -1,4 +1,4 @@
-"""M3Care: what a patient lacks is filled in from similar patients (Zhang et al., KDD 2022, doi 10.1145/3534678.3539388).
+"""M3Care: missing modalities are filled in from similar patients (Zhang et al., KDD 2022, doi 10.1145/3534678.3539388).
 
 Inputs: ehr and, by ``texts``, note or summary or both. With h_m a patient's representation by modality m:
 
@@ -6,16 +6,16 @@ Inputs: ehr and, by ``texts``, note or summary or both. With h_m a patient's rep
                  k a sum of three Gaussians around the mean distance, p_m a three-layer network, e_m learned;
                  pairs at or below a learned threshold are dropped
     auxiliary    two graph convolutions a_m over the patients who have m, weighted by S
-    imputation   a_m for who lacks m, else w a_m + (1 - w) h_m with learned, normalised weights
+    imputation   a_m for patients who lack m, else w a_m + (1 - w) h_m with learned, normalised weights
     interaction  two transformer layers (4 heads, then 1) over the modalities, then a two-layer classifier
 
-Established from the paper's abstract and from public re-implementations of its code; the paper's full text was not at hand.
-Departures: a text is one fixed embedding and so one token; no loss that stabilises p_m, since the loop knows one loss;
-weights of a patient's neighbours sum to 1, since otherwise sums would grow with the number of candidates; a patient is no
-neighbour of itself; no batch normalisation before the Gaussians; the threshold starts at 0.4, not 0.88 (on the synthetic
-default a patient then has 13 neighbours in a batch of 256; at 0.5 three in five have none). Where the original looks for
-neighbours in the same batch also when it predicts, here they are training patients remembered from the last steps, so that a
-prediction depends on its patient only.
+This follows the paper's abstract and public re-implementations of its code; the paper's full text was not at hand. Departures: a
+text is one fixed embedding and so one token; there is no loss that stabilises p_m, since the training loop has one loss; the
+weights of a patient's neighbours sum to 1, since otherwise sums would grow with the number of candidates; a patient is not its
+own neighbour; there is no batch normalisation before the Gaussians; the threshold starts at 0.4, not 0.88 (on the default
+synthetic data a patient then has 13 neighbours in a batch of 256; at 0.5 three patients in five have none). The original looks
+for neighbours in the same batch also when it predicts; here they are training patients remembered from the last steps, so that
+a prediction depends on its patient only.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,11 @@ from emerge_ehr.models.recurrent import Recurrent
 
 @dataclass(frozen=True)
 class Options:
-    """Which texts; width (a multiple of 4); dropout of layers; training patients to look for neighbours among; the similarity
-    above which patients are neighbours, at the start of training."""
+    """The texts that it reads; width, a multiple of 4; dropout of the layers.
+
+    ``memory``: how many training patients it remembers as neighbours. ``threshold``: the similarity above which patients are
+    neighbours at the start of training.
+    """
 
     texts: Annotated[tuple[Literal["note", "summary"], ...], MinLen(1)] = ("note",)
     hidden_size: Positive = 128
@@ -46,15 +49,15 @@ class Options:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The modalities."""
+        """The modalities that the method reads."""
         return ("ehr", *self.texts)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
-    """M3Care for ``sizes``.
+    """An M3Care network for ``sizes``; ``seed`` is not used.
 
     Raises:
-        UserError: the width does not divide, a text stands twice.
+        UserError: the width is not a multiple of 4, or a text is named twice.
     """
     if options.hidden_size % 4:
         raise UserError("[baseline] name = 'm3care': hidden_size must be a multiple of 4")
@@ -63,7 +66,7 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
 
 
 class Patients(NamedTuple):
-    """``hidden`` [N,M,H] of M modalities, zero where ``present`` [N,M] is 0."""
+    """Representations ``hidden`` [N,M,H] of N patients by M modalities, zero where ``present`` [N,M] is 0."""
 
     hidden: Tensor
     present: Tensor
@@ -71,7 +74,10 @@ class Patients(NamedTuple):
 
 @final
 class M3Care(nn.Module):
-    """In training the neighbours are the batch's other patients, later the remembered ones; with none, auxiliaries are 0."""
+    """The network. In training, neighbours are the other patients of the batch; later, the remembered ones.
+
+    For a patient without neighbours the auxiliary information is 0.
+    """
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()
@@ -104,18 +110,18 @@ class M3Care(nn.Module):
         return logits
 
     def represent(self, batch: Batch) -> Patients:
-        """Batch of N -> their representation by each modality."""
+        """Batch of N -> the representation of each patient by each modality."""
         _, last = self.series(values_and_mask(batch), batch.ehr_length)
         hidden, present = [last], [torch.ones_like(batch.note_mask)]
         for name, projection in self.texts.items():
-            has = batch.note_mask if name == "note" else batch.summary_mask
+            has_text = batch.note_mask if name == "note" else batch.summary_mask
             embedding = batch.note_embedding if name == "note" else batch.summary_embedding
-            hidden.append(torch.where(has[:, None] > 0, projection(embedding).relu(), 0.0))
-            present.append(has)
+            hidden.append(torch.where(has_text[:, None] > 0, projection(embedding).relu(), 0.0))
+            present.append(has_text)
         return Patients(torch.stack(hidden, dim=1), torch.stack(present, dim=1))
 
     def candidates(self, patients: Patients) -> Patients:
-        """Who may be a neighbour [C,M,H]: the batch in training, then the memory (empty slots have nothing present)."""
+        """The possible neighbours [C,M,H]: in training the batch, later the memory (in its empty slots nothing is present)."""
         if self.training:
             return patients
         modalities = patients.present.shape[1]
@@ -124,16 +130,16 @@ class M3Care(nn.Module):
         return Patients(hidden, vectors[:, -modalities:])
 
     def complete(self, patients: Patients, candidates: Patients) -> Tensor:
-        """Representations [N,M,H] with auxiliary information mixed in, or in place of what is lacking."""
+        """Representations [N,M,H] with the auxiliary information mixed in, and in place of what is missing."""
         among = self.similarity(candidates, candidates).fill_diagonal_(0)
         near = among if self.training else self.similarity(patients, candidates)
         completed = []
         for column, graph in enumerate(self.graphs):
-            own, has = patients.hidden[:, column], patients.present[:, column, None]
-            other = graph(near, among, candidates.hidden[:, column], candidates.present[:, column])
-            weights = [self.own_weight[column](own).sigmoid(), self.other_weight[column](other).sigmoid()]
-            mixed = (weights[0] * own + weights[1] * other) / (weights[0] + weights[1])
-            completed.append(torch.where(has > 0, mixed, other))
+            hidden, present = patients.hidden[:, column], patients.present[:, column, None]
+            auxiliary = graph(near, among, candidates.hidden[:, column], candidates.present[:, column])
+            weights = [self.own_weight[column](hidden).sigmoid(), self.other_weight[column](auxiliary).sigmoid()]
+            mixed = (weights[0] * hidden + weights[1] * auxiliary) / (weights[0] + weights[1])
+            completed.append(torch.where(present > 0, mixed, auxiliary))
         return torch.stack(completed, dim=1)
 
 
@@ -163,7 +169,7 @@ class Similarity(nn.Module):
             kernel = ((1 - share) * deep + share) * gaussians(left, right, has)
             total = total + kernel * (patients.present[:, column, None] * has)
         score = total / (patients.present @ candidates.present.T).clamp(min=1)
-        # The threshold cuts without lowering what is kept, yet learns as if it did.
+        # Similarities above the threshold keep their value, but the gradient is that of the excess, so that the threshold learns.
         threshold = self.threshold.sigmoid()
         excess = (score - threshold).relu()
         return excess + (excess > 0) * threshold.detach()

@@ -1,14 +1,14 @@
 """Irregular multimodal modelling (Zhang et al., ICML 2023, arXiv 2210.12156), the MPIM of EMERGE's table. Inputs: ehr, note.
 
-The series becomes one state an hour in two ways, mixed by a gate: a projection of the forward-filled values, and
-multi-time attention over the hours in which each feature was measured (Shukla and Marlin, ICLR 2021). Notes become states of
-the same hours by time attention; then layers of self-attention, of attention between both, and of feed-forward networks
-interleave them, and the last states of both are classified.
+The series becomes one state per hour in two ways, which a gate mixes: a projection of the forward-filled values, and
+multi-time attention over the hours in which each feature was measured (Shukla and Marlin, ICLR 2021). Time attention gives states
+of the notes at the same hours. Layers of self-attention, of attention between both, and of feed-forward networks interleave the
+two, and the last states of both are classified.
 
-As published: learned time embedding (one linear component, the others sines), gate in the hidden space, layer norm before
-each sub-layer, residual classifier. Departures: the note is one fixed embedding without a time, and attention over one note gives
-its projection at every hour; the language model is not trained along; a patient without a note has a learned vector; positions
-are sinusoidal, not learned; no warm-up of the text encoder.
+As published: a learned time embedding (one linear component, the others sines), the gate in the hidden space, layer norm before
+each sub-layer, and a residual classifier. Departures: the note is one fixed embedding without a time, and attention over one note
+gives its projection at every hour; the language model is not trained; a patient without a note has a learned vector; positions
+are sinusoidal, not learned; the text encoder has no warm-up.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from emerge_ehr.models.transformer import positions
 
 @dataclass(frozen=True)
 class Options:
-    """Width (a multiple of ``heads``), width of the time embedding (a multiple of ``heads``), layers, dropout."""
+    """Width and ``time_size``, the width of the time embedding (multiples of ``heads``); heads, layers, dropout."""
 
     hidden_size: Positive = 128
     heads: Positive = 8
@@ -39,10 +39,10 @@ class Options:
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
-    """The model for ``sizes``.
+    """An MPIM network for ``sizes``; ``seed`` is not used.
 
     Raises:
-        UserError: a width does not divide.
+        UserError: a width is not a multiple of ``heads``.
     """
     if options.hidden_size % options.heads or options.time_size % options.heads:
         raise UserError("[baseline] name = 'mpim': hidden_size and time_size must be multiples of heads")
@@ -51,7 +51,7 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
 
 @final
 class Mpim(nn.Module):
-    """Hours after the last are masked in every attention."""
+    """The network; hours after a patient's last are masked in every attention."""
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Mpim(nn.Module):
         return logits
 
     def series(self, batch: Batch) -> Tensor:
-        """Batch of N -> gated mixture of both embeddings of the series [N,T,H]."""
+        """Batch of N -> the gated mixture of both embeddings of the series [N,T,H]."""
         values = values_and_mask(batch)
         measured = torch.where(inside(batch)[..., None], batch.ehr_mask, 0.0)
         imputed = self.imputed(values)
@@ -111,7 +111,7 @@ class TimeAttention(nn.Module):
         self.output = nn.Linear(heads * channels, width)
 
     def forward(self, values: Tensor, measured: Tensor) -> Tensor:
-        """Values [N,T,C], measured [N,T,C] (0 or 1) -> [N,T,H]; a channel never measured counts as 0."""
+        """Values [N,T,C], measured [N,T,C] (0 or 1) -> [N,T,H]; a channel that was never measured counts as 0."""
         weights = self.weights(values.shape[1], values)
         total = torch.einsum("hqk,nkc->nqhc", weights, measured)
         mean = torch.einsum("hqk,nkc->nqhc", weights, values * measured) / total.clamp(min=1e-30)
@@ -119,7 +119,7 @@ class TimeAttention(nn.Module):
         return states
 
     def weights(self, hours: int, like: Tensor) -> Tensor:
-        """Exponentials of the scores of hour q for hour k [heads,T,T]; they are the same for every patient and channel."""
+        """The exponential of hour q's score for hour k [heads,T,T], the same for every patient and channel."""
         time = torch.linspace(0, 1, hours, device=like.device, dtype=like.dtype)[:, None]
         embedding = torch.cat([self.linear(time), self.periodic(time).sin()], dim=1)
         query, key = (part(embedding).view(hours, self.heads, -1) for part in (self.query, self.key))
@@ -130,7 +130,7 @@ class TimeAttention(nn.Module):
 
 @final
 class Interleaved(nn.Module):
-    """Self-attention of notes and of series, attention of each to the other, feed-forward networks; all residual."""
+    """A layer: self-attention of notes and of series, attention of each to the other, feed-forward networks; all residual."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Interleaved(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, notes: Tensor, series: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
-        """Two [N,T,H], padding [N,T] bool (true after the last hour) -> two [N,T,H]."""
+        """Notes and series [N,T,H], padding [N,T] bool (true after the last hour) -> the next notes and series [N,T,H]."""
         first, second = self.norms[0](notes), self.norms[1](series)
         notes, series = (
             notes + self._attend(0, first, first, padding),
@@ -162,6 +162,6 @@ class Interleaved(nn.Module):
         return notes, series + self.dropout(self.feed_forward[1](self.norms[5](series)))
 
     def _attend(self, which: int, query: Tensor, key: Tensor, padding: Tensor) -> Tensor:
-        found, _ = self.attentions[which](query, key, key, key_padding_mask=padding, need_weights=False)
-        states: Tensor = self.dropout(found)
+        attended, _ = self.attentions[which](query, key, key, key_padding_mask=padding, need_weights=False)
+        states: Tensor = self.dropout(attended)
         return states

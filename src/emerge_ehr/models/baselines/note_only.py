@@ -1,7 +1,8 @@
-"""Logistic regression on the note's embedding, an L2 penalty chosen on validation. Input: note.
+"""Logistic regression on the note's embedding, with an L2 penalty chosen on validation. Input: note.
 
-What the note tells by itself; with the TF-IDF encoder this is latent semantic analysis and a linear classifier (Deerwester et
-al. 1990). A patient without a note gets the training mean of every component, and a column of its own says that the note lacks.
+It shows what the note predicts by itself. With the TF-IDF encoder it is latent semantic analysis with a linear classifier
+(Deerwester et al. 1990). A patient without a note gets the training mean of every component, and a column of its own says that
+there is no note.
 """
 
 from dataclasses import dataclass
@@ -23,20 +24,20 @@ FILE = "note_only.safetensors"
 
 @dataclass(frozen=True)
 class Options:
-    """Inverse penalties to choose from."""
+    """The inverse penalties to choose from."""
 
     strengths: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (0.0001, 0.001, 0.01, 0.1, 1.0)
     reads: ClassVar[tuple[str, ...]] = ("note",)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Estimator:
-    """A regression to fit; nothing in it is random."""
+    """An estimator to fit; nothing in it is random, so ``seed`` is not used."""
     return NoteOnly(options)
 
 
 @final
 class NoteOnly:
-    """An ``Estimator``."""
+    """An ``Estimator``: a regression per label on the note's embedding."""
 
     fitted: LinearClassifier
 
@@ -44,7 +45,7 @@ class NoteOnly:
         self.strengths = options.strengths
 
     def fit(self, train: Batch, validation: Batch) -> None:
-        """Fit every label."""
+        """Fit a regression for every label."""
         tables = _note(train), _note(validation)
         self.fitted = linear_classifier.fit(train, tables[0], validation, tables[1], self.strengths)
 
@@ -53,16 +54,16 @@ class NoteOnly:
         return torch.from_numpy(self.fitted.logits(_note(batch))).float()
 
     def save(self, folder: Path) -> None:
-        """Write the coefficients."""
+        """Write the coefficients of all labels into ``folder``."""
         self.fitted.save(folder / FILE)
 
     def load(self, folder: Path) -> None:
-        """Read the coefficients."""
+        """Read the coefficients that ``save`` wrote into ``folder``."""
         self.fitted = LinearClassifier.load(folder / FILE)
 
 
 def _note(batch: Batch) -> Array:
-    """The embedding, NaN without a note, and whether there is one [N,D1+1]."""
+    """The note's embedding, NaN where there is no note, and a column that is 1 where there is one [N,D1+1]."""
     present = batch.note_mask.double().cpu().numpy()[:, None]
     embedding = batch.note_embedding.double().cpu().numpy()
     return np.concatenate([np.where(present > 0, embedding, np.nan), present], axis=1)

@@ -25,7 +25,7 @@ from emerge_ehr.models.hours import inside, reversed_inside, values_and_mask
 
 @dataclass(frozen=True)
 class Options:
-    """Width of v, g and h; dropout of v and c."""
+    """The width of v, g and h, and the dropout on v and c."""
 
     hidden_size: Positive = 128
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
@@ -33,13 +33,13 @@ class Options:
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
-    """RETAIN for ``sizes``."""
+    """A RETAIN network for ``sizes``; ``seed`` is not used."""
     return Retain(options, sizes)
 
 
 @final
 class Retain(nn.Module):
-    """Hours after the last get no attention, and the reversed GRUs never read them before an observed hour."""
+    """The network; hours after a patient's last get no attention, and the reversed GRUs read them after all observed hours."""
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()
@@ -71,9 +71,9 @@ class Retain(nn.Module):
         return score.softmax(dim=1), self.beta(of_beta).tanh()
 
     def contributions(self, batch: Batch) -> Tensor:
-        """What each hour's inputs add to the logits [N,T,2F,K], values before mask; with the head's bias they sum to them.
+        """What each input of each hour adds to the logits [N,T,2F,K], values before masks; with the head's bias they sum to them.
 
-        Meant for a model in ``eval`` mode.
+        The model should be in ``eval`` mode.
         """
         inputs = values_and_mask(batch)
         alpha, beta = self.attention(self.embedding(inputs), batch)

@@ -1,16 +1,16 @@
 """VecoCare's prediction stage, without its pre-training (Xu et al., IJCAI 2023, doi 10.24963/ijcai.2023/547). Inputs: ehr, note.
 
-Visits and note are encoded, then read together by an encoder whose attention also has a local convolution of its values
-(``Blended``); the last visit's state s and the note's state t are classified beside what a memory of training patients' (s', t')
-gives through two channels:
+Visits and note are encoded, then read together by an encoder whose attention is added to a local convolution of its values
+(``Blended``). The last visit's state s and the note's state t are classified together with the notes t' of remembered training
+patients (s', t'), which are read through two channels:
 
     similar = softmax(s . s') t'        dissimilar = -softmax(-s . s') t'        logits = W [s; t; similar; dissimilar] + b
 
-Established from the abstract and from the authors' code; the paper's full text was not at hand. Departures: neither pre-training
-task is run (masked words and codes need vocabularies, and the distance between a note's and a stay's parts needs several
-parts, where here a note is one fixed embedding), and they are most of what the paper proposes: read the result as that of the
-architecture only. The visits are the window's hours, evenly spaced, encoded by a transformer rather than a time-aware one. The
-memory holds the latest training steps rather than the previous epoch, and is empty, not random, at the start.
+This follows the abstract and the authors' code; the paper's full text was not at hand. Departures: neither pre-training task is
+run, since masked words and codes need vocabularies, and the distance between the parts of a note and of a stay needs several
+parts, where here a note is one fixed embedding. Pre-training is most of what the paper proposes, so its result here is that of
+the architecture only. The visits are the window's hours, evenly spaced; they are encoded by an ordinary transformer rather than
+a time-aware one. The memory holds the latest training steps rather than the previous epoch, and starts empty, not random.
 """
 
 from dataclasses import dataclass
@@ -32,8 +32,10 @@ from emerge_ehr.models.transformer import positions
 
 @dataclass(frozen=True)
 class Options:
-    """Width (a multiple of ``heads``), heads, layers of the joint encoder, hours its convolution spans (odd), dropout,
-    training patients to retrieve from."""
+    """Width, a multiple of ``heads``; heads; layers of the joint encoder; dropout.
+
+    ``kernel``: the hours that its convolution spans, an odd number. ``memory``: how many training patients it remembers.
+    """
 
     hidden_size: Positive = 128
     heads: Positive = 4
@@ -45,10 +47,10 @@ class Options:
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
-    """The model for ``sizes``.
+    """A VecoCare network for ``sizes``; ``seed`` is not used.
 
     Raises:
-        UserError: the width does not divide, the convolution has no middle.
+        UserError: the width is not a multiple of ``heads``, or the kernel is even.
     """
     if options.hidden_size % options.heads or not options.kernel % 2:
         raise UserError("[baseline] name = 'vecocare': hidden_size must be a multiple of heads, kernel odd")
@@ -57,7 +59,7 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
 
 @final
 class VecoCare(nn.Module):
-    """Hours after the last, and a note that a patient lacks, are masked as keys and zero in the convolution."""
+    """The network; hours after a patient's last, and a missing note, are masked as keys and are zero in the convolution."""
 
     def __init__(self, options: Options, sizes: Sizes) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class VecoCare(nn.Module):
         return logits
 
     def represent(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Batch of N -> joint states of the last hour [N,H] and of the note [N,H], zero for who has none."""
+        """Batch of N -> joint states of the last hour [N,H] and of the note [N,H], which is zero where there is no note."""
         observed, has_note = inside(batch), batch.note_mask[:, None] > 0
         hours = self.visit(values_and_mask(batch))
         hours = hours + positions(hours.shape[1], hours)
@@ -101,7 +103,7 @@ class VecoCare(nn.Module):
         return last, torch.where(has_note, states[:, -1], 0.0)
 
     def retrieve(self, visit: Tensor) -> tuple[Tensor, Tensor]:
-        """Last visits [N,H] -> notes of similar and of dissimilar remembered patients [N,H] each; 0 while there are none."""
+        """Last visits [N,H] -> the notes of similar and of dissimilar remembered patients, each [N,H]; 0 while there are none."""
         width = visit.shape[1]
         remembered = self.memory.vectors.clone()  # the gradient needs them as they are now
         stays, notes, usable = remembered[:, :width], remembered[:, width:-1], remembered[:, -1] > 0
@@ -141,6 +143,6 @@ class Blended(nn.Module):
 
 
 def _softmax(score: Tensor, usable: Tensor) -> Tensor:
-    """Score [N,M] -> weights [N,M] over the ``usable`` [M], all 0 if there is none."""
+    """Score [N,M] -> weights [N,M] over the ``usable`` [M] patients; all 0 if there are none."""
     weights = score.masked_fill(~usable, torch.finfo(score.dtype).min).softmax(dim=1)
     return weights * usable

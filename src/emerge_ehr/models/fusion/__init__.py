@@ -1,8 +1,8 @@
-"""Socket: modalities into one vector; ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a ``Fusion``,
-a ``torch.nn.Module``.
+"""Socket: fusions of several modalities into one vector.
 
-``Options.pieces`` says what it fuses. False: the modalities ``ehr`` and ``text``, the latter from ``text_fusion``. True:
-any of ``ehr``, ``note`` and ``summary``, the texts as their pieces (token-level).
+A plug's ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a ``Fusion``, a ``torch.nn.Module``.
+``Options.pieces`` says what it fuses. False: the modalities ``ehr`` and ``text``, the latter from ``text_fusion``. True: any of
+``ehr``, ``note`` and ``summary``, the texts as their pieces (token level).
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,14 @@ from torch import Tensor
 
 
 class Modality(NamedTuple):
-    """One representation of a patient and the L tokens to attend to: hours, pieces of a text, or texts and their fusion."""
+    """A modality of N patients: one representation each, and L tokens to attend to.
+
+    The tokens are hours, pieces of a text, or texts and their fusion.
+    """
 
     representation: Tensor  # [N,H]
     tokens: Tensor  # [N,L,H]
-    present: Tensor  # [N,L] bool: an hour before the patient's length; a text, or piece of it, that the patient has
+    present: Tensor  # [N,L] bool: whether the hour is before the patient's length, or the patient has the text or piece
 
     def select(self, index: Tensor) -> "Modality":
         """The patients at ``index`` [n], in that order."""
@@ -24,7 +27,7 @@ class Modality(NamedTuple):
 
 
 class Fusion(Protocol):
-    """Fuses the modalities it was built for; a token that is not present must not change anything."""
+    """Fuses the modalities that it was built for; a token that is not present must not change anything."""
 
     def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
         """Modalities by name -> [N,H]."""

@@ -1,4 +1,4 @@
-"""EHR and text side by side, then one linear layer."""
+"""EHR and text concatenated, then one linear layer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from emerge_ehr.models.fusion import Fusion, Modality
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     pieces: ClassVar[bool] = False
 
@@ -37,4 +37,4 @@ class Concat(nn.Module):
         return fused
 
     def attention(self, modalities: Mapping[str, Modality]) -> None:
-        """Nothing attends."""
+        """None, since nothing attends."""

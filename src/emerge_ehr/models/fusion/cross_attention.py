@@ -1,10 +1,10 @@
 """EHR and text query each other by multi-head cross-attention (Zhu et al. 2024, multimodal fusion network).
 
-The original code gives each side to the other as a single vector. A softmax over one key is 1 whatever the query, so
-there the query and key weights never train. Here the queries are the same two representations, and the keys add what
-these were made of: all hourly states (the last is the EHR representation), and the fused text with the note and the
-summary. Attention that settles on the two representations gives back the original. Each side also has one learned key
-and value that is always there: where a patient has no text, or no hour, attention has somewhere to go.
+The original code gives each side to the other as a single vector. A softmax over one key is 1 whatever the query is, so that
+its query and key weights are never trained. Here the queries are the same two representations, but there are more keys: all
+hourly states (the last is the EHR's representation), and the fused text together with note and summary. With all attention on the
+two representations, the result is that of the original. Each side also has one learned key and value that is always present, for
+patients who have no text or no hour to attend to.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from emerge_ehr.models.fusion import Fusion, Modality
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     pieces: ClassVar[bool] = False
 
@@ -48,9 +48,9 @@ class CrossAttention(nn.Module):
         return fused
 
     def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor]:
-        """``ehr [N,T]``: what the text looked at; ``text [N,L]``: what the EHR looked at, of fusion, note and summary.
+        """``ehr [N,T]``: the text's attention to the hours; ``text [N,L]``: the EHR's attention to fusion, note and summary.
 
-        Means over the heads. Each sums to 1, less what went to the learned key.
+        These are means over the heads. A row sums to 1 minus the weight of the learned key.
         """
         ehr, text = modalities["ehr"], modalities["text"]
         return {
@@ -62,14 +62,14 @@ class CrossAttention(nn.Module):
 def _attend(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
     """Query [N,H] over the other modality's tokens [N,L,H] that are present -> [N,H]."""
     keys = other.tokens
-    found, _ = attention(query[:, None], keys, keys, key_padding_mask=~other.present, need_weights=False)
-    answer: Tensor = found[:, 0]
-    return answer
+    values, _ = attention(query[:, None], keys, keys, key_padding_mask=~other.present, need_weights=False)
+    attended: Tensor = values[:, 0]
+    return attended
 
 
 def _weights(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
-    """Query [N,H] over the other modality's tokens [N,L,H] -> weights [N,L], without that of the learned key."""
+    """Query [N,H] over the other modality's tokens [N,L,H] -> weights [N,L], without the weight of the learned key."""
     keys = other.tokens
     _, weights = attention(query[:, None], keys, keys, key_padding_mask=~other.present)
-    found: Tensor = weights[:, 0, :-1]
-    return found
+    of_tokens: Tensor = weights[:, 0, :-1]
+    return of_tokens

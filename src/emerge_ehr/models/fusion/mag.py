@@ -1,4 +1,4 @@
-"""The EHR, shifted by the text through a multimodal adaptation gate (equations and source: ``gate.py``)."""
+"""Shifts the EHR by the text through a multimodal adaptation gate (equations and source: ``gate.py``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emerge_ehr.models.gate import AdaptationGate
 
 @dataclass(frozen=True)
 class Options:
-    """``beta``: the shift is at most so many times as long as the EHR's vector."""
+    """``beta``: the shift is at most ``beta`` times as long as the EHR's vector."""
 
     pieces: ClassVar[bool] = False
     beta: Annotated[float, Gt(0)] = 1.0
@@ -26,7 +26,7 @@ def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, he
 
 @final
 class Mag(nn.Module):
-    """z = EHR, a = text."""
+    """The adaptation gate with z = EHR and a = text."""
 
     def __init__(self, hidden_size: int, beta: float) -> None:
         super().__init__()
@@ -38,4 +38,4 @@ class Mag(nn.Module):
         return fused
 
     def attention(self, modalities: Mapping[str, Modality]) -> None:
-        """Nothing attends."""
+        """None, since nothing attends."""

@@ -1,7 +1,7 @@
 """Outer product of EHR and text, each with a 1 appended: tensor fusion (Zadeh et al. 2017, doi 10.18653/v1/D17-1115).
 
-u = ReLU(W_u h_ehr + b_u),  v = ReLU(W_v h_text + b_v)       to ``width``, as the paper's subnetworks of each modality
-fused = W vec([u; 1] [v; 1]^T) + b                           products of each pair; by the 1s, u and v alone as well
+u = ReLU(W_u h_ehr + b_u),  v = ReLU(W_v h_text + b_v)       reduced to ``width``, as by the paper's network for each modality
+fused = W vec([u; 1] [v; 1]^T) + b                           products of all pairs and, because of the 1s, u and v alone
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from emerge_ehr.models.fusion import Fusion, Modality
 
 @dataclass(frozen=True)
 class Options:
-    """``width`` of a modality before the product, which has (width + 1)^2 components."""
+    """``width``: that of each modality before the product, which has (width + 1)^2 components."""
 
     pieces: ClassVar[bool] = False
     width: Positive = 32
@@ -46,9 +46,9 @@ class TensorFusion(nn.Module):
         return fused
 
     def attention(self, modalities: Mapping[str, Modality]) -> None:
-        """Nothing attends."""
+        """None, since nothing attends."""
 
 
 def _with_one(vector: Tensor) -> Tensor:
-    """[N,W] -> [N,W+1]."""
+    """The vectors [N,W] with a 1 appended [N,W+1]."""
     return torch.cat([vector, torch.ones_like(vector[:, :1])], dim=1)

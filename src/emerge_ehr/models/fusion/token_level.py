@@ -1,15 +1,15 @@
 """Hours, pieces of the note and pieces of the summary attend to each other in one Transformer encoder.
 
-A single stream over the concatenated tokens, told apart by embeddings of their modality and read at a class token, as in ViLT
-(Kim et al. 2021, arXiv 2102.03334). Each token is layer-normalised first, because modalities differ in scale:
+The encoder reads all tokens as one sequence, with an embedding of the modality added to each, and is itself read at a class
+token, as in ViLT (Kim et al. 2021, arXiv 2102.03334). Tokens are layer-normalised first, because modalities differ in scale:
 
     x_i = norm(token_i) + modality embedding + sinusoid of the hour, or of the piece's place in its text
-    [class; x_1; ...; x_L] -> Transformer layers, in which nobody looks at what the patient lacks -> norm -> class token
+    [class; x_1; ...; x_L] -> Transformer layers, which do not attend to tokens that the patient lacks -> norm -> class token
 
-A patient without any token is the class token alone. Where the model looked is read by attention rollout (Abnar and Zuidema
-2020, doi 10.18653/v1/2020.acl-main.385): the layers' attention, each averaged with the identity for the residual connection,
-multiplied. It tells which tokens the answer could draw on, not whether they raised or lowered the risk; and an hour's
-token is the series encoder's state, which remembers earlier hours.
+For a patient without any token there is only the class token. The reported attention is attention rollout (Abnar and Zuidema
+2020, doi 10.18653/v1/2020.acl-main.385): the product of the layers' attention, each averaged with the identity for the residual
+connection. It says on which tokens the output could depend, not whether they raised or lowered the risk. An hour's token is the
+state of the series encoder, which remembers earlier hours too.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ INITIAL = 0.02  # standard deviation of the learned embeddings before training, 
 
 @dataclass(frozen=True)
 class Options:
-    """``layers`` of the encoder; in a single one hours and pieces would meet in the class token only."""
+    """``layers`` of the encoder; with a single one, hours and pieces would be combined in the class token only."""
 
     pieces: ClassVar[bool] = True
     layers: Positive = 2
@@ -42,7 +42,7 @@ def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, he
 
 @final
 class TokenLevel(nn.Module):
-    """The class token after ``layers`` layers over all tokens."""
+    """Fuses by reading the class token after ``layers`` layers over all tokens."""
 
     def __init__(self, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float, layers: int) -> None:
         super().__init__()
@@ -57,12 +57,12 @@ class TokenLevel(nn.Module):
         tokens, allowed = self.join(modalities)
         for block in self.blocks[:-1]:
             tokens = block(tokens, allowed)
-        class_token = self.blocks[-1](tokens, allowed, rows=1)  # nothing reads the others' last layer
+        class_token = self.blocks[-1](tokens, allowed, rows=1)  # the last layer of the other tokens is never read
         fused: Tensor = self.norm(class_token[:, 0])
         return fused
 
     def attention(self, modalities: Mapping[str, Modality]) -> dict[str, Tensor]:
-        """Rollout from the class token: modality -> [N,L]; all of a patient's together sum to 1, or 0 where it has no token."""
+        """Rollout from the class token: modality -> [N,L]; the values of a patient sum to 1, or to 0 for one without tokens."""
         tokens, allowed = self.join(modalities)
         same = torch.eye(tokens.shape[1], dtype=tokens.dtype, device=tokens.device)
         reach = same.expand(len(tokens), -1, -1)
@@ -76,11 +76,13 @@ class TokenLevel(nn.Module):
         return dict(zip(self.kinds, torch.split(share, lengths, dim=1), strict=True))
 
     def join(self, modalities: Mapping[str, Modality]) -> tuple[Tensor, Tensor]:
-        """Modalities by name -> [class; their tokens] [N,1+L,H], and who may be looked at [N,1,1,1+L] bool."""
+        """Modalities by name -> [class; their tokens] [N,1+L,H], and which of these are present [N,1,1,1+L] bool."""
         chosen = [modalities[name] for name in self.kinds]
         first = self.class_token.expand(len(chosen[0].tokens), 1, -1)
         tokens = torch.cat([first, *(self.mark(modalities[name].tokens, name) for name in self.kinds)], dim=1)
-        present = torch.cat([torch.ones_like(first[..., 0], dtype=torch.bool), *(one.present for one in chosen)], dim=1)
+        present = torch.cat(
+            [torch.ones_like(first[..., 0], dtype=torch.bool), *(modality.present for modality in chosen)], dim=1
+        )
         return self.dropout(tokens), present[:, None, None]
 
     def mark(self, tokens: Tensor, name: str) -> Tensor:

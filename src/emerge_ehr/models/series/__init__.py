@@ -1,6 +1,7 @@
-"""Socket: encoders of the hourly series; ``build(options, *, input_size, hidden_size, heads, dropout)`` makes a ``Series``.
+"""Socket: encoders of the hourly series.
 
-An encoder is a ``torch.nn.Module``. Every one is a baseline too: ``baselines/_of_series.py`` classifies its last state.
+A plug's ``build(options, *, input_size, hidden_size, heads, dropout)`` makes a ``Series``, a ``torch.nn.Module``. Every encoder
+is a baseline too: ``baselines/_of_series.py`` classifies its last state.
 """
 
 from typing import Protocol
@@ -9,10 +10,10 @@ from torch import Tensor
 
 
 class Series(Protocol):
-    """Reads the hours in order; an hour at or after ``length`` must not change anything, nor a later hour an earlier state."""
+    """Reads the hours in order. A state must not depend on later hours, and nothing may depend on hours from ``length`` on."""
 
     def forward(self, values: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Values [N,T,I], length [N] -> state after each hour [N,T,H] (zero as of ``length``), last one [N,H]."""
+        """Values [N,T,I], length [N] -> the state after each hour [N,T,H] (zero from ``length`` on), and the last one [N,H]."""
         ...
 
     def __call__(self, values: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,11 +11,11 @@ from emerge_ehr.models.series import Series
 
 @dataclass(frozen=True)
 class Options:
-    """How many layers, each of which reads the states of the one before."""
+    """The number of layers, each of which reads the states of the one before."""
 
     layers: Positive = 1
 
 
 def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Series:
-    """A GRU from ``input_size`` values an hour to ``hidden_size``."""
+    """A GRU from ``input_size`` values per hour to ``hidden_size``."""
     return Recurrent(nn.GRU(input_size, hidden_size, options.layers, batch_first=True))

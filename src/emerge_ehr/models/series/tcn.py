@@ -21,20 +21,20 @@ from emerge_ehr.models.series import Series
 
 @dataclass(frozen=True)
 class Options:
-    """Levels, and the hours that a convolution spans."""
+    """The number of levels, and ``kernel``: the hours that a convolution spans, before dilation."""
 
     levels: Positive = 4
     kernel: Annotated[int, Ge(2)] = 3
 
 
 def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Series:
-    """A network from ``input_size`` values an hour to ``hidden_size`` channels, of which ``dropout`` drops whole ones."""
+    """A network from ``input_size`` values per hour to ``hidden_size`` channels; ``dropout`` drops whole channels."""
     return Tcn(input_size, hidden_size, dropout, options)
 
 
 @final
 class Tcn(nn.Module):
-    """A state depends on its hour and earlier ones only, so that hours after the last need no masking."""
+    """The network; a state depends on its hour and earlier ones only, so that padding after the last hour needs no mask."""
 
     def __init__(self, input_size: int, hidden_size: int, dropout: float, options: Options) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Tcn(nn.Module):
 
 @final
 class Block(nn.Module):
-    """Channels first: [N,I,T] -> [N,O,T]."""
+    """A residual block of two causal convolutions, with channels first: [N,I,T] -> [N,O,T]."""
 
     def __init__(self, inner: int, outer: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, hours: Tensor) -> Tensor:
-        """Zero hours are put before the first, so that no output sees a later hour."""
+        """Hours [N,I,T] -> [N,O,T]; they are padded with zeros at the start, so that no output depends on a later hour."""
         inner = self.dropout(self.first(pad(hours, (self.before, 0))).relu())
         inner = self.dropout(self.second(pad(inner, (self.before, 0))).relu())
         states: Tensor = (inner + self.residual(hours)).relu()

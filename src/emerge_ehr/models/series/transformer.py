@@ -1,9 +1,9 @@
-"""A causal Transformer over the hours (Vaswani et al. 2017), with sinusoids for their places.
+"""A causal Transformer over the hours (Vaswani et al. 2017), with sinusoids for their positions.
 
-    x_t = W value_t + b + sinusoid(t);  layers in which hour t looks at hours 1..t;  norm
+    x_t = W value_t + b + sinusoid(t);  layers in which hour t attends to hours 1..t;  norm
 
-Causal, because a state is to be what was known after that hour: padding behind it needs no mask then, and attention over the
-states (fusion) means the same as with a recurrent encoder.
+It is causal so that a state holds what was known after its hour. Padding at the end then needs no mask, and attention over the
+states, in the fusion, means the same as with a recurrent encoder.
 """
 
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ from emerge_ehr.models.transformer import Block, positions
 
 @dataclass(frozen=True)
 class Options:
-    """How many Transformer layers."""
+    """The number of Transformer layers."""
 
     layers: Positive = 2
 
 
 def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dropout: float) -> Series:
-    """``layers`` layers from ``input_size`` values an hour to ``hidden_size``.
+    """A Transformer from ``input_size`` values per hour to ``hidden_size``.
 
     Raises:
-        UserError: ``hidden_size`` is no multiple of ``heads``.
+        UserError: ``hidden_size`` is not a multiple of ``heads``.
     """
     if hidden_size % heads:
         raise UserError(f"the encoder 'transformer': hidden_size = {hidden_size} must be a multiple of heads = {heads}")
@@ -38,7 +38,7 @@ def build(options: Options, *, input_size: int, hidden_size: int, heads: int, dr
 
 @final
 class Transformer(nn.Module):
-    """Hour by hour, what can be known after it."""
+    """The network; its state after an hour depends on that hour and earlier ones only."""
 
     def __init__(self, input_size: int, hidden_size: int, heads: int, dropout: float, layers: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Socket: one text representation from several; ``build(options, *, texts, hidden_size)`` makes a ``TextFusion``, a
-``torch.nn.Module``.
+"""Socket: fusions of the texts into one representation.
 
-``Options.reads`` names the texts that it reads; another one is no part of the model. One that reads a single text gives that
-text back. Where ``model.modalities`` leaves one of several that it reads, there is nothing to fuse, and it is not built.
+A plug's ``build(options, *, texts, hidden_size)`` makes a ``TextFusion``, a ``torch.nn.Module``. ``Options.reads`` names the
+texts that it reads; other texts are not part of the model. A fusion that reads a single text returns that text. A fusion of
+several texts is not built where only one of them is in ``model.modalities``, since there is nothing to fuse.
 """
 
 from typing import Protocol
@@ -13,7 +13,7 @@ BOTH = ("note", "summary")
 
 
 class TextFusion(Protocol):
-    """Fuses the texts of a patient, M of them, the note before the summary."""
+    """Fuses the M texts of a patient, of which the note comes before the summary."""
 
     def forward(self, texts: Tensor, present: Tensor) -> Tensor:
         """Texts [N,M,H], present [N,M] bool -> [N,H]; an absent text arrives as the learned vector for "absent"."""

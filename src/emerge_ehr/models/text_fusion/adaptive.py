@@ -1,6 +1,6 @@
-"""A gate chooses, patient by patient, how much each text counts.
+"""A gate chooses for each patient how much each text counts.
 
-The original code's ``adaptive`` is one learned number for all patients; here it is a function of the texts.
+In the original code ``adaptive`` is one learned number for all patients; here it is a function of the texts.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     reads: ClassVar[tuple[str, ...]] = BOTH
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
-    """A fusion of ``texts`` texts of ``hidden_size``."""
+    """A fusion of so many ``texts``, each a vector of ``hidden_size``."""
     return Adaptive(texts, hidden_size)
 
 

@@ -1,4 +1,4 @@
-"""Texts added up."""
+"""The sum of the texts."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -10,7 +10,7 @@ from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     reads: ClassVar[tuple[str, ...]] = BOTH
 
@@ -22,7 +22,7 @@ def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
 
 @final
 class Add(nn.Module):
-    """h_note + h_summary."""
+    """Returns h_note + h_summary, the sum of the projected texts."""
 
     def forward(self, texts: Tensor, present: Tensor) -> Tensor:
         """Texts [N,M,H], present [N,M] -> [N,H]; an absent text adds its learned vector."""

@@ -1,4 +1,4 @@
-"""Texts side by side, then one linear layer: the default of the original code."""
+"""Texts concatenated, then one linear layer: the default of the original code."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -10,13 +10,13 @@ from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     reads: ClassVar[tuple[str, ...]] = BOTH
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
-    """A fusion of ``texts`` texts of ``hidden_size``."""
+    """A fusion of so many ``texts``, each a vector of ``hidden_size``."""
     return Concat(texts, hidden_size)
 
 
@@ -29,6 +29,6 @@ class Concat(nn.Module):
         self.projection = nn.Linear(texts * hidden_size, hidden_size)
 
     def forward(self, texts: Tensor, present: Tensor) -> Tensor:
-        """Texts [N,M,H], present [N,M] -> [N,H]; an absent text shows as the learned vector in its place."""
+        """Texts [N,M,H], present [N,M] -> [N,H]; a learned vector takes the place of an absent text."""
         fused: Tensor = self.projection(texts.flatten(1))
         return fused

@@ -1,4 +1,4 @@
-"""The note, shifted by the summary through a multimodal adaptation gate (equations and source: ``gate.py``)."""
+"""Shifts the note by the summary through a multimodal adaptation gate (equations and source: ``gate.py``)."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, final
@@ -12,26 +12,26 @@ from emerge_ehr.models.text_fusion import BOTH, TextFusion
 
 @dataclass(frozen=True)
 class Options:
-    """``beta``: the shift is at most so many times as long as the note's vector."""
+    """``beta``: the shift is at most ``beta`` times as long as the note's vector."""
 
     reads: ClassVar[tuple[str, ...]] = BOTH
     beta: Annotated[float, Gt(0)] = 1.0
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
-    """A gate for vectors of ``hidden_size``; ``texts`` is 2."""
+    """A gate for two texts, each a vector of ``hidden_size``; ``texts`` is 2."""
     return Mag(hidden_size, options.beta)
 
 
 @final
 class Mag(nn.Module):
-    """z = note, a = summary."""
+    """The adaptation gate with z = note and a = summary."""
 
     def __init__(self, hidden_size: int, beta: float) -> None:
         super().__init__()
         self.gate = AdaptationGate(hidden_size, beta)
 
     def forward(self, texts: Tensor, present: Tensor) -> Tensor:
-        """Texts [N,2,H], present [N,2] -> [N,H]; an absent text takes part as its learned vector."""
+        """Texts [N,2,H], present [N,2] -> [N,H]; a learned vector takes the place of an absent text."""
         fused: Tensor = self.gate(texts[:, 0], texts[:, 1])
         return fused

@@ -1,4 +1,4 @@
-"""The summary alone: the same model as without the other text in ``model.modalities``."""
+"""The summary alone, which gives the same model as leaving the note out of ``model.modalities``."""
 
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -10,19 +10,19 @@ from emerge_ehr.models.text_fusion import TextFusion
 
 @dataclass(frozen=True)
 class Options:
-    """None."""
+    """This fusion has no options."""
 
     reads: ClassVar[tuple[str, ...]] = ("summary",)
 
 
 def build(options: Options, *, texts: int, hidden_size: int) -> TextFusion:
-    """The summary; ``texts`` is 1."""
+    """A fusion that returns the summary; ``texts`` is 1."""
     return SummaryOnly()
 
 
 @final
 class SummaryOnly(nn.Module):
-    """h_summary."""
+    """Returns h_summary, the projected summary."""
 
     def forward(self, texts: Tensor, present: Tensor) -> Tensor:
         """Texts [N,1,H], present [N,1] -> [N,H]."""
