@@ -34,7 +34,7 @@ OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """The parsed command line; a mistake in it ends the process with a message and status 2."""
+    """Parse the command line; a mistake in it ends the process with a message and status 2."""
     parser = argparse.ArgumentParser(prog=_program(), description=ABOUT)
     parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument(
@@ -45,7 +45,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
     parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[], help="train once per seed; reports mean and deviation"
+        "--seeds", type=int, nargs="+", default=[], help="train once per seed, and report mean and standard deviation"
     )
     parser.add_argument("--resume", action="store_true", help="continue a training run that was stopped")
     parser.add_argument(
@@ -59,7 +59,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="with --stage preprocess: what requests to a language model would cost; with --stage benchmark: the runs",
+        help="do nothing but print: with --stage preprocess, what requests to a language model would cost; with --stage "
+        "benchmark, the runs",
     )
     runs = parser.add_argument_group("finished runs")
     runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
@@ -68,10 +69,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--runs", type=Path, nargs="+", metavar="FOLDER", help="with compare: two run folders, on the same data"
     )
     runs.add_argument(
-        "--output", type=Path, metavar="FILE", help="with predict: the CSV to write; with compare: the CSV, if any"
+        "--output", type=Path, metavar="FILE", help="the CSV to write; predict needs it, compare can do without"
     )
-    runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen at")
-    runs.add_argument("--port", type=int, default=8000, help="with serve: the port; 0 takes any free one")
+    runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen on")
+    runs.add_argument("--port", type=int, default=8000, help="with serve: the port to listen on; 0 takes any free one")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
     needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
@@ -79,13 +80,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
-        parser.error("--dry-run goes only with --stage preprocess and --stage benchmark")
+        parser.error("--dry-run only works with --stage preprocess and --stage benchmark")
     _refuse_untaken(parser, options)
     return options
 
 
 def _program() -> str:
-    """The command as the user typed it: ``emerge-ehr``, or ``python src/main.py``."""
+    """Return the command as the user typed it: ``emerge-ehr``, or ``python src/main.py``."""
     typed = Path(sys.argv[0]).name
     return "python src/main.py" if typed.endswith(".py") else typed
 
@@ -101,13 +102,13 @@ def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what is asked for; 0 when done, 2 for a mistake of the user, 130 when interrupted."""
+    """Run what the command line asks for. Returns the exit status: 0 when done, 2 for a user's mistake, 130 when interrupted."""
     try:
         return run(arguments(argv))
     except BaseException as error:
         try:
             stopping = interrupted(error)
-        except KeyboardInterrupt:  # Polars raises one of its own, and Python another at the next call
+        except KeyboardInterrupt:  # Polars raises an interrupt of its own, and Python raises another at the next call
             stopping = True
         if not stopping:
             raise
@@ -116,18 +117,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C caused ``error``: C code of a library turns it into an ImportError while the library is being imported."""
+    """Whether Ctrl-C caused ``error``: a library's C code turns an interrupt during its import into an ImportError."""
     return error is not None and (
         isinstance(error, KeyboardInterrupt) or interrupted(error.__cause__ or error.__context__)
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the stage that was asked for; 0 when done, 2 for a mistake of the user."""
+    """Run the stage that the options name. Returns the exit status: 0 when done, 2 for a user's mistake."""
     from emerge_ehr import torchrun
     from emerge_ehr.fields import UserError, message, printable
 
-    first = torchrun.is_first()  # of several processes only the first logs and reports mistakes
+    first = torchrun.is_first()  # where several processes run, only the first logs and reports mistakes
     level = logging.ERROR if not first else logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
     for library in ("httpx", "httpcore", "httpx2", "httpcore2"):  # they would log URLs and headers
@@ -150,10 +151,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_pipeline(options: argparse.Namespace) -> None:
-    """Run the stages of ``PIPELINE`` or ``CHECKS`` that were asked for, after checking the config for all of them.
+    """Run the stages of ``PIPELINE`` or ``CHECKS`` that the options name, after checking the config for all of them.
 
     Raises:
-        UserError: the config, the environment or the command line does not fit a stage; no stage has begun then.
+        UserError: the config, the environment or the command line does not fit a stage. It is raised before any stage begins.
     """
     from emerge_ehr import components, privacy, torchrun
     from emerge_ehr.compute import cluster

@@ -1,6 +1,6 @@
-"""Finds and builds plugs. A socket is a package; a plug is one module or package in it with ``Options`` and ``build``.
+"""Finds and builds plugs. A socket is a package; a plug is a module or package in it that has ``Options`` and ``build``.
 
-``package.module`` names a plug of any other installed package (``external.py``).
+A name of the form ``package.module`` is a plug of another installed package (``external.py``).
 """
 
 import importlib
@@ -29,20 +29,20 @@ SOCKETS = {
     "model.fusion": "emerge_ehr.models.fusion",
     "baseline": "emerge_ehr.models.baselines",
 }
-# a socket that takes the plugs of another too -> that one, and the module that makes them its own
+# a socket that also takes the plugs of another socket -> that other socket, and the module that adapts its plugs
 ADAPTED = {"baseline": ("model.series", "emerge_ehr.models.baselines._of_series")}
 
 
 def names(socket: str) -> list[str]:
-    """Our plugs of a socket, by the config key it is chosen with: the modules and packages in its folder without ``_``."""
+    """The names of our plugs of the socket with this config key: the modules and packages in its folder without a ``_``."""
     return sorted({*_own(socket), *(_own(ADAPTED[socket][0]) if socket in ADAPTED else ())})
 
 
 def plug(socket: str, name: str) -> Any:
-    """The plug of that name: a module, or another thing with ``Options`` and ``build``.
+    """The plug of that name: a module, or another object that has ``Options`` and ``build``.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no plug of that name.
     """
     where, there = f"{socket}.name = '{name}'", f"there are: {', '.join(names(socket))}"
     if name in names(socket):
@@ -58,7 +58,7 @@ def plug(socket: str, name: str) -> Any:
 
 
 def options(socket: str, chosen: Component) -> Any:
-    """The ``Options`` of the chosen plug, filled.
+    """The ``Options`` of the chosen plug, filled from the config.
 
     Raises:
         UserError: there is no such plug, or an option does not fit.
@@ -67,16 +67,16 @@ def options(socket: str, chosen: Component) -> Any:
 
 
 def build(socket: str, chosen: Component, **context: Any) -> Any:
-    """The chosen plug, built from its options and of the ``context`` what its ``build`` names: plugs of one socket need not need
-    the same."""
+    """Build the chosen plug from its options and those parts of the ``context`` that its ``build`` has parameters for; plugs of
+    one socket may need different parts."""
     return call("build", socket, chosen, **context)
 
 
 def call(function: str, socket: str, chosen: Component, **context: Any) -> Any:
-    """A function of the chosen plug's module, given its options and of the ``context`` what it names.
+    """Call a function of the chosen plug with its options and those parts of the ``context`` that it has parameters for.
 
     Raises:
-        UserError: as ``options``; or another package's plug lacks the function.
+        UserError: as ``options``; or a plug of another package lacks the function.
     """
     filled = options(socket, chosen)
     return apply(function_of(socket, chosen.name, function), filled, **context)
@@ -86,22 +86,22 @@ def function_of(socket: str, name: str, function: str) -> Callable[..., Any]:
     """A function of the plug of that name.
 
     Raises:
-        UserError: there is no such plug, or another package's lacks the function.
+        UserError: there is no such plug, or a plug of another package lacks the function.
     """
-    found = getattr(plug(socket, name), function, None)
-    if not callable(found):
+    attribute = getattr(plug(socket, name), function, None)
+    if not callable(attribute):
         raise UserError(f"{socket}.name = '{name}': its module has no function '{function}', which this socket needs")
-    work: Callable[..., Any] = found
+    work: Callable[..., Any] = attribute
     return work
 
 
 def apply(work: Callable[..., Any], filled: Any, **context: Any) -> Any:
-    """``work``, given the options and of the ``context`` what it names."""
+    """Call ``work`` with the options and those parts of the ``context`` that it has parameters for."""
     return work(filled, **{name: context[name] for name in inspect.signature(work).parameters if name in context})
 
 
 def needs(socket: str, chosen: Component, name: str) -> bool:
-    """Whether the chosen plug's ``build`` asks for this part of the context."""
+    """Whether the chosen plug's ``build`` has a parameter for the part of the context with this ``name``."""
     options(socket, chosen)
     return name in inspect.signature(function_of(socket, chosen.name, "build")).parameters
 
@@ -113,25 +113,34 @@ def check(config: Config, sockets: Iterable[str]) -> None:
 
 
 def files(config: Config, sockets: Iterable[str]) -> list[Path]:
-    """The files that options of the chosen plugs name, and their built-in ones, as far as they are there."""
+    """The existing files that the options of the chosen plugs name, including files that are an option's default."""
     values = (value for _, filled in _filled(config, sockets) for value in vars(filled).values())
     return [path for path in values if isinstance(path, Path) and path.is_file()]
 
 
 def from_elsewhere(config: Config, sockets: Iterable[str]) -> list[str]:
-    """The names of the chosen plugs that are of other packages, those that options name too."""
-    components = [one for chosen, filled in _filled(config, sockets) for one in (chosen, *vars(filled).values())]
-    return sorted({one.name for one in components if isinstance(one, Component) and external.is_name(one.name)})
+    """The names of the chosen plugs that belong to other packages, including plugs that an option names."""
+    components = [
+        component for chosen, filled in _filled(config, sockets) for component in (chosen, *vars(filled).values())
+    ]
+    return sorted(
+        {
+            component.name
+            for component in components
+            if isinstance(component, Component) and external.is_name(component.name)
+        }
+    )
 
 
 def record(config: Config, sockets: Iterable[str]) -> dict[str, Any]:
-    """``plugs``: what is recorded of the chosen plugs of other packages, by name; nothing where all are ours."""
+    """What artefacts and runs record of the chosen plugs of other packages, under the key ``plugs``; empty if all are ours."""
     names = from_elsewhere(config, sockets)
     return {"plugs": external.record(names)} if names else {}
 
 
 def changed(config: Config, sockets: Iterable[str], recorded: Mapping[str, Any]) -> str | None:
-    """The first of the chosen plugs of other packages whose code is not what ``record`` gave when ``recorded`` was written."""
+    """The name of the first chosen plug of another package whose code differs from what ``recorded`` holds of it; None if none
+    does."""
     plugs = recorded.get("plugs")
     then = plugs if isinstance(plugs, dict) else {}
     for name in from_elsewhere(config, sockets):
@@ -147,14 +156,14 @@ def packages(config: Config) -> list[Path]:
 
 
 def chosen(config: Config, socket: str) -> Component:
-    """The component that the config names for a socket which needs one."""
+    """The component that the config names for a socket that must have one."""
     component = chosen_if_any(config, socket)
     assert component is not None, socket
     return component
 
 
 def chosen_if_any(config: Config, socket: str) -> Component | None:
-    """The component that the config names for a socket; None where it may name none and does not."""
+    """The component that the config names for a socket; None where the socket is optional and the config names none."""
     value: Any = config
     for part in socket.split("."):
         value = getattr(value, part)
@@ -168,7 +177,7 @@ def _own(socket: str) -> list[str]:
 
 
 def _filled(config: Config, sockets: Iterable[str]) -> Iterator[tuple[Component, Any]]:
-    """The chosen plugs with their options."""
+    """Yield every chosen plug with its filled options."""
     for socket in sockets:
         component = chosen_if_any(config, socket)
         if component is not None:

@@ -1,8 +1,8 @@
-"""The configuration: one TOML file read once into frozen dataclasses, strictly.
+"""The configuration: one TOML file, read once and strictly into frozen dataclasses.
 
 An unknown key, a wrong type or a bad choice is a ``UserError`` that names the key and, where there is one, the nearest
-right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else; so does what a setting decides
-(``decides.py``), at the setting itself or at its section for all of its keys.
+right key. Every default stands here, or in the ``Options`` of a plug, and nowhere else. What a setting decides
+(``decides.py``) stands here too: at the setting itself, or at its section for all keys of the section.
 """
 
 import dataclasses
@@ -35,13 +35,13 @@ from emerge_ehr.decides import (
 )
 from emerge_ehr.fields import Component, Fraction, Name, Positive, Seed, UserError, parse, refuse_repeated
 
-LONGEST = 24 * 36500  # hours; nobody stays for a hundred years
+LONGEST = 24 * 36500  # hours in a hundred years; nobody stays longer
 TableFormat = Literal["csv", "parquet"]
 FOLDER = re.compile(r"[^\W_][\w .+=@-]{0,99}")
 
 
 def _one_url_or_more(value: Any) -> Any:
-    """One message for both shapes."""
+    """Check one address or several, so that a mistake in either shape gives the same message."""
     texts = value if isinstance(value, list | tuple) else [value]
     if not texts or not all(isinstance(text, str) and text for text in texts):
         raise PydanticCustomError("urls", "expected one address in quotes, or a list of them")
@@ -53,19 +53,19 @@ Urls = Annotated[Name | tuple[Name, ...], BeforeValidator(_one_url_or_more)]
 
 @dataclass(frozen=True)
 class Paths:
-    """Folders, relative to the current folder. The artefact folders follow from dataset, task and run name if not given."""
+    """Folders, relative to the current folder. ``Config`` derives the optional ones from dataset, task and run name."""
 
     raw_dir: Annotated[Path, Decides("tables", compared=False)]
     kg_dir: Annotated[Path, Decides("artefacts", compared=False, of=("summary",))] = Path("data/kg/primekg")
     table_dir: Annotated[Path | None, Decides("tables", compared=False)] = None
     processed_dir: Annotated[Path | None, NOTHING] = None
     run_dir: Annotated[Path | None, NOTHING] = None
-    cache_dir: Annotated[Path, NOTHING] = Path("data/cache")  # graph index, embeddings, answers: made again if deleted
+    cache_dir: Annotated[Path, NOTHING] = Path("data/cache")  # graph index, embeddings, answers; remade if deleted
 
 
 @dataclass(frozen=True)
 class Download:
-    """What stage ``download`` fetches, from where, and how patiently."""
+    """What stage ``download`` fetches, from where, and how long it waits for an answer."""
 
     primekg: Literal["standard", "full", "lightweight", "none"] = "standard"
     physionet_url: str = "https://physionet.org/files"
@@ -78,9 +78,9 @@ class Download:
 
 @dataclass(frozen=True)
 class Tables:
-    """How ``convert`` writes the table of measurements; every reader takes either.
+    """How ``convert`` writes the table of measurements; every later stage reads both formats.
 
-    ``format`` "csv": ``dynamic.csv``. "parquet": a folder ``dynamic/`` of parts, smaller and quicker to read.
+    ``format`` "csv": a file ``dynamic.csv``. "parquet": a folder ``dynamic/`` of parts, smaller and quicker to read.
     """
 
     format: TableFormat = "csv"
@@ -88,10 +88,10 @@ class Tables:
 
 @dataclass(frozen=True)
 class Cohort:
-    """Who is in, and what the model sees of them.
+    """Which samples are in the cohort, and which hours of them the model sees.
 
     ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
-    all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 takes those of unknown age too.
+    all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 includes persons of unknown age.
     """
 
     min_age: Annotated[int, Ge(0), PATIENTS] = 18
@@ -103,7 +103,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of patients; the rest is test."""
+    """Shares of the persons; the remaining ones are the test split."""
 
     train: Fraction = 0.7
     validation: Fraction = 0.1
@@ -111,7 +111,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Abnormal:
-    """Abnormal signals: |z| above ``threshold`` against training-split statistics; at most ``max_signals`` a patient."""
+    """Abnormal signals: |z| above ``threshold`` against training-split statistics; at most ``max_signals`` per sample."""
 
     threshold: Annotated[float, Gt(0)] = 2.0
     max_signals: Positive = 12
@@ -119,9 +119,10 @@ class Abnormal:
 
 @dataclass(frozen=True)
 class Linking:
-    """Entity to disease: the most similar name, if its similarity reaches ``threshold``; at most ``max_nodes`` a patient.
+    """Links an entity to the disease with the most similar name, if the similarity reaches ``threshold``; at most ``max_nodes``
+    diseases per sample.
 
-    The threshold belongs to the similarity: docs/encoders.md says how the default was chosen, and for what it was measured.
+    Another similarity needs another threshold: docs/encoders.md says how the default was chosen, and what it was measured on.
     """
 
     threshold: Annotated[float, Gt(0), Le(1)] = 0.7
@@ -131,10 +132,10 @@ class Linking:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Shares taken away before anything is fitted, to see what a model makes of less (docs/benchmark.md).
+    """Shares removed before anything is fitted, to see how well a model does with less data (docs/benchmark.md).
 
-    ``patients``: of the training persons. ``notes``, ``measurements``: of the training patients' notes and measured hours, or,
-    with ``splits`` "all", of everybody's. What a smaller share takes away, a larger one takes too.
+    ``patients``: share of the training persons. ``notes``, ``measurements``: shares of the training samples' notes and measured
+    hours, or of those of all splits with ``splits`` "all". A larger share removes everything that a smaller one removes.
     """
 
     patients: Annotated[float, Ge(0), Lt(1)] = 0.0
@@ -147,14 +148,15 @@ class Sparsity:
 class Llm:
     """Chat-completions endpoints, and what may be spent and sent there (docs/llm.md).
 
-    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; ``concurrency`` and the rates a
-    minute are of each. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``, ``summary_backend``:
-    the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the request, as the endpoint documents them.
-    ``price_*``: per million tokens, in any one currency; ``max_cost`` in the same, for
-    one run, 0 for no bound. 0 requests or tokens a minute: as fast as ``concurrency`` allows.
+    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; ``concurrency`` and the rates per
+    minute hold for each server. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``,
+    ``summary_backend``: the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the request, as the
+    endpoint documents them. ``price_*``: per million tokens, in any currency; ``max_cost``: bound on the cost of one run, in the
+    same currency, 0 for none. 0 requests or tokens per minute: as fast as ``concurrency`` allows.
     """
 
-    entity_backend: Annotated[Name, NOTHING] = "rules"  # as summary_backend, a second name of a key that decides
+    # the two backends are second names of [entities] name and [summary] name, which state what they decide
+    entity_backend: Annotated[Name, NOTHING] = "rules"
     summary_backend: Annotated[Name, NOTHING] = "template"
     api_base_url: Annotated[Urls, NOTHING] = "https://api.deepseek.com"
     api_key_env: Annotated[str, NOTHING] = "DEEPSEEK_API_KEY"
@@ -179,7 +181,7 @@ class Llm:
 
 @dataclass(frozen=True)
 class TokenLevel:
-    """For token-level fusion: embeddings of a text's pieces beside that of the whole; at most so many a text, 0 for none."""
+    """For token-level fusion: how many pieces of a text are embedded at most, beside the whole text; 0 for none."""
 
     note_chunks: Annotated[int, Ge(0)] = 0
     summary_chunks: Annotated[int, Ge(0)] = 0
@@ -187,9 +189,10 @@ class TokenLevel:
 
 @dataclass(frozen=True)
 class Model:
-    """EMERGE's size and parts. Defaults: the published settings; ``text_dropout``, of the embeddings' components, is ours.
+    """EMERGE's size and parts. The defaults are the published settings, except ``text_dropout`` (on the components of the text
+    embeddings), which is ours.
 
-    ``static``: age and sex are read too. ``head``: one network for all labels, or one for each (multitask).
+    ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per label (multitask).
     """
 
     hidden_size: Positive = 128
@@ -206,13 +209,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """Optimisation. Defaults: the published settings; the learning rate and weight decay are ours.
+    """How the model is trained. The defaults are the published settings, except the learning rate and weight decay, which are
+    ours.
 
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
-    not fallen for three epochs. ``class_weights`` "balanced": a positive counts (negatives / positives of training) times.
-    ``deterministic``: on a GPU too, at a cost in speed; on the CPU training always is. ``loggers``: beside history.csv.
-    ``data``: patients' arrays copied into memory, or read from disk batch by batch; "auto": the former while they are small
-    (docs/training.md). The result is the same.
+    not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
+    much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
+    beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch by batch; "auto" copies them while
+    they are small (docs/training.md). The result is the same.
     """
 
     batch_size: Annotated[Positive, TRAINING] = 256
@@ -234,9 +238,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a run reports (docs/evaluation.md). ``interval``: of ``training.bootstrap_resamples`` resamples of persons.
+    """What a run reports (docs/evaluation.md).
 
-    ``sensitivities``: for each the highest threshold that reaches it on validation, and what that gives elsewhere.
+    ``interval``: the kind of bootstrap interval, over ``training.bootstrap_resamples`` resamples of persons.
+    ``sensitivities``: for each, the highest threshold that reaches it on validation is chosen and applied to every split.
     """
 
     interval: Literal["percentile", "bca"] = "percentile"
@@ -245,9 +250,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report:
-    """``report.html``. ``patients``: so many test patients at most are shown one by one, fewer where the file would grow too
-    large. ``label``: the outcome they are ranked by; "": the first. ``notes``: text of notes and what may quote it; "auto": only
-    of records without a data use agreement (docs/report.md).
+    """What ``report.html`` shows (docs/report.md).
+
+    ``patients``: how many test samples are shown one by one at most; fewer if the file would grow too large. ``label``: the
+    outcome by whose risk they are ranked; "" for the first. ``notes``: whether to show the text of notes and what may quote it;
+    "auto" shows it only if no data use agreement binds the records.
     """
 
     patients: Positive = 60
@@ -257,12 +264,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Compute:
-    """Who does the work of ``preprocess`` and trains the runs of a grid; it changes no byte of their results (docs/scale.md).
+    """Where ``preprocess`` works and the runs of a grid are trained; no byte of their results depends on it (docs/scale.md).
 
-    ``address``: "local" starts a Ray on this machine and stops it again, "auto" joins the one this machine belongs to,
-    "host:port" another. ``workers``: actors of a pool, or runs at a time; 0: as many as there is room for. ``gpus_per_worker``:
-    the share of a GPU that each of them holds which runs a model. ``partition_patients``: done, kept and lost together.
-    ``allow_cluster``: credentialed records may go to the other machines of a cluster.
+    ``address``: "local" starts a Ray cluster on this machine and stops it again, "auto" joins the cluster that this machine
+    belongs to, "host:port" joins another. ``workers``: actors per pool, or runs at a time; 0 for as many as there is room for.
+    ``gpus_per_worker``: the share of a GPU that each worker which runs a model holds. ``partition_patients``: how many samples
+    are processed, saved and, if a worker dies, repeated together. ``allow_cluster``: credentialed records may go to the other
+    machines of a cluster.
     """
 
     backend: Literal["local", "ray"] = "local"
@@ -275,10 +283,10 @@ class Compute:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run. ``dataset`` and the task name the artefact folders, ``run_name`` the run's.
+    """All settings of a run. ``dataset`` and the task name the artefact folders; ``run_name`` names the run's folder.
 
-    ``seed`` decides all that is drawn at random. ``seeds``: train once with each, on what ``seed`` preprocessed.
-    ``credentialed``: whether a data use agreement binds the records; None: as the source says (``privacy.py``).
+    ``seed`` decides everything that is drawn at random. ``seeds``: train once with each, on the artefacts made with ``seed``.
+    ``credentialed``: whether a data use agreement binds the records; None for what the source says (``privacy.py``).
     """
 
     dataset: Annotated[Name, Decides("tables", compared=False)]
@@ -306,7 +314,7 @@ class Config:
     llm: Llm = field(default_factory=Llm)
     token_level: Annotated[TokenLevel, PIECES] = TokenLevel()
     model: Annotated[Model, TRAINING] = Model()
-    baseline: Annotated[Component | None, TRAINING] = None  # set: this method is trained instead of EMERGE
+    baseline: Annotated[Component | None, TRAINING] = None  # if given, this method is trained instead of EMERGE
     training: Training = Training()
     evaluation: Annotated[Evaluation, EVALUATION] = Evaluation()
     report: Annotated[Report, REPORT] = Report()
@@ -314,27 +322,27 @@ class Config:
 
     @property
     def raw_dir(self) -> Path:
-        """The source's raw files."""
+        """The folder of the source's raw files."""
         return self.paths.raw_dir
 
     @property
     def kg_dir(self) -> Path:
-        """PrimeKG's files."""
+        """The folder of PrimeKG's files."""
         return self.paths.kg_dir
 
     @property
     def table_dir(self) -> Path:
-        """The OneEHR tables."""
+        """The folder of the OneEHR tables."""
         return self.paths.table_dir or Path("data/tables") / self.dataset / self.task.name
 
     @property
     def processed_dir(self) -> Path:
-        """The model-ready artefacts."""
+        """The folder of the model-ready artefacts."""
         return self.paths.processed_dir or Path("data/processed") / self.dataset / self.task.name
 
     @property
     def run_dir(self) -> Path:
-        """What training wrote."""
+        """The folder that training writes."""
         return self.paths.run_dir or Path("runs") / self.run_name
 
 
@@ -349,14 +357,14 @@ def load(
     offline: bool = False,
     primekg: Literal["full", "lightweight"] | None = None,
 ) -> Config:
-    """Read the TOML at ``path``; the keyword arguments are the command line's and win over the file.
+    """Read the TOML at ``path``; the keyword arguments come from the command line and replace what the file says.
 
     Raises:
         UserError: the file is missing, is not TOML, or does not fit ``Config``.
     """
     config = fill(read_toml(path), str(path))
-    for option, given in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
-        for value in given:
+    for option, values in (("--seed", [] if seed is None else [seed]), ("--seeds", seeds)):
+        for value in values:
             if not 0 <= value < 2**32:
                 raise UserError(f"{option} {value}: must lie between 0 and 4294967295")
     if seed is not None:
@@ -373,7 +381,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file.
 
     Raises:
-        UserError: it is missing, or no TOML.
+        UserError: the file is missing or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -385,10 +393,10 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def fill(raw: Mapping[str, Any], where: str) -> Config:
-    """The config of these tables; ``where`` opens every error message.
+    """The config that the parsed TOML in ``raw`` describes; ``where`` opens every error message.
 
     Raises:
-        UserError: they do not fit ``Config``, or contradict each other.
+        UserError: a setting does not fit ``Config``, or settings contradict each other.
     """
     config = parse(Config, _backends_named_once(raw, where), where)
     for key in ("dataset", "run_name"):
@@ -404,8 +412,10 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
 
 
 def refuse_path(name: str, where: str, remedy: str = "set folders elsewhere in [paths]") -> None:
-    """Raises:
-    UserError: ``name``, which becomes a folder's, would lead out of the folder it is made in, or into one below.
+    """Refuse a folder's name that would lead out of the folder it is made in, or into one below.
+
+    Raises:
+        UserError: ``name`` is such a name.
     """
     if not FOLDER.fullmatch(name):
         raise UserError(
@@ -415,10 +425,10 @@ def refuse_path(name: str, where: str, remedy: str = "set folders elsewhere in [
 
 
 def from_record(record: Any, path: Path) -> Config:
-    """The config of a run, as ``fields.to_dict`` put it into ``config.json`` at ``path``.
+    """The config of a run, from the ``record`` that ``fields.to_dict`` put into ``config.json`` at ``path``.
 
     Raises:
-        UserError: it is not one, or of another version.
+        UserError: the record is not a config, or a config of another version.
     """
     try:
         config = TypeAdapter(Config).validate_python(record)
@@ -432,11 +442,11 @@ def from_record(record: Any, path: Path) -> Config:
 
 
 def _backends_named_once(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """``llm.entity_backend`` and ``entities.name`` say the same thing, as do ``llm.summary_backend`` and ``summary.name``:
-    whichever is given holds for both.
+    """Copy ``llm.entity_backend`` to ``entities.name`` or the other way round, whichever is given; likewise
+    ``llm.summary_backend`` and ``summary.name``.
 
     Raises:
-        UserError: both are given, and differ.
+        UserError: both are given and differ.
     """
     raw, llm = dict(raw), raw.get("llm", {})
     if not isinstance(llm, dict):

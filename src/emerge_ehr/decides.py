@@ -1,8 +1,8 @@
 """What a setting decides, stated at the setting: ``window_hours: Annotated[int, Gt(0), TABLES] = 48``.
 
-A setting decides the first of the products below that another value of it would change, and so all that is made from this
-product. Whoever needs to know which settings matter (to refuse stale files, to share artefacts between runs, to resume a
-run) derives it from these statements.
+The products below are made one after the other. A setting decides the first product that another value of the setting would
+change, and with it everything that is made from this product. Code that needs to know which settings matter (to refuse stale
+files, to share artefacts between runs, to resume a run) derives it from these statements.
 """
 
 import dataclasses
@@ -18,11 +18,12 @@ Settings = TypeVar("Settings")
 
 @dataclass(frozen=True)
 class Decides:
-    """``first``: the first product that the setting changes; None: no result.
+    """``first``: the first product that the setting changes; None if it changes no result.
 
-    ``compared``: a later stage refuses what was made with another value. False: it looks elsewhere, as a folder's name says
-    nothing of the files in it. ``recorded``: the run's ``config.json`` has it. ``of``: the parts of the product that it changes;
-    a method that reads none of them trains the same whatever the value.
+    ``compared``: whether a later stage refuses files that were made with another value of the setting. It is False where the
+    value says nothing of the content: a folder's name does not tell which files are in it, so their checksums are compared.
+    ``recorded``: whether the run's ``config.json`` holds the setting. ``of``: the parts of the product that the setting changes;
+    a method that reads none of them trains the same model whatever the value is.
     """
 
     first: Product | None
@@ -38,75 +39,77 @@ class Decides:
 
 
 TABLES = Decides("tables")
-PATIENTS = Decides("tables", of=("patients",))  # who is in the tables, not what is known of them
+PATIENTS = Decides("tables", of=("patients",))  # which patients are in the tables, not what the tables say of them
 ARTEFACTS = Decides("artefacts")
 TEXTS = Decides("artefacts", of=("note", "summary"))
 SUMMARIES = Decides("artefacts", of=("summary",))
 PIECES = Decides("artefacts", of=("pieces",))
-TRAINING = Decides("training")  # every epoch
-ENDING = Decides("ending")  # after which epoch training ends: a run that was stopped may go on with another value
+TRAINING = Decides("training")  # changes every epoch
+ENDING = Decides("ending")  # after which epoch training ends: a run that was stopped may be resumed with another value
 EVALUATION = Decides("evaluation")  # what a run reports of the trained model
 REPORT = Decides("report")
-NOTHING = Decides(None)  # where files come from and go to, who may be asked, and how patiently
-WORK = Decides(None, recorded=False)  # which runs are made, by whom and how fast
+NOTHING = Decides(None)  # where files lie, which servers may be asked, how long to wait for them
+WORK = Decides(None, recorded=False)  # which runs are made, on which machines and how fast
 
 
 def statements(shape: type[Any]) -> Mapping[str, Decides]:
-    """Every setting of a dataclass by its dotted key, with what it decides. A section that states it does so for all its keys.
+    """Map the dotted key of every setting of a dataclass to what it decides. A section's statement holds for all its keys.
 
     Raises:
-        TypeError: a setting states nothing, or two things.
+        TypeError: a setting has no statement, or two.
     """
-    found: dict[str, Decides] = {}
+    decisions: dict[str, Decides] = {}
     for spec in dataclasses.fields(shape):
         kind = plain(spec.type)
-        own = [part for part in get_args(spec.type)[1:] if isinstance(part, Decides)] if _annotated(spec.type) else []
-        if not own and _is_section(kind):
-            found |= {f"{spec.name}.{key}": said for key, said in statements(kind).items()}
-        elif len(own) != 1:
+        stated = (
+            [part for part in get_args(spec.type)[1:] if isinstance(part, Decides)] if _annotated(spec.type) else []
+        )
+        if not stated and _is_section(kind):
+            decisions |= {f"{spec.name}.{key}": decision for key, decision in statements(kind).items()}
+        elif len(stated) != 1:
             raise TypeError(
-                f"{shape.__name__}.{spec.name} must state once what it decides: Annotated[..., TABLES] or another"
+                f"{shape.__name__}.{spec.name} must state once what it decides, as in Annotated[..., TABLES]"
             )
         elif _is_section(kind):
             _refuse_second_statement(shape, spec.name, kind)
-            found |= {f"{spec.name}.{inner.name}": own[0] for inner in dataclasses.fields(kind)}
+            decisions |= {f"{spec.name}.{inner.name}": stated[0] for inner in dataclasses.fields(kind)}
         else:
-            found[spec.name] = own[0]
-    return found
+            decisions[spec.name] = stated[0]
+    return decisions
 
 
 def keys(shape: type[Any], *products: Product, among: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The settings, or those ``among`` them, that decide one of these products first."""
-    said = statements(shape)
-    return tuple(key for key in (said if among is None else among) if said[key].first in products)
+    """The keys of the settings (or of those in ``among``) whose first product is one of ``products``."""
+    decisions = statements(shape)
+    return tuple(key for key in (decisions if among is None else among) if decisions[key].first in products)
 
 
 def settings(config: Any, wanted: Callable[[Decides], bool]) -> dict[str, Any]:
-    """The values of the settings whose statement is ``wanted``, as JSON, in the sections of the config."""
+    """The values, as JSON, of the settings whose statement is ``wanted``, nested in the config's sections."""
     record, chosen = to_dict(config), dict[str, Any]()
-    for key, said in statements(type(config)).items():
+    for key, decision in statements(type(config)).items():
         section, _, inner = key.partition(".")
-        if wanted(said) and inner:
+        if wanted(decision) and inner:
             chosen.setdefault(section, {})[inner] = record[section][inner]
-        elif wanted(said):
+        elif wanted(decision):
             chosen[section] = record[section]
     return chosen
 
 
 def compared(config: Any, *products: Product) -> dict[str, Any]:
-    """What a later stage compares of the settings that decide one of these products first."""
-    return settings(config, lambda said: said.first in products and said.compared)
+    """The values that a later stage compares: of the settings whose first product is one of ``products``."""
+    return settings(config, lambda decision: decision.first in products and decision.compared)
 
 
 def with_defaults(config: Settings, where: Callable[[Decides], bool]) -> Settings:
-    """The config with the default of every setting whose statement is one of ``where``, if it has a default."""
+    """The config with every setting whose statement satisfies ``where`` set to its default, if it has one."""
     result: Any = config
-    for key, said in statements(type(config)).items():
+    for key, decision in statements(type(config)).items():
         section, _, inner = key.partition(".")
-        if where(said) and inner:
+        if where(decision) and inner:
             part = getattr(result, section)
             result = dataclasses.replace(result, **{section: _with_default(part, inner)})
-        elif where(said):
+        elif where(decision):
             result = _with_default(result, section)
     return result  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Plugs of other installed packages: imported when asked for by name, and what is recorded of their code."""
+"""Plugs of other installed packages: imports them by name, and records the version and hash of their code."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from emerge_ehr.fields import UserError
 
 
 def is_name(name: str) -> bool:
-    """Whether it is the name of a module in a package, which none of our own plugs has.
+    """Whether ``name`` is a module in a package, as ``package.module``; the names of our own plugs have no dot.
 
     >>> is_name("my_package.my_plug"), is_name("gru"), is_name("../my_plug")
     (True, False, False)
@@ -23,10 +23,10 @@ def is_name(name: str) -> bool:
 
 
 def load(name: str, where: str, there: str) -> ModuleType:
-    """The plug's module; ``where`` opens every error message, ``there`` says which plugs there are.
+    """Import the plug's module; ``where`` opens every error message, ``there`` lists the plugs there are.
 
     Raises:
-        UserError: there is no such module, it needs one that is not installed, or it is no plug.
+        UserError: there is no such module, it needs a module that is not installed, or it is not a plug.
     """
     try:
         module = importlib.import_module(name)
@@ -34,20 +34,22 @@ def load(name: str, where: str, there: str) -> ModuleType:
         missing = error.name or name
         if f"{name}.".startswith(f"{missing}."):
             raise UserError(f"{where}: no module '{missing}' is installed here; {there}") from None
-        raise UserError(f"{where}: its module needs '{missing}', which is not installed here") from None
+        raise UserError(f"{where}: the plug's module needs '{missing}', which is not installed here") from None
     if not dataclasses.is_dataclass(getattr(module, "Options", None)) or not callable(getattr(module, "build", None)):
-        raise UserError(f"{where}: this module is no plug, which has a dataclass Options and a function build; {there}")
+        raise UserError(
+            f"{where}: this module is no plug: a plug has a dataclass Options and a function build; {there}"
+        )
     return module
 
 
 def record(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
-    """For each plug the version of what it was installed with, None where nothing says, and the hash of its code."""
+    """For each plug the version of the distribution that installed it (None if unknown) and the hash of its code."""
     installed = importlib.metadata.packages_distributions()
     return {name: {"version": _version(name, installed), "sha256": code_hash(name)} for name in names}
 
 
 def code_hash(name: str) -> str:
-    """SHA-256 of the plug's file, or of all Python files of a plug that is a package."""
+    """The SHA-256 hash of the plug's file, or of all Python files if the plug is a package."""
     spec = find_spec(name)
     assert spec is not None, name
     if spec.submodule_search_locations is None:
@@ -60,7 +62,7 @@ def code_hash(name: str) -> str:
 
 
 def folder(name: str) -> Path:
-    """Of the package that holds the plug, for machines on which it is not installed."""
+    """The folder of the package that holds the plug, to be copied to machines on which it is not installed."""
     spec = find_spec(name.partition(".")[0])
     assert spec is not None and spec.submodule_search_locations is not None, name
     return Path(next(iter(spec.submodule_search_locations)))
@@ -68,4 +70,4 @@ def folder(name: str) -> Path:
 
 def _version(name: str, installed: Mapping[str, Iterable[str]]) -> str | None:
     names = sorted(set(installed.get(name.partition(".")[0], ())))
-    return ", ".join(f"{one} {importlib.metadata.version(one)}" for one in names) or None
+    return ", ".join(f"{distribution} {importlib.metadata.version(distribution)}" for distribution in names) or None
