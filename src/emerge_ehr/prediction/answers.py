@@ -18,16 +18,16 @@ def header(modalities: Sequence[str]) -> list[str]:
 
 
 def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[list[Any]]:
-    """A row for each label; a contribution is the risk minus that without the modality, None where the patient has none."""
+    """A row per label. A contribution is the risk minus the risk without the modality; None where the patient lacks it."""
     for k, label in enumerate(run.trained.label_names):
         risk, threshold = float(answer.risk[k]), float(run.thresholds[k])
         without = [answer.without.get(name) for name in modalities]
-        contributions = [None if one is None else risk - float(one[k]) for one in without]
+        contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
         yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *contributions]
 
 
 def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
-    """The risks and all they rest on; docs/prediction.md has the keys."""
+    """A patient's risks and the evidence they rest on; docs/prediction.md describes the keys."""
     names, record = run.trained.label_names, records_file.plain(answer.record)
     definitions = {document.node_index: document.definition for document in answer.record.documents}
     risks = [
@@ -63,5 +63,5 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
 
 
 def by_label(names: Sequence[str], values: Risks) -> dict[str, float]:
-    """Values [K] by the labels' names."""
+    """Map the labels' names to their values [K]."""
     return dict(zip(names, values.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Stage predict: a finished run + the tables of new patients -> a risk for each, and beside it all that the risk rests on."""
+"""Stage predict: a finished run + the tables of new patients -> a risk per patient, and the evidence that the risk rests on."""
 
 import csv
 import json
@@ -17,35 +17,35 @@ log = logging.getLogger(__name__)
 
 
 def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
-    """Writes ``output``, a row for each patient and label, and ``<stem>.evidence.jsonl`` beside it, a line for each patient.
+    """Write ``output``, a row per patient and label, and ``<stem>.evidence.jsonl`` beside it, a line per patient.
 
     Raises:
-        UserError: the run, the tables or the place to write to will not do.
+        UserError: the run or the tables do not fit, or ``output`` cannot be written.
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
     artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
     ready = predictor.load(run, offline=offline)
     publishing.finish_interrupted(tables)
-    found = new_patients.read(tables, ready.expected)
-    for warning in found.warnings:
+    patients = new_patients.read(tables, ready.expected)
+    for warning in patients.warnings:
         log.warning("%s", warning)
-    log.info("predict: %d patients of %s with %s", found.cohort.height, tables, run)
+    log.info("predict: %d patients of %s with %s", patients.cohort.height, tables, run)
     began = time.perf_counter()
     with (
         artefacts.replacing(output) as table,
         artefacts.replacing(evidence) as lines,
         table.open("w", encoding="utf-8", newline="") as rows,
-        lines.open("w", encoding="utf-8") as told,
+        lines.open("w", encoding="utf-8") as evidence_lines,
     ):
-        highest = _write(ready, found, rows, told)
+        highest = _write(ready, patients, rows, evidence_lines)
     seconds = time.perf_counter() - began
-    print(f"{found.cohort.height} patients in {seconds:.1f} s ({found.cohort.height / seconds:.1f} a second)")
+    print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
     print(*highest, sep="\n")
     print(f"risks: {output}\nevidence: {evidence}")
 
 
 def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -> list[str]:
-    """Both files; then a line for each label about the patient at highest risk."""
+    """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(answers.header(modalities))
@@ -56,10 +56,11 @@ def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -
         told.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
         for k, risk in enumerate(answer.risk.tolist()):
-            highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda one: one[1])
+            highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda candidate: candidate[1])
     if failures:
         log.warning(
-            "%d patients: the language model gave no entities or no summary, and the risk was computed without; run again",
+            "%d patients: the language model gave no entities or no summary, and their risks were computed without them; "
+            "run predict again",
             failures,
         )
     return [

@@ -1,6 +1,6 @@
-"""A finished run made ready for new patients: the same reading, encoding and model as in training, and what changes the risk.
+"""Predicts for new patients with a finished run, as in training, and computes what each modality and disease changes.
 
-Everything fitted comes from the run's artefacts; the knowledge graph and the encoders must be the ones it was trained with.
+Everything fitted comes from the run's artefacts; the knowledge graph and the encoders must be those of training.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.trained import Trained
 
-BLOCK = 512  # patients at a time: bounds memory, and says how far it has come
+BLOCK = 512  # patients at a time: bounds memory; progress is logged after each block
 Risks = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What the run says of one patient: ``risk`` [K]; without a modality that the run reads, where the patient has it;
-    without each disease, where the run reads texts."""
+    """What the run predicts for one patient. ``risk`` [K].
+
+    ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: the risks [K]
+    without each linked disease, by node_index; empty where the run reads no texts.
+    """
 
     patient_id: str
     risk: Risks
@@ -58,9 +61,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Predictor:
-    """``thresholds`` [K]: at or above them the run calls a patient positive. ``outcomes`` [K]: in words.
+    """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
-    ``donors``: see ``what_if``.
+    ``outcomes`` [K]: the labels in words. ``donors``: see ``what_if``.
     """
 
     trained: Trained
@@ -73,21 +76,21 @@ class Predictor:
     outcomes: tuple[Outcome, ...]
 
     def answers(self, tables: CheckedTables) -> Iterator[Answer]:
-        """One for each patient, by ``patient_id``. None depends on the other patients."""
+        """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
-            some = new_patients.part(tables, at, BLOCK)
-            found = self.read(some)
-            yield from self.ask(self.encode(some, found), found)
+            block = new_patients.part(tables, at, BLOCK)
+            block_evidence = self.read(block)
+            yield from self.ask(self.encode(block, block_evidence), block_evidence)
             if patients > BLOCK:
                 log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
 
     def read(self, tables: CheckedTables) -> FoundEvidence:
-        """Signals, notes, diseases, summaries."""
+        """Find the patients' abnormal signals, notes, diseases and summaries."""
         return evidence.find(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
 
     def encode(self, tables: CheckedTables, found: FoundEvidence) -> Batch:
-        """What the model reads; texts have at least as many places for pieces as in training."""
+        """Encode what the model reads; texts have at least as many places for pieces as in training."""
         limits, data = self.trained.config.token_level, self.trained.dataset
         arrays = evidence.arrays(tables, self.fitted, found)
         for name, encoder, written, limit, seen in (
@@ -98,11 +101,11 @@ class Predictor:
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
     def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
-        """The model, about the patients as they are and without each thing."""
+        """Compute the patients' risks from all of their data, and without each modality and disease."""
         risks = self.trained.probability(batch)
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
-        told = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
-        diseases = what_if.without_diseases(self.trained, self.fitted, batch, told)
+        sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
+        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
         without = {
             name: what_if.without_modality(self.trained, batch, name, self.donors)
             for name in what_if.modalities(self.trained)
@@ -113,21 +116,21 @@ class Predictor:
             "summary": batch.summary_mask > 0,
         }
         for n, record in enumerate(records):
-            own = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], own, diseases[n], record)
+            without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
+            yield Answer(record.patient_id, risks[n], without_each, diseases[n], record)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
-    """The run in ``run_dir``, ready.
+    """Load the run in ``run_dir`` and everything that it needs to predict.
 
     Raises:
         UserError: the run is not finished, its artefacts have changed, an encoder's model or the knowledge graph is missing or
-            another one; its language model may not be sent new patients' records.
+            has changed, or new patients' records may not be sent to its language model.
     """
     trained = runs.load(run_dir)
     config = dataclasses.replace(trained.config, offline=offline)
     _require_leave(config)
-    things = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
+    saved = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
     expected = new_patients.expected(config, trained.dataset)
     task: Task = components.build("task", config.task)
     tools = evidence.tools(config, task, evidence.graph(config), connect(config), LOCAL)
@@ -135,7 +138,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     return Predictor(
         trained,
         expected,
-        things,
+        saved,
         tools,
         evidence.auditor(config, task, tools, expected.signals),
         what_if.donors(trained),
@@ -145,18 +148,21 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
 
 
 def _require_leave(config: Config) -> None:
-    """Raises:
-    UserError: new patients' records would go to another machine, without leave and reason in the run's config. That the
-        run's own data are open says nothing of them.
+    """Refuse a run that would send new patients' records to another machine, unless its config allows it and gives a reason. They
+    count as credentialed even where the run's own data are open.
+
+    Raises:
+        UserError: the run would send them, and its config does not allow it.
     """
     theirs = dataclasses.replace(config.paths, table_dir=Path("new patients"))
     privacy.check(dataclasses.replace(config, credentialed=None, paths=theirs, dataset="new patients"))
 
 
 def _refuse_other_files(trained: Trained, tools: rag.Tools) -> None:
-    """Raises:
-    UserError: the knowledge graph, a file that an option names, or a plug of another package is not the one that preprocessing
-        used.
+    """Refuse a knowledge graph, a file that an option names, or a plug of another package that preprocessing did not use.
+
+    Raises:
+        UserError: one of them has changed since.
     """
     known = set(trained.dataset.metadata["inputs"].values())
     if other := components.changed(trained.config, preprocess.SOCKETS, trained.dataset.metadata):
@@ -165,10 +171,10 @@ def _refuse_other_files(trained: Trained, tools: rag.Tools) -> None:
             "--stage preprocess and --stage train again"
         )
     named = components.files(trained.config, preprocess.SOCKETS)
-    for path, found in [*tools.graph.inputs().items(), *((path, artefacts.checksum(path)) for path in named)]:
-        if found not in known:
+    for path, checksum in [*tools.graph.inputs().items(), *((path, artefacts.checksum(path)) for path in named)]:
+        if checksum not in known:
             raise UserError(
-                f"{path}: not what {trained.run_dir} was trained with; bring that back, or run --stage preprocess and "
+                f"{path}: not what {trained.run_dir} was trained with; bring that file back, or run --stage preprocess and "
                 "--stage train again"
             )
 

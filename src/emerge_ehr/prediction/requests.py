@@ -1,4 +1,4 @@
-"""What ``--stage serve`` is asked: patients as JSON, checked field by field, and turned into the tables that predict reads."""
+"""The requests to ``--stage serve``: patients as JSON, checked field by field and turned into the tables that predict reads."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,7 @@ COHORT = pl.Schema(
         "window_end": pl.Datetime("us"),
     }
 )
-# how messages call the parts of a request
+# what error messages call the parts of a request, in place of the tables' files
 PLACES = {schema.COHORT.file: "patients", schema.DYNAMIC.file: "measurements", schema.NOTES.file: "notes"}
 
 
@@ -91,20 +91,20 @@ class Asked(BaseModel):
 
 
 def tables(asked: Asked, run: Expected) -> CheckedTables:
-    """The tables, checked as those of ``--stage predict``.
+    """The request's patients as tables, checked as those of ``--stage predict``.
 
     Raises:
-        UserError: something lies outside the window, a code is unknown, a window has another length than the run's.
+        UserError: a time lies outside the window, a code is unknown, or a window has another length than the run's.
     """
     cohort = [(p.patient_id, p.age, p.sex, p.window_start, p.window_end) for p in asked.patients]
     measured = [(p.patient_id, m.time, m.code, m.value) for p in asked.patients for m in p.measurements]
     written = [(p.patient_id, n.time, n.type, n.text) for p in asked.patients for n in p.notes]
     dynamic, notes = _frame(measured, DYNAMIC), _frame(written, NOTES)
-    found = new_patients.checked(
+    checked = new_patients.checked(
         run, _frame(cohort, COHORT), dynamic.lazy(), lambda: None, notes, lambda table: Path(PLACES[table.file])
     )
-    found.warnings.extend(checks.note_warnings(notes))
-    return found
+    checked.warnings.extend(checks.note_warnings(notes))
+    return checked
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: pl.Schema) -> pl.DataFrame:

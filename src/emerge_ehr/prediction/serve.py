@@ -1,4 +1,4 @@
-"""Stage serve: the run's predictions over HTTP, on this machine unless told otherwise."""
+"""Stage serve: answers requests for the run's predictions over HTTP, on this machine only unless ``--host`` says otherwise."""
 
 import importlib.util
 import logging
@@ -12,16 +12,16 @@ from emerge_ehr.prediction import predictor
 from emerge_ehr.privacy import is_loopback
 
 LIBRARIES = ("fastapi", "uvicorn")
-AT_ONCE = 64  # connections; more are told to come again (503)
+AT_ONCE = 64  # open connections; further ones are answered with status 503
 
 log = logging.getLogger(__name__)
 
 
 def run(run: Path, host: str, port: int, offline: bool) -> None:
-    """Serves until interrupted.
+    """Serve until interrupted.
 
     Raises:
-        UserError: the libraries are missing, the address cannot be had, or the run will not do.
+        UserError: a library is missing, the address cannot be listened on, or the run does not fit.
     """
     for name in LIBRARIES:
         if importlib.util.find_spec(name) is None:
@@ -34,15 +34,15 @@ def run(run: Path, host: str, port: int, offline: bool) -> None:
         ready = predictor.load(run, offline=offline)
         if not is_loopback(host):
             log.warning(
-                "serving at %s: whoever reaches this machine may ask, for there is no authentication, and patients' records "
-                "travel unencrypted, for there is no TLS; put a proxy with both before it",
+                "serving at %s: there is no authentication, so whoever reaches this machine may ask, and no TLS, so patients' "
+                "records travel unencrypted; put a proxy that has both in front of it",
                 host,
             )
         hosts = [host, "localhost"] if is_loopback(host) and ":" not in host else ["*"]
         settings = uvicorn.Config(
             service.build(ready, hosts),
             log_config=None,
-            access_log=False,  # it holds whole URLs
+            access_log=False,  # an access log holds whole URLs
             lifespan="off",
             limit_concurrency=AT_ONCE,
             server_header=False,
@@ -62,5 +62,6 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         number = error.errno or 0
-        why = os.strerror(number) if number > 0 else error.strerror  # a name that is not found has numbers of its own
+        # a failed name lookup has a negative number, which strerror does not know
+        why = os.strerror(number) if number > 0 else error.strerror
         raise UserError(f"--host {host} --port {port}: cannot listen there ({why}); choose others") from None

@@ -1,7 +1,7 @@
-"""The HTTP service of a run: POST /predict, GET /health, the API's description at /openapi.json and, to read, at /docs.
+"""The HTTP service of a run: POST /predict, GET /health, the API's description at /openapi.json and, for people, at /docs.
 
-One request is computed at a time: the model uses all cores already, and graph and auditor keep what they have looked up.
-Nothing of a request is logged but its size and duration, and no page fetches anything from elsewhere.
+Requests are computed one at a time: the model uses all cores already, and graph and auditor share what they have looked up.
+Only the size and duration of a request are logged, and no page fetches anything from another server.
 """
 
 import html
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def build(run: Predictor, hosts: list[str]) -> "FastAPI":
-    """The FastAPI application; ``hosts``: the names by which it may be called, so that no web page reaches it by another."""
+    """The FastAPI application. ``hosts``: the host names it answers to, so that no web page can reach it by another name."""
     from fastapi.responses import HTMLResponse, JSONResponse
 
     app = _application(hosts)
@@ -52,11 +52,11 @@ def build(run: Predictor, hosts: list[str]) -> "FastAPI":
         """The risks of new patients, and what they rest on; in the order of the request."""
         with turn:
             began = time.perf_counter()
-            found = requests.tables(asked, run.expected)
-            told = {answer.patient_id: answers.as_json(answer, run) for answer in run.answers(found)}
-            log.info("%d patients in %.2f s", len(told), time.perf_counter() - began)
-        ordered = [told[patient.patient_id] for patient in asked.patients]
-        return JSONResponse({"predictions": ordered, "warnings": found.warnings}, 200, HEADERS)
+            tables = requests.tables(asked, run.expected)
+            answer_by_patient = {answer.patient_id: answers.as_json(answer, run) for answer in run.answers(tables)}
+            log.info("%d patients in %.2f s", len(answer_by_patient), time.perf_counter() - began)
+        ordered = [answer_by_patient[patient.patient_id] for patient in asked.patients]
+        return JSONResponse({"predictions": ordered, "warnings": tables.warnings}, 200, HEADERS)
 
     @app.get("/", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
@@ -67,7 +67,7 @@ def build(run: Predictor, hosts: list[str]) -> "FastAPI":
 
 
 def _application(hosts: list[str]) -> "FastAPI":
-    """Without routes: who may call it, and what is answered to what it refuses."""
+    """The application without routes: which hosts it answers to, and how it answers requests that it refuses."""
     from fastapi import FastAPI, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
@@ -79,7 +79,7 @@ def _application(hosts: list[str]) -> "FastAPI":
         docs_url=None,
         redoc_url=None,
         max_body_size=LARGEST,
-        # where OpenTelemetry is set up, it would be told of errors in words, and with them of what was sent
+        # where OpenTelemetry is set up, the text of errors would reach it, and with that text parts of the request
         telemetry={
             "tracing": False,
             "metrics": False,
@@ -92,9 +92,9 @@ def _application(hosts: list[str]) -> "FastAPI":
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        """Where and why; not what was sent, which may be no JSON value or a whole note."""
-        found = [{"loc": list(one["loc"]), "msg": one["msg"]} for one in error.errors()[:20]]
-        return JSONResponse({"detail": found}, 422, HEADERS)
+        """Say where and why, without what was sent: that may not be a JSON value, or may be a whole note."""
+        mistakes = [{"loc": list(mistake["loc"]), "msg": mistake["msg"]} for mistake in error.errors()[:20]]
+        return JSONResponse({"detail": mistakes}, 422, HEADERS)
 
     @app.exception_handler(UserError)
     async def refused(request: Request, error: UserError) -> JSONResponse:

@@ -1,12 +1,13 @@
-"""What a risk becomes when something is taken from the model's input: a modality, or a disease.
+"""What a risk becomes when a modality or a disease is removed from the model's input.
 
-A modality that is simply blanked is an input the model never saw: a learned "no note" vector, say, means nothing where every
-training patient has a note. Therefore a patient's modality is replaced by that of training patients, the ``donors``, one after
-the other, and the risks are averaged: the expectation over an uninformative modality (interventional, or marginal, contribution).
+A modality that is simply blanked is an input the model never saw: a learned "no note" vector, for example, means nothing where
+every training patient has a note. Therefore a patient's modality is replaced by that of training patients, the ``donors``, one
+after the other, and the risks are averaged: the expectation over an uninformative modality (the interventional, or marginal,
+contribution).
 
-A disease is taken from what the model reads of it: the statements of the summary that rest on it, and its mentions in the notes.
-Signals stay: no measurement is known to be the disease's doing. Without retrieving anew, other diseases' statements stay as they
-are too, also those that name this one as a neighbour.
+A disease is removed from the texts that the model reads: the statements of the summary that rest on it, and its mentions in the
+notes. Signals stay, because no measurement is known to be caused by the disease. Nothing is retrieved again, so other diseases'
+statements stay as they are, even those that name the removed disease as a neighbour.
 """
 
 import dataclasses
@@ -30,19 +31,19 @@ from emerge_ehr.training import inputs
 from emerge_ehr.training.trained import Trained
 
 DONORS = 16
-PAIRS = 2048  # of patient and disease, that the model is asked about at once
+PAIRS = 2048  # pairs of patient and disease per call of the model
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the two texts of a patient were made from. ``notes``: as ``rag.joined_notes`` gives them; None: not at hand."""
+    """What a patient's two texts were made from. ``notes``: as ``rag.joined_notes`` gives them; None if not available."""
 
     notes: str | None
     record: Record
 
 
 def donors(trained: Trained, count: int = DONORS) -> Batch:
-    """At most ``count`` training patients, drawn with the run's seed; the same for every patient asked about."""
+    """At most ``count`` training patients, drawn with the run's seed; the same ones for every patient."""
     dataset: Dataset = trained.dataset
     train = inputs.mapped(dataset, "train")
     chosen = np.random.default_rng(trained.config.seed).permutation(len(train))[:count]
@@ -50,7 +51,7 @@ def donors(trained: Trained, count: int = DONORS) -> Batch:
 
 
 def modalities(trained: Trained) -> tuple[str, ...]:
-    """What the method reads, and therefore can be taken from it, in the order of ``MODALITIES``."""
+    """The modalities that the method reads, and that can therefore be removed, in the order of ``MODALITIES``."""
     config = trained.config
     if config.baseline is None:
         read = (*(name for name in config.model.modalities if name == "ehr"), *emerge.texts_read(config.model))
@@ -60,12 +61,12 @@ def modalities(trained: Trained) -> tuple[str, ...]:
 
 
 def reads_texts(trained: Trained) -> bool:
-    """Whether the method reads note or summary, and with them diseases."""
+    """Whether the method reads notes or summaries, and so reads of diseases."""
     return bool({"note", "summary"} & set(modalities(trained)))
 
 
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
-    """Risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over these."""
+    """The risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over ``others``."""
     parts = torch.split(torch.arange(len(batch)), trained.config.training.batch_size)
     return np.concatenate([_averaged(trained, batch.select(part), name, others) for part in parts])
 
@@ -89,31 +90,32 @@ def _given(batch: Batch, name: str, others: Batch, n: int) -> Batch:
 def without_diseases(
     trained: Trained, fitted: Fitted, batch: Batch, patients: Sequence[Told]
 ) -> list[dict[int, NDArray[np.float64]]]:
-    """For each patient: node_index of every linked disease -> risks [K] without it.
+    """For each patient, a dict from the node_index of every linked disease to the risks [K] without that disease.
 
     ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on.
-    Of a patient whose notes are not at hand only the summary changes. Empty where the method reads neither note nor summary.
+    Where a patient's notes are not available, only the summary changes. The dicts are empty where the method reads neither
+    notes nor summaries.
     """
-    found: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
+    risks_without: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
     if not reads_texts(trained):
-        return found
-    pairs = [(n, node.node_index) for n, told in enumerate(patients) for node in told.record.nodes]
+        return risks_without
+    pairs = [(n, node.node_index) for n, patient in enumerate(patients) for node in patient.record.nodes]
     for at in range(0, len(pairs), PAIRS):
-        some = pairs[at : at + PAIRS]
-        rows = torch.tensor([n for n, _ in some])
+        chunk = pairs[at : at + PAIRS]
+        rows = torch.tensor([n for n, _ in chunk])
         distinct, which = torch.unique(rows, return_inverse=True)
         hours = trained.hours(batch.select(distinct))
-        changed = _without(trained, fitted, batch.select(rows), patients, some)
+        changed = _without(trained, fitted, batch.select(rows), patients, chunk)
         risks = trained.probability(changed, hours.select(which) if hours else None)
-        for (n, node), risk in zip(some, risks, strict=True):
-            found[n][node] = risk
-    return found
+        for (n, node), risk in zip(chunk, risks, strict=True):
+            risks_without[n][node] = risk
+    return risks_without
 
 
 def _without(
     trained: Trained, fitted: Fitted, rows: Batch, patients: Sequence[Told], pairs: Sequence[tuple[int, int]]
 ) -> Batch:
-    """``rows``, one for each pair of patient and disease, without the disease."""
+    """Remove the disease from the texts of ``rows``, which holds a row per pair of patient and disease."""
     read, limits = modalities(trained), trained.config.token_level
     if "summary" in read:
         summaries = [summary_without(patients[n].record, node) for n, node in pairs]
@@ -125,13 +127,13 @@ def _without(
         notes = [notes_without(text, record, node) for _, text, record, node in known if text]
         changed = _encoded("note", fitted.note, notes, limits.note_chunks, rows.note_tokens.shape[1])
         at = torch.tensor([at for at, *_ in known])
-        whole = {name: getattr(rows, name).index_copy(0, at, own) for name, own in changed.items()}
-        rows = dataclasses.replace(rows, **whole)
+        replaced = {name: getattr(rows, name).index_copy(0, at, changed_rows) for name, changed_rows in changed.items()}
+        rows = dataclasses.replace(rows, **replaced)
     return rows
 
 
 def _encoded(name: str, encoder: FittedEncoder, written: Sequence[str], limit: int, least: int) -> dict[str, Tensor]:
-    """The fields of a batch that carry the texts, with as many pieces as the others have."""
+    """The fields of a batch that hold the encoded texts, with ``least`` places for pieces."""
     arrays = {
         **texts.whole(name, encoder, written),
         **texts.in_pieces(name, encoder, written, min(limit, least), least),
@@ -145,7 +147,7 @@ def summary_without(record: Record, node_index: int) -> str:
 
 
 def notes_without(notes: str, record: Record, node_index: int) -> str:
-    """The notes with the disease's mentions cut out; denied ones, and those of relatives, were never linked, and stay."""
+    """The notes with the disease's mentions cut out; negated mentions and those of relatives were never linked, and stay."""
     kept, end = [], 0
     for entity in record.entities:
         if entity.node_index == node_index:
