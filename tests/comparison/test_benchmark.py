@@ -232,14 +232,14 @@ def test_what_a_smaller_grid_has_no_more_goes_and_runs_that_are_no_part_of_it_ar
     stage.run(Path("two.toml"), dry_run=False, offline=False)
     own = prepared / "runs/two"
     (own / "of_mine.svg").write_text("")
-    assert (own / "ablation.svg").is_file() and "part of the grid any more" not in caplog.text
+    assert (own / "ablation.svg").is_file() and "no longer part of the grid" not in caplog.text
     grid.write_text(
         "".join(line for line in grid.read_text().splitlines(keepends=True) if not line.startswith('"two"'))
     )
     stage.run(Path("two.toml"), dry_run=False, offline=False)
     assert not (own / "ablation.svg").exists() and not (own / "ablation.png").exists()
     assert (own / "of_mine.svg").exists() and (own / "two/seed_1/manifest.json").is_file()
-    assert "no part of the grid any more (delete them if unwanted): two/seed_1" in caplog.text
+    assert "no longer part of the grid (delete them if unwanted): two/seed_1" in caplog.text
 
 
 def test_a_folder_belongs_to_one_grid_file(work_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

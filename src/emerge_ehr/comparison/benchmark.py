@@ -1,7 +1,7 @@
-"""Stage benchmark: a grid of runs -> runs/<grid>/, a folder a run, with the tidy results, a table as in papers, and plots.
+"""Stage benchmark: a grid of runs -> runs/<grid>/ with a folder per run, the tidy results, a table as in papers, and plots.
 
-What runs share is made once (``preparation.py``); runs train side by side (``workers.py``). Started again, it trains what is
-missing, failed, or has changed. docs/benchmark.md describes the grid's file and what is written.
+What runs share is made once (``preparation.py``); runs train side by side (``workers.py``). When the stage is started again, it
+trains only the runs that are missing, failed or have changed. docs/benchmark.md describes the grid's file and what is written.
 """
 
 import dataclasses
@@ -27,17 +27,18 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Path, dry_run: bool, offline: bool) -> None:
-    """Train the grid at ``config``, write its results, print its table; or print what would be done.
+    """Train the grid at ``config``, write its results and print its table; with ``dry_run`` only print what would be done.
 
     Raises:
-        UserError: the grid is not valid, or another process runs it; at the end, if runs failed, with each one's line.
+        UserError: the grid is not valid, or another process runs it; or, after the results are written, runs failed: the message
+            says why for each of them.
     """
     grid = load(config)
-    found = points(grid, config)
+    grid_points = points(grid, config)
     folder = grid_folder.RUNS / grid.name
     grid_folder.refuse_others(folder, config)
-    runs = [_run(grid, point, seed, offline) for point in found for seed in grid.seeds]
-    shared = preparation.needed([one.config for one in runs])
+    runs = [_run(grid, point, seed, offline) for point in grid_points for seed in grid.seeds]
+    shared = preparation.needed([each_run.config for each_run in runs])
     if dry_run:
         print(*_plan(grid, runs, shared), sep="\n")
         return
@@ -45,18 +46,18 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
     with grid_folder.held(folder):
         grid_folder.claim(folder, config)
         failed = preparation.prepare(shared)
-        runs = [dataclasses.replace(one, failed=failed.get(one.config.processed_dir)) for one in runs]
-        runs = _train(runs, grid, _workers(grid, found))
+        runs = [dataclasses.replace(each_run, failed=failed.get(each_run.config.processed_dir)) for each_run in runs]
+        runs = _train(runs, grid, _workers(grid, grid_points))
         print(_publish(grid, runs, folder))
-        grid_folder.tell_strangers(folder, [one.config.run_dir for one in runs])
-    if lost := [f"{one.name}: {one.failed}" for one in runs if one.failed is not None]:
+        grid_folder.tell_strangers(folder, [each_run.config.run_dir for each_run in runs])
+    if failures := [f"{each_run.name}: {each_run.failed}" for each_run in runs if each_run.failed is not None]:
         raise UserError(
-            f"{len(lost)} of {len(runs)} runs failed; {folder}/results.csv has all others: " + "; ".join(lost)
+            f"{len(failures)} of {len(runs)} runs failed; {folder}/results.csv has all others: " + "; ".join(failures)
         )
 
 
 def _run(grid: Grid, point: Point, seed: int, offline: bool) -> Run:
-    """With the folders of the grid; the seed is the training's, data and split are those of the config's own."""
+    """A point's run with one training seed, in the grid's folders; data and split keep the seed of the config."""
     config = preparation.placed(dataclasses.replace(point.config, offline=offline or point.config.offline))
     run_dir = grid_folder.RUNS / grid.name / point.folder / f"seed_{seed}"
     paths = dataclasses.replace(config.paths, run_dir=run_dir)
@@ -64,10 +65,12 @@ def _run(grid: Grid, point: Point, seed: int, offline: bool) -> Run:
 
 
 def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
-    """The runs, each finished or marked as failed. Those that have ended before are not trained again."""
+    """Train the runs that have not ended before. Returns all runs, those that failed marked so."""
     inputs: dict[Path, dict[str, str]] = {}
-    todo = {one.name: one for one in runs if one.failed is None and not results.ended(one, inputs)}
-    failed = {one.name: one.failed for one in runs if one.failed is not None}
+    todo = {
+        each_run.name: each_run for each_run in runs if each_run.failed is None and not results.ended(each_run, inputs)
+    }
+    failed = {each_run.name: each_run.failed for each_run in runs if each_run.failed is not None}
     log.info("%d runs, of which %d have ended before", len(runs), len(runs) - len(todo))
     with beside_logs(), bar(title="runs", unit="run", total=len(todo)) as shown:
 
@@ -77,19 +80,21 @@ def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
                 log.error("%s: %s", job.name, failure)
             shown.update()
 
-        for compute in dict.fromkeys(one.config.compute for one in todo.values()):
-            jobs = [Job(name, one.trained) for name, one in todo.items() if one.config.compute == compute]
+        for compute in dict.fromkeys(each_run.config.compute for each_run in todo.values()):
+            jobs = [
+                Job(name, each_run.trained) for name, each_run in todo.items() if each_run.config.compute == compute
+            ]
             if compute.backend == "ray":
                 room = dataclasses.replace(compute, workers=grid.workers or compute.workers)
                 ray_workers.run_all(jobs, room, done)
             else:
                 log.info("%d runs at a time", workers)
                 run_all(jobs, workers, done)
-    return [dataclasses.replace(one, failed=failed.get(one.name)) for one in runs]
+    return [dataclasses.replace(each_run, failed=failed.get(each_run.name)) for each_run in runs]
 
 
 def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
-    """Write what ``runs/<grid>/`` holds beside the runs; the table as text."""
+    """Write what ``runs/<grid>/`` holds beside the runs. Returns the table and the folder as text to print."""
     frame = results.tidy(grid, runs)
     compared = marks.compare(grid, runs)
     lines = table.build(grid, runs, frame, compared)
@@ -106,20 +111,20 @@ def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
 
 
 def _plan(grid: Grid, runs: Sequence[Run], shared: Sequence[Preparation]) -> Iterator[str]:
-    """What ``--dry-run`` prints: the shared artefacts with the runs that read them."""
+    """Yield the lines that ``--dry-run`` prints: each set of shared artefacts with the runs that read it."""
     inputs: dict[Path, dict[str, str]] = {}
-    tables = {one.config.table_dir for one in shared}
+    tables = {artefact_set.config.table_dir for artefact_set in shared}
     yield f"{grid.name}: {len(runs)} runs; tables: {len(tables)}, preprocessed: {len(shared)}"
-    for one in shared:
-        state = f"to do: {', '.join(one.missing)}" if one.missing else "there already"
-        yield f"{one.folder} of {one.config.table_dir} ({state})"
-        for own in (run for run in runs if run.config.processed_dir == one.folder):
-            ended = not one.missing and results.ended(own, inputs)
-            yield f"  {own.name}{' (ended already)' if ended else ''}"
+    for artefact_set in shared:
+        state = f"to do: {', '.join(artefact_set.missing)}" if artefact_set.missing else "there already"
+        yield f"{artefact_set.folder} of {artefact_set.config.table_dir} ({state})"
+        for reader in (run for run in runs if run.config.processed_dir == artefact_set.folder):
+            ended = not artefact_set.missing and results.ended(reader, inputs)
+            yield f"  {reader.name}{' (ended already)' if ended else ''}"
 
 
 def _workers(grid: Grid, found: Sequence[Point]) -> int:
-    """How many runs at a time: as the grid says, or one a core, or one where a GPU would be shared."""
+    """How many runs to train at a time: what the grid says, else one per core, or one where they would share a GPU."""
     if grid.workers:
         return grid.workers
     import torch

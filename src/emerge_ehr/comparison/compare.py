@@ -1,4 +1,4 @@
-"""Stage compare: whether two runs differ on the same test patients; a table to print and, where asked for, a CSV."""
+"""Stage compare: tests whether two runs differ on the same test patients; prints a table and, with ``--output``, writes a CSV."""
 
 import dataclasses
 import math
@@ -21,12 +21,13 @@ from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.schema import METADATA, PREDICTIONS
 from emerge_ehr.training import results, tables, trained
 
-FEW = 0.001  # smaller p are printed as such
+FEW = 0.001  # smaller p-values are printed as "<0.001"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. ``test``: rows of predictions.csv; ``thresholds``: of each label; ``inputs``: checksums of what it read."""
+    """A finished run. ``test``: the test rows of predictions.csv; ``thresholds``: by label; ``inputs``: checksums of the files
+    that the run read."""
 
     folder: Path
     config: Config
@@ -37,7 +38,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row of the CSV: one metric of one label, first minus second. ``test``: paired_bootstrap or delong; empty: undefined."""
+    """A row of the CSV: one metric of one label, ``difference`` first minus second. ``test``: paired_bootstrap or delong. A
+    number is None where it is undefined; ``reason`` says why."""
 
     label_code: str
     metric: str
@@ -54,10 +56,10 @@ class Comparison:
 
 
 def run(runs: Sequence[Path], output: Path | None) -> None:
-    """Print how the two ``runs`` differ; write it to ``output`` too where there is one.
+    """Print how the two ``runs`` differ, and write the same to ``output`` if it is given.
 
     Raises:
-        UserError: not two runs, one that has not ended, or other test patients or labels.
+        UserError: there are not two runs, one has not ended, or they differ in test patients or labels.
     """
     if len(runs) != 2:
         raise UserError(f"--runs takes two run folders, not {len(runs)}: --runs runs/first runs/second")
@@ -75,10 +77,10 @@ def run(runs: Sequence[Path], output: Path | None) -> None:
 
 
 def load(folder: Path) -> Run:
-    """The run in ``folder``.
+    """Load the run in ``folder``.
 
     Raises:
-        UserError: there is none, it holds several seeds, has not ended, or is damaged.
+        UserError: the folder holds no run or several seeds, or its run has not ended or is damaged.
     """
     config, manifest = trained.settings(folder)
     numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
@@ -92,13 +94,14 @@ def load(folder: Path) -> Run:
         folder,
         config,
         rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
-        {name: one["value"] for name, one in chosen.items()},
+        {name: threshold["value"] for name, threshold in chosen.items()},
         frozenset(manifest["inputs"].values()),
     )
 
 
 def subject_ids(run: Run) -> dict[str, str] | None:
-    """patient_id -> the person, of the artefacts that the run was trained on; None where those are gone, anew, or silent."""
+    """Map patient_id to subject_id, as the artefacts say that the run was trained on. None if these artefacts were deleted or
+    made again, or do not name persons."""
     folder = run.config.processed_dir
     metadata = folder / METADATA
     if not metadata.is_file() or artefacts.checksum(metadata) not in run.inputs:
@@ -108,7 +111,8 @@ def subject_ids(run: Run) -> dict[str, str] | None:
 
 
 def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Comparison]:
-    """Every metric of every label; resampled as the first run's config says, by ``subjects`` or else each patient alone.
+    """Compare every metric of every label, with the resampling settings of the first run's config. Whole persons are resampled,
+    as ``subjects`` names them; single patients if it is None.
 
     Raises:
         UserError: test patients or labels are not the same.
@@ -126,19 +130,22 @@ def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Co
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
         rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
-        found = significance.paired_bootstrap(label, left, right, keys("splits"), sampling, groups, cuts)
-        rows += [Comparison(name, key, "paired_bootstrap", *about, **_values(one)) for key, one in found.items()]
+        differences = significance.paired_bootstrap(label, left, right, keys("splits"), sampling, groups, cuts)
+        rows += [
+            Comparison(name, key, "paired_bootstrap", *about, **_values(difference))
+            for key, difference in differences.items()
+        ]
     return rows
 
 
 def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:
-    """The comparison as aligned text, with what it rests on."""
+    """The comparison as aligned text, with notes on how it was made."""
     lines = [["label", "patients", "positive", "metric", "first", "second", "first - second", "95 % interval", "p"]]
     for row in rows:
-        what = metric(row.metric).printed + (" (DeLong)" if row.test == "delong" else "")
+        metric_name = metric(row.metric).printed + (" (DeLong)" if row.test == "delong" else "")
         interval = "undefined" if row.low is None else f"{row.low:+.3f} to {row.high:+.3f}"
         numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
-        lines.append([row.label_code, str(row.patients), str(row.positives), what, *numbers])
+        lines.append([row.label_code, str(row.patients), str(row.positives), metric_name, *numbers])
     chosen = first.config
     samples = f"{sample(chosen).word}s"
     unit = "persons" if subjects is not None else "patients"
@@ -158,18 +165,19 @@ def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[st
 
 
 def _joined(first: Run, second: Run) -> pl.DataFrame:
-    """``patient_id, label_code, y_true, y_prob, other``: of both runs.
+    """The first run's test rows, with the second run's risk as column ``other``.
 
     Raises:
-        UserError: they were not tested on the same.
+        UserError: the runs differ in test patients, labels or outcomes.
     """
-    for column, what in (("label_code", "labels"), ("patient_id", "patients")):
-        own, others = set(first.test[column]), set(second.test[column])
-        if own != others:
+    for column, kind in (("label_code", "labels"), ("patient_id", "patients")):
+        first_values, second_values = set(first.test[column]), set(second.test[column])
+        if first_values != second_values:
+            common = len(first_values & second_values)
             raise UserError(
-                f"{second.folder}: its test {what} are not those of {first.folder} ({len(own & others)} in common, "
-                f"{len(own - others)} only in the first, {len(others - own)} only in the second); only runs on the same "
-                "artefacts and split can be compared"
+                f"{second.folder}: its test {kind} are not those of {first.folder} ({common} in common, "
+                f"{len(first_values) - common} only in the first, {len(second_values) - common} only in the second); "
+                "only runs on the same artefacts and split can be compared"
             )
     keys = ["patient_id", "label_code"]
     other = second.test.rename({"y_true": "truth", "y_prob": "other"})

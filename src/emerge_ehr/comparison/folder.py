@@ -1,4 +1,4 @@
-"""The folder of a grid, ``runs/<name>/``: which file it belongs to, who writes there now, and what is left of earlier times."""
+"""The folder of a grid, ``runs/<name>/``: which file it belongs to, which process writes there, and what earlier grids left."""
 
 import logging
 import os
@@ -12,8 +12,8 @@ from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import MANIFEST
 
 RUNS = Path("runs")
-HELD = ".benchmark"  # in the grid's folder while it runs: what is locked
-OWNER = "grid.json"  # which file the grid is of
+HELD = ".benchmark"  # a folder in the grid's, locked while the grid runs
+OWNER = "grid.json"  # names the file that the grid was read from
 PLOTS = ("ablation", *(f"sparsity_{kind}" for kind in KINDS))
 RESULTS = (
     *("results.csv", "results.parquet", "comparisons.csv", "table.md", "table.tex"),
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """No other process runs this grid meanwhile.
+    """Keep other processes from running this grid while the context is open.
 
     Raises:
-        UserError: another one does.
+        UserError: another process runs it.
     """
     lock = folder / HELD
     lock.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,10 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def refuse_others(folder: Path, grid: Path) -> None:
-    """Raises:
-    UserError: the folder holds the results of another grid's file, or is that of a run.
+    """Refuse a folder that does not belong to this grid.
+
+    Raises:
+        UserError: the folder is that of a run, or holds the results of another grid's file.
     """
     if (folder / MANIFEST).is_file():
         raise UserError(f"{grid}: {folder} is the folder of a run; give the grid another `name`")
@@ -60,29 +62,29 @@ def refuse_others(folder: Path, grid: Path) -> None:
 
 
 def claim(folder: Path, grid: Path) -> None:
-    """Record that the folder is of the grid at this path; for ``refuse_others``."""
+    """Record in the folder that it belongs to the grid at this path, so that ``refuse_others`` can tell."""
     if not (folder / OWNER).is_file():
         with artefacts.replacing(folder / OWNER) as aside:
             artefacts.write_json(aside, {"grid": _relative(grid)})
 
 
 def remove_old(folder: Path, written: Collection[str]) -> None:
-    """Plots and tables of an earlier run that this one has not ``written`` would not fit the rest."""
+    """Remove the plots and tables of an earlier run that are not among the ``written`` ones, as they would not fit these."""
     for name in RESULTS:
         if name not in written and (folder / name).is_file():
-            log.info("%s: removed, this grid has it no more", folder / name)
+            log.info("%s: removed, as this grid no longer has it", folder / name)
             (folder / name).unlink()
 
 
 def tell_strangers(folder: Path, own: Collection[Path]) -> None:
-    """Log which finished runs in the folder are none of the grid's ``own``; they stay."""
+    """Log which finished runs in the folder are not among the grid's ``own``; they are not removed."""
     there = {path.parent for path in folder.glob(f"*/seed_*/{MANIFEST}")}
     if others := sorted(str(path.relative_to(folder)) for path in there - set(own)):
         log.warning(
-            "%s: runs that are no part of the grid any more (delete them if unwanted): %s", folder, ", ".join(others)
+            "%s: runs that are no longer part of the grid (delete them if unwanted): %s", folder, ", ".join(others)
         )
 
 
 def _relative(grid: Path) -> str:
-    """From the current folder, as ``runs`` is, however it was written."""
+    """The grid's path relative to the current folder, as that of ``runs`` is, however the user wrote it."""
     return os.path.relpath(grid.resolve(), Path.cwd())

@@ -14,7 +14,7 @@ from emerge_ehr.fields import Name, Seed, UserError, parse, refuse_repeated
 if TYPE_CHECKING:
     Metric = str
 else:
-    Metric = Literal[keys("grids")]  # a wrong key is refused with those that there are
+    Metric = Literal[keys("grids")]  # the message that refuses a wrong key lists the right ones
 Shares = tuple[Annotated[float, Ge(0), Lt(1)], ...]
 Settings = Mapping[str, Any]
 KINDS = ("patients", "notes", "measurements")
@@ -22,7 +22,7 @@ RESERVED = (
     *("seed", "split", "label", "metric", "value", "low", "high", "patients", "positives", "run", "failed"),
     *(f"removed_{kind}" for kind in KINDS),
 )
-DECIDED = {  # keys of a config that a grid decides itself
+DECIDED = {  # keys of a config that the grid decides, not its settings -> why
     "seeds": "the grid's own `seeds` decide",
     "resume": "a grid always goes on where it was stopped",
     "run_name": "the grid's `name` and the values decide",
@@ -33,7 +33,7 @@ DECIDED = {  # keys of a config that a grid decides itself
 
 @dataclass(frozen=True)
 class Removed:
-    """Shares to remove, each kind on its own (``config.Sparsity``); 0 is always among the points."""
+    """Shares of the data to remove, one kind at a time (``config.Sparsity``); a point with nothing removed is always added."""
 
     patients: Shares = ()
     notes: tuple[Annotated[float, Ge(0), Le(1)], ...] = ()
@@ -42,11 +42,11 @@ class Removed:
 
 @dataclass(frozen=True)
 class Grid:
-    """``axes``: axis -> value -> the config keys it sets, ``base`` among them: another config to start from.
+    """A grid. ``axes``: axis -> value -> the config keys that the value sets; key ``base``: another config to start from.
 
-    ``name``: of its folder in ``runs/``; by default the file's, without its ending. ``settings`` holds for all points.
-    ``columns``: the axes that head columns of the table; the others name its rows. ``reference``: the row that the others are
-    tested against, by default the first. ``workers`` 0: one a core, one where there is a GPU.
+    ``name``: the name of its folder in ``runs/``; by default that of the file, without its ending. ``settings``: config keys for
+    all points. ``columns``: the axes that head columns of the table; the others name its rows. ``reference``: the row that the
+    others are tested against, by default the first. ``workers``: runs at a time; 0 for one per core, or one if there is a GPU.
     """
 
     seeds: Annotated[tuple[Seed, ...], MinLen(1)]
@@ -62,10 +62,10 @@ class Grid:
 
 
 def load(path: Path) -> Grid:
-    """The grid at ``path``.
+    """Read the grid at ``path``.
 
     Raises:
-        UserError: it is missing, or does not fit ``Grid``; the message names the key.
+        UserError: the file is missing, or does not fit ``Grid``; the message names the key.
     """
     raw = read_toml(path)
     grid = parse(Grid, {**raw, "name": raw.get("name", path.stem)}, str(path))
@@ -83,8 +83,10 @@ def load(path: Path) -> Grid:
 
 
 def _refuse_axes(grid: Grid, path: Path) -> None:
-    """Raises:
-    UserError: an axis without values, or named as a column of the results; a key set that is not the grid's to set.
+    """Refuse axes that the grid cannot have, and settings that it decides itself.
+
+    Raises:
+        UserError: an axis has no values or the name of a column of the results, or a setting is a key of ``DECIDED``.
     """
     for name, values in grid.axes.items():
         if name in RESERVED:

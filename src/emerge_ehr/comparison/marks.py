@@ -1,6 +1,7 @@
-"""Which rows of the table differ from the reference row: a paired bootstrap over the test set's persons, corrected by Holm.
+"""Tests which rows of the table differ from the reference row: a paired bootstrap over the test set's persons, with Holm's
+correction.
 
-Training seeds are no patients: each row's risks are averaged over its seeds first, and then one set of patients is compared.
+Seeds do not add patients: each row's risks are first averaged over its training seeds, and then compared on one set of patients.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,9 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row against the reference, in one column. ``difference``: of the metrics of seed-averaged risks, row minus reference.
+    """A row against the reference, in one column. ``difference``: the metric of the seed-averaged risks, row minus reference.
 
-    ``adjusted`` is p times what Holm's procedure asks for, over the column's rows with all data, or those with data removed.
+    ``adjusted``: p after Holm's correction, over the column's rows with all data or over those with data removed.
     """
 
     column: str
@@ -56,43 +57,53 @@ SCHEMA = {
 
 
 def reference(grid: Grid, found: Sequence[Point]) -> str:
-    """What the row is called that the others are compared with. Where it is one with others, its row bears another name."""
+    """The name of the row that the others are compared with. Its point may stand for several combinations, and
+    is then printed under another name."""
     return grid.reference or found[0].combinations[0].named(row_axes(grid))
 
 
 def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
-    """Every row but the reference, in every column and for every ranking metric of the grid; without failed runs."""
+    """Compare every row with the reference, in every column, by every ranking metric of the grid; failed runs are left out."""
     against = reference(grid, [run.point for run in runs])
     ended = [run for run in runs if run.failed is None]
     return [
-        one
+        comparison
         for column, values in columns(grid).items()
-        for one in _column(grid, [run for run in ended if run.point.stands_in(values)], column, against)
+        for comparison in _column(grid, [run for run in ended if run.point.stands_in(values)], column, against)
     ]
 
 
 def _column(grid: Grid, runs: Sequence[Run], column: str, name: str) -> Iterator[Comparison]:
-    """The rows with data removed are a family of their own: how many there are changes no mark of the others."""
+    """Compare the rows of one column. Rows with data removed are corrected as a family of their own, so that their number changes
+    no mark of the others."""
     metrics = [key for key in grid.metrics if metric(key).ranked]
-    own: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run in runs:
-        own.setdefault(run.point.named(row_axes(grid)), []).append(run)
-    against = next((row for row, group in own.items() if group[0].point.is_row(name, row_axes(grid))), None)
-    if against is None or len(own) < 2:
+        groups.setdefault(run.point.named(row_axes(grid)), []).append(run)
+    against = next((row for row, group in groups.items() if group[0].point.is_row(name, row_axes(grid))), None)
+    if against is None or len(groups) < 2:
         return
-    risks = {row: _risks(group) for row, group in own.items()}
+    risks = {row: _risks(group) for row, group in groups.items()}
     base = risks.pop(against)
-    persons = _persons(own[against][0])
+    persons = _persons(groups[against][0])
     for label in base:
-        found = [
-            one for row, other in risks.items() for one in _pair(base[label], other.get(label), persons, metrics, row)
+        comparisons = [
+            comparison
+            for row, other in risks.items()
+            for comparison in _pair(base[label], other.get(label), persons, metrics, row)
         ]
         for key in metrics:
             compared = [
-                replace(one, column=column, label=label, reference=against) for one in found if one.metric == key
+                replace(comparison, column=column, label=label, reference=against)
+                for comparison in comparisons
+                if comparison.metric == key
             ]
             for thinned in (False, True):
-                family = [one for one in compared if (own[one.row][0].point.removed is not None) == thinned]
+                family = [
+                    comparison
+                    for comparison in compared
+                    if (groups[comparison.row][0].point.removed is not None) == thinned
+                ]
                 yield from adjusted(family)
 
 
@@ -102,7 +113,7 @@ Risks = dict[str, tuple[int, float]]  # patient -> outcome, risk
 def _pair(
     base: Risks, other: Risks | None, persons: dict[str, str], metrics: Sequence[str], row: str
 ) -> Iterator[Comparison]:
-    """Not where the test patients or their outcomes are others: then nothing is paired."""
+    """Compare two rows by each metric; without numbers if their test patients or outcomes differ, as nothing is paired then."""
     same = other is not None and {k: v[0] for k, v in base.items()} == {k: v[0] for k, v in other.items()}
     if other is None or not same:
         for key in metrics:
@@ -118,19 +129,22 @@ def _pair(
 
 
 def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
-    """With Holm's adjusted p (1979): sorted, the k-th smallest of m times m - k + 1, at least the one before, at most 1."""
-    tested = sorted((one for one in family if one.p is not None), key=lambda one: one.p or 0.0)
+    """The comparisons with p adjusted by Holm (1979): the k-th smallest of m is multiplied by m - k + 1, and is then at least as
+    large as the one before and at most 1."""
+    tested = sorted(
+        (comparison for comparison in family if comparison.p is not None), key=lambda comparison: comparison.p or 0.0
+    )
     holm: dict[str, float] = {}
     largest = 0.0
-    for rank, one in enumerate(tested):
-        assert one.p is not None
-        largest = max(largest, min(1.0, one.p * (len(tested) - rank)))
-        holm[one.row] = largest
-    return [replace(one, adjusted=holm.get(one.row)) for one in family]
+    for rank, comparison in enumerate(tested):
+        assert comparison.p is not None
+        largest = max(largest, min(1.0, comparison.p * (len(tested) - rank)))
+        holm[comparison.row] = largest
+    return [replace(comparison, adjusted=holm.get(comparison.row)) for comparison in family]
 
 
 def _risks(group: Sequence[Run]) -> dict[str, Risks]:
-    """Label -> the test patients' outcomes and risks, these averaged over the seeds."""
+    """Map each label to the test patients' outcomes, and their risks averaged over the seeds."""
     tables = [
         pl.read_csv(run.config.run_dir / PREDICTIONS.file, glob=False, schema_overrides={"patient_id": pl.String})
         for run in group
@@ -139,18 +153,18 @@ def _risks(group: Sequence[Run]) -> dict[str, Risks]:
     mean = known.group_by("label_code", "patient_id", maintain_order=True).agg(
         pl.col("y_true").first(), pl.col("y_prob").mean()
     )
-    found: dict[str, Risks] = {}
+    risks_by_label: dict[str, Risks] = {}
     for label, patient, outcome, risk in mean.iter_rows():
-        found.setdefault(label, {})[patient] = (outcome, risk)
-    return found
+        risks_by_label.setdefault(label, {})[patient] = (outcome, risk)
+    return risks_by_label
 
 
 def _persons(run: Run) -> dict[str, str]:
-    """Patient -> person."""
+    """Map patient_id to subject_id."""
     patients = table_files.read_table(run.config.processed_dir, PATIENTS)
     return dict(patients.select("patient_id", "subject_id").rows())
 
 
 def records(compared: Sequence[Comparison]) -> list[dict[str, str | float | None]]:
-    """As rows of ``comparisons.csv``."""
-    return [asdict(one) for one in compared]
+    """The comparisons as rows of ``comparisons.csv``."""
+    return [asdict(comparison) for comparison in compared]

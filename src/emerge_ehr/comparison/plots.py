@@ -1,4 +1,4 @@
-"""Plots of a grid, as SVG and PNG: every row beside the others, and what is left of a metric when data are removed."""
+"""Plots of a grid, as SVG and PNG: the metrics of all rows side by side, and how they fall as data are removed."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which people with any colour vision tell apart; markers differ too.
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart; markers differ too
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 STYLE: Any = {  # matplotlib's settings
-    "svg.hashsalt": "emerge",  # else ids differ from run to run
+    "svg.hashsalt": "emerge",  # without it ids differ from run to run
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -34,32 +34,34 @@ log = logging.getLogger(__name__)
 
 
 def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> None:
-    """``ablation`` where there are several rows, ``sparsity_<kind>`` where shares are removed; nothing without matplotlib."""
+    """Draw ``ablation`` if there are several rows, ``sparsity_<kind>`` if shares are removed, if matplotlib is installed."""
     if find_spec("matplotlib") is None:
         log.warning("no plots: matplotlib is not installed (the extra 'plots')")
         return
     from matplotlib import rc_context
 
     test = _test(grid, runs, frame)
-    whole = test.filter(pl.all_horizontal(pl.col(f"removed_{kind}") == 0 for kind in KINDS))
+    all_data = test.filter(pl.all_horizontal(pl.col(f"removed_{kind}") == 0 for kind in KINDS))
     with rc_context(STYLE):
-        if whole["row"].n_unique() > 1:
-            _save(_ablation(grid, whole), folder / "ablation")
+        if all_data["row"].n_unique() > 1:
+            _save(_ablation(grid, all_data), folder / "ablation")
         for kind in KINDS:
             others = [f"removed_{other}" for other in KINDS if other != kind]
-            own = test.filter(pl.all_horizontal(pl.col(other) == 0 for other in others))
-            if own[f"removed_{kind}"].n_unique() > 1:
-                _save(_sparsity(grid, own, kind), folder / f"sparsity_{kind}")
+            one_kind = test.filter(pl.all_horizontal(pl.col(other) == 0 for other in others))
+            if one_kind[f"removed_{kind}"].n_unique() > 1:
+                _save(_sparsity(grid, one_kind, kind), folder / f"sparsity_{kind}")
 
 
 def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
-    """The test results as printed, with ``row`` and ``column``; a run stands at every share of what it does not read."""
+    """The test results as printed, with ``row`` and ``column``. A run stands at every share of an input that it does not read."""
     test = frame.filter(
         (pl.col("split") == "test")
         & pl.col("value").is_not_null()
-        & pl.col("metric").is_in([one.key for one in shown("grids")])
+        & pl.col("metric").is_in([shown_metric.key for shown_metric in shown("grids")])
     )
-    factor = pl.col("metric").replace_strict({one.key: one.factor for one in shown("grids")}, return_dtype=pl.Float64)
+    factor = pl.col("metric").replace_strict(
+        {shown_metric.key: shown_metric.factor for shown_metric in shown("grids")}, return_dtype=pl.Float64
+    )
     test = test.select("run", "label", "metric", pl.col("value") * factor)
     several = test["label"].n_unique() > 1
     label = pl.format("{} {}", pl.col("column"), pl.col("label")).str.strip_chars() if several else pl.col("column")
@@ -71,15 +73,20 @@ def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _places(grid: Grid, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
-    """For each column of the table ``run, row, column`` and ``removed_*``: a row for each share that a run stands for."""
+    """Yield, for each column of the table, a frame ``run, row, column, removed_*`` with a row per share that a run stands for."""
     shares = {f"removed_{kind}": pl.Float64 for kind in KINDS}
     schema = {"run": pl.String, "row": pl.String, "column": pl.String, **shares}
-    for column, own in columns(grid).items():
+    for column, values in columns(grid).items():
         rows = {
-            (str(run.config.run_dir), Combination(run.point.values).named(row_axes(grid)), column, *_shares(one))
+            (
+                str(run.config.run_dir),
+                Combination(run.point.values).named(row_axes(grid)),
+                column,
+                *_shares(combination),
+            )
             for run in runs
-            for one in run.point.combinations
-            if one.stands_in(own)
+            for combination in run.point.combinations
+            if combination.stands_in(values)
         }
         yield pl.DataFrame(sorted(rows), schema=schema, orient="row")
 
@@ -97,7 +104,7 @@ def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure,
 
 
 def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
-    """Rows below each other, a panel a metric and column: every seed, the mean and one standard deviation to each side."""
+    """The table's rows below each other, a panel per metric and column: every seed, and the mean ± one standard deviation."""
     names = whole["row"].unique(maintain_order=True).to_list()
     heads = [(column, key) for column in whole["column"].unique(maintain_order=True) for key in grid.metrics[:2]]
     figure, ((*panels,),) = _panels(1, len(heads), (4.0, 0.9 + 0.32 * len(names)))
@@ -117,7 +124,7 @@ def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
 
 
 def _sparsity(grid: Grid, own: pl.DataFrame, kind: str) -> "Figure":
-    """A line a row: the mean over seeds, and a band of one standard deviation to each side."""
+    """A line per row of the table: the mean over seeds, in a band of ± one standard deviation."""
     names = own["row"].unique(maintain_order=True).to_list()
     heads = own["column"].unique(maintain_order=True).to_list()
     metrics = grid.metrics[:2]
@@ -150,6 +157,6 @@ def _of(frame: pl.DataFrame, row: str, column: str, key: str) -> pl.DataFrame:
 
 
 def _save(figure: "Figure", path: Path) -> None:
-    """Without a date or the library's version, so that the same numbers give the same bytes."""
+    """Save the figure without a date or the library's version, so that the same numbers give the same bytes."""
     figure.savefig(path.with_name(f"{path.name}.svg"), metadata={"Date": None, "Creator": None})
     figure.savefig(path.with_name(f"{path.name}.png"), dpi=150, metadata={"Software": None})

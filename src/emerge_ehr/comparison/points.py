@@ -1,7 +1,7 @@
-"""The points of a grid: one value of every axis, and what is removed; each is trained once a seed.
+"""The points of a grid: one value of every axis, and the share of data removed. Each point is trained once per seed.
 
-Two combinations of values that would train the very same thing, because they differ only in keys that the method does not
-read, are one point.
+Combinations of values that would train the same model, because they differ only in keys that the method does not read, are one
+point.
 """
 
 import dataclasses
@@ -23,30 +23,30 @@ from emerge_ehr.config import Config, Sparsity, fill, read_toml, refuse_path
 from emerge_ehr.fields import Component, UserError, refuse_repeated
 from emerge_ehr.models import emerge
 
-ANY = "any"  # printed for an axis all of whose values are one at this point; nothing is decided by it
+ANY = "any"  # printed for an axis whose values all train the same at this point
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Combination:
-    """A value of every axis, and what is removed: kind, share."""
+    """A value of every axis; ``removed``: the kind of data removed and its share, None if nothing is."""
 
     values: Mapping[str, str]
     removed: tuple[str, float] | None = None
 
     def named(self, axes: Sequence[str] | None = None) -> str:
-        """The values of ``axes`` (None: of all), and what is removed, for a table."""
+        """The combination's name in a table: the values of ``axes`` (all if None), and what is removed."""
         removed = [] if self.removed is None else [f"−{100 * self.removed[1]:g} % {self.removed[0]}"]
         return ", ".join([*(self.values[axis] for axis in (self.values if axes is None else axes)), *removed]) or "all"
 
     def stands_in(self, column: Mapping[str, str]) -> bool:
-        """Whether it belongs into the table's column of these values."""
+        """Whether the combination belongs in the table's column with these values."""
         return all(self.values[axis] == value for axis, value in column.items())
 
     @property
     def folder(self) -> str:
-        """A folder's name.
+        """A name for the folder of the combination's runs.
 
         >>> Combination({"model": "GRU-D", "modalities": "EHR + note"}, ("notes", 0.5)).folder
         'GRU-D__EHR_note__notes_-50'
@@ -58,10 +58,10 @@ class Combination:
 
 @dataclass(frozen=True)
 class Point:
-    """What is trained once a seed. ``combinations``: all that it stands for; the first names its folder.
+    """What is trained once per seed. ``combinations``: all that the point stands for; the first names its folder.
 
-    ``values``: axis -> its value as told in tables, which may be several. ``config`` as base and values say, its folders not
-    yet chosen.
+    ``values``: axis -> its value as tables print it, or several joined by "or". ``config``: the base with the values' settings;
+    the run folders are not chosen yet.
     """
 
     values: Mapping[str, str]
@@ -70,49 +70,52 @@ class Point:
 
     @property
     def removed(self) -> tuple[str, float] | None:
-        """What is removed: kind, share."""
+        """The kind of data removed and its share; None if nothing is."""
         return self.combinations[0].removed
 
     @property
     def folder(self) -> str:
-        """The name of the folder of its runs: it stays when other values turn out to train the same."""
+        """The name of the folder of the point's runs; it does not change when the point comes to stand for more combinations."""
         return self.combinations[0].folder
 
     def named(self, axes: Sequence[str]) -> str:
-        """The values of ``axes``, and what is removed, for a table."""
+        """The point's name in a table: the values of ``axes``, and what is removed."""
         return Combination(self.values, self.removed).named(axes)
 
     def stands_in(self, column: Mapping[str, str]) -> bool:
-        """Whether it belongs into the table's column of these values."""
-        return any(one.stands_in(column) for one in self.combinations)
+        """Whether the point belongs in the table's column with these values."""
+        return any(combination.stands_in(column) for combination in self.combinations)
 
     def is_row(self, name: str, axes: Sequence[str]) -> bool:
-        """Whether its row is called that, or would be if it did not stand for others too."""
-        return name == self.named(axes) or any(one.named(axes) == name for one in self.combinations)
+        """Whether ``name`` is the name of the point's row, or of one of the combinations that the point stands for."""
+        return name == self.named(axes) or any(combination.named(axes) == name for combination in self.combinations)
 
 
 def points(grid: Grid, path: Path) -> list[Point]:
-    """The points in the order of the file; what is removed varies fastest. Those that would train the same are one, and logged.
+    """The points in the order of the file; what is removed varies fastest. Combinations that would train the same are one point,
+    and the log says so.
 
     Raises:
-        UserError: a value does not make a valid config (the message names axis, value and key), or no folder; two points share a
-            folder or a row; two of one raw folder have different sources; ``reference`` is no row.
+        UserError: a value does not make a valid config (the message names axis, value and key) or a valid folder name; two points
+            share a folder or a row; two points have one raw folder but different sources; ``reference`` is not a row.
     """
     kept: dict[str, tuple[Config, list[Combination]]] = {}
     for combination, config in _product(grid, path):
         _, same = kept.setdefault(identity(config), (config, []))
         if same:
-            names = [one.named() for one in (combination, same[0])]
-            log.info("%s: changes nothing against %s; run once, as one row", *names)
+            names = [each.named() for each in (combination, same[0])]
+            log.info("%s: trains the same as %s; they are run once, as one row", *names)
         same.append(combination)
-    found = [Point(_told(grid, own), config, tuple(own)) for config, own in kept.values()]
-    _refuse_folders(grid, found, path)
-    _refuse_alike(grid, found, path)
-    _refuse_shared_raw(found, path)
+    grid_points = [
+        Point(_told(grid, combinations), config, tuple(combinations)) for config, combinations in kept.values()
+    ]
+    _refuse_folders(grid, grid_points, path)
+    _refuse_alike(grid, grid_points, path)
+    _refuse_shared_raw(grid_points, path)
     name = grid.reference
-    if name is not None and not any(point.is_row(name, row_axes(grid)) for point in found):
-        raise UserError(f"{path}: reference = '{name}' is no row; there are: {'; '.join(rows(grid, found))}")
-    return found
+    if name is not None and not any(point.is_row(name, row_axes(grid)) for point in grid_points):
+        raise UserError(f"{path}: reference = '{name}' is no row; there are: {'; '.join(rows(grid, grid_points))}")
+    return grid_points
 
 
 def row_axes(grid: Grid) -> list[str]:
@@ -121,23 +124,23 @@ def row_axes(grid: Grid) -> list[str]:
 
 
 def rows(grid: Grid, found: Sequence[Point]) -> list[str]:
-    """The names of the table's rows, each once."""
+    """The names of the table's rows, without repetition."""
     return list(dict.fromkeys(point.named(row_axes(grid)) for point in found))
 
 
 def columns(grid: Grid) -> dict[str, dict[str, str]]:
-    """The table's columns: name -> the values of the axes that head them. Without such axes one, without a name."""
+    """The table's columns: name -> the values of the axes that head it. Without such axes there is one column, with no name."""
     products = itertools.product(*(grid.axes[axis] for axis in grid.columns))
     return {", ".join(values): dict(zip(grid.columns, values, strict=True)) for values in products}
 
 
-def _told(grid: Grid, own: Sequence[Combination]) -> dict[str, str]:
-    """Axis -> the value, or those that are one here."""
-    told = {}
+def _told(grid: Grid, combinations: Sequence[Combination]) -> dict[str, str]:
+    """Map each axis to its value as tables print it: several values are joined by "or", all of them are ``ANY``."""
+    printed = {}
     for axis, values in grid.axes.items():
-        names = list(dict.fromkeys(one.values[axis] for one in own))
-        told[axis] = ANY if 1 < len(names) == len(values) else " or ".join(names)
-    return told
+        names = list(dict.fromkeys(combination.values[axis] for combination in combinations))
+        printed[axis] = ANY if 1 < len(names) == len(values) else " or ".join(names)
+    return printed
 
 
 def _product(grid: Grid, path: Path) -> Iterator[tuple[Combination, Config]]:
@@ -155,11 +158,11 @@ def _product(grid: Grid, path: Path) -> Iterator[tuple[Combination, Config]]:
 
 
 def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
-    """The base with the settings of the grid and of the values, later ones winning."""
+    """The base with the settings of the grid, then those of the values; later settings replace earlier ones."""
     bases = [base for settings in (grid.settings, *chosen) if (base := settings.get("base"))] or [grid.base]
     if len(bases) > 1 or bases[0] is None:
-        given = "no base: give 'base'" if len(bases) == 1 else f"{len(bases)} bases"
-        raise UserError(f"{where}: {given}; exactly one config is the point's base, the grid's or of one value")
+        problem = "no base: give 'base'" if len(bases) == 1 else f"{len(bases)} bases"
+        raise UserError(f"{where}: {problem}; exactly one config is the point's base, the grid's or that of one value")
     if not isinstance(bases[0], str | Path):
         raise UserError(f"{where}: base = {bases[0]!r}: expected the path of a config")
     raw = read_toml(Path(bases[0]))
@@ -182,7 +185,7 @@ def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the keys of ``over``, tables merged; a component with another name replaces the one before, options and all.
+    """``base`` with the keys of ``over``, tables merged. A component with another name replaces the earlier one and its options.
 
     >>> merged({"embedding": {"name": "huggingface", "model": "m"}}, {"embedding": {"name": "tfidf_svd"}})
     {'embedding': {'name': 'tfidf_svd'}}
@@ -203,12 +206,12 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: Config) -> str:
-    """Equal for two configs that train the same thing."""
+    """A text that is equal for two configs that train the same model."""
     return json.dumps(decides.settings(as_read(config), lambda said: said.first is not None), sort_keys=True)
 
 
 def _refuse_folders(grid: Grid, found: Sequence[Point], path: Path) -> None:
-    """A point's folder stays in the grid's, is no file of it, and its run can be read by other stages."""
+    """Refuse points whose folder would not lie in the grid's, would replace a file there, or could not be named as a run."""
     for point in found:
         where = f"{path}: the folder of '{point.combinations[0].named()}'"
         refuse_path(point.folder, where, "rename the values of [axes]")
@@ -220,30 +223,30 @@ def _refuse_folders(grid: Grid, found: Sequence[Point], path: Path) -> None:
 
 
 def run_name(grid: Grid, point: Point) -> str:
-    """``run_name`` of a point's runs."""
+    """The config key ``run_name`` of a point's runs."""
     return f"{grid.name}_{point.folder}"
 
 
 def _refuse_alike(grid: Grid, found: Sequence[Point], path: Path) -> None:
-    """Two points of one folder would overwrite each other, two of one row and column be averaged."""
+    """Refuse points that share a folder, and would overwrite each other, or a row and column, and would be averaged."""
     headings = [", ".join(values) for values in itertools.product(*(grid.axes[axis] for axis in grid.columns))]
     refuse_repeated(headings, f"{path}: the columns' names")
     _refuse_twice([(point.folder, point) for point in found], "folder", path)
-    for own in columns(grid).values():
-        inside = [point for point in found if point.stands_in(own)]
-        _refuse_twice([(point.named(row_axes(grid)), point) for point in inside], "row", path)
+    for values in columns(grid).values():
+        points_there = [point for point in found if point.stands_in(values)]
+        _refuse_twice([(point.named(row_axes(grid)), point) for point in points_there], "row", path)
 
 
 def _refuse_twice(named: Sequence[tuple[str, Point]], what: str, path: Path) -> None:
     first: dict[str, Point] = {}
     for name, point in named:
         if (same := first.setdefault(name, point)) is not point:
-            one, other = (each.combinations[0].named() for each in (same, point))
-            raise UserError(f"{path}: '{one}' and '{other}' would share the {what} {name}; rename one")
+            first_name, second_name = (each.combinations[0].named() for each in (same, point))
+            raise UserError(f"{path}: '{first_name}' and '{second_name}' would share the {what} {name}; rename one")
 
 
 def _refuse_shared_raw(found: Sequence[Point], path: Path) -> None:
-    """Different sources in one raw folder would download over each other."""
+    """Refuse different sources in one raw folder, whose downloads would overwrite each other."""
     sources: dict[Path, Component] = {}
     for point in found:
         source = sources.setdefault(point.config.raw_dir, point.config.source)

@@ -1,7 +1,7 @@
-"""What runs share: every set of tables is converted once, every set of artefacts preprocessed once, whatever grid asks for it.
+"""Makes what runs share: each set of tables is converted once, each set of artefacts preprocessed once, for all grids.
 
-They lie in ``data/benchmark``, in folders named by a hash of all settings that matter, so nothing that other stages wrote is
-replaced, and a change of settings is another folder. Only a config's own ``paths.table_dir`` is used where it is, and as it is.
+They lie in ``data/benchmark``, in folders named by a hash of all settings that matter. So nothing that other stages wrote is
+replaced, and changed settings lead to another folder. A config's own ``paths.table_dir`` is read where it is and never changed.
 """
 
 import dataclasses
@@ -29,64 +29,67 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Preparation:
-    """A set of artefacts; ``config`` says how they are made, and ``missing`` which stages have to run for them."""
+    """A set of artefacts. ``config`` says how they are made; ``missing`` names the stages that have to run to make them."""
 
     config: Config
     missing: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
-        """Where the artefacts lie."""
+        """The folder that the artefacts lie in."""
         return self.config.processed_dir
 
 
 def placed(config: Config) -> Config:
-    """The config with the shared folders. Whether its records are credentialed is settled before, by its own folders."""
-    tables, own = _deciding(config, "tables"), _deciding(config, "artefacts")
-    del tables["table_dir"]  # used as it is
+    """The config with the shared folders. Whether its records are credentialed is decided from its own folders before."""
+    table_settings, artefact_settings = _deciding(config, "tables"), _deciding(config, "artefacts")
+    del table_settings["table_dir"]  # says where tables lie, not how they are made
     name = f"{config.dataset}_{config.task.name}"
-    table_dir = config.paths.table_dir or SHARED / "tables" / f"{name}_{_hash(tables)}"
-    own["tables"] = str(table_dir)
+    table_dir = config.paths.table_dir or SHARED / "tables" / f"{name}_{_hash(table_settings)}"
+    artefact_settings["tables"] = str(table_dir)
     if not privacy.uses_model(config):
-        del own["llm"]
+        del artefact_settings["llm"]
     paths = dataclasses.replace(
         config.paths,
         table_dir=table_dir,
-        processed_dir=SHARED / "processed" / f"{name}_{_hash({**tables, **own})}",
+        processed_dir=SHARED / "processed" / f"{name}_{_hash({**table_settings, **artefact_settings})}",
     )
     return dataclasses.replace(config, paths=paths, credentialed=privacy.credentialed(config))
 
 
 def _deciding(config: Config, product: decides.Product) -> dict[str, Any]:
-    """The settings that decide the product first; folders beside the sections."""
+    """The settings whose first product is ``product``; folders stand beside the sections."""
     chosen = decides.settings(config, lambda said: said.first == product)
     folders = chosen.pop("paths")
     return {**chosen, **folders}
 
 
 def needed(configs: Sequence[Config]) -> list[Preparation]:
-    """What the (placed) configs read, each set of artefacts once, in order of first use."""
-    return [Preparation(config, _missing(config)) for config in {one.processed_dir: one for one in configs}.values()]
+    """The sets of artefacts that the (placed) configs read, each once, in order of first use."""
+    return [
+        Preparation(config, _missing(config))
+        for config in {config.processed_dir: config for config in configs}.values()
+    ]
 
 
 def prepare(wanted: Sequence[Preparation]) -> dict[Path, str]:
-    """Run the stages that are missing, a set after the other. Returns processed folder -> why it could not be made."""
+    """Run the missing stages of each set in turn. Returns processed folder -> why its artefacts could not be made."""
     failed: dict[Path, str] = {}
-    for number, one in enumerate(wanted, start=1):
-        if not one.missing:
+    for number, preparation in enumerate(wanted, start=1):
+        if not preparation.missing:
             continue
-        log.info("preparing %d of %d: %s", number, len(wanted), one.folder)
+        log.info("preparing %d of %d: %s", number, len(wanted), preparation.folder)
         try:
-            _make(one.config)
+            _make(preparation.config)
         except (UserError, OSError) as error:
-            failed[one.folder] = artefacts.first_line(error)
-            log.error("%s: %s", one.folder, failed[one.folder])
+            failed[preparation.folder] = artefacts.first_line(error)
+            log.error("%s: %s", preparation.folder, failed[preparation.folder])
     return failed
 
 
 def _make(config: Config) -> None:
     stages: list[Callable[[Config], None]] = [download.run]
-    if not _converted(config):  # asked again: a set before this one may have made them
+    if not _converted(config):  # checked again, as a set before this one may have made the tables
         stages.append(convert.run)
     for stage in (*stages, preprocess.run):
         stage(config)
@@ -99,22 +102,22 @@ def _missing(config: Config) -> tuple[str, ...]:
 
 
 def _converted(config: Config) -> bool:
-    """Whether the tables are there, and of these raw files, as far as these can be looked at."""
+    """Whether the tables are there and were made from the present raw files, as far as these can be read."""
     if not (config.table_dir / schema.PROVENANCE).is_file():
         publishing.finish_interrupted(config.table_dir)
     if not (config.table_dir / schema.PROVENANCE).is_file():
-        return (config.table_dir / schema.LABEL.file).is_file()  # a user's own
+        return (config.table_dir / schema.LABEL.file).is_file()  # a user's own tables have no provenance file
     recorded = artefacts.read_json(config.table_dir / schema.PROVENANCE, "convert")
     if components.changed(config, convert.SOCKETS, recorded):
         return False
     try:
         return bool(artefacts.hashes(sources.chosen(config).inputs()) == recorded["inputs"])
     except UserError:
-        return True  # the raw files are gone, or of another hospital generated since
+        return True  # the raw files were deleted, or replaced by those of another generated hospital
 
 
 def _preprocessed(config: Config) -> bool:
-    """Whether the artefacts are there, and of these tables, this graph and these library versions."""
+    """Whether the artefacts are there and were made from the present tables, graph and library versions."""
     publishing.finish_interrupted(config.processed_dir)
     if not (config.processed_dir / schema.METADATA).is_file():
         return False

@@ -1,6 +1,7 @@
-"""Runs trained as Ray tasks, each of one CPU and one thread, wherever there is room; by the function that trains them here.
+"""Trains runs as Ray tasks with one CPU and one thread each, on whichever machine has room.
 
-The machines share the folder that the grid was started in, by the same path.
+A task calls the function that trains a run in a local worker. All machines see the folder that the grid was started in, at the
+same path.
 """
 
 import logging
@@ -20,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | None], None]) -> None:
-    """Train every job; ``done`` is told of each that ended, with a line if it failed, in the order of their ends.
+    """Train every job. ``done`` is called with each job as it ends, and with a line that says why if it failed.
 
-    A worker that dies costs its own run: this goes on once after its last whole epoch, and has failed if its worker dies again.
+    A run whose worker dies is resumed once, after its last whole epoch; if its worker dies again, the run has failed.
 
     Raises:
-        UserError: there is no such Ray, or it has no GPU and ``compute.gpus_per_worker`` asks for one.
+        UserError: the Ray cluster cannot be joined, or it has no GPU although ``compute.gpus_per_worker`` asks for one.
     """
     import ray
 
@@ -49,7 +50,7 @@ def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | No
 
 
 def _train_there(config: Config, folder: Path) -> None:
-    """In a worker of Ray: the run, whose paths are relative to ``folder``."""
+    """Train the run in a Ray worker; its paths are relative to ``folder``."""
     os.chdir(folder)
     one_thread()
     train(config)

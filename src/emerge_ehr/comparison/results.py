@@ -1,4 +1,4 @@
-"""The tidy table of a grid: a row for every run, split, label and metric; a run that failed has one row that says why."""
+"""The tidy table of a grid: a row per run, split, label and metric; a run that failed has one row that says why."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,9 @@ from emerge_ehr.training import checkpoints, methods, train, trained
 
 @dataclass(frozen=True)
 class Run:
-    """A point trained with one seed. ``config`` has its folders, and the seed of data and split.
+    """A point trained with one seed. ``config`` has the run's folders, and the seed of data and split.
 
-    ``failed`` says why there is no result.
+    ``failed`` says why there is no result; None if there is one.
     """
 
     point: Point
@@ -32,24 +32,24 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Its folder within the grid's."""
+        """The run's folder within the grid's folder."""
         return f"{self.point.folder}/seed_{self.seed}"
 
     @property
     def trained(self) -> Config:
-        """As it is trained: the seed is the run's."""
+        """The config that is trained: its seed is the run's."""
         return dataclasses.replace(self.config, seed=self.seed)
 
 
 def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
-    """Whether its folder holds a finished run, no file lost, of these settings, data and library versions.
+    """Whether the run's folder holds a finished and complete run with the same settings, data and library versions.
 
-    ``inputs`` remembers the hashes of artefacts, which many runs share.
+    ``inputs`` keeps the hashes of artefacts, which many runs share: processed folder -> file -> hash.
     """
     folder = run.config.run_dir
     try:
         _, manifest = trained.settings(folder)
-    except UserError:  # it is trained again
+    except UserError:  # there is none, or it is damaged, so it has to be trained
         return False
     if checkpoints.is_kept(folder / methods.UNFINISHED):
         return False
@@ -68,9 +68,9 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
 
 
 def tidy(grid: Grid, runs: Sequence[Run]) -> pl.DataFrame:
-    """``removed_*`` are shares, ``run`` is the folder, ``failed`` why there is no result.
+    """The runs' metrics as one frame. ``removed_*`` are shares; ``run`` is the folder; ``failed`` says why there is no result.
 
-    ``low`` and ``high`` are the run's own 95 % interval over the test set's persons.
+    ``low`` and ``high`` are the run's own 95 % interval, from a bootstrap over the split's persons.
     """
     schema = {
         **dict.fromkeys(grid.axes, pl.String),
@@ -83,14 +83,20 @@ def tidy(grid: Grid, runs: Sequence[Run]) -> pl.DataFrame:
 
 
 def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
-    taken = dict([run.point.removed] if run.point.removed else [])
-    head = (*run.point.values.values(), *(taken.get(kind, 0.0) for kind in KINDS), run.seed)
+    removed = dict([run.point.removed] if run.point.removed else [])
+    head = (*run.point.values.values(), *(removed.get(kind, 0.0) for kind in KINDS), run.seed)
     if run.failed is not None:
         yield (*head, *[None] * 8, str(run.config.run_dir), run.failed)
         return
     evaluated = artefacts.read_json(run.config.run_dir / "metrics.json", "benchmark")
     for split, labels in evaluated["splits"].items():
-        for label, found in labels.items():
-            for metric, one in found["metrics"].items():
-                numbers = (one["value"], one["low"], one["high"], found["patients"], found["positives"])
+        for label, evaluated_label in labels.items():
+            for metric, interval in evaluated_label["metrics"].items():
+                numbers = (
+                    interval["value"],
+                    interval["low"],
+                    interval["high"],
+                    evaluated_label["patients"],
+                    evaluated_label["positives"],
+                )
                 yield (*head, split, label, metric, *numbers, str(run.config.run_dir), None)

@@ -1,4 +1,4 @@
-"""The table as papers print it, in Markdown and LaTeX: percent, mean ± standard deviation over the seeds, the best in bold."""
+"""The table as papers print it, in Markdown and LaTeX: in percent, mean ± standard deviation over the seeds, the best in bold."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,9 @@ Heading = tuple[str, str, str]  # column, label, key of the metric
 
 @dataclass(frozen=True)
 class Cell:
-    """In percent, unless the metric has no unit; ``std`` is the sample's (n - 1), None for one seed; ``best`` of its column as
-    printed.
+    """A cell of the table, in percent if the catalogue says so of the metric.
+
+    ``std`` is the sample standard deviation (n - 1), None for one seed. ``best``: the printed mean is the best of its column.
     """
 
     mean: float | None = None
@@ -33,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """``cells``: row -> a cell for each heading."""
+    """The whole table. ``cells``: row -> a cell per heading."""
 
     headings: Sequence[Heading]
     cells: Mapping[str, Sequence[Cell]]
@@ -41,11 +42,15 @@ class Table:
 
 
 def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequence[Comparison]) -> Table:
-    """The table of the test results."""
+    """Build the table of the test results."""
     values = _values(grid, runs, frame)
     labels = dict.fromkeys((column, label) for _, column, label, _ in values)
     headings = [(column, label, key) for column, label in labels for key in grid.metrics]
-    marked = {(one.row, one.column, one.label, one.metric) for one in compared if one.significant}
+    marked = {
+        (comparison.row, comparison.column, comparison.label, comparison.metric)
+        for comparison in compared
+        if comparison.significant
+    }
     names = rows(grid, [run.point for run in runs])
     raw = {
         row: [
@@ -60,18 +65,18 @@ def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequen
 
 
 def _values(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> dict[tuple[str, str, str, str], list[float]]:
-    """(row, column, label, metric) -> the values of the seeds, columns in the grid's order."""
+    """Map (row, column, label, metric) to the seeds' values, columns in the grid's order."""
     names = columns(grid)
     place = {str(run.config.run_dir): run.point for run in runs}
     test = frame.filter(
         (pl.col("split") == "test") & pl.col("metric").is_in(list(grid.metrics)) & pl.col("value").is_not_null()
     )
-    found: dict[tuple[str, str, str, str], list[float]] = {}
-    for column, own in names.items():
+    seed_values: dict[tuple[str, str, str, str], list[float]] = {}
+    for column, values_of_column in names.items():
         for folder, label, key, value in test.select("run", "label", "metric", "value").iter_rows():
-            if place[folder].stands_in(own):
-                found.setdefault((place[folder].named(row_axes(grid)), column, label, key), []).append(value)
-    return found
+            if place[folder].stands_in(values_of_column):
+                seed_values.setdefault((place[folder].named(row_axes(grid)), column, label, key), []).append(value)
+    return seed_values
 
 
 def _cell(values: Sequence[float], scale: Metric, significant: bool) -> Cell:
@@ -83,7 +88,7 @@ def _cell(values: Sequence[float], scale: Metric, significant: bool) -> Cell:
 
 
 def _best(cells: Sequence[Cell], scale: Metric) -> float:
-    """The best mean as printed; NaN if there is none, or nothing to compare it with."""
+    """The best mean as printed; NaN if fewer than two cells have one, or the metric has no better direction."""
     means = [round(cell.mean, cell.digits) for cell in cells if cell.mean is not None]
     if len(means) < 2 or not scale.better:
         return math.nan
@@ -95,27 +100,27 @@ def _with_best(cell: Cell, top: float) -> Cell:
 
 
 def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) -> str:
-    """What the numbers and marks are."""
+    """The caption, which says what the numbers and marks are."""
     seeds = len(grid.seeds)
     spread = f"mean ± standard deviation over {seeds} training seeds" if seeds > 1 else "one training seed"
     chosen = [metric(key) for key in grid.metrics]
-    unscaled = [one.label for one in chosen if not one.percent]
+    unscaled = [shown_metric.label for shown_metric in chosen if not shown_metric.percent]
     unit = "in percent" + "".join(f" ({name} as it is)" for name in unscaled)
-    lower = [one.label for one in chosen if one.better < 0]
+    lower = [shown_metric.label for shown_metric in chosen if shown_metric.better < 0]
     best = "Bold: the best of a column" + (f" (of {' and '.join(lower)} the lowest)." if lower else ".")
     parts = [f"Test set, {unit}: {spread}, on one split. {best}"]
     if compared:
-        tested = {one.metric for one in compared}
-        names = " and ".join(one.label for one in chosen if one.key in tested)
-        against = " or ".join(dict.fromkeys(one.reference for one in compared))
+        tested = {comparison.metric for comparison in compared}
+        names = " and ".join(shown_metric.label for shown_metric in chosen if shown_metric.key in tested)
+        against = " or ".join(dict.fromkeys(comparison.reference for comparison in compared))
         thinned = any(run.point.removed is not None for run in runs)
         parts.append(
             f"* differs from {against} (p < {marks.LEVEL:g}, {names}): paired bootstrap over the test set's "
             f"persons ({marks.SAMPLING.resamples} resamples) on risks averaged over the seeds, Holm's correction for the rows "
             "of a column" + (", those with data removed apart." if thinned else ".")
         )
-    if lost := sum(run.failed is not None for run in runs):
-        parts.append(f"{lost} of {len(runs)} runs failed and are left out.")
+    if failed := sum(run.failed is not None for run in runs):
+        parts.append(f"{failed} of {len(runs)} runs failed and are left out.")
     return " ".join(parts)
 
 
@@ -127,7 +132,7 @@ def _text(cell: Cell, plus_minus: str) -> str:
 
 
 def markdown(table: Table) -> str:
-    """A Markdown table and its caption."""
+    """The table in Markdown, with its caption below."""
     several = len({label for _, label, _ in table.headings}) > 1
     heads = [
         " ".join([*filter(None, [column, label if several else ""]), metric(key).label])
@@ -156,7 +161,7 @@ ESCAPES = {
 
 
 def escaped(text: str) -> str:
-    """Text for LaTeX.
+    """The text with LaTeX's special characters escaped.
 
     >>> escaped("a_b & 50 %")
     'a\\\\_b \\\\& 50 \\\\%'
@@ -165,7 +170,7 @@ def escaped(text: str) -> str:
 
 
 def latex(table: Table, name: str) -> str:
-    """A ``table`` environment for the package booktabs."""
+    """The table as a LaTeX ``table`` environment that needs the package booktabs; ``name`` makes its label."""
     groups = dict.fromkeys((column, label) for column, label, _ in table.headings)
     several = len({label for _, label in groups}) > 1
     titles = [" ".join(filter(None, [column, label if several else ""])) for column, label in groups]

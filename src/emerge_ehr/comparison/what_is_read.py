@@ -1,4 +1,4 @@
-"""Which settings a method looks at. Two configs that differ in the others alone train the same thing."""
+"""Which settings a method reads. Two configs that differ only in other settings train the same model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from emerge_ehr.models import emerge
 
 
 def as_read(config: Config) -> Config:
-    """The config with its defaults wherever the method does not look: equal for two that train the same. Not to be run."""
+    """The config with the default of every setting that the method does not read, so that two configs are equal if they train the
+    same model. Only for comparing, not for running."""
     if config.baseline is None:
         model, reads, pieces = _model(config.model)
     else:
@@ -20,7 +21,7 @@ def as_read(config: Config) -> Config:
 
 
 def _sparsity(rule: Sparsity, reads: Sequence[str]) -> Sparsity:
-    """Without what is taken away of inputs that are not read; a summary is told of both notes and measurements."""
+    """The shares to remove, 0 for inputs that the method does not read; a summary depends on both notes and measurements."""
     notes = rule.notes if {"note", "summary"} & set(reads) else 0.0
     measurements = rule.measurements if {"ehr", "summary"} & set(reads) else 0.0
     splits = rule.splits if notes or measurements else Sparsity.splits
@@ -28,7 +29,7 @@ def _sparsity(rule: Sparsity, reads: Sequence[str]) -> Sparsity:
 
 
 def _model(settings: Model) -> tuple[Model, tuple[str, ...], bool]:
-    """EMERGE's settings with defaults where they are not read; the modalities, and whether it reads pieces of texts."""
+    """EMERGE's settings with defaults where they are not read, the modalities it reads, and whether it reads pieces of texts."""
     pieces = emerge.reads_pieces(settings)
     texts = emerge.texts_read(settings)
     reads = tuple(name for name in Model.modalities if name in texts or (name == "ehr" and name in settings.modalities))

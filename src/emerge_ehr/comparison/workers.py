@@ -1,4 +1,4 @@
-"""Runs trained side by side in worker processes, one thread each, so that their number changes no byte of a result."""
+"""Trains runs side by side in worker processes with one thread each, so that their number changes no byte of a result."""
 
 import contextlib
 import dataclasses
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A run to train, as ``config`` says and in its run folder."""
+    """A run to train: ``config`` says how, and which folder it is written to."""
 
     name: str
     config: Config
 
 
 def run_all(jobs: Sequence[Job], workers: int, done: Callable[[Job, str | None], None]) -> None:
-    """Train every job; ``done`` is told of each that ended, with a line if it failed, in the order of their ends.
+    """Train every job. ``done`` is called with each job as it ends, and with a line that says why if it failed.
 
-    A worker that dies takes the jobs of the others along; these are then run one by one, so that the culprit is known.
+    When a worker dies, the unfinished jobs of all workers are lost; they are then run one by one, to find which one kills it.
     """
     undone = []
     for job, failure in _pool(jobs, min(workers, len(jobs))):
@@ -49,18 +49,18 @@ def run_all(jobs: Sequence[Job], workers: int, done: Callable[[Job, str | None],
 
 
 def _pool(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]:
-    """The jobs as they end. When left early, as by an interrupt, the workers are ended."""
+    """Yield each job as it ends, with why it failed. If the caller stops early, as when interrupted, the workers are ended."""
     if not jobs:
         return
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start)
     futures = {pool.submit(train, job.config): job for job in jobs}
-    ended = False
+    all_ended = False
     try:
         for future in as_completed(futures):
             yield futures[future], _failure(future.exception(), futures[future])
-        ended = True
+        all_ended = True
     finally:
-        for child in [] if ended else multiprocessing.active_children():
+        for child in [] if all_ended else multiprocessing.active_children():
             child.terminate()
         pool.shutdown(cancel_futures=True)
 
@@ -70,7 +70,7 @@ def _failure(error: BaseException | None, job: Job) -> str | None:
 
 
 def failure(error: BaseException | None, job: Job) -> str | None:
-    """One line on why a run failed; None if it did not. Of what is no mistake of the user the traceback is logged too."""
+    """One line that says why a run failed; None if it did not. If it was not a user's mistake, the traceback is logged too."""
     if error is None:
         return None
     if isinstance(error, UserError):
@@ -80,14 +80,14 @@ def failure(error: BaseException | None, job: Job) -> str | None:
 
 
 def _start() -> None:
-    """In a worker: one thread; interrupts are the parent's business; without the parent it ends."""
+    """Set up a worker: it has one thread, leaves interrupts to its parent process, and ends when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     one_thread()
 
 
 def one_thread() -> None:
-    """In a process that trains beside others, before it trains."""
+    """Limit this process to one thread. To be called before training in a process that trains beside others."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
@@ -102,7 +102,7 @@ def _end_with_parent() -> None:
 
 
 def train(config: Config) -> None:
-    """One run, in silence; from the last whole epoch where it was stopped, if that was with these settings and data."""
+    """Train one run without output. A run that was stopped with the same settings and data is resumed."""
     from emerge_ehr.training import checkpoints, methods
     from emerge_ehr.training import train as stage
 
