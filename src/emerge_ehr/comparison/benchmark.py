@@ -123,11 +123,13 @@ def _plan(grid: Grid, runs: Sequence[Run], shared: Sequence[Preparation]) -> Ite
             yield f"  {reader.name}{' (ended already)' if ended else ''}"
 
 
-def _workers(grid: Grid, found: Sequence[Point]) -> int:
+def _workers(grid: Grid, grid_points: Sequence[Point]) -> int:
     """How many runs to train at a time: what the grid says, else one per core, or one where they would share a GPU."""
     if grid.workers:
         return grid.workers
     import torch
 
-    gpu = torch.cuda.is_available() and any(point.config.training.accelerator in ("auto", "cuda") for point in found)
+    gpu = torch.cuda.is_available() and any(
+        point.config.training.accelerator in ("auto", "cuda") for point in grid_points
+    )
     return 1 if gpu else len(os.sched_getaffinity(0))

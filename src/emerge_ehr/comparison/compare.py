@@ -192,9 +192,9 @@ def _joined(first: Run, second: Run) -> pl.DataFrame:
     return joined.drop("truth")
 
 
-def _values(found: significance.DeLong | significance.Difference) -> dict[str, Any]:
+def _values(test_result: significance.DeLong | significance.Difference) -> dict[str, Any]:
     names = ("first", "second", "difference", "low", "high", "p", "reason")
-    return {name: getattr(found, name) for name in names}
+    return {name: getattr(test_result, name) for name in names}
 
 
 def _number(value: float | None, form: str = ".3f") -> str:

@@ -91,8 +91,11 @@ def _places(grid: Grid, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
         yield pl.DataFrame(sorted(rows), schema=schema, orient="row")
 
 
-def _shares(one: Combination) -> list[float]:
-    return [one.removed[1] if one.removed is not None and one.removed[0] == kind else 0.0 for kind in KINDS]
+def _shares(combination: Combination) -> list[float]:
+    return [
+        combination.removed[1] if combination.removed is not None and combination.removed[0] == kind else 0.0
+        for kind in KINDS
+    ]
 
 
 def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure, list[list[Axes]]]":
@@ -103,14 +106,14 @@ def _panels(rows: int, across: int, size: tuple[float, float]) -> "tuple[Figure,
     return figure, [list(line) for line in axes]
 
 
-def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
+def _ablation(grid: Grid, results: pl.DataFrame) -> "Figure":
     """The table's rows below each other, a panel per metric and column: every seed, and the mean ± one standard deviation."""
-    names = whole["row"].unique(maintain_order=True).to_list()
-    heads = [(column, key) for column in whole["column"].unique(maintain_order=True) for key in grid.metrics[:2]]
+    names = results["row"].unique(maintain_order=True).to_list()
+    heads = [(column, key) for column in results["column"].unique(maintain_order=True) for key in grid.metrics[:2]]
     figure, ((*panels,),) = _panels(1, len(heads), (4.0, 0.9 + 0.32 * len(names)))
     for axes, (column, key) in zip(panels, heads, strict=True):
         for place, name in enumerate(names):
-            values = _of(whole, name, column, key)["value"].to_numpy()
+            values = _of(results, name, column, key)["value"].to_numpy()
             if not len(values):
                 continue
             spread = values.std(ddof=1) if len(values) > 1 else 0.0
@@ -123,16 +126,16 @@ def _ablation(grid: Grid, whole: pl.DataFrame) -> "Figure":
     return figure
 
 
-def _sparsity(grid: Grid, own: pl.DataFrame, kind: str) -> "Figure":
+def _sparsity(grid: Grid, results: pl.DataFrame, kind: str) -> "Figure":
     """A line per row of the table: the mean over seeds, in a band of ± one standard deviation."""
-    names = own["row"].unique(maintain_order=True).to_list()
-    heads = own["column"].unique(maintain_order=True).to_list()
+    names = results["row"].unique(maintain_order=True).to_list()
+    heads = results["column"].unique(maintain_order=True).to_list()
     metrics = grid.metrics[:2]
     figure, panels = _panels(len(metrics), len(heads), (4.6, 3.2))
     for line, key in zip(panels, metrics, strict=True):
         for axes, column in zip(line, heads, strict=True):
             for number, name in enumerate(names):
-                _curve(axes, _of(own, name, column, key), f"removed_{kind}", number, name)
+                _curve(axes, _of(results, name, column, key), f"removed_{kind}", number, name)
             axes.set_title(column)
             axes.set_ylabel(metric(key).axis)
             axes.set_xlabel(f"{kind} removed (%)")

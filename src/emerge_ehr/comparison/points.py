@@ -210,9 +210,9 @@ def identity(config: Config) -> str:
     return json.dumps(decides.settings(as_read(config), lambda said: said.first is not None), sort_keys=True)
 
 
-def _refuse_folders(grid: Grid, found: Sequence[Point], path: Path) -> None:
+def _refuse_folders(grid: Grid, grid_points: Sequence[Point], path: Path) -> None:
     """Refuse points whose folder would not lie in the grid's, would replace a file there, or could not be named as a run."""
-    for point in found:
+    for point in grid_points:
         where = f"{path}: the folder of '{point.combinations[0].named()}'"
         refuse_path(point.folder, where, "rename the values of [axes]")
         refuse_path(run_name(grid, point), f"{where} with the grid's name", "give the grid or its values shorter names")
@@ -227,13 +227,13 @@ def run_name(grid: Grid, point: Point) -> str:
     return f"{grid.name}_{point.folder}"
 
 
-def _refuse_alike(grid: Grid, found: Sequence[Point], path: Path) -> None:
+def _refuse_alike(grid: Grid, grid_points: Sequence[Point], path: Path) -> None:
     """Refuse points that share a folder, and would overwrite each other, or a row and column, and would be averaged."""
     headings = [", ".join(values) for values in itertools.product(*(grid.axes[axis] for axis in grid.columns))]
     refuse_repeated(headings, f"{path}: the columns' names")
-    _refuse_twice([(point.folder, point) for point in found], "folder", path)
+    _refuse_twice([(point.folder, point) for point in grid_points], "folder", path)
     for values in columns(grid).values():
-        points_there = [point for point in found if point.stands_in(values)]
+        points_there = [point for point in grid_points if point.stands_in(values)]
         _refuse_twice([(point.named(row_axes(grid)), point) for point in points_there], "row", path)
 
 
@@ -245,10 +245,10 @@ def _refuse_twice(named: Sequence[tuple[str, Point]], what: str, path: Path) -> 
             raise UserError(f"{path}: '{first_name}' and '{second_name}' would share the {what} {name}; rename one")
 
 
-def _refuse_shared_raw(found: Sequence[Point], path: Path) -> None:
+def _refuse_shared_raw(grid_points: Sequence[Point], path: Path) -> None:
     """Refuse different sources in one raw folder, whose downloads would overwrite each other."""
     sources: dict[Path, Component] = {}
-    for point in found:
+    for point in grid_points:
         source = sources.setdefault(point.config.raw_dir, point.config.source)
         if source != point.config.source:
             raise UserError(

@@ -44,16 +44,16 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     print(f"risks: {output}\nevidence: {evidence}")
 
 
-def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -> list[str]:
+def _write(ready: Predictor, patients: CheckedTables, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(answers.header(modalities))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures = 0
-    for answer in ready.answers(found):
+    for answer in ready.answers(patients):
         table.writerows(answers.rows(answer, ready, modalities))
-        told.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
+        evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
         for k, risk in enumerate(answer.risk.tolist()):
             highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda candidate: candidate[1])
@@ -64,6 +64,6 @@ def _write(ready: Predictor, found: CheckedTables, rows: TextIO, told: TextIO) -
             failures,
         )
     return [
-        f"highest risk of {outcome.title}: {risk:.3f}, patient {patient}"
-        for outcome, (patient, risk) in zip(ready.outcomes, highest, strict=True)
+        f"highest risk of {outcome.title}: {risk:.3f}, patient {patient_id}"
+        for outcome, (patient_id, risk) in zip(ready.outcomes, highest, strict=True)
     ]

@@ -122,7 +122,9 @@ def _without(
         least = rows.summary_tokens.shape[1]
         changed = _encoded("summary", fitted.summary, summaries, limits.summary_chunks, least)
         rows = dataclasses.replace(rows, **changed)
-    known = [(at, told.notes, told.record, node) for at, (n, node) in enumerate(pairs) if (told := patients[n]).notes]
+    known = [
+        (at, source.notes, source.record, node) for at, (n, node) in enumerate(pairs) if (source := patients[n]).notes
+    ]
     if "note" in read and known:
         notes = [notes_without(text, record, node) for _, text, record, node in known if text]
         changed = _encoded("note", fitted.note, notes, limits.note_chunks, rows.note_tokens.shape[1])

@@ -1,4 +1,4 @@
-"""The charts of a whole split: discrimination, calibration, net benefit, training."""
+"""The charts of a run: discrimination, calibration and net benefit on the test split, and the course of training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SpreadChart:
-    """How risks are spread in twenty equal steps: height relative to the highest, and a title; with the outcome, and without.
-    ``highest``: the share of its group that the highest stands for."""
+    """How risks are spread over 20 equal steps, for patients with the outcome (``yes``) and without (``no``): each bar's height,
+    relative to the highest, and its title. ``highest``: the share of its group that the highest bar stands for."""
 
     yes: tuple[tuple[float, str], ...]
     no: tuple[tuple[float, str], ...]
@@ -27,18 +27,21 @@ class SpreadChart:
 
 
 def spread(label: Array, probability: Array) -> SpreadChart | None:
-    """Of outcomes [N] and risks [N]; None where only one outcome occurs."""
+    """The chart of outcomes [N] and risks [N]; None if only one outcome occurs."""
     if len(np.unique(label)) < 2:
         return None
     steps = np.linspace(0, 1, 21)
     counts = [np.histogram(probability[label == value], steps)[0] for value in (1, 0)]
-    highest = max(float((own / own.sum()).max()) for own in counts)
+    highest = max(float((group_counts / group_counts.sum()).max()) for group_counts in counts)
     yes, no = (
         tuple(
-            (round(float(count / own.sum()) / highest, 3), f"{count} of {own.sum()} with a risk of {at} to {at + 5} %")
-            for count, at in zip(own, range(0, 100, 5), strict=True)
+            (
+                round(float(count / group_counts.sum()) / highest, 3),
+                f"{count} of {group_counts.sum()} with a risk of {at} to {at + 5} %",
+            )
+            for count, at in zip(group_counts, range(0, 100, 5), strict=True)
         )
-        for own in counts
+        for group_counts in counts
     )
     return SpreadChart(yes, no, highest)
 
@@ -55,51 +58,51 @@ def evaluation(label: Array, probability: Array) -> list[Chart]:
 
 
 def _roc(label: Array, probability: Array) -> Chart | None:
-    found = curves.roc(label, probability)
-    if found is None:
+    curve = curves.roc(label, probability)
+    if curve is None:
         return None
     x, y = figures.share_axis("1 − specificity"), figures.share_axis("sensitivity")
     words = "sensitivity {y:.2f} at specificity {x:.2f}"
     lines = (
         figures.line("chance", "reference", (x, y), [0, 1], [0, 1]),
-        _curve("model", (x, y), found.false_positive_rate, found.sensitivity, (1 - found.false_positive_rate, words)),
+        _curve("model", (x, y), curve.false_positive_rate, curve.sensitivity, (1 - curve.false_positive_rate, words)),
     )
     return Chart("ROC", "How many with the outcome are found, against how many false alarms that costs.", x, y, lines)
 
 
 def _precision_recall(label: Array, probability: Array) -> Chart | None:
-    found = curves.precision_recall(label, probability)
-    if found is None:
+    curve = curves.precision_recall(label, probability)
+    if curve is None:
         return None
     x, y = figures.share_axis("sensitivity (recall)"), figures.share_axis("precision")
     share = float(label.mean())
     words = "precision {y:.2f} at sensitivity {x:.2f}"
     lines = (
         figures.line(f"chance ({share:.2f})", "reference", (x, y), [0, 1], [share, share]),
-        _curve("model", (x, y), found.recall, found.precision, (found.recall, words)),
+        _curve("model", (x, y), curve.recall, curve.precision, (curve.recall, words)),
     )
     return Chart("Precision and recall", "How many of the alarms are right, as more patients are found.", x, y, lines)
 
 
 def _calibration(label: Array, probability: Array) -> Chart | None:
-    found = curves.reliability(label, probability)
-    if not len(found.patients):
+    tenths = curves.reliability(label, probability)
+    if not len(tenths.patients):
         return None
     x, y = figures.share_axis("predicted risk"), figures.share_axis("observed share")
     marks = [
         f"{patients:.0f} patients, predicted {predicted:.2f}, observed {observed:.2f} ({low:.2f} to {high:.2f})"
         for patients, predicted, observed, low, high in zip(
-            found.patients, found.predicted, found.observed, found.low, found.high, strict=True
+            tenths.patients, tenths.predicted, tenths.observed, tenths.low, tenths.high, strict=True
         )
     ]
     bars = "".join(
         f"M{figures.across(x, predicted):g} {figures.up(y, low):g}V{figures.up(y, high):g}"
-        for predicted, low, high in zip(found.predicted, found.low, found.high, strict=True)
+        for predicted, low, high in zip(tenths.predicted, tenths.low, tenths.high, strict=True)
     )
     lines = (
         figures.line("perfect", "reference", (x, y), [0, 1], [0, 1]),
         PlottedLine("95 % interval", "interval", bars),
-        figures.line("model, tenths of the patients", "model points", (x, y), found.predicted, found.observed, marks),
+        figures.line("model, tenths of the patients", "model points", (x, y), tenths.predicted, tenths.observed, marks),
     )
     return Chart(
         "Calibration", "Whether of patients with a risk of 30 % about 30 in 100 have the outcome.", x, y, lines
@@ -107,25 +110,25 @@ def _calibration(label: Array, probability: Array) -> Chart | None:
 
 
 def _decision(label: Array, probability: Array) -> Chart | None:
-    found = curves.decision_curve(label, probability, THRESHOLDS)
-    if found is None:
+    curve = curves.decision_curve(label, probability, THRESHOLDS)
+    if curve is None:
         return None
     share = float(label.mean())
     x = figures.share_axis("threshold probability")
-    y = figures.axis("net benefit", [-0.05 * (share or 1), max(share, float(found.model.max()))])
-    inside = found.treat_all >= y.low
+    y = figures.axis("net benefit", [-0.05 * (share or 1), max(share, float(curve.model.max()))])
+    inside = curve.treat_all >= y.low
     words = "net benefit {y:.3f} at threshold {x:.2f}"
     lines = (
         figures.line("treat nobody", "reference", (x, y), [0, 1], [0, 0]),
-        figures.line("treat all", "other", (x, y), found.threshold[inside], found.treat_all[inside]),
-        _curve("model", (x, y), found.threshold, np.maximum(found.model, y.low), (found.threshold, words)),
+        figures.line("treat all", "other", (x, y), curve.threshold[inside], curve.treat_all[inside]),
+        _curve("model", (x, y), curve.threshold, np.maximum(curve.model, y.low), (curve.threshold, words)),
     )
     title = "What acting on the model gains over treating all or nobody, by the risk at which one would act."
     return Chart("Decision curve", title, x, y, lines)
 
 
 def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:
-    """Losses and validation metrics by epoch; none for a method that is fitted at once."""
+    """The charts of losses and validation metrics by epoch; none for a method that is not trained in epochs."""
     if not history.height:
         return []
     epochs = history["epoch"].to_numpy()
@@ -167,7 +170,7 @@ def _by_epoch(
 def _curve(
     name: str, axes: tuple[figures.Axis, figures.Axis], x: Array, y: Array, hover: tuple[Array, str]
 ) -> PlottedLine:
-    """A long curve with a dozen places to hover; the words are filled with ``hover``'s values and y."""
+    """A long curve with titles at a dozen points. ``hover``: the x values to fill into the title, and the title's words."""
     drawn = figures.line(name, "model", axes, x, y)
     marks: Sequence[tuple[int, str]] = figures.hovered(hover[0], y, hover[1])
     places = tuple(

@@ -1,4 +1,4 @@
-"""What stands behind a patient's summary, joined: statements, signals, mentions in the note, diseases and their triples."""
+"""The evidence behind a patient's summary, linked to each other: statements, signals, mentions, diseases and their triples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ STATUSES = ("present", "historical", "negated", "family", "hypothetical")
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of the note; ``status`` where it is a mention, ``disease`` the number of the disease that this was linked to.
-    ``first``: the note's first mention of it."""
+    """A part of the note's text. Of a mention, ``status`` says which kind; ``disease`` is the number of the disease that the
+    mention was linked to, and ``first`` says whether it is the note's first mention of that disease."""
 
     text: str
     status: str | None = None
@@ -24,8 +24,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class ShownDisease:
-    """A matched disease; ``relations``: relation -> names. ``statements``: numbers of those that rest on it.
-    ``wordings``: how the notes call it, each once, in their order."""
+    """A matched disease. ``relations``: relation -> names of its neighbours. ``statements``: the numbers of the statements that
+    rest on it. ``wordings``: what the notes call it, without repetition, in the order of the notes."""
 
     number: int
     node_index: int
@@ -42,7 +42,7 @@ class ShownDisease:
 
 @dataclass(frozen=True)
 class Support:
-    """What a statement rests on: where it stands in the view, and in words."""
+    """Evidence that a statement rests on: ``target`` is its place in the view, ``words`` what the link says."""
 
     target: str
     words: str
@@ -50,8 +50,8 @@ class Support:
 
 @dataclass(frozen=True)
 class ShownStatement:
-    """A statement of the summary; ``mention``: the disease whose mention it rests on; ``doubts``: claims that the audit found
-    unsupported."""
+    """A statement of the summary. ``mention``: the number of the disease whose mention it rests on. ``doubts``: why the audit
+    found claims of it unsupported."""
 
     number: int
     text: str
@@ -61,9 +61,9 @@ class ShownStatement:
 
 
 def segments(note: str, record: Record) -> list[Segment]:
-    """The note cut at its mentions, the first ``LONGEST_NOTE`` characters of it."""
+    """The first ``LONGEST_NOTE`` characters of the note, cut at its mentions."""
     numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
-    found: list[Segment] = []
+    parts: list[Segment] = []
     seen: set[int] = set()
     at = 0
     for entity in sorted(record.entities, key=lambda mention: mention.start):
@@ -71,18 +71,18 @@ def segments(note: str, record: Record) -> list[Segment]:
         if start < at or start >= end:
             continue
         number = numbers.get(entity.node_index) if entity.node_index is not None else None
-        found += [Segment(note[at:start])] if start > at else []
+        parts += [Segment(note[at:start])] if start > at else []
         first = number is not None and number not in seen
-        found.append(Segment(note[start:end], entity.status, entity.name, number, first))
+        parts.append(Segment(note[start:end], entity.status, entity.name, number, first))
         if number is not None:
             seen.add(number)
         at = end
     rest = note[at:LONGEST_NOTE]
-    return [*found, Segment(rest)] if rest else found
+    return [*parts, Segment(rest)] if rest else parts
 
 
 def diseases(record: Record) -> list[ShownDisease]:
-    """The matched diseases in the record's order, each with what was retrieved of it."""
+    """The matched diseases in the record's order, each with what was retrieved about it."""
     documents = {document.node_index: document for document in record.documents}
     citing: dict[int, list[int]] = {}
     for n, statement in enumerate(record.provenance):
@@ -107,7 +107,7 @@ def diseases(record: Record) -> list[ShownDisease]:
 
 
 def statements(record: Record) -> list[ShownStatement]:
-    """The summary's statements, each with what it rests on."""
+    """The summary's statements, each with the evidence it rests on."""
     numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
     doubts: dict[int, list[str]] = {}
     for claim in record.faithfulness.unsupported:
@@ -141,16 +141,16 @@ def _mention(statement: Statement, numbers: Mapping[int, int]) -> int | None:
 
 
 def _wordings(record: Record, node_index: int) -> tuple[str, ...]:
-    found: dict[str, str] = {}
+    surfaces: dict[str, str] = {}
     for entity in sorted(record.entities, key=lambda mention: mention.start):
         if entity.node_index == node_index:
-            found.setdefault(entity.surface.casefold(), entity.surface)
-    return tuple(found.values())
+            surfaces.setdefault(entity.surface.casefold(), entity.surface)
+    return tuple(surfaces.values())
 
 
 def _relations(triples: Sequence[RecordedTriple], node_index: int) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names_by_relation: dict[str, list[str]] = {}
     for triple in triples:
         if triple.node_index == node_index:
-            found.setdefault(triple.relation, []).append(triple.y_name)
-    return found
+            names_by_relation.setdefault(triple.relation, []).append(triple.y_name)
+    return names_by_relation

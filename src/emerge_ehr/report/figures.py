@@ -1,6 +1,6 @@
-"""Figures as numbers ready for SVG: axes with ticks, lines, points with their titles. The templates draw them.
+"""Figures as numbers ready for SVG: axes with ticks, lines, points with titles. The templates draw them.
 
-Everything is in the figure's own units (its ``viewBox``), rounded to a tenth, so that files stay small.
+All places are in the figure's own units (its ``viewBox``), rounded to a tenth, so that files stay small.
 """
 
 import math
@@ -14,7 +14,7 @@ from emerge_ehr.report.wording import number
 
 WIDTH, HEIGHT = 360, 270
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
-LONGEST = 300  # points of a drawn line; a curve over thousands of patients looks the same
+LONGEST = 300  # points of a drawn line at most; a curve with thousands of points would look the same
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class PlottedLine:
-    """A named line; ``style`` is a class of the style sheet. ``marks``: points with titles to hover."""
+    """A named line. ``style`` is a class of the style sheet. ``marks``: points whose title appears under the pointer."""
 
     name: str
     style: str
@@ -39,7 +39,7 @@ class PlottedLine:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart. ``description`` says in words what it shows, for those who do not see it."""
+    """A chart. ``description`` says in words what it shows, also for readers who cannot see it."""
 
     title: str
     description: str
@@ -55,27 +55,27 @@ class Chart:
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Places and texts."""
+        """The place and text of each tick of the x axis."""
         return [(across(self.x, tick), number(tick)) for tick in self.x.ticks]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
-        """Places and texts."""
+        """The place and text of each tick of the y axis."""
         return [(up(self.y, tick), number(tick).replace("-", "−")) for tick in self.y.ticks]
 
 
 def across(axis: Axis, value: float) -> float:
-    """Where ``value`` stands from left to right."""
+    """The x coordinate of ``value``."""
     return round(LEFT + (value - axis.low) / (axis.high - axis.low) * (WIDTH - LEFT - RIGHT), 1)
 
 
 def up(axis: Axis, value: float) -> float:
-    """Where ``value`` stands from bottom to top."""
+    """The y coordinate of ``value``."""
     return round(HEIGHT - BOTTOM - (value - axis.low) / (axis.high - axis.low) * (HEIGHT - TOP - BOTTOM), 1)
 
 
 def share_axis(title: str) -> Axis:
-    """From 0 to 1."""
+    """An axis from 0 to 1."""
     return Axis(title, 0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0))
 
 
@@ -85,8 +85,8 @@ def axis(
     at_least: Sequence[float] = (),
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Axis:
-    """An axis that holds all finite values and those of ``at_least``, with about five round ticks; it does not leave ``within``,
-    two integers between which all values lie.
+    """An axis that holds all finite values and those of ``at_least``, with about five round ticks. It stays ``within`` two
+    integers between which all values lie.
 
     >>> axis("loss", [0.31, 0.67]).ticks
     (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -105,7 +105,7 @@ def axis(
 def line(
     name: str, style: str, axes: tuple[Axis, Axis], x: ArrayLike, y: ArrayLike, marks: Sequence[str] = ()
 ) -> PlottedLine:
-    """A line through the points that are finite, thinned; with ``marks``, one a point, the points can be hovered."""
+    """A line through the finite points, thinned. ``marks``, one per point, are titles that appear under the pointer."""
     places = np.column_stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(places).all(axis=1))
     titles = [title for title, keep in zip(marks, finite, strict=True) if keep] if marks else []
@@ -116,12 +116,12 @@ def line(
 
 
 def hovered(x: NDArray[np.float64], y: NDArray[np.float64], words: str, count: int = 12) -> list[tuple[int, str]]:
-    """Some points of a long curve with a title each: index and ``words`` filled with x and y."""
+    """Some points of a long curve, evenly spread: the index and the title of each, which is ``words`` filled with x and y."""
     return [(int(n), words.format(x=x[n], y=y[n])) for n in _thin(len(x), count)]
 
 
 def path(points: Sequence[tuple[float, float]]) -> str:
-    """The ``d`` of an SVG path.
+    """The attribute ``d`` of an SVG path through the points.
 
     >>> path([(0.0, 1.5), (2.0, 3.0)])
     'M0 1.5L2 3'
@@ -130,11 +130,11 @@ def path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _thin(count: int, most: int) -> NDArray[np.int64]:
-    """At most so many indices, spread evenly, the first and the last among them."""
+    """At most ``most`` of ``count`` indices, spread evenly, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)) if count else np.arange(0)
 
 
 def _round_step(step: float) -> float:
-    """The next of 1, 2, 5, 10 times a power of ten."""
+    """Round the step up to 1, 2, 5 or 10 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(power * nice for nice in (1, 2, 5, 10) if power * nice >= step * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""A patient's part of the knowledge graph as a figure: diseases on the left, what triples join them to on the right."""
+"""A patient's part of the knowledge graph as a figure: diseases on the left, their neighbours in the triples on the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from emerge_ehr.report.evidence import ShownDisease
 
 WIDTH, ROW, EDGE = 640, 20, 14
-LEFT, RIGHT = 250, 400  # where the diseases' dots and those of their neighbours stand
+LEFT, RIGHT = 250, 400  # x coordinates of the diseases' dots and of their neighbours'
 
 
 @dataclass(frozen=True)
 class Node:
-    """A name and its height; ``whole`` where it was cut."""
+    """A node. ``name`` may be cut to fit; ``whole`` is the full name. ``y``: its coordinate."""
 
     name: str
     whole: str
@@ -20,7 +20,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A triple as a curve."""
+    """A triple, drawn as a curve. ``shared``: whether its neighbour is one that several diseases have."""
 
     path: str
     title: str
@@ -29,7 +29,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """``shared``: neighbours that several diseases have, which is where evidence meets."""
+    """The figure. ``shared``: the names of neighbours that several diseases have."""
 
     height: float
     diseases: tuple[Node, ...]
@@ -39,9 +39,12 @@ class Graph:
 
 
 def graph(diseases: Sequence[ShownDisease]) -> Graph | None:
-    """The figure; None where no triple was retrieved."""
+    """The figure of these diseases; None if no triple was retrieved."""
     triples = [
-        (one.number, relation, name) for one in diseases for relation, names in one.relations.items() for name in names
+        (disease.number, relation, name)
+        for disease in diseases
+        for relation, names in disease.relations.items()
+        for name in names
     ]
     if not triples:
         return None
@@ -50,10 +53,10 @@ def graph(diseases: Sequence[ShownDisease]) -> Graph | None:
     rows = max(len(neighbours), len(diseases))
     heights = {name: EDGE + ROW * (n + (rows - len(neighbours)) / 2) for n, name in enumerate(neighbours)}
     step = ROW * max(1.0, (rows - 1) / max(1, len(diseases) - 1))
-    places = {one.number: EDGE + step * n for n, one in enumerate(diseases)}
+    places = {disease.number: EDGE + step * n for n, disease in enumerate(diseases)}
     if len(diseases) == 1:
         places = {diseases[0].number: EDGE + ROW * (rows - 1) / 2}
-    titles = {one.number: one.name for one in diseases}
+    titles = {disease.number: disease.name for disease in diseases}
     edges = tuple(
         Edge(
             _curve(places[number], heights[name]),
@@ -64,7 +67,7 @@ def graph(diseases: Sequence[ShownDisease]) -> Graph | None:
     )
     return Graph(
         height=2 * EDGE + ROW * (rows - 1),
-        diseases=tuple(Node(_cut(one.name, 34), one.name, places[one.number]) for one in diseases),
+        diseases=tuple(Node(_cut(disease.name, 34), disease.name, places[disease.number]) for disease in diseases),
         neighbours=tuple(Node(_cut(name, 34), name, heights[name]) for name in neighbours),
         edges=edges,
         shared=tuple(name for name in neighbours if len(joined[name]) > 1),

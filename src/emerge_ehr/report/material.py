@@ -1,4 +1,4 @@
-"""What a report is made of: a finished run, the artefacts behind it, and what may be shown of them."""
+"""Loads what a report is made of: a finished run and the artefacts behind it; decides which text may be shown."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ from emerge_ehr.training.trained import Trained
 
 @dataclass(frozen=True)
 class Material:
-    """``settings`` are this config's; all else is the run's. ``main`` is the label by which patients are ranked."""
+    """What a report is made of. ``settings`` come from the present config, everything else from the run. ``main``: the label by
+    whose risk patients are ranked."""
 
     trained: Trained
     settings: Report
@@ -52,20 +53,20 @@ class Material:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether it reads notes or what was made of them."""
+        """Whether the method reads notes, or summaries made from them."""
         return what_if.reads_texts(self.trained)
 
     @property
     def shows_notes(self) -> bool:
-        """Whether text of notes, and what quotes it, is shown."""
+        """Whether the report shows the text of notes, and texts that quote it."""
         return self.settings.notes == "include" or (self.settings.notes == "auto" and not self.credentialed)
 
 
 def load(config: Config) -> Material:
-    """The run of ``config``, checked.
+    """Load and check the run of ``config``.
 
     Raises:
-        UserError: it is missing, damaged, or of other artefacts.
+        UserError: the run is missing or damaged, or was trained on other artefacts than there are now.
     """
     folder = config.run_dir
     trained = runs.load(folder)
@@ -85,10 +86,10 @@ def load(config: Config) -> Material:
 
 
 def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
-    """The patients' notes, each as one text, as they were read for mentions; None where they are not there any more.
+    """The patients' notes, joined to one text per patient, as they were read for mentions; None if the file no longer exists.
 
     Raises:
-        UserError: they are others than those of the run.
+        UserError: the file is not the one that the run was made from.
     """
     folder = material.config.table_dir
     path = folder / schema.NOTES.file
@@ -96,27 +97,27 @@ def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
         return None
     if artefacts.checksum(path) not in material.metadata.get("inputs", {}).values():
         raise UserError(f"{path}: not what the run was made of; run --stage all again, or bring back the notes it read")
-    own = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
-    return dict(zip(patients, joined_notes(table_files.collect_table(own, path), patients), strict=True))
+    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
+    return dict(zip(patients, joined_notes(table_files.collect_table(rows, path), patients), strict=True))
 
 
 def _main(labels: Sequence[Label], code: str) -> Label:
-    """The label asked for, or the first.
+    """The label that the config asks for, or the first.
 
     Raises:
         UserError: the run has no such label.
     """
-    found = [one for one in labels if not code or one.code == code]
-    if not found:
-        raise UserError(f"report.label = '{code}': the run has: {', '.join(one.code for one in labels)}")
-    return found[0]
+    matching = [label for label in labels if not code or label.code == code]
+    if not matching:
+        raise UserError(f"report.label = '{code}': the run has: {', '.join(label.code for label in labels)}")
+    return matching[0]
 
 
 def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.DataType]) -> pl.DataFrame:
-    """A CSV of the run folder.
+    """The columns of a CSV in the run folder, cast to ``kind``.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: the file is missing or damaged.
     """
     path = config.run_dir / name
     if not path.is_file():
@@ -128,10 +129,10 @@ def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.Data
 
 
 def _predictions(config: Config, trained: Trained) -> Predictions:
-    """The test split of the run's predictions, in the split's order.
+    """The run's predictions for the test split, in the split's order.
 
     Raises:
-        UserError: it is missing, damaged, or of other patients.
+        UserError: the file is missing, damaged, or holds other patients.
     """
     name = schema.PREDICTIONS.file
     rows = _table(config, name, schema.PREDICTIONS.names, pl.String).filter(pl.col("split") == "test")

@@ -1,8 +1,8 @@
-"""Makes the HTML: templates with autoescape, styles and script inline, and a policy that lets nothing else act.
+"""Makes the HTML: templates with autoescape, style and script inline, and a security policy that allows nothing else.
 
-What comes from data is text wherever it stands: Jinja escapes it, control characters and those that change the direction of
-what follows become a visible sign, and the Content-Security-Policy names the hashes of our own style and script, so that
-even markup which slipped through could neither run nor load anything.
+What comes from data is always text: Jinja escapes it, and control characters and those that change the direction of the
+following text become a visible sign. The Content-Security-Policy names the hashes of our own style and script, so that even
+markup which slipped through could neither run nor load anything.
 """
 
 import base64
@@ -21,8 +21,8 @@ from emerge_ehr.training.inputs import SPLITS
 
 FOLDER = Path(__file__).parent / "templates"
 REPLACEMENT = "\ufffd"
-# ASCII and C1 controls but tab, line feed and carriage return; marks and overrides of direction; separators that
-# scripts read as line ends; lone surrogates, which no encoding can carry; characters that are none
+# ASCII and C1 controls except tab, line feed and carriage return; marks and overrides of direction; separators that
+# scripts read as line ends; lone surrogates, which cannot be encoded; code points that are not characters
 _UNSEEN = (
     *(range(0x00, 0x09)),
     0x0B,
@@ -44,7 +44,7 @@ UNSEEN = dict.fromkeys(_UNSEEN, REPLACEMENT)
 
 
 def inert(value: Any) -> Any:
-    """A text with a visible sign for every character that cannot be seen; its length stays, so offsets hold.
+    """Replace every invisible character of a text by a visible sign; the length stays the same, so offsets remain valid.
 
     >>> inert("a\\u202eb\\x00")
     'a\\ufffdb\\ufffd'
@@ -56,7 +56,7 @@ def inert(value: Any) -> Any:
 
 @cache
 def environment() -> Environment:
-    """The templates; an undefined name is an error."""
+    """The environment of the templates, with their filters; an undefined name is an error."""
     made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -84,19 +84,19 @@ def environment() -> Environment:
 
 
 def render(name: str, content: Mapping[str, Any]) -> str:
-    """A template filled with ``content``."""
+    """Fill a template with ``content``."""
     return environment().get_template(name).render(content)
 
 
 def whole(content: Mapping[str, Any]) -> str:
-    """The page."""
+    """The whole page as HTML."""
     style, script = ((FOLDER / name).read_text("utf-8") for name in ("style.css", "explorer.js"))
-    own = {"style": Markup(style), "script": Markup(script), "policy": policy(style, script)}
-    return render("report.html.j2", {**content, **own})
+    inline = {"style": Markup(style), "script": Markup(script), "policy": policy(style, script)}
+    return render("report.html.j2", {**content, **inline})
 
 
 def policy(style: str, script: str) -> str:
-    """Nothing is loaded, sent or framed; only this style and this script act."""
+    """The Content-Security-Policy: nothing is loaded or sent, and only this style and this script take effect."""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""The patient explorer: which test patients are shown, and each one's view."""
+"""The patient explorer: chooses which test patients are shown, and makes the view of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from emerge_ehr.training import inputs
 
 @dataclass(frozen=True)
 class Change:
-    """What the risk becomes without something; ``disease`` is its number in the view, None for a modality."""
+    """What the risk becomes without a modality or a disease; ``disease`` is its number in the view, None for a modality."""
 
     words: str
     risk: float
@@ -37,7 +37,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Looked:
-    """How much attention: ``hours`` [T] as shares of the greatest, and the texts' weights by name."""
+    """Where the model's attention went. ``hours``: a bar per hour as x, width, share of the greatest weight, title.
+    ``hours_share``: the sum of the hours' weights. ``texts``: the texts' names and weights."""
 
     hours: tuple[tuple[float, float, float, str], ...]
     hours_share: float
@@ -46,7 +47,7 @@ class Looked:
 
 @dataclass(frozen=True)
 class Known:
-    """What was found out about one patient, beside the arrays; ``note`` None: not at hand."""
+    """What is known of one patient besides the arrays; ``note`` is None if it is not available."""
 
     record: Record
     facts: tuple[str, ...]
@@ -57,7 +58,8 @@ class Known:
 
 @dataclass(frozen=True)
 class View:
-    """One patient. ``rank`` 1 is the highest risk of the chosen label; ``risks`` and ``outcomes`` are those of all K."""
+    """What the page shows of one patient. ``rank`` 1 is highest risk of the chosen label; ``risks`` and ``outcomes`` are those
+    of all K labels."""
 
     key: str
     patient_id: str
@@ -88,7 +90,8 @@ def ranked(material: Material) -> list[int]:
 
 
 def chosen(patients: int, most: int) -> list[int]:
-    """Which ranks, from 0: all if there are no more than ``most``, else the highest half of them and an even spread of the rest.
+    """The ranks to show, from 0: all if there are at most ``most`` patients. Else half of the ``most`` are the highest ranks, and
+    the others are spread evenly over the rest.
 
     >>> chosen(10, 4)
     [0, 1, 6, 9]
@@ -126,7 +129,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
 
 
 def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tuple[int, int], known: Known) -> View:
-    """Of a batch of one; ``place`` is its rank from 0 and its row in the test split."""
+    """The view of the one patient in ``batch``; ``place`` is the patient's rank, from 0, and row in the test split."""
     (rank, row), record, note = place, known.record, known.note
     ehr, mask, length = batch.ehr[0].numpy(), batch.ehr_mask[0].numpy() > 0, int(batch.ehr_length[0])
     signals, unmeasured = series.signals(scale, ehr, mask, length)
@@ -161,7 +164,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
 def _changes(
     material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
 ) -> list[tuple[Change, ...]]:
-    """For each patient what the chosen label's risk becomes without each modality, then without each disease."""
+    """For each patient, what the chosen label's risk becomes without each modality, and then without each disease."""
     trained, config = material.trained, material.config
     base = trained.probability(batch)[:, material.main.column]
     others = what_if.donors(trained)
@@ -173,8 +176,8 @@ def _changes(
     if not material.reads_texts:
         return [tuple(row) for row in rows]
     tools = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
-    told = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
-    for n, without in enumerate(what_if.without_diseases(trained, tools, batch, told)):
+    sources = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
+    for n, without in enumerate(what_if.without_diseases(trained, tools, batch, sources)):
         for number, node in enumerate(records[n].nodes):
             risk = float(without[node.node_index][material.main.column])
             rows[n].append(Change(node.name, risk, risk - float(base[n]), number))
@@ -183,10 +186,10 @@ def _changes(
 
 def _looked(material: Material, batch: Batch) -> list[Looked | None]:
     """The attention of each patient; None where the method has none."""
-    found = material.trained.attention(batch)
-    if found is None:
+    attention = material.trained.attention(batch)
+    if attention is None:
         return [None] * len(batch)
-    return [_one_looked({name: weights[n] for name, weights in found.items()}) for n in range(len(batch))]
+    return [_one_looked({name: weights[n] for name, weights in attention.items()}) for n in range(len(batch))]
 
 
 def _one_looked(weights: Mapping[str, NDArray[np.float32]]) -> Looked:
@@ -198,12 +201,12 @@ def _one_looked(weights: Mapping[str, NDArray[np.float32]]) -> Looked:
         for hour, weight in enumerate(hours)
     )
     texts: list[tuple[str, float]] = []
-    for name, own in weights.items():
+    for name, text_weights in weights.items():
         if name == "text":
-            titles = ("note and summary fused", "note", "summary") if len(own) == 3 else ("text",)
-            texts += [(title, float(weight)) for title, weight in zip(titles, own, strict=True)]
+            titles = ("note and summary fused", "note", "summary") if len(text_weights) == 3 else ("text",)
+            texts += [(title, float(weight)) for title, weight in zip(titles, text_weights, strict=True)]
         elif name != "ehr":
-            texts.append((f"{name}, all pieces", float(own.sum())))
+            texts.append((f"{name}, all pieces", float(text_weights.sum())))
     return Looked(bars, float(hours.sum()), tuple(texts))
 
 
@@ -216,7 +219,7 @@ def _facts(material: Material, names: Sequence[str], records: Sequence[Record]) 
 
 
 def _opening(record: Record) -> dict[str, Any]:
-    """Age and sex, as the summary's first statement has them."""
+    """Age and sex from the summary's statement about the person; None where it has none."""
     persons = [item for said in record.provenance for item in said.items if isinstance(item, OfPerson)]
     return {"age": persons[0].age, "sex": persons[0].sex} if persons else {"age": None, "sex": None}
 

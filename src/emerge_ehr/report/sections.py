@@ -22,13 +22,14 @@ from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training.inputs import label_warnings, rows_of
 
-COLUMNS = 48  # of the figure of missingness: longer windows are shown in blocks of hours
-FEW = 30  # patients with, or without, the outcome: fewer make an interval wide
+COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
+FEW = 30  # with fewer patients of the rarer outcome a warning says that intervals are wide
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """The metrics of one split and label, or at one operating point."""
+    """The metrics of one split and label, overall or at an operating point. ``point``: its target sensitivity, and ``words`` for
+    it; both are empty for the overall metrics."""
 
     split: str
     code: str
@@ -47,7 +48,7 @@ class SplitRow:
     name: str
     stays: int
     persons: int | None
-    outcomes: tuple[tuple[int, int], ...]  # with the outcome, of how many where it is defined
+    outcomes: tuple[tuple[int, int], ...]  # per label: how many have the outcome, and for how many it is defined
     notes: float
     summaries: float
     hours: float
@@ -56,7 +57,8 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class Missingness:
-    """Share of patients measured, signals by blocks of ``block`` hours; None where nobody was observed any more."""
+    """``share``: for each signal and block of ``block`` hours, the share of observed hours with a measurement; None where nobody
+    is observed any more. ``whole``: the same over the whole window."""
 
     names: tuple[str, ...]
     block: int
@@ -67,7 +69,7 @@ class Missingness:
 
 @dataclass(frozen=True)
 class Group:
-    """A subgroup: metric -> row of subgroups.csv."""
+    """A subgroup. ``metrics``: metric -> its row of subgroups.csv. ``small``: too few patients for a reliable number."""
 
     name: str
     patients: int
@@ -77,13 +79,13 @@ class Group:
 
 
 def flow(material: Material) -> list[dict[str, Any]]:
-    """The cohort's steps; none for a user's own tables."""
-    found: list[dict[str, Any]] = material.metadata.get("cohort_flow") or []
-    return found
+    """The steps by which the cohort was selected; none for a user's own tables."""
+    steps: list[dict[str, Any]] = material.metadata.get("cohort_flow") or []
+    return steps
 
 
 def splits(material: Material) -> list[SplitRow]:
-    """Training, validation and test."""
+    """A row per split: training, validation and test."""
     dataset = material.trained.dataset
     table = load_patients(material.config.processed_dir, dataset.patient_id)
     return [_split(dataset, name, table) for name in ("train", "val", "test")]
@@ -109,7 +111,7 @@ def _split(dataset: Dataset, name: str, table: pl.DataFrame | None) -> SplitRow:
 
 
 def missingness(material: Material) -> Missingness:
-    """Over all patients of the three splits."""
+    """How often each signal was measured, over the patients of all three splits."""
     dataset = material.trained.dataset
     hours, features = dataset.ehr_mask.shape[1:]
     block = -(-hours // COLUMNS)
@@ -123,44 +125,49 @@ def missingness(material: Material) -> Missingness:
         )
         for f in range(features)
     )
-    whole = tuple(float(measured[:, f].sum() / observed.sum()) for f in range(features))
+    whole_window = tuple(float(measured[:, f].sum() / observed.sum()) for f in range(features))
     names = tuple(described(feature["name"]).label for feature in material.metadata["features"])
-    return Missingness(names, block, hours, share, whole)
+    return Missingness(names, block, hours, share, whole_window)
 
 
 def metrics(material: Material) -> list[MetricRow]:
-    """Every number of metrics.json: the test split first, the chosen label first."""
-    titles = {one.code: one.title for one in material.labels}
-    found = []
+    """Every metric of metrics.json, the test split first, and in each split the chosen label first."""
+    titles = {label.code: label.title for label in material.labels}
+    rows = []
     for split in ("test", "val"):
         labels = material.metrics["splits"].get(split, {})
         for code in sorted(labels, key=lambda code: code != material.main.code):
-            one = labels[code]
-            whole = (split, code, titles.get(code, code))
-            counts = (one["patients"], one["positives"])
-            found.append(MetricRow(*whole, "", "", *counts, _ordered(one["metrics"])))
-            for target, point in one.get("operating_points", {}).items():
+            evaluated = labels[code]
+            place = (split, code, titles.get(code, code))
+            counts = (evaluated["patients"], evaluated["positives"])
+            rows.append(MetricRow(*place, "", "", *counts, _ordered(evaluated["metrics"])))
+            for target, point in evaluated.get("operating_points", {}).items():
                 cut = "none" if point["threshold"] is None else f"{point['threshold']:.3f}"
                 words = f"at sensitivity {target} on validation (threshold {cut})"
-                found.append(MetricRow(*whole, target, words, *counts, _ordered(point["metrics"])))
-    return found
+                rows.append(MetricRow(*place, target, words, *counts, _ordered(point["metrics"])))
+    return rows
 
 
-def _ordered(found: Mapping[str, Any]) -> dict[str, Any]:
-    """By the order of the catalogue; metrics of other versions follow."""
-    order = [metric.key for metric in catalogue.METRICS if metric.key in found]
-    return {key: found[key] for key in dict.fromkeys([*order, *found])}
+def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics in the catalogue's order, followed by metrics that only other versions know."""
+    order = [metric.key for metric in catalogue.METRICS if metric.key in values]
+    return {key: values[key] for key in dict.fromkeys([*order, *values])}
 
 
 def glossary(share: float | None) -> list[tuple[str, str]]:
-    """The metrics' names and what they mean; ``share``: of the test patients who have the outcome."""
-    explained = [one for one in catalogue.METRICS if one.meaning and {"splits", "operating_points"} & set(one.shown)]
-    groups = itertools.groupby(explained, key=lambda one: one.meaning)
-    return [(", ".join(one.reported for one in own), meaning.format(share=percent(share))) for meaning, own in groups]
+    """The metrics' names and meanings; ``share``: the share of test patients who have the outcome."""
+    explained = [
+        metric for metric in catalogue.METRICS if metric.meaning and {"splits", "operating_points"} & set(metric.shown)
+    ]
+    groups = itertools.groupby(explained, key=lambda metric: metric.meaning)
+    return [
+        (", ".join(metric.reported for metric in group), meaning.format(share=percent(share)))
+        for meaning, group in groups
+    ]
 
 
 def subgroups(material: Material) -> dict[str, list[Group]]:
-    """Attribute -> groups of the test split, of the chosen label; empty where the run has none.
+    """Map each attribute to its groups in the test split, for the chosen label; empty if the run has none.
 
     Raises:
         UserError: subgroups.csv is damaged.
@@ -170,46 +177,54 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
         return {}
     rows = table_files.collect_table(pl.scan_csv(path, infer_schema_length=None, glob=False), path)
     rows = rows.filter((pl.col("split") == "test") & (pl.col("label_code").cast(pl.String) == material.main.code))
-    found: dict[str, dict[str, Group]] = {}
+    groups_by_attribute: dict[str, dict[str, Group]] = {}
     for row in rows.iter_rows(named=True):
         group = str(row["group"])
-        own = found.setdefault(row["attribute"], {})
-        known = own.setdefault(group, Group(group, row["patients"], row["positives"], bool(row["small"]), {}))
+        attribute_groups = groups_by_attribute.setdefault(row["attribute"], {})
+        known = attribute_groups.setdefault(
+            group, Group(group, row["patients"], row["positives"], bool(row["small"]), {})
+        )
         known.metrics[row["metric"]] = row
-    return {attribute: list(groups.values()) for attribute, groups in found.items()}
+    return {attribute: list(groups.values()) for attribute, groups in groups_by_attribute.items()}
 
 
 def group_metrics(subgroups: Mapping[str, Sequence[Group]]) -> list[Metric]:
-    """Those that the report shows of groups and the run has of every group; runs of other versions may lack one."""
-    groups = [group for own in subgroups.values() for group in own]
-    return [one for one in catalogue.shown("report_subgroups") if all(one.key in group.metrics for group in groups)]
+    """The metrics that the report shows for subgroups, if the run has them for every group: other versions may lack some."""
+    groups = [group for attribute_groups in subgroups.values() for group in attribute_groups]
+    return [
+        metric for metric in catalogue.shown("report_subgroups") if all(metric.key in group.metrics for group in groups)
+    ]
 
 
 def warnings(material: Material) -> list[str]:
-    """What a reader must know before the numbers: of leaks, of outcomes of one kind, of few patients, of what failed."""
+    """What a reader must know before reading the numbers: leaks, outcomes of only one kind, few patients, failures."""
     metadata, rag = material.metadata, material.metadata.get("rag", {})
-    found = [f"audit: {one['check']}: {one['detail']}" for one in audit(material) if one["verdict"] != "passed"]
-    found += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
-    found += label_warnings(material.trained.dataset)
-    found += _few(material)
-    told = " ".join(found)
-    if names := [name for name in metadata.get("never_measured_in_training", []) if name not in told]:
-        found.append(f"never measured in any training patient: {', '.join(names)}")
-    found = [_labelled(text, metadata["features"]) for text in found]
+    texts = [
+        f"audit: {finding['check']}: {finding['detail']}"
+        for finding in audit(material)
+        if finding["verdict"] != "passed"
+    ]
+    texts += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
+    texts += label_warnings(material.trained.dataset)
+    texts += _few(material)
+    already_said = " ".join(texts)
+    if names := [name for name in metadata.get("never_measured_in_training", []) if name not in already_said]:
+        texts.append(f"never measured in any training patient: {', '.join(names)}")
+    texts = [_labelled(text, metadata["features"]) for text in texts]
     for key, words in (
         ("entity_failures", "patients whose notes the entity extractor could not read"),
         ("summary_failures", "patients for whom the summariser gave nothing"),
         ("patients_with_unsupported_claims", "patients whose summary claims what their evidence does not support"),
     ):
         if rag.get(key):
-            found.append(f"{rag[key]} {words}")
-    return list(dict.fromkeys(text[0].upper() + text[1:] for text in found if text))
+            texts.append(f"{rag[key]} {words}")
+    return list(dict.fromkeys(text[0].upper() + text[1:] for text in texts if text))
 
 
 def _few(material: Material) -> Iterator[str]:
-    """The outcomes, the chosen one first, that are too rare in the test split to trust its numbers."""
+    """Yield a warning per outcome that is too rare in the test split to trust its numbers, the chosen outcome first."""
     outcomes = splits(material)[2].outcomes
-    for label in sorted(material.labels, key=lambda one: one.code != material.main.code):
+    for label in sorted(material.labels, key=lambda other: other.code != material.main.code):
         positive, known = outcomes[label.column]
         few = min(positive, known - positive)
         if 0 < few < FEW:
@@ -218,14 +233,14 @@ def _few(material: Material) -> Iterator[str]:
 
 
 def _labelled(text: str, features: Sequence[Mapping[str, Any]]) -> str:
-    """With signals by their names instead of their codes."""
+    """The text with the codes of signals replaced by their names."""
     for name in (feature["name"] for feature in features):
         text = re.sub(rf"\b{re.escape(name)}\b", described(name).label, text) if "_" in name else text
     return text
 
 
 def audit(material: Material) -> list[dict[str, str]]:
-    """What ``--stage audit`` found in these very artefacts; nothing where it was not run since they were made."""
+    """The findings of ``--stage audit`` on the present artefacts; none if it was not run since they were made."""
     folder = material.config.processed_dir
     if not (folder / AUDIT).is_file():
         return []
@@ -235,12 +250,12 @@ def audit(material: Material) -> list[dict[str, str]]:
 
 
 def has_surrogates(material: Material) -> bool:
-    """Whether what is called a note was made of billing codes."""
+    """Whether the notes are surrogates, made from billing codes."""
     return SURROGATE in material.metadata.get("warnings", [])
 
 
 def provenance(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Versions, hashes and seeds: title -> name and value."""
+    """Versions, hashes and seeds: titles, each with names and values."""
     metadata, manifest = material.metadata, material.trained.manifest
     counted = ("seed", "split_seed", "dataset", "parameters", "device", "threads", "fingerprint")
     parts: dict[str, Mapping[str, Any]] = {
@@ -256,19 +271,19 @@ def provenance(material: Material) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def settings(material: Material) -> list[tuple[str, str]]:
-    """The run's config, key by key."""
+    """The run's config as dotted keys and values."""
     return list(_leaves(to_dict(material.config), ""))
 
 
 def _leaves(value: Any, prefix: str) -> Sequence[tuple[str, str]]:
     if isinstance(value, dict) and value:
-        return [leaf for key, own in value.items() for leaf in _leaves(own, f"{prefix}.{key}" if prefix else key)]
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{prefix}.{key}" if prefix else key)]
     return [(prefix, _flat(value))]
 
 
 def _flat(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(own)}" for key, own in value.items()) or "none"
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_flat, value)) or "none"
     return "not set" if value is None else str(value)

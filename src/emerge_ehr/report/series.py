@@ -17,10 +17,12 @@ WIDTH, HEIGHT, EDGE = 300, 62, 5
 
 @dataclass(frozen=True)
 class SignalFigure:
-    """One figure. ``line`` steps from measurement to measurement, as the model's input does; before the first it is the training
-    mean, ``before``. ``dots``: measured hours; ``abnormal``: those beyond the threshold. ``band``: top and height of what is not.
+    """The figure of one signal.
 
-    ``values``: the measurements by hour, for the reader of the script; empty where the last one is carried on.
+    ``line`` steps from measurement to measurement, as the model's input does; ``before`` is the training mean, which the model
+    reads before the first measurement. ``dots``: the normal measurements; ``abnormal``: those beyond the threshold. ``band``: top
+    and height of the normal range. ``values``: the measurements by hour, for the page's script; empty where the last one is
+    carried forward.
     """
 
     code: str
@@ -48,13 +50,13 @@ class SignalScale:
     threshold: float
 
     def values(self, ehr: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Standardised [T,F] -> in units [T,F]."""
-        found: NDArray[np.float64] = ehr * self.std + self.mean
-        return found
+        """Convert standardised values [T,F] to the signals' units [T,F]."""
+        values_in_units: NDArray[np.float64] = ehr * self.std + self.mean
+        return values_in_units
 
 
 def scale(metadata: Mapping[str, Any], threshold: float) -> SignalScale:
-    """As ``metadata.json`` has it."""
+    """The scale that ``metadata.json`` records."""
     features, statistics = metadata["features"], metadata["statistics"]
     return SignalScale(
         tuple(feature["name"] for feature in features),
@@ -68,7 +70,8 @@ def scale(metadata: Mapping[str, Any], threshold: float) -> SignalScale:
 def signals(
     rule: SignalScale, ehr: NDArray[np.float32], measured: NDArray[np.bool_], length: int
 ) -> tuple[list[SignalFigure], list[str]]:
-    """The figures of one patient, most abnormal first: z-scores [T,F], where measured [T,F]; and what never was measured."""
+    """The figures of one patient, most abnormal first, and the names of signals never measured. ``ehr``: z-scores [T,F];
+    ``measured`` [T,F]; ``length``: observed hours."""
     values = rule.values(ehr)
     extreme = np.where(measured, np.abs(ehr), 0).max(axis=0)
     order = np.argsort(-np.where(extreme > rule.threshold, extreme, 0), kind="stable").tolist()
@@ -78,7 +81,7 @@ def signals(
 
 
 def place(hour: float, hours: int) -> float:
-    """Where the middle of an hour stands."""
+    """The x coordinate of the middle of an hour."""
     return round((hour + 0.5) / hours * WIDTH, 1)
 
 
@@ -94,10 +97,10 @@ def _signal(
     known, mean, spread = value[hours], float(rule.mean[feature]), rule.threshold * float(rule.std[feature])
     low, high = min(known.min(), mean - spread), max(known.max(), mean + spread)
 
-    def up(one: float) -> float:
-        return round(HEIGHT - EDGE - float((one - low) / (high - low)) * (HEIGHT - 2 * EDGE), 1)
+    def up(measurement: float) -> float:
+        return round(HEIGHT - EDGE - float((measurement - low) / (high - low)) * (HEIGHT - 2 * EDGE), 1)
 
-    places = [(place(float(hour), len(value)), up(one)) for hour, one in zip(hours, known, strict=True)]
+    places = [(place(float(hour), len(value)), up(measurement)) for hour, measurement in zip(hours, known, strict=True)]
     beyond = np.abs(z[hours]) > rule.threshold
     unit = rule.units[feature]
     end = round(length / len(value) * WIDTH, 1)
@@ -117,7 +120,7 @@ def _signal(
         band=(up(mean + spread), round(up(mean - spread) - up(mean + spread), 1)),
         values=",".join(number(float(value[hour])) if measured[hour] else "" for hour in range(length)),
         last=number(float(known[-1])),
-        spread="–".join(dict.fromkeys(number(float(one)) for one in (known.min(), known.max()))),
+        spread="–".join(dict.fromkeys(number(float(measurement)) for measurement in (known.min(), known.max()))),
         hours=len(hours),
     )
 

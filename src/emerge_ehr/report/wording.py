@@ -10,14 +10,14 @@ from emerge_ehr.evaluation import catalogue
 NO_BREAK, THIN = "\u00a0", "\u202f"
 MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
 ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}
-# of units, where a figure has a name before it and little room; a score is plain
+# short forms of units, as a figure has little room and names the signal before the value; a score has no unit
 UNITS = {"degrees Celsius": "°C", "fraction": "", "points": "", "pH": ""}
 LOWERED = ("and", "of", "or", "the", "to")
 
 
 @dataclass(frozen=True)
 class Label:
-    """One outcome: its column in the arrays, its code, and what the report calls it."""
+    """A label: its column in the arrays, its code, and what the report calls it and its absence and presence."""
 
     column: int
     code: str
@@ -25,14 +25,17 @@ class Label:
     outcomes: tuple[str, str]
 
     def outcome(self, value: int | None) -> str:
-        """What became of a patient."""
+        """The outcome of a patient in words, from its value 0 or 1; None where it is not known."""
         return "not known" if value is None else self.outcomes[value]
 
 
 def labels(task: Task, codes: Sequence[str]) -> tuple[Label, ...]:
-    """The words for a run's label codes, as its task has them."""
+    """The labels of a run, in the words of its task."""
     worded = zip(codes, task.outcomes(codes), strict=True)
-    return tuple(Label(column, code, own.title, (own.absent, own.present)) for column, (code, own) in enumerate(worded))
+    return tuple(
+        Label(column, code, outcome.title, (outcome.absent, outcome.present))
+        for column, (code, outcome) in enumerate(worded)
+    )
 
 
 def metric(key: str) -> str:
@@ -42,12 +45,12 @@ def metric(key: str) -> str:
 
 
 def attribute_title(name: str) -> str:
-    """What subgroups are formed by."""
+    """The title of an attribute that subgroups are formed by."""
     return ATTRIBUTES.get(name) or name.replace("_", " ")
 
 
 def percent(share: float | None) -> str:
-    """A share as a percentage with as many digits as it carries; a line does not break before the sign.
+    """A share as a percentage, with one decimal below 10 % and above 99 %; no line breaks before the sign.
 
     >>> [percent(share).replace(NO_BREAK, " ") for share in (0.973, 0.0421, 0.0004, None)]
     ['97 %', '4.2 %', '<0.1 %', 'not known']
@@ -61,7 +64,7 @@ def percent(share: float | None) -> str:
 
 
 def points(change: float) -> str:
-    """A change of a risk in percentage points, signed.
+    """A change of a risk in percentage points, with its sign.
 
     >>> points(0.214), points(-0.031), points(0.0001)
     ('+21.4', '−3.1', '0.0')
@@ -76,13 +79,13 @@ def number(value: float) -> str:
     >>> number(7.4), number(119.559), number(-4e-9), number(1234567.0)
     ('7.4', '119.6', '0', '1234567')
     """
-    if abs(value) < 1e-6:  # what is left of 0 after standardising in float32 and back
+    if abs(value) < 1e-6:  # a 0 that was standardised in float32 and converted back
         return "0"
     return f"{value:.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def unit(name: str) -> str:
-    """A unit as it stands after a number. A code's meaning, "0 normal, 1 delayed", does not run into the number.
+    """A unit as it stands after a number. The meanings of codes, "0 normal, 1 delayed", are put in parentheses.
 
     >>> unit("degrees Celsius"), unit("pH"), unit("mmHg"), unit("0 normal, 1 delayed")
     ('°C', '', 'mmHg', '(0 normal, 1 delayed)')
@@ -91,7 +94,7 @@ def unit(name: str) -> str:
 
 
 def measured(value: float, unit_name: str) -> str:
-    """A measurement with its unit, or what a coded one means.
+    """A measurement with its unit, or the meaning of a coded one.
 
     >>> measured(6.93, "pH"), measured(46, "mmHg"), measured(1, "0 normal, 1 delayed")
     ('6.93', '46 mmHg', 'delayed')
@@ -102,19 +105,21 @@ def measured(value: float, unit_name: str) -> str:
 
 
 def stated(text: str) -> str:
-    """A category that the source has in capitals, as it would stand in a text.
+    """A category as it stands in running text; those that the source writes in capitals are put in lower case with initials.
 
     >>> stated("HISPANIC OR LATINO"), stated("WHITE - BRAZILIAN"), stated("BLACK/AFRICAN AMERICAN"), stated("of Asia")
     ('Hispanic or Latino', 'White - Brazilian', 'Black/African American', 'of Asia')
     """
     if not text.isupper():
         return text
-    words = re.sub(r"\w+", lambda word: found if (found := word[0].lower()) in LOWERED else found.capitalize(), text)
+    words = re.sub(
+        r"\w+", lambda word: lowered if (lowered := word[0].lower()) in LOWERED else lowered.capitalize(), text
+    )
     return words[0].upper() + words[1:]
 
 
 def decimal(value: float | None) -> str:
-    """A metric with three digits, as tables print them."""
+    """A metric with three decimals, as tables print it."""
     return "undefined" if value is None else f"{value:.3f}".replace("-", "−")
 
 
@@ -128,7 +133,7 @@ def count(value: int) -> str:
 
 
 def plural(value: int, one: str, more: str = "") -> str:
-    """A count and what is counted.
+    """A count and the noun of what is counted, in the plural where needed; ``more`` is the plural if it does not end in s.
 
     >>> plural(1, "stay"), plural(2, "diagnosis", "diagnoses")
     ('1 stay', '2 diagnoses')
@@ -137,7 +142,7 @@ def plural(value: int, one: str, more: str = "") -> str:
 
 
 def ordinal(value: int) -> str:
-    """A rank.
+    """A rank with its ending.
 
     >>> [ordinal(n) for n in (1, 2, 3, 11, 22)]
     ['1st', '2nd', '3rd', '11th', '22nd']
