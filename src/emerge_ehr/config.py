@@ -378,7 +378,7 @@ def load(
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Read the tables of a TOML file.
 
     Raises:
         UserError: the file is missing or is not TOML.
@@ -389,7 +389,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
         raise UserError(f"{path}: no such config file; there are: {nearby}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}; mend it, or begin with one of configs/") from None
+        raise UserError(f"{path}: not a TOML file: {error}; correct it, or start from one of configs/") from None
 
 
 def fill(raw: Mapping[str, Any], where: str) -> Config:

@@ -19,7 +19,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 
-DIED = "its worker process died; was there memory enough? (`workers` says how many runs share it)"
+DIED = "its worker process died; was there enough memory? (`workers` says how many runs share it)"
 
 log = logging.getLogger(__name__)
 

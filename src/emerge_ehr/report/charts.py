@@ -47,7 +47,7 @@ def spread(label: Array, probability: Array) -> SpreadChart | None:
 
 
 def evaluation(label: Array, probability: Array) -> list[Chart]:
-    """ROC, precision and recall, calibration and decision curve of outcomes [N] and risks [N], as far as they are defined."""
+    """ROC, precision and recall, calibration and decision curve of outcomes [N] and risks [N]; undefined charts are left out."""
     charts = [
         _roc(label, probability),
         _precision_recall(label, probability),

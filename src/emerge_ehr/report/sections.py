@@ -23,7 +23,7 @@ from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training.inputs import label_warnings, rows_of
 
 COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
-FEW = 30  # with fewer patients of the rarer outcome a warning says that intervals are wide
+FEW = 30  # a test split with fewer patients of the rarer outcome gets a warning
 
 
 @dataclass(frozen=True)

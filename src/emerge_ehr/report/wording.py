@@ -74,7 +74,7 @@ def points(change: float) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits at most, without an exponent where it can be avoided.
+    """A number with at most four significant digits, and without an exponent where possible.
 
     >>> number(7.4), number(119.559), number(-4e-9), number(1234567.0)
     ('7.4', '119.6', '0', '1234567')
