@@ -11,7 +11,7 @@ import pytest
 
 from emerge_ehr.comparison import marks, plots, results, table
 from emerge_ehr.comparison.grid import Grid
-from emerge_ehr.comparison.marks import Comparison
+from emerge_ehr.comparison.marks import ReferenceComparison
 from emerge_ehr.comparison.points import ANY, Combination, Point
 from emerge_ehr.config import Config, Paths
 from emerge_ehr.fields import Component
@@ -21,7 +21,7 @@ SEEDS = (1, 2, 3)
 NONE = {f"removed_{kind}": 0.0 for kind in ("patients", "notes", "measurements")}
 
 
-def made(seeds: tuple[int, ...] = SEEDS, failed: str | None = None) -> tuple[Grid, list[results.Run], pl.DataFrame]:
+def made(seeds: tuple[int, ...] = SEEDS, failed: str | None = None) -> tuple[Grid, list[results.GridRun], pl.DataFrame]:
     """Three methods in two columns; the third is the same in both."""
     axes = {"method": {name: {} for name in METHODS}, "task": {"death": {}, "return": {}}}
     grid = Grid(seeds=seeds, axes=axes, columns=("task",), metrics=("auroc", "f1"))
@@ -35,7 +35,7 @@ def made(seeds: tuple[int, ...] = SEEDS, failed: str | None = None) -> tuple[Gri
         folder = f"runs/g/{point.folder}/seed_{seed}"
         config = Config(**{**vars(base), "paths": Paths(raw_dir=Path("raw"), run_dir=Path(folder))})
         lost = failed if (point.values["method"], seed) == (METHODS[0], seeds[-1]) else None
-        runs.append(results.Run(point, seed, config, lost))
+        runs.append(results.GridRun(point, seed, config, lost))
         for split, metric in itertools.product(("val", "test"), ("auroc", "f1", "brier")) if lost is None else ():
             value = float(generator.uniform(0.5, 1))
             rows.append(
@@ -53,8 +53,8 @@ def made(seeds: tuple[int, ...] = SEEDS, failed: str | None = None) -> tuple[Gri
     return grid, runs, pl.DataFrame(rows)
 
 
-def compared(row: str, column: str, p: float | None) -> Comparison:
-    return Comparison(column, "y", "auroc", row, "EMERGE", -0.1, -0.2, 0.0, p, None, None)
+def compared(row: str, column: str, p: float | None) -> ReferenceComparison:
+    return ReferenceComparison(column, "y", "auroc", row, "EMERGE", -0.1, -0.2, 0.0, p, None, None)
 
 
 def test_mean_deviation_and_bold_are_those_of_a_plain_loop() -> None:
@@ -130,7 +130,7 @@ def test_holms_correction_is_its_definition(seed: int) -> None:
         assert found[f"r{n}"] == pytest.approx(expected)
 
 
-def write_run(run: results.Run, subject: list[str], truth: list[int], risk: list[float]) -> results.Run:
+def write_run(run: results.GridRun, subject: list[str], truth: list[int], risk: list[float]) -> results.GridRun:
     """Predictions and persons as the stages leave them."""
     assert run.config.paths.run_dir is not None
     processed = Path("processed")
@@ -143,7 +143,7 @@ def write_run(run: results.Run, subject: list[str], truth: list[int], risk: list
     row = {"patient_id": names, "split": "test", "label_code": "y", "y_true": truth, "y_prob": risk}
     pl.DataFrame(row).write_csv(run.config.run_dir / "predictions.csv")
     paths = Paths(raw_dir=Path("raw"), run_dir=run.config.run_dir, processed_dir=processed)
-    return results.Run(run.point, run.seed, Config(**{**vars(run.config), "paths": paths}))
+    return results.GridRun(run.point, run.seed, Config(**{**vars(run.config), "paths": paths}))
 
 
 def test_a_clearly_worse_row_is_marked_an_equal_one_is_not_and_other_patients_are_not_compared(
@@ -168,14 +168,14 @@ def test_a_clearly_worse_row_is_marked_an_equal_one_is_not_and_other_patients_ar
     assert found["death", METHODS[1]].adjusted == pytest.approx(min(1, 2 * found["death", METHODS[1]].p))
 
 
-def without_notes(runs: list[results.Run], frame: pl.DataFrame) -> tuple[list[results.Run], pl.DataFrame]:
+def without_notes(runs: list[results.GridRun], frame: pl.DataFrame) -> tuple[list[results.GridRun], pl.DataFrame]:
     """The runs again, with half of the notes removed."""
     again = []
     for run in runs:
         own = tuple(Combination(one.values, ("notes", 0.5)) for one in run.point.combinations)
         paths = Paths(raw_dir=Path("raw"), run_dir=Path(f"{run.config.run_dir}_less"))
         config = Config(**{**vars(run.config), "paths": paths})
-        again.append(results.Run(Point(run.point.values, config, own), run.seed, config))
+        again.append(results.GridRun(Point(run.point.values, config, own), run.seed, config))
     return again, frame.with_columns(pl.col("run") + "_less", pl.lit(0.5).alias("removed_notes"))
 
 
@@ -197,7 +197,7 @@ def test_a_run_that_reads_no_notes_is_drawn_at_every_share_of_them() -> None:
     first, *others = runs
     alone = first.point.combinations[0]
     flat = (alone, Combination(alone.values, ("notes", 0.5)))
-    runs = [results.Run(Point(alone.values, first.config, flat), first.seed, first.config), *others]
+    runs = [results.GridRun(Point(alone.values, first.config, flat), first.seed, first.config), *others]
     shown = plots._test(grid, runs, frame).filter((pl.col("row") == METHODS[0]) & (pl.col("metric") == "auroc"))
     own = shown.filter(pl.col("column") == "death")
     assert own["removed_notes"].to_list() == [0.0, 0.5] and own["value"].n_unique() == 1
@@ -211,7 +211,7 @@ def test_a_column_named_any_holds_its_own_runs_only() -> None:
     for name, value in ((ANY, 0.7), ("other", 0.8)):
         config = Config(**{**vars(base), "paths": Paths(raw_dir=Path("raw"), run_dir=Path(name))})
         alone = Combination({"task": name})
-        runs.append(results.Run(Point(alone.values, config, (alone,)), 1, config))
+        runs.append(results.GridRun(Point(alone.values, config, (alone,)), 1, config))
         head = {"task": name, **NONE, "seed": 1, "split": "test", "label": "y", "metric": "auroc"}
         values.append({**head, "value": value, "run": name})
     frame = pl.DataFrame(values)
@@ -247,7 +247,7 @@ def test_more_rows_with_data_removed_change_no_mark_of_the_others(
     truth = generator.integers(0, 2, 120).tolist()
     subject = [str(n) for n in range(120)]
 
-    def written(run: results.Run) -> results.Run:
+    def written(run: results.GridRun) -> results.GridRun:
         return write_run(run, subject, truth, generator.uniform(0, 1, 120).tolist())
 
     whole = [written(run) for run in runs]
@@ -271,6 +271,6 @@ def test_a_reference_that_is_one_with_another_value_is_their_common_row(
     for run, values, own in ((runs[0], "A or B", both), (runs[1], "C", other)):
         point = Point({"method": values}, run.config, own)
         risk = np.random.default_rng(1).uniform(0, 1, 40).tolist()
-        written.append(write_run(results.Run(point, 1, run.config), subject, truth, risk))
+        written.append(write_run(results.GridRun(point, 1, run.config), subject, truth, risk))
     (found,) = marks.compare(grid, written)
     assert (found.row, found.reference) == ("C", "A or B")

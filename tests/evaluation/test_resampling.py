@@ -89,11 +89,13 @@ def test_an_interval_that_rests_on_part_of_the_resamples_says_so_and_on_few_ther
     assert "rests on 1" in str(found["auroc"].reason) and "of 200 resamples" in str(found["auroc"].reason)
     assert found["brier"].reason is None
     values = np.where(np.arange(100) < 60, np.nan, 1.0)
-    assert resampling.Sample(1.0, values, None).interval("").reason == "no interval: undefined in 60 of 100 resamples"
+    assert (
+        resampling.Resampled(1.0, values, None).interval("").reason == "no interval: undefined in 60 of 100 resamples"
+    )
 
 
 def test_an_estimate_outside_all_resamples_has_no_bca_interval() -> None:
-    found = resampling.Sample(2.0, np.zeros(50), np.zeros(5)).interval("")
+    found = resampling.Resampled(2.0, np.zeros(50), np.zeros(5)).interval("")
     assert (found.value, found.low) == (2.0, None)
     assert "outside all resamples" in str(found.reason)
 

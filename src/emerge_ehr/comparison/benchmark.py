@@ -17,7 +17,7 @@ from emerge_ehr.comparison import marks, plots, preparation, ray_workers, result
 from emerge_ehr.comparison.grid import Grid, load
 from emerge_ehr.comparison.points import Point, points, run_name
 from emerge_ehr.comparison.preparation import Preparation
-from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.comparison.workers import Job, run_all
 from emerge_ehr.fields import UserError
 from emerge_ehr.progress import bar, beside_logs
@@ -56,15 +56,15 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
         )
 
 
-def _run(grid: Grid, point: Point, seed: int, offline: bool) -> Run:
+def _run(grid: Grid, point: Point, seed: int, offline: bool) -> GridRun:
     """A point's run with one training seed, in the grid's folders; data and split keep the seed of the config."""
     config = preparation.placed(dataclasses.replace(point.config, offline=offline or point.config.offline))
     run_dir = grid_folder.RUNS / grid.name / point.folder / f"seed_{seed}"
     paths = dataclasses.replace(config.paths, run_dir=run_dir)
-    return Run(point, seed, dataclasses.replace(config, run_name=run_name(grid, point), paths=paths))
+    return GridRun(point, seed, dataclasses.replace(config, run_name=run_name(grid, point), paths=paths))
 
 
-def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
+def _train(runs: Sequence[GridRun], grid: Grid, workers: int) -> list[GridRun]:
     """Train the runs that have not ended before. Returns all runs, those that failed marked so."""
     inputs: dict[Path, dict[str, str]] = {}
     todo = {
@@ -93,7 +93,7 @@ def _train(runs: Sequence[Run], grid: Grid, workers: int) -> list[Run]:
     return [dataclasses.replace(each_run, failed=failed.get(each_run.name)) for each_run in runs]
 
 
-def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
+def _publish(grid: Grid, runs: Sequence[GridRun], folder: Path) -> str:
     """Write what ``runs/<grid>/`` holds beside the runs. Returns the table and the folder as text to print."""
     frame = results.tidy(grid, runs)
     compared = marks.compare(grid, runs)
@@ -110,7 +110,7 @@ def _publish(grid: Grid, runs: Sequence[Run], folder: Path) -> str:
     return f"{table.markdown(lines)}\nresults: {folder}"
 
 
-def _plan(grid: Grid, runs: Sequence[Run], shared: Sequence[Preparation]) -> Iterator[str]:
+def _plan(grid: Grid, runs: Sequence[GridRun], shared: Sequence[Preparation]) -> Iterator[str]:
     """Yield the lines that ``--dry-run`` prints: each set of shared artefacts with the runs that read it."""
     inputs: dict[Path, dict[str, str]] = {}
     tables = {artefact_set.config.table_dir for artefact_set in shared}

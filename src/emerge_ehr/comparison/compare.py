@@ -25,7 +25,7 @@ FEW = 0.001  # smaller p-values are printed as "<0.001"
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """A finished run. ``test``: the test rows of predictions.csv; ``thresholds``: by label; ``inputs``: checksums of the files
     that the run read."""
 
@@ -37,7 +37,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MetricDifference:
     """A row of the CSV: one metric of one label, ``difference`` first minus second. ``test``: paired_bootstrap or delong. A
     number is None where it is undefined; ``reason`` says why."""
 
@@ -70,13 +70,13 @@ def run(runs: Sequence[Path], output: Path | None) -> None:
     rows = compare(first, second, subjects)
     if output is not None:
         with artefacts.replacing(output) as path:
-            results.write_csv(path, Comparison, [dataclasses.astuple(row) for row in rows])
+            results.write_csv(path, MetricDifference, [dataclasses.astuple(row) for row in rows])
     print(table(rows, first, second, subjects))
     if output is not None:
         print(f"written to {output}")
 
 
-def load(folder: Path) -> Run:
+def load(folder: Path) -> ComparedRun:
     """Load the run in ``folder``.
 
     Raises:
@@ -90,7 +90,7 @@ def load(folder: Path) -> Run:
         schema_overrides={**dict.fromkeys(PREDICTIONS.names, pl.String), **numbers},
     )
     chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
-    return Run(
+    return ComparedRun(
         folder,
         config,
         rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
@@ -99,7 +99,7 @@ def load(folder: Path) -> Run:
     )
 
 
-def subject_ids(run: Run) -> dict[str, str] | None:
+def subject_ids(run: ComparedRun) -> dict[str, str] | None:
     """Map patient_id to subject_id, as the artefacts say that the run was trained on. None if these artefacts were deleted or
     made again, or do not name persons."""
     folder = run.config.processed_dir
@@ -110,7 +110,7 @@ def subject_ids(run: Run) -> dict[str, str] | None:
     return None if patients is None else dict(patients.select("patient_id", "subject_id").rows())
 
 
-def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Comparison]:
+def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | None) -> list[MetricDifference]:
     """Compare every metric of every label, with the resampling settings of the first run's config. Whole persons are resampled,
     as ``subjects`` names them; single patients if it is None.
 
@@ -129,16 +129,18 @@ def compare(first: Run, second: Run, subjects: dict[str, str] | None) -> list[Co
         cuts = (first.thresholds[name], second.thresholds[name])
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
-        rows.append(Comparison(name, "auroc", "delong", *about, **_values(area)))
+        rows.append(MetricDifference(name, "auroc", "delong", *about, **_values(area)))
         differences = significance.paired_bootstrap(label, left, right, keys("splits"), sampling, groups, cuts)
         rows += [
-            Comparison(name, key, "paired_bootstrap", *about, **_values(difference))
+            MetricDifference(name, key, "paired_bootstrap", *about, **_values(difference))
             for key, difference in differences.items()
         ]
     return rows
 
 
-def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[str, str] | None) -> str:
+def table(
+    rows: Sequence[MetricDifference], first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | None
+) -> str:
     """The comparison as aligned text, with notes on how it was made."""
     lines = [["label", "patients", "positive", "metric", "first", "second", "first - second", "95 % interval", "p"]]
     for row in rows:
@@ -164,7 +166,7 @@ def table(rows: Sequence[Comparison], first: Run, second: Run, subjects: dict[st
     return "\n".join([notes[0], *tables.aligned(lines), *notes[1:], *reasons])
 
 
-def _joined(first: Run, second: Run) -> pl.DataFrame:
+def _joined(first: ComparedRun, second: ComparedRun) -> pl.DataFrame:
     """The first run's test rows, with the second run's risk as column ``other``.
 
     Raises:

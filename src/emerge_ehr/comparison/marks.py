@@ -12,7 +12,7 @@ import polars as pl
 
 from emerge_ehr.comparison.grid import Grid
 from emerge_ehr.comparison.points import Point, columns, row_axes
-from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.evaluation.catalogue import metric
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.resampling import persons as numbered
@@ -25,7 +25,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReferenceComparison:
     """A row against the reference, in one column. ``difference``: the metric of the seed-averaged risks, row minus reference.
 
     ``adjusted``: p after Holm's correction, over the column's rows with all data or over those with data removed.
@@ -62,7 +62,7 @@ def reference(grid: Grid, found: Sequence[Point]) -> str:
     return grid.reference or found[0].combinations[0].named(row_axes(grid))
 
 
-def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
+def compare(grid: Grid, runs: Sequence[GridRun]) -> list[ReferenceComparison]:
     """Compare every row with the reference, in every column, by every ranking metric of the grid; failed runs are left out."""
     against = reference(grid, [run.point for run in runs])
     ended = [run for run in runs if run.failed is None]
@@ -73,11 +73,11 @@ def compare(grid: Grid, runs: Sequence[Run]) -> list[Comparison]:
     ]
 
 
-def _column(grid: Grid, runs: Sequence[Run], column: str, name: str) -> Iterator[Comparison]:
+def _column(grid: Grid, runs: Sequence[GridRun], column: str, name: str) -> Iterator[ReferenceComparison]:
     """Compare the rows of one column. Rows with data removed are corrected as a family of their own, so that their number changes
     no mark of the others."""
     metrics = [key for key in grid.metrics if metric(key).ranked]
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[GridRun]] = {}
     for run in runs:
         groups.setdefault(run.point.named(row_axes(grid)), []).append(run)
     against = next((row for row, group in groups.items() if group[0].point.is_row(name, row_axes(grid))), None)
@@ -112,12 +112,12 @@ Risks = dict[str, tuple[int, float]]  # patient -> outcome, risk
 
 def _pair(
     base: Risks, other: Risks | None, persons: dict[str, str], metrics: Sequence[str], row: str
-) -> Iterator[Comparison]:
+) -> Iterator[ReferenceComparison]:
     """Compare two rows by each metric; without numbers if their test patients or outcomes differ, as nothing is paired then."""
     same = other is not None and {k: v[0] for k, v in base.items()} == {k: v[0] for k, v in other.items()}
     if other is None or not same:
         for key in metrics:
-            yield Comparison("", "", key, row, "", None, None, None, None, None, "tested on other patients")
+            yield ReferenceComparison("", "", key, row, "", None, None, None, None, None, "tested on other patients")
         return
     patients = sorted(base)
     label = np.array([base[patient][0] for patient in patients], dtype=np.float64)
@@ -125,10 +125,10 @@ def _pair(
     whose = numbered([persons[patient] for patient in patients])
     for key, gap in paired_bootstrap(label, first, second, metrics, SAMPLING, whose).items():
         numbers = (gap.difference, gap.low, gap.high, gap.p)
-        yield Comparison("", "", key, row, "", *numbers, None, gap.reason)
+        yield ReferenceComparison("", "", key, row, "", *numbers, None, gap.reason)
 
 
-def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
+def adjusted(family: Sequence[ReferenceComparison]) -> list[ReferenceComparison]:
     """The comparisons with p adjusted by Holm (1979): the k-th smallest of m is multiplied by m - k + 1, and is then at least as
     large as the one before and at most 1."""
     tested = sorted(
@@ -143,7 +143,7 @@ def adjusted(family: Sequence[Comparison]) -> list[Comparison]:
     return [replace(comparison, adjusted=holm.get(comparison.row)) for comparison in family]
 
 
-def _risks(group: Sequence[Run]) -> dict[str, Risks]:
+def _risks(group: Sequence[GridRun]) -> dict[str, Risks]:
     """Map each label to the test patients' outcomes, and their risks averaged over the seeds."""
     tables = [
         pl.read_csv(run.config.run_dir / PREDICTIONS.file, glob=False, schema_overrides={"patient_id": pl.String})
@@ -159,12 +159,12 @@ def _risks(group: Sequence[Run]) -> dict[str, Risks]:
     return risks_by_label
 
 
-def _persons(run: Run) -> dict[str, str]:
+def _persons(run: GridRun) -> dict[str, str]:
     """Map patient_id to subject_id."""
     patients = table_files.read_table(run.config.processed_dir, PATIENTS)
     return dict(patients.select("patient_id", "subject_id").rows())
 
 
-def records(compared: Sequence[Comparison]) -> list[dict[str, str | float | None]]:
+def records(compared: Sequence[ReferenceComparison]) -> list[dict[str, str | float | None]]:
     """The comparisons as rows of ``comparisons.csv``."""
     return [asdict(comparison) for comparison in compared]

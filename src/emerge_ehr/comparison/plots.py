@@ -11,7 +11,7 @@ import polars as pl
 
 from emerge_ehr.comparison.grid import KINDS, Grid
 from emerge_ehr.comparison.points import Combination, columns, row_axes
-from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.evaluation.catalogue import metric, shown
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ STYLE: Any = {  # matplotlib's settings
 log = logging.getLogger(__name__)
 
 
-def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> None:
+def draw(grid: Grid, runs: Sequence[GridRun], frame: pl.DataFrame, folder: Path) -> None:
     """Draw ``ablation`` if there are several rows, ``sparsity_<kind>`` if shares are removed, if matplotlib is installed."""
     if find_spec("matplotlib") is None:
         log.warning("no plots: matplotlib is not installed (the extra 'plots')")
@@ -52,7 +52,7 @@ def draw(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, folder: Path) -> 
                 _save(_sparsity(grid, one_kind, kind), folder / f"sparsity_{kind}")
 
 
-def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
+def _test(grid: Grid, runs: Sequence[GridRun], frame: pl.DataFrame) -> pl.DataFrame:
     """The test results as printed, with ``row`` and ``column``. A run stands at every share of an input that it does not read."""
     test = frame.filter(
         (pl.col("split") == "test")
@@ -72,7 +72,7 @@ def _test(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _places(grid: Grid, runs: Sequence[Run]) -> Iterator[pl.DataFrame]:
+def _places(grid: Grid, runs: Sequence[GridRun]) -> Iterator[pl.DataFrame]:
     """Yield, for each column of the table, a frame ``run, row, column, removed_*`` with a row per share that a run stands for."""
     shares = {f"removed_{kind}": pl.Float64 for kind in KINDS}
     schema = {"run": pl.String, "row": pl.String, "column": pl.String, **shares}

@@ -19,7 +19,7 @@ from emerge_ehr.training import checkpoints, methods, train, trained
 
 
 @dataclass(frozen=True)
-class Run:
+class GridRun:
     """A point trained with one seed. ``config`` has the run's folders, and the seed of data and split.
 
     ``failed`` says why there is no result; None if there is one.
@@ -41,7 +41,7 @@ class Run:
         return dataclasses.replace(self.config, seed=self.seed)
 
 
-def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
+def ended(run: GridRun, inputs: dict[Path, dict[str, str]]) -> bool:
     """Whether the run's folder holds a finished and complete run with the same settings, data and library versions.
 
     ``inputs`` keeps the hashes of artefacts, which many runs share: processed folder -> file -> hash.
@@ -67,7 +67,7 @@ def ended(run: Run, inputs: dict[Path, dict[str, str]]) -> bool:
     return same and bool(mark == methods.fingerprint(run.trained, manifest, exactly=True))
 
 
-def tidy(grid: Grid, runs: Sequence[Run]) -> pl.DataFrame:
+def tidy(grid: Grid, runs: Sequence[GridRun]) -> pl.DataFrame:
     """The runs' metrics as one frame. ``removed_*`` are shares; ``run`` is the folder; ``failed`` says why there is no result.
 
     ``low`` and ``high`` are the run's own 95 % interval, from a bootstrap over the split's persons.
@@ -82,7 +82,7 @@ def tidy(grid: Grid, runs: Sequence[Run]) -> pl.DataFrame:
     return pl.DataFrame([row for run in runs for row in _rows(run)], schema=schema, orient="row")
 
 
-def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
+def _rows(run: GridRun) -> Iterator[tuple[Any, ...]]:
     removed = dict([run.point.removed] if run.point.removed else [])
     head = (*run.point.values.values(), *(removed.get(kind, 0.0) for kind in KINDS), run.seed)
     if run.failed is not None:

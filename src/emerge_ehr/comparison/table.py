@@ -9,9 +9,9 @@ import polars as pl
 
 from emerge_ehr.comparison import marks
 from emerge_ehr.comparison.grid import Grid
-from emerge_ehr.comparison.marks import Comparison
+from emerge_ehr.comparison.marks import ReferenceComparison
 from emerge_ehr.comparison.points import columns, row_axes, rows
-from emerge_ehr.comparison.results import Run
+from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.evaluation.catalogue import Metric, metric
 
 Heading = tuple[str, str, str]  # column, label, key of the metric
@@ -33,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultsTable:
     """The whole table. ``cells``: row -> a cell per heading."""
 
     headings: Sequence[Heading]
@@ -41,7 +41,9 @@ class Table:
     caption: str
 
 
-def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequence[Comparison]) -> Table:
+def build(
+    grid: Grid, runs: Sequence[GridRun], frame: pl.DataFrame, compared: Sequence[ReferenceComparison]
+) -> ResultsTable:
     """Build the table of the test results."""
     values = _values(grid, runs, frame)
     labels = dict.fromkeys((column, label) for _, column, label, _ in values)
@@ -61,10 +63,10 @@ def build(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame, compared: Sequen
     }
     best = [_best([raw[row][n] for row in names], metric(heading[2])) for n, heading in enumerate(headings)]
     cells = {row: [_with_best(cell, top) for cell, top in zip(raw[row], best, strict=True)] for row in names}
-    return Table(headings, cells, _caption(grid, runs, compared))
+    return ResultsTable(headings, cells, _caption(grid, runs, compared))
 
 
-def _values(grid: Grid, runs: Sequence[Run], frame: pl.DataFrame) -> dict[tuple[str, str, str, str], list[float]]:
+def _values(grid: Grid, runs: Sequence[GridRun], frame: pl.DataFrame) -> dict[tuple[str, str, str, str], list[float]]:
     """Map (row, column, label, metric) to the seeds' values, columns in the grid's order."""
     names = columns(grid)
     place = {str(run.config.run_dir): run.point for run in runs}
@@ -99,7 +101,7 @@ def _with_best(cell: Cell, top: float) -> Cell:
     return replace(cell, best=cell.mean is not None and round(cell.mean, cell.digits) == top)
 
 
-def _caption(grid: Grid, runs: Sequence[Run], compared: Sequence[Comparison]) -> str:
+def _caption(grid: Grid, runs: Sequence[GridRun], compared: Sequence[ReferenceComparison]) -> str:
     """The caption, which says what the numbers and marks are."""
     seeds = len(grid.seeds)
     spread = f"mean ± standard deviation over {seeds} training seeds" if seeds > 1 else "one training seed"
@@ -131,7 +133,7 @@ def _text(cell: Cell, plus_minus: str) -> str:
     return mean + ("" if cell.std is None else f" {plus_minus} {cell.std:.{cell.digits}f}")
 
 
-def markdown(table: Table) -> str:
+def markdown(table: ResultsTable) -> str:
     """The table in Markdown, with its caption below."""
     several = len({label for _, label, _ in table.headings}) > 1
     heads = [
@@ -169,7 +171,7 @@ def escaped(text: str) -> str:
     return "".join(ESCAPES.get(sign, sign) for sign in text)
 
 
-def latex(table: Table, name: str) -> str:
+def latex(table: ResultsTable, name: str) -> str:
     """The table as a LaTeX ``table`` environment that needs the package booktabs; ``name`` makes its label."""
     groups = dict.fromkeys((column, label) for column, label, _ in table.headings)
     several = len({label for _, label in groups}) > 1

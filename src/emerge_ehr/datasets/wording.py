@@ -2,19 +2,19 @@
 
 from emerge_ehr import components
 from emerge_ehr.config import Cohort, Config
-from emerge_ehr.datasets.tasks import Sample, Task
+from emerge_ehr.datasets.tasks import SampleWords, Task
 
-STAY = Sample("stay", "ICU stay", "intensive-care stay")
-ADMISSION = Sample("admission", "hospital admission", "hospital admission")
+STAY = SampleWords("stay", "ICU stay", "intensive-care stay")
+ADMISSION = SampleWords("admission", "hospital admission", "hospital admission")
 
 
-def sample(config: Config) -> Sample:
+def sample(config: Config) -> SampleWords:
     """What a sample of the config's cohort is called: the task's word if it has one, else that of the anchor."""
     task: Task = components.build("task", config.task)
     return task.sample or anchored(config.cohort)
 
 
-def anchored(rule: Cohort) -> Sample:
+def anchored(rule: Cohort) -> SampleWords:
     """What a sample is called according to the cohort's anchor: an ICU stay or a hospital admission.
 
     >>> anchored(Cohort()).word, anchored(Cohort(anchor="hospital")).word
@@ -23,7 +23,7 @@ def anchored(rule: Cohort) -> Sample:
     return STAY if rule.anchor == "icu" else ADMISSION
 
 
-def candidate(config: Config) -> Sample:
+def candidate(config: Config) -> SampleWords:
     """What the rows are called that the cohort's rules choose from: ICU stays, unless the task has its own word for a sample.
 
     With the anchor "hospital", an admission is represented by its first ICU stay.
@@ -42,7 +42,7 @@ def window(rule: Cohort) -> str:
     return f"the whole {word}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {word}"
 
 
-def observed(rule: Cohort, of: Sample) -> str:
+def observed(rule: Cohort, of: SampleWords) -> str:
     """The part of the samples that a model saw, for the report.
 
     >>> observed(Cohort(), STAY), observed(Cohort(window="whole"), ADMISSION)

@@ -9,7 +9,7 @@ from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.catalogue import keys
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
 from emerge_ehr.evaluation.metrics import Array
-from emerge_ehr.evaluation.resampling import Interval, Persons, Sample, Sampling
+from emerge_ehr.evaluation.resampling import Interval, Persons, Resampled, Sampling
 
 NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
 
@@ -88,7 +88,7 @@ def _of_nobody(points: Mapping[str, float | None]) -> Evaluated:
     return Evaluated(0, 0, 0, 0, 0, dict.fromkeys(keys("splits"), undefined), nowhere)
 
 
-def _point(target: str, cut: float | None, samples: Mapping[str, Sample], label: Array) -> OperatingPoint:
+def _point(target: str, cut: float | None, samples: Mapping[str, Resampled], label: Array) -> OperatingPoint:
     if cut is None:
         return OperatingPoint(None, dict.fromkeys(keys("operating_points"), Interval(None, None, None, NO_THRESHOLD)))
     return OperatingPoint(

@@ -46,7 +46,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Sample:
+class Resampled:
     """One measured quantity: of all patients, of each resample [R] and, for BCa, without each person or group in turn."""
 
     value: float
@@ -91,7 +91,7 @@ def persons(names: Sequence[str]) -> Persons:
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
 
 
-def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, Sample]:
+def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, Resampled]:
     """Everything that ``measure`` gives, for all patients and for the resamples; the same seed draws the same persons."""
     patients, units = len(persons), int(persons.max()) + 1
     alone = np.array_equal(persons, each_alone(patients))
@@ -105,7 +105,7 @@ def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, 
     size = max(1, BLOCK // patients)
     drawn = collect(draws(units, sampling.resamples, sampling.seed, size * units))
     left = collect(leaving_out(units, sampling.seed, size * units)) if sampling.interval == "bca" else {}
-    return {name: Sample(float(value[0]), drawn[name], left.get(name)) for name, value in estimates.items()}
+    return {name: Resampled(float(value[0]), drawn[name], left.get(name)) for name, value in estimates.items()}
 
 
 def draws(units: int, resamples: int, seed: int, block: int = BLOCK) -> Iterator[Array]:

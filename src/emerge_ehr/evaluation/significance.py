@@ -10,7 +10,7 @@ from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.curves import Z95
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
 from emerge_ehr.evaluation.metrics import Array
-from emerge_ehr.evaluation.resampling import ROUNDING, Persons, Sample, Sampling
+from emerge_ehr.evaluation.resampling import ROUNDING, Persons, Resampled, Sampling
 
 FEW = "undefined: DeLong's variance needs two patients of each class"
 
@@ -110,7 +110,7 @@ def paired_bootstrap(
     }
 
 
-def _difference(first: Sample, second: Sample, difference: Sample, undefined: str) -> Difference:
+def _difference(first: Resampled, second: Resampled, difference: Resampled, undefined: str) -> Difference:
     interval = difference.interval(undefined)
     values = [None if np.isnan(run.value) else run.value for run in (first, second)]
     drawn = difference.drawn[~np.isnan(difference.drawn)]

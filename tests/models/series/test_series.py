@@ -124,7 +124,7 @@ def test_the_tcn_sees_its_receptive_field_and_nothing_later(kernel: int, levels:
 @torch.no_grad()
 def test_a_tcn_block_follows_its_equations() -> None:
     torch.manual_seed(0)
-    block = tcn.Block(2, 3, kernel=3, dilation=2, dropout=0.5).eval()
+    block = tcn.TemporalBlock(2, 3, kernel=3, dilation=2, dropout=0.5).eval()
     hours = torch.randn(1, 2, 9)
 
     def convolved(layer: torch.nn.Conv1d, given: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import polars as pl
 
 from emerge_ehr.config import Cohort
-from emerge_ehr.datasets.tasks import Sample
+from emerge_ehr.datasets.tasks import SampleWords
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def with_windows(stays: pl.DataFrame, rule: Cohort) -> pl.DataFrame:
     return stays.drop("until")
 
 
-def select(stays: pl.DataFrame, rule: Cohort, sample: Sample | None = None) -> tuple[pl.DataFrame, list[Step]]:
+def select(stays: pl.DataFrame, rule: Cohort, sample: SampleWords | None = None) -> tuple[pl.DataFrame, list[Step]]:
     """The stays that satisfy ``rule``, in order of ``patient_id``, and the cohort flow.
 
     ``sample`` says what the task calls a sample, if it has its own word.

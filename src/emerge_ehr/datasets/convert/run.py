@@ -25,7 +25,7 @@ CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made from diagno
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class SelectedCohort:
     """The cohort, a row per sample with its number ``n``; the labels; and the counts, cohort flow and warnings that led there."""
 
     stays: pl.DataFrame
@@ -84,7 +84,7 @@ def _outdated(config: Config) -> list[str]:
     return [name for name in names if (config.table_dir / name).exists()]
 
 
-def _sample(config: Config, source: Source, task: Task) -> Sample:
+def _sample(config: Config, source: Source, task: Task) -> SelectedCohort:
     """Apply the cohort's rules, then the task's: a sample needs an outcome that was not yet known at the end of the window."""
     candidates = source.stays()
     table, counts = _known_sexes(candidates.table, candidates.counts)
@@ -108,7 +108,7 @@ def _sample(config: Config, source: Source, task: Task) -> Sample:
         *_strange_times(stays),
         *_late_windows(table, stays, config.cohort),
     ]
-    return Sample(numbered, table, counts, flow, warnings)
+    return SelectedCohort(numbered, table, counts, flow, warnings)
 
 
 def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.DataFrame, Mapping[str, int]]:
@@ -168,7 +168,9 @@ def _log_flow(flow: Sequence[cohort.Step], word: str) -> None:
         )
 
 
-def _write_measurements(config: Config, source: Source, sample: Sample, folder: Path) -> tuple[Sample, Extract]:
+def _write_measurements(
+    config: Config, source: Source, sample: SelectedCohort, folder: Path
+) -> tuple[SelectedCohort, Extract]:
     """Write ``dynamic``; returns the samples that have a measurement, and the number of rows per code.
 
     Raises:
@@ -205,7 +207,7 @@ def _doubts(task: Task, notes: Notes) -> Iterator[str]:
         yield "the notes name the codes that the labels are made of: scores with them mean nothing"
 
 
-def _write_others(sample: Sample, notes: Notes, folder: Path) -> None:
+def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
     """Write ``static, label, cohort`` and ``notes``."""
     stays = sample.stays
     static = [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
@@ -217,7 +219,7 @@ def _write_others(sample: Sample, notes: Notes, folder: Path) -> None:
     table_files.write_table(notes.table, folder / schema.NOTES.file)
 
 
-def _record(config: Config, source: Source, sample: Sample, rows: Extract, notes: Notes) -> dict[str, Any]:
+def _record(config: Config, source: Source, sample: SelectedCohort, rows: Extract, notes: Notes) -> dict[str, Any]:
     """The record in ``provenance.json`` of how the tables were made."""
     return {
         "format": schema.TABLES_FORMAT,
@@ -231,7 +233,7 @@ def _record(config: Config, source: Source, sample: Sample, rows: Extract, notes
     }
 
 
-def _log_result(config: Config, sample: Sample, rows: Extract, notes: Notes) -> None:
+def _log_result(config: Config, sample: SelectedCohort, rows: Extract, notes: Notes) -> None:
     counted = {**sample.counts, **rows.counts, **notes.counts}
     dropped = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
     log.info("counted: %s", dropped or "nothing dropped or repaired")

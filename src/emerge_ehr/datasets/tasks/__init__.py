@@ -31,7 +31,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleWords:
     """What a sample is called: ``word`` in general, ``short`` where the kind of stay matters, ``kind`` in full in the report.
 
     All three form their plural with s.
@@ -58,7 +58,7 @@ class Task(Protocol):
         """Whether labels are made from billing codes, as surrogate notes are."""
 
     @property
-    def sample(self) -> Sample | None:
+    def sample(self) -> SampleWords | None:
         """What a sample is called; None for a stay or an admission, depending on the cohort's anchor."""
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:

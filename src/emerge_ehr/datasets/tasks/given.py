@@ -7,7 +7,7 @@ from typing import final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Sample, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 from emerge_ehr.fields import UserError, refuse_repeated
 
 
@@ -42,9 +42,9 @@ class Given:
         return False
 
     @property
-    def sample(self) -> Sample:
+    def sample(self) -> SampleWords:
         """A sample may be anything that a row of the source's tables stands for, so it is called a record."""
-        return Sample("record", "record", "patient record")
+        return SampleWords("record", "record", "patient record")
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """The config's ``outcome`` if it is set, with the code before it where there are several labels; else the code."""

@@ -41,7 +41,7 @@ class Tcn(nn.Module):
         widths = [input_size] + options.levels * [hidden_size]
         self.blocks = nn.Sequential(
             *(
-                Block(inner, outer, options.kernel, 2**level, dropout)
+                TemporalBlock(inner, outer, options.kernel, 2**level, dropout)
                 for level, (inner, outer) in enumerate(pairwise(widths))
             )
         )
@@ -52,7 +52,7 @@ class Tcn(nn.Module):
 
 
 @final
-class Block(nn.Module):
+class TemporalBlock(nn.Module):
     """A residual block of two causal convolutions, with channels first: [N,I,T] -> [N,O,T]."""
 
     def __init__(self, inner: int, outer: int, kernel: int, dilation: int, dropout: float) -> None:
