@@ -1,50 +1,40 @@
 """What stands beside the code: the worked example of CONTRIBUTING.md, links, and the version, which has one home."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 import yaml
-from torch import Tensor
 
-from emerge_ehr import components
-from emerge_ehr.fields import Component
 from tests.places import ROOT
 
-VALUES = torch.randn(3, 5, 3, generator=torch.Generator().manual_seed(1))
-LENGTH = torch.tensor([5, 2, 0])
 
-
-@pytest.fixture
-def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The plug of CONTRIBUTING.md, in a package of somebody's own."""
-    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
-    package = tmp_path / "worked_example"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "running_mean.py").write_text(block)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    chosen = Component("worked_example.running_mean", {"bias": False})
-    return components.build("model.series", chosen, input_size=3, hidden_size=4, heads=2, dropout=0.0)
-
-
-def test_the_worked_example_is_an_encoder(encoder: Any) -> None:
-    states, last = encoder(VALUES, LENGTH)
-    weight = encoder.projection.weight
-    by_hand = [VALUES[0, : hour + 1].mean(0) @ weight.T for hour in range(5)]
-    torch.testing.assert_close(states[0], torch.stack(by_hand))
-    torch.testing.assert_close(last, torch.stack([states[0, 4], states[1, 1], torch.zeros(4)]))
-
-
-def test_the_worked_example_reads_no_hour_after_the_length(encoder: Any) -> None:
-    def changed(after: Tensor) -> Tensor:
-        return torch.where(torch.arange(5)[None, :, None] < LENGTH[:, None, None], VALUES, after)
-
-    for left, right in zip(encoder(changed(VALUES), LENGTH), encoder(changed(VALUES + 9), LENGTH), strict=True):
-        assert torch.equal(left, right)
+def test_the_worked_example_fulfils_the_contract_of_its_socket(tmp_path: Path) -> None:
+    """Put where CONTRIBUTING.md says, in a copy of the checkout, and tested by the command that it gives."""
+    for part in ("src", "tests", "pyproject.toml"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (place,) = re.findall(r"Write `(src/\S+\.py)`", text)
+    (tests,) = re.findall(rf"-m pytest (\S+ -k {Path(place).stem})", text)
+    (tmp_path / place).write_text(block)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *tests.split()],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 @pytest.mark.parametrize(

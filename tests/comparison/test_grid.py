@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from emerge_ehr import components
 from emerge_ehr.comparison import grid, preparation
 from emerge_ehr.comparison.points import Point, rows
 from emerge_ehr.comparison.points import points as points_of
@@ -37,7 +38,7 @@ def points(work_folder: Path, text: str) -> list[Point]:
         (HEAD + '[axes.m]\n"A" = { baselin = "gru" }', "axes.m.'A': unknown key 'baselin'; did you mean 'baseline'?"),
         (
             HEAD + '[axes.m]\n"A" = { baseline = "gruu" }',
-            "axes.m.'A': baseline.name = 'gruu': there are: gradient_boosting",
+            f"axes.m.'A': baseline.name = 'gruu': there are: {components.names('baseline')[0]}, ",
         ),
         (
             HEAD + '[axes.m]\n"A" = { baseline = { name = "gru", width = 1 } }',

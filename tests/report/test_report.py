@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Cohort, Config, Model
+from emerge_ehr.evaluation import catalogue
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.report import material, patients, report
 from emerge_ehr.report import page as pages
@@ -45,7 +46,10 @@ def written(config: Config) -> Element:
 def test_the_glossary_explains_metrics_in_the_words_of_the_catalogue(root: Element) -> None:
     glossary = root.one("details", class_="glossary")
     terms = [term.text for term in glossary.all("dt")]
-    assert terms[:2] == ["AUROC", "AUPRC"] and "F1, accuracy" in terms
+    assert (
+        terms[:2] == ["AUROC", "AUPRC"]
+        and ", ".join(metric.reported for metric in catalogue.METRICS if metric.meaning == catalogue.AT_CHOSEN) in terms
+    )
     assert re.search(r"Chance is the share with the outcome \([\d.]+ % here\)", glossary.text)
 
 

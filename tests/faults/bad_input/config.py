@@ -141,37 +141,27 @@ CONFIG: Cases = {
     ),
     "no such plug": (
         text('\nname = "mimic4"', '\nname = "mimic5"'),
-        refused(
-            "source.name = 'mimic5': there are: eicu, meds, mimic3, mimic4, synthet", names="source.name = 'mimic5'"
-        ),
+        refused("source.name = 'mimic5': there are: ", names="source.name = 'mimic5'"),
     ),
     "no such task": (
         text(DATASET, DATASET + '\ntask = "survival"'),
-        refused(
-            "task.name = 'survival': there are: given, los, mortality, mortality_re", names="task.name = 'survival'"
-        ),
+        refused("task.name = 'survival': there are: ", names="task.name = 'survival'"),
     ),
     "plug with a path": (
         text('\nname = "mimic4"', '\nname = "../mimic4"'),
-        refused(
-            "source.name = '../mimic4': there are: eicu, meds, mimic3, mimic4, synt", names="source.name = '../mimic4'"
-        ),
+        refused("source.name = '../mimic4': there are: ", names="source.name = '../mimic4'"),
     ),
     "plug with dots": (
         text(DATASET, DATASET + '\ntask = "mortality.os"'),
-        refused(
-            "task.name = 'mortality.os': there are: given, los, mortality, mortalit", names="task.name = 'mortality.os'"
-        ),
+        refused("task.name = 'mortality.os': there are: ", names="task.name = 'mortality.os'"),
     ),
     "plug is a private module": (
         text(DATASET, DATASET + '\ntask = "__init__"'),
-        refused(
-            "task.name = '__init__': there are: given, los, mortality, mortality_re", names="task.name = '__init__'"
-        ),
+        refused("task.name = '__init__': there are: ", names="task.name = '__init__'"),
     ),
     "plug name empty": (
         text(DATASET, DATASET + '\ntask = ""'),
-        refused("task.name = '': there are: given, los, mortality, mortality_readmissio", names="task.name = ''"),
+        refused("task.name = '': there are: ", names="task.name = ''"),
     ),
     "plug without a name": (text('\nname = "mimic4"', ""), refused("key 'source.name' is missing")),
     "dataset missing": (text(DATASET, ""), refused("key 'dataset' is missing")),

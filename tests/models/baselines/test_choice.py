@@ -34,7 +34,7 @@ def test_a_baseline_is_a_name_or_a_section_with_the_plugs_options(tmp_path: Path
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ('name = "grud"', "there are: gradient_boosting, gru"),
+        ('name = "grud"', f"there are: {', '.join(components.names('baseline'))}"),
         ('name = "tcn"\nlevel = 3', "did you mean 'levels'"),
         ('name = "m3care"\ntexts = []', "texts"),
         ("hidden_size = 3", "key 'baseline.name' is missing"),

@@ -107,3 +107,19 @@ def test_a_fusion_says_how_much_each_token_counted_or_that_it_does_not_attend(na
         assert weights.shape == given[modality].present.shape
         assert not weights[~given[modality].present].any() and (weights >= 0).all()
         assert (weights.sum(dim=1) <= 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", components.names("model.fusion"))
+def test_a_token_that_is_not_present_changes_nothing(name: str) -> None:
+    pieces = components.options("model.fusion", Component(name)).pieces
+    modalities = dict(zip(("ehr", "note" if pieces else "text"), sides().values(), strict=True))
+    noisy = {
+        key: side._replace(tokens=torch.where(side.present[..., None], side.tokens, 1e3))
+        for key, side in modalities.items()
+    }
+    fusion = components.build("model.fusion", Component(name), **{**BUILD, "modalities": tuple(modalities)}).eval()
+    torch.testing.assert_close(
+        fusion(noisy),
+        fusion(modalities),
+        msg=lambda text: f"fusion '{name}': a token that is not present counts: {text}",
+    )
