@@ -12,6 +12,9 @@ from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.embeddings import TextEncoder
 from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.models.fusion import Fusion
+from emerge_ehr.models.series import Series
+from emerge_ehr.models.text_fusion import TextFusion
 from emerge_ehr.rag.entities import EntityExtractor
 from emerge_ehr.rag.retrieval import Retriever
 from emerge_ehr.rag.similarity import NameSimilarity
@@ -40,6 +43,9 @@ SOCKETS = {
     "embedding": Socket(
         TextEncoder, {"seed", "cache_dir", "pool"}, {**DOWNLOAD, "load": ["folder", "name", "cache_dir"]}
     ),
+    "model.series": Socket(Series, {"input_size", "hidden_size", "heads", "dropout"}),
+    "model.text_fusion": Socket(TextFusion, {"texts", "hidden_size"}),
+    "model.fusion": Socket(Fusion, {"modalities", "hidden_size", "heads", "dropout"}),
 }
 
 
