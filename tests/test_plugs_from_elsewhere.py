@@ -160,6 +160,7 @@ def ended(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return [line.split("/")[0].strip() for line in lines if line.endswith("(ended already)")]
 
 
+@pytest.mark.slow
 def test_a_grid_compares_plugs_of_both_and_trains_again_what_a_changed_one_is_part_of(
     done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_finished_run_that_lost_a_file_is_trained_again(prepared: Path, monkey
     assert files(prepared / "runs/two") == before
 
 
+@pytest.mark.slow
 def test_what_a_smaller_grid_has_no_more_goes_and_runs_that_are_no_part_of_it_are_told(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

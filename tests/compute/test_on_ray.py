@@ -241,6 +241,7 @@ def test_a_piece_that_kills_every_worker_ends_the_run_in_one_line(tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_process_of_this_machine_that_is_killed_is_not_waited_for(hospital: Path) -> None:
     (hospital / "two.toml").write_text(CONFIG + "\n[compute]\nworkers = 2\n")
     run = Run(hospital, "preprocess", "two.toml")
@@ -296,6 +297,7 @@ runpy.run_path("{main}", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_without_ray_installed_nothing_is_missed(hospital: Path) -> None:
     program = WITHOUT.format(main=MAIN)
     done = [

@@ -359,7 +359,7 @@ def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Train
     assert done.returncode == 0, done.stderr
     found = pl.read_csv(output, schema_overrides={"patient_id": pl.String}).filter(pl.col("label_code") == "mortality")
     highest = found.sort("y_prob", descending=True)[0, "patient_id"]
-    assert f"patient {highest}" in done.stdout and str(output) in done.stdout and "a second" in done.stdout
+    assert f"patient {highest}" in done.stdout and str(output) in done.stdout and "per second" in done.stdout
 
 
 @pytest.mark.slow
