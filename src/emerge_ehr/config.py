@@ -389,7 +389,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         nearby = ", ".join(sorted(str(p) for p in Path("configs").glob("*.toml"))) or "none in configs/"
         raise UserError(f"{path}: no such config file; there are: {nearby}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError, RecursionError, ValueError) as error:
-        raise UserError(f"{path}: not a TOML file: {error}; correct it, or start from one of configs/") from None
+        raise UserError(f"{path}: not a TOML file: {error}; mend it, or start from one of configs/") from None
 
 
 def fill(raw: Mapping[str, Any], where: str) -> Config:

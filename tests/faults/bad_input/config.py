@@ -153,7 +153,10 @@ CONFIG: Cases = {
     ),
     "plug with dots": (
         text(DATASET, DATASET + '\ntask = "mortality.os"'),
-        refused("task.name = 'mortality.os': there are: ", names="task.name = 'mortality.os'"),
+        refused(
+            "task.name = 'mortality.os': no module 'mortality' is installed here; there are: ",
+            names="task.name = 'mortality.os'",
+        ),
     ),
     "plug is a private module": (
         text(DATASET, DATASET + '\ntask = "__init__"'),
