@@ -59,7 +59,7 @@ def hourly(
         grid.fill(placed)
         rows += placed.height
     if not rows:
-        raise UserError(f"{where}: holds no rows; one row per measurement is needed")
+        raise UserError(f"{where}: has a header and no rows; one row per measurement is needed")
     return grid.hourly
 
 
