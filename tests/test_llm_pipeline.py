@@ -235,7 +235,7 @@ def test_a_patient_without_an_answer_is_a_recorded_failure_and_mends_at_the_next
     done = run(folder, "--stage", "preprocess")
     records = pl.read_csv(processed(folder)["rag_records.csv"], infer_schema=False)
     failed = records.filter(pl.col("failures") != "[]")
-    assert 0 < failed.height < records.height and "asked for again by the next run" in done.stderr
+    assert 0 < failed.height < records.height and "the next run asks again what failed" in done.stderr
     assert failed["failures"].str.contains("it holds no JSON object").all()
     server.fault = lambda n, body: None
     run(folder, "--stage", "preprocess")
