@@ -32,7 +32,7 @@ test: check
 check: $(VENV)/installed
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
-	$(RUN) -m mypy
+	$(RUN) -m mypy --num-workers 2
 	$(RUN) -m pytest $(TWO)
 
 # what the gate leaves out and CI runs: whole pipelines, clusters, kills, a browser; 20 minutes or so

@@ -120,6 +120,7 @@ def undisturbed(calm: Calm) -> dict[str, bytes]:
     return calm.files
 
 
+@pytest.mark.slow
 def test_both_backends_write_records_with_their_name_and_an_account(undisturbed: dict[str, bytes]) -> None:
     records = pl.read_csv(undisturbed["rag_records.csv"], infer_schema=False)
     assert set(records["entity_backend"]) == set(records["summary_backend"]) == {"openai_compatible"}
@@ -131,6 +132,7 @@ def test_both_backends_write_records_with_their_name_and_an_account(undisturbed:
     assert metadata["rag"]["share_of_statements_supported"] > 0.97
 
 
+@pytest.mark.slow
 def test_nothing_that_names_a_patient_is_sent(calm: Calm) -> None:
     cohort = pl.read_csv(calm.folder / "data/tables/synthetic/mortality/cohort.csv", infer_schema=False)
     names = {str(name) for key in ("patient_id", "subject_id", "hadm_id", "stay_id") for name in cohort[key]}

@@ -14,6 +14,7 @@ import yaml
 from tests.places import ROOT
 
 
+@pytest.mark.slow
 def test_the_worked_example_fulfils_the_contract_of_its_socket(tmp_path: Path) -> None:
     """Put where CONTRIBUTING.md says, in a copy of the checkout, and tested by the command that it gives."""
     for part in ("src", "tests", "pyproject.toml"):

@@ -100,6 +100,7 @@ def hospital(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "hospital"
 
 
+@pytest.mark.slow
 def test_two_processes_of_this_machine_give_the_same_bytes(hospital: Path) -> None:
     (hospital / "two.toml").write_text(CONFIG + "\n[compute]\nworkers = 2\n")
     Run(hospital, "preprocess", "two.toml").ended()
@@ -274,6 +275,7 @@ def test_what_the_user_got_wrong_ends_it_in_one_line(
     assert message in output and "Traceback" not in output and not (hospital / PROCESSED).exists()
 
 
+@pytest.mark.slow
 def test_a_ray_that_was_stopped_is_not_waited_for(hospital: Path, ray_folder: Path) -> None:
     (hospital / "ray.toml").write_text(f'{CONFIG}\n[compute]\nbackend = "ray"\naddress = "auto"\n')
     (ray_folder / "ray").mkdir()

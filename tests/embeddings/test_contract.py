@@ -42,6 +42,7 @@ def test_pieces_hold_the_whole_text(name: str, tiny_models: Path, tmp_path: Path
     assert encoder.split("") == encoder.split("  ") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_saved_and_loaded_it_gives_the_same_bytes_here_and_in_another_process(
     name: str, tiny_models: Path, tmp_path: Path

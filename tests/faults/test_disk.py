@@ -95,6 +95,7 @@ def test_two_runs_of_a_stage_at_once_are_told_apart(hospital: Hospital, stage: s
     assert made(work, stage) == hospital.after(stage)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mounting")
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_output_folder_that_takes_no_files_is_named_before_the_work(

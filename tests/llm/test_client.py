@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from emerge_ehr import privacy
 from emerge_ehr.config import Config, Paths
 from emerge_ehr.decides import SUMMARIES, statements
 from emerge_ehr.fields import Component, UserError
@@ -250,6 +251,7 @@ def test_the_form_of_the_answer_is_asked_for_as_configured(
     assert (body.get("response_format") or {}).get("type") == form
     assert body["thinking"] == extra["thinking"] and body["model"] == "m"
     assert body["temperature"] == 0 and body["max_tokens"] == 77
+    assert body.keys() - extra.keys() <= privacy.OWN_FIELDS  # none of which may stand in extra_body
 
 
 def test_another_model_or_parameter_is_another_question_but_another_endpoint_is_not(

@@ -37,6 +37,7 @@ def killed_before_its_files_were_moved(folder: Path) -> Path:
     return left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_finishes_what_a_killed_one_had_completed(
     name: str, hospital: Config, run_of: Callable[[str], Path], tmp_path: Path

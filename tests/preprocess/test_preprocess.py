@@ -190,8 +190,16 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(
     config = copied(demo_config, tmp_path)
     change(config.table_dir, file, column, value)
     with pytest.raises(UserError, match=expected) as caught:
+        preprocess.tables_and_split(config, components.build("task", config.task))
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_that_were_refused_leave_no_artefacts(processed: Path, demo_config: Config, tmp_path: Path) -> None:
+    config = copied(demo_config, tmp_path)
+    change(config.table_dir, "static.csv", "age", "abc")
+    with pytest.raises(UserError, match="not a number"):
         preprocess.run(config)
-    assert "\n" not in str(caught.value) and not config.processed_dir.exists()
+    assert not config.processed_dir.exists()
 
 
 def test_a_graph_without_kg_csv_stops_at_once(demo_config: Config, tmp_path: Path) -> None:

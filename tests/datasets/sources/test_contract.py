@@ -47,16 +47,17 @@ def config(plug: str, folder: Path) -> Config:
 
 
 @pytest.fixture(scope="module", params=WITH_FILES)
-def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """Raw files and tables of one source."""
+def raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The raw files of one source, of which nothing was made yet: what it returns is judged before ``convert`` reads it."""
     made = config(request.param, tmp_path_factory.mktemp(request.param))
     example("source", request.param).raw_files(made.raw_dir)  # type: ignore[union-attr]
-    convert.run(made)
     return made
 
 
 def cohort_of(source: Source) -> pl.DataFrame:
-    return cohort_rules.select(source.stays().table, Cohort())[0].with_row_index("n")
+    stays = source.stays().table
+    require(stays, STAYS, "stays")
+    return cohort_rules.select(stays, Cohort())[0].with_row_index("n")
 
 
 def require(table: pl.DataFrame | pl.LazyFrame, types: dict[str, pl.DataType], of: str) -> None:
@@ -96,16 +97,16 @@ def _needs_options(plug: str) -> bool:
     return False
 
 
-def test_stays_are_typed_and_each_is_there_once(converted: Config) -> None:
-    stays = sources.chosen(converted).stays().table
+def test_stays_are_typed_and_each_is_there_once(raw: Config) -> None:
+    stays = sources.chosen(raw).stays().table
     require(stays, STAYS, "stays")
     assert set(stays.columns) >= MORE_OF_STAYS
     assert stays["stay_id"].is_unique().all() and not stays["subject_id"].null_count()
     assert set(stays["died"].drop_nulls()) <= {0, 1}
 
 
-def test_measurements_are_typed_of_the_cohort_and_of_the_sources_signals(converted: Config) -> None:
-    source = sources.chosen(converted)
+def test_measurements_are_typed_of_the_cohort_and_of_the_sources_signals(raw: Config) -> None:
+    source = sources.chosen(raw)
     cohort, signals = cohort_of(source), [signal.name for signal in source.signals()]
     assert signals and len(signals) == len(set(signals))
     rows = 0
@@ -117,8 +118,8 @@ def test_measurements_are_typed_of_the_cohort_and_of_the_sources_signals(convert
     assert rows
 
 
-def test_notes_are_typed_of_the_cohort_and_late_ones_are_kept_with_a_warning_only(converted: Config) -> None:
-    source = sources.chosen(converted)
+def test_notes_are_typed_of_the_cohort_and_late_ones_are_kept_with_a_warning_only(raw: Config) -> None:
+    source = sources.chosen(raw)
     cohort = cohort_of(source)
     notes = source.notes(cohort)
     assert isinstance(notes, Notes)
@@ -128,26 +129,27 @@ def test_notes_are_typed_of_the_cohort_and_late_ones_are_kept_with_a_warning_onl
 
 
 @pytest.mark.parametrize("kind", RECORDS)
-def test_records_are_there_or_refused_in_one_line(converted: Config, kind: Any) -> None:
+def test_records_are_there_or_refused_in_one_line(raw: Config, kind: Any) -> None:
     try:
-        assert set(sources.chosen(converted).records(kind).columns) >= RECORDS[kind]
+        assert set(sources.chosen(raw).records(kind).columns) >= RECORDS[kind]
     except UserError as error:
         assert "\n" not in str(error)
 
 
-def test_the_inputs_are_files_that_are_there(converted: Config) -> None:
-    inputs = sources.chosen(converted).inputs()
+def test_the_inputs_are_files_that_are_there(raw: Config) -> None:
+    inputs = sources.chosen(raw).inputs()
     assert inputs and all(path.is_file() for path in inputs)
 
 
-def test_no_table_holds_anything_timed_after_the_window(converted: Config) -> None:
-    cohort = read_table(converted.table_dir, schema.COHORT)
-    measurements = read_table(converted.table_dir, schema.DYNAMIC)
+def test_no_table_holds_anything_timed_after_the_window(raw: Config) -> None:
+    convert.run(raw)
+    cohort = read_table(raw.table_dir, schema.COHORT)
+    measurements = read_table(raw.table_dir, schema.DYNAMIC)
     assert measurements.height and outside(measurements, "event_time", cohort).is_empty()
     starts = measurements.join(cohort.select("patient_id", "window_start"), on="patient_id")
     assert starts.filter(pl.col("event_time") < pl.col("window_start")).is_empty()
-    if not sources.chosen(converted).notes(cohort_of(sources.chosen(converted))).after_window:
-        assert outside(read_table(converted.table_dir, schema.NOTES), "note_time", cohort).is_empty()
+    if not sources.chosen(raw).notes(cohort_of(sources.chosen(raw))).after_window:
+        assert outside(read_table(raw.table_dir, schema.NOTES), "note_time", cohort).is_empty()
 
 
 @pytest.mark.parametrize("plug", with_example("source", "change_after_window"))
@@ -216,6 +218,21 @@ def test_a_source_that_forgets_the_window_gives_no_row_outside_it(
     assert read_table(made.table_dir, schema.NOTES)["text"].to_list() == ["day 1", "day 2", "some day"]
     record = (made.table_dir / schema.PROVENANCE).read_text()
     assert '"notes after the window excluded": 2' in record and '"no time": 1' in record
+
+
+def test_measurements_without_a_column_are_the_sources_fault_not_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lacking(Forgetful):
+        def measurements(self, cohort: pl.DataFrame, match: object) -> Sequence[Events]:
+            (part,) = super().measurements(cohort, match)
+            return [replace(part, frame=part.frame.rename({"event_time": "time"}))]
+
+    paths = Paths(raw_dir=tmp_path, table_dir=tmp_path / "tables")
+    made = Config(dataset="d", run_name="r", paths=paths, source=Component("synthetic"))
+    monkeypatch.setattr(sources, "chosen", lambda _: Lacking())
+    with pytest.raises(UserError, match=r"pulse.csv: the source makes a table of it that lacks .*event_time"):
+        convert.run(made)
 
 
 def test_notes_of_after_the_window_stay_where_the_source_says_so(

@@ -111,6 +111,7 @@ EXAMPLES = {
 }
 
 
+@pytest.mark.slow
 def test_meaning_links_what_spelling_does_not_and_fails_where_a_threshold_and_a_table_are_needed(
     minilm: Path, tmp_path: Path
 ) -> None:

@@ -15,7 +15,9 @@ from emerge_ehr.config import TableFormat
 from emerge_ehr.datasets import window
 from emerge_ehr.datasets.sources import Events, Extract
 from emerge_ehr.datasets.sources._raw.raw_csv import unreadable
+from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.schema import DYNAMIC
 from emerge_ehr.storage.table_files import appending
 
@@ -115,13 +117,22 @@ def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
 
 
 def _spill(part: Events, cohort: pl.DataFrame, kind: pl.Enum, folder: Path) -> None:
-    """Write the rows of one raw file that lie in a window into ``folder/block=B/*.parquet``."""
+    """Write the rows of one raw file that lie in a window into ``folder/block=B/*.parquet``.
+
+    Raises:
+        UserError: the file cannot be read; or the source made a table of it that lacks a column.
+    """
     frame = window.measurements(part.frame, cohort)
     frame = frame.with_columns(pl.col("code").cast(kind), (pl.col("n") // BLOCK).alias("block"))
     try:
         frame.sink_parquet(
             pl.PartitionBy(folder, key="block", include_key=False), mkdir=True, compression="uncompressed"
         )
+    except pl.exceptions.ColumnNotFoundError as error:
+        raise UserError(
+            f"{part.path}: the source makes a table of it that lacks a column: {first_line(error)}; a source's "
+            f"measurements have the columns {', '.join(MEASUREMENT)}"
+        ) from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(part.path, error) from None
 
