@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import polars as pl
 
@@ -43,7 +43,14 @@ class SampleWords:
 
 
 class Task(Protocol):
-    """A prediction task."""
+    """A prediction task.
+
+    ``from_codes``: whether labels are made from billing codes, as surrogate notes are. ``sample``: what a sample is called; None
+    for a stay or an admission, depending on the cohort's anchor.
+    """
+
+    from_codes: ClassVar[bool]
+    sample: ClassVar[SampleWords | None]
 
     @property
     def question(self) -> str:
@@ -52,14 +59,6 @@ class Task(Protocol):
     @property
     def codes(self) -> tuple[str, ...] | None:
         """The label codes in the model's order; None for those in ``label.csv``, sorted."""
-
-    @property
-    def from_codes(self) -> bool:
-        """Whether labels are made from billing codes, as surrogate notes are."""
-
-    @property
-    def sample(self) -> SampleWords | None:
-        """What a sample is called; None for a stay or an admission, depending on the cohort's anchor."""
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """Words for the outcomes with these label codes, in the same order."""

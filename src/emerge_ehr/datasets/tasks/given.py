@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import polars as pl
 
@@ -24,6 +24,9 @@ class Options:
 class Given:
     """Takes the labels as the source has them."""
 
+    from_codes: ClassVar[bool] = False
+    # a sample may be anything that a row of the source's tables stands for
+    sample: ClassVar[SampleWords | None] = SampleWords("record", "record", "patient record")
     options: Options
 
     @property
@@ -35,16 +38,6 @@ class Given:
     def codes(self) -> tuple[str, ...] | None:
         """The labels that the config names; None for all that the source has."""
         return self.options.label_codes or None
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are not made from billing codes."""
-        return False
-
-    @property
-    def sample(self) -> SampleWords:
-        """A sample may be anything that a row of the source's tables stands for, so it is called a record."""
-        return SampleWords("record", "record", "patient record")
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """The config's ``outcome`` if it is set, with the code before it where there are several labels; else the code."""

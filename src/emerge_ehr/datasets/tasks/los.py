@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
 
@@ -23,6 +23,8 @@ class Options:
 class LengthOfStay:
     """The outcome is known when the threshold is passed, or at discharge from the ICU."""
 
+    from_codes: ClassVar[bool] = False
+    sample: ClassVar[SampleWords | None] = None
     options: Options
 
     @property
@@ -34,16 +36,6 @@ class LengthOfStay:
     def codes(self) -> tuple[str, ...]:
         """One code per threshold, such as ``los_3`` and ``los_7``."""
         return tuple(f"los_{days}" for days in self.options.days)
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are not made from billing codes."""
-        return False
-
-    @property
-    def sample(self) -> None:
-        """The cohort's anchor decides what a sample is called."""
-        return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """Words for each outcome, with its threshold."""

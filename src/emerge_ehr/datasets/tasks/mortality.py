@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class Options:
 class Mortality:
     """The outcome is known at death, or at discharge."""
 
+    from_codes: ClassVar[bool] = False
+    sample: ClassVar[SampleWords | None] = None
+
     @property
     def question(self) -> str:
         """What is predicted, in words for summaries."""
@@ -29,16 +32,6 @@ class Mortality:
     def codes(self) -> tuple[str, ...]:
         """The task's only label code."""
         return ("mortality",)
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are not made from billing codes."""
-        return False
-
-    @property
-    def sample(self) -> None:
-        """The cohort's anchor decides what a sample is called."""
-        return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """Words for death in this admission."""

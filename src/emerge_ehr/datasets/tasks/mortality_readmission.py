@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Task, mortality, readmission
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task, mortality, readmission
 
 Options = readmission.Options
 
@@ -17,6 +17,8 @@ Options = readmission.Options
 class MortalityReadmission:
     """Patients who died in hospital have a mortality label and no readmission label."""
 
+    from_codes: ClassVar[bool] = False
+    sample: ClassVar[SampleWords | None] = None
     options: Options
 
     @property
@@ -28,16 +30,6 @@ class MortalityReadmission:
     def codes(self) -> tuple[str, ...]:
         """The codes of the two labels."""
         return ("mortality", "readmission")
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are not made from billing codes."""
-        return False
-
-    @property
-    def sample(self) -> None:
-        """The cohort's anchor decides what a sample is called."""
-        return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """The words that the two tasks use."""

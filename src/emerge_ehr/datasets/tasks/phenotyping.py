@@ -10,12 +10,12 @@ these lack codes newer than 2015, and give I10 and I25.10 several ICD-9-CM codes
 import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 
 # condition -> CCS category, in alphabetical order
 CATEGORIES = {
@@ -59,6 +59,9 @@ class Options:
 class Phenotyping:
     """Billing codes describe the whole admission and are assigned after it: the labels are known from its end on."""
 
+    from_codes: ClassVar[bool] = True
+    sample: ClassVar[SampleWords | None] = None
+
     @property
     def question(self) -> str:
         """What is predicted, in words for summaries."""
@@ -70,16 +73,6 @@ class Phenotyping:
     def codes(self) -> tuple[str, ...]:
         """The codes of the 25 labels."""
         return CODES
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are made from billing codes."""
-        return True
-
-    @property
-    def sample(self) -> None:
-        """The cohort's anchor decides what a sample is called."""
-        return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """The names of the conditions."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
-from emerge_ehr.datasets.tasks import Labels, Outcome, Task
+from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 from emerge_ehr.fields import Positive
 
 
@@ -25,6 +25,8 @@ class Options:
 class Readmission:
     """The outcome is known at the new admission, or when the days are over without one."""
 
+    from_codes: ClassVar[bool] = False
+    sample: ClassVar[SampleWords | None] = None
     options: Options
 
     @property
@@ -36,16 +38,6 @@ class Readmission:
     def codes(self) -> tuple[str, ...]:
         """The task's only label code."""
         return ("readmission",)
-
-    @property
-    def from_codes(self) -> bool:
-        """The labels are not made from billing codes."""
-        return False
-
-    @property
-    def sample(self) -> None:
-        """The cohort's anchor decides what a sample is called."""
-        return None
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """Words for a new admission."""
