@@ -1,6 +1,7 @@
 """What every metric of the catalogue promises: a new one has these tests at once, and needs one of its definition."""
 
 import dataclasses
+import re
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from emerge_ehr.evaluation.catalogue import METRICS, ONE_CLASS, Metric, Place, at_chosen_threshold
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
 from tests.evaluation.cases import random_case
+from tests.places import ROOT
 
 each_metric = pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.key)
 
@@ -31,6 +33,13 @@ def test_no_two_metrics_have_a_key_or_a_name_in_common() -> None:
     for names in ("key", "label", "printed", "reported"):
         found = [getattr(metric, names) for metric in METRICS]
         assert len(set(found)) == len(found)
+
+
+def test_the_table_of_the_documentation_defines_every_metric_once_and_no_other() -> None:
+    section = (ROOT / "docs" / "evaluation.md").read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    names = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(names) == sorted(metric.key for metric in METRICS)
 
 
 @each_metric
