@@ -37,6 +37,25 @@ def frame(edit: "pl.Expr | dict[str, str] | pl.DataFrame | str") -> Damage:
     return damage
 
 
+# The general faults that files of MIMIC-III and eICU are given; those of MIMIC-IV (raw_files.py) are given all
+GZIPPED_CSV: Cases = (
+    some(
+        ANY_CSV,
+        "wrong delimiter",
+        "byte order mark",
+        "CRLF line ends",
+        "duplicated column",
+        "row too long",
+        "cut off in a row",
+        "NUL bytes at the end",
+        "header only",
+        "binary",
+        "reordered columns",
+        "blank lines at the end",
+    )
+    | some(ANY_FILE, "emptied", "missing")
+    | some(ANY_GZIP, "truncated gzip", "not gzip", "flipped bits")
+)
 MIMIC3_ICUSTAYS: Cases = {
     "impossible date": (cell("INTIME", "2120-02-31 10:00:00"), refused("intime '2120-02-31 10:00:00' is not a time")),
     "duplicate id": (rows(lambda table: [*table, table[1]]), refused("icustay_id 206504 stands twice")),
@@ -186,23 +205,7 @@ FAULTS = [
     *faults(
         "convert",
         "mimic3/ICUSTAYS.csv.gz",
-        some(
-            ANY_CSV,
-            "wrong delimiter",
-            "byte order mark",
-            "CRLF line ends",
-            "duplicated column",
-            "row too long",
-            "cut off in a row",
-            "NUL bytes at the end",
-            "header only",
-            "binary",
-            "reordered columns",
-            "blank lines at the end",
-        )
-        | some(ANY_FILE, "emptied", "missing")
-        | some(ANY_GZIP, "truncated gzip", "not gzip", "flipped bits")
-        | MIMIC3_ICUSTAYS,
+        GZIPPED_CSV | MIMIC3_ICUSTAYS,
         {
             "wrong delimiter": refused("no column 'subject_id'"),
             "duplicated column": refused("two columns are named 'ROW_ID'"),
@@ -228,23 +231,7 @@ FAULTS = [
     *faults(
         "convert",
         "eicu/patient.csv.gz",
-        some(
-            ANY_CSV,
-            "wrong delimiter",
-            "byte order mark",
-            "CRLF line ends",
-            "duplicated column",
-            "row too long",
-            "cut off in a row",
-            "NUL bytes at the end",
-            "header only",
-            "binary",
-            "reordered columns",
-            "blank lines at the end",
-        )
-        | some(ANY_FILE, "emptied", "missing")
-        | some(ANY_GZIP, "truncated gzip", "not gzip", "flipped bits")
-        | EICU_PATIENT,
+        GZIPPED_CSV | EICU_PATIENT,
         {
             "wrong delimiter": refused("no column 'patientunitstayid'"),
             "duplicated column": refused("two columns are named 'patientunitstayid'"),
@@ -258,23 +245,7 @@ FAULTS = [
     *faults(
         "convert",
         "eicu/lab.csv.gz",
-        some(
-            ANY_CSV,
-            "wrong delimiter",
-            "byte order mark",
-            "CRLF line ends",
-            "duplicated column",
-            "row too long",
-            "cut off in a row",
-            "NUL bytes at the end",
-            "header only",
-            "binary",
-            "reordered columns",
-            "blank lines at the end",
-        )
-        | some(ANY_FILE, "emptied", "missing")
-        | some(ANY_GZIP, "truncated gzip", "not gzip", "flipped bits")
-        | EICU_LAB,
+        GZIPPED_CSV | EICU_LAB,
         {
             "wrong delimiter": refused("no column 'patientunitstayid'"),
             "duplicated column": refused("two columns are named 'labid'"),
