@@ -174,6 +174,29 @@ def killed_after(folder: Path, server: ChatServer, requests: int, output: Path) 
     return ended == -signal.SIGKILL
 
 
+def without_chaos(model: Callable[[Body], str], folder: Path, stays: int) -> tuple[Path, dict[str, bytes], list[Body]]:
+    """The converted hospital, and what becomes of it where the endpoint never fails: the artefacts, and every request."""
+    converted, server = folder / "converted", ChatServer(model)
+    converted.mkdir()
+    (converted / "chaos.toml").write_text(CONFIG.format(stays=stays))
+    for stage in ("download", "convert"):
+        run(converted, stage)
+    calm = fresh(converted, folder / "calm", server)
+    run(calm, "preprocess")
+    server.close()
+    return converted, processed(calm), server.requests
+
+
+def key_kept(server: ChatServer, folder: Path) -> list[Path]:
+    """Assert that the key was sent with each request and is in no file below ``folder``, nor what the endpoint said of a note.
+    Returns the files that were looked into."""
+    assert all(sent["Authorization"] == f"Bearer {KEY}" for sent in server.headers)
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(written) > 50
+    assert not [path for path in written if KEY.encode() in path.read_bytes() or b"SECRET" in path.read_bytes()]
+    return written
+
+
 def without_failures(table: bytes) -> pl.DataFrame:
     return pl.read_csv(table, infer_schema=False).filter(pl.col("failures") == "[]")
 
@@ -191,21 +214,12 @@ def model() -> Callable[[Body], str]:
 def test_every_patient_ends_with_a_result_or_a_recorded_failure_and_nothing_is_paid_twice(
     model: Callable[[Body], str], tmp_path: Path, stays: int, kills: int
 ) -> None:
-    converted, calm_server = tmp_path / "converted", ChatServer(model)
-    converted.mkdir()
-    (converted / "chaos.toml").write_text(CONFIG.format(stays=stays))
-    for stage in ("download", "convert"):
-        run(converted, stage)
-    calm = fresh(converted, tmp_path / "calm", calm_server)
-    run(calm, "preprocess")
-    calm_server.close()
-    undisturbed, questions = processed(calm), len(calm_server.requests)
-
+    converted, undisturbed, asked = without_chaos(model, tmp_path, stays)
     chaos = Chaos(0.3, seed=stays)
     server = ChatServer(model, chaos)
     folder, output = fresh(converted, tmp_path / "chaos", server), tmp_path / "output"
     draw, lost, survived = random.Random(stays), [], 0
-    for moment in sorted(draw.sample(range(questions), kills)):
+    for moment in sorted(draw.sample(range(len(asked)), kills)):
         survived += killed_after(folder, server, moment, output)
         assert not (folder / "data/processed").exists()
         lost.append(server.paid.total() - stored(folder) - sum(lost))
@@ -237,13 +251,9 @@ def test_every_patient_ends_with_a_result_or_a_recorded_failure_and_nothing_is_p
     server.settled()
     assert processed(folder) == undisturbed
     assert sum(count - 1 for count in server.answered.values()) == again
-    assert server.answered.keys() == {question(body) for body in calm_server.requests}
+    assert server.answered.keys() == {question(body) for body in asked}
 
-    # the key
-    assert all(sent["Authorization"] == f"Bearer {KEY}" for sent in server.headers)
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert output in written and len(written) > 50
-    assert not [path for path in written if KEY.encode() in path.read_bytes() or b"SECRET" in path.read_bytes()]
+    assert output in key_kept(server, tmp_path)
     server.close()
     assert len(chaos.injected) == len(FAULTS) or chaos.injected.total() < len(FAULTS)
     TALLY["LLM faults injected"] += chaos.injected.total()

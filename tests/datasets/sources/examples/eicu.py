@@ -144,6 +144,21 @@ def stay(stay_id: int, hadm_id: int, person: str, **other: Any) -> dict[str, Any
 def hospital(raw: Path, seed: int = 3) -> None:
     """Thirty persons: several admissions, several unit stays an admission, one of them shorter than the cohort asks for."""
     draw = random.Random(seed)
+    patients = unit_stays(draw)
+    ids = [int(patient["patientunitstayid"]) for patient in patients]
+    periodic, aperiodic = list(WIDE)[:7], list(WIDE)[7:]
+    write(raw, "patient", patients)
+    write(raw, "vitalPeriodic", vitals(draw, times(draw, ids, 40), periodic))
+    write(raw, "vitalAperiodic", vitals(draw, times(draw, ids, 10), aperiodic))
+    write(raw, "lab", labs(draw, times(draw, ids, 10)))
+    write(raw, "nurseCharting", charted(draw, times(draw, ids, 60)))
+    path = "notes/Progress Notes/Assessment and Plan/Plan/Text"
+    write(raw, "note", [element(stay, stay, 30, 40, path, "Text", "Septic shock") for stay in ids[::2]])
+    write(raw, "diagnosis", [])
+
+
+def unit_stays(draw: random.Random) -> Rows:
+    """The rows of patient: one for each unit stay."""
     patients: Rows = []
     for person in range(30):
         for visit in range(draw.choice((1, 1, 2))):
@@ -167,39 +182,39 @@ def hospital(raw: Path, seed: int = 3) -> None:
                         unitdischargeoffset=length,
                     )
                 )
-    ids = [patient["patientunitstayid"] for patient in patients]
+    return patients
 
-    def times(count: int) -> list[tuple[int, int]]:
-        return [(key, draw.randrange(-200, 3300)) for key in ids for _ in range(count)]
 
-    write(raw, "patient", patients)
-    periodic, aperiodic = list(WIDE)[:7], list(WIDE)[7:]
-    for name, columns, count in (("vitalPeriodic", periodic, 40), ("vitalAperiodic", aperiodic, 10)):
-        write(
-            raw,
-            name,
-            (
-                {"patientunitstayid": key, "observationoffset": offset}
-                | {column: draw.choice(("", "36.6", "70", "98.2", "4")) for column in columns}
-                for key, offset in times(count)
-            ),
-        )
+def times(draw: random.Random, ids: list[int], count: int) -> list[tuple[int, int]]:
+    """For each unit stay so many minutes, some before it begins and some after it ends."""
+    return [(key, draw.randrange(-200, 3300)) for key in ids for _ in range(count)]
+
+
+def vitals(draw: random.Random, moments: list[tuple[int, int]], columns: list[str]) -> Rows:
+    return [
+        {"patientunitstayid": key, "observationoffset": offset}
+        | {column: draw.choice(("", "36.6", "70", "98.2", "4")) for column in columns}
+        for key, offset in moments
+    ]
+
+
+def labs(draw: random.Random, moments: list[tuple[int, int]]) -> Rows:
     names, results = (*LABS, "urinary glucose", "potassium"), ("7.41", "40.0000", "0.5", "140.0000", "")
-    write(
-        raw,
-        "lab",
-        (
-            {
-                "patientunitstayid": key,
-                "labresultoffset": offset,
-                "labname": draw.choice(names),
-                "labresult": draw.choice(results),
-            }
-            for key, offset in times(10)
-        ),
-    )
+    return [
+        {
+            "patientunitstayid": key,
+            "labresultoffset": offset,
+            "labname": draw.choice(names),
+            "labresult": draw.choice(results),
+        }
+        for key, offset in moments
+    ]
+
+
+def charted(draw: random.Random, moments: list[tuple[int, int]]) -> Rows:
+    """The rows of nurseCharting: a cell each time, and in a third of them the three parts of the coma scale before it."""
     chart: Rows = []
-    for key, offset in times(60):
+    for key, offset in moments:
         cells = draw.sample([*CELLS, "Pain Score/Goal/Pain Score", "Heart Rate/Value"], 1)
         if draw.random() < 0.3:
             cells = ["Glasgow coma score/Eyes", "Glasgow coma score/Motor", "Glasgow coma score/Verbal", *cells]
@@ -215,11 +230,7 @@ def hospital(raw: Path, seed: int = 3) -> None:
                     "nursingchartvalue": value,
                 }
             )
-    write(raw, "nurseCharting", chart)
-    path = "notes/Progress Notes/Assessment and Plan/Plan/Text"
-    stays = [int(row["patientunitstayid"]) for row in patients]
-    write(raw, "note", [element(stay, stay, 30, 40, path, "Text", "Septic shock") for stay in stays[::2]])
-    write(raw, "diagnosis", [])
+    return chart
 
 
 def element(number: int, unit: int, offset: int, entered: int, path: str, value: str, text: str) -> dict[str, Any]:
