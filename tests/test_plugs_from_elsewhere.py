@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -246,10 +248,73 @@ def test_a_module_that_is_not_there_or_no_plug_is_the_users_mistake(
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def added(stem: str, text: str) -> str:
+    """The name of a further module of the package, with ``Options`` and ``text``."""
+    opening = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Options:\n    width: int = 1\n"
+    Path("site", PACKAGE, f"{stem}.py").write_text(opening + text)
+    importlib.invalidate_caches()
+    return f"{PACKAGE}.{stem}"
+
+
+@pytest.mark.parametrize("other", components.SOCKETS)
+@pytest.mark.parametrize("socket", components.SOCKETS)
+def test_a_plug_of_another_socket_is_the_users_mistake(socket: str, other: str) -> None:
+    name = f"{components.SOCKETS[other]}.{components.names(other)[0]}"
+    if other in (socket, *components.ADAPTED.get(socket, ())):
+        components.plug(socket, name)
+        return
+    with pytest.raises(UserError) as caught:
+        components.plug(socket, name)
+    message = str(caught.value)
+    assert re.match(
+        rf"{socket}.name = '{name}': its build gives \w+, as {other} needs it, not \w+( or \w+)?; ", message
+    )
+    assert f"there are: {', '.join(components.names(socket))}" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "train"])
+def test_a_plug_of_another_socket_is_told_in_one_line_with_exit_code_2(
+    done: Path, said: Callable[..., str], stage: str
+) -> None:
+    right, wrong = name_of("model.fusion"), "emerge_ehr.models.series.gru"
+    (done / "wrong.toml").write_text(CONFIG.replace(f'fusion = "{right}"', f'fusion = "{wrong}"'))
+    told = said("--config", "wrong.toml", "--stage", stage)
+    assert told.startswith("error: ") and told.endswith(
+        f"model.fusion.name = '{wrong}': its build gives Series, as model.series needs it, not Fusion; "
+        f"there are: {', '.join(components.names('model.fusion'))}\n"
+    )
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has a dataclass Options and a function build; there are: "),
+        (
+            "def build(options, *, input_size):\n    return None\n",
+            "its Options have no 'pieces', which this socket needs",
+        ),
+        (
+            "    pieces = False\ndef build(options, *, input_size, heads, **more):\n    return None\n",
+            "build asks for input_size, which this socket does not give; it gives: modalities, hidden_size, heads, dropout",
+        ),
+    ],
+)
+def test_a_plug_without_annotations_is_told_what_it_lacks(
+    done: Path, said: Callable[..., str], text: str, message: str
+) -> None:
+    name = added(f"plain_{len(text)}", text)
+    right = name_of("model.fusion")
+    (done / "plain.toml").write_text(CONFIG.replace(f'fusion = "{right}"', f'fusion = "{name}"'))
+    told = said("--config", "plain.toml", "--stage", "train")
+    assert message in told and f"model.fusion.name = '{name}': " in told and told.count("\n") == 1
+
+
 def test_an_embedding_without_load_or_download_is_the_users_mistake(work: Path) -> None:
+    name = added("only_built", "def build(options):\n    return None\n")
     with pytest.raises(UserError, match="has no function 'download', which this socket needs"):
-        components.call("download", "embedding", Component(name_of("model.series")), offline=True)
-    (work / "encoder.json").write_text(json.dumps({"encoder": name_of("model.series")}))
+        components.call("download", "embedding", Component(name), offline=True)
+    (work / "encoder.json").write_text(json.dumps({"encoder": name}))
     with pytest.raises(UserError, match="has no function 'load', which this socket needs"):
         embeddings.load(work, "encoder", work)
 

@@ -8,11 +8,12 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from emerge_ehr import external
 from emerge_ehr.config import Config
-from emerge_ehr.fields import Component, UserError, parse
+from emerge_ehr.fields import Component, UserError, listed, parse
 
 # config key -> package of the socket
 SOCKETS = {
@@ -42,7 +43,7 @@ def plug(socket: str, name: str) -> Any:
     """The plug of that name: a module, or another object that has ``Options`` and ``build``.
 
     Raises:
-        UserError: there is no plug of that name.
+        UserError: there is no plug of that name, or it is one of another socket.
     """
     where, there = f"{socket}.name = '{name}'", f"there are: {', '.join(names(socket))}"
     if name in names(socket):
@@ -50,6 +51,7 @@ def plug(socket: str, name: str) -> Any:
         module = importlib.import_module(f"{SOCKETS[home]}.{name}")
     elif external.is_name(name):
         module = external.load(name, where, there)
+        _check_socket(socket, module, where, there)
     else:
         raise UserError(f"{where}: {there}; or package.module of an installed package")
     if socket in ADAPTED and (maker := importlib.import_module(ADAPTED[socket][1])).takes(module):
@@ -66,6 +68,18 @@ def options(socket: str, chosen: Component) -> Any:
     return parse(plug(socket, chosen.name).Options, chosen.options, f"[{socket}] name = '{chosen.name}'")
 
 
+def stated(socket: str, chosen: Component, name: str) -> Any:
+    """What the ``Options`` of the chosen plug state of the method itself, under this ``name``: which inputs it reads, say.
+
+    Raises:
+        UserError: as ``options``; or a plug of another package does not state it.
+    """
+    fact = getattr(options(socket, chosen), name, None)
+    if fact is None:
+        raise UserError(f"{socket}.name = '{chosen.name}': its Options have no '{name}', which this socket needs")
+    return fact
+
+
 def build(socket: str, chosen: Component, **context: Any) -> Any:
     """Build the chosen plug from its options and those parts of the ``context`` that its ``build`` has parameters for; plugs of
     one socket may need different parts."""
@@ -76,10 +90,13 @@ def call(function: str, socket: str, chosen: Component, **context: Any) -> Any:
     """Call a function of the chosen plug with its options and those parts of the ``context`` that it has parameters for.
 
     Raises:
-        UserError: as ``options``; or a plug of another package lacks the function.
+        UserError: as ``options``; or a plug of another package lacks the function, or its function asks for more.
     """
     filled = options(socket, chosen)
-    return apply(function_of(socket, chosen.name, function), filled, **context)
+    work = function_of(socket, chosen.name, function)
+    if external.is_name(chosen.name):
+        _check_parameters(work, context, f"{socket}.name = '{chosen.name}': {function}")
+    return apply(work, filled, **context)
 
 
 def function_of(socket: str, name: str, function: str) -> Callable[..., Any]:
@@ -169,6 +186,36 @@ def chosen_if_any(config: Config, socket: str) -> Component | None:
         value = getattr(value, part)
     assert value is None or isinstance(value, Component)
     return value
+
+
+def _check_socket(socket: str, module: ModuleType, where: str, there: str) -> None:
+    """Refuse a module whose ``build`` is annotated with the Protocol of another socket.
+
+    An annotation that cannot be read, or says something else, passes.
+    """
+    fitting = {socket, *ADAPTED.get(socket, ())}
+    given = _given(module.build)
+    for other, package in SOCKETS.items():
+        if other not in fitting and getattr(given, "__module__", None) == package:
+            needed = " or ".join(sorted({_given(plug(socket, name).build).__name__ for name in names(socket)}))
+            raise UserError(f"{where}: its build gives {given.__name__}, as {other} needs it, not {needed}; {there}")
+
+
+def _given(build: Callable[..., Any]) -> Any:
+    """What ``build`` is annotated to return; where annotations are text, what its module calls by that name, if anything."""
+    given = inspect.signature(build).return_annotation
+    return getattr(build, "__globals__", {}).get(given) if isinstance(given, str) else given
+
+
+def _check_parameters(work: Callable[..., Any], context: Mapping[str, Any], what: str) -> None:
+    """Refuse a function with a parameter that has no default and is not in the ``context``; the first takes the options."""
+    parameters = list(inspect.signature(work).parameters.values())[1:]
+    starred = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in starred]
+    if lacking := [name for name in needed if name not in context]:
+        raise UserError(
+            f"{what} asks for {listed(lacking)}, which this socket does not give; it gives: {', '.join(context)}"
+        )
 
 
 def _own(socket: str) -> list[str]:

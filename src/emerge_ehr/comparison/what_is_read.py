@@ -14,7 +14,7 @@ def as_read(config: Config) -> Config:
     if config.baseline is None:
         model, reads, pieces = _model(config.model)
     else:
-        model, reads, pieces = Model(), components.options("baseline", config.baseline).reads, False
+        model, reads, pieces = Model(), components.stated("baseline", config.baseline, "reads"), False
     config = dataclasses.replace(config, model=model, sparsity=_sparsity(config.sparsity, reads))
     parts = {"patients", *reads, *(("pieces",) if pieces else ())}
     return decides.with_defaults(config, lambda said: parts.isdisjoint(said.of))

@@ -82,7 +82,7 @@ def texts_read(settings: Model) -> tuple[str, ...]:
 
 def reads_pieces(settings: Model) -> bool:
     """Whether the model reads ``note_tokens`` and ``summary_tokens`` rather than the embeddings of the whole texts."""
-    pieces: bool = components.options("model.fusion", settings.fusion).pieces
+    pieces: bool = components.stated("model.fusion", settings.fusion, "pieces")
     return pieces
 
 
@@ -114,7 +114,7 @@ def _fusion(settings: Model, modalities: tuple[str, ...]) -> Fusion:
 
 def _fused(settings: Model) -> tuple[str, ...]:
     """The texts that the plug of ``text_fusion`` reads, whether or not they are among the modalities."""
-    reads: tuple[str, ...] = components.options("model.text_fusion", settings.text_fusion).reads
+    reads: tuple[str, ...] = components.stated("model.text_fusion", settings.text_fusion, "reads")
     return reads
 
 

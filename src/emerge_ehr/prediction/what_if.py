@@ -56,7 +56,7 @@ def modalities(trained: Trained) -> tuple[str, ...]:
     if config.baseline is None:
         read = (*(name for name in config.model.modalities if name == "ehr"), *emerge.texts_read(config.model))
     else:
-        read = components.options("baseline", config.baseline).reads
+        read = components.stated("baseline", config.baseline, "reads")
     return tuple(name for name in MODALITIES if name in read)
 
 
