@@ -11,6 +11,7 @@ intensive care.
 import argparse
 import os
 import time
+from typing import Literal
 
 import numpy as np
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, precision_recall_curve, roc_auc_score
@@ -53,7 +54,8 @@ def main() -> None:
         f"the loop takes {np.median(loop) / np.median(ours):.1f} times as long; largest difference of a value {apart:.1e}"
     )
     every = keys("splits")
-    for what, kind in (("", "percentile"), (", BCa", "bca")):
+    kinds: tuple[tuple[str, Literal["percentile", "bca"]], ...] = (("", "percentile"), (", BCa", "bca"))
+    for what, kind in kinds:
         start = time.perf_counter()
         resampling.sample(measure(label, score, every, THRESHOLD), persons, Sampling(chosen.resamples, 0, kind))
         print(f"all {len(every)} metrics{what}: {time.perf_counter() - start:.2f} s, once")

@@ -12,12 +12,12 @@ import gzip
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emerge_ehr.compute.local import Local
-from emerge_ehr.graphs import Disease, KnowledgeGraph, Triple
+from emerge_ehr.graphs import Disease, Edges, KnowledgeGraph, Triple
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag.entities import rules
 from emerge_ehr.rag.names import name_index, normal
@@ -301,7 +301,7 @@ class Larger:
     graph: KnowledgeGraph
     more: dict[int, Disease]
 
-    def inputs(self) -> list[Path]:
+    def inputs(self) -> Mapping[Path, str]:
         """The files of the original graph."""
         return self.graph.inputs()
 
@@ -309,13 +309,24 @@ class Larger:
         """The diseases of the original graph and the further ones."""
         return {**self.graph.diseases(), **self.more}
 
-    def triples(self, node_index: int) -> list[Triple]:
+    def triples(self, node_index: int) -> Sequence[Triple]:
         """The triples in the original graph."""
         return self.graph.triples(node_index)
 
     def degree(self, node_index: int) -> int:
         """The degree in the original graph."""
         return self.graph.degree(node_index)
+
+    def edges(self) -> Edges:
+        """The edges of the original graph."""
+        return self.graph.edges()
+
+
+def built(graph: KnowledgeGraph) -> rules.Rules:
+    """The extractor in one process, with the dictionary that is measured too."""
+    extractor = rules.build(rules.Options(), graph=graph, pool=Local(1))
+    assert isinstance(extractor, rules.Rules)
+    return extractor
 
 
 def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> None:
@@ -351,7 +362,7 @@ def main() -> None:
     folder = chosen.data / "primekg-open"
     graph = primekg.build(primekg.Options(), folder=folder)
     start = time.perf_counter()
-    extractor = rules.build(rules.Options(), graph=graph, pool=Local(1))
+    extractor = built(graph)
     print(f"dictionary of {len(extractor.prepared.patterns):,} patterns in {time.perf_counter() - start:.1f} s")
     documents = ncbi(chosen.data / "ncbi-disease" / "NCBIdevelopset_corpus.txt")
     known = concept_nodes(folder / "mondo_references.csv.gz", folder / "disease_features.csv")
@@ -373,7 +384,7 @@ def main() -> None:
         statuses(extractor, half, chosen.failures == half)
     if chosen.skip_speed:
         return
-    wide_extractor = rules.build(rules.Options(), graph=larger(graph, 44_000), pool=Local(1))
+    wide_extractor = built(larger(graph, 44_000))
     print(
         f"Speed, dictionaries of {len(extractor.prepared.patterns):,} and {len(wide_extractor.prepared.patterns):,} patterns:"
     )

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -193,7 +194,7 @@ def encoder_speed(model: Path, names: list[str]) -> None:
                 )
                 encoder = components.build("embedding", Component(plug, options), seed=0, cache_dir=Path(cache)).fit([])
                 encoder.encode(["warm up"])
-                taken = timed(f"  {plug}, {what} store", lambda encoder=encoder: encoder.encode(some))
+                taken = timed(f"  {plug}, {what} store", partial(encoder.encode, some))
                 print(
                     f"    {len(some) / taken:.0f} texts per processor second, {taken / seconds:.2f} of the library's time"
                 )

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,23 +83,23 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
 
     for at in range(0, tables.cohort.height, predictor.BLOCK):
         block = new_patients.part(tables, at, predictor.BLOCK)
-        evidence, whole = timed(lambda block=block: ready.read(block))
-        _, entities = timed(lambda evidence=evidence: ready.tools.extractor.extract(evidence.notes))
+        evidence, whole = timed(partial(ready.read, block))
+        _, entities = timed(partial(ready.tools.extractor.extract, evidence.notes))
         seconds["entities"] = seconds.get("entities", 0.0) + entities
         rest = "signals, linking, retrieval, summary, audit"
         seconds[rest] = seconds.get(rest, 0.0) + whole - entities
-        batch = take("encoding", lambda block=block, evidence=evidence: ready.encode(block, evidence))
-        take("model", lambda batch=batch: ready.trained.probability(batch))
+        batch = take("encoding", partial(ready.encode, block, evidence))
+        take("model", partial(ready.trained.probability, batch))
         records = [rag_records.from_row(row) for row in evidence.records.iter_rows(named=True)]
         texts = [Told(*pair) for pair in zip(evidence.notes, records, strict=True)]
         take(
             "risks without each disease",
-            lambda batch=batch, texts=texts: what_if.without_diseases(ready.trained, ready.fitted, batch, texts),
+            partial(what_if.without_diseases, ready.trained, ready.fitted, batch, texts),
         )
         for name in what_if.modalities(ready.trained):
             take(
                 f"risks without {name}, {len(ready.donors)} donors",
-                lambda batch=batch, name=name: what_if.without_modality(ready.trained, batch, name, ready.donors),
+                partial(what_if.without_modality, ready.trained, batch, name, ready.donors),
             )
     return seconds
 
@@ -112,7 +113,7 @@ def service(run: Path, tables: CheckedTables, requests: int) -> None:
             assert process.stdout is not None
             url = re.findall(r"http://\S+", process.stdout.readline())[0] + "/predict"
             ask(url, bodies[0])
-            taken = [timed(lambda content=content: ask(url, content))[1] for content in bodies]
+            taken = [timed(partial(ask, url, content))[1] for content in bodies]
             low, middle, high = np.percentile(taken, [5, 50, 95]) * 1000
             print(
                 f"service, one patient: {len(bodies) / sum(taken):.1f} requests per second, "

@@ -117,7 +117,10 @@ def write_edges(path: Path, rng: np.random.Generator, tables: dict[str, pl.DataF
                 kind_of_edge = pl.select(pl.lit(relation).alias("relation"), pl.lit(shown).alias("display_relation"))
                 both = []
                 for x, y in (ends, ends[::-1]):
-                    named = [side.rename(lambda c, s=s: f"{s}_{c}") for s, side in (("x", x), ("y", y))]
+                    named = [
+                        side.rename({column: f"{s}_{column}" for column in side.columns})
+                        for s, side in (("x", x), ("y", y))
+                    ]
                     both.append(pl.concat([kind_of_edge[np.zeros(count, dtype=int)], *named], how="horizontal"))
                 pl.concat(both).write_csv(file, include_header=number == 0 and start == 0)
 

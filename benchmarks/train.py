@@ -62,9 +62,9 @@ def main() -> None:
         f"{chosen.stays} stays, {len(validation)} for validation; {torch.get_num_threads()} threads; {settings.precision}"
     )
     own = np.median(seconds["ours"])
-    for name, taken in seconds.items():
-        spread, ratio = f"{min(taken):.2f}-{max(taken):.2f}", own / np.median(taken)
-        print(f"{name:<32} {np.median(taken):7.2f} s per epoch ({spread})  ours / this {ratio:.2f}")
+    for name, values in seconds.items():
+        spread, ratio = f"{min(values):.2f}-{max(values):.2f}", own / np.median(values)
+        print(f"{name:<32} {np.median(values):7.2f} s per epoch ({spread})  ours / this {ratio:.2f}")
     print("peak memory after each epoch of all loops, GiB:", *(f"{value:.2f}" for value in memory))
 
 
@@ -126,7 +126,7 @@ def plain(train: Batch, validation: Batch, settings: Training) -> Iterator[float
                 logits = net(batch)
             loss = masked_loss(logits.float(), batch.label, batch.label_mask)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
             optimizer.step()
         loop.predict(net, validation, settings.batch_size)
