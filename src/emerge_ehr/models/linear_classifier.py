@@ -4,9 +4,10 @@ Dimensions: N patients, D features, K labels.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,12 @@ from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.label_columns import defined, prior_log_odds
 
 Array = NDArray[np.float64]
+Penalty = Literal["l2", "l1"]
+# Inverse penalties to choose from: from a model that tells next to nothing to one that is hardly held back.
+STRENGTHS: dict[Penalty, tuple[float, ...]] = {
+    "l2": (0.0001, 0.001, 0.01, 0.1, 1.0),
+    "l1": (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,15 @@ class LinearClassifier:
 
 
 def fit(
-    train: Batch, features: Array, validation: Batch, validation_features: Array, strengths: tuple[float, ...]
+    train: Batch,
+    features: Array,
+    validation: Batch,
+    validation_features: Array,
+    strengths: tuple[float, ...],
+    penalty: Penalty = "l2",
+    seed: int = 0,
 ) -> LinearClassifier:
-    """L2-penalised logistic regression of each label on ``features`` [N,D] of ``train``.
+    """Penalised logistic regression of each label on ``features`` [N,D] of ``train``; the intercept is not penalised.
 
     Of the inverse penalties ``strengths``, the one with the lowest validation loss is kept (the middle one if no validation
     patient has the label defined). It runs in one thread, so that the result does not depend on the number of threads.
@@ -83,7 +96,8 @@ def fit(
             if len(np.unique(label)) < 2:
                 continue
             validation_rows, truth = defined(validation, column)
-            best = _strongest(x[rows], label, validation_x[validation_rows], truth, strengths)
+            candidates = [_regression(x[rows], label, strength, penalty, seed) for strength in strengths]
+            best = _best(candidates, validation_x[validation_rows], truth)
             scaled.coefficients[column], scaled.intercept[column] = best
     return scaled
 
@@ -101,22 +115,22 @@ def _scaling(features: Array, labels: int) -> LinearClassifier:
     return LinearClassifier(mean, np.where(scale > 1e-8, scale, 1.0), coefficients, np.zeros(labels))
 
 
-def _strongest(
-    x: Array, label: Array, validation_x: Array, truth: Array, strengths: tuple[float, ...]
-) -> tuple[Array, float]:
-    """The coefficients [D] and the intercept that the best of ``strengths`` gives."""
-    if not len(truth):
-        return _regression(x, label, strengths[len(strengths) // 2])
-    candidates = [_regression(x, label, strength) for strength in strengths]
-    losses = [_loss(validation_x @ coefficients + intercept, truth) for coefficients, intercept in candidates]
-    return candidates[int(np.argmin(losses))]
-
-
-def _regression(x: Array, label: Array, strength: float) -> tuple[Array, float]:
+def _regression(x: Array, label: Array, strength: float, penalty: Penalty, seed: int) -> tuple[Array, float]:
+    """The coefficients [D] and the intercept."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=2000).fit(x, label)
+    # liblinear penalises the intercept, but hardly where it is the coefficient of a large constant
+    sparse = {"l1_ratio": 1, "solver": "liblinear", "intercept_scaling": 10, "random_state": seed % 2**32}
+    model = LogisticRegression(C=strength, max_iter=2000, **(sparse if penalty == "l1" else {})).fit(x, label)
     return model.coef_[0], float(model.intercept_[0])
+
+
+def _best(candidates: Sequence[tuple[Array, float]], validation_x: Array, truth: Array) -> tuple[Array, float]:
+    """The candidate of lowest loss on validation; the middle one if there is no validation patient."""
+    if not len(truth):
+        return candidates[len(candidates) // 2]
+    losses = [_loss(validation_x @ coefficients + intercept, truth) for coefficients, intercept in candidates]
+    return candidates[int(np.argmin(losses))]
 
 
 def _loss(logit: Array, truth: Array) -> float:

@@ -16,18 +16,24 @@ from emerge_ehr.models.baselines import Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.training import devices, loop, objective
 
-NAMES = components.names("baseline")
+ALL_INPUTS = ("ehr", "note", "summary")
+# every plug with its defaults, and the plain methods with all inputs of EMERGE
+CHOSEN = {name: Component(name) for name in components.names("baseline")} | {
+    f"{name} of all inputs": Component(name, {"modalities": ALL_INPUTS})
+    for name in ("logistic_regression", "gradient_boosting")
+}
+NAMES = list(CHOSEN)
 SIZES = Sizes(hours=8, features=3, note_width=5, summary_width=4, labels=2)
 LOOP = Training(batch_size=60, patience=50, learning_rate=1e-2, accelerator="cpu")
 
 
 def has_width(name: str) -> bool:
-    return "hidden_size" in vars(components.options("baseline", Component(name)))
+    return "hidden_size" in vars(components.options("baseline", CHOSEN[name]))
 
 
 def make(name: str, **options: Any) -> Any:
     small = {"hidden_size": 16} if has_width(name) else {}
-    chosen = Component(name, {**small, **options})
+    chosen = Component(CHOSEN[name].name, {**small, **CHOSEN[name].options, **options})
     torch.manual_seed(1)
     return components.build("baseline", chosen, sizes=SIZES, seed=1)
 
@@ -100,7 +106,7 @@ def test_only_the_inputs_it_says_it_reads_matter(fitted: tuple[str, Any], test_p
     other_note = dataclasses.replace(test_patients, note_embedding=test_patients.note_embedding + 1)
     other_summary = dataclasses.replace(test_patients, summary_embedding=test_patients.summary_embedding + 1)
     other_hours = dataclasses.replace(test_patients, ehr=test_patients.ehr + test_patients.ehr_mask)
-    reads = components.options("baseline", Component(name)).reads
+    reads = components.options("baseline", CHOSEN[name]).reads
     for modality, changed in (("ehr", other_hours), ("note", other_note), ("summary", other_summary)):
         assert torch.equal(logits(model, changed), before) == (modality not in reads), modality
 

@@ -235,6 +235,31 @@ def test_logistic_regression_equals_scikit_learns_pipeline(train: Batch, validat
         np.testing.assert_allclose(plug.logits(validation)[:, column].numpy(), expected, atol=1e-4)
 
 
+def test_the_sparse_regression_of_all_inputs_is_the_one_that_minimises_its_objective(
+    train: Batch, validation: Batch
+) -> None:
+    """Compared with scikit-learn's other solver, which does not penalise the intercept and takes other steps."""
+    from sklearn.linear_model import LogisticRegression
+
+    chosen = logistic_regression.Options(modalities=("summary", "note", "ehr"), penalty="l1", strengths=(0.05,))
+    plug = logistic_regression.build(chosen, sizes=SIZES, seed=0)
+    plug.fit(train, validation)
+    embeddings = ((train.note_embedding, train.note_mask), (train.summary_embedding, train.summary_mask))
+    texts = [
+        torch.cat([torch.where(mask[:, None] > 0, text, torch.nan), mask[:, None]], 1) for text, mask in embeddings
+    ]
+    table = np.concatenate([window_statistics.of_batch(train), *(text.double().numpy() for text in texts)], axis=1)
+    deviation = np.nanstd(table, axis=0)
+    scaled = np.nan_to_num((table - np.nanmean(table, axis=0)) / np.where(deviation > 1e-8, deviation, 1))
+    model = LogisticRegression(C=0.05, l1_ratio=1, solver="saga", max_iter=20000, tol=1e-8)
+    model.fit(scaled, train.label[:, 0].numpy())
+    # the plug's solver penalises the intercept a little
+    np.testing.assert_allclose(plug.fitted.coefficients[0], model.coef_[0], atol=0.03)
+    assert ((plug.fitted.coefficients[0] != 0) == (model.coef_[0] != 0)).all()
+    kept = int((plug.fitted.coefficients[0] != 0).sum())
+    assert 0 < kept < table.shape[1] / 2 and table.shape[1] == 8 * 3 + 5 + 1 + 4 + 1
+
+
 def test_the_penalty_is_the_one_of_lowest_validation_loss(train: Batch, validation: Batch) -> None:
     table, unseen = window_statistics.of_batch(train), window_statistics.of_batch(validation)
     strengths = (1e-4, 1e-2, 1.0, 1e3)

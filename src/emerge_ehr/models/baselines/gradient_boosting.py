@@ -1,14 +1,15 @@
-"""Gradient-boosted trees on window statistics (LightGBM; Ke et al. 2017, NeurIPS 30). Input: ehr.
+"""Gradient-boosted trees on window statistics and embeddings of texts (LightGBM; Ke et al. 2017, NeurIPS 30). Input: ehr by
+default; with ``modalities = ["ehr", "note", "summary"]`` the same inputs as EMERGE.
 
 LightGBM is used rather than scikit-learn's histogram boosting, because it can write its trees as text, where scikit-learn's can
-only be pickled. Trees are added until the validation loss has not fallen for ``patience`` rounds. A statistic that a patient
+only be pickled. Trees are added until the validation loss has not fallen for ``patience`` rounds. A value that a patient
 lacks is a missing value for the trees too.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, final
+from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models import boosted_trees, window_statistics
+from emerge_ehr.models import boosted_trees, input_table
 from emerge_ehr.models.baselines import Estimator, Sizes
-from emerge_ehr.models.batch import Batch
-from emerge_ehr.models.label_columns import Array, defined, prior_log_odds
+from emerge_ehr.models.batch import MODALITIES, Batch
+from emerge_ehr.models.input_table import Array, Modalities
+from emerge_ehr.models.label_columns import defined, prior_log_odds
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -29,19 +31,25 @@ PRIORS = "priors.json"
 
 @dataclass(frozen=True)
 class Options:
-    """At most ``rounds`` trees per label, of at most ``leaves`` leaves and a random ``feature_share`` of the statistics each."""
+    """The inputs, and at most ``rounds`` trees per label, each of at most ``leaves`` leaves and a random ``feature_share`` of the
+    columns."""
 
+    modalities: Modalities = ("ehr",)
     rounds: Positive = 1000
     patience: Positive = 50
     learning_rate: Annotated[float, Gt(0), Le(1)] = 0.03
     leaves: Annotated[int, Gt(1), Le(131072)] = 8
     patients_a_leaf: Positive = 20
     feature_share: Annotated[float, Gt(0), Le(1)] = 0.5
-    reads: ClassVar[tuple[str, ...]] = ("ehr",)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities, each once."""
+        return tuple(name for name in MODALITIES if name in self.modalities)
 
 
 def build(options: Options, *, sizes: Sizes, seed: int) -> Estimator:
-    """An estimator to fit; ``seed`` draws the statistics that each tree may use."""
+    """An estimator to fit; ``seed`` draws the columns that each tree may use."""
     return GradientBoosting(options, seed)
 
 
@@ -57,7 +65,7 @@ class GradientBoosting:
 
     def fit(self, train: Batch, validation: Batch) -> None:
         """Fit trees for every label that has both classes in ``train``."""
-        x, validation_x = window_statistics.of_batch(train), window_statistics.of_batch(validation)
+        x, validation_x = self._table(train), self._table(validation)
         self.trees, self.priors = [], []
         for column in range(train.label.shape[1]):
             rows, label = defined(train, column)
@@ -69,7 +77,7 @@ class GradientBoosting:
 
     def logits(self, batch: Batch) -> Tensor:
         """Batch of N -> log-odds [N,K]."""
-        x = window_statistics.of_batch(batch)
+        x = self._table(batch)
         columns = [
             np.full(len(x), prior) if trees is None else np.asarray(trees.predict(x, raw_score=True))
             for trees, prior in zip(self.trees, self.priors, strict=True)
@@ -97,6 +105,9 @@ class GradientBoosting:
         self.trees = [
             _read(folder / f"trees_{column}.txt") if prior is None else None for column, prior in enumerate(kept)
         ]
+
+    def _table(self, batch: Batch) -> Array:
+        return input_table.of_batch(batch, self.options.reads)
 
     def _boosted(self, x: Array, label: Array, validation_x: Array, truth: Array) -> "Booster":
         import lightgbm

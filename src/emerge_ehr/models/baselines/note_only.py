@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, final
 
-import numpy as np
 import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor
 
-from emerge_ehr.models import linear_classifier
+from emerge_ehr.models import input_table, linear_classifier
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.models.linear_classifier import Array, LinearClassifier
+from emerge_ehr.models.linear_classifier import LinearClassifier
 
 FILE = "note_only.safetensors"
 
@@ -46,12 +45,12 @@ class NoteOnly:
 
     def fit(self, train: Batch, validation: Batch) -> None:
         """Fit a regression for every label."""
-        tables = _note(train), _note(validation)
+        tables = input_table.of_batch(train, ("note",)), input_table.of_batch(validation, ("note",))
         self.fitted = linear_classifier.fit(train, tables[0], validation, tables[1], self.strengths)
 
     def logits(self, batch: Batch) -> Tensor:
         """Batch of N -> log-odds [N,K]."""
-        return torch.from_numpy(self.fitted.logits(_note(batch))).float()
+        return torch.from_numpy(self.fitted.logits(input_table.of_batch(batch, ("note",)))).float()
 
     def save(self, folder: Path) -> None:
         """Write the coefficients of all labels into ``folder``."""
@@ -60,10 +59,3 @@ class NoteOnly:
     def load(self, folder: Path) -> None:
         """Read the coefficients that ``save`` wrote into ``folder``."""
         self.fitted = LinearClassifier.load(folder / FILE)
-
-
-def _note(batch: Batch) -> Array:
-    """The note's embedding, NaN where there is no note, and a column that is 1 where there is one [N,D1+1]."""
-    present = batch.note_mask.double().cpu().numpy()[:, None]
-    embedding = batch.note_embedding.double().cpu().numpy()
-    return np.concatenate([np.where(present > 0, embedding, np.nan), present], axis=1)
