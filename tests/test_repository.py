@@ -48,7 +48,8 @@ def test_every_link_of_a_document_leads_to_a_file(document: Path) -> None:
 
 def test_the_version_is_that_of_the_changelog_and_of_the_citation() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
-    released = re.findall(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    headings = re.findall(r"^## (\S+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert released[0] == version == citation["version"]
 

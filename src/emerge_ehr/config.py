@@ -192,7 +192,10 @@ class Model:
     """EMERGE's size and parts. The defaults are the published settings, except ``text_dropout`` (on the components of the text
     embeddings), which is ours.
 
-    ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per label (multitask).
+    ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
+    they tell of the outcome in training. ``modality_dropout``: the probability with which a training patient lacks a modality, so
+    that the model can do without. ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per
+    label (multitask).
     """
 
     hidden_size: Positive = 128
@@ -203,25 +206,29 @@ class Model:
     series: Component = Component("gru")
     text_fusion: Component = Component("adaptive")
     fusion: Component = Component("cross_attention")
+    relevance: bool = False
+    modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     static: bool = False
     head: Literal["shared", "separate"] = "shared"
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the model is trained. The defaults are the published settings, except the learning rate and weight decay, which are
-    ours.
+    """How the model is trained. The defaults are the published settings, except learning rate, weight decay and ``selection``,
+    which are ours.
 
-    ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
-    not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
-    much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
-    beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch by batch; "auto" copies them while
-    they are small (docs/training.md). The result is the same.
+    ``selection``: the best epoch is the one of lowest loss or (as published) of highest AUPRC on validation; ``patience`` epochs
+    without a better one end the training. ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``,
+    or halves when the validation loss has not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives
+    / positives of training) times as much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is.
+    ``loggers``: where the history goes beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch
+    by batch; "auto" copies them while they are small (docs/training.md). The result is the same.
     """
 
     batch_size: Annotated[Positive, TRAINING] = 256
     max_epochs: Annotated[Positive, ENDING] = 50
     patience: Annotated[Positive, ENDING] = 5
+    selection: Annotated[Literal["loss", "auprc"], TRAINING] = "loss"
     learning_rate: Annotated[float, Gt(0), TRAINING] = 1e-3
     weight_decay: Annotated[float, Ge(0), TRAINING] = 1e-2
     gradient_clip: Annotated[float, Gt(0), TRAINING] = 1.0

@@ -102,15 +102,26 @@ def test_the_predictions_give_the_reported_metrics(prepared: Prepare) -> None:
         assert found["metrics"]["auroc"]["value"] == pytest.approx(roc_auc_score(truth, probability), rel=0, abs=1e-12)
 
 
-def test_the_best_epoch_is_the_one_of_highest_validation_auprc(prepared: Prepare) -> None:
-    config = prepared(patients=100, max_epochs=12)
+def selecting(config: Config, selection: Any) -> Config:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, selection=selection))
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"), [("loss", "lowest validation loss"), ("auprc", "highest validation AUPRC")]
+)
+def test_the_best_epoch_is_the_one_that_validation_selects(prepared: Prepare, selection: str, said: str) -> None:
+    config = selecting(prepared(patients=100, max_epochs=12), selection)
     train.run(config)
     history, found = read(config.run_dir / "history.csv"), report(config)
-    scores = [float(row["val_auprc"]) for row in history]
-    assert found["best_epoch"] == scores.index(max(scores)) + 1
+    losses, auprcs = ([float(row[name]) for row in history] for name in ("val_loss", "val_auprc"))
+    best, auprc = found["best_epoch"] - 1, found["splits"]["val"]["mortality"]["metrics"]["auprc"]["value"]
+    if selection == "loss":
+        assert losses[best] == min(losses)
+    else:
+        assert losses[best] == min(loss for loss, score in zip(losses, auprcs, strict=True) if score == max(auprcs))
     assert len(history) in (found["best_epoch"] + config.training.patience, config.training.max_epochs)
-    assert max(scores) == pytest.approx(found["splits"]["val"]["mortality"]["metrics"]["auprc"]["value"], abs=1e-12)
-    assert found["selection"] == "highest validation AUPRC"
+    assert auprcs[best] == pytest.approx(auprc, abs=1e-12)
+    assert found["selection"] == said
 
 
 def test_the_last_checkpoint_differs_from_the_best_when_training_went_on(prepared: Prepare) -> None:
@@ -124,7 +135,7 @@ def test_the_last_checkpoint_differs_from_the_best_when_training_went_on(prepare
 def test_one_class_falls_back_to_the_validation_loss_and_says_so(
     prepared: Prepare, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = prepared(label=np.zeros((40, 1), np.float32))
+    config = selecting(prepared(label=np.zeros((40, 1), np.float32)), "auprc")
     with caplog.at_level(logging.WARNING):
         train.run(config)
     found = report(config)

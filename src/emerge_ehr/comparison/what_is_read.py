@@ -39,6 +39,7 @@ def _model(settings: Model) -> tuple[Model, tuple[str, ...], bool]:
             modalities=reads,
             series=settings.series if "ehr" in reads else Model.series,
             text_fusion=settings.text_fusion if len(texts) > 1 and not pieces else Model.text_fusion,
+            relevance=settings.relevance and not pieces,
             fusion=settings.fusion if pieces or ("ehr" in reads and texts) else Model.fusion,
         ),
         reads,

@@ -1,15 +1,18 @@
 """EMERGE: hourly series, clinical note and retrieved summary -> one logit per label (Zhu et al., CIKM 2024).
 
-    ehr, ehr_mask   -> series encoder -----------------> states, ehr --+
+    ehr, ehr_mask   -> series encoder, statistics -----> states, ehr --+
     note embedding    -> projection --+                                +-> fusion -> head -> logits
     summary embedding -> projection --+-> text fusion -> text ---------+
 
 At token level, the hourly states and the projected pieces of both texts all go into the fusion.
 
-Departures from the original code: there is dropout on the components of the embeddings, on the projected texts and on the states
-of the series, because small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention
-has other keys (see ``fusion/cross_attention.py``). Projected texts are layer-normalised, because encoders differ in scale by a
-factor of ten and more (TF-IDF vectors have length one). A text that a patient lacks is a learned vector, masked as a key.
+Departures from the original code: there is dropout on the components of the embeddings and on the states of the series, because
+small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention has other keys, and can
+add what it reads to what asked (``fusion/cross_attention.py``). With ``relevance``, the EHR's representation also holds the
+statistics of the window, and these and the components of embeddings are scaled by what they tell (``relevance.py``). Without it,
+projected texts are layer-normalised, because encoders differ in scale by a factor of ten and more (TF-IDF vectors have length
+one), and have dropout. What a patient lacks is a learned vector, masked as a key. With ``modality_dropout``, modalities are left
+out at random in training.
 """
 
 from collections.abc import Mapping
@@ -21,10 +24,11 @@ from torch import Tensor, nn
 from emerge_ehr import components
 from emerge_ehr.config import Model, TokenLevel
 from emerge_ehr.fields import Component, UserError
-from emerge_ehr.models import heads
+from emerge_ehr.models import absence, heads
 from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.ehr import Ehr, Statistics
 from emerge_ehr.models.fusion import Fusion, Modality
-from emerge_ehr.models.series import Series
+from emerge_ehr.models.relevance import Relevance
 from emerge_ehr.models.text_fusion import BOTH
 from emerge_ehr.models.texts import PiecesOfTexts, WholeTexts
 
@@ -36,15 +40,13 @@ def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[
     """
     size = settings.hidden_size
     widths = {name: text_widths[name] for name in texts_read(settings)}
-    series = None
-    if "ehr" in settings.modalities:
-        context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
-        series = _part("model.series", settings.series, input_size=2 * features, **context)
+    ehr = _ehr(settings, features) if "ehr" in settings.modalities else None
     parts = _token_level if reads_pieces(settings) else _whole
     texts, fusion = parts(settings, widths)
     head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
     static = nn.Linear(statics, size) if settings.static else None
-    return Emerge(series, texts, fusion, static, head, settings.dropout)
+    reads = (*(["ehr"] if ehr is not None else []), *widths)
+    return Emerge(ehr, texts, fusion, static, head, reads, settings.modality_dropout)
 
 
 def check(settings: Model, token_level: TokenLevel, where: str) -> None:
@@ -86,6 +88,15 @@ def reads_pieces(settings: Model) -> bool:
     return pieces
 
 
+def _ehr(settings: Model, features: int) -> Ehr:
+    """The part that reads ``features`` per hour; a fusion of pieces reads the hours alone, and no vector of the whole series."""
+    size, pieces = settings.hidden_size, reads_pieces(settings)
+    context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
+    series = _part("model.series", settings.series, input_size=2 * features, **context)
+    statistics = Statistics(features, size, settings.text_dropout) if settings.relevance and not pieces else None
+    return Ehr(series, statistics, None if pieces else absence.vector(size), settings.dropout)
+
+
 def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
     """The part that makes one vector of the texts, if there are any, and its fusion with the EHR, if the model reads both."""
     if not widths:
@@ -96,7 +107,7 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
         text_fusion = _part("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
     fusion = _fusion(settings, ("ehr", "text")) if "ehr" in settings.modalities else None
     dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
-    return WholeTexts(widths, text_fusion, hidden_size=size, **dropouts), fusion
+    return WholeTexts(widths, text_fusion, hidden_size=size, relevance=settings.relevance, **dropouts), fusion
 
 
 def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:
@@ -134,29 +145,34 @@ def _part(socket: str, chosen: Component, **context: Any) -> Any:
 class Emerge(nn.Module):
     """The whole model.
 
-    ``series`` is None without an EHR, ``texts`` without a text, ``fusion`` where a single modality goes to the head as it is, and
-    ``static`` without static features.
+    ``ehr`` is None without an EHR, ``texts`` without a text, ``fusion`` where a single modality goes to the head as it is, and
+    ``static`` without static features. ``reads`` names the modalities, each of which a training patient lacks with probability
+    ``modality_dropout``.
     """
 
     def __init__(
         self,
-        series: Series | None,
+        ehr: Ehr | None,
         texts: WholeTexts | PiecesOfTexts | None,
         fusion: Fusion | None,
         static: nn.Linear | None,
         head: nn.Module,
-        dropout: float,
+        reads: tuple[str, ...],
+        modality_dropout: float,
     ) -> None:
         super().__init__()
-        self.series = series
+        self.ehr = ehr
         self.texts = texts
         self.fusion = fusion
         self.static = static
         self.head = head
-        self.dropout = nn.Dropout(dropout)
+        self.reads = reads
+        self.modality_dropout = modality_dropout
 
     def forward(self, batch: Batch, hours: Modality | None = None) -> Tensor:
-        """Batch of N -> logits [N,K]. ``hours``: what ``read_hours`` returned for these patients, if it was called already."""
+        """Batch of N -> logits [N,K]. ``hours``: what ``ehr`` returned for these patients, if it was called already."""
+        if self.training and self.modality_dropout:
+            batch = absence.drop(batch, self.reads, self.modality_dropout)
         representation = self.fuse(self.read(batch, hours))
         if self.static is not None:
             representation = representation + self.static(batch.static)
@@ -173,15 +189,8 @@ class Emerge(nn.Module):
 
     def read(self, batch: Batch, hours: Modality | None = None) -> dict[str, Modality]:
         """Batch of N -> the modalities to fuse: ``ehr``, and ``text`` or (at token level) ``note`` and ``summary``."""
-        modalities = {} if self.series is None else {"ehr": hours or self.read_hours(self.series, batch)}
+        modalities = {} if self.ehr is None else {"ehr": hours or self.ehr(batch)}
         return modalities if self.texts is None else modalities | self.texts(batch)
-
-    def read_hours(self, series: Series, batch: Batch) -> Modality:
-        """Batch of N -> the series as a modality: its last state, and as tokens the states of the T hours."""
-        states, last = series(torch.cat([batch.ehr, batch.ehr_mask], dim=2), batch.ehr_length)
-        states, last = self.dropout(states), self.dropout(last)
-        hours = torch.arange(batch.ehr.shape[1], device=batch.ehr.device)
-        return Modality(last, states, hours < batch.ehr_length[:, None])
 
     def fuse(self, modalities: dict[str, Modality]) -> Tensor:
         """Modalities by name -> one representation [N,H]."""
@@ -189,3 +198,10 @@ class Emerge(nn.Module):
             return self.fusion(modalities)
         (only,) = modalities.values()
         return only.representation
+
+    def relevances(self) -> dict[str, Relevance]:
+        """The scaling of each modality's columns (``ehr`` its statistics), to be fitted before training; empty without any."""
+        found = {} if self.ehr is None or self.ehr.statistics is None else {"ehr": self.ehr.statistics.relevance}
+        if isinstance(self.texts, WholeTexts):
+            found |= self.texts.relevances()
+        return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 from annotated_types import MinLen
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,7 +30,7 @@ def of_batch(batch: Batch, modalities: Sequence[str]) -> Array:
         "summary": (batch.summary_embedding, batch.summary_mask),
     }
     columns = [
-        _text(*texts[name]) if name in texts else window_statistics.of_batch(batch)
+        _text(*texts[name]) if name in texts else window_statistics.of_batch(batch, torch.float64).cpu().numpy()
         for name in MODALITIES
         if name in modalities
     ]

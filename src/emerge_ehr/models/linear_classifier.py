@@ -12,8 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.models.batch import Batch
-from emerge_ehr.models.label_columns import defined, prior_log_odds
+from emerge_ehr.models.label_columns import Labelled, defined, prior_log_odds
 
 Array = NDArray[np.float64]
 Penalty = Literal["l2", "l1"]
@@ -72,9 +71,9 @@ class LinearClassifier:
 
 
 def fit(
-    train: Batch,
+    train: Labelled,
     features: Array,
-    validation: Batch,
+    validation: Labelled,
     validation_features: Array,
     strengths: tuple[float, ...],
     penalty: Penalty = "l2",

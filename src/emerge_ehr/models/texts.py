@@ -6,8 +6,10 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from emerge_ehr.models import absence
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.fusion import Modality
+from emerge_ehr.models.relevance import Relevance
 from emerge_ehr.models.text_fusion import TextFusion
 
 
@@ -23,10 +25,12 @@ class WholeTexts(nn.Module):
         hidden_size: int,
         text_dropout: float,
         dropout: float,
+        relevance: bool,
     ) -> None:
         super().__init__()
+        kind = ScaledProjection if relevance else Projection
         self.projections = nn.ModuleDict(
-            {name: Projection(width, hidden_size, text_dropout, dropout) for name, width in widths.items()}
+            {name: kind(width, hidden_size, text_dropout, dropout) for name, width in widths.items()}
         )
         self.text_fusion = text_fusion
 
@@ -45,6 +49,11 @@ class WholeTexts(nn.Module):
         tokens = torch.cat([fused[:, None], texts], dim=1)
         return {"text": Modality(fused, tokens, torch.cat([always, present], dim=1))}
 
+    def relevances(self) -> dict[str, Relevance]:
+        """The scaling of each text's components; empty where they are not scaled."""
+        scaled = {name: part for name, part in self.projections.items() if isinstance(part, ScaledProjection)}
+        return {name: part.relevance for name, part in scaled.items()}
+
 
 @final
 class Projection(nn.Module):
@@ -56,11 +65,30 @@ class Projection(nn.Module):
         self.linear = nn.Linear(width, hidden_size)
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.absent = nn.Parameter(torch.randn(hidden_size))
+        self.absent = absence.vector(hidden_size)
 
     def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
         """Embedding [N,D], present [N] bool -> [N,H]."""
         return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)
+
+
+@final
+class ScaledProjection(nn.Module):
+    """Projects an embedding whose components are scaled by their relevance; a patient without this text gets a learned vector.
+
+    There is no normalisation after the projection: it would take away how much a text tells.
+    """
+
+    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
+        super().__init__()
+        self.relevance = Relevance(width)
+        self.masking = nn.Dropout(text_dropout)
+        self.linear = nn.Linear(width, hidden_size)
+        self.absent = absence.vector(hidden_size)
+
+    def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
+        """Embedding [N,D], present [N] bool -> [N,H]."""
+        return torch.where(present[:, None], self.linear(self.masking(self.relevance(embedding))), self.absent)
 
 
 @final

@@ -3,59 +3,49 @@
 Dimensions: N patients, T hours, F features.
 """
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.hours import inside
 
-Array = NDArray[np.float64]
 STATISTICS = ("mean", "std", "min", "max", "first", "last", "slope", "count")
 
 
-def of_batch(batch: Batch) -> Array:
+def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
     """The statistics of the patients in a batch [N,8F], in the order of ``STATISTICS``; later hours than the last are ignored."""
-    hours = np.arange(batch.ehr.shape[1])
-    inside = hours[None, :, None] < batch.ehr_length.cpu().numpy()[:, None, None]
-    measured = (batch.ehr_mask.cpu().numpy() > 0) & inside
-    return statistics(batch.ehr.double().cpu().numpy(), measured)
+    return statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
 
 
-def statistics(value: Array, measured: NDArray[np.bool_]) -> Array:
-    """Value [N,T,F], measured [N,T,F] -> [N,8F] in the order of ``STATISTICS``.
+def statistics(value: Tensor, measured: Tensor) -> Tensor:
+    """Value [N,T,F], measured [N,T,F] bool -> [N,8F] in the order of ``STATISTICS``.
 
     ``std`` is the population standard deviation; ``slope`` is the least-squares change per hour. A statistic is NaN where nothing
     was measured, and the slope also where only one hour was. The count is never NaN.
 
-    >>> statistics(np.array([[[1.0], [7.0], [3.0]]]), np.array([[[True], [False], [True]]])).round(2).tolist()
+    >>> statistics(torch.tensor([[[1.0], [7.0], [3.0]]]), torch.tensor([[[True], [False], [True]]])).tolist()
     [[2.0, 1.0, 1.0, 3.0, 1.0, 3.0, 1.0, 2.0]]
     """
-    count = measured.sum(axis=1).astype(np.float64)
-    known = np.where(measured, value, 0.0)
-    mean = _ratio(known.sum(axis=1), count)
-    centred = np.where(measured, value - mean[:, None, :], 0.0)
-    hour = np.arange(value.shape[1], dtype=np.float64)[None, :, None]
-    since = np.where(measured, hour - _ratio((hour * measured).sum(axis=1), count)[:, None, :], 0.0)
+    count = measured.sum(dim=1).to(value.dtype)
+    known = torch.where(measured, value, 0.0)
+    mean = known.sum(dim=1) / count  # 0 / 0 is NaN
+    centred = torch.where(measured, value - mean[:, None, :], 0.0)
+    hour = torch.arange(value.shape[1], dtype=value.dtype, device=value.device)[None, :, None]
+    since = torch.where(measured, hour - ((hour * measured).sum(dim=1) / count)[:, None, :], 0.0)
+    first = torch.where(measured, hour, torch.inf).argmin(dim=1)
+    last = torch.where(measured, hour, -torch.inf).argmax(dim=1)
     columns = (
         mean,
-        np.sqrt(_ratio((centred**2).sum(axis=1), count)),
-        _missing(np.where(measured, value, np.inf).min(axis=1), count),
-        _missing(np.where(measured, value, -np.inf).max(axis=1), count),
-        _missing(_at(value, measured.argmax(axis=1)), count),
-        _missing(_at(value, value.shape[1] - 1 - measured[:, ::-1].argmax(axis=1)), count),
-        _ratio((since * centred).sum(axis=1), (since**2).sum(axis=1)),
+        (centred.square().sum(dim=1) / count).sqrt(),
+        _missing(torch.where(measured, value, torch.inf).amin(dim=1), count),
+        _missing(torch.where(measured, value, -torch.inf).amax(dim=1), count),
+        _missing(value.gather(1, first[:, None])[:, 0], count),
+        _missing(value.gather(1, last[:, None])[:, 0], count),
+        (since * centred).sum(dim=1) / since.square().sum(dim=1),
         count,
     )
-    return np.concatenate(columns, axis=1)
+    return torch.cat(columns, dim=1)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
-    result: Array = np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
-    return result
-
-
-def _missing(statistic: Array, count: Array) -> Array:
-    return np.where(count > 0, statistic, np.nan)
-
-
-def _at(value: Array, hour: NDArray[np.int64]) -> Array:
-    return np.take_along_axis(value, hour[:, None, :], axis=1)[:, 0]
+def _missing(statistic: Tensor, count: Tensor) -> Tensor:
+    return torch.where(count > 0, statistic, torch.nan)

@@ -38,11 +38,6 @@ class Epoch:
     val_auroc: float | None
     learning_rate: float
 
-    @property
-    def score(self) -> tuple[float, float]:
-        """What early stopping maximises: AUPRC, and among equals the lower loss (in small cohorts AUPRC ties often)."""
-        return (0.0 if self.val_auprc is None else self.val_auprc, -self.val_loss)
-
 
 @dataclass(frozen=True)
 class Checkpoint:

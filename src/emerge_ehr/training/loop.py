@@ -68,12 +68,12 @@ def fit(
             )
             _refuse_infinite(epoch)
             objective.advance(scheduler, epoch.val_loss)
-            progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric))
+            progress = _add(progress, epoch, _checkpoint(model, optimizer, scheduler, shuffle, fabric), settings)
             after_epoch(progress)
             _show(epoch, progress, epochs)
         epochs.close()
     assert progress is not None
-    if progress.best_row.val_auprc is None:
+    if settings.selection == "auprc" and progress.best_row.val_auprc is None:
         logger.warning("validation has one class only: the best epoch is the one of lowest validation loss")
     return progress
 
@@ -94,9 +94,10 @@ def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabr
     return summed.cpu()  # type: ignore[no-any-return]
 
 
-def selection(best: Epoch) -> str:
+def selection(best: Epoch, settings: Training) -> str:
     """The criterion by which the best epoch was chosen."""
-    return "lowest validation loss" if best.val_auprc is None else "highest validation AUPRC"
+    by_auprc = settings.selection == "auprc" and best.val_auprc is not None
+    return "highest validation AUPRC" if by_auprc else "lowest validation loss"
 
 
 def _refuse_infinite(epoch: Epoch) -> None:
@@ -212,10 +213,16 @@ def _finished(progress: Progress | None, settings: Training) -> bool:
     return done >= settings.max_epochs or done - progress.best_epoch >= settings.patience
 
 
-def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint) -> Progress:
-    if progress is None or epoch.score > progress.best_row.score:
+def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint, settings: Training) -> Progress:
+    if progress is None or _score(epoch, settings) > _score(progress.best_row, settings):
         return Progress([*(progress.history if progress else ()), epoch], epoch.epoch, now, now)
     return Progress([*progress.history, epoch], progress.best_epoch, progress.best, now)
+
+
+def _score(epoch: Epoch, settings: Training) -> tuple[float, float]:
+    """What early stopping maximises: where AUPRC selects, the loss decides among equals (in small cohorts AUPRC ties often)."""
+    auprc = epoch.val_auprc if settings.selection == "auprc" else None
+    return (0.0 if auprc is None else auprc, -epoch.val_loss)
 
 
 def _checkpoint(

@@ -18,11 +18,12 @@ from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models import emerge
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.emerge import Emerge
 from emerge_ehr.storage import publishing
 from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import MANIFEST
-from emerge_ehr.training import checkpoints, devices, loggers, loop
+from emerge_ehr.training import checkpoints, devices, loggers, loop, relevance
 from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.patients import Patients
 
@@ -176,6 +177,8 @@ def _by_epochs(
             tracker.epoch(progress.history[-1])
 
     settings, train, validation = config.training, parts["train"], parts["val"]
+    if isinstance(network, Emerge) and resumed is None:  # else the weights to resume from hold what was fitted
+        relevance.fit(network, train, validation, settings.batch_size, config.seed)
     context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
     try:
         progress = loop.fit(network, train, validation, settings, config.seed, **context)
@@ -189,7 +192,7 @@ def _by_epochs(
         lambda patients: loop.predict(network, patients, settings.batch_size, fabric),
         lambda folder: checkpoints.save(folder, progress),
         progress.history,
-        {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best)},
+        {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best, settings)},
         trackers,
     )
 

@@ -58,10 +58,11 @@ class Trained:
 
     def hours(self, batch: Batch) -> Modality | None:
         """The output of the model's series encoder; None where the model has none, or is a baseline."""
-        if not isinstance(self.method, Emerge) or self.method.series is None:
+        if not isinstance(self.method, Emerge) or self.method.ehr is None:
             return None
         with torch.no_grad():
-            return self.method.read_hours(self.method.series, batch)
+            hours: Modality = self.method.ehr(batch)
+            return hours
 
     def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
         """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None without attention."""

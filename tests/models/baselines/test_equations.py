@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emerge_ehr.models import linear_classifier, window_statistics
+from emerge_ehr.models import input_table, linear_classifier, window_statistics
 from emerge_ehr.models.baselines import (
     Sizes,
     gradient_boosting,
@@ -204,7 +204,7 @@ def test_the_memory_keeps_the_latest_patients() -> None:
 def test_window_statistics_equal_a_loop_over_patients(train: Batch) -> None:
     value, measured = train.ehr.double().numpy(), train.ehr_mask.numpy() > 0
     measured[0, :, 2], measured[1, :, 2] = False, np.arange(8) == 3
-    found = window_statistics.statistics(value, measured).reshape(240, 8, 3)
+    found = window_statistics.statistics(torch.from_numpy(value), torch.from_numpy(measured)).numpy().reshape(240, 8, 3)
     for row in range(240):
         for feature in range(3):
             hours = np.flatnonzero(measured[row, :, feature])
@@ -222,7 +222,7 @@ def test_logistic_regression_equals_scikit_learns_pipeline(train: Batch, validat
 
     plug = logistic_regression.build(logistic_regression.Options(strengths=(0.1,)), sizes=SIZES, seed=0)
     plug.fit(train, validation)
-    table, unseen = window_statistics.of_batch(train), window_statistics.of_batch(validation)
+    table, unseen = (input_table.of_batch(patients, ["ehr"]) for patients in (train, validation))
     for column in range(2):
         # The plug's scale is that of the known values, so each step is taken on them before the gaps are filled.
         rows = train.label_mask[:, column].numpy() > 0
@@ -248,7 +248,7 @@ def test_the_sparse_regression_of_all_inputs_is_the_one_that_minimises_its_objec
     texts = [
         torch.cat([torch.where(mask[:, None] > 0, text, torch.nan), mask[:, None]], 1) for text, mask in embeddings
     ]
-    table = np.concatenate([window_statistics.of_batch(train), *(text.double().numpy() for text in texts)], axis=1)
+    table = np.concatenate([input_table.of_batch(train, ["ehr"]), *(text.double().numpy() for text in texts)], axis=1)
     deviation = np.nanstd(table, axis=0)
     scaled = np.nan_to_num((table - np.nanmean(table, axis=0)) / np.where(deviation > 1e-8, deviation, 1))
     model = LogisticRegression(C=0.05, l1_ratio=1, solver="saga", max_iter=20000, tol=1e-8)
@@ -261,7 +261,7 @@ def test_the_sparse_regression_of_all_inputs_is_the_one_that_minimises_its_objec
 
 
 def test_the_penalty_is_the_one_of_lowest_validation_loss(train: Batch, validation: Batch) -> None:
-    table, unseen = window_statistics.of_batch(train), window_statistics.of_batch(validation)
+    table, unseen = (input_table.of_batch(patients, ["ehr"]) for patients in (train, validation))
     strengths = (1e-4, 1e-2, 1.0, 1e3)
     losses = []
     for strength in strengths:

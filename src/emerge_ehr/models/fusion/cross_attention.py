@@ -19,22 +19,27 @@ from emerge_ehr.models.fusion import Fusion, Modality
 
 @dataclass(frozen=True)
 class Options:
-    """This fusion has no options."""
+    """``residual``: each side keeps its own representation, to which what it read of the other is added.
 
+    Without it (as published), what the attention passes by is lost: by a softmax, more of one hour or text is less of others.
+    """
+
+    residual: bool = False
     pieces: ClassVar[bool] = False
 
 
 def build(options: Options, *, modalities: tuple[str, ...], hidden_size: int, heads: int, dropout: float) -> Fusion:
     """Two cross-attentions of ``heads`` heads; ``hidden_size`` is a multiple of ``heads``."""
-    return CrossAttention(hidden_size, heads)
+    return CrossAttention(hidden_size, heads, options.residual)
 
 
 @final
 class CrossAttention(nn.Module):
-    """W [attend(text -> hours); attend(ehr -> texts)] + b."""
+    """W [attend(text -> hours); attend(ehr -> texts)] + b; with ``residual`` W [text + ...; ehr + ...] + b."""
 
-    def __init__(self, hidden_size: int, heads: int) -> None:
+    def __init__(self, hidden_size: int, heads: int, residual: bool) -> None:
         super().__init__()
+        self.residual = residual
         self.text_to_ehr = nn.MultiheadAttention(hidden_size, heads, batch_first=True, add_bias_kv=True)
         self.ehr_to_text = nn.MultiheadAttention(hidden_size, heads, batch_first=True, add_bias_kv=True)
         self.projection = nn.Linear(2 * hidden_size, hidden_size)
@@ -44,6 +49,8 @@ class CrossAttention(nn.Module):
         ehr, text = modalities["ehr"], modalities["text"]
         from_ehr = _attend(self.text_to_ehr, text.representation, ehr)
         from_text = _attend(self.ehr_to_text, ehr.representation, text)
+        if self.residual:
+            from_ehr, from_text = text.representation + from_ehr, ehr.representation + from_text
         fused: Tensor = self.projection(torch.cat([from_ehr, from_text], dim=1))
         return fused
 

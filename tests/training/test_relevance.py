@@ -1,0 +1,82 @@
+"""The scaling of inputs, against scikit-learn's standardisation and sparse regression."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from emerge_ehr.config import Model
+from emerge_ehr.models import input_table
+from emerge_ehr.models.emerge import Emerge, build
+from emerge_ehr.models.linear_classifier import STRENGTHS
+from emerge_ehr.models.relevance import FLOOR, GAIN
+from emerge_ehr.training import relevance
+from tests.models.baselines.conftest import FEATURES, NOTE, SUMMARY, planted
+
+TRAIN, VALIDATION = planted(240, seed=0), planted(80, seed=1)
+
+
+def model(labels: int = 2, **settings: object) -> Emerge:
+    chosen = Model(hidden_size=8, heads=2, relevance=True, **settings)  # type: ignore[arg-type]
+    widths = {"note": NOTE, "summary": SUMMARY}
+    return build(chosen, features=FEATURES, statics=2, text_widths=widths, labels=labels)
+
+
+def test_columns_are_standardised_and_scaled_by_the_coefficients(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    fitted = model()
+    relevance.fit(fitted, TRAIN, VALIDATION, batch_size=50, seed=0)
+    table, unseen = (input_table.of_batch(patients, ("ehr", "note", "summary")) for patients in (TRAIN, VALIDATION))
+    mean, deviation = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+    deviation = np.where(deviation > 1e-8, deviation, 1)
+    squares = np.zeros(table.shape[1])
+    for label in range(2):
+        known = TRAIN.label_mask[:, label].numpy() > 0, VALIDATION.label_mask[:, label].numpy() > 0
+        x, held_out = (np.nan_to_num((part - mean) / deviation) for part in (table, unseen))
+        truth = VALIDATION.label[known[1], label].numpy()
+        losses = {}
+        for strength in STRENGTHS["l1"]:
+            regression = LogisticRegression(C=strength, l1_ratio=1, solver="liblinear", intercept_scaling=10)
+            regression.fit(x[known[0]], TRAIN.label[known[0], label].numpy())
+            logit = regression.decision_function(held_out[known[1]])
+            losses[float(np.mean(np.logaddexp(0, logit) - truth * logit))] = regression.coef_[0]
+        squares += losses[min(losses)] ** 2
+    factor = (GAIN * np.sqrt(squares / 2) + FLOOR) / deviation
+    columns = {"ehr": slice(0, 24), "note": slice(24, 29), "summary": slice(30, 34)}
+    for name, scaling in fitted.relevances().items():
+        np.testing.assert_allclose(scaling.factor.numpy(), factor[columns[name]], atol=0.02, rtol=0.02)
+        np.testing.assert_allclose(scaling.centre.numpy(), mean[columns[name]], atol=1e-5)
+    assert "columns that tell something of the outcome: " in caplog.text and "of 24 of ehr" in caplog.text
+
+
+def test_a_missing_value_is_the_mean_and_a_column_of_one_value_is_finite() -> None:
+    fitted = model()
+    relevance.fit(fitted, TRAIN, VALIDATION, batch_size=50, seed=0)
+    scaling = fitted.relevances()["ehr"]
+    columns = torch.stack([torch.full_like(scaling.centre, torch.nan), scaling.centre])
+    assert torch.equal(scaling(columns), torch.zeros(2, 24))
+    constant = dataclasses.replace(TRAIN, note_embedding=TRAIN.note_embedding * torch.tensor([1.0, 0, 1, 1, 1]))
+    relevance.fit(fitted, constant, VALIDATION, batch_size=50, seed=0)
+    assert all(scaling.factor.isfinite().all() for scaling in fitted.relevances().values())
+
+
+def test_nothing_is_fitted_on_validation_patients_but_the_penalty() -> None:
+    once, again = model(), model()
+    relevance.fit(once, TRAIN, VALIDATION, batch_size=50, seed=0)
+    relevance.fit(again, TRAIN, dataclasses.replace(VALIDATION, note_embedding=VALIDATION.note_embedding + 50), 50, 0)
+    for name, scaling in once.relevances().items():
+        assert torch.equal(scaling.centre, again.relevances()[name].centre)
+
+
+def test_the_modalities_that_are_read_are_those_that_are_scaled() -> None:
+    assert set(model(modalities=("ehr", "summary")).relevances()) == {"ehr", "summary"}
+    assert not build(
+        Model(hidden_size=8, heads=2),
+        features=FEATURES,
+        statics=2,
+        text_widths={"note": NOTE, "summary": SUMMARY},
+        labels=1,
+    ).relevances()
