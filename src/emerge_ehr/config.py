@@ -189,8 +189,9 @@ class TokenLevel:
 
 @dataclass(frozen=True)
 class Model:
-    """EMERGE's size and parts. The defaults are the published settings, except ``text_dropout`` (on the components of the text
-    embeddings), which is ours.
+    """EMERGE's size and parts. The sizes are the published settings. ``text_dropout`` (of the components of the text embeddings
+    and of the statistics), ``relevance``, ``modality_dropout``, the sum of the texts and the residual fusion are ours;
+    docs/models.md gives the published ones, and what the departures are worth.
 
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
     they tell of the outcome in training. ``modality_dropout``: the probability with which a training patient lacks a modality, so
@@ -201,13 +202,13 @@ class Model:
     hidden_size: Positive = 128
     heads: Positive = 4
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.25
-    text_dropout: Annotated[float, Ge(0), Lt(1)] = 0.5
+    text_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     modalities: tuple[Literal["ehr", "note", "summary"], ...] = ("ehr", "note", "summary")
     series: Component = Component("gru")
-    text_fusion: Component = Component("adaptive")
+    text_fusion: Component = Component("add")
     fusion: Component = Component("cross_attention")
-    relevance: bool = False
-    modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    relevance: bool = True
+    modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.15
     static: bool = False
     head: Literal["shared", "separate"] = "shared"
 

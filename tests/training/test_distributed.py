@@ -43,7 +43,7 @@ def written(toml: str, name: str, more: str = "") -> str:
     """The config of a run of this name."""
     # without dropout: each process draws its own. 83 training patients leave a batch of odd size and a last one of three
     text = toml.replace('run_name = "toy"', f'run_name = "{name}"').replace("max_epochs = 25", "max_epochs = 4")
-    text = text.replace("heads = 2", "heads = 2\ndropout = 0.0\ntext_dropout = 0.0").replace(
+    text = text.replace("heads = 2", "heads = 2\ndropout = 0.0\ntext_dropout = 0.0\nmodality_dropout = 0.0").replace(
         "batch_size = 32", "batch_size = 41"
     )
     Path(f"{name}.toml").write_text(text + 'class_weights = "balanced"\n' + more)

@@ -74,7 +74,7 @@ def test_nothing_is_fitted_on_validation_patients_but_the_penalty() -> None:
 def test_the_modalities_that_are_read_are_those_that_are_scaled() -> None:
     assert set(model(modalities=("ehr", "summary")).relevances()) == {"ehr", "summary"}
     assert not build(
-        Model(hidden_size=8, heads=2),
+        Model(hidden_size=8, heads=2, relevance=False),
         features=FEATURES,
         statics=2,
         text_widths={"note": NOTE, "summary": SUMMARY},

@@ -6,8 +6,8 @@
 
 At token level, the hourly states and the projected pieces of both texts all go into the fusion.
 
-Departures from the original code: there is dropout on the components of the embeddings and on the states of the series, because
-small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention has other keys, and can
+Departures from the original code: there can be dropout on the components of the embeddings, and there is on the states of the
+series, because small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention has other keys, and can
 add what it reads to what asked (``fusion/cross_attention.py``). With ``relevance``, the EHR's representation also holds the
 statistics of the window, and these and the components of embeddings are scaled by what they tell (``relevance.py``). Without it,
 projected texts are layer-normalised, because encoders differ in scale by a factor of ten and more (TF-IDF vectors have length

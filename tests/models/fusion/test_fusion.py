@@ -41,9 +41,10 @@ def sides() -> dict[str, Modality]:
     }
 
 
-def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing() -> None:
+@pytest.mark.parametrize("residual", [False, True])
+def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(residual: bool) -> None:
     torch.manual_seed(0)
-    plug = cross_attention.build(cross_attention.Options(), **BUILD).eval()
+    plug = cross_attention.build(cross_attention.Options(residual), **BUILD).eval()
     torch.nn.init.normal_(plug.text_to_ehr.in_proj_bias)
     torch.nn.init.normal_(plug.ehr_to_text.in_proj_bias)
     ehr, text = sides().values()
@@ -56,6 +57,8 @@ def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(
             from_text, texts = plain_attention(
                 plug.ehr_to_text, ehr.representation[row], text.tokens[row, text.present[row]]
             )
+            if residual:
+                from_ehr, from_text = from_ehr + text.representation[row], from_text + ehr.representation[row]
             torch.testing.assert_close(found[row], plug.projection(torch.cat([from_ehr, from_text])))
             for name, expected in (("ehr", hours), ("text", texts)):
                 torch.testing.assert_close(weights[name][row, sides()[name].present[row]], expected[:-1])

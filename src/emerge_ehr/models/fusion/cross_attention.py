@@ -24,7 +24,7 @@ class Options:
     Without it (as published), what the attention passes by is lost: by a softmax, more of one hour or text is less of others.
     """
 
-    residual: bool = False
+    residual: bool = True
     pieces: ClassVar[bool] = False
 
 
