@@ -80,6 +80,15 @@ def test_every_metric_is_the_one_of_metrics_json(root: Element, finished: Config
     assert compared > 20
 
 
+def test_the_plain_method_is_told_with_the_difference(root: Element, finished: Config) -> None:
+    plain = json.loads((finished.run_dir / "metrics.json").read_text())["plain_method"]
+    found = next(iter(plain["splits"]["test"].values()))["auroc"]
+    told = root.one("p", id="plain").text.replace("−", "-")
+    assert plain["name"] in told and f"AUROC of {found['second']:.3f}" in told
+    assert f"EMERGE minus plain is {found['difference']:+.3f}" in told
+    assert ("do not show that EMERGE predicts better" in told) == (found["low"] is None or found["low"] <= 0)
+
+
 def test_subgroups_are_those_of_subgroups_csv_and_small_ones_are_marked(root: Element, finished: Config) -> None:
     rows = pl.read_csv(finished.run_dir / "subgroups.csv").filter(pl.col("split") == "test")
     shown = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from emerge_ehr.config import Model
+from emerge_ehr.config import Model, Training
 from emerge_ehr.models import input_table
 from emerge_ehr.models.emerge import Emerge, build
 from emerge_ehr.models.linear_classifier import STRENGTHS
@@ -16,6 +16,7 @@ from emerge_ehr.models.relevance import FLOOR, GAIN
 from emerge_ehr.training import relevance
 from tests.models.baselines.conftest import FEATURES, NOTE, SUMMARY, planted
 
+SETTINGS = Training(batch_size=50)
 TRAIN, VALIDATION = planted(240, seed=0), planted(80, seed=1)
 
 
@@ -28,7 +29,7 @@ def model(labels: int = 2, **settings: object) -> Emerge:
 def test_columns_are_standardised_and_scaled_by_the_coefficients(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     fitted = model()
-    relevance.fit(fitted, TRAIN, VALIDATION, batch_size=50, seed=0)
+    relevance.fit(fitted, TRAIN, VALIDATION, SETTINGS, seed=0)
     table, unseen = (input_table.of_batch(patients, ("ehr", "note", "summary")) for patients in (TRAIN, VALIDATION))
     mean, deviation = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
     deviation = np.where(deviation > 1e-8, deviation, 1)
@@ -54,19 +55,21 @@ def test_columns_are_standardised_and_scaled_by_the_coefficients(caplog: pytest.
 
 def test_a_missing_value_is_the_mean_and_a_column_of_one_value_is_finite() -> None:
     fitted = model()
-    relevance.fit(fitted, TRAIN, VALIDATION, batch_size=50, seed=0)
+    relevance.fit(fitted, TRAIN, VALIDATION, SETTINGS, seed=0)
     scaling = fitted.relevances()["ehr"]
     columns = torch.stack([torch.full_like(scaling.centre, torch.nan), scaling.centre])
     assert torch.equal(scaling(columns), torch.zeros(2, 24))
     constant = dataclasses.replace(TRAIN, note_embedding=TRAIN.note_embedding * torch.tensor([1.0, 0, 1, 1, 1]))
-    relevance.fit(fitted, constant, VALIDATION, batch_size=50, seed=0)
+    relevance.fit(fitted, constant, VALIDATION, SETTINGS, seed=0)
     assert all(scaling.factor.isfinite().all() for scaling in fitted.relevances().values())
 
 
 def test_nothing_is_fitted_on_validation_patients_but_the_penalty() -> None:
     once, again = model(), model()
-    relevance.fit(once, TRAIN, VALIDATION, batch_size=50, seed=0)
-    relevance.fit(again, TRAIN, dataclasses.replace(VALIDATION, note_embedding=VALIDATION.note_embedding + 50), 50, 0)
+    relevance.fit(once, TRAIN, VALIDATION, SETTINGS, seed=0)
+    relevance.fit(
+        again, TRAIN, dataclasses.replace(VALIDATION, note_embedding=VALIDATION.note_embedding + 50), SETTINGS, 0
+    )
     for name, scaling in once.relevances().items():
         assert torch.equal(scaling.centre, again.relevances()[name].centre)
 

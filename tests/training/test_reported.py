@@ -157,7 +157,12 @@ def test_the_printed_blocks_stay_narrow_and_show_the_calibration(
     train.run(config)
     blocks = capsys.readouterr().out.split("\n\n")
     heads = [tuple(block.splitlines()[0].split()[2:4]) for block in blocks]
-    assert list(dict.fromkeys(heads)) == [("patients", "positive"), ("Brier", "ECE"), ("target", "sensitivity")]
+    assert list(dict.fromkeys(heads)) == [
+        ("patients", "positive"),
+        ("Brier", "ECE"),
+        ("target", "sensitivity"),
+        ("metric", "EMERGE"),
+    ]
     brier = reported(config)["splits"]["test"]["mortality"]["metrics"]["brier"]["value"]
     assert f"{brier:.3f}" in blocks[heads.index(("Brier", "ECE"))]
     assert max(len(line) for block in blocks for line in block.splitlines()) < 160

@@ -235,7 +235,8 @@ def test_a_label_that_is_not_0_or_1_is_refused(prepared: Prepare) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_training_with_advice(prepared: Prepare) -> None:
-    config = prepared(ehr=np.full((40, 6, 4), 3e38, np.float32), note_embedding=np.full((40, 5), 3e38, np.float32))
+    config = prepared()
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=1e30))
     with pytest.raises(UserError, match=r"lower training\.learning_rate"):
         train.run(config)
 

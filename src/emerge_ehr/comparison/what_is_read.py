@@ -32,11 +32,11 @@ def _model(settings: Model) -> tuple[Model, tuple[str, ...], bool]:
     """EMERGE's settings with defaults where they are not read, the modalities it reads, and whether it reads pieces of texts."""
     pieces = emerge.reads_pieces(settings)
     texts = emerge.texts_read(settings)
-    reads = tuple(name for name in Model.modalities if name in texts or (name == "ehr" and name in settings.modalities))
+    reads = emerge.modalities_read(settings)
     return (
         dataclasses.replace(
             settings,
-            modalities=reads,
+            modalities=tuple(name for name in Model.modalities if name in reads),
             series=settings.series if "ehr" in reads else Model.series,
             text_fusion=settings.text_fusion if len(texts) > 1 and not pieces else Model.text_fusion,
             relevance=settings.relevance and not pieces,

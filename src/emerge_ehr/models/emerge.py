@@ -6,13 +6,13 @@
 
 At token level, the hourly states and the projected pieces of both texts all go into the fusion.
 
-Departures from the original code: there can be dropout on the components of the embeddings, and there is on the states of the
-series, because small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention has other keys, and can
-add what it reads to what asked (``fusion/cross_attention.py``). With ``relevance``, the EHR's representation also holds the
-statistics of the window, and these and the components of embeddings are scaled by what they tell (``relevance.py``). Without it,
-projected texts are layer-normalised, because encoders differ in scale by a factor of ten and more (TF-IDF vectors have length
-one), and have dropout. What a patient lacks is a learned vector, masked as a key. With ``modality_dropout``, modalities are left
-out at random in training.
+Departures from the original code: there is dropout on the states of the series and, if asked for, on the components of the
+embeddings, because small cohorts overfit without it. The mask of measured hours is an input beside the values. The attention has
+other keys, and can add what it reads to what asked (``fusion/cross_attention.py``). With ``relevance``, the EHR's representation
+also holds the statistics of the window, and these and the components of embeddings are scaled by what they tell
+(``relevance.py``). Without it, projected texts are layer-normalised, because encoders differ in scale by a factor of ten and more
+(TF-IDF vectors have length one), and have dropout. What a patient lacks is a learned vector, masked as a key. With
+``modality_dropout``, modalities are left out at random in training.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from emerge_ehr import components
 from emerge_ehr.config import Model, TokenLevel
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models import absence, heads
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.models.ehr import Ehr, Statistics
 from emerge_ehr.models.fusion import Fusion, Modality
 from emerge_ehr.models.relevance import Relevance
@@ -45,8 +45,7 @@ def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[
     texts, fusion = parts(settings, widths)
     head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
     static = nn.Linear(statics, size) if settings.static else None
-    reads = (*(["ehr"] if ehr is not None else []), *widths)
-    return Emerge(ehr, texts, fusion, static, head, reads, settings.modality_dropout)
+    return Emerge(ehr, texts, fusion, static, head, modalities_read(settings), settings.modality_dropout)
 
 
 def check(settings: Model, token_level: TokenLevel, where: str) -> None:
@@ -80,6 +79,16 @@ def texts_read(settings: Model) -> tuple[str, ...]:
         lacking = " or ".join(f"'{name}'" for name in fused)
         raise UserError(f"model.text_fusion = '{settings.text_fusion.name}' needs {lacking} in model.modalities")
     return read
+
+
+def modalities_read(settings: Model) -> tuple[str, ...]:
+    """The modalities that the model reads, in the order of ``batch.MODALITIES``.
+
+    Raises:
+        UserError: as ``texts_read``.
+    """
+    texts = texts_read(settings)
+    return tuple(name for name in MODALITIES if name in texts or (name == "ehr" and name in settings.modalities))
 
 
 def reads_pieces(settings: Model) -> bool:

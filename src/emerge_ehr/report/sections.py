@@ -130,6 +130,12 @@ def missingness(material: Material) -> Missingness:
     return Missingness(names, block, hours, share, whole_window)
 
 
+def plain(run: Material) -> dict[str, Any] | None:
+    """The plain method's name, and how the AUROC of the main outcome differs from its own; None for a baseline."""
+    beside = run.metrics.get("plain_method")
+    return beside and {"name": beside["name"], "found": beside["splits"]["test"][run.main.code]["auroc"]}
+
+
 def metrics(material: Material) -> list[MetricRow]:
     """Every metric of metrics.json, the test split first, and in each split the chosen label first."""
     titles = {label.code: label.title for label in material.labels}

@@ -178,7 +178,7 @@ def _by_epochs(
 
     settings, train, validation = config.training, parts["train"], parts["val"]
     if isinstance(network, Emerge) and resumed is None:  # else the weights to resume from hold what was fitted
-        relevance.fit(network, train, validation, settings.batch_size, config.seed)
+        relevance.fit(network, train, validation, settings, config.seed)
     context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
     try:
         progress = loop.fit(network, train, validation, settings, config.seed, **context)

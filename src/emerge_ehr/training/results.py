@@ -82,7 +82,7 @@ def evaluate(
                     *part.known(column),
                     thresholds[column]["value"],
                     sampling,
-                    _persons(part, column, patients),
+                    persons_of(part, column, patients),
                     points[column],
                 )
             )
@@ -114,7 +114,7 @@ def subgroups(
         for column, name in enumerate(part.label_names):
             known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
             label, probability = part.known(column)
-            threshold, persons = thresholds[name]["value"], _persons(part, column, patients)
+            threshold, persons = thresholds[name]["value"], persons_of(part, column, patients)
             group_rows += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
     return group_rows
 
@@ -143,8 +143,9 @@ def _threshold(validation: Predictions, column: int) -> dict[str, Any]:
     return {"value": value, "chosen": "highest F1 on validation"}
 
 
-def _persons(part: Predictions, column: int, patients: pl.DataFrame | None) -> Persons:
-    """The persons of the samples for which the outcome in this column is defined."""
+def persons_of(part: Predictions, column: int, patients: pl.DataFrame | None) -> Persons:
+    """The persons of the samples for which the outcome in this column is defined; without ``patients`` (patients.csv) each sample
+    is another person's."""
     rows = part.defined[:, column]
     if patients is None:
         return each_alone(int(rows.sum()))

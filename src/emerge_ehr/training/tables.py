@@ -1,6 +1,6 @@
 """What a run reports, as aligned text to print."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emerge_ehr.evaluation import catalogue
@@ -38,6 +38,8 @@ def table(evaluated: dict[str, Any]) -> str:
             "(at the highest threshold that reaches the target sensitivity on validation)",
         ),
     ]
+    if plain := evaluated.get("plain_method"):
+        blocks.append(_beside(plain))
     text = "\n\n".join("\n".join(lines) for lines in blocks)
     return f"{text}\n(* undefined in some resamples, on which the interval does not rest)" if ")*" in text else text
 
@@ -49,6 +51,29 @@ def _blocks(
     for start in range(0, len(metrics) if rows else 0, WIDEST):
         block = metrics[start : start + WIDEST]
         yield [*aligned([[*heads, *names(block)], *([*where, *_cells(row, block)] for where, row in rows)]), note]
+
+
+def _beside(plain: Mapping[str, Any]) -> list[str]:
+    """The lines of the table of differences from the plain method."""
+    rows = [
+        [split, label, catalogue.metric(name).printed, *_compared(found)]
+        for split, labels in plain["splits"].items()
+        for label, metrics in labels.items()
+        for name, found in metrics.items()
+    ]
+    return [
+        *aligned([["split", "label", "metric", "EMERGE", "plain method", "difference"], *rows]),
+        f"(the plain method on the same inputs is {plain['name']}; the difference with its paired 95 % interval)",
+    ]
+
+
+def _compared(found: Mapping[str, Any]) -> list[str]:
+    if found["difference"] is None:
+        return ["undefined", "undefined", "undefined"]
+    values = [f"{found['first']:.3f}", f"{found['second']:.3f}", f"{found['difference']:+.3f}"]
+    if found["low"] is not None:
+        values[2] += f" ({found['low']:+.3f} to {found['high']:+.3f})"
+    return values
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,10 +22,11 @@ from emerge_ehr.config import Config
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
+from emerge_ehr.models import emerge
 from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
 from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, PREDICTIONS, REPORT, SEEDS_FILES, SPLIT
-from emerge_ehr.training import devices, inputs, methods, results, seeds, tables
+from emerge_ehr.training import devices, inputs, methods, plain, results, seeds, tables
 from emerge_ehr.training.checkpoints import Epoch
 from emerge_ehr.training.patients import Patients
 from emerge_ehr.training.results import Predictions
@@ -104,7 +105,8 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
-                evaluated = _report(config, fitted, predictions, patients, warnings, manifest)
+                beside = {} if config.baseline else {"plain_method": _plain(config, parts, predictions[1], patients)}
+                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, beside)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -117,15 +119,28 @@ def _report(
     patients: pl.DataFrame | None,
     warnings: Sequence[str],
     manifest: dict[str, Any],
+    beside: dict[str, Any],
 ) -> dict[str, Any]:
-    """Evaluate, write the run folder, and return the metrics."""
-    sampling = Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
-    evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    """Evaluate, write the run folder, and return the metrics, to which ``beside`` belongs."""
+    sampling = _sampling(config)
+    evaluated = {**results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients), **beside}
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
     _publish(config, fitted, predictions, groups, reported, marked)
     return evaluated
+
+
+def _sampling(config: Config) -> Sampling:
+    return Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
+
+
+def _plain(
+    config: Config, parts: Mapping[str, Patients], test: Predictions, patients: pl.DataFrame | None
+) -> dict[str, Any]:
+    """What the plain method reaches on the inputs that EMERGE reads."""
+    reads = emerge.modalities_read(config.model)
+    return plain.compare(reads, parts, test, patients, config.training, _sampling(config))
 
 
 def _publish(

@@ -1,0 +1,63 @@
+"""The plain method on the same inputs, fitted beside EMERGE: what it reaches too is no gain of the method."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from emerge_ehr.config import Training
+from emerge_ehr.evaluation.resampling import Sampling
+from emerge_ehr.evaluation.significance import paired_bootstrap
+from emerge_ehr.models import input_table, linear_classifier
+from emerge_ehr.models.batch import MODALITIES
+from emerge_ehr.models.linear_classifier import STRENGTHS, LinearClassifier
+from emerge_ehr.training import results
+from emerge_ehr.training.patients import Patients, batches
+from emerge_ehr.training.results import Predictions
+
+NAME = "logistic regression with an L1 penalty on the statistics of the window and the embeddings of the texts"
+METRICS = ("auroc", "auprc")
+
+
+def fit(
+    train: Patients, validation: Patients, modalities: Sequence[str], settings: Training, seed: int
+) -> LinearClassifier:
+    """Fit the regression of each label on ``train``; its penalty has the lowest loss on ``validation``."""
+    tables = [table(patients, modalities, settings.batch_size) for patients in (train, validation)]
+    return linear_classifier.fit(train, tables[0], validation, tables[1], STRENGTHS["l1"], "l1", seed)
+
+
+def table(patients: Patients, modalities: Sequence[str], batch_size: int) -> NDArray[np.float64]:
+    """The columns of ``input_table.of_batch`` for all patients [N,D]."""
+    parts = torch.split(torch.arange(len(patients)), batch_size)
+    return np.concatenate([input_table.of_batch(batch, modalities) for batch in batches(patients, parts)])
+
+
+def compare(
+    reads: Sequence[str],
+    parts: Mapping[str, Patients],
+    predictions: Predictions,
+    patients: pl.DataFrame | None,
+    settings: Training,
+    sampling: Sampling,
+) -> dict[str, Any]:
+    """What the plain method of the modalities ``reads`` reaches in the split of ``predictions``, and how these differ from it.
+
+    Label -> metric -> ``Difference``, of which EMERGE is first: as ``metrics.json`` holds them.
+    """
+    modalities = [name for name in MODALITIES if name in reads]
+    fitted = fit(parts["train"], parts["val"], modalities, settings, sampling.seed)
+    risk = expit(fitted.logits(table(parts[predictions.split], modalities, settings.batch_size)))
+    plain = dataclasses.replace(predictions, probability=risk)
+    differences = {}
+    for column, name in enumerate(predictions.label_names):
+        label, probability = predictions.known(column)
+        persons = results.persons_of(predictions, column, patients)
+        found = paired_bootstrap(label, probability, plain.known(column)[1], METRICS, sampling, persons)
+        differences[name] = {metric: dataclasses.asdict(difference) for metric, difference in found.items()}
+    return {"name": NAME, "modalities": modalities, "splits": {predictions.split: differences}}
