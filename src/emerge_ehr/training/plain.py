@@ -20,7 +20,7 @@ from emerge_ehr.training import results
 from emerge_ehr.training.patients import Patients, batches
 from emerge_ehr.training.results import Predictions
 
-NAME = "logistic regression with an L1 penalty on the statistics of the window and the embeddings of the texts"
+NAME = "logistic regression with an L1 penalty"
 METRICS = ("auroc", "auprc")
 
 
