@@ -159,7 +159,19 @@ def test_the_table_the_warnings_and_the_folder_are_printed(
     ]
     assert "warning: the notes are surrogates" in printed
     assert f"run folder: {config.run_dir}" in printed
-    assert report(config)["warnings"] == ["the notes are surrogates"]
+    told = report(config)["warnings"]
+    assert told[0] == "the notes are surrogates" and all(f"warning: {warning}" in printed for warning in told)
+
+
+def test_a_split_with_few_positives_is_warned_of(prepared: Prepare) -> None:
+    config = prepared(patients=100)
+    train.run(config)
+    splits = report(config)["splits"]
+    positives = {name: splits[name]["mortality"]["positives"] for name in ("val", "test")}
+    told = [text for text in report(config)["warnings"] if "mostly chance" in text]
+    assert 0 < positives["val"] < 10
+    assert f"validation split: only {positives['val']} patients have mortality" in told[0]
+    assert len(told) == sum(count < 10 for count in positives.values())  # training has more
 
 
 @pytest.mark.parametrize("modalities", [("ehr",), ("note",), ("ehr", "summary")])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from emerge_ehr.prediction import what_if
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
 from emerge_ehr.rag import records_file
 from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
@@ -24,6 +25,11 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
         without = [answer.without.get(name) for name in modalities]
         contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
         yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *contributions]
+
+
+def lacking(answer: Answer, modalities: Sequence[str]) -> list[str]:
+    """Those of the ``modalities`` that the method reads which the patient does not have."""
+    return [name for name in modalities if name not in answer.without]
 
 
 def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
@@ -53,6 +59,7 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
     return {
         "patient_id": answer.patient_id,
         "risks": risks,
+        "lacking": lacking(answer, what_if.modalities(run.trained)),
         "abnormal_signals": record["abnormal_signals"],
         "diseases": diseases,
         "summary": record["summary"],

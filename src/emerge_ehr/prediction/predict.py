@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import artefacts, publishing, schema
 
 log = logging.getLogger(__name__)
+LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
 
 
 def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
@@ -50,13 +52,16 @@ def _write(ready: Predictor, patients: CheckedTables, rows: TextIO, evidence_lin
     table = csv.writer(rows, lineterminator="\n")
     table.writerow(answers.header(modalities))
     highest = [("", -1.0)] * len(ready.outcomes)
-    failures = 0
+    failures, lacking = 0, Counter[str]()
     for answer in ready.answers(patients):
         table.writerows(answers.rows(answer, ready, modalities))
         evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
+        lacking.update(answers.lacking(answer, modalities))
         for k, risk in enumerate(answer.risk.tolist()):
             highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda candidate: candidate[1])
+    for name in (name for name in modalities if lacking[name]):
+        log.warning("%d patients lack %s: their risks rest on the other inputs", lacking[name], LACKING[name])
     if failures:
         log.warning(
             "%d patients: the language model gave no entities or no summary, and their risks were computed without them; "

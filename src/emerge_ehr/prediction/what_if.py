@@ -54,9 +54,8 @@ def modalities(trained: Trained) -> tuple[str, ...]:
     """The modalities that the method reads, and that can therefore be removed, in the order of ``MODALITIES``."""
     config = trained.config
     if config.baseline is None:
-        read = (*(name for name in config.model.modalities if name == "ehr"), *emerge.texts_read(config.model))
-    else:
-        read = components.stated("baseline", config.baseline, "reads")
+        return emerge.modalities_read(config.model)
+    read = components.stated("baseline", config.baseline, "reads")
     return tuple(name for name in MODALITIES if name in read)
 
 

@@ -15,7 +15,7 @@ TABLES_FORMAT = 1  # when convert would make other tables of the same raw files 
 ARTEFACTS_FORMAT = (
     1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
-RUN_FORMAT = 2  # when a trained model's files would be read differently, or its weights mean something else
+RUN_FORMAT = 3  # when a trained model's files would be read differently, or its weights mean something else
 
 
 @dataclass(frozen=True)

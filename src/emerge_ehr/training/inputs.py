@@ -25,6 +25,8 @@ IN_MEMORY = (
     2**31
 )  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
 
+FEW = 10  # fewer patients with the outcome in a split are told
+
 logger = logging.getLogger(__name__)
 
 
@@ -131,7 +133,8 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
 
 
 def label_warnings(dataset: Dataset) -> Iterable[str]:
-    """A warning for each split and label whose metrics are undefined, because it has one class only or no defined outcome."""
+    """A warning for each split and label whose metrics are undefined, because it has one class only or no defined outcome, or
+    rest on a handful of patients with the outcome."""
     for name, title in SPLITS.items():
         rows = rows_of(dataset, name)
         for column, label_name in enumerate(dataset.metadata["label_names"]):
@@ -139,6 +142,11 @@ def label_warnings(dataset: Dataset) -> Iterable[str]:
             values = np.unique(label)
             if len(values) == 1:
                 yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+            elif len(values) and (few := int(label.sum())) < FEW:
+                yield (
+                    f"{title} split: only {few} patients have {label_name}; its metrics, and what validation selects, are mostly "
+                    "chance"
+                )
             elif not len(values):
                 yield f"{title} split: {label_name} is defined for no patient; its metrics are undefined"
 
