@@ -161,13 +161,22 @@ def test_units_and_categories_are_written_for_readers(page: Path) -> None:
 
 @pytest.mark.parametrize("score", [1.0, 0.0])
 def test_the_axis_of_scores_ends_where_scores_do(score: float) -> None:
-    history = pl.DataFrame({"epoch": [1.0, 2.0]}).with_columns(
+    history = pl.DataFrame({"member": [1.0, 1.0], "epoch": [1.0, 2.0]}).with_columns(
         *(pl.lit(score).alias(name) for name in ("val_auroc", "val_auprc", "train_loss", "val_loss"))
     )
     loss, scores = charts.training(history, 1)
     assert 0 <= scores.y.low < scores.y.high <= 1 and scores.y.low <= score <= scores.y.high
     assert loss.y.high > 1 or loss.y.low < 0, "a loss has no such bounds"
     assert figures.axis("score", [0.31, 0.97], within=(0, 1)).ticks == (0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def test_of_several_members_each_has_a_line_of_its_own() -> None:
+    history = pl.DataFrame({"member": [1.0, 1.0, 2.0], "epoch": [1.0, 2.0, 1.0]}).with_columns(
+        *(pl.lit(0.5).alias(name) for name in ("val_auroc", "val_auprc", "train_loss", "val_loss"))
+    )
+    loss, scores = charts.training(history, None)
+    assert [line.name for line in loss.lines] == ["validation, member 1", "validation, member 2"]
+    assert [line.name for line in scores.lines] == ["AUROC, validation, member 1", "AUROC, validation, member 2"]
 
 
 def test_the_histogram_says_what_its_longest_bar_stands_for(page: Path, finished: Config) -> None:

@@ -60,7 +60,7 @@ def test_two_processes_give_the_metrics_of_one(prepared: Prepare, toy_toml: str)
     prepared(patients=139)
     alone, together = run(toy_toml, sys.executable, name="alone"), run(toy_toml, *TORCHRUN, name="together")
     assert alone.returncode == together.returncode == 0, together.stderr
-    assert together.stdout.count("AUROC") == 1
+    assert together.stdout.count("patients  positive") == 1
     for name in ("train_loss", "val_loss", "val_auroc", "val_auprc"):
         one, two = ([float(row[name]) for row in rows(f"runs/{run}", "history.csv")] for run in ("alone", "together"))
         assert np.allclose(one, two, atol=1e-4), name
@@ -104,7 +104,7 @@ def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_eac
     for _ in range(2):
         ended = on_two_nodes(config, config)
         assert [code for code, _, _ in ended] == [0, 0], ended
-        assert sum(printed.count("AUROC") for _, printed, _ in ended) == 1
+        assert sum(printed.count("patients  positive") for _, printed, _ in ended) == 1
         assert sum(told.count("stage train") for _, _, told in ended) == 1
         runs.append({path: path.read_bytes() for path in sorted(Path("runs/nodes").rglob("*")) if path.is_file()})
         shutil.rmtree("runs/nodes")

@@ -128,18 +128,24 @@ def _decision(label: Array, probability: Array) -> Chart | None:
 
 
 def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:
-    """The charts of losses and validation metrics by epoch; none for a method that is not trained in epochs."""
+    """The charts of losses and validation metrics by epoch; none for a method that is not trained in epochs.
+
+    Of several members, each has a line of its validation loss and one of its AUROC.
+    """
     if not history.height:
         return []
+    members = history.partition_by("member", maintain_order=True)
     epochs = history["epoch"].to_numpy()
     x = figures.axis("epoch", epochs, [1])
     loss = figures.axis("loss", _of(history, "train_loss", "val_loss"))
     score = figures.axis("score", _of(history, "val_auroc", "val_auprc"), within=(0, 1))
     losses = {"training": "train_loss", "validation": "val_loss"}
     scores = {"AUROC, validation": "val_auroc", "AUPRC, validation": "val_auprc"}
+    if len(members) > 1:
+        losses, scores = {"validation": "val_loss"}, {"AUROC, validation": "val_auroc"}
     return [
-        _by_epoch(history, "Loss", "Cross-entropy after each epoch.", (x, loss), losses, best_epoch),
-        _by_epoch(history, "Validation", "How well validation patients are ranked.", (x, score), scores, best_epoch),
+        _by_epoch(members, "Loss", "Cross-entropy after each epoch.", (x, loss), losses, best_epoch),
+        _by_epoch(members, "Validation", "How well validation patients are ranked.", (x, score), scores, best_epoch),
     ]
 
 
@@ -148,22 +154,24 @@ def _of(history: pl.DataFrame, *columns: str) -> Array:
 
 
 def _by_epoch(
-    history: pl.DataFrame,
+    members: Sequence[pl.DataFrame],
     title: str,
     description: str,
     axes: tuple[figures.Axis, figures.Axis],
     columns: dict[str, str],
     best: int | None,
 ) -> Chart:
-    epochs = history["epoch"].to_numpy()
-    values = {name: history[column].to_numpy() for name, column in columns.items()}
     x, y = axes
     lines = (
         [] if best is None else [figures.line(f"best epoch ({best})", "reference", axes, [best, best], [y.low, y.high])]
     )
-    for style, (name, column) in zip(("other points", "model points"), values.items(), strict=True):
-        marks = [f"epoch {epoch:.0f}: {value:.3f}" for epoch, value in zip(epochs, column, strict=True)]
-        lines.append(figures.line(name, style, axes, epochs, column, marks))
+    styles = ("other points", "model points")[-len(columns) :]
+    for number, history in enumerate(members, 1):
+        epochs = history["epoch"].to_numpy()
+        for style, (name, column) in zip(styles, columns.items(), strict=True):
+            values, whose = history[column].to_numpy(), f", member {number}" if len(members) > 1 else ""
+            marks = [f"epoch {epoch:.0f}{whose}: {value:.3f}" for epoch, value in zip(epochs, values, strict=True)]
+            lines.append(figures.line(name + whose, style, axes, epochs, values, marks))
     return Chart(title, description, x, y, tuple(lines))
 
 

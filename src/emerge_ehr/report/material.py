@@ -1,6 +1,5 @@
 """Loads what a report is made of: a finished run and the artefacts behind it; decides which text may be shown."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.report.wording import Label, labels
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
 from emerge_ehr.training import trained as runs
-from emerge_ehr.training.checkpoints import Epoch
+from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.results import Predictions
 from emerge_ehr.training.trained import Trained
 
@@ -77,7 +76,7 @@ def load(config: Config) -> Material:
         trained=trained,
         settings=config.report,
         metrics=artefacts.read_json(folder / "metrics.json", "train"),
-        history=_table(config, "history.csv", [field.name for field in dataclasses.fields(Epoch)], pl.Float64),
+        history=_table(config, "history.csv", HISTORY, pl.Float64),
         test=_predictions(config, trained),
         labels=outcomes,
         main=_main(outcomes, config.report.label),

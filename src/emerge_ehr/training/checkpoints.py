@@ -9,7 +9,7 @@ complete.
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class Epoch:
     val_auprc: float | None
     val_auroc: float | None
     learning_rate: float
+
+
+HISTORY = ("member", *(spec.name for spec in fields(Epoch)))  # the columns of history.csv; members count from 1
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,8 @@ def _with_tensors(value: Any, tensors: Weights) -> Any:
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether ``folder`` holds a state from which training can resume."""
-    return bool(_kept(folder))
+    """Whether ``folder``, or the folder of a member in it, holds a state from which training can resume."""
+    return bool(_kept(folder)) or any(folder.glob("member_*/epoch-*"))
 
 
 def _kept(folder: Path) -> list[Path]:

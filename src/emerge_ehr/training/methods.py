@@ -1,5 +1,6 @@
 """Fits the method that the config chooses, EMERGE or a baseline, and returns its logits, checkpoints and history."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from emerge_ehr import components, decides, torchrun
@@ -23,8 +25,9 @@ from emerge_ehr.storage import publishing
 from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import MANIFEST
-from emerge_ehr.training import checkpoints, devices, loggers, loop, relevance
+from emerge_ehr.training import checkpoints, devices, loggers, loop, members, relevance
 from emerge_ehr.training.checkpoints import Epoch, Progress
+from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients
 
 OF_EMERGE = ("model.series", "model.text_fusion", "model.fusion")
@@ -35,11 +38,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FittedMethod:
-    """A fitted method. ``save`` writes its checkpoints into a folder; ``selection`` goes into ``metrics.json``."""
+    """A fitted method. ``save`` writes its checkpoints into a folder; ``selection`` goes into ``metrics.json``; ``history`` has
+    the rows of history.csv, each with the number of its member."""
 
     logits: Callable[[Patients], Tensor]
     save: Callable[[Path], None]
-    history: Sequence[Epoch]
+    history: Sequence[tuple[int, Epoch]]
     selection: Mapping[str, Any]
     trackers: Sequence[loggers.Tracker]
 
@@ -116,21 +120,18 @@ def finished(config: Config, manifest: Mapping[str, Any]) -> dict[str, Any] | No
     return evaluated
 
 
-def fit(
-    method: nn.Module | Estimator,
-    config: Config,
-    parts: Mapping[str, Patients],
-    fabric: Any,
-    manifest: Mapping[str, Any],
-) -> FittedMethod:
-    """Train in epochs, or let the method fit itself. ``manifest`` says what the result depends on besides the config.
+def fit(config: Config, dataset: Dataset, member: Member, fabric: Any, manifest: Mapping[str, Any]) -> FittedMethod:
+    """Train a member in epochs, or let it fit itself. ``manifest`` says what the result depends on besides the config.
 
     Of several processes only the first reads and writes the state to resume from.
 
     Raises:
         UserError: the state to resume from belongs to another run, or the loss is not finite.
     """
-    unfinished, mark = config.run_dir / UNFINISHED, fingerprint(config, manifest, exactly=False)
+    torch.manual_seed(member.seed)
+    config = dataclasses.replace(config, seed=member.seed)
+    method = build(config, dataset)
+    unfinished, mark = config.run_dir / UNFINISHED / member.folder, fingerprint(config, manifest, exactly=False)
     resumed = devices.from_first(fabric, lambda: _left(method, unfinished, mark)) if config.resume else None
     if resumed:
         logger.info("resuming after epoch %d", len(resumed.history))
@@ -140,11 +141,11 @@ def fit(
         logger.info("%s: a run that did not end is started over; --resume would continue it", config.run_dir)
         checkpoints.forget(unfinished)
     if isinstance(method, nn.Module):
-        return _by_epochs(method, config, parts, fabric, resumed, mark)
+        return _by_epochs(method, config, member, fabric, resumed, mark)
     if config.training.loggers or config.training.class_weights != "none":
         logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
     estimator: Estimator = method
-    estimator.fit(_whole(parts["train"]), _whole(parts["val"]))
+    estimator.fit(_whole(member.train), _whole(member.validation))
     selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
     return FittedMethod(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
 
@@ -163,20 +164,21 @@ def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progres
 
 
 def _by_epochs(
-    network: nn.Module, config: Config, parts: Mapping[str, Patients], fabric: Any, resumed: Progress | None, mark: str
+    network: nn.Module, config: Config, member: Member, fabric: Any, resumed: Progress | None, mark: str
 ) -> FittedMethod:
     """Train in epochs, from the start or from ``resumed``; after every epoch the state is kept with the fingerprint ``mark``."""
     names = config.training.loggers if torchrun.is_first() else ()
-    trackers = loggers.build(names, config.run_dir, config.run_name, to_dict(config))
+    run_name = f"{config.run_name} {member.folder}".strip()
+    trackers = loggers.build(names, config.run_dir / member.folder, run_name, to_dict(config))
 
     def after_epoch(progress: Progress) -> None:
         with devices.together(fabric):
             if torchrun.is_first():
-                checkpoints.keep(config.run_dir / UNFINISHED, progress, mark)
+                checkpoints.keep(config.run_dir / UNFINISHED / member.folder, progress, mark)
         for tracker in trackers:
             tracker.epoch(progress.history[-1])
 
-    settings, train, validation = config.training, parts["train"], parts["val"]
+    settings, train, validation = config.training, member.train, member.validation
     if isinstance(network, Emerge) and resumed is None:  # else the weights to resume from hold what was fitted
         relevance.fit(network, train, validation, settings, config.seed)
     context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
@@ -191,10 +193,41 @@ def _by_epochs(
     return FittedMethod(
         lambda patients: loop.predict(network, patients, settings.batch_size, fabric),
         lambda folder: checkpoints.save(folder, progress),
-        progress.history,
+        [(member.number, epoch) for epoch in progress.history],
         {"best_epoch": best.epoch, "epochs": len(progress.history), "selection": loop.selection(best, settings)},
         trackers,
     )
+
+
+def together(fitted: Sequence[FittedMethod]) -> FittedMethod:
+    """The members as one method: the mean of their logits, each with checkpoints of its own in ``member_<number>``."""
+    if len(fitted) == 1:
+        return fitted[0]
+
+    def save(folder: Path) -> None:
+        for number, member in enumerate(fitted, 1):
+            (folder / members.name(number)).mkdir()
+            member.save(folder / members.name(number))
+
+    epochs = sum(member.selection["epochs"] for member in fitted)
+    selection = {"best_epoch": None, "epochs": epochs, "selection": fitted[0].selection["selection"]}
+    best = [member.selection["best_epoch"] for member in fitted]
+    return FittedMethod(
+        lambda patients: torch.stack([member.logits(patients) for member in fitted]).mean(dim=0),
+        save,
+        [row for member in fitted for row in member.history],
+        {**selection, "best_epoch_of_members": best},
+        [tracker for member in fitted for tracker in member.trackers],
+    )
+
+
+def held_out(fitted: Sequence[FittedMethod], judged: Sequence[Member], validation: Patients) -> Tensor:
+    """Logits [N,K] of the validation patients, each by the member that was not trained on them."""
+    logits = torch.stack([member.logits(validation) for member in fitted])
+    of_whom = torch.zeros(len(validation), dtype=torch.int64)
+    for number, member in enumerate(judged):
+        of_whom[member.judges] = number
+    return logits[of_whom, torch.arange(len(validation))]
 
 
 def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.batch import SHAPES, Batch
 from emerge_ehr.storage.mapped_arrays import release
 
 
@@ -61,6 +61,24 @@ class MappedPatients:
 
 
 Patients = Batch | MappedPatients
+
+
+def subset(patients: Patients, index: Tensor) -> Patients:
+    """The patients at ``index`` [n], in that order, where they are: in memory or on disk."""
+    if isinstance(patients, Batch):
+        return patients.select(index)
+    rows, label, mask = patients.rows[index.numpy()], patients.label[index], patients.label_mask[index]
+    return dataclasses.replace(patients, rows=rows, label=label, label_mask=mask)
+
+
+def joined(first: Patients, second: Patients) -> Patients:
+    """The patients of both, which come from one dataset and lie both in memory or both on disk."""
+    if isinstance(first, Batch) and isinstance(second, Batch):
+        return Batch(**{name: torch.cat([getattr(first, name), getattr(second, name)]) for name in SHAPES})
+    assert isinstance(first, MappedPatients) and isinstance(second, MappedPatients)
+    label, mask = torch.cat([first.label, second.label]), torch.cat([first.label_mask, second.label_mask])
+    rows = np.concatenate([first.rows, second.rows])
+    return dataclasses.replace(first, rows=rows, label=label, label_mask=mask)
 
 
 def batches(patients: Patients, parts: Sequence[Tensor]) -> Iterator[Batch]:

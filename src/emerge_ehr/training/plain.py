@@ -1,7 +1,7 @@
 """The plain method on the same inputs, fitted beside EMERGE: what it reaches too is no gain of the method."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from emerge_ehr.models import input_table, linear_classifier
 from emerge_ehr.models.batch import MODALITIES
 from emerge_ehr.models.linear_classifier import STRENGTHS, LinearClassifier
 from emerge_ehr.training import results
+from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients, batches
 from emerge_ehr.training.results import Predictions
 
@@ -40,19 +41,22 @@ def table(patients: Patients, modalities: Sequence[str], batch_size: int) -> NDA
 
 def compare(
     reads: Sequence[str],
-    parts: Mapping[str, Patients],
+    team: Sequence[Member],
+    test: Patients,
     predictions: Predictions,
     patients: pl.DataFrame | None,
     settings: Training,
     sampling: Sampling,
 ) -> dict[str, Any]:
-    """What the plain method of the modalities ``reads`` reaches in the split of ``predictions``, and how these differ from it.
+    """What the plain method of the modalities ``reads`` reaches on ``test``, and how EMERGE's ``predictions`` of it differ.
 
-    Label -> metric -> ``Difference``, of which EMERGE is first: as ``metrics.json`` holds them.
+    It has the same members, whose logits are averaged. Label -> metric -> ``Difference``, of which EMERGE is first: as
+    ``metrics.json`` holds them.
     """
     modalities = [name for name in MODALITIES if name in reads]
-    fitted = fit(parts["train"], parts["val"], modalities, settings, sampling.seed)
-    risk = expit(fitted.logits(table(parts[predictions.split], modalities, settings.batch_size)))
+    columns = table(test, modalities, settings.batch_size)
+    fitted = [fit(member.train, member.validation, modalities, settings, member.seed) for member in team]
+    risk = expit(np.stack([member.logits(columns) for member in fitted]).mean(axis=0))
     plain = dataclasses.replace(predictions, probability=risk)
     differences = {}
     for column, name in enumerate(predictions.label_names):

@@ -110,7 +110,7 @@ def subgroups(
         return []
     group_rows = []
     for part in predictions[1:]:
-        groups = by_attribute(_aligned(part.patient_id, patients))
+        groups = by_attribute(aligned(part.patient_id, patients))
         for column, name in enumerate(part.label_names):
             known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
             label, probability = part.known(column)
@@ -149,10 +149,11 @@ def persons_of(part: Predictions, column: int, patients: pl.DataFrame | None) ->
     rows = part.defined[:, column]
     if patients is None:
         return each_alone(int(rows.sum()))
-    return persons(_aligned(part.patient_id, patients)["subject_id"].filter(pl.Series(rows)).to_list())
+    return persons(aligned(part.patient_id, patients)["subject_id"].filter(pl.Series(rows)).to_list())
 
 
-def _aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
+def aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
+    """The rows of patients.csv for these samples, in their order."""
     return pl.DataFrame({"patient_id": patient_id}).join(patients, on="patient_id", how="left", maintain_order="left")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ from emerge_ehr.models import emerge
 from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
 from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, PREDICTIONS, REPORT, SEEDS_FILES, SPLIT
-from emerge_ehr.training import devices, inputs, methods, plain, results, seeds, tables
-from emerge_ehr.training.checkpoints import Epoch
+from emerge_ehr.training import devices, inputs, members, methods, plain, results, seeds, tables
+from emerge_ehr.training.checkpoints import HISTORY
+from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients
 from emerge_ehr.training.results import Predictions
 
@@ -90,26 +92,41 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
         with devices.together(fabric):
             held.enter_context(methods.holding(config.run_dir))
             patients = load_patients(config.processed_dir, dataset.patient_id)
-            method = methods.build(config, dataset)
-            parts = inputs.parts(config, dataset, at_once=not isinstance(method, nn.Module))
-        size = methods.parameters(method)
-        title = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
-        counted = "" if size is None else f", {size} parameters"
-        logger.info("training %s on %d patients%s, seed %d", title, len(parts["train"]), counted, config.seed)
+            untrained = methods.build(config, dataset)
+            parts = inputs.parts(config, dataset, at_once=not isinstance(untrained, nn.Module))
+            persons = members.persons([*dataset.split["train"], *dataset.split["val"]], patients)
+            team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
+        size = methods.parameters(untrained)
+        logger.info("%s", _told(config, len(team[0].train), size))
         manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type))
         if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
-        fitted = methods.fit(method, config, parts, fabric, manifest)
-        predictions = [_predictions(dataset, name, parts[name], fitted.logits(parts[name])) for name in ("val", "test")]
+        each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
+        fitted = methods.together(each)
+        predictions = [
+            _predictions(dataset, "val", parts["val"], methods.held_out(each, team, parts["val"])),
+            _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"])),
+        ]
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
-                beside = {} if config.baseline else {"plain_method": _plain(config, parts, predictions[1], patients)}
+                beside = (
+                    {} if config.baseline else {"plain_method": _plain(config, team, parts, predictions[1], patients)}
+                )
                 evaluated = _report(config, fitted, predictions, patients, warnings, manifest, beside)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
+
+
+def _told(config: Config, patients: int, parameters: int | None) -> str:
+    """What is trained, for the log."""
+    title = "EMERGE" if config.baseline is None else f"baseline {config.baseline.name}"
+    counted = "" if parameters is None else f", {parameters} parameters"
+    count = config.training.members
+    several = f"{count} members of " if count > 1 else ""
+    return f"training {several}{title} on {patients} patients{counted}, seed {config.seed}"
 
 
 def _report(
@@ -136,11 +153,15 @@ def _sampling(config: Config) -> Sampling:
 
 
 def _plain(
-    config: Config, parts: Mapping[str, Patients], test: Predictions, patients: pl.DataFrame | None
+    config: Config,
+    team: Sequence[Member],
+    parts: Mapping[str, Patients],
+    test: Predictions,
+    patients: pl.DataFrame | None,
 ) -> dict[str, Any]:
-    """What the plain method reaches on the inputs that EMERGE reads."""
+    """What the plain method reaches on the inputs that EMERGE reads, with as many members."""
     reads = emerge.modalities_read(config.model)
-    return plain.compare(reads, parts, test, patients, config.training, _sampling(config))
+    return plain.compare(reads, team, parts["test"], test, patients, config.training, _sampling(config))
 
 
 def _publish(
@@ -158,7 +179,9 @@ def _publish(
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
         saved = {path.name for path in (folder / "checkpoints").iterdir()}
-        results.write_csv(folder / "history.csv", Epoch, [dataclasses.astuple(row) for row in fitted.history])
+        results.write_rows(
+            folder / "history.csv", HISTORY, [(n, *dataclasses.astuple(row)) for n, row in fitted.history]
+        )
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
@@ -166,7 +189,7 @@ def _publish(
         artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     if before is not None and artefacts.checksum(earlier) != before:
         (config.run_dir / REPORT).unlink(missing_ok=True)
     if not config.seeds:

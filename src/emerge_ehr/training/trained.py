@@ -1,4 +1,4 @@
-"""A finished run, ready to predict: its settings, the data it was trained on, and the method with its best weights."""
+"""A finished run, ready to predict: its settings, the data it was trained on, and its members with their best weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from emerge_ehr import components
 from emerge_ehr.config import Config, from_record
@@ -21,18 +21,29 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import loop, methods
+from emerge_ehr.training import loop, members, methods
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What the series encoder of each member returned for N patients."""
+
+    members: tuple[Modality, ...]
+
+    def select(self, index: Tensor) -> "Hours":
+        """The patients at ``index`` [n], in that order."""
+        return Hours(tuple(hours.select(index) for hours in self.members))
 
 
 @dataclass(frozen=True)
 class Trained:
-    """``dataset`` is what the run was trained on; ``method`` has the weights of the best epoch, on the CPU."""
+    """``dataset`` is what the run was trained on; ``members`` have the weights of their best epochs, on the CPU."""
 
     run_dir: Path
     config: Config
     manifest: dict[str, Any]
     dataset: Dataset
-    method: nn.Module | Estimator
+    members: tuple[nn.Module | Estimator, ...]
 
     @property
     def label_names(self) -> list[str]:
@@ -40,40 +51,46 @@ class Trained:
         names: list[str] = self.dataset.metadata["label_names"]
         return names
 
-    def probability(self, batch: Batch, hours: Modality | None = None) -> NDArray[np.float64]:
-        """Risks [N,K]; for patients of the run's own data they are those in ``predictions.csv``.
+    def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
+        """Risks [N,K]; for test patients of the run's own data they are those in ``predictions.csv``.
 
         ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
-        if hours is not None:
-            assert isinstance(self.method, Emerge)
-            parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
-            with torch.no_grad():
-                logits = torch.cat([self.method(batch.select(part), hours.select(part)) for part in parts])
-        elif isinstance(self.method, nn.Module):
-            logits = loop.predict(self.method, batch, self.config.training.batch_size)
-        else:
-            logits = self.method.logits(batch)
-        return logits.double().sigmoid().numpy()
+        of_members = [None] * len(self.members) if hours is None else hours.members
+        logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
+        return torch.stack(logits).mean(dim=0).double().sigmoid().numpy()
 
-    def hours(self, batch: Batch) -> Modality | None:
-        """The output of the model's series encoder; None where the model has none, or is a baseline."""
-        if not isinstance(self.method, Emerge) or self.method.ehr is None:
+    def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
+        size = self.config.training.batch_size
+        if hours is not None:
+            parts = torch.split(torch.arange(len(batch)), size)
+            with torch.no_grad():
+                return torch.cat([member(batch.select(part), hours.select(part)) for part in parts])  # type: ignore[operator]
+        return loop.predict(member, batch, size) if isinstance(member, nn.Module) else member.logits(batch)
+
+    def hours(self, batch: Batch) -> Hours | None:
+        """The output of the members' series encoders; None where the model has none, or is a baseline."""
+        encoders = [member.ehr for member in self.members if isinstance(member, Emerge) and member.ehr is not None]
+        if not encoders:
             return None
         with torch.no_grad():
-            hours: Modality = self.method.ehr(batch)
-            return hours
+            return Hours(tuple(encoder(batch) for encoder in encoders))
 
     def attention(self, batch: Batch) -> dict[str, NDArray[np.float32]] | None:
-        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None without attention."""
-        if not isinstance(self.method, Emerge):
-            return None
+        """Modality -> weights [N,L] of its hours, texts or pieces, as the fusion describes them; None without attention.
+
+        They are the means over the members.
+        """
         parts = torch.split(torch.arange(len(batch)), self.config.training.batch_size)
-        weights = [self.method.attention(batch.select(part)) for part in parts]
-        attended = [part for part in weights if part is not None]
-        if not attended:
+        networks = [member for member in self.members if isinstance(member, Emerge)]
+        weights = [[network.attention(batch.select(part)) for part in parts] for network in networks]
+        attended = [[part for part in of_member if part is not None] for of_member in weights]
+        if not any(attended):
             return None
-        return {name: torch.cat([part[name] for part in attended]).numpy() for name in attended[0]}
+        joined = [
+            {name: torch.cat([part[name] for part in of_member]) for name in of_member[0]} for of_member in attended
+        ]
+        return {name: torch.stack([member[name] for member in joined]).mean(dim=0).numpy() for name in joined[0]}
 
 
 def load(run_dir: Path) -> Trained:
@@ -89,19 +106,29 @@ def load(run_dir: Path) -> Trained:
             f"{run_dir}: trained with another version of the plug '{other}'; bring that back, or run --stage train again"
         )
     dataset = load_dataset(config.processed_dir)
+    count, folder = config.training.members, run_dir / "checkpoints"
+    places = [folder] if count == 1 else [folder / members.name(number) for number in range(1, count + 1)]
+    return Trained(run_dir, config, manifest, dataset, tuple(_member(config, dataset, place) for place in places))
+
+
+def _member(config: Config, dataset: Dataset, folder: Path) -> nn.Module | Estimator:
+    """The method with the weights in ``folder``.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
     method = methods.build(config, dataset)
-    folder = run_dir / "checkpoints"
     try:
         if not isinstance(method, nn.Module):
             method.load(folder)
-            return Trained(run_dir, config, manifest, dataset, method)
+            return method
         method.load_state_dict(load_file(folder / "best.safetensors"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise UserError(
             f"{folder}: does not hold the weights of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
     method.eval()
-    return Trained(run_dir, config, manifest, dataset, method)
+    return method
 
 
 def settings(run_dir: Path) -> tuple[Config, dict[str, Any]]:
