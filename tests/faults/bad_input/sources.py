@@ -37,22 +37,21 @@ def frame(edit: "pl.Expr | dict[str, str] | pl.DataFrame | str") -> Damage:
     return damage
 
 
+OF_EVERY_CSV = (
+    "wrong delimiter",
+    "byte order mark",
+    "duplicated column",
+    "row too long",
+    "cut off in a row",
+    "NUL bytes at the end",
+    "header only",
+    "binary",
+    "reordered columns",
+    "blank lines at the end",
+)
 # The general faults that files of MIMIC-III and eICU are given; those of MIMIC-IV (raw_files.py) are given all
 GZIPPED_CSV: Cases = (
-    some(
-        ANY_CSV,
-        "wrong delimiter",
-        "byte order mark",
-        "CRLF line ends",
-        "duplicated column",
-        "row too long",
-        "cut off in a row",
-        "NUL bytes at the end",
-        "header only",
-        "binary",
-        "reordered columns",
-        "blank lines at the end",
-    )
+    some(ANY_CSV, *OF_EVERY_CSV, "CRLF line ends")
     | some(ANY_FILE, "emptied", "missing")
     | some(ANY_GZIP, "truncated gzip", "not gzip", "flipped bits")
 )
@@ -272,21 +271,7 @@ FAULTS = [
     *faults(
         "convert",
         "tables_source/dynamic.csv",
-        some(
-            ANY_CSV,
-            "wrong delimiter",
-            "byte order mark",
-            "duplicated column",
-            "row too long",
-            "cut off in a row",
-            "NUL bytes at the end",
-            "header only",
-            "binary",
-            "reordered columns",
-            "blank lines at the end",
-        )
-        | some(ANY_FILE, "emptied", "missing")
-        | TABLES_DYNAMIC,
+        some(ANY_CSV, *OF_EVERY_CSV) | some(ANY_FILE, "emptied", "missing") | TABLES_DYNAMIC,
         {
             "cut off in a row": refused("cut off: its last line has no end and fewer than 4 fields"),
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 4 fields"),
