@@ -103,10 +103,16 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of the persons; the remaining ones are the test split."""
+    """Shares of the persons; the remaining ones are the test split.
+
+    ``folds``: cross-validation, the way to report on fewer than a few thousand samples (docs/evaluation.md). The persons are
+    divided into so many folds. For each, everything is fitted anew on the others, in the proportion of ``train`` to
+    ``validation``, and tested on it; the run's own model is then fitted on all. 0: one test split.
+    """
 
     train: Fraction = 0.7
     validation: Fraction = 0.1
+    folds: Annotated[int, Ge(0), Le(100)] = 0
 
 
 @dataclass(frozen=True)
@@ -356,6 +362,19 @@ class Config:
         """The folder that training writes."""
         return self.paths.run_dir or Path("runs") / self.run_name
 
+    def of_folds(self) -> list["Config"]:
+        """The config of each fold of ``split.folds``: artefacts and run are in a folder ``fold_<n>`` within this config's."""
+        names = [f"fold_{number}" for number in range(1, self.split.folds + 1)]
+        return [
+            dataclasses.replace(
+                self,
+                paths=dataclasses.replace(
+                    self.paths, processed_dir=self.processed_dir / name, run_dir=self.run_dir / name
+                ),
+            )
+            for name in names
+        ]
+
 
 statements(Config)  # a setting that does not state what it decides is refused here, before anything runs
 
@@ -414,6 +433,8 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         refuse_path(getattr(config, key), f"{where}: {key}")
     if config.split.train + config.split.validation >= 1:
         raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.split.folds == 1:
+        raise UserError(f"{where}: split.folds must be 0, for one test split, or at least 2")
     if config.model.hidden_size % config.model.heads:
         raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):

@@ -28,6 +28,7 @@ FILES = [
     "history.csv",
     "manifest.json",
     "metrics.json",
+    "plain_predictions.csv",
     "predictions.csv",
     "subgroups.csv",
 ]

@@ -18,21 +18,20 @@ from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.storage.schema import METADATA, PREDICTIONS
-from emerge_ehr.training import results, tables, trained
+from emerge_ehr.storage.schema import METADATA
+from emerge_ehr.training import folds, results, tables, trained
 
 FEW = 0.001  # smaller p-values are printed as "<0.001"
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """A finished run. ``test``: the test rows of predictions.csv; ``thresholds``: by label; ``inputs``: checksums of the files
-    that the run read."""
+    """A finished run. ``test``: the test rows of predictions.csv, with the ``threshold`` from which each patient is called
+    positive; ``inputs``: checksums of the files that the run read."""
 
     folder: Path
     config: Config
     test: pl.DataFrame
-    thresholds: dict[str, float]
     inputs: frozenset[str]
 
 
@@ -83,20 +82,7 @@ def load(folder: Path) -> ComparedRun:
         UserError: the folder holds no run or several seeds, or its run has not ended or is damaged.
     """
     config, manifest = trained.settings(folder)
-    numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
-    rows = pl.read_csv(
-        folder / PREDICTIONS.file,
-        glob=False,
-        schema_overrides={**dict.fromkeys(PREDICTIONS.names, pl.String), **numbers},
-    )
-    chosen = artefacts.read_json(folder / "metrics.json", "train")["thresholds"]
-    return ComparedRun(
-        folder,
-        config,
-        rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob"),
-        {name: threshold["value"] for name, threshold in chosen.items()},
-        frozenset(manifest["inputs"].values()),
-    )
+    return ComparedRun(folder, config, folds.test_rows(folder), frozenset(manifest["inputs"].values()))
 
 
 def subject_ids(run: ComparedRun) -> dict[str, str] | None:
@@ -126,7 +112,7 @@ def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | 
         label, left, right = (part[column].to_numpy() for column in ("y_true", "y_prob", "other"))
         names = part["patient_id"].to_list()
         groups = each_alone(len(names)) if subjects is None else persons([subjects[patient] for patient in names])
-        cuts = (first.thresholds[name], second.thresholds[name])
+        cuts = (part["threshold"].to_numpy(), part["other_threshold"].to_numpy())
         about = (len(label), int(label.sum()))
         area = significance.delong(label, left, right)
         rows.append(MetricDifference(name, "auroc", "delong", *about, **_values(area)))
@@ -182,7 +168,7 @@ def _joined(first: ComparedRun, second: ComparedRun) -> pl.DataFrame:
                 "only runs on the same artefacts and split can be compared"
             )
     keys = ["patient_id", "label_code"]
-    other = second.test.rename({"y_true": "truth", "y_prob": "other"})
+    other = second.test.rename({"y_true": "truth", "y_prob": "other", "threshold": "other_threshold"})
     joined = first.test.join(other, on=keys, how="left", maintain_order="left")
     differing = joined.filter(pl.col("y_true").ne_missing(pl.col("truth")) | pl.col("other").is_null())
     if differing.height:

@@ -1,5 +1,7 @@
 """Splits the samples by person, so that no person is in two splits. The seed decides, and outcomes are spread in proportion."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import polars as pl
 
@@ -19,10 +21,47 @@ def split_by_subject(patients: pl.DataFrame, rule: Split, rng: np.random.Generat
         order = rng.permutation(len(names))
         for part, block in zip(("train", "val", "test"), np.split(order, _cuts(len(names), rule)), strict=True):
             assigned |= {names[index]: part for index in block}
+    return _parts(patients, assigned)
+
+
+def fold_by_subject(patients: pl.DataFrame, rule: Split, number: int, rng: np.random.Generator) -> dict[str, list[str]]:
+    """The split of fold ``number``, from 1, of ``rule.folds``; with 0, that of the model of all patients, whose test is empty.
+
+    ``patients``, and how outcomes are spread, are as for ``split_by_subject``. The persons of the fold are its test split; the
+    others are divided into training and validation in the proportion of the rule. ``rng`` must be in the same state for all
+    folds, so that they hold different persons.
+    """
+    persons = patients.group_by("subject_id").agg(pl.col("positive").max()).sort("subject_id")
+    assigned: dict[str, str] = {}
+    dealt = 0  # the second class goes on where the first has ended, so that the folds are of about the same size
+    for positive in (1, 0):
+        names = persons.filter(pl.col("positive") == positive)["subject_id"].to_list()
+        order = [names[index] for index in rng.permutation(len(names))]
+        fold = [(dealt + place) % rule.folds + 1 for place in range(len(order))]
+        dealt += len(order)
+        rest = [name for name, own in zip(order, fold, strict=True) if own != number]
+        cut = _cuts_in_two(len(rest), rule)
+        assigned |= dict.fromkeys(order, "test") | dict.fromkeys(rest[:cut], "train") | dict.fromkeys(rest[cut:], "val")
+    return _parts(patients, assigned)
+
+
+def _parts(patients: pl.DataFrame, assigned: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each part's samples, in the table's order; ``assigned`` names the part of each person."""
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for patient, subject in patients.select("patient_id", "subject_id").rows():
         parts[assigned[subject]].append(patient)
     return parts
+
+
+def _cuts_in_two(count: int, rule: Split) -> int:
+    """The position where training ends if there is no test share; with two persons or more, each of the two gets one.
+
+    >>> _cuts_in_two(100, Split()), _cuts_in_two(2, Split()), _cuts_in_two(1, Split())
+    (88, 1, 1)
+    """
+    if count < 2:
+        return count
+    return min(max(1, round(count * rule.train / (rule.train + rule.validation))), count - 1)
 
 
 def _cuts(count: int, rule: Split) -> list[int]:

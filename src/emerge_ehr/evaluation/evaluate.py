@@ -16,7 +16,10 @@ NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The metrics of calling patients positive at ``threshold``, which reaches the target sensitivity on validation."""
+    """The metrics of calling patients positive at ``threshold``, which reaches the target sensitivity on validation.
+
+    Where patients have different thresholds, it is their mean.
+    """
 
     threshold: float | None
     metrics: dict[str, Interval]
@@ -38,15 +41,16 @@ class Evaluated:
 def evaluate(
     label: Array,
     probability: Array,
-    threshold: float,
+    threshold: float | Array,
     sampling: Sampling,
     persons: Persons | None = None,
-    points: Mapping[str, float | None] | None = None,
+    points: Mapping[str, float | Array | None] | None = None,
 ) -> Evaluated:
     """Every metric of label [N] (0/1) and probability [N], with intervals from resampled ``persons`` [N].
 
     Metrics that call patients positive do so at ``probability >= threshold``. ``points``: target sensitivity -> the threshold of
-    its operating point, or None where no threshold reaches it. All thresholds must come from other patients.
+    its operating point, or None where no threshold reaches it. All thresholds must come from other patients; each patient may
+    have an own one [N].
     """
     points = points or {}
     if not len(label):
@@ -79,19 +83,21 @@ def evaluate(
     )
 
 
-def _of_nobody(points: Mapping[str, float | None]) -> Evaluated:
+def _of_nobody(points: Mapping[str, float | Array | None]) -> Evaluated:
     undefined = Interval(None, None, None, NOBODY)
     nowhere = {
-        target: OperatingPoint(cut, dict.fromkeys(keys("operating_points"), undefined))
+        target: OperatingPoint(
+            cut if isinstance(cut, float) else None, dict.fromkeys(keys("operating_points"), undefined)
+        )
         for target, cut in points.items()
     }
     return Evaluated(0, 0, 0, 0, 0, dict.fromkeys(keys("splits"), undefined), nowhere)
 
 
-def _point(target: str, cut: float | None, samples: Mapping[str, Resampled], label: Array) -> OperatingPoint:
+def _point(target: str, cut: float | Array | None, samples: Mapping[str, Resampled], label: Array) -> OperatingPoint:
     if cut is None:
         return OperatingPoint(None, dict.fromkeys(keys("operating_points"), Interval(None, None, None, NO_THRESHOLD)))
     return OperatingPoint(
-        cut,
+        float(np.mean(cut)),
         {key: samples[f"{target} {key}"].interval(why_undefined(key, label)) for key in keys("operating_points")},
     )

@@ -13,11 +13,12 @@ NOBODY = "the outcome is defined for no patient"
 
 
 def measure(
-    label: Array, probability: Array, names: Sequence[str], threshold: float | None = None
+    label: Array, probability: Array, names: Sequence[str], threshold: float | Array | None = None
 ) -> Callable[[Array], dict[str, Array]]:
     """A function from counts [R,N] to the metrics ``names``, each [R] and NaN where it is undefined.
 
-    Metrics that call patients positive do so at ``probability >= threshold``, which must come from other patients.
+    Metrics that call patients positive do so at ``probability >= threshold``, which must come from other patients; it may be
+    each patient's own [N].
 
     Raises:
         ValueError: a metric needs a threshold, and there is none.

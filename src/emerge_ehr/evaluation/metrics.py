@@ -170,8 +170,11 @@ def threshold_reaching(target: float, label: Array, probability: Array) -> float
     return float(ranking.score[np.argmax(reached >= target)])
 
 
-def confusion(label: Array, probability: Array, threshold: float) -> Callable[[Array], Confusion]:
-    """A function from counts [R,N] to the confusion matrices of calling patients positive at ``probability >= threshold``."""
+def confusion(label: Array, probability: Array, threshold: float | Array) -> Callable[[Array], Confusion]:
+    """A function from counts [R,N] to the confusion matrices of calling patients positive at ``probability >= threshold``.
+
+    ``threshold``: one for all patients, or each patient's own [N].
+    """
     called = (probability >= threshold).astype(np.float64)
     columns = np.stack([called * label, called * (1 - label), label, 1 - label], axis=1)
     return lambda counts: Confusion(*(counts @ columns).T)

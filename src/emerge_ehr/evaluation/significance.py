@@ -75,14 +75,14 @@ def paired_bootstrap(
     metrics: Sequence[str],
     sampling: Sampling,
     persons: Persons | None = None,
-    thresholds: tuple[float, float] | None = None,
+    thresholds: tuple[float | Array, float | Array] | None = None,
 ) -> dict[str, Difference]:
     """The difference in each of ``metrics`` between two runs' probabilities [N] for label [N], on the same resamples.
 
     ``persons`` [N]: the persons whose samples are drawn together; by default every sample is drawn alone. ``thresholds``: the
-    probability from which each run calls a patient positive. p is twice the smaller one of two shares of the resamples: those
-    whose difference is at most 0, and those whose difference is at least 0. The data count as one more resample (Davison &
-    Hinkley 1997, section 4.2), so that p is never below 2 / (resamples + 1).
+    probability from which each run calls a patient positive, or each patient's own [N]. p is twice the smaller one of two shares
+    of the resamples: those whose difference is at most 0, and those whose difference is at least 0. The data count as one more
+    resample (Davison & Hinkley 1997, section 4.2), so that p is never below 2 / (resamples + 1).
     """
     if not len(label):
         return {name: Difference(reason=NOBODY) for name in metrics}

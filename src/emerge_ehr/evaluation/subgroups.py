@@ -98,12 +98,15 @@ def evaluate(
     label_code: str,
     label: Array,
     probability: Array,
-    threshold: float,
+    threshold: float | Array,
     attributes: Mapping[str, NDArray[np.str_]],
     persons: Persons,
     sampling: Sampling,
 ) -> list[Subgroup]:
-    """The rows of one label [N] and its probabilities [N] on one split; ``attributes`` as ``groups`` gives them."""
+    """The rows of one label [N] and its probabilities [N] on one split; ``attributes`` as ``groups`` gives them.
+
+    ``threshold``: as ``measure`` takes it.
+    """
     members = {
         (attribute, group): column == group
         for attribute, column in attributes.items()
@@ -112,8 +115,9 @@ def evaluate(
     if not len(label) or not members:
         return []
     parts = {(*key, side): np.flatnonzero(inside == side) for key, inside in members.items() for side in (True, False)}
+    cuts = np.broadcast_to(threshold, label.shape)
     measures = {
-        key: measure(label[rows], probability[rows], METRICS, threshold) for key, rows in parts.items() if len(rows)
+        key: measure(label[rows], probability[rows], METRICS, cuts[rows]) for key, rows in parts.items() if len(rows)
     }
 
     def values_of(counts: Array) -> dict[str, Array]:

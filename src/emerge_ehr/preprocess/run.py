@@ -14,7 +14,7 @@ from emerge_ehr.compute import pools
 from emerge_ehr.compute.local import Local
 from emerge_ehr.compute.work import Pool
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.splits import split_by_subject
+from emerge_ehr.datasets.splits import fold_by_subject, split_by_subject
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import sample
 from emerge_ehr.embeddings import TextEncoder
@@ -38,11 +38,21 @@ LIBRARIES = ("numpy", "polars", "scikit-learn", "scipy", "ahocorasick-rs")
 
 def run(config: Config) -> None:
     """Writes ``emerge_dataset.npz, metadata.json, split.json, rag_records.csv, patients.csv`` and ``fitted/`` into
-    ``config.processed_dir``.
+    ``config.processed_dir`` and, with ``split.folds``, into a folder ``fold_<n>`` in it for each fold.
 
     Raises:
         UserError: tables or graph are missing or do not fit together.
     """
+    folds = config.of_folds()
+    for number, of_fold in enumerate(folds, 1):
+        log.info("fold %d of %d: everything is fitted without its persons", number, len(folds))
+        _run(of_fold, number)
+    _run(config)
+    publishing.remove_others(config.processed_dir, "fold_*", [of_fold.processed_dir for of_fold in folds])
+
+
+def _run(config: Config, fold: int = 0) -> None:
+    """Make the artefacts of a fold, or those of the run's own model."""
     artefacts.require_writable(config.processed_dir)
     publishing.finish_interrupted(config.table_dir)
     task: Task = components.build("task", config.task)
@@ -50,7 +60,7 @@ def run(config: Config) -> None:
     graph = evidence.graph(config)
     inputs = cache(lambda: made_of(config, graph))  # hashed once, for the pool's finished work and for the metadata
     with pools.opened(config, inputs) as pool:
-        made = _make(config, task, graph, chat, pool, inputs)
+        made = _make(config, task, graph, chat, pool, inputs, fold)
     for warning in made.warnings:
         log.warning("%s", warning)
     log.info("preprocess: %s -> %s", made.told, config.processed_dir)
@@ -65,13 +75,19 @@ class Made:
 
 
 def _make(
-    config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, pool: Pool, inputs: Callable[[], MadeOf]
+    config: Config,
+    task: Task,
+    graph: KnowledgeGraph,
+    chat: Chat | None,
+    pool: Pool,
+    inputs: Callable[[], MadeOf],
+    fold: int,
 ) -> Made:
     """Compute all artefacts, step by step, and publish them."""
     context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, graph, chat, pool)
-    tables, split = tables_and_split(config, task)
+    tables, split = tables_and_split(config, task, fold)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
@@ -101,7 +117,9 @@ def _make(
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
         table_files.write_table(gathered.records, folder / schema.RAG_RECORDS)
         table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
-        artefacts.write_json(folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config)})
+        artefacts.write_json(
+            folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config, fold)}
+        )
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
@@ -130,10 +148,13 @@ def estimate(config: Config) -> None:
     print(*chat.estimate(), sep="\n")
 
 
-def tables_and_split(config: Config, task: Task) -> tuple[CheckedTables, dict[str, list[str]]]:
-    """Read the tables and split the samples, then remove what ``config.sparsity`` asks for."""
+def tables_and_split(config: Config, task: Task, fold: int = 0) -> tuple[CheckedTables, dict[str, list[str]]]:
+    """Read the tables and split the samples, then remove what ``config.sparsity`` asks for.
+
+    ``fold``: from 1, with ``split.folds``; 0 for the run's own model.
+    """
     tables = read(config.table_dir, config, task)
-    return sparsity.thin(tables, _split(config, tables.cohort), config.sparsity, config.seed)
+    return sparsity.thin(tables, _split(config, tables.cohort, fold), config.sparsity, config.seed)
 
 
 def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
@@ -147,10 +168,12 @@ def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
     }
 
 
-def _split(config: Config, cohort: pl.DataFrame) -> dict[str, list[str]]:
-    split = split_by_subject(cohort, config.split, np.random.default_rng(config.seed))
+def _split(config: Config, cohort: pl.DataFrame, fold: int) -> dict[str, list[str]]:
+    rng = np.random.default_rng(config.seed)
+    folds = config.split.folds
+    split = fold_by_subject(cohort, config.split, fold, rng) if folds else split_by_subject(cohort, config.split, rng)
     for part, ids in split.items():
-        if not ids:
+        if not ids and not (part == "test" and folds and not fold):
             persons = cohort["subject_id"].n_unique()
             raise UserError(
                 f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} {sample(config).word}s): "
@@ -165,10 +188,11 @@ def _left_out(tables: CheckedTables, split: dict[str, list[str]]) -> list[str]:
     return [patient for patient in tables.cohort["patient_id"] if patient not in named]
 
 
-def _rule(config: Config) -> dict[str, Any]:
+def _rule(config: Config, fold: int) -> dict[str, Any]:
     """The record of how the split was made, for ``split.json``."""
     ratios = {"train": config.split.train, "val": config.split.validation}
-    return {"seed": config.seed, "ratios": ratios, "group": "subject_id"}
+    folds = {"folds": config.split.folds, **({"fold": fold} if fold else {})} if config.split.folds else {}
+    return {"seed": config.seed, "ratios": ratios, "group": "subject_id", **folds}
 
 
 def _features(tables: CheckedTables, statistics: tensors.Statistics) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class Dataset:
     label: Floats  # [N, K] 0 or 1
     label_mask: Floats  # [N, K] 1 where the outcome is defined for the patient
     patient_id: NDArray[np.str_]  # [N]
-    split: dict[str, list[str]]  # train/val/test -> patient ids
+    # train/val/test -> patient ids; with cross-validation, test is everyone, each tested in the fold that left them out
+    split: dict[str, list[str]]
     metadata: dict[str, Any]
 
 
@@ -131,6 +132,8 @@ def load_dataset(folder: Path, *, inspect: bool = True) -> Dataset:
     if problem := _badly_split(split, arrays["patient_id"].tolist()):
         raise UserError(f"{folder / SPLIT}: {problem}; run {AGAIN}")
     parts = {part: split[part] for part in PARTS}
+    if _cross_validated(split):
+        parts["test"] = arrays["patient_id"].tolist()
     return Dataset(**{name: arrays[name] for name in ARRAYS}, split=parts, metadata=metadata)
 
 
@@ -191,7 +194,7 @@ def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
     if not isinstance(split, dict) or not all(isinstance(split.get(part), list) for part in PARTS):
         return "does not list train, val and test"
     split = {"left_out": [], **split}  # the patients whom [sparsity] removed from training
-    if empty := [part for part in PARTS if not split[part]]:
+    if empty := [part for part in PARTS if not split[part] and not (part == "test" and _cross_validated(split))]:
         return f"no patient in '{empty[0]}'"
     named = [patient for part in (*PARTS, "left_out") for patient in split[part]]
     if not all(isinstance(patient, str) for patient in named) or len(named) != len(set(named)):
@@ -201,6 +204,11 @@ def _badly_split(split: Any, patients: Sequence[str]) -> str | None:
     if lost := sorted(set(patients) - set(named)):
         return f"patient '{lost[0]}' of {DATASET} is in no split, nor are {len(lost) - 1} more"
     return None
+
+
+def _cross_validated(split: dict[str, Any]) -> bool:
+    """Whether the split is that of a cross-validated run's own model, which is fitted on everyone."""
+    return bool(split.get("folds")) and "fold" not in split
 
 
 def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | None:

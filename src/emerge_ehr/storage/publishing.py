@@ -95,6 +95,13 @@ def finish_interrupted(folder: Path) -> None:
     shutil.rmtree(publishing)
 
 
+def remove_others(folder: Path, pattern: str, kept: Sequence[Path]) -> None:
+    """Remove the folders in ``folder`` that match ``pattern`` and are not ``kept``: other settings made them."""
+    for path in folder.glob(pattern):
+        if path.is_dir() and path not in kept:
+            shutil.rmtree(path)
+
+
 def _remove_outdated(folder: Path, record: Path) -> None:
     """Remove what the list ``record`` names, then the list itself.
 

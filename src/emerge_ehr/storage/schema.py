@@ -136,6 +136,9 @@ PREDICTIONS = Table(
     ),
     key=("patient_id", "label_code"),
 )
+PLAIN_PREDICTIONS = (
+    "plain_predictions.csv"  # train: as PREDICTIONS, of the test split, by the plain method beside EMERGE
+)
 RISKS = Table(  # written to the file that --output names, with one more column (CONTRIBUTION) per modality that the run reads
     "risks.csv",
     "predict",

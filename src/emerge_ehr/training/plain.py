@@ -39,29 +39,39 @@ def table(patients: Patients, modalities: Sequence[str], batch_size: int) -> NDA
     return np.concatenate([input_table.of_batch(batch, modalities) for batch in batches(patients, parts)])
 
 
-def compare(
-    reads: Sequence[str],
-    team: Sequence[Member],
-    test: Patients,
-    predictions: Predictions,
-    patients: pl.DataFrame | None,
-    settings: Training,
-    sampling: Sampling,
-) -> dict[str, Any]:
-    """What the plain method of the modalities ``reads`` reaches on ``test``, and how EMERGE's ``predictions`` of it differ.
+def predict(
+    reads: Sequence[str], team: Sequence[Member], test: Patients, predictions: Predictions, settings: Training
+) -> Predictions:
+    """The plain method's predictions of ``test`` from the modalities ``reads``, in place of EMERGE's ``predictions``.
 
-    It has the same members, whose logits are averaged. Label -> metric -> ``Difference``, of which EMERGE is first: as
-    ``metrics.json`` holds them.
+    It has the same members, whose logits are averaged.
     """
-    modalities = [name for name in MODALITIES if name in reads]
+    modalities = _ordered(reads)
     columns = table(test, modalities, settings.batch_size)
     fitted = [fit(member.train, member.validation, modalities, settings, member.seed) for member in team]
     risk = expit(np.stack([member.logits(columns) for member in fitted]).mean(axis=0))
-    plain = dataclasses.replace(predictions, probability=risk)
+    return dataclasses.replace(predictions, probability=risk)
+
+
+def _ordered(reads: Sequence[str]) -> list[str]:
+    return [name for name in MODALITIES if name in reads]
+
+
+def compare(
+    reads: Sequence[str],
+    predictions: Predictions,
+    plain: Predictions,
+    patients: pl.DataFrame | None,
+    sampling: Sampling,
+) -> dict[str, Any]:
+    """What the plain method reaches with its predictions ``plain``, and how EMERGE's ``predictions`` of the same patients differ.
+
+    Label -> metric -> ``Difference``, of which EMERGE is first: as ``metrics.json`` holds them.
+    """
     differences = {}
     for column, name in enumerate(predictions.label_names):
         label, probability = predictions.known(column)
         persons = results.persons_of(predictions, column, patients)
         found = paired_bootstrap(label, probability, plain.known(column)[1], METRICS, sampling, persons)
         differences[name] = {metric: dataclasses.asdict(difference) for metric, difference in found.items()}
-    return {"name": NAME, "modalities": modalities, "splits": {predictions.split: differences}}
+    return {"name": NAME, "modalities": _ordered(reads), "splits": {predictions.split: differences}}

@@ -26,7 +26,8 @@ INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 class Predictions:
     """Labels and probabilities [N,K] of a split. Rows are those of ``patient_id``, columns those of ``label_names``.
 
-    ``defined`` [N,K] says where a label is defined.
+    ``defined`` [N,K] says where a label is defined. ``thresholds``, by label name: given where the patients were predicted by
+    different models, each with thresholds of its own.
     """
 
     split: str
@@ -35,11 +36,31 @@ class Predictions:
     label: Array
     defined: NDArray[np.bool_]
     probability: Array
+    thresholds: Mapping[str, "Thresholds"] | None = None
 
     def known(self, column: int) -> tuple[Array, Array]:
         """Labels and probabilities of the patients for whom the outcome in this column is defined."""
         rows = self.defined[:, column]
         return self.label[rows, column], self.probability[rows, column]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From which probability patients are called positive: ``chosen``, and for each target sensitivity that of its operating
+    point (None: no threshold reaches it). One for all patients, or each patient's own [N]."""
+
+    chosen: float | Array
+    points: Mapping[str, float | Array | None]
+
+    def of(self, rows: NDArray[np.bool_]) -> "Thresholds":
+        """The thresholds of the patients in these rows [N]."""
+        return Thresholds(
+            _of(self.chosen, rows), {key: cut if cut is None else _of(cut, rows) for key, cut in self.points.items()}
+        )
+
+
+def _of(cut: float | Array, rows: NDArray[np.bool_]) -> float | Array:
+    return cut[rows] if isinstance(cut, np.ndarray) else cut
 
 
 def rows(predictions: Sequence[Predictions]) -> list[tuple[Any, ...]]:
@@ -66,24 +87,28 @@ def evaluate(
 ) -> dict[str, Any]:
     """Thresholds from the first split (validation), then every metric of every split and label, as values that JSON can hold.
 
+    Patients who bring thresholds of their own are judged at those.
     ``patients`` is patients.csv, which names the person of each sample: persons are resampled. Without it every sample is taken
     as another person.
     """
     names, validation = predictions[0].label_names, predictions[0]
     thresholds = [_threshold(validation, column) for column in range(len(names))]
-    points = [
-        {str(target): metrics.threshold_reaching(target, *validation.known(column)) for target in sensitivities}
-        for column in range(len(names))
-    ]
+    found = {
+        name: Thresholds(
+            thresholds[column]["value"],
+            {str(target): metrics.threshold_reaching(target, *validation.known(column)) for target in sensitivities},
+        )
+        for column, name in enumerate(names)
+    }
     splits = {
         part.split: {
             name: dataclasses.asdict(
                 evaluation.evaluate(
                     *part.known(column),
-                    thresholds[column]["value"],
+                    (cuts := (part.thresholds or found)[name].of(part.defined[:, column])).chosen,
                     sampling,
                     persons_of(part, column, patients),
-                    points[column],
+                    cuts.points,
                 )
             )
             for column, name in enumerate(names)
@@ -114,7 +139,10 @@ def subgroups(
         for column, name in enumerate(part.label_names):
             known = {attribute: group[part.defined[:, column]] for attribute, group in groups.items()}
             label, probability = part.known(column)
-            threshold, persons = thresholds[name]["value"], persons_of(part, column, patients)
+            threshold: float | Array = thresholds[name]["value"]
+            if part.thresholds is not None:
+                threshold = part.thresholds[name].of(part.defined[:, column]).chosen
+            persons = persons_of(part, column, patients)
             group_rows += by_group(part.split, name, label, probability, threshold, known, persons, sampling)
     return group_rows
 

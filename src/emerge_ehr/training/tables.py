@@ -21,6 +21,10 @@ def table(evaluated: dict[str, Any]) -> str:
         ([*where, target], point) for *where, label in labels for target, point in label["operating_points"].items()
     ]
     thresholds = f"{catalogue.at_chosen_threshold()} at a threshold chosen on validation"
+    if count := evaluated.get("folds"):
+        thresholds += (
+            f"; test: everyone, each predicted by the one of {count} folds' models that was fitted without that person"
+        )
     blocks = [
         *_blocks(
             ["split", "label", "patients", "positive"], counted, RANKING, f"({evaluated['interval']}; {thresholds})"

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -26,10 +26,18 @@ from emerge_ehr.fields import to_dict
 from emerge_ehr.models import emerge
 from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
-from emerge_ehr.storage.schema import DATASET, MANIFEST, METADATA, PREDICTIONS, REPORT, SEEDS_FILES, SPLIT
-from emerge_ehr.training import devices, inputs, members, methods, plain, results, seeds, tables
+from emerge_ehr.storage.schema import (
+    DATASET,
+    MANIFEST,
+    METADATA,
+    PLAIN_PREDICTIONS,
+    PREDICTIONS,
+    REPORT,
+    SEEDS_FILES,
+    SPLIT,
+)
+from emerge_ehr.training import devices, folds, inputs, members, methods, plain, results, seeds, tables
 from emerge_ehr.training.checkpoints import HISTORY
-from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients
 from emerge_ehr.training.results import Predictions
 
@@ -74,7 +82,8 @@ def _run(config: Config, fabric: "Fabric") -> None:
             logger.warning("%s", warning)
         if note := inputs.seed_note(config, dataset):
             logger.info("%s", note)
-    evaluated = {single.seed: _train(single, dataset, warnings, fabric) for single in seeds.configs(config)}
+    parts = [_of_fold(of_fold, fabric) for of_fold in config.of_folds()]
+    evaluated = {one.seed: _validated(one, dataset, parts, warnings, fabric) for one in seeds.configs(config)}
     if torchrun.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
         for warning in warnings:
@@ -82,8 +91,38 @@ def _run(config: Config, fabric: "Fabric") -> None:
         print(f"run folder: {config.run_dir}")
 
 
-def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "Fabric") -> dict[str, Any]:
-    """Train and evaluate one run; return the metrics, which are empty in every process but the first."""
+def _validated(
+    config: Config, dataset: Dataset, parts: Sequence[Dataset], warnings: Sequence[str], fabric: "Fabric"
+) -> dict[str, Any]:
+    """Train one run, after one for the artefacts of each fold where it is cross-validated; return its metrics."""
+    of_folds = config.of_folds()
+    for number, (of_fold, part) in enumerate(zip(of_folds, parts, strict=True), 1):
+        logger.info("fold %d of %d", number, len(of_folds))
+        _train(of_fold, part, list(inputs.label_warnings(part)), fabric)
+    if of_folds:
+        logger.info("the run's own model, of the patients of all folds")
+    evaluated = _train(config, dataset, warnings, fabric, of_folds)
+    if torchrun.is_first():
+        publishing.remove_others(config.run_dir, "fold_*", [of_fold.run_dir for of_fold in of_folds])
+    return evaluated
+
+
+def _of_fold(config: Config, fabric: "Fabric") -> Dataset:
+    """The artefacts of a fold, checked."""
+    with devices.together(fabric):
+        dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
+        if torchrun.is_first_here():
+            inputs.check(config, dataset)
+    return dataset
+
+
+def _train(
+    config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "Fabric", of_folds: Sequence[Config] = ()
+) -> dict[str, Any]:
+    """Train and evaluate one run; return the metrics, which are empty in every process but the first.
+
+    ``of_folds``: the finished runs that tested this run's patients, who all train its own model.
+    """
     chosen = config.training
     with contextlib.ExitStack() as held:
         held.enter_context(
@@ -98,23 +137,25 @@ def _train(config: Config, dataset: Dataset, warnings: Sequence[str], fabric: "F
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
         logger.info("%s", _told(config, len(team[0].train), size))
-        manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type))
+        manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type, of_folds))
         if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
         each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
         fitted = methods.together(each)
-        predictions = [
-            _predictions(dataset, "val", parts["val"], methods.held_out(each, team, parts["val"])),
-            _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"])),
-        ]
+        validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team, parts["val"]))
+        own = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
-                beside = (
-                    {} if config.baseline else {"plain_method": _plain(config, team, parts, predictions[1], patients)}
-                )
-                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, beside)
+                test = folds.tested(of_folds, dataset, PREDICTIONS.file) if of_folds else own
+                beside = None
+                if of_folds and config.baseline is None:
+                    beside = folds.tested(of_folds, dataset, PLAIN_PREDICTIONS)
+                elif config.baseline is None:
+                    reads = emerge.modalities_read(config.model)
+                    beside = plain.predict(reads, team, parts["test"], test, chosen)
+                evaluated = _report(config, fitted, [validation, test], patients, warnings, manifest, beside)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -136,15 +177,20 @@ def _report(
     patients: pl.DataFrame | None,
     warnings: Sequence[str],
     manifest: dict[str, Any],
-    beside: dict[str, Any],
+    beside: Predictions | None,
 ) -> dict[str, Any]:
-    """Evaluate, write the run folder, and return the metrics, to which ``beside`` belongs."""
+    """Evaluate, write the run folder, and return the metrics. ``beside``: the plain method's predictions of the test split."""
     sampling = _sampling(config)
-    evaluated = {**results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients), **beside}
+    evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    if predictions[-1].thresholds is not None:
+        evaluated["folds"] = config.split.folds
+    if beside:
+        reads = emerge.modalities_read(config.model)
+        evaluated["plain_method"] = plain.compare(reads, predictions[-1], beside, patients, sampling)
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-    _publish(config, fitted, predictions, groups, reported, marked)
+    _publish(config, fitted, predictions, beside, groups, reported, marked)
     return evaluated
 
 
@@ -152,22 +198,11 @@ def _sampling(config: Config) -> Sampling:
     return Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
 
 
-def _plain(
-    config: Config,
-    team: Sequence[Member],
-    parts: Mapping[str, Patients],
-    test: Predictions,
-    patients: pl.DataFrame | None,
-) -> dict[str, Any]:
-    """What the plain method reaches on the inputs that EMERGE reads, with as many members."""
-    reads = emerge.modalities_read(config.model)
-    return plain.compare(reads, team, parts["test"], test, patients, config.training, _sampling(config))
-
-
 def _publish(
     config: Config,
     fitted: methods.FittedMethod,
     predictions: Sequence[Predictions],
+    beside: Predictions | None,
     groups: Sequence[Subgroup],
     metrics: dict[str, Any],
     manifest: dict[str, Any],
@@ -183,6 +218,8 @@ def _publish(
             folder / "history.csv", HISTORY, [(n, *dataclasses.astuple(row)) for n, row in fitted.history]
         )
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
+        if beside:
+            results.write_rows(folder / PLAIN_PREDICTIONS, PREDICTIONS.names, results.rows([beside]))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
@@ -190,6 +227,8 @@ def _publish(
     for path in (config.run_dir / "checkpoints").iterdir():
         if path.name not in saved:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if beside is None:
+        (config.run_dir / PLAIN_PREDICTIONS).unlink(missing_ok=True)
     if before is not None and artefacts.checksum(earlier) != before:
         (config.run_dir / REPORT).unlink(missing_ok=True)
     if not config.seeds:
@@ -213,12 +252,15 @@ def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) ->
     )
 
 
-def _manifest(config: Config, dataset: Dataset, parameters: int | None, device: str) -> dict[str, Any]:
+def _manifest(
+    config: Config, dataset: Dataset, parameters: int | None, device: str, of_folds: Sequence[Config]
+) -> dict[str, Any]:
     """What the results depend on besides the config."""
+    made_of = [config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]
     return {
         "format": schema.RUN_FORMAT,
         "artefacts_format": schema.ARTEFACTS_FORMAT,
-        "inputs": artefacts.hashes([config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]),
+        "inputs": artefacts.hashes([*made_of, *(of_fold.processed_dir / METADATA for of_fold in of_folds)]),
         "versions": artefacts.versions(LIBRARIES),
         "seed": config.seed,
         "dataset": dataset.metadata.get("dataset"),

@@ -12,12 +12,15 @@ from emerge_ehr.datasets.sources.synthetic.series import chart_events, lab_event
 from emerge_ehr.datasets.sources.synthetic.tables import administrative_tables, risk_table
 
 
-def generate(raw_dir: Path, stays: int, seed: int) -> None:
-    """Write the files of ``stays`` ICU stays; the same ``stays`` and ``seed`` give the same bytes."""
+def generate(raw_dir: Path, stays: int, seed: int, interactions: float = 0.0) -> None:
+    """Write the files of ``stays`` ICU stays; the same arguments give the same bytes.
+
+    ``interactions``: as ``hospital.true_risk`` takes it.
+    """
     # A generator for each part, so that a change to one, such as more chart events, leaves the others as they were.
     for_hospital, for_tables, for_chart, for_labs, for_notes = np.random.default_rng(seed).spawn(5)
     graph = load_graph()
-    hospital = sample_hospital(graph, stays, for_hospital)
+    hospital = sample_hospital(graph, stays, for_hospital, interactions)
     tables = administrative_tables(hospital, for_tables)
     tables["icu/chartevents"] = chart_events(hospital, for_chart)
     tables["hosp/labevents"] = lab_events(hospital, for_labs)

@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-# logit of the true risk = INTERCEPT + weights of the standardised series, note and graph parts
+# logit of the true risk = INTERCEPT + weights of the standardised series, note and graph parts, and of their products
 INTERCEPT = -2.4
 SERIES_WEIGHT = 1.6
 NOTE_WEIGHT = 1.6
@@ -64,8 +64,11 @@ class Hospital:
         return len(self.stay_id)
 
 
-def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator) -> Hospital:
-    """A hospital of so many ``stays``; a person has a further stay only if the earlier ones did not end in death."""
+def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator, interactions: float = 0.0) -> Hospital:
+    """A hospital of so many ``stays``; a person has a further stay only if the earlier ones did not end in death.
+
+    ``interactions``: as ``true_risk`` takes it.
+    """
     candidates = 2 * stays + 20
     patients = _patients(candidates, rng)
     order = patients.order
@@ -82,7 +85,7 @@ def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator)
     frail = rng.random((candidates, WORDING_DOMAINS)) < 1 / (1 + np.exp(-WORDING_SLOPE * frailty))
     wording = np.where(frail, 1, -1).astype(np.int64)
     asserted, distractors = _diseases(graph, candidates, rng)
-    risk = true_risk(series, wording, asserted, graph)
+    risk = true_risk(series, wording, asserted, graph, interactions)
     risk = np.where(los_hours >= WINDOW_HOURS, risk, 0.0)  # nobody dies before the window has closed
     died = rng.random(candidates) < risk
     kept = np.flatnonzero(~_died_before(died, order))[:stays]
@@ -124,15 +127,18 @@ def graph_part(asserted: Bools, graph: GeneratedGraph) -> Floats:
     return part
 
 
-def true_risk(series: Floats, wording: Ints, asserted: Bools, graph: GeneratedGraph) -> Floats:
-    """The probability of in-hospital death [stays] that outcomes are drawn from, for stays that last as long as the window."""
-    logit = (
-        INTERCEPT
-        + SERIES_WEIGHT * series
-        + NOTE_WEIGHT * note_part(wording)
-        + GRAPH_WEIGHT * graph_part(asserted, graph)
-    )
-    risk: Floats = 1 / (1 + np.exp(-logit))
+def true_risk(
+    series: Floats, wording: Ints, asserted: Bools, graph: GeneratedGraph, interactions: float = 0.0
+) -> Floats:
+    """The probability of in-hospital death [stays] that outcomes are drawn from, for stays that last as long as the window.
+
+    ``interactions``: the weight of each product of two parts in the log-odds. With 0 the effects of the parts add up; otherwise
+    what a part means depends on the other two.
+    """
+    note, graphs = note_part(wording), graph_part(asserted, graph)
+    added = SERIES_WEIGHT * series + NOTE_WEIGHT * note + GRAPH_WEIGHT * graphs
+    products = interactions * (series * note + series * graphs + note * graphs)
+    risk: Floats = 1 / (1 + np.exp(-(INTERCEPT + added + products)))
     return risk
 
 

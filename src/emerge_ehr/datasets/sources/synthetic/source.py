@@ -3,9 +3,10 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
+from annotated_types import Ge, Le
 
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source, mimic4
@@ -23,9 +24,11 @@ RECORD = "generated.json"
 
 @dataclass(frozen=True)
 class Options:
-    """``stays``: the number of ICU stays to generate."""
+    """``stays``: the number of ICU stays to generate. ``interactions``: how much what one part of the risk (series, note or
+    graph) means depends on the others, as the weight of their products in the log-odds; 0 for a risk that is a plain sum."""
 
     stays: Positive = 2000
+    interactions: Annotated[float, Ge(0), Le(10)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,10 @@ class Synthetic:
         return mimic4.Mimic4(notes, self.raw_dir)
 
     @property
-    def _recipe(self) -> dict[str, int]:
+    def _recipe(self) -> dict[str, float]:
         """What the generated files depend on."""
-        return {"stays": self.options.stays, "seed": self.seed, "generator": 1}
+        interactions = {"interactions": self.options.interactions} if self.options.interactions else {}
+        return {"stays": self.options.stays, "seed": self.seed, "generator": 1, **interactions}
 
     def _record(self) -> dict[str, Any]:
         """The record of what was generated; empty if there is none, or if it is damaged."""
@@ -57,7 +61,7 @@ class Synthetic:
 
     def _generated(self, record: dict[str, Any], files: bool) -> bool:
         """Whether the record is of this source's recipe; with ``files``, also whether the files are as they were written."""
-        if {key: record.get(key) for key in self._recipe} != self._recipe:
+        if {key: value for key, value in record.items() if key != "files"} != self._recipe:
             return False
         present = [*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))]
         return not files or hashes(present) == record.get("files")
@@ -76,7 +80,7 @@ class Synthetic:
         with publish(self.kg_dir) as folder:
             write_graph(load_graph(), folder)
         with publish(self.raw_dir) as folder:
-            generate(folder, self.options.stays, self.seed)
+            generate(folder, self.options.stays, self.seed, self.options.interactions)
         files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
         with replacing(record) as aside:
             write_json(aside, {**self._recipe, "files": files})

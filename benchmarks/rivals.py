@@ -1,0 +1,289 @@
+"""EMERGE against plain methods on the same inputs, members alike, on generated hospitals or on artefacts at hand.
+
+    python benchmarks/rivals.py --seeds 1 2 3
+    python benchmarks/rivals.py --seeds 101 --stays 12000
+    python benchmarks/rivals.py --seeds 1 2 3 --interactions 1.6
+    python benchmarks/rivals.py --configs configs/mimic3_demo.toml
+    python benchmarks/rivals.py --seeds 1 2 3 --methods network --variant "no attention: model.fusion = 'concat'"
+
+Training and validation patients are divided into folds of persons. Each method is fitted once per fold, on the other folds, and
+stopped, or given its penalty, on that one. *Out of fold*: each patient's risk by the member that was not trained on the patient.
+*Test*: the test split's risk by all members, whose logits are averaged. Of a generated hospital the true risk is known, and its
+score on the test split is the best that can be reached. The first method is compared with each other one, paired by person.
+
+Generated hospitals are written below --folder and used again; artefacts of --configs must have been made before.
+"""
+
+import argparse
+import dataclasses
+import os
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from emerge_ehr import config as configs
+from emerge_ehr.config import Config
+from emerge_ehr.evaluation.resampling import Sampling, persons
+from emerge_ehr.evaluation.significance import paired_bootstrap
+from emerge_ehr.fields import UserError
+
+Array = NDArray[np.float64]
+ALL = ["ehr", "note", "summary"]
+PUBLISHED = """
+training.selection = "auprc"
+[model]
+relevance = false
+modality_dropout = 0.0
+text_dropout = 0.5
+text_fusion = "adaptive"
+fusion = {name = "cross_attention", residual = false}
+"""
+METHODS = {
+    "network": "",
+    "as published": PUBLISHED,
+    "L1 regression": f'baseline = {{name = "logistic_regression", penalty = "l1", modalities = {ALL}}}',
+    "L2 regression": f'baseline = {{name = "logistic_regression", penalty = "l2", modalities = {ALL}}}',
+    "gradient boosting": f'baseline = {{name = "gradient_boosting", modalities = {ALL}}}',
+}
+SCORES = ("auroc", "auprc", "calibration_slope")
+COMPARED = ("auroc", "auprc")
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """Artefacts, which belong to the config of the TOML tables ``raw``; ``name`` stands in the table."""
+
+    name: str
+    raw: Mapping[str, Any]
+
+    def config(self, settings: str = "") -> Config:
+        """The config, with the TOML ``settings`` in place of its own."""
+        return configs.fill(merged(self.raw, tomllib.loads(settings)), f"{self.name}, {settings}")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Label and risk [N] of patients, and their persons; ``best`` is their true risk where it is known."""
+
+    label: Array
+    risk: Array
+    persons: list[str]
+    best: Array | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a method reached on a case, and how long it took to fit all members."""
+
+    out_of_fold: Judged
+    test: Judged
+    seconds: float
+
+
+def main() -> None:
+    """Fit every method on every case and print the tables."""
+    options = arguments()
+    chosen = {name: METHODS[name] for name in options.methods}
+    chosen |= {name.strip(): text for name, _, text in (variant.partition(":") for variant in options.variant)}
+    cases = [generated(seed, options) for seed in options.seeds] + [at_hand(path) for path in options.configs]
+    jobs = [(case, name, text, options.members) for case in cases for name, text in chosen.items()]
+    results: dict[tuple[str, str], Result] = {}
+    with ProcessPoolExecutor(options.processes) as pool:
+        list(pool.map(prepare, cases, [bool(options.seeds)] * len(cases)))
+        for (case, name, *_), result in zip(jobs, pool.map(fit, *zip(*jobs, strict=True)), strict=True):
+            results[case.name, name] = result
+            print(f"{case.name:<14} {name:<20} {told(result)}", flush=True)
+    for name in chosen:
+        print(f"{'mean':<14} {name:<20} {mean([results[case.name, name] for case in cases])}")
+    first, *others = chosen
+    for other in others:
+        compare([(case.name, results[case.name, first], results[case.name, other]) for case in cases], first, other)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], help="generated hospitals")
+    parser.add_argument("--stays", type=int, default=2000, help="of each generated hospital")
+    parser.add_argument("--interactions", type=float, default=0.0, help="between its modalities (docs/synthetic.md)")
+    parser.add_argument("--configs", type=Path, nargs="*", default=[], help="configs whose artefacts are at hand")
+    parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
+    parser.add_argument("--variant", action="append", default=[], metavar="'NAME: TOML'", help="another method")
+    parser.add_argument("--members", type=int, default=5, help="folds, and members of each method")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--folder", type=Path, default=Path("data/rivals"), help="of the generated hospitals")
+    return parser.parse_args()
+
+
+def generated(seed: int, options: argparse.Namespace) -> Case:
+    """A generated hospital, in a folder of its own."""
+    name = f"seed {seed}"
+    folder = options.folder / f"{seed}_{options.stays}_{options.interactions:g}"
+    raw = {
+        "dataset": "synthetic",
+        "run_name": "rivals",
+        "seed": seed,
+        "source": {"name": "synthetic", "stays": options.stays, "interactions": options.interactions},
+        "download": {"primekg": "none"},
+        "training": {"patience": 10},
+        "paths": {
+            **{key: str(folder / key) for key in ("raw_dir", "kg_dir", "table_dir", "processed_dir", "run_dir")},
+            "cache_dir": str(options.folder / "cache"),
+        },
+    }
+    return Case(name, raw)
+
+
+def at_hand(path: Path) -> Case:
+    """The artefacts of a config."""
+    return Case(path.stem[:14], configs.read_toml(path))
+
+
+def prepare(case: Case, generate: bool) -> None:
+    """Make the artefacts of a generated hospital, unless they are there."""
+    from emerge_ehr.datasets import download
+    from emerge_ehr.datasets.convert import run as convert
+    from emerge_ehr.preprocess import run as preprocess
+    from emerge_ehr.storage.dataset import load_dataset
+    from emerge_ehr.training import inputs
+
+    config = case.config()
+    try:
+        inputs.check(config, load_dataset(config.processed_dir))
+    except UserError:
+        if not generate:
+            raise
+        for stage in (download, convert, preprocess):
+            stage.run(config)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables of ``new`` within those of ``old``."""
+    inner = {key: value for key, value in new.items() if isinstance(value, dict) and isinstance(old.get(key), dict)}
+    return {**old, **new, **{key: merged(old[key], value) for key, value in inner.items()}}
+
+
+def fit(case: Case, name: str, text: str, count: int) -> Result:
+    """Fit the members of a method, one after the other, in one thread."""
+    import torch
+
+    from emerge_ehr.storage.dataset import load_dataset, load_patients
+    from emerge_ehr.training import devices, inputs, members, methods
+
+    torch.set_num_threads(1)
+    config = case.config(text)
+    dataset = load_dataset(config.processed_dir)
+    parts = inputs.parts(config, dataset, at_once=config.baseline is not None)
+    label = {part: patients.label[:, 0].double().numpy() for part, patients in parts.items()}
+    people = load_patients(config.processed_dir, dataset.patient_id)
+    ids = {part: members.persons(dataset.split[part], people) for part in parts}
+    trained, seen = np.concatenate([label["train"], label["val"]]), [*ids["train"], *ids["val"]]
+    team = members.divided(parts["train"], parts["val"], seen, count, config.seed)
+    fold = members.folds(seen, trained.astype(np.float32), count, config.seed)
+    inside, outside = np.zeros(len(seen)), []
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
+        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
+        for member in team:
+            fitted = methods.fit(config, dataset, member, devices.fabric(config.training), {})
+            inside[fold == member.number - 1] = fitted.logits(member.validation)[:, 0].double().numpy()
+            outside.append(fitted.logits(parts["test"])[:, 0].double().numpy())
+    seconds = time.perf_counter() - start
+    best = true_risk(config, dataset.split["test"])
+    test = Judged(label["test"], sigmoid(np.mean(outside, axis=0)), ids["test"], best)
+    return Result(Judged(trained, sigmoid(inside), seen), test, seconds)
+
+
+def true_risk(config: Config, ids: Sequence[str]) -> Array | None:
+    """The true risk of these patients; None where nobody knows it."""
+    path = config.raw_dir / "risk.csv"
+    if not path.is_file():
+        return None
+    risk = pl.read_csv(path, schema_overrides={"stay_id": pl.String})
+    wanted = pl.DataFrame({"stay_id": list(ids)})
+    return wanted.join(risk, on="stay_id", how="left", maintain_order="left")["true_risk"].to_numpy()
+
+
+def sigmoid(logit: Array) -> Array:
+    """Log-odds -> probability."""
+    from scipy.special import expit
+
+    result: Array = expit(logit)
+    return result
+
+
+def scores(judged: Judged) -> list[float]:
+    """AUROC, AUPRC and calibration slope."""
+    from emerge_ehr.evaluation.measure import measure
+
+    found = measure(judged.label, judged.risk, SCORES)(np.ones((1, len(judged.label))))
+    return [float(found[name][0]) for name in SCORES]
+
+
+def row(result: Result) -> list[float]:
+    """Scores out of fold and on test, AUROC of the true risk, and seconds."""
+    test = result.test
+    best = [] if test.best is None else scores(dataclasses.replace(test, risk=test.best))[:1]
+    return [*scores(result.out_of_fold), *scores(test), *(best or [np.nan]), result.seconds]
+
+
+def told(result: Result) -> str:
+    """A row of the table."""
+    return line(row(result))
+
+
+def mean(results: Sequence[Result]) -> str:
+    """The mean row of the table."""
+    return line(list(np.mean([row(result) for result in results], axis=0)))
+
+
+def line(values: list[float]) -> str:
+    """The values of ``row`` as text."""
+    inside, inside_auprc, inside_slope, test, test_auprc, slope, best, seconds = values
+    gap = "" if np.isnan(best) else f"   true risk {best:.3f}, gap {best - test:.3f}"
+    return (
+        f"out of fold {inside:.3f} ({inside_auprc:.3f}), slope {inside_slope:.2f}   "
+        f"test {test:.3f} ({test_auprc:.3f}), slope {slope:.2f}{gap}   {seconds:.0f} s"
+    )
+
+
+def compare(pairs: Sequence[tuple[str, Result, Result]], first: str, second: str) -> None:
+    """Print how the first method's scores differ, in each case with the interval over persons, and on average over the cases."""
+    print(f"\n{first} minus {second}, with 95 % intervals over persons:")
+    for part in ("out_of_fold", "test"):
+        title = part.replace("_", " ")
+        differences: dict[str, list[float]] = {name: [] for name in COMPARED}
+        for case, ours, theirs in pairs:
+            one, other = getattr(ours, part), getattr(theirs, part)
+            sampling, drawn = Sampling(RESAMPLES, 0, "percentile"), persons(one.persons)
+            cells = []
+            for name, found in paired_bootstrap(one.label, one.risk, other.risk, COMPARED, sampling, drawn).items():
+                differences[name].append(found.difference or 0.0)
+                cells.append(f"{name} {found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})")
+            print(f"  {title:<12} {case:<14} {'   '.join(cells)}")
+        means = [f"{name} {np.mean(values):+.4f}{spread(values)}" for name, values in differences.items()]
+        print(f"  {title:<12} {'mean':<14} {'   '.join(means)}")
+
+
+def spread(values: Sequence[float]) -> str:
+    """The interval of Student's t over the cases, as text; nothing for a single case."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return ""
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    return f" ({np.mean(values) - half:+.4f} to {np.mean(values) + half:+.4f})"
+
+
+if __name__ == "__main__":
+    main()
