@@ -45,7 +45,7 @@ relevance = false
 modality_dropout = 0.0
 text_dropout = 0.5
 text_fusion = "adaptive"
-fusion = {name = "cross_attention", residual = false}
+fusion = {name = "cross_attention", residual = false, products = false}
 """
 METHODS = {
     "network": "",

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
 from emerge_ehr.comparison import compare
-from emerge_ehr.config import Config, fill
+from emerge_ehr.config import Config, Split, fill
 from emerge_ehr.datasets import splits
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.evaluation import metrics as formulas
@@ -149,7 +149,7 @@ def test_a_run_that_has_ended_is_not_repeated_and_one_fold_that_is_missing_is_tr
 def test_without_folds_their_folders_go_and_artefacts_with_folds_are_refused(
     finished: tuple[Config, Path], tmp_path: Path
 ) -> None:
-    config, folder = finished
+    config, _ = finished
     plain = dataclasses.replace(config, split=dataclasses.replace(config.split, folds=0))
     with pytest.raises(UserError, match=r"made with other \[split\] settings"):
         train.run(plain)
@@ -166,7 +166,7 @@ def test_without_folds_their_folders_go_and_artefacts_with_folds_are_refused(
 
 def test_one_fold_is_refused() -> None:
     raw = {"dataset": "a", "run_name": "a", "paths": {"raw_dir": "a"}, "source": "synthetic", "split": {"folds": 1}}
-    with pytest.raises(UserError, match="split.folds must be 0, for one test split, or at least 2"):
+    with pytest.raises(UserError, match=r"split\.folds must be 0, for one test split, or at least 2"):
         fill(raw, "test")
 
 
@@ -180,9 +180,7 @@ def test_persons_are_divided_evenly_and_outcomes_are_spread() -> None:
             "positive": (generator.random(500) < 0.1).astype(int),
         }
     )
-    rule = dataclasses.replace(
-        fill({"dataset": "a", "run_name": "a", "paths": {"raw_dir": "a"}, "source": "synthetic"}, "t").split, folds=4
-    )
+    rule = Split(folds=4)
     parts = [splits.fold_by_subject(cohort, rule, number, np.random.default_rng(1)) for number in range(1, 5)]
     persons = [set(cohort.filter(pl.col("patient_id").is_in(part["test"]))["subject_id"]) for part in parts]
     sizes = [len(one) for one in persons]

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -41,10 +43,12 @@ def sides() -> dict[str, Modality]:
     }
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(residual: bool) -> None:
+@pytest.mark.parametrize(("residual", "products"), [(False, False), (True, False), (True, True)])
+def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(residual: bool, products: bool) -> None:
     torch.manual_seed(0)
-    plug = cross_attention.build(cross_attention.Options(residual), **BUILD).eval()
+    plug = cross_attention.build(cross_attention.Options(residual, products), **BUILD).eval()
+    if products:
+        torch.nn.init.normal_(plug.products.projection.weight)
     torch.nn.init.normal_(plug.text_to_ehr.in_proj_bias)
     torch.nn.init.normal_(plug.ehr_to_text.in_proj_bias)
     ehr, text = sides().values()
@@ -59,10 +63,40 @@ def test_the_cross_attention_follows_its_equations_also_where_a_side_is_missing(
             )
             if residual:
                 from_ehr, from_text = from_ehr + text.representation[row], from_text + ehr.representation[row]
-            torch.testing.assert_close(found[row], plug.projection(torch.cat([from_ehr, from_text])))
+            expected_row = plug.projection(torch.cat([from_ehr, from_text]))
+            if products:  # every pair of EHR and texts, of which the first token is their fusion
+                told = text.tokens[row, 1:][text.present[row, 1:]]
+                factors = [plug.products.ehr(ehr.representation[row]), *map(plug.products.texts, told)]
+                pairs = sum((one * other for one, other in itertools.combinations(factors, 2)), torch.zeros(8))
+                expected_row = expected_row + plug.products.projection(pairs)
+            torch.testing.assert_close(found[row], expected_row)
             for name, expected in (("ehr", hours), ("text", texts)):
                 torch.testing.assert_close(weights[name][row, sides()[name].present[row]], expected[:-1])
                 assert not weights[name][row, ~sides()[name].present[row]].any()
+
+
+def test_products_of_modalities_are_learned_where_sums_cannot_tell_them() -> None:
+    """The outcome is the sign of the product of what EHR and text say, so that either alone tells nothing."""
+    generator = torch.Generator().manual_seed(0)
+    ehr, text = (torch.randn(600, 8, generator=generator) for _ in range(2))
+    label = (ehr[:, 0] * text[:, 0] > 0).float()
+    accuracy = {}
+    for products in (False, True):
+        torch.manual_seed(1)
+        plug = cross_attention.build(cross_attention.Options(products=products), **BUILD)
+        head = torch.nn.Linear(8, 1)
+        optimiser = torch.optim.AdamW([*plug.parameters(), *head.parameters()], lr=0.01)
+        always = torch.ones(600, 1, dtype=torch.bool)
+        modalities = {"ehr": Modality(ehr, ehr[:, None], always), "text": Modality(text, text[:, None], always)}
+        for _ in range(60):
+            logit = head(plug(modalities))[:400, 0]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, label[:400])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        called = head(plug(modalities))[400:, 0] > 0
+        accuracy[products] = float((called == label[400:].bool()).float().mean())
+    assert accuracy[True] > accuracy[False] + 0.1
 
 
 def test_concat_is_one_linear_layer_on_the_two_side_by_side() -> None:

@@ -92,6 +92,18 @@ def test_notes_in_the_window_never_tell_the_outcome(made: Path) -> None:
     assert telling.sum() == 150
 
 
+def test_with_interactions_no_sum_of_the_parts_ranks_as_well_as_the_true_risk() -> None:
+    graph = load_graph()
+    hospital = sample_hospital(graph, 6000, np.random.default_rng(0), interactions=1.6)
+    eligible = hospital.los_hours >= 48
+    died = hospital.died[eligible]
+    series, note, graphs = hospital.series, note_part(hospital.wording), graph_part(hospital.asserted, graph)
+    logit = -2.4 + 1.6 * (series + note + graphs + series * note + series * graphs + note * graphs)
+    np.testing.assert_allclose(hospital.true_risk[eligible], 1 / (1 + np.exp(-logit[eligible])))
+    assert roc_auc_score(died, logit[eligible]) > 0.94
+    assert roc_auc_score(died, (series + note + graphs)[eligible]) < 0.93
+
+
 def test_true_risk_ranks_the_outcome_as_documented_and_each_part_alone_less() -> None:
     graph = load_graph()
     hospital = sample_hospital(graph, 6000, np.random.default_rng(0))
