@@ -82,7 +82,7 @@ def trained(mini_graph: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
             config,
             paths=dataclasses.replace(config.paths, kg_dir=mini_graph),
             model=Model(hidden_size=8, heads=2),
-            training=Training(max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
+            training=Training(members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
         )
         preprocess.run(config)
         train.run(config)

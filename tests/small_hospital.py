@@ -14,6 +14,7 @@ primekg = "none"
 [model]
 hidden_size = 16
 [training]
+members = 1
 max_epochs = 4
 bootstrap_resamples = 50
 """

@@ -42,7 +42,7 @@ def finished(small_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                 "source": {"name": "synthetic", "stays": 220},
                 "split": {"folds": FOLDS},
                 "model": {"hidden_size": 16},
-                "training": {"max_epochs": 3, "bootstrap_resamples": 20},
+                "training": {"members": 1, "max_epochs": 3, "bootstrap_resamples": 20},
             },
             "test",
         )

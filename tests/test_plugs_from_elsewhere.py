@@ -55,6 +55,7 @@ series = {{ name = "{name_of("model.series")}", gain = 2.0 }}
 text_fusion = "{name_of("model.text_fusion")}"
 fusion = "{name_of("model.fusion")}"
 [training]
+members = 1
 max_epochs = 1
 bootstrap_resamples = 10
 accelerator = "cpu"

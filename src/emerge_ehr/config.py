@@ -221,8 +221,8 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """How the model is trained. The defaults are the published settings, except learning rate, weight decay and ``selection``,
-    which are ours.
+    """How the model is trained. The defaults are the published settings, except ``members``, learning rate, weight decay and
+    ``selection``, which are ours.
 
     ``members``: so many models are trained, each without another fold of the training and validation patients, and their logits
     averaged (docs/training.md). ``selection``: the best epoch is the one of lowest loss or (as published) of highest AUPRC on
@@ -234,7 +234,7 @@ class Training:
     same.
     """
 
-    members: Annotated[Positive, TRAINING] = 1
+    members: Annotated[Positive, TRAINING] = 5
     batch_size: Annotated[Positive, TRAINING] = 256
     max_epochs: Annotated[Positive, ENDING] = 50
     patience: Annotated[Positive, ENDING] = 5

@@ -22,6 +22,7 @@ primekg = "none"
 [model]
 hidden_size = 8
 [training]
+members = 1
 max_epochs = 2
 bootstrap_resamples = 20
 """

@@ -38,6 +38,7 @@ primekg = "none"
 [model]
 hidden_size = 16
 [training]
+members = 1
 max_epochs = 1
 bootstrap_resamples = 20
 accelerator = "cpu"

@@ -46,7 +46,7 @@ def configured(folder: Path, **replaced: Any) -> Config:
     config = load(folder / "report.toml")
     names = ("raw_dir", "kg_dir", "table_dir", "processed_dir", "run_dir", "cache_dir")
     paths = dataclasses.replace(config.paths, **{name: folder / name for name in names})
-    training = Training(max_epochs=2, bootstrap_resamples=20, accelerator="cpu")
+    training = Training(members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu")
     config = dataclasses.replace(config, paths=paths, model=Model(hidden_size=8, heads=2), training=training)
     return dataclasses.replace(config, credentialed=False, **replaced)
 

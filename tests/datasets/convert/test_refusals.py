@@ -51,7 +51,7 @@ def config(hospital: Path, tmp_path: Path) -> Config:
         ),
         source=Component("mimic4", source),
         model=Model(hidden_size=8, heads=2),
-        training=Training(max_epochs=1, bootstrap_resamples=10, accelerator="cpu"),
+        training=Training(members=1, max_epochs=1, bootstrap_resamples=10, accelerator="cpu"),
     )
 
 

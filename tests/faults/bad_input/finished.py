@@ -19,6 +19,7 @@ min_stay_hours = 48.0
 hidden_size = 8
 heads = 2
 [training]
+members = 1
 max_epochs = 2
 bootstrap_resamples = 20
 accelerator = "cpu"
