@@ -183,7 +183,7 @@ def fit(case: Case, name: str, text: str, count: int) -> Result:
     torch.set_num_threads(1)
     config = case.config(text)
     dataset = load_dataset(config.processed_dir)
-    parts = inputs.parts(config, dataset, at_once=config.baseline is not None)
+    parts = inputs.parts(config, dataset, at_once=True)
     label = {part: patients.label[:, 0].double().numpy() for part, patients in parts.items()}
     people = load_patients(config.processed_dir, dataset.patient_id)
     ids = {part: members.persons(dataset.split[part], people) for part in parts}
@@ -194,8 +194,10 @@ def fit(case: Case, name: str, text: str, count: int) -> Result:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
-        for member in team:
-            fitted = methods.fit(config, dataset, member, devices.fabric(config.training), {})
+        each = [methods.fit(config, dataset, member, devices.fabric(config.training), {}) for member in team]
+        if config.baseline is None and config.model.experts:
+            each = methods.with_experts(config, dataset, team, each)
+        for member, fitted in zip(team, each, strict=True):
             inside[fold == member.number - 1] = fitted.logits(member.validation)[:, 0].double().numpy()
             outside.append(fitted.logits(parts["test"])[:, 0].double().numpy())
     seconds = time.perf_counter() - start

@@ -188,7 +188,10 @@ def test_over_three_endpoints_one_of_which_dies_amid_the_run_the_artefacts_are_t
     other = fresh(converted, tmp_path / "other", *(serve(model) for _ in servers))
     run(other, "--stage", "preprocess")
     assert processed(other) == undisturbed
-    turned = CONFIG + 'api_base_url = "http://127.0.0.1:9/v1"\n[training]\nmembers = 1\nmax_epochs = 1\nbootstrap_resamples = 5\n'
+    turned = (
+        CONFIG
+        + 'api_base_url = "http://127.0.0.1:9/v1"\n[training]\nmembers = 1\nmax_epochs = 1\nbootstrap_resamples = 5\n'
+    )
     (other / "llm.toml").write_text(turned)
     run(other, "--stage", "train")  # other endpoints make nothing stale
 

@@ -199,6 +199,7 @@ class Model:
     and of the statistics), ``relevance``, ``modality_dropout``, the sum of the texts and the residual fusion are ours;
     docs/models.md gives the published ones, and what the departures are worth.
 
+    ``experts``: plain methods on the same inputs, whose logits are averaged with the network's, by weights fitted out of fold.
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
     they tell of the outcome in training. ``modality_dropout``: the probability with which a training patient lacks a modality, so
     that the model can do without. ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per
@@ -217,6 +218,7 @@ class Model:
     modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.15
     static: bool = False
     head: Literal["shared", "separate"] = "shared"
+    experts: tuple[Literal["gradient_boosting", "logistic_regression"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -439,6 +441,7 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    refuse_repeated(config.model.experts, f"{where}: model.experts")
     refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
     return config
 

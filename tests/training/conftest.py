@@ -84,7 +84,12 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
             source=Component("synthetic"),
             model=Model(hidden_size=16, heads=2),
             training=Training(
-                members=1, batch_size=32, max_epochs=max_epochs, learning_rate=5e-3, accelerator="cpu", bootstrap_resamples=50
+                members=1,
+                batch_size=32,
+                max_epochs=max_epochs,
+                learning_rate=5e-3,
+                accelerator="cpu",
+                bootstrap_resamples=50,
             ),
         )
 

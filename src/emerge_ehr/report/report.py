@@ -91,6 +91,7 @@ def _content(run: Material) -> dict[str, Any]:
         "missing": sections.missingness(run),
         "metrics": sections.metrics(run),
         "plain": sections.plain(run),
+        "experts": sections.experts(run),
         "curves": [(label, charts.evaluation(*run.test.known(label.column))) for label in run.labels],
         "spread": charts.spread(*run.test.known(run.main.column)),
         "training": charts.training(run.history, run.metrics.get("best_epoch")),

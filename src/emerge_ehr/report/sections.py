@@ -136,6 +136,17 @@ def plain(run: Material) -> dict[str, Any] | None:
     return beside and {"name": beside["name"], "found": beside["splits"]["test"][run.main.code]["auroc"]}
 
 
+def experts(run: Material) -> dict[str, Any] | None:
+    """The weights of network and experts, and how the AUROC differs from the network's alone (None in a cross-validated run);
+    None for a run without experts."""
+    weights = run.metrics.get("experts")
+    if not weights:
+        return None
+    alone = run.metrics.get("network_alone")
+    found = alone["splits"]["test"][run.main.code]["auroc"] if alone else None
+    return {"weights": weights[run.main.code], "found": found}
+
+
 def metrics(material: Material) -> list[MetricRow]:
     """Every metric of metrics.json, the test split first, and in each split the chosen label first."""
     titles = {label.code: label.title for label in material.labels}

@@ -25,7 +25,7 @@ from emerge_ehr.storage import publishing
 from emerge_ehr.storage.artefacts import read_json
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import MANIFEST
-from emerge_ehr.training import checkpoints, devices, loggers, loop, members, relevance
+from emerge_ehr.training import checkpoints, devices, experts, loggers, loop, members, relevance
 from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients
@@ -199,6 +199,33 @@ def _by_epochs(
     )
 
 
+def with_experts(
+    config: Config, dataset: Dataset, team: Sequence[Member], fitted: Sequence[FittedMethod]
+) -> list[FittedMethod]:
+    """Each member joined with the experts that are fitted on its patients (``experts.py``)."""
+    logger.info("fitting experts: %s", ", ".join(config.model.experts))
+    found = [experts.fit(config, dataset, member) for member in team]
+    weighed = experts.weigh(
+        team, [one.logits(member.validation) for one, member in zip(fitted, team, strict=True)], found
+    )
+    weights = experts.told(weighed[0], dataset.metadata["label_names"])
+    for label, shares in weights.items():
+        logger.info("%s: weights %s", label, ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
+    return [_joined(one, own, weights) for one, own in zip(fitted, weighed, strict=True)]
+
+
+def _joined(network: FittedMethod, own: experts.Experts, weights: Mapping[str, Any]) -> FittedMethod:
+    def save(folder: Path) -> None:
+        network.save(folder)
+        own.save(folder)
+
+    def logits(patients: Patients) -> Tensor:
+        return own.joined(network.logits(patients), _whole(patients))
+
+    selection = {**network.selection, "experts": weights}
+    return dataclasses.replace(network, logits=logits, save=save, selection=selection)
+
+
 def together(fitted: Sequence[FittedMethod]) -> FittedMethod:
     """The members as one method: the mean of their logits, each with checkpoints of its own in ``member_<number>``."""
     if len(fitted) == 1:
@@ -212,6 +239,8 @@ def together(fitted: Sequence[FittedMethod]) -> FittedMethod:
     epochs = sum(member.selection["epochs"] for member in fitted)
     selection = {"best_epoch": None, "epochs": epochs, "selection": fitted[0].selection["selection"]}
     best = [member.selection["best_epoch"] for member in fitted]
+    if "experts" in fitted[0].selection:
+        selection["experts"] = fitted[0].selection["experts"]
     return FittedMethod(
         lambda patients: torch.stack([member.logits(patients) for member in fitted]).mean(dim=0),
         save,

@@ -64,14 +64,20 @@ def compare(
     patients: pl.DataFrame | None,
     sampling: Sampling,
 ) -> dict[str, Any]:
-    """What the plain method reaches with its predictions ``plain``, and how EMERGE's ``predictions`` of the same patients differ.
+    """What the plain method reaches with its predictions ``plain``, and how EMERGE's ``predictions`` of the same patients differ,
+    as ``metrics.json`` holds them."""
+    found = differences(predictions, plain, patients, sampling)
+    return {"name": NAME, "modalities": _ordered(reads), "splits": {predictions.split: found}}
 
-    Label -> metric -> ``Difference``, of which EMERGE is first: as ``metrics.json`` holds them.
-    """
-    differences = {}
-    for column, name in enumerate(predictions.label_names):
-        label, probability = predictions.known(column)
-        persons = results.persons_of(predictions, column, patients)
-        found = paired_bootstrap(label, probability, plain.known(column)[1], METRICS, sampling, persons)
-        differences[name] = {metric: dataclasses.asdict(difference) for metric, difference in found.items()}
-    return {"name": NAME, "modalities": _ordered(reads), "splits": {predictions.split: differences}}
+
+def differences(
+    first: Predictions, second: Predictions, patients: pl.DataFrame | None, sampling: Sampling
+) -> dict[str, dict[str, Any]]:
+    """Label -> metric -> ``Difference`` of two predictions of the same patients, paired by person."""
+    found = {}
+    for column, name in enumerate(first.label_names):
+        label, probability = first.known(column)
+        persons = results.persons_of(first, column, patients)
+        tested = paired_bootstrap(label, probability, second.known(column)[1], METRICS, sampling, persons)
+        found[name] = {metric: dataclasses.asdict(difference) for metric, difference in tested.items()}
+    return found

@@ -43,7 +43,11 @@ def table(evaluated: dict[str, Any]) -> str:
         ),
     ]
     if plain := evaluated.get("plain_method"):
-        blocks.append(_beside(plain))
+        blocks.append(
+            _beside(plain["splits"], "plain method", f"the plain method on the same inputs is {plain['name']}")
+        )
+    if network := evaluated.get("network_alone"):
+        blocks.append(_beside(network["splits"], "network", "EMERGE with its experts against its network alone"))
     text = "\n\n".join("\n".join(lines) for lines in blocks)
     return f"{text}\n(* undefined in some resamples, on which the interval does not rest)" if ")*" in text else text
 
@@ -57,17 +61,17 @@ def _blocks(
         yield [*aligned([[*heads, *names(block)], *([*where, *_cells(row, block)] for where, row in rows)]), note]
 
 
-def _beside(plain: Mapping[str, Any]) -> list[str]:
-    """The lines of the table of differences from the plain method."""
+def _beside(splits: Mapping[str, Any], other: str, note: str) -> list[str]:
+    """The lines of the table of differences from an ``other`` method."""
     rows = [
         [split, label, catalogue.metric(name).printed, *_compared(found)]
-        for split, labels in plain["splits"].items()
+        for split, labels in splits.items()
         for label, metrics in labels.items()
         for name, found in metrics.items()
     ]
     return [
-        *aligned([["split", "label", "metric", "EMERGE", "plain method", "difference"], *rows]),
-        f"(the plain method on the same inputs is {plain['name']}; the difference with its paired 95 % interval)",
+        *aligned([["split", "label", "metric", "EMERGE", other, "difference"], *rows]),
+        f"({note}; the difference with its paired 95 % interval)",
     ]
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -48,6 +49,15 @@ SOCKETS = decides.keys(Config, "training", among=components.SOCKETS)
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Others:
+    """Predictions of the test split to compare the run's with: the plain method's (none for a baseline) and, where experts are
+    averaged with the network, those of the network alone."""
+
+    plain: Predictions | None
+    network: Predictions | None
 
 
 def run(config: Config) -> None:
@@ -132,7 +142,8 @@ def _train(
             held.enter_context(methods.holding(config.run_dir))
             patients = load_patients(config.processed_dir, dataset.patient_id)
             untrained = methods.build(config, dataset)
-            parts = inputs.parts(config, dataset, at_once=not isinstance(untrained, nn.Module))
+            at_once = not isinstance(untrained, nn.Module) or bool(config.model.experts)
+            parts = inputs.parts(config, dataset, at_once=at_once)
             persons = members.persons([*dataset.split["train"], *dataset.split["val"]], patients)
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
@@ -142,6 +153,10 @@ def _train(
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
         each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
+        alone = None
+        if config.baseline is None and config.model.experts:
+            alone = _predictions(dataset, "test", parts["test"], methods.together(each).logits(parts["test"]))
+            each = methods.with_experts(config, dataset, team, each)
         fitted = methods.together(each)
         validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team, parts["val"]))
         own = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
@@ -155,7 +170,8 @@ def _train(
                 elif config.baseline is None:
                     reads = emerge.modalities_read(config.model)
                     beside = plain.predict(reads, team, parts["test"], test, chosen)
-                evaluated = _report(config, fitted, [validation, test], patients, warnings, manifest, beside)
+                others = Others(beside, None if of_folds else alone)
+                evaluated = _report(config, fitted, [validation, test], patients, warnings, manifest, others)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -177,20 +193,23 @@ def _report(
     patients: pl.DataFrame | None,
     warnings: Sequence[str],
     manifest: dict[str, Any],
-    beside: Predictions | None,
+    others: Others,
 ) -> dict[str, Any]:
-    """Evaluate, write the run folder, and return the metrics. ``beside``: the plain method's predictions of the test split."""
+    """Evaluate, write the run folder, and return the metrics."""
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
     if predictions[-1].thresholds is not None:
         evaluated["folds"] = config.split.folds
-    if beside:
+    if others.plain:
         reads = emerge.modalities_read(config.model)
-        evaluated["plain_method"] = plain.compare(reads, predictions[-1], beside, patients, sampling)
+        evaluated["plain_method"] = plain.compare(reads, predictions[-1], others.plain, patients, sampling)
+    if others.network:
+        found = plain.differences(predictions[-1], others.network, patients, sampling)
+        evaluated["network_alone"] = {"splits": {predictions[-1].split: found}}
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-    _publish(config, fitted, predictions, beside, groups, reported, marked)
+    _publish(config, fitted, predictions, others.plain, groups, reported, marked)
     return evaluated
 
 

@@ -21,7 +21,8 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import loop, members, methods
+from emerge_ehr.training import experts, loop, members, methods
+from emerge_ehr.training.experts import Experts
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,17 @@ class Hours:
 
 @dataclass(frozen=True)
 class Trained:
-    """``dataset`` is what the run was trained on; ``members`` have the weights of their best epochs, on the CPU."""
+    """``dataset`` is what the run was trained on; ``members`` have the weights of their best epochs, on the CPU.
+
+    ``experts``: those of each member, where the run has any.
+    """
 
     run_dir: Path
     config: Config
     manifest: dict[str, Any]
     dataset: Dataset
     members: tuple[nn.Module | Estimator, ...]
+    experts: tuple[Experts, ...] = ()
 
     @property
     def label_names(self) -> list[str]:
@@ -54,11 +59,20 @@ class Trained:
     def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
         """Risks [N,K]; for test patients of the run's own data they are those in ``predictions.csv``.
 
+        They are the mean of the members' logits. ``hours``: as for ``of_members``.
+        """
+        return _mean(self.of_members(batch, hours))
+
+    def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
+        """The logits of each of M members [M,N,K].
+
         ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
         of_members = [None] * len(self.members) if hours is None else hours.members
         logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
-        return torch.stack(logits).mean(dim=0).double().sigmoid().numpy()
+        if self.experts:
+            logits = [own.joined(network, batch) for own, network in zip(self.experts, logits, strict=True)]
+        return torch.stack(logits)
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
         size = self.config.training.batch_size
@@ -93,6 +107,12 @@ class Trained:
         return {name: torch.stack([member[name] for member in joined]).mean(dim=0).numpy() for name in joined[0]}
 
 
+def _mean(logits: Tensor) -> NDArray[np.float64]:
+    """The risks [N,K] of members' logits [M,N,K]."""
+    risks: NDArray[np.float64] = logits.mean(dim=0).double().sigmoid().numpy()
+    return risks
+
+
 def load(run_dir: Path) -> Trained:
     """The run in ``run_dir``.
 
@@ -108,7 +128,25 @@ def load(run_dir: Path) -> Trained:
     dataset = load_dataset(config.processed_dir)
     count, folder = config.training.members, run_dir / "checkpoints"
     places = [folder] if count == 1 else [folder / members.name(number) for number in range(1, count + 1)]
-    return Trained(run_dir, config, manifest, dataset, tuple(_member(config, dataset, place) for place in places))
+    networks = tuple(_member(config, dataset, place) for place in places)
+    if config.baseline is not None or not config.model.experts:
+        return Trained(run_dir, config, manifest, dataset, networks)
+    beside = tuple(_experts(config, dataset, place) for place in places)
+    return Trained(run_dir, config, manifest, dataset, networks, beside)
+
+
+def _experts(config: Config, dataset: Dataset, folder: Path) -> Experts:
+    """The experts of a member.
+
+    Raises:
+        UserError: they are missing or damaged.
+    """
+    try:
+        return experts.load(config, dataset, folder)
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{folder}: does not hold the experts of this run ({artefacts.first_line(error)}); run --stage train again"
+        ) from None
 
 
 def _member(config: Config, dataset: Dataset, folder: Path) -> nn.Module | Estimator:
