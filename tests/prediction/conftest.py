@@ -36,7 +36,9 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
         task=Component("mortality_readmission"),
         token_level=dataclasses.replace(config.token_level, note_chunks=4, summary_chunks=4),
         model=dataclasses.replace(config.model, hidden_size=16, static=True),
-        training=dataclasses.replace(config.training, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
+        training=dataclasses.replace(
+            config.training, members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"
+        ),
     )
     for stage in (download, convert, preprocess):
         stage.run(config)

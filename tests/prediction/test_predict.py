@@ -65,6 +65,7 @@ def test_the_same_patients_get_the_risks_that_training_wrote(
         "label_code", "y_prob", "threshold", "above_threshold"
     ).rows():
         assert threshold == thresholds[label]["value"] and above == (probability >= threshold)
+    assert found["lowest"].equals(found["highest"]) and (found["lowest"] - found["y_prob"]).abs().max() < 1e-6
 
 
 def test_the_columns_of_the_risks_are_those_of_the_schema_and_of_the_documentation(

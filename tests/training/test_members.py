@@ -129,3 +129,13 @@ def test_a_method_that_fits_itself_has_members_too(prepared: Prepare) -> None:
     mean = torch.stack([member.logits(batch) for member in run.members]).mean(dim=0)  # type: ignore[union-attr,operator]
     rows = pl.read_csv(config.run_dir / "predictions.csv").filter(pl.col("split") == "test")
     np.testing.assert_allclose(rows["y_prob"].to_numpy(), mean[:, 0].double().sigmoid().numpy(), atol=1e-6)
+
+
+def test_the_extremes_are_those_of_the_members_and_their_mean_is_the_risk(prepared: Prepare) -> None:
+    config = of_three(prepared(patients=60))
+    train.run(config)
+    run = trained.load(config.run_dir)
+    batch = inputs.mapped(run.dataset, "test").whole()
+    each = torch.stack([loop.predict(member, batch, 32) for member in run.members])  # type: ignore[arg-type]
+    torch.testing.assert_close(run.of_members(batch), each)
+    assert (trained.together(each) == run.probability(batch)).all()

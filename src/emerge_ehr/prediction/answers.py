@@ -13,7 +13,7 @@ def header(modalities: Sequence[str]) -> list[str]:
     """The columns of the table that predict writes.
 
     >>> header(["ehr"])[-2:]
-    ['above_threshold', 'contribution_ehr']
+    ['highest', 'contribution_ehr']
     """
     return [*RISKS.names, *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities)]
 
@@ -24,7 +24,8 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
         risk, threshold = float(answer.risk[k]), float(run.thresholds[k])
         without = [answer.without.get(name) for name in modalities]
         contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
-        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *contributions]
+        extremes = float(answer.lowest[k]), float(answer.highest[k])
+        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *contributions]
 
 
 def lacking(answer: Answer, modalities: Sequence[str]) -> list[str]:
@@ -42,6 +43,8 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
             "y_prob": float(answer.risk[k]),
             "threshold": float(run.thresholds[k]),
             "above_threshold": bool(answer.risk[k] >= run.thresholds[k]),
+            "lowest": float(answer.lowest[k]),
+            "highest": float(answer.highest[k]),
             "contributions": {part: float(answer.risk[k] - risk[k]) for part, risk in answer.without.items()},
         }
         for k, name in enumerate(names)

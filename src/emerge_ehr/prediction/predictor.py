@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What the run predicts for one patient. ``risk`` [K].
+    """What the run predicts for one patient. ``risk`` [K]; ``lowest`` and ``highest`` [K]: the extremes over its members.
 
     ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: the risks [K]
     without each linked disease, by node_index; empty where the run reads no texts.
@@ -54,6 +54,8 @@ class Answer:
 
     patient_id: str
     risk: Risks
+    lowest: Risks
+    highest: Risks
     without: dict[str, Risks]
     without_disease: dict[int, Risks]
     record: Record
@@ -102,7 +104,9 @@ class Predictor:
 
     def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
         """Compute the patients' risks from all of their data, and without each modality and disease."""
-        risks = self.trained.probability(batch)
+        logits = self.trained.of_members(batch)
+        risks = runs.together(logits)
+        lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
@@ -117,7 +121,7 @@ class Predictor:
         }
         for n, record in enumerate(records):
             without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], without_each, diseases[n], record)
+            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], record)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:

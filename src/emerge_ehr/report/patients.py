@@ -53,13 +53,15 @@ class Known:
     facts: tuple[str, ...]
     looked: Looked | None
     changes: tuple[Change, ...]
+    extremes: tuple[float, float] | None
     note: str | None
 
 
 @dataclass(frozen=True)
 class View:
     """What the page shows of one patient. ``rank`` 1 is highest risk of the chosen label; ``risks`` and ``outcomes`` are those
-    of all K labels."""
+    of all K labels. ``extremes``: the lowest and the highest risk of the chosen label by a member of the run; None where it has
+    one member, or where the risks shown are those of other models (cross-validation)."""
 
     key: str
     patient_id: str
@@ -80,6 +82,7 @@ class View:
     statements: tuple[evidence.ShownStatement, ...]
     quotes: bool
     changes: tuple[Change, ...]
+    extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
 
 
@@ -118,8 +121,10 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
     facts, looked = _facts(material, names, records), _looked(material, batch)
     changes = _changes(material, batch, records, texts)
+    extremes = _extremes(material, batch)
     known = [
-        Known(records[n], facts[n], looked[n], changes[n], (texts or {}).get(name)) for n, name in enumerate(names)
+        Known(records[n], facts[n], looked[n], changes[n], extremes[n], (texts or {}).get(name))
+        for n, name in enumerate(names)
     ]
     scale = series.scale(material.metadata, config.abnormal.threshold)
     return [
@@ -157,6 +162,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         statements=tuple(evidence.statements(record)) if shown or not quotes else (),
         quotes=quotes,
         changes=known.changes,
+        extremes=known.extremes,
         abnormal=record.abnormal_signals,
     )
 
@@ -182,6 +188,14 @@ def _changes(
             risk = float(without[node.node_index][material.main.column])
             rows[n].append(Change(node.name, risk, risk - float(base[n]), number))
     return [tuple(row) for row in rows]
+
+
+def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | None]:
+    """The lowest and the highest risk of each patient by a member; None as in ``View``."""
+    if len(material.trained.members) == 1 or material.metrics.get("folds"):
+        return [None] * len(batch)
+    risks = material.trained.of_members(batch)[..., material.main.column].double().sigmoid()
+    return list(zip(risks.amin(dim=0).tolist(), risks.amax(dim=0).tolist(), strict=True))
 
 
 def _looked(material: Material, batch: Batch) -> list[Looked | None]:

@@ -148,6 +148,14 @@ RISKS = Table(  # written to the file that --output names, with one more column 
         Column("y_prob", "number", "the risk", low=0, high=1),
         Column("threshold", "number", "the run's decision threshold, chosen on its validation split", low=0),
         Column("above_threshold", "number", "1 where the risk reaches the threshold, else 0", low=0, high=1),
+        Column(
+            "lowest",
+            "number",
+            "the lowest risk by a member of the run (the risk itself where it has one)",
+            low=0,
+            high=1,
+        ),
+        Column("highest", "number", "the highest risk by a member", low=0, high=1),
     ),
     key=("patient_id", "label_code"),
 )

@@ -61,10 +61,10 @@ class Trained:
 
         They are the mean of the members' logits. ``hours``: as for ``of_members``.
         """
-        return _mean(self.of_members(batch, hours))
+        return together(self.of_members(batch, hours))
 
     def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
-        """The logits of each of M members [M,N,K].
+        """The logits of each of M members [M,N,K]. How far they lie apart is the run's own uncertainty.
 
         ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
@@ -107,7 +107,7 @@ class Trained:
         return {name: torch.stack([member[name] for member in joined]).mean(dim=0).numpy() for name in joined[0]}
 
 
-def _mean(logits: Tensor) -> NDArray[np.float64]:
+def together(logits: Tensor) -> NDArray[np.float64]:
     """The risks [N,K] of members' logits [M,N,K]."""
     risks: NDArray[np.float64] = logits.mean(dim=0).double().sigmoid().numpy()
     return risks
