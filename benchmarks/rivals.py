@@ -9,7 +9,8 @@
 Training and validation patients are divided into folds of persons. Each method is fitted once per fold, on the other folds, and
 stopped, or given its penalty, on that one. *Out of fold*: each patient's risk by the member that was not trained on the patient.
 *Test*: the test split's risk by all members, whose logits are averaged. Of a generated hospital the true risk is known, and its
-score on the test split is the best that can be reached. The first method is compared with each other one, paired by person.
+score on the test split is the best that can be reached. The networks are compared with each other method, paired by person.
+The weights of --experts are fitted on the logits that are judged out of fold, of which there are a few hundred times as many.
 
 Generated hospitals are written below --folder and used again; artefacts of --configs must have been made before.
 """
@@ -96,17 +97,19 @@ def main() -> None:
     chosen = {name: METHODS[name] for name in options.methods}
     chosen |= {name.strip(): text for name, _, text in (variant.partition(":") for variant in options.variant)}
     cases = [generated(seed, options) for seed in options.seeds] + [at_hand(path) for path in options.configs]
-    jobs = [(case, name, text, options.members) for case in cases for name, text in chosen.items()]
+    jobs = [(case, name, text, options) for case in cases for name, text in chosen.items()]
     results: dict[tuple[str, str], Result] = {}
     with ProcessPoolExecutor(options.processes) as pool:
         list(pool.map(prepare, cases, [bool(options.seeds)] * len(cases)))
-        for (case, name, *_), result in zip(jobs, pool.map(fit, *zip(*jobs, strict=True)), strict=True):
-            results[case.name, name] = result
-            print(f"{case.name:<14} {name:<20} {told(result)}", flush=True)
-    for name in chosen:
+        for (case, *_), found in zip(jobs, pool.map(fit, *zip(*jobs, strict=True)), strict=True):
+            for name, result in found.items():
+                results[case.name, name] = result
+                print(f"{case.name:<14} {name:<20} {told(result)}", flush=True)
+    names = list(dict.fromkeys(name for _, name in results))
+    for name in names:
         print(f"{'mean':<14} {name:<20} {mean([results[case.name, name] for case in cases])}")
-    first, *others = chosen
-    for other in others:
+    ours = [name for name in names if name not in METHODS or name == "network"]
+    for first, other in [(one, other) for one in ours for other in names if other != one]:
         compare([(case.name, results[case.name, first], results[case.name, other]) for case in cases], first, other)
 
 
@@ -119,6 +122,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--configs", type=Path, nargs="*", default=[], help="configs whose artefacts are at hand")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--variant", action="append", default=[], metavar="'NAME: TOML'", help="another method")
+    parser.add_argument(
+        "--experts", nargs="*", default=[], metavar="PLUG", help="also judge networks with these experts"
+    )
     parser.add_argument("--members", type=int, default=5, help="folds, and members of each method")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=Path("data/rivals"), help="of the generated hospitals")
@@ -173,37 +179,62 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return {**old, **new, **{key: merged(old[key], value) for key, value in inner.items()}}
 
 
-def fit(case: Case, name: str, text: str, count: int) -> Result:
-    """Fit the members of a method, one after the other, in one thread."""
+def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[str, Result]:
+    """Fit the members of a method, one after the other, in one thread: the method's name -> what it reached.
+
+    A network is also judged together with the experts of the ``options``.
+    """
     import torch
 
-    from emerge_ehr.storage.dataset import load_dataset, load_patients
+    from emerge_ehr.storage.dataset import load_dataset
     from emerge_ehr.training import devices, inputs, members, methods
 
     torch.set_num_threads(1)
     config = case.config(text)
     dataset = load_dataset(config.processed_dir)
     parts = inputs.parts(config, dataset, at_once=True)
-    label = {part: patients.label[:, 0].double().numpy() for part, patients in parts.items()}
-    people = load_patients(config.processed_dir, dataset.patient_id)
-    ids = {part: members.persons(dataset.split[part], people) for part in parts}
-    trained, seen = np.concatenate([label["train"], label["val"]]), [*ids["train"], *ids["val"]]
-    team = members.divided(parts["train"], parts["val"], seen, count, config.seed)
-    fold = members.folds(seen, trained.astype(np.float32), count, config.seed)
-    inside, outside = np.zeros(len(seen)), []
-    start = time.perf_counter()
+    ids = persons_of(config, dataset)
+    team = members.divided(parts["train"], parts["val"], [*ids["train"], *ids["val"]], options.members, config.seed)
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
+        start = time.perf_counter()
         each = [methods.fit(config, dataset, member, devices.fabric(config.training), {}) for member in team]
-        if config.baseline is None and config.model.experts:
-            each = methods.with_experts(config, dataset, team, each)
-        for member, fitted in zip(team, each, strict=True):
-            inside[fold == member.number - 1] = fitted.logits(member.validation)[:, 0].double().numpy()
-            outside.append(fitted.logits(parts["test"])[:, 0].double().numpy())
-    seconds = time.perf_counter() - start
+        found = {name: judged(config, dataset, parts, team, each, time.perf_counter() - start)}
+        if config.baseline is None and options.experts:
+            model = dataclasses.replace(config.model, experts=tuple(options.experts))
+            joined = methods.with_experts(dataclasses.replace(config, model=model), dataset, team, each)
+            seconds = time.perf_counter() - start
+            found[f"{name} + experts"] = judged(config, dataset, parts, team, joined, seconds)
+    return found
+
+
+def judged(config: Config, dataset: Any, parts: Any, team: Any, each: Any, seconds: float) -> Result:
+    """The members' risks out of fold, and together on the test split."""
+    import torch
+
+    from emerge_ehr.training import members
+
+    ids = persons_of(config, dataset)
+    label = {part: patients.label[:, 0].double().numpy() for part, patients in parts.items()}
+    trained, seen = np.concatenate([label["train"], label["val"]]), [*ids["train"], *ids["val"]]
+    fold = members.folds(seen, trained.astype(np.float32), len(team), config.seed)
+    inside = np.zeros(len(seen))
+    for member, fitted in zip(team, each, strict=True):
+        inside[fold == member.number - 1] = fitted.logits(member.validation)[:, 0].double().numpy()
+    outside = torch.stack([fitted.logits(parts["test"])[:, 0] for fitted in each]).double().mean(dim=0).numpy()
     best = true_risk(config, dataset.split["test"])
-    test = Judged(label["test"], sigmoid(np.mean(outside, axis=0)), ids["test"], best)
-    return Result(Judged(trained, sigmoid(inside), seen), test, seconds)
+    return Result(
+        Judged(trained, sigmoid(inside), seen), Judged(label["test"], sigmoid(outside), ids["test"], best), seconds
+    )
+
+
+def persons_of(config: Config, dataset: Any) -> dict[str, list[str]]:
+    """The persons of the patients of each split."""
+    from emerge_ehr.storage.dataset import load_patients
+    from emerge_ehr.training import members
+
+    people = load_patients(config.processed_dir, dataset.patient_id)
+    return {part: members.persons(ids, people) for part, ids in dataset.split.items()}
 
 
 def true_risk(config: Config, ids: Sequence[str]) -> Array | None:
