@@ -255,19 +255,19 @@ def sigmoid(logit: Array) -> Array:
     return result
 
 
-def scores(judged: Judged) -> list[float]:
-    """AUROC, AUPRC and calibration slope."""
+def scores(label: Array, risk: Array) -> list[float]:
+    """AUROC, AUPRC and calibration slope of the risk [N]."""
     from emerge_ehr.evaluation.measure import measure
 
-    found = measure(judged.label, judged.risk, SCORES)(np.ones((1, len(judged.label))))
+    found = measure(label, risk, SCORES)(np.ones((1, len(label))))
     return [float(found[name][0]) for name in SCORES]
 
 
 def row(result: Result) -> list[float]:
     """Scores out of fold and on test, AUROC of the true risk, and seconds."""
-    test = result.test
-    best = [] if test.best is None else scores(dataclasses.replace(test, risk=test.best))[:1]
-    return [*scores(result.out_of_fold), *scores(test), *(best or [np.nan]), result.seconds]
+    inside, test = result.out_of_fold, result.test
+    best = np.nan if test.best is None else scores(test.label, test.best)[0]
+    return [*scores(inside.label, inside.risk), *scores(test.label, test.risk), best, result.seconds]
 
 
 def told(result: Result) -> str:
