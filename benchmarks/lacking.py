@@ -16,8 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from benchmarks.rivals import Case, generated, prepare, scores, sigmoid
 
+from benchmarks.rivals import Case, generated, prepare, scores, sigmoid
 from emerge_ehr.models.batch import MODALITIES, Batch
 
 SUBSETS = [names for size in (3, 2, 1) for names in itertools.combinations(MODALITIES, size)]
