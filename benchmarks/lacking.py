@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="generated hospitals")
     parser.add_argument("--stays", type=int, default=2000)
     parser.add_argument("--interactions", type=float, default=0.0)
+    parser.add_argument("--settings", default="", metavar="TOML", help="of the hospitals; give another --folder too")
     parser.add_argument("--members", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--folder", type=Path, default=Path("data/rivals"))

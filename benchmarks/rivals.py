@@ -119,6 +119,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="generated hospitals")
     parser.add_argument("--stays", type=int, default=2000, help="of each generated hospital")
     parser.add_argument("--interactions", type=float, default=0.0, help="between its modalities (docs/synthetic.md)")
+    parser.add_argument(
+        "--settings", default="", metavar="TOML", help="of the generated hospitals; give another --folder too"
+    )
     parser.add_argument("--configs", type=Path, nargs="*", default=[], help="configs whose artefacts are at hand")
     parser.add_argument("--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--variant", action="append", default=[], metavar="'NAME: TOML'", help="another method")
@@ -147,7 +150,7 @@ def generated(seed: int, options: argparse.Namespace) -> Case:
             "cache_dir": str(options.folder / "cache"),
         },
     }
-    return Case(name, raw)
+    return Case(name, merged(raw, tomllib.loads(options.settings)))
 
 
 def at_hand(path: Path) -> Case:
