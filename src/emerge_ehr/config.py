@@ -227,16 +227,17 @@ class Training:
     ``selection``, which are ours.
 
     ``members``: so many models are trained, each without another fold of the training and validation patients, and their logits
-    averaged (docs/training.md). ``selection``: the best epoch is the one of lowest loss or (as published) of highest AUPRC on
-    validation; ``patience`` epochs without a better one end the training. ``scheduler``: the learning rate stays, falls to 0
-    along a cosine over ``max_epochs``, or halves when the validation loss has not fallen for three epochs. ``class_weights``
-    "balanced": a positive weighs (negatives / positives of training) times as much. ``deterministic``: on a GPU too, at a cost in
-    speed; training on the CPU always is. ``loggers``: where the history goes beside history.csv. ``data``: the arrays are copied
-    into memory, or read from disk batch by batch; "auto" copies them while they are small (docs/training.md). The result is the
-    same.
+    averaged (docs/training.md); ``processes`` of them are trained at a time. ``selection``: the best epoch is the one of lowest
+    loss or (as published) of highest AUPRC on validation; ``patience`` epochs without a better one end the training.
+    ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
+    not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
+    much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
+    beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch by batch; "auto" copies them while
+    they are small (docs/training.md). The result is the same.
     """
 
     members: Annotated[Positive, TRAINING] = 5
+    processes: Annotated[Positive, WORK] = 1
     batch_size: Annotated[Positive, TRAINING] = 256
     max_epochs: Annotated[Positive, ENDING] = 50
     patience: Annotated[Positive, ENDING] = 5

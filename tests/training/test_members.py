@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from emerge_ehr.compute import local
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.storage.dataset import load_dataset
@@ -139,3 +140,47 @@ def test_the_extremes_are_those_of_the_members_and_their_mean_is_the_risk(prepar
     each = torch.stack([loop.predict(member, batch, 32) for member in run.members])  # type: ignore[arg-type]
     torch.testing.assert_close(run.of_members(batch), each)
     assert (trained.together(each) == run.probability(batch)).all()
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_members_trained_at_a_time_are_those_trained_one_after_the_other(prepared: Prepare, processes: int) -> None:
+    config = of_three(prepared(patients=60))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # so that each process has as many
+    try:
+        train.run(config)
+        files = {path: path.read_bytes() for path in sorted(config.run_dir.rglob("*")) if path.is_file()}
+        at_once = dataclasses.replace(config.training, processes=processes)
+        train.run(dataclasses.replace(config, training=at_once))
+    finally:
+        torch.set_num_threads(before)
+    assert {path: path.read_bytes() for path in sorted(config.run_dir.rglob("*")) if path.is_file()} == files
+
+
+def test_a_process_that_dies_is_told_and_its_run_resumes(prepared: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = of_three(prepared(patients=60))
+    several = dataclasses.replace(config, training=dataclasses.replace(config.training, processes=3))
+    ask = local.Helper.ask
+    with monkeypatch.context() as patch:
+
+        def dying(helper: local.Helper, items: bytes) -> bytes:
+            if items == b"[2]":
+                helper.process.kill()
+            return ask(helper, items)
+
+        patch.setattr(local.Helper, "ask", dying)
+        with pytest.raises(UserError, match=r"training.processes: a worker process died; .* Lower training.processes"):
+            train.run(several)
+    train.run(dataclasses.replace(several, resume=True))
+    resumed = (config.run_dir / "predictions.csv").read_bytes()
+    train.run(several)
+    assert (config.run_dir / "predictions.csv").read_bytes() == resumed
+
+
+def test_where_members_cannot_be_trained_at_a_time_it_is_said(
+    prepared: Prepare, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = of_three(prepared(), baseline=Component("logistic_regression"))
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, processes=2))
+    train.run(config)
+    assert "training.processes has no effect" in caplog.text

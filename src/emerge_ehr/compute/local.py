@@ -70,12 +70,9 @@ def cut(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[at : at + size] for at in range(0, len(items), size)]
 
 
-def died(name: str) -> UserError:
-    """The error for the user when a worker process of the work ``name`` has died."""
-    return UserError(
-        f"{name}: a worker process died; out of memory? Lower compute.workers or compute.partition_patients, and run the "
-        "stage again"
-    )
+def died(work: Work[Any, Any, Any]) -> UserError:
+    """The error for the user when a worker process of the ``work`` has died."""
+    return UserError(f"{work.name}: a worker process died; out of memory? {work.remedy}, and run the stage again")
 
 
 class Helper:
@@ -111,7 +108,7 @@ class Helper:
             self.pipe.send(items)
             answer: bytes | Exception = self.pipe.recv()
         except (EOFError, OSError):
-            raise died(self.work.name) from None
+            raise died(self.work) from None
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -173,7 +173,7 @@ class Worker:
         answers, failure = b"", ""
         try:
             if ray.get(self.attempts.begin.remote(int(number))) > ATTEMPTS:
-                raise died(self.work.name)
+                raise died(self.work)
             answers = self.work.answers.to_bytes(self.work.answer(self.work.tool, self.work.items.from_bytes(items)))
         except UserError as error:
             failure = str(error)

@@ -35,6 +35,7 @@ class Work(Generic[Tool, Item, Answer]):
     ``tool`` holds what is expensive to make, such as an automaton or a model; it is pickled for other processes. ``piece``: the
     number of items done together; None: the pool's default. ``kept``: whether finished pieces are kept on disk until all are
     done. ``model``: whether the tool is a model, which runs on a GPU if there is one, otherwise on all of PyTorch's threads.
+    ``remedy``: what the user can do if a worker runs out of memory.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Work(Generic[Tool, Item, Answer]):
     piece: int | None = None
     kept: bool = True
     model: bool = False
+    remedy: str = "Lower compute.workers or compute.partition_patients"
 
 
 class Pool(Protocol):

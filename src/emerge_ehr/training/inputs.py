@@ -15,9 +15,10 @@ from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import SHAPES
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.storage import staleness
-from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import DATASET, DYNAMIC, METADATA, SPLIT
 from emerge_ehr.storage.table_files import all_files, files
+from emerge_ehr.training import members
 from emerge_ehr.training.patients import MappedPatients, Patients
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # with their names in messages
@@ -165,6 +166,12 @@ def mapped(dataset: Dataset, name: str, *, pieces: bool = True) -> MappedPatient
         arrays |= {field: array[:, :0] for field, array in arrays.items() if "tokens" in field}
     label, defined = (torch.from_numpy(array[rows]) for array in (dataset.label, dataset.label_mask))
     return MappedPatients(arrays, rows, label, defined, torch.device("cpu"))
+
+
+def persons_trained(config: Config, dataset: Dataset) -> list[str]:
+    """The persons of the training patients and then of the validation patients."""
+    patients = load_patients(config.processed_dir, dataset.patient_id)
+    return members.persons([*dataset.split["train"], *dataset.split["val"]], patients)
 
 
 def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patients]:

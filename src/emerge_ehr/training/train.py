@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import torch
 from torch import Tensor, nn
 
 from emerge_ehr import components, decides, torchrun
@@ -37,7 +36,7 @@ from emerge_ehr.storage.schema import (
     SEEDS_FILES,
     SPLIT,
 )
-from emerge_ehr.training import devices, folds, inputs, members, methods, plain, results, seeds, tables
+from emerge_ehr.training import devices, folds, inputs, members, methods, parallel, plain, results, seeds, tables
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.patients import Patients
 from emerge_ehr.training.results import Predictions
@@ -144,7 +143,7 @@ def _train(
             untrained = methods.build(config, dataset)
             at_once = not isinstance(untrained, nn.Module) or bool(config.model.experts)
             parts = inputs.parts(config, dataset, at_once=at_once)
-            persons = members.persons([*dataset.split["train"], *dataset.split["val"]], patients)
+            persons = inputs.persons_trained(config, dataset)
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
         logger.info("%s", _told(config, len(team[0].train), size))
@@ -153,6 +152,8 @@ def _train(
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
         each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
+        if parallel.processes(config) > 1:
+            config = parallel.train(config, manifest)
         alone = None
         if config.baseline is None and config.model.experts:
             alone = _predictions(dataset, "test", parts["test"], methods.together(each).logits(parts["test"]))
@@ -286,6 +287,6 @@ def _manifest(
         "split_seed": dataset.metadata.get("seed"),
         "parameters": parameters,
         "device": device,
-        "threads": torch.get_num_threads(),
+        "threads": parallel.threads(config),
         **components.record(config, methods.sockets(config)),
     }
