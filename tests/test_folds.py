@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, recall_score, roc_auc_score
 
+from emerge_ehr.audit import audit
 from emerge_ehr.comparison import compare
 from emerge_ehr.config import Config, Split, fill
 from emerge_ehr.datasets import splits
@@ -190,3 +191,67 @@ def test_persons_are_divided_evenly_and_outcomes_are_spread() -> None:
     for part in parts:
         share = len(part["val"]) / (len(part["val"]) + len(part["train"]))
         assert abs(share - 1 / 8) < 0.03
+
+
+def test_the_audit_looks_at_every_fold(finished: tuple[Config, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    config, _ = finished
+    audit.run(config)
+    told = capsys.readouterr().out
+    assert all(f"fold {number} of {FOLDS}" in told for number in range(1, FOLDS + 1)) and "failed" not in told
+    for folder in [config.processed_dir, *(of_fold.processed_dir for of_fold in config.of_folds())]:
+        assert json.loads((folder / "audit.json").read_text())["findings"]
+
+
+def test_files_of_a_fold_that_have_changed_are_refused_and_compare_reads_the_runs_own(
+    finished: tuple[Config, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = finished
+    run = tmp_path / "run"
+    shutil.copytree(config.run_dir, run)
+    (run / "fold_2" / "predictions.csv").write_text("abc")
+    compare.run([config.run_dir, run], folder / "same.csv")
+    assert pl.read_csv(folder / "same.csv")["difference"].drop_nulls().abs().max() == 0
+    damaged = dataclasses.replace(config, resume=True, paths=dataclasses.replace(config.paths, run_dir=run))
+    (run / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"fold_2.predictions.csv"):
+        train.run(damaged)
+    (config.run_dir / "judged.csv").rename(folder / "judged")
+    with pytest.raises(UserError, match=r"judged.csv"):
+        compare.load(config.run_dir)
+    (folder / "judged").rename(config.run_dir / "judged.csv")
+
+
+def test_folds_that_do_not_go_together_are_refused_before_training(
+    finished: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, _ = finished
+    paths = dataclasses.replace(config.paths, processed_dir=tmp_path / "processed", run_dir=tmp_path / "run")
+    mixed = dataclasses.replace(config, paths=paths)
+    shutil.copytree(config.processed_dir, mixed.processed_dir)
+    shutil.rmtree(mixed.processed_dir / "fold_3")
+    shutil.copytree(mixed.processed_dir / "fold_2", mixed.processed_dir / "fold_3")
+    with pytest.raises(UserError, match="its folds do not test every patient once"):
+        train.run(mixed)
+    assert not mixed.run_dir.exists()
+
+
+def test_more_folds_than_persons_are_refused_before_any_fold_is_made(
+    finished: tuple[Config, Path], tmp_path: Path
+) -> None:
+    config, _ = finished
+    rows = pl.read_csv(config.table_dir / "cohort.csv", infer_schema=False)
+    tables = tmp_path / "tables"
+    shutil.copytree(config.table_dir, tables)
+    few = rows["subject_id"].n_unique()
+    paths = dataclasses.replace(config.paths, processed_dir=tmp_path / "processed")
+    asked = dataclasses.replace(config, paths=paths, split=Split(folds=min(100, few + 1)))
+    if few >= 100:
+        keep = rows["patient_id"].head(30)
+        for name in ("cohort", "static", "label", "dynamic", "notes"):
+            table = pl.read_csv(tables / f"{name}.csv", infer_schema=False)
+            table.filter(pl.col("patient_id").is_in(keep.implode())).write_csv(tables / f"{name}.csv")
+        (tables / "provenance.json").unlink()
+        asked = dataclasses.replace(asked, paths=dataclasses.replace(paths, table_dir=tables))
+    with pytest.raises(UserError, match=r"set fewer split\.folds than 100"):
+        preprocess.run(asked)
+    assert not list(paths.processed_dir.glob("fold_*"))  # type: ignore[union-attr]

@@ -35,10 +35,13 @@ def test_the_weights_are_those_of_a_regression_on_out_of_fold_logits_and_none_is
     logits = np.stack([good, fair], axis=1)
     found = experts._weights(logits, label)
     fitted = LogisticRegression(C=1e9).fit(logits, label)
-    np.testing.assert_allclose(found, [*fitted.coef_[0], fitted.intercept_[0]], atol=1e-3)
+    np.testing.assert_allclose(found, [*fitted.coef_[0], fitted.intercept_[0]], atol=0.05)
     found = experts._weights(np.stack([good, -wrong], axis=1), label)
     assert found[0] > 0.5 and found[1] == 0
-    assert experts._weights(logits, np.zeros(800)).tolist() == [0.5, 0.5, 0.0]
+    few = experts._weights(
+        np.array([[3.0, 1.0], [-2.0, -1.0]]), np.array([1.0, 0.0])
+    )  # which a weight of any size separates
+    assert (few[:2] > 0.4).all() and (few[:2] < 0.8).all()
 
 
 def test_the_risk_is_the_weighted_sum_and_a_loaded_run_gives_the_same(prepared: Prepare) -> None:

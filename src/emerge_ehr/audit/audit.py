@@ -29,21 +29,34 @@ AUDIT = "audit.json"
 
 
 def run(config: Config) -> None:
-    """Make all checks, print the verdict of each and write ``audit.json``.
+    """Make all checks, print the verdict of each and write ``audit.json``; with cross-validation, first for each fold.
 
     Raises:
         UserError: a check failed, or tables or artefacts are missing.
     """
-    for folder in (config.table_dir, config.processed_dir):
-        publishing.finish_interrupted(folder)
+    publishing.finish_interrupted(config.table_dir)
+    for number, of_fold in enumerate(config.of_folds(), 1):
+        print(f"fold {number} of {config.split.folds}")
+        _audit(of_fold, number)
+    if config.split.folds:
+        print("the run's own model, fitted on the patients of all folds")
+    _audit(config, 0)
+
+
+def _audit(config: Config, fold: int) -> None:
+    """Audit the artefacts of a fold, from 1; with 0, those that the run's own model is trained on."""
+    publishing.finish_interrupted(config.processed_dir)
     provenance = tables.recorded(config.table_dir)
     dataset = load_dataset(config.processed_dir)
     cohort = table_files.read_table(config.table_dir, schema.COHORT)
-    findings = [*persons.check(cohort, dataset.split), *times.check(config.table_dir, provenance)]
+    split = dataset.split
+    if config.split.folds and not fold:  # its test patients are those of the folds: everyone
+        split = {name: ids for name, ids in split.items() if name != "test"}
+    findings = [*persons.check(cohort, split), *times.check(config.table_dir, provenance)]
     if any(finding.verdict == "failed" for finding in findings):
         findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))
     else:
-        findings += _of_arrays(config, dataset)
+        findings += _of_arrays(config, dataset, fold)
     _print(findings)
     with artefacts.replacing(config.processed_dir / AUDIT) as aside:
         metadata = artefacts.checksum(config.processed_dir / schema.METADATA)
@@ -57,9 +70,9 @@ def run(config: Config) -> None:
         )
 
 
-def _of_arrays(config: Config, dataset: Dataset) -> list[Finding]:
+def _of_arrays(config: Config, dataset: Dataset, fold: int) -> list[Finding]:
     """The findings that need the tables as ``preprocess`` reads them: the fitted statistics and the single features."""
-    inputs, _ = tables_and_split(config, components.build("task", config.task))
+    inputs, _ = tables_and_split(config, components.build("task", config.task), fold)
     training = inputs.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
     records = rag_records.read(config.processed_dir)
     if [record.patient_id for record in records] != dataset.patient_id.tolist():

@@ -73,6 +73,7 @@ class Chat:
     def __post_init__(self) -> None:
         self.account = Account(self.settings)
         self._failed_in_a_row = 0
+        self._estimated: set[str] = set()  # questions that a dry run has counted; folds ask many of them again
         self._given_up = ""
 
     @property
@@ -112,7 +113,8 @@ class Chat:
                 replies[key] = stored
             else:
                 pending[key] = item
-            if self.dry:
+            if self.dry and key not in self._estimated:
+                self._estimated.add(key)
                 self._estimate(question, stored is not None)
         if self.dry:
             replies |= dict.fromkeys(pending, Reply[T](None, "not asked: dry run"))

@@ -141,10 +141,11 @@ def estimate(config: Config) -> None:
         raise UserError("--dry-run: nothing would be sent; [llm] entity_backend and summary_backend choose a model")
     publishing.finish_interrupted(config.table_dir)
     tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
-    tables, split = tables_and_split(config, task)
-    training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
-    auditor = evidence.auditor(config, task, tools, tables.signals)
-    evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
+    for fold in range(config.split.folds + 1):  # each has signals that are abnormal by statistics of its own
+        tables, split = tables_and_split(config, task, fold)
+        training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
+        auditor = evidence.auditor(config, task, tools, tables.signals)
+        evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
     print(*chat.estimate(), sep="\n")
 
 
@@ -170,11 +171,14 @@ def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
 
 def _split(config: Config, cohort: pl.DataFrame, fold: int) -> dict[str, list[str]]:
     rng = np.random.default_rng(config.seed)
-    folds = config.split.folds
+    folds, persons = config.split.folds, cohort["subject_id"].n_unique()
+    if folds > persons:
+        raise UserError(
+            f"{config.table_dir / schema.COHORT.file}: there are only {persons} persons; set fewer split.folds than {folds}"
+        )
     split = fold_by_subject(cohort, config.split, fold, rng) if folds else split_by_subject(cohort, config.split, rng)
     for part, ids in split.items():
         if not ids and not (part == "test" and folds and not fold):
-            persons = cohort["subject_id"].n_unique()
             raise UserError(
                 f"{config.table_dir / schema.COHORT.file}: too few persons ({persons}, {cohort.height} {sample(config).word}s): "
                 f"the {part} split is empty; bring more, or set other shares in [split]"

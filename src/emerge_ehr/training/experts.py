@@ -26,6 +26,7 @@ from emerge_ehr.training.members import Member
 
 FOLDER = "experts"  # beside the checkpoints of a member, with a folder for each expert
 WEIGHTS = "weights.json"
+SPREAD = 0.5  # of the weights of network and experts, before any patient is seen
 OPTIONS: dict[str, dict[str, Any]] = {"gradient_boosting": {}, "logistic_regression": {"penalty": "l1"}}
 
 
@@ -126,20 +127,24 @@ def _whole(member: Member) -> Batch:
 
 
 def _weights(logits: NDArray[np.float64], label: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The weights of M logits [N,M], none negative, and an intercept, of lowest loss [M + 1]; the mean without both classes."""
+    """The weights of M logits [N,M], none negative, and an intercept [M + 1].
+
+    They have the highest posterior probability, if weights are spread around the plain mean, and the intercept around 0, with a
+    standard deviation of ``SPREAD``: a thousand patients decide freely, a handful hardly move the mean.
+    """
     from scipy.optimize import minimize
+    from scipy.special import expit
 
     count = logits.shape[1]
-    equal = np.array([*[1 / count] * count, 0.0])
-    if len(np.unique(label)) < 2:
-        return equal
+    centre = np.array([*[1 / count] * count, 0.0])
     columns = np.column_stack([logits, np.ones(len(logits))])
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        total = columns @ weights
-        slope: NDArray[np.float64] = columns.T @ (1 / (1 + np.exp(-total)) - label) / len(label)
-        return float(np.mean(np.logaddexp(0.0, total) - label * total)), slope
+        total, away = columns @ weights, weights - centre
+        value = float(np.sum(np.logaddexp(0.0, total) - label * total) + (away**2).sum() / (2 * SPREAD**2))
+        slope: NDArray[np.float64] = columns.T @ (expit(total) - label) + away / SPREAD**2
+        return value, slope
 
     bounds = [(0.0, None)] * count + [(None, None)]
-    found: NDArray[np.float64] = minimize(loss, equal, jac=True, bounds=bounds, method="L-BFGS-B").x
+    found: NDArray[np.float64] = minimize(loss, centre, jac=True, bounds=bounds, method="L-BFGS-B").x
     return found

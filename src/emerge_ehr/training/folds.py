@@ -18,11 +18,16 @@ from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import PREDICTIONS
 from emerge_ehr.training.results import Predictions, Thresholds
+from emerge_ehr.training.trained import settings
+
+JUDGED = "judged.csv"  # in the folder of a cross-validated run: patient_id, label_code, threshold
 
 
 def tested(of_folds: Sequence[Config], dataset: Dataset, file: str) -> Predictions:
     """The test predictions in ``file`` of the finished runs of all folds, for all patients of ``dataset`` in its order."""
     run_dirs = [of_fold.run_dir for of_fold in of_folds]
+    for run_dir in run_dirs:
+        settings(run_dir)  # refuses files that have changed since
     tables = [_read(run_dir / file).with_columns(fold=pl.lit(number)) for number, run_dir in enumerate(run_dirs)]
     names: list[str] = dataset.metadata["label_names"]
     patients = dataset.patient_id.tolist()
@@ -40,17 +45,41 @@ def tested(of_folds: Sequence[Config], dataset: Dataset, file: str) -> Predictio
 def test_rows(run_dir: Path) -> pl.DataFrame:
     """The test rows of a finished run's predictions.csv, each with the ``threshold`` at which that patient was judged.
 
-    Columns ``patient_id, label_code, y_true, y_prob, threshold``. In a cross-validated run it is the fold's own threshold.
+    Columns ``patient_id, label_code, y_true, y_prob, threshold``. In a cross-validated run it is the fold's own threshold, which
+    the run keeps in ``JUDGED``.
     """
-    rows, metrics = _read(run_dir / PREDICTIONS.file), _metrics(run_dir)
-    if not metrics.get("folds"):
-        return rows.join(_chosen(metrics), on="label_code", how="left", maintain_order="left")
-    folds = [run_dir / f"fold_{number}" for number in range(1, metrics["folds"] + 1)]
-    keys = ["patient_id", "label_code"]
-    judged = [
-        _read(fold / PREDICTIONS.file).select(keys).join(_chosen(_metrics(fold)), on="label_code") for fold in folds
+    rows = _read(run_dir / PREDICTIONS.file)
+    if (run_dir / JUDGED).is_file():
+        text = dict.fromkeys(("patient_id", "label_code"), pl.String)
+        judged = pl.read_csv(run_dir / JUDGED, glob=False, schema_overrides={**text, "threshold": pl.Float64})
+        return rows.join(judged, on=["patient_id", "label_code"], how="left", maintain_order="left")
+    return rows.join(_chosen(_metrics(run_dir)), on="label_code", how="left", maintain_order="left")
+
+
+def judged_rows(tested: Predictions) -> list[tuple[str, str, float]]:
+    """The rows of ``JUDGED``: sample, label and the threshold from which the fold's model calls the sample positive."""
+    assert tested.thresholds is not None
+    chosen = {name: tested.thresholds[name].chosen for name in tested.label_names}
+    return [
+        (patient, name, float(np.broadcast_to(chosen[name], len(tested.patient_id))[row]))
+        for row, patient in enumerate(tested.patient_id)
+        for name in tested.label_names
     ]
-    return rows.join(pl.concat(judged), on=keys, how="left", maintain_order="left")
+
+
+def refuse_strange(config: Config, dataset: Dataset, parts: Sequence[Dataset]) -> None:
+    """Check that the artefacts of the folds go together: that everyone is tested in one of them, by the same seed's division.
+
+    Raises:
+        UserError: they do not.
+    """
+    tested = [patient for part in parts for patient in part.split["test"]]
+    seeds = {part.metadata.get("seed") for part in [dataset, *parts]}
+    if parts and (sorted(tested) != sorted(dataset.patient_id.tolist()) or len(seeds) > 1):
+        raise UserError(
+            f"{config.processed_dir}: its folds do not test every patient once, or were divided with different seeds (was "
+            "preprocessing stopped?); run --stage preprocess again"
+        )
 
 
 def _metrics(run_dir: Path) -> dict[str, Any]:

@@ -187,7 +187,9 @@ def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patie
     size = sum(patients.nbytes for patients in by_split.values())
     fits, data = size * torchrun.processes_here() <= IN_MEMORY, config.training.data
     if at_once and data == "mapped":
-        logger.warning("this baseline fits itself on all patients in memory: training.data has no effect")
+        logger.warning(
+            "a baseline that fits itself, or an expert, needs all patients in memory: training.data has no effect"
+        )
     in_memory = at_once or data == "memory" or (data == "auto" and fits)
     where = "in memory" if in_memory else "read from disk batch by batch"
     logger.info("arrays of all splits: %.1f MiB, %s", size / 2**20, where)

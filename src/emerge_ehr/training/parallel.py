@@ -35,13 +35,8 @@ class Run:
 
 def processes(config: Config) -> int:
     """How many members are trained at a time: 1 for a baseline, where torchrun gives the processes, and with loggers."""
-    wanted = min(config.training.processes, config.training.members)
-    if wanted > 1 and (config.baseline is not None or torchrun.processes() > 1 or config.training.loggers):
-        logger.warning(
-            "training.processes has no effect: with torchrun, a baseline or loggers, members follow each other"
-        )
-        return 1
-    return wanted
+    follow = config.baseline is not None or torchrun.processes() > 1 or config.training.loggers
+    return 1 if follow else min(config.training.processes, config.training.members)
 
 
 def threads(config: Config) -> int:

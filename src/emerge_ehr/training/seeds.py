@@ -68,7 +68,7 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
         logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         publishing.remove_others(run_dir, "fold_*", [])
-        for name in (*RUN_FILES, PLAIN_PREDICTIONS):
+        for name in (*RUN_FILES, PLAIN_PREDICTIONS, "judged.csv"):
             (run_dir / name).unlink(missing_ok=True)
     with publishing.publish(run_dir) as folder:
         results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])

@@ -10,9 +10,9 @@ import contextlib
 import dataclasses
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -92,6 +92,8 @@ def _run(config: Config, fabric: "Fabric") -> None:
         if note := inputs.seed_note(config, dataset):
             logger.info("%s", note)
     parts = [_of_fold(of_fold, fabric) for of_fold in config.of_folds()]
+    with devices.together(fabric):
+        folds.refuse_strange(config, dataset, parts)
     evaluated = {one.seed: _validated(one, dataset, parts, warnings, fabric) for one in seeds.configs(config)}
     if torchrun.is_first():
         print(seeds.publish(config.run_dir, evaluated) if config.seeds else tables.table(evaluated[config.seed]))
@@ -105,9 +107,18 @@ def _validated(
 ) -> dict[str, Any]:
     """Train one run, after one for the artefacts of each fold where it is cross-validated; return its metrics."""
     of_folds = config.of_folds()
+    if (
+        of_folds and not config.resume and torchrun.is_first()
+    ):  # a run that is half trained anew must not pass for a finished one
+        for one in [config, *of_folds]:
+            (one.run_dir / MANIFEST).unlink(missing_ok=True)
     for number, (of_fold, part) in enumerate(zip(of_folds, parts, strict=True), 1):
         logger.info("fold %d of %d", number, len(of_folds))
-        _train(of_fold, part, list(inputs.label_warnings(part)), fabric)
+        told = list(inputs.label_warnings(part))
+        if torchrun.is_first():
+            for warning in told:
+                logger.warning("fold %d: %s", number, warning)
+        _train(of_fold, part, told, fabric)
     if of_folds:
         logger.info("the run's own model, of the patients of all folds")
     evaluated = _train(config, dataset, warnings, fabric, of_folds)
@@ -141,12 +152,14 @@ def _train(
             held.enter_context(methods.holding(config.run_dir))
             patients = load_patients(config.processed_dir, dataset.patient_id)
             untrained = methods.build(config, dataset)
-            at_once = not isinstance(untrained, nn.Module) or bool(config.model.experts)
+            at_once = not isinstance(untrained, nn.Module) or (config.baseline is None and bool(config.model.experts))
             parts = inputs.parts(config, dataset, at_once=at_once)
             persons = inputs.persons_trained(config, dataset)
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
         logger.info("%s", _told(config, len(team[0].train), size))
+        if min(chosen.processes, chosen.members) > parallel.processes(config):
+            logger.warning("training.processes has no effect with a baseline, with loggers or under torchrun")
         manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type, of_folds))
         if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
@@ -233,22 +246,26 @@ def _publish(
     with publishing.publish(config.run_dir) as folder:
         (folder / "checkpoints").mkdir()
         fitted.save(folder / "checkpoints")
-        saved = {path.name for path in (folder / "checkpoints").iterdir()}
         results.write_rows(
             folder / "history.csv", HISTORY, [(n, *dataclasses.astuple(row)) for n, row in fitted.history]
         )
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
         if beside:
             results.write_rows(folder / PLAIN_PREDICTIONS, PREDICTIONS.names, results.rows([beside]))
+        if predictions[-1].thresholds is not None:
+            columns = ("patient_id", "label_code", "threshold")
+            results.write_rows(folder / folds.JUDGED, columns, folds.judged_rows(predictions[-1]))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
+        saved = {path.relative_to(folder) for path in folder.rglob("*")}
         artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
-    for path in (config.run_dir / "checkpoints").iterdir():
-        if path.name not in saved:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    if beside is None:
-        (config.run_dir / PLAIN_PREDICTIONS).unlink(missing_ok=True)
+    for path in sorted((config.run_dir / "checkpoints").rglob("*"), reverse=True):  # a folder after what is in it
+        if path.relative_to(config.run_dir) not in saved:
+            path.rmdir() if path.is_dir() else path.unlink()
+    for name in (PLAIN_PREDICTIONS, folds.JUDGED):
+        if Path(name) not in saved:
+            (config.run_dir / name).unlink(missing_ok=True)
     if before is not None and artefacts.checksum(earlier) != before:
         (config.run_dir / REPORT).unlink(missing_ok=True)
     if not config.seeds:
