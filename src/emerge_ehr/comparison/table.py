@@ -110,10 +110,18 @@ def _caption(grid: Grid, runs: Sequence[GridRun], compared: Sequence[ReferenceCo
     unit = "in percent" + "".join(f" ({name} as it is)" for name in unscaled)
     lower = [shown_metric.label for shown_metric in chosen if shown_metric.better < 0]
     best = "Bold: the best of a column" + (f" (of {' and '.join(lower)} the lowest)." if lower else ".")
-    parts = [f"Test set, {unit}: {spread}, on one split. {best}"]
+    counts = {run.config.split.folds for run in runs}
+    tested = (
+        "on one split"
+        if counts <= {0}
+        else "cross-validated over persons"
+        if 0 not in counts
+        else "by split.folds of each"
+    )
+    parts = [f"Test set, {unit}: {spread}, {tested}. {best}"]
     if compared:
-        tested = {comparison.metric for comparison in compared}
-        names = " and ".join(shown_metric.label for shown_metric in chosen if shown_metric.key in tested)
+        marked = {comparison.metric for comparison in compared}
+        names = " and ".join(shown_metric.label for shown_metric in chosen if shown_metric.key in marked)
         against = " or ".join(dict.fromkeys(comparison.reference for comparison in compared))
         thinned = any(run.point.removed is not None for run in runs)
         parts.append(
