@@ -143,7 +143,9 @@ def test_the_extremes_are_those_of_the_members_and_their_mean_is_the_risk(prepar
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_members_trained_at_a_time_are_those_trained_one_after_the_other(prepared: Prepare, processes: int) -> None:
+def test_members_trained_at_a_time_are_those_trained_one_after_the_other(
+    prepared: Prepare, processes: int, caplog: pytest.LogCaptureFixture
+) -> None:
     config = of_three(prepared(patients=60))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # so that each process has as many
@@ -151,9 +153,11 @@ def test_members_trained_at_a_time_are_those_trained_one_after_the_other(prepare
         train.run(config)
         files = {path: path.read_bytes() for path in sorted(config.run_dir.rglob("*")) if path.is_file()}
         at_once = dataclasses.replace(config.training, processes=processes)
+        caplog.set_level("INFO")
         train.run(dataclasses.replace(config, training=at_once))
     finally:
         torch.set_num_threads(before)
+    assert not any(message.startswith("epoch") for message in caplog.messages)  # no epoch was trained here
     assert {path: path.read_bytes() for path in sorted(config.run_dir.rglob("*")) if path.is_file()} == files
 
 

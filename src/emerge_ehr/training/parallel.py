@@ -4,9 +4,11 @@ Each process leaves the state after each epoch where a run that was stopped leav
 process that is killed is told; ``--resume`` then goes on with what all had done.
 """
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +63,29 @@ def train(config: Config, manifest: Mapping[str, Any]) -> Config:
         piece=1,
         remedy="Lower training.processes",
     )
-    trained = Local(at_once).map(work, range(1, count + 1), much=True)
-    for number in bar(trained, title="members", unit="member", total=count):
-        logger.info("member %d of %d is trained", number, count)
+    with _environment(OMP_NUM_THREADS=str(threads(config))):
+        trained = Local(at_once).map(work, range(1, count + 1), much=True)
+        for number in bar(trained, title="members", unit="member", total=count):
+            logger.info("member %d of %d is trained", number, count)
     return dataclasses.replace(config, resume=True)
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """A block in which processes start with these environment variables.
+
+    OpenMP reads its number of threads when it is loaded; with too many, the processes take the cores from each other.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _train(run: Run, numbers: Sequence[int]) -> Sequence[int]:

@@ -164,9 +164,9 @@ def _train(
         if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
-        each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
         if parallel.processes(config) > 1:
             config = parallel.train(config, manifest)
+        each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
         alone = None
         if config.baseline is None and config.model.experts:
             alone = _predictions(dataset, "test", parts["test"], methods.together(each).logits(parts["test"]))
