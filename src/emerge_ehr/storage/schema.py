@@ -139,6 +139,9 @@ PREDICTIONS = Table(
 PLAIN_PREDICTIONS = (
     "plain_predictions.csv"  # train: as PREDICTIONS, of the test split, by the plain method beside EMERGE
 )
+JUDGED = (
+    "judged.csv"  # train, with cross-validation: patient_id, label_code, threshold of the fold that tested the sample
+)
 RISKS = Table(  # written to the file that --output names, with one more column (CONTRIBUTION) per modality that the run reads
     "risks.csv",
     "predict",

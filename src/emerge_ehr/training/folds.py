@@ -16,11 +16,9 @@ from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import Dataset
-from emerge_ehr.storage.schema import PREDICTIONS
+from emerge_ehr.storage.schema import JUDGED, PREDICTIONS
 from emerge_ehr.training.results import Predictions, Thresholds
 from emerge_ehr.training.trained import settings
-
-JUDGED = "judged.csv"  # in the folder of a cross-validated run: patient_id, label_code, threshold
 
 
 def tested(of_folds: Sequence[Config], dataset: Dataset, file: str) -> Predictions:

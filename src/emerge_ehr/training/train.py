@@ -28,6 +28,7 @@ from emerge_ehr.storage import artefacts, publishing, schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
 from emerge_ehr.storage.schema import (
     DATASET,
+    JUDGED,
     MANIFEST,
     METADATA,
     PLAIN_PREDICTIONS,
@@ -254,7 +255,7 @@ def _publish(
             results.write_rows(folder / PLAIN_PREDICTIONS, PREDICTIONS.names, results.rows([beside]))
         if predictions[-1].thresholds is not None:
             columns = ("patient_id", "label_code", "threshold")
-            results.write_rows(folder / folds.JUDGED, columns, folds.judged_rows(predictions[-1]))
+            results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
@@ -263,7 +264,7 @@ def _publish(
     for path in sorted((config.run_dir / "checkpoints").rglob("*"), reverse=True):  # a folder after what is in it
         if path.relative_to(config.run_dir) not in saved:
             path.rmdir() if path.is_dir() else path.unlink()
-    for name in (PLAIN_PREDICTIONS, folds.JUDGED):
+    for name in (PLAIN_PREDICTIONS, JUDGED):
         if Path(name) not in saved:
             (config.run_dir / name).unlink(missing_ok=True)
     if before is not None and artefacts.checksum(earlier) != before:
