@@ -49,7 +49,7 @@ text_fusion = "adaptive"
 fusion = {name = "cross_attention", residual = false, products = false}
 """
 METHODS = {
-    "network": "",
+    "network": "model.experts = []",
     "as published": PUBLISHED,
     "L1 regression": f'baseline = {{name = "logistic_regression", penalty = "l1", modalities = {ALL}}}',
     "L2 regression": f'baseline = {{name = "logistic_regression", penalty = "l2", modalities = {ALL}}}',
@@ -84,11 +84,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Result:
-    """What a method reached on a case, and how long it took to fit all members."""
+    """What a method reached on a case, and how long it took to fit all members, in how many epochs together."""
 
     out_of_fold: Judged
     test: Judged
     seconds: float
+    epochs: int
 
 
 def main() -> None:
@@ -213,21 +214,20 @@ def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[s
 
 def judged(config: Config, dataset: Any, parts: Any, team: Any, each: Any, seconds: float) -> Result:
     """The members' risks out of fold, and together on the test split."""
-    import torch
-
-    from emerge_ehr.training import members
+    from emerge_ehr.training import methods
 
     ids = persons_of(config, dataset)
     label = {part: patients.label[:, 0].double().numpy() for part, patients in parts.items()}
     trained, seen = np.concatenate([label["train"], label["val"]]), [*ids["train"], *ids["val"]]
-    fold = members.folds(seen, trained.astype(np.float32), len(team), config.seed)
-    inside = np.zeros(len(seen))
-    for member, fitted in zip(team, each, strict=True):
-        inside[fold == member.number - 1] = fitted.logits(member.validation)[:, 0].double().numpy()
-    outside = torch.stack([fitted.logits(parts["test"])[:, 0] for fitted in each]).double().mean(dim=0).numpy()
+    inside = methods.held_out(each, team)[:, 0].double().numpy()
+    outside = methods.together(each).logits(parts["test"])[:, 0].double().numpy()
     best = true_risk(config, dataset.split["test"])
+    epochs = sum(len(fitted.history) for fitted in each)
     return Result(
-        Judged(trained, sigmoid(inside), seen), Judged(label["test"], sigmoid(outside), ids["test"], best), seconds
+        Judged(trained, sigmoid(inside), seen),
+        Judged(label["test"], sigmoid(outside), ids["test"], best),
+        seconds,
+        epochs,
     )
 
 
@@ -267,10 +267,10 @@ def scores(label: Array, risk: Array) -> list[float]:
 
 
 def row(result: Result) -> list[float]:
-    """Scores out of fold and on test, AUROC of the true risk, and seconds."""
+    """Scores out of fold and on test, AUROC of the true risk, seconds, and epochs of all members."""
     inside, test = result.out_of_fold, result.test
     best = np.nan if test.best is None else scores(test.label, test.best)[0]
-    return [*scores(inside.label, inside.risk), *scores(test.label, test.risk), best, result.seconds]
+    return [*scores(inside.label, inside.risk), *scores(test.label, test.risk), best, result.seconds, result.epochs]
 
 
 def told(result: Result) -> str:
@@ -285,11 +285,12 @@ def mean(results: Sequence[Result]) -> str:
 
 def line(values: list[float]) -> str:
     """The values of ``row`` as text."""
-    inside, inside_auprc, inside_slope, test, test_auprc, slope, best, seconds = values
+    inside, inside_auprc, inside_slope, test, test_auprc, slope, best, seconds, epochs = values
     gap = "" if np.isnan(best) else f"   true risk {best:.3f}, gap {best - test:.3f}"
+    rate = f", {epochs:.0f} epochs" if epochs else ""
     return (
         f"out of fold {inside:.3f} ({inside_auprc:.3f}), slope {inside_slope:.2f}   "
-        f"test {test:.3f} ({test_auprc:.3f}), slope {slope:.2f}{gap}   {seconds:.0f} s"
+        f"test {test:.3f} ({test_auprc:.3f}), slope {slope:.2f}{gap}   {seconds:.0f} s{rate}"
     )
 
 
@@ -312,13 +313,13 @@ def compare(pairs: Sequence[tuple[str, Result, Result]], first: str, second: str
 
 
 def spread(values: Sequence[float]) -> str:
-    """The interval of Student's t over the cases, as text; nothing for a single case."""
+    """The 95 % interval of Student's t over the cases, as text; nothing for a single case."""
     from scipy import stats
 
     if len(values) < 2:
         return ""
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return f" ({np.mean(values) - half:+.4f} to {np.mean(values) + half:+.4f})"
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return f" ({low:+.4f} to {high:+.4f})"
 
 
 if __name__ == "__main__":

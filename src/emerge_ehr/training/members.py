@@ -24,7 +24,7 @@ class Member:
     """What one member is fitted on: the patients ``train``, and ``validation``, of a fold of its own.
 
     ``folder``: its checkpoints' place in the run folder's; "" for a single member, which is fitted on the splits themselves.
-    ``judges``: the rows of the validation split that are in its fold.
+    ``fold``: the rows of ``validation`` among the patients of the training split followed by those of the validation split.
     """
 
     number: int
@@ -32,7 +32,7 @@ class Member:
     seed: int
     train: Patients
     validation: Patients
-    judges: Tensor
+    fold: Tensor
 
 
 def name(number: int) -> str:
@@ -47,7 +47,7 @@ def divided(train: Patients, validation: Patients, subjects: Sequence[str], coun
         UserError: there are fewer persons than members.
     """
     if count == 1:
-        return [Member(1, "", seed, train, validation, torch.arange(len(validation)))]
+        return [Member(1, "", seed, train, validation, len(train) + torch.arange(len(validation)))]
     both = joined(train, validation)
     fold = folds(subjects, both.label[:, 0].numpy(), count, seed)
     members = []
@@ -55,8 +55,7 @@ def divided(train: Patients, validation: Patients, subjects: Sequence[str], coun
         out = torch.from_numpy(fold == number - 1)
         inside, outside = (torch.nonzero(rows)[:, 0] for rows in (~out, out))
         own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        judges = torch.nonzero(out[len(train) :])[:, 0]
-        members.append(Member(number, name(number), own, subset(both, inside), subset(both, outside), judges))
+        members.append(Member(number, name(number), own, subset(both, inside), subset(both, outside), outside))
     return members
 
 

@@ -250,13 +250,14 @@ def together(fitted: Sequence[FittedMethod]) -> FittedMethod:
     )
 
 
-def held_out(fitted: Sequence[FittedMethod], judged: Sequence[Member], validation: Patients) -> Tensor:
-    """Logits [N,K] of the validation patients, each by the member that was not trained on them."""
-    logits = torch.stack([member.logits(validation) for member in fitted])
-    of_whom = torch.zeros(len(validation), dtype=torch.int64)
-    for number, member in enumerate(judged):
-        of_whom[member.judges] = number
-    return logits[of_whom, torch.arange(len(validation))]
+def held_out(fitted: Sequence[FittedMethod], team: Sequence[Member]) -> Tensor:
+    """Logits [N,K] of patients whom the member that gives them was not trained on: those of the training split and then those of
+    the validation split. A single member, which is trained on the former, gives zeros for these."""
+    logits = [one.logits(member.validation) for one, member in zip(fitted, team, strict=True)]
+    found = torch.zeros(1 + max(int(member.fold.max()) for member in team), logits[0].shape[1])
+    for member, own in zip(team, logits, strict=True):
+        found[member.fold] = own
+    return found
 
 
 def fingerprint(config: Config, manifest: Mapping[str, Any], *, exactly: bool) -> str:

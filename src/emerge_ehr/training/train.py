@@ -173,7 +173,7 @@ def _train(
             alone = _predictions(dataset, "test", parts["test"], methods.together(each).logits(parts["test"]))
             each = methods.with_experts(config, dataset, team, each)
         fitted = methods.together(each)
-        validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team, parts["val"]))
+        validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
         own = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
