@@ -4,7 +4,8 @@
 
 For each of the seven choices of EHR, note and summary: the test split's patients are given these only, and the model that was
 trained on all three predicts them; another model was trained on these alone. Both have members. Prints AUROC, the gap between
-the two, and the calibration slope of the former, as means over the generated hospitals (docs/synthetic.md).
+the two, and the calibration slope of the former, as means over the generated hospitals (docs/synthetic.md): of the networks
+alone, and with their experts.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import numpy as np
 from benchmarks.rivals import Case, generated, prepare, scores, sigmoid
 from emerge_ehr.models.batch import MODALITIES, Batch
 
+METHODS = ("network", "with experts")
 SUBSETS = [names for size in (3, 2, 1) for names in itertools.combinations(MODALITIES, size)]
 
 
@@ -38,49 +40,51 @@ def main() -> None:
     jobs = [(case, names, options.members) for case in cases for names in SUBSETS]
     with ProcessPoolExecutor(options.processes) as pool:
         list(pool.map(prepare, cases, [True] * len(cases)))
-        found = list(pool.map(fit, *zip(*jobs, strict=True)))
-    trained_for = {(case.name, names): scored[names] for (case, names, _), scored in zip(jobs, found, strict=True)}
-    of_all = {case.name: scored for (case, names, _), scored in zip(jobs, found, strict=True) if len(names) == 3}
-    print(f"{'the patient has':<22} trained on all   trained for it   gap      slope of the former")
-    for names in SUBSETS:
-        auroc, _, slope = np.mean([of_all[case.name][names] for case in cases], axis=0)
-        own = float(np.mean([trained_for[case.name, names][0] for case in cases]))
-        print(f"{', '.join(names):<22} {auroc:<16.3f} {own:<16.3f} {auroc - own:+.3f}   {slope:.2f}", flush=True)
+        fitted = {
+            (job[0].name, job[1]): found
+            for job, found in zip(jobs, pool.map(fit, *zip(*jobs, strict=True)), strict=True)
+        }
+    for method in METHODS:
+        print(f"{method:<22} trained on all   trained for it   gap      slope of the former")
+        for names in SUBSETS:
+            of_all = [fitted[case.name, SUBSETS[0]][method, names] for case in cases]
+            own = float(np.mean([fitted[case.name, names][method, names][0] for case in cases]))
+            auroc, _, slope = np.mean(of_all, axis=0)
+            print(f"{', '.join(names):<22} {auroc:<16.3f} {own:<16.3f} {auroc - own:+.3f}   {slope:.2f}", flush=True)
 
 
-def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, ...], list[float]]:
-    """AUROC, AUPRC and calibration slope on test of a model trained on the modalities ``names``, for each choice among them that
-    the patients have: all seven for the model of all three, else these alone."""
+def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, tuple[str, ...]], list[float]]:
+    """AUROC, AUPRC and calibration slope on test of each of ``METHODS``, trained on the modalities ``names``, for each choice
+    among them that the patients have: all seven for the model of all three, else these alone."""
     import torch
 
+    from emerge_ehr.models import absence
     from emerge_ehr.storage.dataset import load_dataset, load_patients
     from emerge_ehr.training import devices, inputs, members, methods
+    from emerge_ehr.training.patients import joined
 
     torch.set_num_threads(1)
     config = case.config(f"model.modalities = {list(names)}")
     dataset = load_dataset(config.processed_dir)
-    parts = inputs.parts(config, dataset, at_once=True)
+    parts = inputs.parts(config, dataset)
     people = load_patients(config.processed_dir, dataset.patient_id)
     persons = members.persons([*dataset.split["train"], *dataset.split["val"]], people)
     team = members.divided(parts["train"], parts["val"], persons, count, config.seed)
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
-        fitted = methods.together(
-            [methods.fit(config, dataset, one, devices.fabric(config.training), {}) for one in team]
-        )
+        networks = [methods.fit(config, dataset, one, devices.fabric(config.training), {}) for one in team]
+        both = joined(parts["train"], parts["val"])
+        whole = methods.with_experts(config, dataset, both, team, networks)
     test = parts["test"]
     assert isinstance(test, Batch)
     label = test.label[:, 0].double().numpy()
-    given = SUBSETS if len(names) == 3 else [names]
-    return {kept: scores(label, sigmoid(fitted.logits(only(test, kept))[:, 0].double().numpy())) for kept in given}
-
-
-def only(batch: Batch, kept: tuple[str, ...]) -> Batch:
-    """The patients as if they had never had the other modalities."""
-    from emerge_ehr.models import absence
-
-    gone = [field for name in MODALITIES if name not in kept for field in absence.MASKS[name]]
-    return dataclasses.replace(batch, **{field: getattr(batch, field) * 0 for field in gone})
+    found = {}
+    for kept in SUBSETS if names == SUBSETS[0] else [names]:
+        seen = absence.without(test, [name for name in MODALITIES if name not in kept])
+        for method, fitted in zip(METHODS, (networks, whole), strict=True):
+            risk = sigmoid(methods.together(fitted).logits(seen)[:, 0].double().numpy())
+            found[method, kept] = scores(label, risk)
+    return found
 
 
 if __name__ == "__main__":

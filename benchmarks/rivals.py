@@ -43,6 +43,7 @@ PUBLISHED = """
 training.selection = "auprc"
 [model]
 relevance = false
+experts = []
 modality_dropout = 0.0
 text_dropout = 0.5
 text_fusion = "adaptive"
@@ -192,11 +193,12 @@ def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[s
 
     from emerge_ehr.storage.dataset import load_dataset
     from emerge_ehr.training import devices, inputs, members, methods
+    from emerge_ehr.training.patients import joined
 
     torch.set_num_threads(1)
     config = case.config(text)
     dataset = load_dataset(config.processed_dir)
-    parts = inputs.parts(config, dataset, at_once=True)
+    parts = inputs.parts(config, dataset)
     ids = persons_of(config, dataset)
     team = members.divided(parts["train"], parts["val"], [*ids["train"], *ids["val"]], options.members, config.seed)
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
@@ -206,9 +208,10 @@ def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[s
         found = {name: judged(config, dataset, parts, team, each, time.perf_counter() - start)}
         if config.baseline is None and options.experts:
             model = dataclasses.replace(config.model, experts=tuple(options.experts))
-            joined = methods.with_experts(dataclasses.replace(config, model=model), dataset, team, each)
+            both, whole = joined(parts["train"], parts["val"]), dataclasses.replace(config, model=model)
+            each = methods.with_experts(whole, dataset, both, team, each)
             seconds = time.perf_counter() - start
-            found[f"{name} + experts"] = judged(config, dataset, parts, team, joined, seconds)
+            found[f"{name} + experts"] = judged(config, dataset, parts, team, each, seconds)
     return found
 
 

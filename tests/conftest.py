@@ -81,7 +81,7 @@ def trained(mini_graph: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path
         config = dataclasses.replace(
             config,
             paths=dataclasses.replace(config.paths, kg_dir=mini_graph),
-            model=Model(hidden_size=8, heads=2),
+            model=Model(hidden_size=8, heads=2, experts=()),
             training=Training(members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
         )
         preprocess.run(config)

@@ -13,6 +13,7 @@ stays = 220
 primekg = "none"
 [model]
 hidden_size = 16
+experts = []
 [training]
 members = 1
 max_epochs = 4

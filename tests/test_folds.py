@@ -23,6 +23,7 @@ from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.report import report
 from emerge_ehr.storage.dataset import load_dataset, load_patients
 from emerge_ehr.training import train
+from tests.report.html_text import read
 
 FOLDS = 3
 
@@ -106,10 +107,11 @@ def test_the_runs_test_predictions_are_those_of_the_folds_judged_at_their_own_th
     assert point["metrics"]["sensitivity"]["value"] == pytest.approx(
         recall_score(truth, risk >= pooled["point"].to_numpy())
     )
-    plain = pl.concat([of_test(of_fold.run_dir, "plain_predictions.csv") for of_fold in config.of_folds()])
-    beside = evaluated["plain_method"]["splits"]["test"]["mortality"]["auroc"]
-    assert beside["first"] == values["auroc"]
-    assert beside["second"] == pytest.approx(roc_auc_score(plain["y_true"].to_numpy(), plain["y_prob"].to_numpy()))
+    for file, key in (("plain_predictions.csv", "plain_method"), ("network_predictions.csv", "network_alone")):
+        other = pl.concat([of_test(of_fold.run_dir, file) for of_fold in config.of_folds()])
+        beside = evaluated[key]["splits"]["test"]["mortality"]["auroc"]
+        assert beside["first"] == values["auroc"]
+        assert beside["second"] == pytest.approx(roc_auc_score(other["y_true"].to_numpy(), other["y_prob"].to_numpy()))
 
 
 def test_report_predict_and_compare_take_the_run(
@@ -119,6 +121,14 @@ def test_report_predict_and_compare_take_the_run(
     report.run(config)
     page = (config.run_dir / "report.html").read_text()
     assert f"divided into {FOLDS} folds" in page and "No person is in two splits" not in page
+    evaluated = json.loads((config.run_dir / "metrics.json").read_text())
+    alone = evaluated["network_alone"]["splits"]["test"]["mortality"]["auroc"]
+    assert f"The network alone reaches an AUROC of {alone['second']:.3f}" in page
+    weights = read(page).one("table", id="weights")
+    first = weights.all("tr")[1]
+    assert first.one("th").text == "ehr, note, summary" and len(weights.all("tr")) == 1 + 2**3
+    told = [cell.text.replace("−", "-") for cell in first.all("td")]
+    assert told == [f"{value:.2f}" for value in evaluated["experts"]["mortality"]["ehr, note, summary"].values()]
     predict.run(config.run_dir, config.table_dir, folder / "risks.csv", offline=True)
     assert pl.read_csv(folder / "risks.csv").height == len(load_dataset(config.processed_dir).patient_id)
     first = compare.load(config.run_dir)

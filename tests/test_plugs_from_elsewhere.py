@@ -51,6 +51,7 @@ summary_chunks = 2
 [model]
 hidden_size = 8
 heads = 2
+experts = []
 series = {{ name = "{name_of("model.series")}", gain = 2.0 }}
 text_fusion = "{name_of("model.text_fusion")}"
 fusion = "{name_of("model.fusion")}"

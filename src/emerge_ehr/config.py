@@ -199,7 +199,7 @@ class Model:
     and of the statistics), ``relevance``, ``modality_dropout``, the sum of the texts and the residual fusion are ours;
     docs/models.md gives the published ones, and what the departures are worth.
 
-    ``experts``: plain methods on the same inputs, whose logits are averaged with the network's, by weights fitted out of fold.
+    ``experts``: plain methods on the same inputs, whose logits are added to the network's, by weights fitted out of fold.
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
     they tell of the outcome in training. ``modality_dropout``: the probability with which a training patient lacks a modality, so
     that the model can do without. ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per
@@ -218,7 +218,10 @@ class Model:
     modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.15
     static: bool = False
     head: Literal["shared", "separate"] = "shared"
-    experts: tuple[Literal["gradient_boosting", "logistic_regression"], ...] = ()
+    experts: tuple[Literal["gradient_boosting", "logistic_regression"], ...] = (
+        "gradient_boosting",
+        "logistic_regression",
+    )
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ stays = 220
 primekg = "none"
 [model]
 hidden_size = 8
+experts = []
 [training]
 members = 1
 max_epochs = 2

@@ -37,6 +37,7 @@ stays = 60
 primekg = "none"
 [model]
 hidden_size = 16
+experts = []
 [training]
 members = 1
 max_epochs = 1

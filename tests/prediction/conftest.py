@@ -16,7 +16,7 @@ from emerge_ehr.training.trained import load as load_run
 from tests.places import ROOT
 
 METHODS: dict[str, dict[str, Any]] = {
-    "emerge": {},
+    "emerge": {"experts": ("gradient_boosting", "logistic_regression")},
     "token_level": {"fusion": Component("token_level")},
     "gru_d": {"baseline": Component("gru_d")},
     "gradient_boosting": {"baseline": Component("gradient_boosting")},
@@ -35,7 +35,7 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
         source=Component("synthetic", {"stays": 120}),
         task=Component("mortality_readmission"),
         token_level=dataclasses.replace(config.token_level, note_chunks=4, summary_chunks=4),
-        model=dataclasses.replace(config.model, hidden_size=16, static=True),
+        model=dataclasses.replace(config.model, hidden_size=16, static=True, experts=()),
         training=dataclasses.replace(
             config.training, members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"
         ),

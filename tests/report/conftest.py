@@ -47,7 +47,9 @@ def configured(folder: Path, **replaced: Any) -> Config:
     names = ("raw_dir", "kg_dir", "table_dir", "processed_dir", "run_dir", "cache_dir")
     paths = dataclasses.replace(config.paths, **{name: folder / name for name in names})
     training = Training(members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu")
-    config = dataclasses.replace(config, paths=paths, model=Model(hidden_size=8, heads=2), training=training)
+    config = dataclasses.replace(
+        config, paths=paths, model=Model(hidden_size=8, heads=2, experts=()), training=training
+    )
     return dataclasses.replace(config, credentialed=False, **replaced)
 
 

@@ -23,6 +23,7 @@ name = "synthetic"
 [model]
 hidden_size = 16
 heads = 2
+experts = []
 [training]
 members = 1
 batch_size = 32
@@ -82,7 +83,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., C
             run_name="toy",
             paths=Paths(raw_dir=Path("raw"), processed_dir=Path("processed")),
             source=Component("synthetic"),
-            model=Model(hidden_size=16, heads=2),
+            model=Model(hidden_size=16, heads=2, experts=()),
             training=Training(
                 members=1,
                 batch_size=32,

@@ -13,7 +13,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models.baselines import Estimator
 from emerge_ehr.storage.dataset import load_dataset
-from emerge_ehr.training import inputs, methods, train
+from emerge_ehr.training import inputs, methods, patients, train
 
 Prepare = Callable[..., Config]
 
@@ -38,7 +38,8 @@ def test_a_saved_estimator_gives_the_predictions_of_its_run(prepared: Prepare) -
     assert not isinstance(method, torch.nn.Module)
     again: Estimator = method
     again.load(config.run_dir / "checkpoints")
-    expected = again.logits(inputs.mapped(dataset, "test").whole()).double().sigmoid()[:, 0].tolist()
+    table = patients.table(inputs.mapped(dataset, "test"), again.reads, 7)
+    expected = again.logits(table).double().sigmoid()[:, 0].tolist()
     with (config.run_dir / "predictions.csv").open() as file:
         found = [float(row["y_prob"]) for row in csv.DictReader(file) if row["split"] == "test"]
     assert found == expected

@@ -1,6 +1,7 @@
 """Plain methods averaged with the network: their weights, and that every later stage uses them."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 
@@ -12,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models import absence, input_table
+from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.storage.dataset import load_dataset
-from emerge_ehr.training import experts, inputs, loop, members, train, trained
+from emerge_ehr.training import experts, inputs, loop, members, patients, train, trained
 
 Prepare = Callable[..., Config]
 
@@ -54,17 +56,20 @@ def test_the_risk_is_the_weighted_sum_and_a_loaded_run_gives_the_same(prepared: 
     np.testing.assert_allclose(run.probability(batches["test"])[:, 0], told["test"], atol=1e-6)
     evaluated = json.loads((config.run_dir / "metrics.json").read_text())
     weights = evaluated["experts"]["mortality"]
-    assert list(weights) == ["gradient_boosting", "intercept", "logistic_regression", "network"]
 
     def each(batch: Batch) -> np.ndarray:
-        networks = [loop.predict(member, batch, 32) for member in run.members]  # type: ignore[arg-type]
-        of_member = [
-            weights["intercept"]
-            + weights["network"] * network[:, 0].double()
-            + sum(weights[name] * expert.logits(batch)[:, 0].double() for name, expert in own.fitted.items())
-            for network, own in zip(networks, run.experts, strict=True)
-        ]
-        return torch.stack(of_member).numpy()
+        """The logits [members,N], patient by patient."""
+        has = absence.has(batch, MODALITIES).tolist()
+        own = [weights[", ".join(itertools.compress(MODALITIES, row)) or "nothing"] for row in has]
+        assert set(own[0]) == {"gradient_boosting", "intercept", "logistic_regression", "network"}
+        table = input_table.of_batch(batch, list(MODALITIES))
+        rows = []
+        for network, beside in zip(run.members, run.experts, strict=True):
+            logits = {"network": loop.predict(network, batch, 32)}  # type: ignore[arg-type]
+            logits |= {name: expert.logits(table) for name, expert in beside.fitted.items()}
+            summed = [sum(w[name] * float(of[n, 0]) for name, of in logits.items()) for n, w in enumerate(own)]
+            rows.append([total + w["intercept"] for total, w in zip(summed, own, strict=True)])
+        return np.array(rows)
 
     np.testing.assert_allclose(1 / (1 + np.exp(-each(batches["test"]).mean(axis=0))), told["test"], atol=1e-5)
     # a validation patient is judged by the member, network and experts, that was not trained on that patient
@@ -77,6 +82,34 @@ def test_the_risk_is_the_weighted_sum_and_a_loaded_run_gives_the_same(prepared: 
     assert alone["first"] == evaluated["splits"]["test"]["mortality"]["metrics"]["auroc"]["value"]
 
 
+def test_who_lacks_something_has_weights_of_patients_made_to_lack_it_too(prepared: Prepare) -> None:
+    config = with_experts(prepared(patients=200, max_epochs=2), "logistic_regression", count=2)
+    train.run(config)
+    run, dataset = trained.load(config.run_dir), load_dataset(config.processed_dir)
+    parts = [inputs.mapped(dataset, name) for name in ("train", "val")]
+    both = patients.joined(*parts).whole()
+    ids = [*dataset.split["train"], *dataset.split["val"]]
+    fold = members.folds(ids, both.label[:, 0].numpy(), 2, config.seed)
+    told = json.loads((config.run_dir / "metrics.json").read_text())["experts"]["mortality"]
+    assert set(told) == {
+        *("nothing", "ehr", "note", "summary", "ehr, note", "ehr, summary", "note, summary", "ehr, note, summary")
+    }
+    for title, weights in told.items():
+        kept = [] if title == "nothing" else title.split(", ")
+        logits, label = [], []
+        for number, (network, own) in enumerate(zip(run.members, run.experts, strict=True)):
+            able = absence.has(both, MODALITIES)[:, [name in kept for name in MODALITIES]].all(dim=1).numpy()
+            whom = both.select(torch.from_numpy(np.flatnonzero(able & (fold == number))))
+            whom = absence.without(whom, [name for name in MODALITIES if name not in kept])
+            expert = own.fitted["logistic_regression"].logits(input_table.of_batch(whom, list(MODALITIES)))
+            logits.append(torch.cat([loop.predict(network, whom, 32), expert], dim=1))  # type: ignore[arg-type]
+            label.append(whom.label[:, 0])
+        expected = experts._weights(torch.cat(logits).double().numpy(), torch.cat(label).double().numpy())
+        found = [weights["network"], weights["logistic_regression"], weights["intercept"]]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert told["nothing"] != told["ehr"] != told["ehr, note, summary"]
+
+
 def test_one_member_has_its_experts_beside_its_checkpoints_and_damage_is_told(prepared: Prepare) -> None:
     config = with_experts(prepared(patients=100), "gradient_boosting", count=1)
     train.run(config)
@@ -85,8 +118,17 @@ def test_one_member_has_its_experts_beside_its_checkpoints_and_damage_is_told(pr
     rows = pl.read_csv(config.run_dir / "predictions.csv").filter(pl.col("split") == "test")
     np.testing.assert_allclose(run.probability(batch)[:, 0], rows["y_prob"].to_numpy(), atol=1e-6)
     path = config.run_dir / "checkpoints" / "experts" / "weights.json"
-    path.write_text('{"weights": [[1.0]], "intercept": [0.0]}')
-    with pytest.raises(UserError):
-        trained.load(config.run_dir)
-    with pytest.raises(ValueError, match="does not hold a weight for network and experts"):
-        experts.load(config, load_dataset(config.processed_dir), config.run_dir / "checkpoints")
+    damaged = (
+        (
+            {name: {"weights": [[1.0]], "intercept": [0.0]} for name in experts.titles(list(MODALITIES))},
+            "does not hold a weight",
+        ),
+        ({"ehr": {}}, "does not hold weights for each choice"),
+        ([], "does not hold weights for each choice"),
+    )
+    for kept, message in damaged:
+        path.write_text(json.dumps(kept))
+        with pytest.raises(UserError):
+            trained.load(config.run_dir)
+        with pytest.raises(ValueError, match=message):
+            experts.load(config, load_dataset(config.processed_dir), config.run_dir / "checkpoints")

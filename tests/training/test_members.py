@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from emerge_ehr.compute import local
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component, UserError
+from emerge_ehr.models import input_table
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.training import inputs, loop, members, train, trained
 
@@ -127,7 +128,8 @@ def test_a_method_that_fits_itself_has_members_too(prepared: Prepare) -> None:
     train.run(config)
     run = trained.load(config.run_dir)
     batch = inputs.mapped(run.dataset, "test").whole()
-    mean = torch.stack([member.logits(batch) for member in run.members]).mean(dim=0)  # type: ignore[union-attr,operator]
+    table = input_table.of_batch(batch, ["ehr"])
+    mean = torch.stack([member.logits(table) for member in run.members]).mean(dim=0)  # type: ignore[union-attr,operator]
     rows = pl.read_csv(config.run_dir / "predictions.csv").filter(pl.col("split") == "test")
     np.testing.assert_allclose(rows["y_prob"].to_numpy(), mean[:, 0].double().sigmoid().numpy(), atol=1e-6)
 

@@ -57,12 +57,18 @@ def test_a_run_begun_in_memory_goes_on_from_disk(prepared: Prepare) -> None:
     assert contents(config.run_dir) == before
 
 
-def test_a_method_that_fits_itself_has_its_patients_in_memory_and_says_so(
-    prepared: Prepare, caplog: pytest.LogCaptureFixture
-) -> None:
-    config = dataclasses.replace(prepared(), baseline=Component("logistic_regression"))
-    train.run(with_data(config, "mapped"))
-    assert "training.data has no effect" in caplog.text
+@pytest.mark.parametrize("method", ["baseline", "experts"])
+def test_a_method_that_fits_itself_is_the_same_from_disk_as_from_memory(prepared: Prepare, method: str) -> None:
+    config, found = prepared(max_epochs=1), []
+    if method == "baseline":
+        config = dataclasses.replace(config, baseline=Component("logistic_regression"))
+    else:
+        both = ("gradient_boosting", "logistic_regression")
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, experts=both))
+    for data in ("memory", "mapped"):
+        train.run(with_data(config, data))
+        found.append((config.run_dir / "predictions.csv").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_auto_chooses_by_size_and_says_what(
@@ -71,10 +77,10 @@ def test_auto_chooses_by_size_and_says_what(
     config = prepared()
     dataset = load_dataset(config.processed_dir)
     with caplog.at_level("INFO"):
-        assert not isinstance(inputs.parts(config, dataset, at_once=False)["val"], MappedPatients)
+        assert not isinstance(inputs.parts(config, dataset)["val"], MappedPatients)
         size = sum(inputs.mapped(dataset, name).nbytes for name in ("train", "val", "test"))
         monkeypatch.setattr(inputs, "IN_MEMORY", size - 1)
-        assert isinstance(inputs.parts(config, dataset, at_once=False)["val"], MappedPatients)
+        assert isinstance(inputs.parts(config, dataset)["val"], MappedPatients)
     assert "in memory" in caplog.text and "read from disk batch by batch" in caplog.text
 
 

@@ -28,19 +28,29 @@ def vector(hidden_size: int) -> nn.Parameter:
     return nn.Parameter(0.02 * torch.randn(hidden_size))
 
 
+def has(batch: Batch, modalities: Sequence[str]) -> Tensor:
+    """Which of M ``modalities`` each of N patients has [N,M], bool: a measurement within the window, a text."""
+    masks = [getattr(batch, MASKS[name][0]) for name in modalities]
+    return torch.stack([mask.reshape(len(mask), -1).any(dim=1) for mask in masks], dim=1)
+
+
+def without(batch: Batch, modalities: Sequence[str], whom: Tensor | None = None) -> Batch:
+    """The patients as if they had never had the ``modalities``. ``whom`` [N,M], bool: who lacks which; without it all do."""
+    lacking = torch.ones(len(batch), len(modalities), dtype=torch.bool) if whom is None else whom
+    fields: dict[str, Tensor] = {}
+    for column, name in enumerate(modalities):
+        for field in MASKS[name]:
+            mask = getattr(batch, field)
+            kept = ~lacking[:, column].to(mask.device)
+            fields[field] = mask * kept.reshape(-1, *[1] * (mask.ndim - 1))
+    return dataclasses.replace(batch, **fields)
+
+
 def drop(batch: Batch, modalities: Sequence[str], share: float) -> Batch:
     """Patients N who lack each of the ``modalities`` with probability ``share``, as if they had never had it.
 
     Nobody is left without any: who would be keeps all.
     """
-    masks = [getattr(batch, MASKS[name][0]) for name in modalities]
-    has = torch.stack([mask.reshape(len(mask), -1).any(dim=1) for mask in masks], dim=1)
-    dropped = torch.rand(has.shape, device=has.device) < share
-    dropped = dropped & (has & ~dropped).any(dim=1, keepdim=True)
-    fields: dict[str, Tensor] = {}
-    for column, name in enumerate(modalities):
-        kept = ~dropped[:, column]
-        for field in MASKS[name]:
-            mask = getattr(batch, field)
-            fields[field] = mask * kept.reshape(-1, *[1] * (mask.ndim - 1))
-    return dataclasses.replace(batch, **fields)
+    there = has(batch, modalities)
+    dropped = torch.rand(there.shape, device=there.device) < share
+    return without(batch, modalities, dropped & (there & ~dropped).any(dim=1, keepdim=True))

@@ -137,14 +137,16 @@ def plain(run: Material) -> dict[str, Any] | None:
 
 
 def experts(run: Material) -> dict[str, Any] | None:
-    """The weights of network and experts, and how the AUROC differs from the network's alone (None in a cross-validated run);
-    None for a run without experts."""
+    """The weights of network and experts by what a patient has (the most first), and how the AUROC differs from the network's
+    alone; None for a run without experts."""
     weights = run.metrics.get("experts")
     if not weights:
         return None
-    alone = run.metrics.get("network_alone")
-    found = alone["splits"]["test"][run.main.code]["auroc"] if alone else None
-    return {"weights": weights[run.main.code], "found": found}
+    of_main = weights[run.main.code]
+    by_choice = {
+        title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count(","), title == "nothing"))
+    }
+    return {"weights": by_choice, "found": run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]}
 
 
 def metrics(material: Material) -> list[MetricRow]:

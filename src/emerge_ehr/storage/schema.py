@@ -15,7 +15,7 @@ TABLES_FORMAT = 1  # when convert would make other tables of the same raw files 
 ARTEFACTS_FORMAT = (
     1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
-RUN_FORMAT = 3  # when a trained model's files would be read differently, or its weights mean something else
+RUN_FORMAT = 4  # when a trained model's files would be read differently, or its weights mean something else
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,12 @@ PREDICTIONS = Table(
     ),
     key=("patient_id", "label_code"),
 )
-PLAIN_PREDICTIONS = (
-    "plain_predictions.csv"  # train: as PREDICTIONS, of the test split, by the plain method beside EMERGE
-)
-JUDGED = (
-    "judged.csv"  # train, with cross-validation: patient_id, label_code, threshold of the fold that tested the sample
-)
+# What train writes beside, where there is any: as PREDICTIONS, of the test split, by the plain method beside EMERGE and by the
+# network without its experts; and, with cross-validation, patient_id, label_code, threshold of the fold that tested the sample
+PLAIN_PREDICTIONS = "plain_predictions.csv"
+NETWORK_PREDICTIONS = "network_predictions.csv"
+JUDGED = "judged.csv"
+SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED)
 RISKS = Table(  # written to the file that --output names, with one more column (CONTRIBUTION) per modality that the run reads
     "risks.csv",
     "predict",

@@ -174,10 +174,8 @@ def persons_trained(config: Config, dataset: Dataset) -> list[str]:
     return members.persons([*dataset.split["train"], *dataset.split["val"]], patients)
 
 
-def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patients]:
+def parts(config: Config, dataset: Dataset) -> dict[str, Patients]:
     """The patients of the three splits, in memory or mapped, as ``training.data`` says.
-
-    ``at_once``: the method needs all of them in memory.
 
     Raises:
         UserError: the shapes of the arrays do not go together.
@@ -186,11 +184,7 @@ def parts(config: Config, dataset: Dataset, *, at_once: bool) -> dict[str, Patie
     by_split = {name: mapped(dataset, name, pieces=pieces) for name in SPLITS}
     size = sum(patients.nbytes for patients in by_split.values())
     fits, data = size * torchrun.processes_here() <= IN_MEMORY, config.training.data
-    if at_once and data == "mapped":
-        logger.warning(
-            "a baseline that fits itself, or an expert, needs all patients in memory: training.data has no effect"
-        )
-    in_memory = at_once or data == "memory" or (data == "auto" and fits)
+    in_memory = data == "memory" or (data == "auto" and fits)
     where = "in memory" if in_memory else "read from disk batch by batch"
     logger.info("arrays of all splits: %.1f MiB, %s", size / 2**20, where)
     try:

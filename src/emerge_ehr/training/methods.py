@@ -19,7 +19,6 @@ from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models import emerge
 from emerge_ehr.models.baselines import Estimator, Sizes
-from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.emerge import Emerge
 from emerge_ehr.storage import publishing
 from emerge_ehr.storage.artefacts import read_json
@@ -28,7 +27,7 @@ from emerge_ehr.storage.schema import MANIFEST
 from emerge_ehr.training import checkpoints, devices, experts, loggers, loop, members, relevance
 from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.members import Member
-from emerge_ehr.training.patients import Patients
+from emerge_ehr.training.patients import Patients, table
 
 OF_EMERGE = ("model.series", "model.text_fusion", "model.fusion")
 UNFINISHED = ".training"  # in the run folder: the state after the last epoch of an unfinished run
@@ -145,14 +144,13 @@ def fit(config: Config, dataset: Dataset, member: Member, fabric: Any, manifest:
     if config.training.loggers or config.training.class_weights != "none":
         logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
     estimator: Estimator = method
-    estimator.fit(_whole(member.train), _whole(member.validation))
+    size = config.training.batch_size
+    tables = [table(patients, estimator.reads, size) for patients in (member.train, member.validation)]
+    estimator.fit(member.train, tables[0], member.validation, tables[1])
     selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
-    return FittedMethod(lambda patients: estimator.logits(_whole(patients)), estimator.save, [], selection, [])
-
-
-def _whole(patients: Patients) -> Batch:
-    assert isinstance(patients, Batch)
-    return patients
+    return FittedMethod(
+        lambda patients: estimator.logits(table(patients, estimator.reads, size)), estimator.save, [], selection, []
+    )
 
 
 def _left(method: nn.Module | Estimator, unfinished: Path, mark: str) -> Progress | None:
@@ -200,27 +198,31 @@ def _by_epochs(
 
 
 def with_experts(
-    config: Config, dataset: Dataset, team: Sequence[Member], fitted: Sequence[FittedMethod]
+    config: Config, dataset: Dataset, both: Patients, team: Sequence[Member], fitted: Sequence[FittedMethod]
 ) -> list[FittedMethod]:
-    """Each member joined with the experts that are fitted on its patients (``experts.py``)."""
+    """Each member joined with the experts that are fitted on its patients (``experts.py``).
+
+    ``both``: the patients of the training split and of the validation split.
+    """
     logger.info("fitting experts: %s", ", ".join(config.model.experts))
-    found = [experts.fit(config, dataset, member) for member in team]
-    weighed = experts.weigh(
-        team, [one.logits(member.validation) for one, member in zip(fitted, team, strict=True)], found
-    )
+    found = experts.fit(config, dataset, both, team)
+    weighed = experts.weigh(config, team, [one.logits for one in fitted], found)
     weights = experts.told(weighed[0], dataset.metadata["label_names"])
-    for label, shares in weights.items():
-        logger.info("%s: weights %s", label, ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
-    return [_joined(one, own, weights) for one, own in zip(fitted, weighed, strict=True)]
+    complete = experts.titles(weighed[0].reads)[-1]
+    for label, of_label in weights.items():
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in of_label[complete].items())
+        logger.info("%s: weights for patients who have %s: %s", label, complete, shares)
+    size = config.training.batch_size
+    return [_joined(one, own, weights, size) for one, own in zip(fitted, weighed, strict=True)]
 
 
-def _joined(network: FittedMethod, own: experts.Experts, weights: Mapping[str, Any]) -> FittedMethod:
+def _joined(network: FittedMethod, own: experts.Experts, weights: Mapping[str, Any], batch_size: int) -> FittedMethod:
     def save(folder: Path) -> None:
         network.save(folder)
         own.save(folder)
 
     def logits(patients: Patients) -> Tensor:
-        return own.joined(network.logits(patients), _whole(patients))
+        return own.joined(network.logits(patients), experts.read(patients, own.reads, batch_size))
 
     selection = {**network.selection, "experts": weights}
     return dataclasses.replace(network, logits=logits, save=save, selection=selection)

@@ -93,7 +93,7 @@ def _train(run: Run, numbers: Sequence[int]) -> Sequence[int]:
     torch.set_num_threads(run.threads)
     config, chosen = run.config, run.config.training
     dataset = load_dataset(config.processed_dir, inspect=False)
-    parts = inputs.parts(config, dataset, at_once=False)
+    parts = inputs.parts(config, dataset)
     persons = inputs.persons_trained(config, dataset)
     team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
     for number in numbers:

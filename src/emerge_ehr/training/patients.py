@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from emerge_ehr.models import absence, input_table
 from emerge_ehr.models.batch import SHAPES, Batch
 from emerge_ehr.storage.mapped_arrays import release
 
@@ -21,7 +22,7 @@ class MappedPatients:
     """N patients whose arrays stay in their files, from which ``select`` reads only the rows of a batch.
 
     ``arrays``: the arrays of ``Batch``, with a row for every patient of the dataset. ``rows`` [N]: the rows of these N patients.
-    Only ``label`` and ``label_mask`` [N,K] are in memory.
+    Only ``label`` and ``label_mask`` [N,K] are in memory. ``lacks``: modalities that they are read without.
     """
 
     arrays: Mapping[str, NDArray[Any]]
@@ -29,6 +30,7 @@ class MappedPatients:
     label: Tensor
     label_mask: Tensor
     device: torch.device
+    lacks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,7 +50,7 @@ class MappedPatients:
         tensors = {name: torch.from_numpy(array[rows]) for name, array in self.arrays.items()}
         for array in self.arrays.values():
             release(array)
-        return Batch(**tensors).to(self.device)
+        return absence.without(Batch(**tensors), self.lacks).to(self.device)
 
     def whole(self) -> Batch:
         """All N patients, in memory."""
@@ -79,6 +81,25 @@ def joined(first: Patients, second: Patients) -> Patients:
     label, mask = torch.cat([first.label, second.label]), torch.cat([first.label_mask, second.label_mask])
     rows = np.concatenate([first.rows, second.rows])
     return dataclasses.replace(first, rows=rows, label=label, label_mask=mask)
+
+
+def lacking(patients: Patients, modalities: Sequence[str]) -> Patients:
+    """The patients as if they had never had the ``modalities``."""
+    if isinstance(patients, Batch):
+        return absence.without(patients, modalities)
+    return dataclasses.replace(patients, lacks=(*patients.lacks, *modalities))
+
+
+def table(patients: Patients, modalities: Sequence[str], batch_size: int) -> NDArray[np.float64]:
+    """The columns of ``input_table.of_batch`` for all patients [N,D]; from disk, the arrays are read batch by batch."""
+    parts = torch.split(torch.arange(len(patients)), batch_size)
+    return np.concatenate([input_table.of_batch(batch, modalities) for batch in batches(patients, parts)])
+
+
+def has(patients: Patients, modalities: Sequence[str], batch_size: int) -> Tensor:
+    """Which of M ``modalities`` each of N patients has [N,M], bool."""
+    parts = torch.split(torch.arange(len(patients)), batch_size)
+    return torch.cat([absence.has(batch, modalities).cpu() for batch in batches(patients, parts)])
 
 
 def batches(patients: Patients, parts: Sequence[Tensor]) -> Iterator[Batch]:

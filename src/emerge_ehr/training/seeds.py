@@ -11,7 +11,7 @@ import numpy as np
 
 from emerge_ehr.config import Config
 from emerge_ehr.storage import artefacts, publishing
-from emerge_ehr.storage.schema import JUDGED, MANIFEST, PLAIN_PREDICTIONS, RUN_FILES
+from emerge_ehr.storage.schema import MANIFEST, RUN_FILES, SOME_RUN_FILES
 from emerge_ehr.training import results, tables
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
         logger.info("%s: a single run there before is replaced by those of the seeds", run_dir)
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
         publishing.remove_others(run_dir, "fold_*", [])
-        for name in (*RUN_FILES, PLAIN_PREDICTIONS, JUDGED):
+        for name in (*RUN_FILES, *SOME_RUN_FILES):
             (run_dir / name).unlink(missing_ok=True)
     with publishing.publish(run_dir) as folder:
         results.write_csv(folder / "seeds.csv", Spread, [dataclasses.astuple(row) for row in rows])

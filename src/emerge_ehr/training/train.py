@@ -10,13 +10,12 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from torch import Tensor, nn
+from torch import Tensor
 
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config
@@ -31,15 +30,17 @@ from emerge_ehr.storage.schema import (
     JUDGED,
     MANIFEST,
     METADATA,
+    NETWORK_PREDICTIONS,
     PLAIN_PREDICTIONS,
     PREDICTIONS,
     REPORT,
     SEEDS_FILES,
+    SOME_RUN_FILES,
     SPLIT,
 )
 from emerge_ehr.training import devices, folds, inputs, members, methods, parallel, plain, results, seeds, tables
 from emerge_ehr.training.checkpoints import HISTORY
-from emerge_ehr.training.patients import Patients
+from emerge_ehr.training.patients import Patients, joined
 from emerge_ehr.training.results import Predictions
 
 if TYPE_CHECKING:
@@ -49,15 +50,6 @@ SOCKETS = decides.keys(Config, "training", among=components.SOCKETS)
 LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Others:
-    """Predictions of the test split to compare the run's with: the plain method's (none for a baseline) and, where experts are
-    averaged with the network, those of the network alone."""
-
-    plain: Predictions | None
-    network: Predictions | None
 
 
 def run(config: Config) -> None:
@@ -153,8 +145,7 @@ def _train(
             held.enter_context(methods.holding(config.run_dir))
             patients = load_patients(config.processed_dir, dataset.patient_id)
             untrained = methods.build(config, dataset)
-            at_once = not isinstance(untrained, nn.Module) or (config.baseline is None and bool(config.model.experts))
-            parts = inputs.parts(config, dataset, at_once=at_once)
+            parts = inputs.parts(config, dataset)
             persons = inputs.persons_trained(config, dataset)
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
@@ -168,24 +159,23 @@ def _train(
         if parallel.processes(config) > 1:
             config = parallel.train(config, manifest)
         each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
-        alone = None
+        others: dict[str, Predictions] = {}
         if config.baseline is None and config.model.experts:
-            alone = _predictions(dataset, "test", parts["test"], methods.together(each).logits(parts["test"]))
-            each = methods.with_experts(config, dataset, team, each)
+            alone = methods.together(each).logits(parts["test"])
+            others[NETWORK_PREDICTIONS] = _predictions(dataset, "test", parts["test"], alone)
+            each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, each)
         fitted = methods.together(each)
         validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
-        own = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
+        test = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
-                test = folds.tested(of_folds, dataset, PREDICTIONS.file) if of_folds else own
-                beside = None
-                if of_folds and config.baseline is None:
-                    beside = folds.tested(of_folds, dataset, PLAIN_PREDICTIONS)
-                elif config.baseline is None:
+                if config.baseline is None:
                     reads = emerge.modalities_read(config.model)
-                    beside = plain.predict(reads, team, parts["test"], test, chosen)
-                others = Others(beside, None if of_folds else alone)
+                    others[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], test, chosen)
+                if of_folds:
+                    test = folds.tested(of_folds, dataset, PREDICTIONS.file)
+                    others = {name: folds.tested(of_folds, dataset, name) for name in others}
                 evaluated = _report(config, fitted, [validation, test], patients, warnings, manifest, others)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
@@ -208,23 +198,27 @@ def _report(
     patients: pl.DataFrame | None,
     warnings: Sequence[str],
     manifest: dict[str, Any],
-    others: Others,
+    others: Mapping[str, Predictions],
 ) -> dict[str, Any]:
-    """Evaluate, write the run folder, and return the metrics."""
+    """Evaluate, write the run folder, and return the metrics.
+
+    ``others``: predictions of the test split to compare the run's with, each by its file: the plain method's (none for a
+    baseline) and, where there are experts, those of the network alone.
+    """
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
     if predictions[-1].thresholds is not None:
         evaluated["folds"] = config.split.folds
-    if others.plain:
-        reads = emerge.modalities_read(config.model)
-        evaluated["plain_method"] = plain.compare(reads, predictions[-1], others.plain, patients, sampling)
-    if others.network:
-        found = plain.differences(predictions[-1], others.network, patients, sampling)
-        evaluated["network_alone"] = {"splits": {predictions[-1].split: found}}
+    for file, beside in others.items():
+        found = {"splits": {predictions[-1].split: plain.differences(predictions[-1], beside, patients, sampling)}}
+        if file == PLAIN_PREDICTIONS:
+            evaluated["plain_method"] = {**plain.named(emerge.modalities_read(config.model)), **found}
+        else:
+            evaluated["network_alone"] = found
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-    _publish(config, fitted, predictions, others.plain, groups, reported, marked)
+    _publish(config, fitted, predictions, others, groups, reported, marked)
     return evaluated
 
 
@@ -236,7 +230,7 @@ def _publish(
     config: Config,
     fitted: methods.FittedMethod,
     predictions: Sequence[Predictions],
-    beside: Predictions | None,
+    others: Mapping[str, Predictions],
     groups: Sequence[Subgroup],
     metrics: dict[str, Any],
     manifest: dict[str, Any],
@@ -251,8 +245,8 @@ def _publish(
             folder / "history.csv", HISTORY, [(n, *dataclasses.astuple(row)) for n, row in fitted.history]
         )
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
-        if beside:
-            results.write_rows(folder / PLAIN_PREDICTIONS, PREDICTIONS.names, results.rows([beside]))
+        for name, beside in others.items():
+            results.write_rows(folder / name, PREDICTIONS.names, results.rows([beside]))
         if predictions[-1].thresholds is not None:
             columns = ("patient_id", "label_code", "threshold")
             results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))
@@ -264,7 +258,7 @@ def _publish(
     for path in sorted((config.run_dir / "checkpoints").rglob("*"), reverse=True):  # a folder after what is in it
         if path.relative_to(config.run_dir) not in saved:
             path.rmdir() if path.is_dir() else path.unlink()
-    for name in (PLAIN_PREDICTIONS, JUDGED):
+    for name in SOME_RUN_FILES:
         if Path(name) not in saved:
             (config.run_dir / name).unlink(missing_ok=True)
     if before is not None and artefacts.checksum(earlier) != before:

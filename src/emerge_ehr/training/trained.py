@@ -21,7 +21,7 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import experts, loop, members, methods
+from emerge_ehr.training import experts, loop, members, methods, patients
 from emerge_ehr.training.experts import Experts
 
 
@@ -71,7 +71,8 @@ class Trained:
         of_members = [None] * len(self.members) if hours is None else hours.members
         logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
         if self.experts:
-            logits = [own.joined(network, batch) for own, network in zip(self.experts, logits, strict=True)]
+            read = experts.read(batch, self.experts[0].reads, self.config.training.batch_size)
+            logits = [own.joined(network, read) for own, network in zip(self.experts, logits, strict=True)]
         return torch.stack(logits)
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
@@ -80,7 +81,9 @@ class Trained:
             parts = torch.split(torch.arange(len(batch)), size)
             with torch.no_grad():
                 return torch.cat([member(batch.select(part), hours.select(part)) for part in parts])  # type: ignore[operator]
-        return loop.predict(member, batch, size) if isinstance(member, nn.Module) else member.logits(batch)
+        if isinstance(member, nn.Module):
+            return loop.predict(member, batch, size)
+        return member.logits(patients.table(batch, member.reads, size))
 
     def hours(self, batch: Batch) -> Hours | None:
         """The output of the members' series encoders; None where the model has none, or is a baseline."""

@@ -50,7 +50,7 @@ def config(hospital: Path, tmp_path: Path) -> Config:
             tmp_path / "cache",
         ),
         source=Component("mimic4", source),
-        model=Model(hidden_size=8, heads=2),
+        model=Model(hidden_size=8, heads=2, experts=()),
         training=Training(members=1, max_epochs=1, bootstrap_resamples=10, accelerator="cpu"),
     )
 

@@ -18,6 +18,7 @@ min_stay_hours = 48.0
 [model]
 hidden_size = 8
 heads = 2
+experts = []
 [training]
 members = 1
 max_epochs = 2

@@ -3,6 +3,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from emerge_ehr.models import input_table
+from emerge_ehr.models.baselines import Estimator
 from emerge_ehr.models.batch import Batch
 
 HOURS, FEATURES, NOTE, SUMMARY = 8, 3, 5, 4
@@ -52,6 +54,11 @@ def planted(count: int, seed: int) -> Batch:
         label=torch.stack([positive, 1 - positive], dim=1),
         label_mask=torch.stack([torch.ones(count), (torch.arange(count) % 5 > 0).float()], dim=1),
     )
+
+
+def fit_on_tables(estimator: Estimator, train: Batch, validation: Batch) -> None:
+    tables = [input_table.of_batch(patients, estimator.reads) for patients in (train, validation)]
+    estimator.fit(train, tables[0], validation, tables[1])
 
 
 @pytest.fixture(scope="session")

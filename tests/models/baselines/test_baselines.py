@@ -12,9 +12,11 @@ from emerge_ehr import components
 from emerge_ehr.config import Training
 from emerge_ehr.evaluation import metrics
 from emerge_ehr.fields import Component, UserError
+from emerge_ehr.models import input_table
 from emerge_ehr.models.baselines import Sizes
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.training import devices, loop, objective
+from tests.models.baselines.conftest import fit_on_tables
 
 ALL_INPUTS = ("ehr", "note", "summary")
 # every plug with its defaults, and the plain methods with all inputs of EMERGE
@@ -44,7 +46,7 @@ NEURAL = [name for name in NAMES if isinstance(make(name), nn.Module)]
 def logits(model: Any, batch: Batch) -> Tensor:
     if isinstance(model, nn.Module):
         return loop.predict(model, batch, batch_size=500)
-    found: Tensor = model.logits(batch)
+    found: Tensor = model.logits(input_table.of_batch(batch, model.reads))
     return found
 
 
@@ -55,7 +57,7 @@ def learned(name: str, train: Batch, validation: Batch, epochs: int = 12) -> Any
         with devices.deterministic(1, accelerator="cpu", on_gpu=False):
             loop.fit(model, train, validation, settings, seed=1, fabric=devices.fabric(settings))
     else:
-        model.fit(train, validation)
+        fit_on_tables(model, train, validation)
     return model
 
 
@@ -162,7 +164,7 @@ def test_a_label_of_one_class_or_of_nobody_gives_finite_logits(name: str, train:
         assert objective.summed_loss(model(odd), odd.label, odd.label_mask, None).isfinite()
         return
     nobody = dataclasses.replace(validation, label_mask=torch.zeros_like(validation.label_mask))
-    model.fit(odd, nobody)
+    fit_on_tables(model, odd, nobody)
     assert logits(model, train).isfinite().all()
     assert (logits(model, train)[:, 0] > 3).all() and (logits(model, train)[:, 1] == 0).all()
 
@@ -170,7 +172,7 @@ def test_a_label_of_one_class_or_of_nobody_gives_finite_logits(name: str, train:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NEURAL])
 def test_a_split_with_no_defined_validation_label_still_fits(name: str, train: Batch, validation: Batch) -> None:
     model = make(name)
-    model.fit(train, dataclasses.replace(validation, label_mask=torch.zeros_like(validation.label_mask)))
+    fit_on_tables(model, train, dataclasses.replace(validation, label_mask=torch.zeros_like(validation.label_mask)))
     score = metrics.point(
         metrics.auroc, train.label[:, 0].double().numpy(), logits(model, train)[:, 0].double().numpy()
     )

@@ -20,6 +20,7 @@ from emerge_ehr.models.baselines import (
 )
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.patient_memory import PatientMemory
+from tests.models.baselines.conftest import fit_on_tables
 
 SIZES = Sizes(hours=8, features=3, note_width=5, summary_width=4, labels=2)
 
@@ -221,7 +222,7 @@ def test_logistic_regression_equals_scikit_learns_pipeline(train: Batch, validat
     from sklearn.preprocessing import StandardScaler
 
     plug = logistic_regression.build(logistic_regression.Options(strengths=(0.1,)), sizes=SIZES, seed=0)
-    plug.fit(train, validation)
+    fit_on_tables(plug, train, validation)
     table, unseen = (input_table.of_batch(patients, ["ehr"]) for patients in (train, validation))
     for column in range(2):
         # The plug's scale is that of the known values, so each step is taken on them before the gaps are filled.
@@ -232,7 +233,7 @@ def test_logistic_regression_equals_scikit_learns_pipeline(train: Batch, validat
         )
         model.fit(scaler.transform(table)[rows], train.label[:, column].numpy()[rows])
         expected = model.decision_function(scaler.transform(unseen))
-        np.testing.assert_allclose(plug.logits(validation)[:, column].numpy(), expected, atol=1e-4)
+        np.testing.assert_allclose(plug.logits(unseen)[:, column].numpy(), expected, atol=1e-4)
 
 
 def test_the_sparse_regression_of_all_inputs_is_the_one_that_minimises_its_objective(
@@ -243,7 +244,7 @@ def test_the_sparse_regression_of_all_inputs_is_the_one_that_minimises_its_objec
 
     chosen = logistic_regression.Options(modalities=("summary", "note", "ehr"), penalty="l1", strengths=(0.05,))
     plug = logistic_regression.build(chosen, sizes=SIZES, seed=0)
-    plug.fit(train, validation)
+    fit_on_tables(plug, train, validation)
     embeddings = ((train.note_embedding, train.note_mask), (train.summary_embedding, train.summary_mask))
     texts = [
         torch.cat([torch.where(mask[:, None] > 0, text, torch.nan), mask[:, None]], 1) for text, mask in embeddings
@@ -283,7 +284,7 @@ def test_trees_do_not_depend_on_the_number_of_threads_but_on_the_seed(
     for number, (threads, seed) in enumerate(((1, 0), (2, 0), (1, 1))):
         with threadpool_limits(limits=threads):
             plug = gradient_boosting.build(gradient_boosting.Options(rounds=5), sizes=SIZES, seed=seed)
-            plug.fit(train, validation)
+            fit_on_tables(plug, train, validation)
         (tmp_path / str(number)).mkdir()
         plug.save(tmp_path / str(number))
         written.append((tmp_path / str(number) / "trees_0.txt").read_text().partition("\nparameters:")[0])

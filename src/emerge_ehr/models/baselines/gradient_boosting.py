@@ -17,11 +17,11 @@ from annotated_types import Gt, Le
 from torch import Tensor
 
 from emerge_ehr.fields import Positive
-from emerge_ehr.models import boosted_trees, input_table
+from emerge_ehr.models import boosted_trees
 from emerge_ehr.models.baselines import Estimator, Sizes
-from emerge_ehr.models.batch import MODALITIES, Batch
+from emerge_ehr.models.batch import MODALITIES
 from emerge_ehr.models.input_table import Array, Modalities
-from emerge_ehr.models.label_columns import defined, prior_log_odds
+from emerge_ehr.models.label_columns import Labelled, defined, prior_log_odds
 
 if TYPE_CHECKING:
     from lightgbm import Booster
@@ -61,25 +61,23 @@ class GradientBoosting:
     priors: list[float]
 
     def __init__(self, options: Options, seed: int) -> None:
-        self.options, self.seed = options, seed
+        self.options, self.seed, self.reads = options, seed, options.reads
 
-    def fit(self, train: Batch, validation: Batch) -> None:
+    def fit(self, train: Labelled, table: Array, validation: Labelled, validation_table: Array) -> None:
         """Fit trees for every label that has both classes in ``train``."""
-        x, validation_x = self._table(train), self._table(validation)
         self.trees, self.priors = [], []
         for column in range(train.label.shape[1]):
             rows, label = defined(train, column)
             validation_rows, truth = defined(validation, column)
             self.priors.append(prior_log_odds(label))
             both_classes = len(np.unique(label)) > 1
-            held_out = (validation_x[validation_rows], truth)
-            self.trees.append(self._boosted(x[rows], label, *held_out) if both_classes else None)
+            held_out = (validation_table[validation_rows], truth)
+            self.trees.append(self._boosted(table[rows], label, *held_out) if both_classes else None)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Batch of N -> log-odds [N,K]."""
-        x = self._table(batch)
+    def logits(self, table: Array) -> Tensor:
+        """Table [N,D] -> log-odds [N,K]."""
         columns = [
-            np.full(len(x), prior) if trees is None else np.asarray(trees.predict(x, raw_score=True))
+            np.full(len(table), prior) if trees is None else np.asarray(trees.predict(table, raw_score=True))
             for trees, prior in zip(self.trees, self.priors, strict=True)
         ]
         return torch.from_numpy(np.stack(columns, axis=1)).float()
@@ -105,9 +103,6 @@ class GradientBoosting:
         self.trees = [
             _read(folder / f"trees_{column}.txt") if prior is None else None for column, prior in enumerate(kept)
         ]
-
-    def _table(self, batch: Batch) -> Array:
-        return input_table.of_batch(batch, self.options.reads)
 
     def _boosted(self, x: Array, label: Array, validation_x: Array, truth: Array) -> "Booster":
         import lightgbm

@@ -15,10 +15,11 @@ import torch
 from annotated_types import Gt
 from torch import Tensor
 
-from emerge_ehr.models import input_table, linear_classifier
+from emerge_ehr.models import linear_classifier
 from emerge_ehr.models.baselines import Estimator, Sizes
-from emerge_ehr.models.batch import MODALITIES, Batch
+from emerge_ehr.models.batch import MODALITIES
 from emerge_ehr.models.input_table import Array, Modalities
+from emerge_ehr.models.label_columns import Labelled
 from emerge_ehr.models.linear_classifier import STRENGTHS, LinearClassifier, Penalty
 
 FILE = "logistic_regression.safetensors"
@@ -50,18 +51,17 @@ class LogisticRegression:
     fitted: LinearClassifier
 
     def __init__(self, options: Options, seed: int) -> None:
-        self.options, self.seed = options, seed
+        self.options, self.seed, self.reads = options, seed, options.reads
 
-    def fit(self, train: Batch, validation: Batch) -> None:
+    def fit(self, train: Labelled, table: Array, validation: Labelled, validation_table: Array) -> None:
         """Fit a regression for every label."""
         penalty = self.options.penalty
         strengths = self.options.strengths or STRENGTHS[penalty]
-        tables = self._table(train), self._table(validation)
-        self.fitted = linear_classifier.fit(train, tables[0], validation, tables[1], strengths, penalty, self.seed)
+        self.fitted = linear_classifier.fit(train, table, validation, validation_table, strengths, penalty, self.seed)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Batch of N -> log-odds [N,K]."""
-        return torch.from_numpy(self.fitted.logits(self._table(batch))).float()
+    def logits(self, table: Array) -> Tensor:
+        """Table [N,D] -> log-odds [N,K]."""
+        return torch.from_numpy(self.fitted.logits(table)).float()
 
     def save(self, folder: Path) -> None:
         """Write the coefficients of all labels into ``folder``."""
@@ -70,6 +70,3 @@ class LogisticRegression:
     def load(self, folder: Path) -> None:
         """Read the coefficients that ``save`` wrote into ``folder``."""
         self.fitted = LinearClassifier.load(folder / FILE)
-
-    def _table(self, batch: Batch) -> Array:
-        return input_table.of_batch(batch, self.options.reads)

@@ -13,9 +13,10 @@ import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor
 
-from emerge_ehr.models import input_table, linear_classifier
+from emerge_ehr.models import linear_classifier
 from emerge_ehr.models.baselines import Estimator, Sizes
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.input_table import Array
+from emerge_ehr.models.label_columns import Labelled
 from emerge_ehr.models.linear_classifier import LinearClassifier
 
 FILE = "note_only.safetensors"
@@ -41,16 +42,15 @@ class NoteOnly:
     fitted: LinearClassifier
 
     def __init__(self, options: Options) -> None:
-        self.strengths = options.strengths
+        self.strengths, self.reads = options.strengths, options.reads
 
-    def fit(self, train: Batch, validation: Batch) -> None:
+    def fit(self, train: Labelled, table: Array, validation: Labelled, validation_table: Array) -> None:
         """Fit a regression for every label."""
-        tables = input_table.of_batch(train, ("note",)), input_table.of_batch(validation, ("note",))
-        self.fitted = linear_classifier.fit(train, tables[0], validation, tables[1], self.strengths)
+        self.fitted = linear_classifier.fit(train, table, validation, validation_table, self.strengths)
 
-    def logits(self, batch: Batch) -> Tensor:
-        """Batch of N -> log-odds [N,K]."""
-        return torch.from_numpy(self.fitted.logits(input_table.of_batch(batch, ("note",)))).float()
+    def logits(self, table: Array) -> Tensor:
+        """Table [N,D] -> log-odds [N,K]."""
+        return torch.from_numpy(self.fitted.logits(table)).float()
 
     def save(self, folder: Path) -> None:
         """Write the coefficients of all labels into ``folder``."""
