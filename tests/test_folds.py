@@ -128,7 +128,7 @@ def test_report_predict_and_compare_take_the_run(
     first = weights.all("tr")[1]
     assert first.one("th").text == "ehr, note, summary" and len(weights.all("tr")) == 1 + 2**3
     told = [cell.text.replace("−", "-") for cell in first.all("td")]
-    assert told == [f"{value:.2f}" for value in evaluated["experts"]["mortality"]["ehr, note, summary"].values()]
+    assert told == [f"{value:.2f}" for value in evaluated["experts"]["mortality"]["ehr+note+summary"].values()]
     predict.run(config.run_dir, config.table_dir, folder / "risks.csv", offline=True)
     assert pl.read_csv(folder / "risks.csv").height == len(load_dataset(config.processed_dir).patient_id)
     first = compare.load(config.run_dir)

@@ -12,11 +12,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from emerge_ehr.config import Config
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models import absence, input_table
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.storage.dataset import load_dataset
-from emerge_ehr.training import experts, inputs, loop, members, patients, train, trained
+from emerge_ehr.training import devices, experts, inputs, loop, members, methods, patients, train, trained
 
 Prepare = Callable[..., Config]
 
@@ -60,16 +60,19 @@ def test_the_risk_is_the_weighted_sum_and_a_loaded_run_gives_the_same(prepared: 
     def each(batch: Batch) -> np.ndarray:
         """The logits [members,N], patient by patient."""
         has = absence.has(batch, MODALITIES).tolist()
-        own = [weights[", ".join(itertools.compress(MODALITIES, row)) or "nothing"] for row in has]
-        assert set(own[0]) == {"gradient_boosting", "intercept", "logistic_regression", "network"}
-        table = input_table.of_batch(batch, list(MODALITIES))
-        rows = []
-        for network, beside in zip(run.members, run.experts, strict=True):
-            logits = {"network": loop.predict(network, batch, 32)}  # type: ignore[arg-type]
-            logits |= {name: expert.logits(table) for name, expert in beside.fitted.items()}
-            summed = [sum(w[name] * float(of[n, 0]) for name, of in logits.items()) for n, w in enumerate(own)]
-            rows.append([total + w["intercept"] for total, w in zip(summed, own, strict=True)])
-        return np.array(rows)
+        kept = [tuple(itertools.compress(MODALITIES, row)) for row in has]
+        assert set(kept) == {("ehr", "note", "summary"), ("ehr", "summary")}
+        found = np.zeros((len(run.members), len(kept)))
+        for m, (network, beside) in enumerate(zip(run.members, run.experts, strict=True)):
+            of_network = loop.predict(network, batch, 32)  # type: ignore[arg-type]
+            for n, names in enumerate(kept):
+                own = weights["+".join(names)]
+                assert set(own) == {"gradient_boosting", "intercept", "logistic_regression", "network"}
+                table = input_table.of_batch(batch.select(torch.tensor([n])), names)
+                of_experts = beside.fitted[experts.choices(list(MODALITIES)).index(names)]
+                found[m, n] = own["intercept"] + own["network"] * float(of_network[n, 0])
+                found[m, n] += sum(own[name] * float(expert.logits(table)) for name, expert in of_experts.items())
+        return found
 
     np.testing.assert_allclose(1 / (1 + np.exp(-each(batches["test"]).mean(axis=0))), told["test"], atol=1e-5)
     # a validation patient is judged by the member, network and experts, that was not trained on that patient
@@ -92,22 +95,30 @@ def test_who_lacks_something_has_weights_of_patients_made_to_lack_it_too(prepare
     fold = members.folds(ids, both.label[:, 0].numpy(), 2, config.seed)
     told = json.loads((config.run_dir / "metrics.json").read_text())["experts"]["mortality"]
     assert set(told) == {
-        *("nothing", "ehr", "note", "summary", "ehr, note", "ehr, summary", "note, summary", "ehr, note, summary")
+        *("nothing", "ehr", "note", "summary", "ehr+note", "ehr+summary", "note+summary", "ehr+note+summary")
     }
-    for title, weights in told.items():
-        kept = [] if title == "nothing" else title.split(", ")
+    for choice, kept in enumerate(experts.choices(list(MODALITIES))):
+        weights = told["+".join(kept) or "nothing"]
         logits, label = [], []
         for number, (network, own) in enumerate(zip(run.members, run.experts, strict=True)):
             able = absence.has(both, MODALITIES)[:, [name in kept for name in MODALITIES]].all(dim=1).numpy()
             whom = both.select(torch.from_numpy(np.flatnonzero(able & (fold == number))))
             whom = absence.without(whom, [name for name in MODALITIES if name not in kept])
-            expert = own.fitted["logistic_regression"].logits(input_table.of_batch(whom, list(MODALITIES)))
-            logits.append(torch.cat([loop.predict(network, whom, 32), expert], dim=1))  # type: ignore[arg-type]
+            each = [loop.predict(network, whom, 32)]  # type: ignore[arg-type]
+            if kept:  # an expert of its own, which is the baseline on these modalities
+                chosen = Component("logistic_regression", {"modalities": list(kept), "penalty": "l1"})
+                alone = dataclasses.replace(config, baseline=chosen)
+                table = input_table.of_batch(whom, kept)
+                each.append(own.fitted[choice]["logistic_regression"].logits(table))
+                team = members.divided(parts[0], parts[1], ids, 2, config.seed)
+                of_baseline = methods.fit(alone, dataset, team[number], devices.fabric(config.training), {})
+                torch.testing.assert_close(of_baseline.logits(whom), each[1])
+            logits.append(torch.cat(each, dim=1))
             label.append(whom.label[:, 0])
         expected = experts._weights(torch.cat(logits).double().numpy(), torch.cat(label).double().numpy())
-        found = [weights["network"], weights["logistic_regression"], weights["intercept"]]
+        found = [weights[name] for name in ("network", "logistic_regression", "intercept") if kept or "_" not in name]
         np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert told["nothing"] != told["ehr"] != told["ehr, note, summary"]
+    assert told["nothing"] != told["ehr"] != told["ehr+note+summary"]
 
 
 def test_one_member_has_its_experts_beside_its_checkpoints_and_damage_is_told(prepared: Prepare) -> None:

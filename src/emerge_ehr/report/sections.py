@@ -144,7 +144,7 @@ def experts(run: Material) -> dict[str, Any] | None:
         return None
     of_main = weights[run.main.code]
     by_choice = {
-        title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count(","), title == "nothing"))
+        title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count("+"), title == "nothing"))
     }
     return {"weights": by_choice, "found": run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]}
 

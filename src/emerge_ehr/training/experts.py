@@ -1,9 +1,9 @@
 """Plain methods whose logits are added to those of EMERGE's network (``model.experts``).
 
-Each member has experts that were fitted on the same patients. The weights of network and experts, and an intercept, are fitted
-out of fold: on logits of patients whom the member was not trained on. No weight is negative. There are weights for each choice of
-modalities that a patient may have, fitted on the patients who have these, as if they had no others: who tells less gets a risk
-nearer to everybody's, and an expert that cannot do without a text counts for less where it is missing.
+For each choice of modalities that a patient may have, each member has experts that read these alone, fitted on the same patients
+as its network. The weights of network and experts, and an intercept, are fitted out of fold for each choice: on patients whom the
+member was not trained on and who have these modalities, as if they had no others. No weight is negative. So a patient who lacks a
+text is judged by methods that never saw one, and with a risk as far from everybody's as what is left can tell.
 """
 
 import json
@@ -28,52 +28,55 @@ from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients
 
 Array = NDArray[np.float64]
-FOLDER = "experts"  # beside the checkpoints of a member, with a folder for each expert
+FOLDER = "experts"  # beside the checkpoints of a member, with a folder for each choice of modalities, and in it for each expert
 WEIGHTS = "weights.json"
 SPREAD = 0.5  # of the weights of network and experts, before any patient is seen
 OPTIONS: dict[str, dict[str, Any]] = {"gradient_boosting": {}, "logistic_regression": {"penalty": "l1"}}
 
 
 @dataclass(frozen=True)
-class Read:
-    """What the experts read of N patients: the ``table`` [N,D] of the M modalities, and which of these each patient ``has``
-    [N,M]."""
+class Alike:
+    """Patients who have the same modalities: the number of this choice, their ``rows`` [n] among N patients, and the ``table``
+    [n,D] of these modalities (None for nothing)."""
 
-    table: Array
-    has: Tensor
+    choice: int
+    rows: Tensor
+    table: Array | None
 
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of one member, by name, which read M modalities.
+    """The experts of one member, which read M modalities: by choice, as ``choices`` numbers them, and by name.
 
-    ``weights`` [2^M,K,1 + experts] of the network and of each expert, and ``intercept`` [2^M,K], for each choice of
-    ``choices``.
+    ``weights`` [2^M,K,1 + experts] of the network and of each expert (0 where there is nothing to read), and ``intercept``
+    [2^M,K].
     """
 
     reads: tuple[str, ...]
-    fitted: Mapping[str, Estimator]
+    fitted: Sequence[Mapping[str, Estimator]]
     weights: Array
     intercept: Array
 
-    def joined(self, network: Tensor, read: Read) -> Tensor:
+    def joined(self, network: Tensor, read: Sequence[Alike]) -> Tensor:
         """The network's logits [N,K] -> the weighted sum with the experts' logits of the same patients."""
-        logits = torch.stack([network, *(one.logits(read.table) for one in self.fitted.values())], dim=-1).double()
-        choice = (read.has * 2 ** torch.arange(len(self.reads))).sum(dim=1)
-        weights, intercept = torch.from_numpy(self.weights)[choice], torch.from_numpy(self.intercept)[choice]
-        return ((logits * weights).sum(dim=-1) + intercept).to(network.dtype)
+        summed = torch.empty_like(network)
+        for alike in read:
+            logits = _logits(network[alike.rows], self.fitted[alike.choice], alike.table)
+            weights = torch.from_numpy(self.weights[alike.choice][:, : logits.shape[-1]])
+            total = (logits.double() * weights).sum(dim=-1) + torch.from_numpy(self.intercept[alike.choice])
+            summed[alike.rows] = total.to(network.dtype)
+        return summed
 
     def save(self, folder: Path) -> None:
         """Write the experts and the weights into ``folder``, which is a member's."""
-        for name, expert in self.fitted.items():
-            (folder / FOLDER / name).mkdir(parents=True)
-            expert.save(folder / FOLDER / name)
-        written = {
-            name: {"weights": weights, "intercept": intercept}
-            for name, weights, intercept in zip(
-                titles(self.reads), self.weights.tolist(), self.intercept.tolist(), strict=True
-            )
-        }
+        written = {}
+        for title, own, weights, intercept in zip(
+            titles(self.reads), self.fitted, self.weights.tolist(), self.intercept.tolist(), strict=True
+        ):
+            for name, expert in own.items():
+                (folder / FOLDER / title / name).mkdir(parents=True)
+                expert.save(folder / FOLDER / title / name)
+            written[title] = {"weights": weights, "intercept": intercept}
         (folder / FOLDER / WEIGHTS).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
@@ -88,26 +91,34 @@ def choices(reads: Sequence[str]) -> list[tuple[str, ...]]:
 
 def titles(reads: Sequence[str]) -> list[str]:
     """The name of each choice in files."""
-    return [", ".join(kept) or "nothing" for kept in choices(reads)]
+    return ["+".join(kept) or "nothing" for kept in choices(reads)]
 
 
-def read(of: Patients, reads: Sequence[str], batch_size: int) -> Read:
-    """What the experts read of these patients; from disk, they are read batch by batch."""
-    return Read(patients.table(of, reads, batch_size), patients.has(of, reads, batch_size))
-
-
-def fit(config: Config, dataset: Dataset, both: Patients, team: Sequence[Member]) -> list[dict[str, Estimator]]:
-    """The experts of each member, fitted on its patients. ``both``: the patients of the training and the validation split."""
-    reads = emerge.modalities_read(config.model)
-    table = patients.table(both, reads, config.training.batch_size)
+def read(of: Patients, reads: Sequence[str], batch_size: int) -> list[Alike]:
+    """What the experts read of these patients, by what they have; from disk, they are read batch by batch."""
+    choice = (patients.has(of, reads, batch_size) * 2 ** torch.arange(len(reads))).sum(dim=1)
     found = []
-    for member in team:
-        own = _untrained(config, dataset, member.seed)
-        inside = np.ones(len(table), dtype=bool)
-        inside[member.fold] = False
-        for expert in own.values():
-            expert.fit(member.train, table[inside], member.validation, table[member.fold])
-        found.append(own)
+    for number, kept in enumerate(choices(reads)):
+        rows = torch.nonzero(choice == number)[:, 0]
+        if len(rows):
+            table = patients.table(patients.subset(of, rows), kept, batch_size) if kept else None
+            found.append(Alike(number, rows, table))
+    return found
+
+
+def fit(config: Config, dataset: Dataset, both: Patients, team: Sequence[Member]) -> list[list[dict[str, Estimator]]]:
+    """The experts of each member and each choice, fitted on all patients of the member. ``both``: the patients of the training
+    and the validation split."""
+    found: list[list[dict[str, Estimator]]] = [[] for _ in team]
+    for kept in choices(emerge.modalities_read(config.model)):
+        table = patients.table(both, kept, config.training.batch_size) if kept else np.empty((len(both), 0))
+        for member, of_member in zip(team, found, strict=True):
+            own = _untrained(config, dataset, kept, member.seed)
+            inside = np.ones(len(table), dtype=bool)
+            inside[member.fold] = False
+            for expert in own.values():
+                expert.fit(member.train, table[inside], member.validation, table[member.fold])
+            of_member.append(own)
     return found
 
 
@@ -118,18 +129,20 @@ def load(config: Config, dataset: Dataset, folder: Path) -> Experts:
         OSError: a file is missing.
         ValueError: the files are damaged.
     """
-    found = _untrained(config, dataset, config.seed)
-    for name, expert in found.items():
-        expert.load(folder / FOLDER / name)
-    kept = json.loads((folder / FOLDER / WEIGHTS).read_text(encoding="utf-8"))
     reads, labels = emerge.modalities_read(config.model), dataset.label.shape[1]
+    found = [_untrained(config, dataset, kept, config.seed) for kept in choices(reads)]
+    for title, own in zip(titles(reads), found, strict=True):
+        for name, expert in own.items():
+            expert.load(folder / FOLDER / title / name)
+    kept = json.loads((folder / FOLDER / WEIGHTS).read_text(encoding="utf-8"))
     try:
         weights, intercept = (
-            np.array([kept[name][key] for name in titles(reads)], dtype=np.float64) for key in ("weights", "intercept")
+            np.array([kept[title][key] for title in titles(reads)], dtype=np.float64)
+            for key in ("weights", "intercept")
         )
     except (KeyError, TypeError):
         raise ValueError(f"{WEIGHTS} does not hold weights for each choice of modalities") from None
-    shape = (2 ** len(reads), labels, 1 + len(found))
+    shape = (len(found), labels, 1 + len(config.model.experts))
     if weights.shape != shape or intercept.shape != shape[:2] or not np.isfinite(weights).all():
         raise ValueError(f"{WEIGHTS} does not hold a weight for network and experts of each label")
     return Experts(reads, found, weights, intercept)
@@ -139,32 +152,33 @@ def weigh(
     config: Config,
     team: Sequence[Member],
     networks: Sequence[Callable[[Patients], Tensor]],
-    experts: Sequence[Mapping[str, Estimator]],
+    experts: Sequence[Sequence[Mapping[str, Estimator]]],
 ) -> list[Experts]:
     """Each member's experts with the weights, the same for all. ``networks``: each gives its logits [N,K] of patients."""
     reads, size = emerge.modalities_read(config.model), config.training.batch_size
     has = torch.cat([patients.has(member.validation, reads, size) for member in team]).numpy()
     label = torch.cat([member.validation.label.cpu() for member in team]).double().numpy()
     defined = torch.cat([member.validation.label_mask.cpu() for member in team]).numpy() > 0
-    found = []
-    for kept in choices(reads):
+    found = np.zeros((2 ** len(reads), label.shape[1], 2 + len(config.model.experts)))
+    for choice, kept in enumerate(choices(reads)):
         lacks = [name for name in reads if name not in kept]
         logits = []
         for member, network, own in zip(team, networks, experts, strict=True):
-            seen = patients.lacking(member.validation, lacks)
-            table = patients.table(seen, reads, size)
-            logits.append(torch.stack([network(seen), *(expert.logits(table) for expert in own.values())], dim=-1))
+            table = patients.table(member.validation, kept, size) if kept else None
+            of_network = network(patients.lacking(member.validation, lacks))
+            logits.append(_logits(of_network, own[choice], table))
         together = torch.cat(logits).double().numpy()
-        able = defined & np.all(has[:, [reads.index(name) for name in kept]], axis=1, keepdims=True)
-        rows = [able[:, k] for k in range(label.shape[1])]
-        found.append(np.stack([_weights(together[row, k], label[row, k]) for k, row in enumerate(rows)]))
-    every = np.stack(found)
-    return [Experts(reads, own, every[..., :-1], every[..., -1]) for own in experts]
+        able = np.all(has[:, [reads.index(name) for name in kept]], axis=1)
+        for k in range(label.shape[1]):
+            rows = able & defined[:, k]
+            *weights, intercept = _weights(together[rows, k], label[rows, k])
+            found[choice, k, : len(weights)], found[choice, k, -1] = weights, intercept
+    return [Experts(reads, own, found[..., :-1], found[..., -1]) for own in experts]
 
 
-def told(experts: Experts, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+def told(experts: Experts, config: Config, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Label -> what a patient has -> the weights of ``network`` and of each expert, and the ``intercept``."""
-    of = ["network", *experts.fitted]
+    of = ["network", *config.model.experts]
     return {
         label: {
             title: {**dict(zip(of, experts.weights[c, k].tolist(), strict=True)), "intercept": experts.intercept[c, k]}
@@ -174,16 +188,22 @@ def told(experts: Experts, names: Sequence[str]) -> dict[str, dict[str, dict[str
     }
 
 
-def _untrained(config: Config, dataset: Dataset, seed: int) -> dict[str, Estimator]:
-    reads = list(emerge.modalities_read(config.model))
+def _logits(network: Tensor, experts: Mapping[str, Estimator], table: Array | None) -> Tensor:
+    """The logits [N,K,1 + experts] of network and experts."""
+    beside = [] if table is None else [expert.logits(table) for expert in experts.values()]
+    return torch.stack([network, *beside], dim=-1)
+
+
+def _untrained(config: Config, dataset: Dataset, kept: Sequence[str], seed: int) -> dict[str, Estimator]:
+    """The experts that read the modalities ``kept``; none where there is nothing to read."""
     widths = dataset.note_embedding.shape[1], dataset.summary_embedding.shape[1]
     hours, features = dataset.ehr.shape[1:]
     sizes = Sizes(hours, features, *widths, dataset.label.shape[1])
     return {
         name: components.build(
-            "baseline", Component(name, {"modalities": reads, **OPTIONS[name]}), sizes=sizes, seed=seed
+            "baseline", Component(name, {"modalities": list(kept), **OPTIONS[name]}), sizes=sizes, seed=seed
         )
-        for name in config.model.experts
+        for name in (config.model.experts if kept else ())
     }
 
 

@@ -207,7 +207,7 @@ def with_experts(
     logger.info("fitting experts: %s", ", ".join(config.model.experts))
     found = experts.fit(config, dataset, both, team)
     weighed = experts.weigh(config, team, [one.logits for one in fitted], found)
-    weights = experts.told(weighed[0], dataset.metadata["label_names"])
+    weights = experts.told(weighed[0], config, dataset.metadata["label_names"])
     complete = experts.titles(weighed[0].reads)[-1]
     for label, of_label in weights.items():
         shares = ", ".join(f"{name} {share:.2f}" for name, share in of_label[complete].items())
