@@ -10,6 +10,7 @@ Sums and attention can hardly say that one modality changes what another means. 
 are added, as in a factorisation machine (Rendle 2010, doi 10.1109/ICDM.2010.127), which finds them with few patients.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -56,8 +57,8 @@ class CrossAttention(nn.Module):
     def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
         """EHR, text -> [N,H]."""
         ehr, text = modalities["ehr"], modalities["text"]
-        from_ehr = _attend(self.text_to_ehr, text.representation, ehr)
-        from_text = _attend(self.ehr_to_text, ehr.representation, text)
+        from_ehr, _ = _attend(self.text_to_ehr, text.representation, ehr)
+        from_text, _ = _attend(self.ehr_to_text, ehr.representation, text)
         if self.residual:
             from_ehr, from_text = text.representation + from_ehr, ehr.representation + from_text
         fused: Tensor = self.projection(torch.cat([from_ehr, from_text], dim=1))
@@ -73,8 +74,8 @@ class CrossAttention(nn.Module):
         """
         ehr, text = modalities["ehr"], modalities["text"]
         return {
-            "ehr": _weights(self.text_to_ehr, text.representation, ehr),
-            "text": _weights(self.ehr_to_text, ehr.representation, text),
+            "ehr": _attend(self.text_to_ehr, text.representation, ehr)[1].mean(dim=1),
+            "text": _attend(self.ehr_to_text, ehr.representation, text)[1].mean(dim=1),
         }
 
 
@@ -97,17 +98,25 @@ class Products(nn.Module):
         return products
 
 
-def _attend(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
-    """Query [N,H] over the other modality's tokens [N,L,H] that are present -> [N,H]."""
-    keys = other.tokens
-    values, _ = attention(query[:, None], keys, keys, key_padding_mask=~other.present, need_weights=False)
-    attended: Tensor = values[:, 0]
-    return attended
+def _attend(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> tuple[Tensor, Tensor]:
+    """Query [N,H] over the other modality's tokens [N,L,H] that are present -> what was read [N,H], and the weights [N,heads,L],
+    without that of the learned key.
 
-
-def _weights(attention: nn.MultiheadAttention, query: Tensor, other: Modality) -> Tensor:
-    """Query [N,H] over the other modality's tokens [N,L,H] -> weights [N,L], without the weight of the learned key."""
-    keys = other.tokens
-    _, weights = attention(query[:, None], keys, keys, key_padding_mask=~other.present)
-    of_tokens: Tensor = weights[:, 0, :-1]
-    return of_tokens
+    It is what ``attention`` itself computes. But with one query, the query can be projected to the tokens rather than L tokens to
+    the query, and their weighted sum rather than each: a twentieth of the arithmetic at 48 hours, of training and of prediction.
+    """
+    heads, width = attention.num_heads, attention.head_dim
+    assert attention.bias_k is not None and attention.bias_v is not None
+    ask, keys, values = attention.in_proj_weight.view(3, heads, width, -1)
+    ask_bias, key_bias, value_bias = attention.in_proj_bias.view(3, heads, width)
+    learned_key, learned_value = attention.bias_k.view(heads, width), attention.bias_v.view(heads, width)
+    asked = (torch.einsum("nh,adh->nad", query, ask) + ask_bias) / math.sqrt(width)
+    scores = torch.einsum("nad,adh->nah", asked, keys) @ other.tokens.transpose(1, 2)
+    scores = scores + (asked * key_bias).sum(dim=-1, keepdim=True)
+    scores = scores.masked_fill(~other.present[:, None], -torch.inf)
+    weights = torch.cat([scores, (asked * learned_key).sum(dim=-1, keepdim=True)], dim=-1).softmax(dim=-1)
+    of_tokens, of_learned = weights[..., :-1], weights[..., -1:]
+    read = torch.einsum("nah,adh->nad", of_tokens @ other.tokens, values)
+    read = read + of_tokens.sum(dim=-1, keepdim=True) * value_bias + of_learned * learned_value
+    attended: Tensor = attention.out_proj(read.flatten(1))
+    return attended, of_tokens
