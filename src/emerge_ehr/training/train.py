@@ -158,25 +158,27 @@ def _train(
             return earlier
         if parallel.processes(config) > 1:
             config = parallel.train(config, manifest)
-        each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
-        others: dict[str, Predictions] = {}
+        alone = each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
         if config.baseline is None and config.model.experts:
-            alone = methods.together(each).logits(parts["test"])
-            others[NETWORK_PREDICTIONS] = _predictions(dataset, "test", parts["test"], alone)
-            each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, each)
+            each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone)
         fitted = methods.together(each)
         validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
-        test = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
+        tested: dict[str, Predictions] = {}  # by file
+        if not of_folds:
+            tested[PREDICTIONS.file] = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
+            if each is not alone:
+                of_network = methods.together(alone).logits(parts["test"])
+                tested[NETWORK_PREDICTIONS] = _predictions(dataset, "test", parts["test"], of_network)
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
-                if config.baseline is None:
-                    reads = emerge.modalities_read(config.model)
-                    others[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], test, chosen)
                 if of_folds:
-                    test = folds.tested(of_folds, dataset, PREDICTIONS.file)
-                    others = {name: folds.tested(of_folds, dataset, name) for name in others}
-                evaluated = _report(config, fitted, [validation, test], patients, warnings, manifest, others)
+                    tested = folds.all_tested(of_folds, dataset)
+                elif config.baseline is None:
+                    reads, own = emerge.modalities_read(config.model), tested[PREDICTIONS.file]
+                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen)
+                predictions = [validation, tested.pop(PREDICTIONS.file)]
+                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, tested)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
