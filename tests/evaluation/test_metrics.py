@@ -103,7 +103,7 @@ def test_without_a_positive_in_validation_there_is_no_threshold_and_no_operating
     assert metrics.threshold_reaching(0.8, np.zeros(4), np.linspace(0, 1, 4)) is None
     found = evaluate(np.array([0.0, 1.0]), np.array([0.2, 0.3]), 0.5, Sampling(5, 0), points={"0.8": None})
     assert {metric.reason for metric in found.operating_points["0.8"].metrics.values()} == {
-        "no threshold: validation has no patient with the outcome"
+        "no threshold: validation, or that of a fold, has no patient with the outcome"
     }
 
 

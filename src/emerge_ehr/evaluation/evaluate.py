@@ -11,7 +11,7 @@ from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Interval, Persons, Resampled, Sampling
 
-NO_THRESHOLD = "no threshold: validation has no patient with the outcome"
+NO_THRESHOLD = "no threshold: validation, or that of a fold, has no patient with the outcome"
 
 
 @dataclass(frozen=True)
