@@ -72,9 +72,10 @@ def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, tuple
     team = members.divided(parts["train"], parts["val"], persons, count, config.seed)
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
-        networks = [methods.fit(config, dataset, one, devices.fabric(config.training), {}) for one in team]
+        fabric = devices.fabric(config.training)
+        networks = [methods.fit(config, dataset, one, fabric, {}) for one in team]
         both = joined(parts["train"], parts["val"])
-        whole = methods.with_experts(config, dataset, both, team, networks)
+        whole = methods.with_experts(config, dataset, both, team, networks, fabric)
     test = parts["test"]
     assert isinstance(test, Batch)
     label = test.label[:, 0].double().numpy()

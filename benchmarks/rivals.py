@@ -204,12 +204,13 @@ def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[s
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
         start = time.perf_counter()
-        each = [methods.fit(config, dataset, member, devices.fabric(config.training), {}) for member in team]
+        fabric = devices.fabric(config.training)
+        each = [methods.fit(config, dataset, member, fabric, {}) for member in team]
         found = {name: judged(config, dataset, parts, team, each, time.perf_counter() - start)}
         if config.baseline is None and options.experts:
             model = dataclasses.replace(config.model, experts=tuple(options.experts))
             both, whole = joined(parts["train"], parts["val"]), dataclasses.replace(config, model=model)
-            each = methods.with_experts(whole, dataset, both, team, each)
+            each = methods.with_experts(whole, dataset, both, team, each, fabric)
             seconds = time.perf_counter() - start
             found[f"{name} + experts"] = judged(config, dataset, parts, team, each, seconds)
     return found

@@ -71,30 +71,31 @@ def write(folder: Path, patients: int, seed: int, **replaced: Any) -> None:
     artefacts.write_json(folder / "metadata.json", metadata)
 
 
+def small_config(patients: int = 40, seed: int = 0, max_epochs: int = 3, **replaced: Any) -> Config:
+    """Writes artefacts into the current folder, and gives a config of a small model for them."""
+    write(Path("processed"), patients, seed, **replaced)
+    return Config(
+        dataset="toy",
+        run_name="toy",
+        paths=Paths(raw_dir=Path("raw"), processed_dir=Path("processed")),
+        source=Component("synthetic"),
+        model=Model(hidden_size=16, heads=2, experts=()),
+        training=Training(
+            members=1,
+            batch_size=32,
+            max_epochs=max_epochs,
+            learning_rate=5e-3,
+            accelerator="cpu",
+            bootstrap_resamples=50,
+        ),
+    )
+
+
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
-    """Writes artefacts into a fresh folder, works there, and gives a config of a small model for them."""
+    """``small_config`` in a fresh folder."""
     monkeypatch.chdir(tmp_path)
-
-    def prepare(patients: int = 40, seed: int = 0, max_epochs: int = 3, **replaced: Any) -> Config:
-        write(Path("processed"), patients, seed, **replaced)
-        return Config(
-            dataset="toy",
-            run_name="toy",
-            paths=Paths(raw_dir=Path("raw"), processed_dir=Path("processed")),
-            source=Component("synthetic"),
-            model=Model(hidden_size=16, heads=2, experts=()),
-            training=Training(
-                members=1,
-                batch_size=32,
-                max_epochs=max_epochs,
-                learning_rate=5e-3,
-                accelerator="cpu",
-                bootstrap_resamples=50,
-            ),
-        )
-
-    return prepare
+    return small_config
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from emerge_ehr.models import absence, input_table
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.training import devices, experts, inputs, loop, members, methods, patients, train, trained
+from tests.training.conftest import small_config
 
 Prepare = Callable[..., Config]
 
@@ -121,25 +123,81 @@ def test_who_lacks_something_has_weights_of_patients_made_to_lack_it_too(prepare
     assert told["nothing"] != told["ehr"] != told["ehr+note+summary"]
 
 
-def test_one_member_has_its_experts_beside_its_checkpoints_and_damage_is_told(prepared: Prepare) -> None:
+def test_one_member_has_its_experts_beside_its_checkpoints(prepared: Prepare) -> None:
     config = with_experts(prepared(patients=100), "gradient_boosting", count=1)
     train.run(config)
     run = trained.load(config.run_dir)
     batch = inputs.mapped(load_dataset(config.processed_dir), "test").whole()
     rows = pl.read_csv(config.run_dir / "predictions.csv").filter(pl.col("split") == "test")
     np.testing.assert_allclose(run.probability(batch)[:, 0], rows["y_prob"].to_numpy(), atol=1e-6)
-    path = config.run_dir / "checkpoints" / "experts" / "weights.json"
-    damaged = (
-        (
-            {name: {"weights": [[1.0]], "intercept": [0.0]} for name in experts.titles(list(MODALITIES))},
-            "does not hold a weight",
-        ),
-        ({"ehr": {}}, "does not hold weights for each choice"),
-        ([], "does not hold weights for each choice"),
-    )
-    for kept, message in damaged:
-        path.write_text(json.dumps(kept))
-        with pytest.raises(UserError):
+
+
+def of_nothing(weights: str) -> str:
+    return json.dumps({"nothing": json.loads(weights)})
+
+
+DAMAGE: dict[str, tuple[str, Callable[[str], str], str]] = {
+    "no choices": ("weights.json", lambda _: "[]", "does not name choices"),
+    "other choices": ("weights.json", lambda _: '{"nothing": [[1.0, 0.0]], "x": []}', "does not name choices"),
+    "nested": ("weights.json", lambda _: "[" * 100_000, ""),
+    "few weights": ("weights.json", lambda _: of_nothing("[[1.0]]"), "does not hold a weight for network and experts"),
+    "no number": ("weights.json", lambda _: of_nothing("[[NaN, 0.0]]"), "a number that is no weight"),
+    "infinite": ("weights.json", lambda _: of_nothing("[[1.0, Infinity]]"), "a number that is no weight"),
+    "negative": ("weights.json", lambda _: of_nothing("[[-0.1, 0.0]]"), "a weight below 0"),
+    "texts": ("weights.json", lambda _: of_nothing('[["a", "b"]]'), "could not convert"),
+    "trees of another choice": (
+        "ehr+note+summary/gradient_boosting/trees_0.txt",
+        lambda path: Path(path.replace("ehr+note+summary", "note")).read_text(),
+        "trees of 6 columns",
+    ),
+    "priors of nobody": ("ehr/gradient_boosting/priors.json", lambda _: "[]", "does not fit"),
+    "priors that are no numbers": ("ehr/gradient_boosting/priors.json", lambda _: "[NaN]", "finite log-odds"),
+}
+
+
+@pytest.fixture(scope="module")
+def files_of_experts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """A run of one member with trees, in the current folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("damaged"))
+        config = with_experts(small_config(100), "gradient_boosting", count=1)
+        train.run(config)
+        yield config
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_files_of_experts_that_do_not_fit_are_refused(files_of_experts: Config, kind: str) -> None:
+    """As after somebody has forged the manifest's checksums too: else those tell it."""
+    config = files_of_experts
+    name, change, message = DAMAGE[kind]
+    path = config.run_dir / "checkpoints" / "experts" / name
+    before, dataset = path.read_text(), load_dataset(config.processed_dir)
+    path.write_text(change(str(path)))
+    try:
+        with pytest.raises(UserError, match=f"does not hold the experts of this run .*{message}"):
+            trained._experts(config, dataset, config.run_dir / "checkpoints")
+        with pytest.raises(UserError, match=r"changed|differs|not as"):
             trained.load(config.run_dir)
-        with pytest.raises(ValueError, match=message):
-            experts.load(config, load_dataset(config.processed_dir), config.run_dir / "checkpoints")
+    finally:
+        path.write_text(before)
+
+
+def test_a_modality_that_nobody_had_in_training_tells_nothing(prepared: Prepare) -> None:
+    config = with_experts(
+        prepared(patients=100, note_mask=np.zeros(100, np.float32)), "gradient_boosting", "logistic_regression"
+    )
+    train.run(config)
+    run = trained.load(config.run_dir)
+    told = json.loads((config.run_dir / "metrics.json").read_text())["experts"]["mortality"]
+    assert set(told) == {"nothing", "ehr", "summary", "ehr+summary"}
+    batch = inputs.mapped(run.dataset, "test").whole()
+    with_note = dataclasses.replace(batch, note_mask=torch.ones_like(batch.note_mask))
+    (alike,) = run.experts[0].read(with_note, 64)
+    assert experts.choices(list(MODALITIES))[alike.choice] == ("ehr", "summary")
+    table = input_table.of_batch(batch, ["ehr", "summary"])
+    np.testing.assert_array_equal(alike.table, table)
+
+
+def test_patients_of_one_class_only_decide_no_weight() -> None:
+    logits = np.random.default_rng(0).normal(-3, 0.1, size=(50, 2))
+    np.testing.assert_array_equal(experts._weights(logits, np.zeros(50)), [0.5, 0.5, 0.0])

@@ -37,6 +37,16 @@ def of_batch(batch: Batch, modalities: Sequence[str]) -> Array:
     return np.concatenate(columns, axis=1)
 
 
+def width(modalities: Sequence[str], features: int, note_width: int, summary_width: int) -> int:
+    """The number D of columns of ``of_batch``."""
+    widths = {
+        "ehr": len(window_statistics.STATISTICS) * features,
+        "note": note_width + 1,
+        "summary": summary_width + 1,
+    }
+    return sum(widths[name] for name in modalities)
+
+
 def _text(embedding: Tensor, mask: Tensor) -> Array:
     present = mask.double().cpu().numpy()[:, None]
     return np.concatenate([np.where(present > 0, embedding.double().cpu().numpy(), np.nan), present], axis=1)

@@ -3,11 +3,12 @@
 For each choice of modalities that a patient may have, each member has experts that read these alone, fitted on the same patients
 as its network. The weights of network and experts, and an intercept, are fitted out of fold for each choice: on patients whom the
 member was not trained on and who have these modalities, as if they had no others. No weight is negative. So a patient who lacks a
-text is judged by methods that never saw one, and with a risk as far from everybody's as what is left can tell.
+text is judged by methods that never saw one, and with a risk as far from everybody's as what is left can tell. A modality that
+nobody had in training tells nothing of a patient who has it.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor
 from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component
-from emerge_ehr.models import emerge
+from emerge_ehr.models import emerge, input_table
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import patients
@@ -30,14 +31,15 @@ from emerge_ehr.training.patients import Patients
 Array = NDArray[np.float64]
 FOLDER = "experts"  # beside the checkpoints of a member, with a folder for each choice of modalities, and in it for each expert
 WEIGHTS = "weights.json"
+LARGEST = 1e6  # no weight or intercept that was fitted comes near it
 SPREAD = 0.5  # of the weights of network and experts, before any patient is seen
 OPTIONS: dict[str, dict[str, Any]] = {"gradient_boosting": {}, "logistic_regression": {"penalty": "l1"}}
 
 
 @dataclass(frozen=True)
 class Alike:
-    """Patients who have the same modalities: the number of this choice, their ``rows`` [n] among N patients, and the ``table``
-    [n,D] of these modalities (None for nothing)."""
+    """Patients who are judged by the same experts: the number of these experts' choice of modalities, the patients' ``rows`` [n]
+    among N, and the ``table`` [n,D] of these modalities (None for nothing)."""
 
     choice: int
     rows: Tensor
@@ -46,38 +48,53 @@ class Alike:
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of one member, which read M modalities: by choice, as ``choices`` numbers them, and by name.
+    """The experts of one member, which read M modalities.
 
-    ``weights`` [2^M,K,1 + experts] of the network and of each expert (0 where there is nothing to read), and ``intercept``
-    [2^M,K].
+    By the number of a choice of modalities, as ``choices`` numbers them: the experts by name (none for nothing), and the
+    ``weights`` [K,1 + experts + 1] of the network, of each expert, and of 1 (the intercept), for each of K labels. There are
+    those of the choices that some patient out of fold had.
     """
 
     reads: tuple[str, ...]
-    fitted: Sequence[Mapping[str, Estimator]]
-    weights: Array
-    intercept: Array
+    fitted: Mapping[int, Mapping[str, Estimator]]
+    weights: Mapping[int, Array]
 
     def joined(self, network: Tensor, read: Sequence[Alike]) -> Tensor:
         """The network's logits [N,K] -> the weighted sum with the experts' logits of the same patients."""
         summed = torch.empty_like(network)
         for alike in read:
-            logits = _logits(network[alike.rows], self.fitted[alike.choice], alike.table)
-            weights = torch.from_numpy(self.weights[alike.choice][:, : logits.shape[-1]])
-            total = (logits.double() * weights).sum(dim=-1) + torch.from_numpy(self.intercept[alike.choice])
-            summed[alike.rows] = total.to(network.dtype)
+            logits = _logits(network[alike.rows], self.fitted[alike.choice], alike.table).double()
+            weights = torch.from_numpy(self.weights[alike.choice])
+            summed[alike.rows] = ((logits * weights[:, :-1]).sum(dim=-1) + weights[:, -1]).to(network.dtype)
         return summed
+
+    def read(self, of: Patients, batch_size: int) -> list[Alike]:
+        """What the experts of every member read of these patients; from disk, they are read batch by batch.
+
+        A patient who has more than anybody had out of fold is judged by what somebody had.
+        """
+        every, has = choices(self.reads), patients.has(of, self.reads, batch_size)
+        nearest = torch.tensor([_nearest(number, self.fitted) for number in range(len(every))])
+        choice = nearest[(has * 2 ** torch.arange(len(self.reads))).sum(dim=1)]
+        found = []
+        for number in sorted(self.fitted):
+            rows = torch.nonzero(choice == number)[:, 0]
+            if len(rows):
+                kept = every[number]
+                table = patients.table(patients.subset(of, rows), kept, batch_size) if kept else None
+                found.append(Alike(number, rows, table))
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the experts and the weights into ``folder``, which is a member's."""
-        written = {}
-        for title, own, weights, intercept in zip(
-            titles(self.reads), self.fitted, self.weights.tolist(), self.intercept.tolist(), strict=True
-        ):
+        written, every = {}, titles(self.reads)
+        for number, own in self.fitted.items():
             for name, expert in own.items():
-                (folder / FOLDER / title / name).mkdir(parents=True)
-                expert.save(folder / FOLDER / title / name)
-            written[title] = {"weights": weights, "intercept": intercept}
-        (folder / FOLDER / WEIGHTS).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+                (folder / FOLDER / every[number] / name).mkdir(parents=True)
+                expert.save(folder / FOLDER / every[number] / name)
+            written[every[number]] = self.weights[number].tolist()
+        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / FOLDER / WEIGHTS).write_text(json.dumps(written) + "\n", encoding="utf-8")
 
 
 def choices(reads: Sequence[str]) -> list[tuple[str, ...]]:
@@ -94,31 +111,33 @@ def titles(reads: Sequence[str]) -> list[str]:
     return ["+".join(kept) or "nothing" for kept in choices(reads)]
 
 
-def read(of: Patients, reads: Sequence[str], batch_size: int) -> list[Alike]:
-    """What the experts read of these patients, by what they have; from disk, they are read batch by batch."""
-    choice = (patients.has(of, reads, batch_size) * 2 ** torch.arange(len(reads))).sum(dim=1)
-    found = []
-    for number, kept in enumerate(choices(reads)):
-        rows = torch.nonzero(choice == number)[:, 0]
-        if len(rows):
-            table = patients.table(patients.subset(of, rows), kept, batch_size) if kept else None
-            found.append(Alike(number, rows, table))
-    return found
+def _nearest(choice: int, there: Iterable[int]) -> int:
+    """The largest choice among ``there`` that has nothing which ``choice`` has not."""
+    return max((other for other in sorted(there) if other & choice == other), key=int.bit_count)
 
 
-def fit(config: Config, dataset: Dataset, both: Patients, team: Sequence[Member]) -> list[list[dict[str, Estimator]]]:
-    """The experts of each member and each choice, fitted on all patients of the member. ``both``: the patients of the training
-    and the validation split."""
-    found: list[list[dict[str, Estimator]]] = [[] for _ in team]
-    for kept in choices(emerge.modalities_read(config.model)):
-        table = patients.table(both, kept, config.training.batch_size) if kept else np.empty((len(both), 0))
+def fit(
+    config: Config, dataset: Dataset, both: Patients, team: Sequence[Member]
+) -> list[dict[int, Mapping[str, Estimator]]]:
+    """The experts of each member, fitted on all of its patients, for each choice of modalities that some patient has.
+
+    ``both``: the patients of the training split and of the validation split.
+    """
+    reads, size = emerge.modalities_read(config.model), config.training.batch_size
+    has = patients.has(both, reads, size)
+    judged = has[torch.cat([member.fold for member in team])]
+    found: list[dict[int, Mapping[str, Estimator]]] = [{} for _ in team]
+    for choice, kept in enumerate(choices(reads)):
+        if not judged[:, [reads.index(name) for name in kept]].all(dim=1).any():
+            continue
+        table = patients.table(both, kept, size) if kept else np.empty((len(both), 0))
         for member, of_member in zip(team, found, strict=True):
             own = _untrained(config, dataset, kept, member.seed)
             inside = np.ones(len(table), dtype=bool)
             inside[member.fold] = False
             for expert in own.values():
                 expert.fit(member.train, table[inside], member.validation, table[member.fold])
-            of_member.append(own)
+            of_member[choice] = own
     return found
 
 
@@ -130,37 +149,57 @@ def load(config: Config, dataset: Dataset, folder: Path) -> Experts:
         ValueError: the files are damaged.
     """
     reads, labels = emerge.modalities_read(config.model), dataset.label.shape[1]
-    found = [_untrained(config, dataset, kept, config.seed) for kept in choices(reads)]
-    for title, own in zip(titles(reads), found, strict=True):
+    kept = json.loads((folder / FOLDER / WEIGHTS).read_text(encoding="utf-8"))
+    every = titles(reads)
+    if not isinstance(kept, dict) or not {"nothing"} <= kept.keys() <= set(every):
+        raise ValueError(f"{WEIGHTS} does not name choices of modalities")
+    fitted, weights = {}, {}
+    for title, rows in kept.items():
+        choice = every.index(title)
+        own = _untrained(config, dataset, choices(reads)[choice], config.seed)
         for name, expert in own.items():
             expert.load(folder / FOLDER / title / name)
-    kept = json.loads((folder / FOLDER / WEIGHTS).read_text(encoding="utf-8"))
+            require_fit(expert, dataset)
+        weights[choice] = np.array(rows, dtype=np.float64)
+        if weights[choice].shape != (labels, 2 + len(own)):
+            raise ValueError(f"{WEIGHTS} does not hold a weight for network and experts of each label")
+        if not (np.abs(weights[choice]) < LARGEST).all() or (weights[choice][:, :-1] < 0).any():
+            raise ValueError(f"{WEIGHTS} holds a weight below 0, or a number that is no weight")
+        fitted[choice] = own
+    return Experts(reads, fitted, weights)
+
+
+def require_fit(estimator: Estimator, dataset: Dataset) -> None:
+    """Check that a loaded estimator takes the columns of the modalities that it reads, and gives each label a log-odds.
+
+    Raises:
+        ValueError: it does not.
+    """
+    columns = input_table.width(
+        estimator.reads, dataset.ehr.shape[2], dataset.note_embedding.shape[1], dataset.summary_embedding.shape[1]
+    )
     try:
-        weights, intercept = (
-            np.array([kept[title][key] for title in titles(reads)], dtype=np.float64)
-            for key in ("weights", "intercept")
-        )
-    except (KeyError, TypeError):
-        raise ValueError(f"{WEIGHTS} does not hold weights for each choice of modalities") from None
-    shape = (len(found), labels, 1 + len(config.model.experts))
-    if weights.shape != shape or intercept.shape != shape[:2] or not np.isfinite(weights).all():
-        raise ValueError(f"{WEIGHTS} does not hold a weight for network and experts of each label")
-    return Experts(reads, found, weights, intercept)
+        found = estimator.logits(np.full((1, columns), np.nan))
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"does not fit the inputs: {error}") from None
+    if found.shape != (1, dataset.label.shape[1]) or not found.isfinite().all():
+        raise ValueError("does not give a finite log-odds for each label")
 
 
 def weigh(
     config: Config,
     team: Sequence[Member],
     networks: Sequence[Callable[[Patients], Tensor]],
-    experts: Sequence[Sequence[Mapping[str, Estimator]]],
+    experts: Sequence[Mapping[int, Mapping[str, Estimator]]],
 ) -> list[Experts]:
     """Each member's experts with the weights, the same for all. ``networks``: each gives its logits [N,K] of patients."""
     reads, size = emerge.modalities_read(config.model), config.training.batch_size
     has = torch.cat([patients.has(member.validation, reads, size) for member in team]).numpy()
     label = torch.cat([member.validation.label.cpu() for member in team]).double().numpy()
     defined = torch.cat([member.validation.label_mask.cpu() for member in team]).numpy() > 0
-    found = np.zeros((2 ** len(reads), label.shape[1], 2 + len(config.model.experts)))
-    for choice, kept in enumerate(choices(reads)):
+    weights = {}
+    for choice in experts[0]:
+        kept = choices(reads)[choice]
         lacks = [name for name in reads if name not in kept]
         logits = []
         for member, network, own in zip(team, networks, experts, strict=True):
@@ -168,21 +207,21 @@ def weigh(
             of_network = network(patients.lacking(member.validation, lacks))
             logits.append(_logits(of_network, own[choice], table))
         together = torch.cat(logits).double().numpy()
-        able = np.all(has[:, [reads.index(name) for name in kept]], axis=1)
-        for k in range(label.shape[1]):
-            rows = able & defined[:, k]
-            *weights, intercept = _weights(together[rows, k], label[rows, k])
-            found[choice, k, : len(weights)], found[choice, k, -1] = weights, intercept
-    return [Experts(reads, own, found[..., :-1], found[..., -1]) for own in experts]
+        able = defined & np.all(has[:, [reads.index(name) for name in kept]], axis=1, keepdims=True)
+        weights[choice] = np.stack(
+            [_weights(together[rows, k], label[rows, k]) for k, rows in enumerate(np.moveaxis(able, 1, 0))]
+        )
+    return [Experts(reads, own, weights) for own in experts]
 
 
-def told(experts: Experts, config: Config, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+def told(experts: Experts, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Label -> what a patient has -> the weights of ``network`` and of each expert, and the ``intercept``."""
-    of = ["network", *config.model.experts]
     return {
         label: {
-            title: {**dict(zip(of, experts.weights[c, k].tolist(), strict=True)), "intercept": experts.intercept[c, k]}
-            for c, title in enumerate(titles(experts.reads))
+            titles(experts.reads)[choice]: dict(
+                zip(("network", *own, "intercept"), experts.weights[choice][k].tolist(), strict=True)
+            )
+            for choice, own in experts.fitted.items()
         }
         for k, label in enumerate(names)
     }
@@ -211,13 +250,16 @@ def _weights(logits: Array, label: Array) -> Array:
     """The weights of M logits [N,M], none negative, and an intercept [M + 1].
 
     They have the highest posterior probability, if weights are spread around the plain mean, and the intercept around 0, with a
-    standard deviation of ``SPREAD``: a thousand patients decide freely, a handful hardly move the mean.
+    standard deviation of ``SPREAD``: a thousand patients decide freely, a handful hardly move the mean. Patients of one class
+    only say nothing of weights.
     """
     from scipy.optimize import minimize
     from scipy.special import expit
 
     count = logits.shape[1]
     centre = np.array([*[1 / count] * count, 0.0])
+    if len(np.unique(label)) < 2:
+        return centre
     columns = np.column_stack([logits, np.ones(len(logits))])
 
     def loss(weights: Array) -> tuple[float, Array]:

@@ -198,18 +198,24 @@ def _by_epochs(
 
 
 def with_experts(
-    config: Config, dataset: Dataset, both: Patients, team: Sequence[Member], fitted: Sequence[FittedMethod]
+    config: Config,
+    dataset: Dataset,
+    both: Patients,
+    team: Sequence[Member],
+    fitted: Sequence[FittedMethod],
+    fabric: Any,
 ) -> list[FittedMethod]:
     """Each member joined with the experts that are fitted on its patients (``experts.py``).
 
     ``both``: the patients of the training split and of the validation split.
     """
     logger.info("fitting experts: %s", ", ".join(config.model.experts))
-    found = experts.fit(config, dataset, both, team)
+    with devices.together(fabric):
+        found = experts.fit(config, dataset, both, team)
     weighed = experts.weigh(config, team, [one.logits for one in fitted], found)
-    weights = experts.told(weighed[0], config, dataset.metadata["label_names"])
-    complete = experts.titles(weighed[0].reads)[-1]
+    weights = experts.told(weighed[0], dataset.metadata["label_names"])
     for label, of_label in weights.items():
+        complete = max(of_label, key=lambda title: title.count("+"))
         shares = ", ".join(f"{name} {share:.2f}" for name, share in of_label[complete].items())
         logger.info("%s: weights for patients who have %s: %s", label, complete, shares)
     size = config.training.batch_size
@@ -222,7 +228,7 @@ def _joined(network: FittedMethod, own: experts.Experts, weights: Mapping[str, A
         own.save(folder)
 
     def logits(patients: Patients) -> Tensor:
-        return own.joined(network.logits(patients), experts.read(patients, own.reads, batch_size))
+        return own.joined(network.logits(patients), own.read(patients, batch_size))
 
     selection = {**network.selection, "experts": weights}
     return dataclasses.replace(network, logits=logits, save=save, selection=selection)

@@ -160,7 +160,7 @@ def _train(
             config = parallel.train(config, manifest)
         alone = each = [methods.fit(config, dataset, member, fabric, manifest) for member in team]
         if config.baseline is None and config.model.experts:
-            each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone)
+            each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone, fabric)
         fitted = methods.together(each)
         validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
         tested: dict[str, Predictions] = {}  # by file

@@ -71,7 +71,7 @@ class Trained:
         of_members = [None] * len(self.members) if hours is None else hours.members
         logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
         if self.experts:
-            read = experts.read(batch, self.experts[0].reads, self.config.training.batch_size)
+            read = self.experts[0].read(batch, self.config.training.batch_size)
             logits = [own.joined(network, read) for own, network in zip(self.experts, logits, strict=True)]
         return torch.stack(logits)
 
@@ -146,7 +146,7 @@ def _experts(config: Config, dataset: Dataset, folder: Path) -> Experts:
     """
     try:
         return experts.load(config, dataset, folder)
-    except (OSError, SafetensorError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(
             f"{folder}: does not hold the experts of this run ({artefacts.first_line(error)}); run --stage train again"
         ) from None
@@ -162,6 +162,7 @@ def _member(config: Config, dataset: Dataset, folder: Path) -> nn.Module | Estim
     try:
         if not isinstance(method, nn.Module):
             method.load(folder)
+            experts.require_fit(method, dataset)
             return method
         method.load_state_dict(load_file(folder / "best.safetensors"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:

@@ -75,7 +75,13 @@ class GradientBoosting:
             self.trees.append(self._boosted(table[rows], label, *held_out) if both_classes else None)
 
     def logits(self, table: Array) -> Tensor:
-        """Table [N,D] -> log-odds [N,K]."""
+        """Table [N,D] -> log-odds [N,K].
+
+        Raises:
+            ValueError: the trees were fitted on another number of columns.
+        """
+        if other := [trees.num_feature() for trees in self.trees if trees and trees.num_feature() != table.shape[1]]:
+            raise ValueError(f"trees of {other[0]} columns, where there are {table.shape[1]}")
         columns = [
             np.full(len(table), prior) if trees is None else np.asarray(trees.predict(table, raw_score=True))
             for trees, prior in zip(self.trees, self.priors, strict=True)
