@@ -28,7 +28,7 @@ from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import inputs
-from emerge_ehr.training.trained import Trained
+from emerge_ehr.training.trained import Hours, Trained
 
 DONORS = 16
 PAIRS = 2048  # pairs of patient and disease per call of the model
@@ -66,24 +66,20 @@ def reads_texts(trained: Trained) -> bool:
 
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
     """The risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over ``others``."""
-    parts = torch.split(torch.arange(len(batch)), trained.config.training.batch_size)
-    return np.concatenate([_averaged(trained, batch.select(part), name, others) for part in parts])
+    of_others = trained.hours(others) if name == "ehr" else None
+    # all pairs of a few patients in one call: a call costs as much as a hundred rows
+    parts = torch.split(torch.arange(len(batch)), max(1, trained.config.training.batch_size // len(others)))
+    return np.concatenate([_averaged(trained, batch.select(part), name, others, of_others) for part in parts])
 
 
-def _averaged(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
-    hours = trained.hours(others if name == "ehr" else batch)
-    risks = []
-    for n in range(len(others)):
-        theirs = hours.select(torch.full((len(batch),), n)) if hours and name == "ehr" else hours
-        risks.append(trained.probability(_given(batch, name, others, n), theirs))
-    mean: NDArray[np.float64] = np.mean(risks, axis=0)
+def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, of_others: Hours | None) -> NDArray[np.float64]:
+    """As ``without_modality``. ``of_others``: what the encoders of the series return for the ``others``, who lend theirs."""
+    row, donor = torch.arange(len(batch)).repeat_interleave(len(others)), torch.arange(len(others)).repeat(len(batch))
+    lent = {field: getattr(others, field)[donor] for field in MODALITIES[name]}
+    hours, whose = (of_others, donor) if name == "ehr" else (trained.hours(batch), row)
+    risks = trained.probability(dataclasses.replace(batch.select(row), **lent), hours.select(whose) if hours else None)
+    mean: NDArray[np.float64] = risks.reshape(len(batch), len(others), -1).mean(axis=1)
     return mean
-
-
-def _given(batch: Batch, name: str, others: Batch, n: int) -> Batch:
-    """The patients with modality ``name`` of the n-th of ``others``."""
-    rows = torch.full((len(batch),), n)
-    return dataclasses.replace(batch, **{field: getattr(others, field)[rows] for field in MODALITIES[name]})
 
 
 def without_diseases(

@@ -77,6 +77,10 @@ class Trained:
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
         size = self.config.training.batch_size
+        if hours is not None and len(batch) <= size:  # nothing to divide, which would copy every hour's state
+            with torch.no_grad():
+                whole: Tensor = member(batch, hours)  # type: ignore[operator]
+                return whole
         if hours is not None:
             parts = torch.split(torch.arange(len(batch)), size)
             with torch.no_grad():
