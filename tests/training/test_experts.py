@@ -182,7 +182,9 @@ def test_files_of_experts_that_do_not_fit_are_refused(files_of_experts: Config, 
         path.write_text(before)
 
 
-def test_a_modality_that_nobody_had_in_training_tells_nothing(prepared: Prepare) -> None:
+def test_a_modality_that_nobody_had_in_training_tells_nothing(
+    prepared: Prepare, caplog: pytest.LogCaptureFixture
+) -> None:
     config = with_experts(
         prepared(patients=100, note_mask=np.zeros(100, np.float32)), "gradient_boosting", "logistic_regression"
     )
@@ -196,6 +198,8 @@ def test_a_modality_that_nobody_had_in_training_tells_nothing(prepared: Prepare)
     assert experts.choices(list(MODALITIES))[alike.choice] == ("ehr", "summary")
     table = input_table.of_batch(batch, ["ehr", "summary"])
     np.testing.assert_array_equal(alike.table, table)
+    np.testing.assert_array_equal(run.probability(with_note), run.probability(batch))
+    assert run.experts[0].unseen == ("note",) and "has note: not read" in caplog.text
 
 
 def test_patients_of_one_class_only_decide_no_weight() -> None:

@@ -59,6 +59,12 @@ class Experts:
     fitted: Mapping[int, Mapping[str, Estimator]]
     weights: Mapping[int, Array]
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """The modalities that nobody had out of fold; the network is not to read them either."""
+        seen = {name for number in self.fitted for name in choices(self.reads)[number]}
+        return tuple(name for name in self.reads if name not in seen)
+
     def joined(self, network: Tensor, read: Sequence[Alike]) -> Tensor:
         """The network's logits [N,K] -> the weighted sum with the experts' logits of the same patients."""
         summed = torch.empty_like(network)

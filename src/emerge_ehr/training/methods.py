@@ -27,7 +27,7 @@ from emerge_ehr.storage.schema import MANIFEST
 from emerge_ehr.training import checkpoints, devices, experts, loggers, loop, members, relevance
 from emerge_ehr.training.checkpoints import Epoch, Progress
 from emerge_ehr.training.members import Member
-from emerge_ehr.training.patients import Patients, table
+from emerge_ehr.training.patients import Patients, lacking, table
 
 OF_EMERGE = ("model.series", "model.text_fusion", "model.fusion")
 UNFINISHED = ".training"  # in the run folder: the state after the last epoch of an unfinished run
@@ -213,6 +213,8 @@ def with_experts(
     with devices.together(fabric):
         found = experts.fit(config, dataset, both, team)
     weighed = experts.weigh(config, team, [one.logits for one in fitted], found)
+    if unseen := weighed[0].unseen:
+        logger.warning("no patient on whom the weights are fitted has %s: not read", " or ".join(unseen))
     weights = experts.told(weighed[0], dataset.metadata["label_names"])
     for label, of_label in weights.items():
         complete = max(of_label, key=lambda title: title.count("+"))
@@ -228,7 +230,7 @@ def _joined(network: FittedMethod, own: experts.Experts, weights: Mapping[str, A
         own.save(folder)
 
     def logits(patients: Patients) -> Tensor:
-        return own.joined(network.logits(patients), own.read(patients, batch_size))
+        return own.joined(network.logits(lacking(patients, own.unseen)), own.read(patients, batch_size))
 
     selection = {**network.selection, "experts": weights}
     return dataclasses.replace(network, logits=logits, save=save, selection=selection)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from emerge_ehr import components
 from emerge_ehr.config import Config, from_record
 from emerge_ehr.fields import UserError
+from emerge_ehr.models import absence
 from emerge_ehr.models.baselines import Estimator
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.emerge import Emerge
@@ -68,6 +69,8 @@ class Trained:
 
         ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
+        if self.experts:
+            batch = absence.without(batch, self.experts[0].unseen)
         of_members = [None] * len(self.members) if hours is None else hours.members
         logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
         if self.experts:
