@@ -59,7 +59,7 @@ def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, tuple
     import torch
 
     from emerge_ehr.models import absence
-    from emerge_ehr.storage.dataset import load_dataset, load_patients
+    from emerge_ehr.storage.dataset import load_dataset
     from emerge_ehr.training import devices, inputs, members, methods
     from emerge_ehr.training.patients import joined
 
@@ -67,8 +67,7 @@ def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, tuple
     config = case.config(f"model.modalities = {list(names)}")
     dataset = load_dataset(config.processed_dir)
     parts = inputs.parts(config, dataset)
-    people = load_patients(config.processed_dir, dataset.patient_id)
-    persons = members.persons([*dataset.split["train"], *dataset.split["val"]], people)
+    persons = inputs.persons_trained(config, dataset)
     team = members.divided(parts["train"], parts["val"], persons, count, config.seed)
     with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
         config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))

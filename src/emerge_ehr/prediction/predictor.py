@@ -19,7 +19,8 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets.tasks import Outcome, Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
-from emerge_ehr.models.batch import SHAPES, Batch
+from emerge_ehr.models import absence
+from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
 from emerge_ehr.prediction import what_if
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import evidence, fitted, texts
@@ -114,11 +115,7 @@ class Predictor:
             name: what_if.without_modality(self.trained, batch, name, self.donors)
             for name in what_if.modalities(self.trained)
         }
-        has = {
-            "ehr": batch.ehr_mask.flatten(1).any(dim=1),
-            "note": batch.note_mask > 0,
-            "summary": batch.summary_mask > 0,
-        }
+        has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         for n, record in enumerate(records):
             without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
             yield Answer(record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], record)

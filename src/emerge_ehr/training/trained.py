@@ -80,14 +80,14 @@ class Trained:
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
         size = self.config.training.batch_size
-        if hours is not None and len(batch) <= size:  # nothing to divide, which would copy every hour's state
-            with torch.no_grad():
-                whole: Tensor = member(batch, hours)  # type: ignore[operator]
-                return whole
         if hours is not None:
             parts = torch.split(torch.arange(len(batch)), size)
+            # a single part is not selected, which would copy every hour's state
+            given = (
+                [(batch, hours)] if len(parts) == 1 else ((batch.select(part), hours.select(part)) for part in parts)
+            )
             with torch.no_grad():
-                return torch.cat([member(batch.select(part), hours.select(part)) for part in parts])  # type: ignore[operator]
+                return torch.cat([member(*one) for one in given])  # type: ignore[operator]
         if isinstance(member, nn.Module):
             return loop.predict(member, batch, size)
         return member.logits(patients.table(batch, member.reads, size))
