@@ -20,9 +20,13 @@ define SUPPLY
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["supply"], sep="\n")
 endef
-export PINS CONSTRAINTS SUPPLY
+define LLAMA
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["llama"], sep="\n")
+endef
+export PINS CONSTRAINTS SUPPLY LLAMA
 
-.PHONY: demo test test-slow test-all check sbom vulnerabilities clean
+.PHONY: demo test test-slow test-all llama check sbom vulnerabilities clean
 
 demo: $(VENV)/installed
 	$(RUN) src/main.py --stage all --config configs/synthetic.toml
@@ -40,8 +44,17 @@ test-slow: $(VENV)/installed
 	$(RUN) -m pytest $(TWO) -m "slow and not full" --durations=10
 
 # every test there is, hundreds of kills and a thousand patients of a failing language model among them; two hours or so
-test-all: $(VENV)/installed
+test-all: $(VENV)/installed $(VENV)/llama/installed
 	$(RUN) -m pytest -m "slow or not slow" --durations=25
+
+# a real server of a small language model (docs/llm.md): compiled, in ten minutes or so, for any CPU of its kind
+llama: $(VENV)/llama/installed
+
+$(VENV)/llama/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/llama
+	$(PYTHON) -c "$$LLAMA" > $(VENV)/llama/requirements.txt
+	CMAKE_ARGS="-DGGML_NATIVE=OFF" $(VENV)/llama/bin/pip install --quiet --requirement $(VENV)/llama/requirements.txt
+	touch $@
 
 # what is installed, as CycloneDX, for whoever must clear software for a hospital network
 sbom: $(VENV)/installed $(VENV)/supply/installed

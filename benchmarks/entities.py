@@ -1,176 +1,40 @@
-"""Accuracy and speed of the ``rules`` extractor: finding, linking and the status of disease mentions.
+"""Accuracy and speed of the ``rules`` extractor: finding, linking and the status of disease mentions, beside others' ways.
 
-    python benchmarks/entities.py --data FOLDER    # about two minutes; FOLDER holds ncbi-disease/ and primekg-open/
+    python -m benchmarks.entities --data FOLDER      # a few minutes
+    python -m benchmarks.entities --data FOLDER --skip-speed \\
+        --peer negspacy/bin/python benchmarks/mentions/status_by_negspacy.py \\
+        --peer medspacy/bin/python benchmarks/mentions/status_by_medspacy.py
 
-Mentions and links are compared with the NCBI disease corpus, the status with our own cases (status_cases.csv). The rules are
-compared with plain string matching: every name of the graph, whole words, any case, longest first.
+FOLDER holds primekg-open/, mimic-iv-demo-2.2/hosp/, ncbi-disease/ and bc5cdr/; the test sets of the latter two are read if they
+are there. The tables are printed as docs/entities.md has them. Finding and linking stand beside plain string matching: every name
+of the graph, whole words, any case, longest first. The status, in our own cases (status_cases.csv) and with ``--negex`` in the
+test set of NegEx (rsAnnotations-1-120-random.txt), stands beside other programs. These are no dependencies of the project: each
+runs in an environment of its own, since these two need different versions of spaCy. Neither needs a model of spaCy:
+
+    python3.11 -m venv negspacy && negspacy/bin/pip install negspacy==1.1.0 spacy==3.8.18
+    python3.11 -m venv medspacy && medspacy/bin/pip install medspacy==1.3.1 spacy==3.7.5 PyRuSH==1.0.13
+
+A peer is told where each mention stands, and says its status: a script that reads JSON objects with ``text``, ``start`` and
+``end``, one per line, and writes one with its ``name`` and then one with the ``status`` of each mention. A further script adds a
+further peer.
 """
 
 import argparse
-import csv
-import gzip
-import re
+import tempfile
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.linking_titles import gold
+from benchmarks.mentions import linking as links
+from benchmarks.mentions import status
 from emerge_ehr.compute.local import Local
+from emerge_ehr.config import Linking
 from emerge_ehr.graphs import Disease, Edges, KnowledgeGraph, Triple
 from emerge_ehr.graphs.primekg import graph as primekg
+from emerge_ehr.rag import linking
 from emerge_ehr.rag.entities import rules
-from emerge_ehr.rag.names import name_index, normal
-
-CASES = Path(__file__).with_name("status_cases.csv")
-Spans = list[tuple[int, int, str]]  # start, end, name
-
-
-@dataclass
-class Document:
-    """One abstract: its text, the annotated spans, and the ids of the concepts in it."""
-
-    text: str = ""
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    concepts: set[str] = field(default_factory=set)
-    composites: int = 0
-
-
-def ncbi(path: Path) -> list[Document]:
-    """The abstracts of a PubTator file. Text: title, space, abstract; ``|`` joins the concepts of a composite mention."""
-    documents: defaultdict[str, Document] = defaultdict(Document)
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"(\d+)\|([ta])\|(.*)", line):
-            document = documents[match[1]]
-            document.text += match[3] if match[2] == "t" else f" {match[3]}"
-        elif len(parts := line.split("\t")) == 6:
-            document = documents[parts[0]]
-            start, end = int(parts[1]), int(parts[2])
-            assert document.text[start:end] == parts[3], line
-            document.spans.append((start, end))
-            ids = re.split(r"[|+]", parts[5].strip())
-            document.composites += len(ids) > 1
-            document.concepts |= {concept.removeprefix("MESH:").strip() for concept in ids}
-    return list(documents.values())
-
-
-def plain(graph: KnowledgeGraph) -> Callable[[str], Spans]:
-    """Whole-word, case-insensitive, leftmost-longest matching of the graph's names and nothing else."""
-    from ahocorasick_rs import AhoCorasick
-
-    names = sorted({name.lower() for disease in graph.diseases().values() for name in disease.names})
-    automaton = AhoCorasick(names)
-
-    def find(text: str) -> Spans:
-        lower = text.lower()
-        hits = [
-            (start, -end, names[n])
-            for n, start, end in automaton.find_matches_as_indexes(lower, overlapping=True)
-            if not (lower[start - 1 : start].isalnum() or lower[end : end + 1].isalnum())
-        ]
-        kept: Spans = []
-        for start, minus_end, name in sorted(hits):
-            if not kept or start >= kept[-1][1]:
-                kept.append((start, -minus_end, name))
-        return kept
-
-    return find
-
-
-def ours(extractor: rules.Rules) -> Callable[[str], Spans]:
-    """The rules, as a function like that of ``plain``."""
-    return lambda text: [(e.start, e.end, e.name) for e in extractor.extract([text])[0].entities]
-
-
-def scores(right: int, predicted: int, covered: int, gold: int) -> str:
-    """Precision, recall and F1 as text."""
-    precision, recall = right / max(predicted, 1), covered / max(gold, 1)
-    f1 = 2 * precision * recall / max(precision + recall, 1e-9)
-    return f"P {precision:.3f}  R {recall:.3f}  F1 {f1:.3f}"
-
-
-def mentions(documents: Sequence[Document], find: Callable[[str], Spans]) -> Iterator[str]:
-    """Scores of spans that are exactly right, then of spans that overlap."""
-    predicted = [[(start, end) for start, end, _ in find(document.text)] for document in documents]
-    n_predicted, n_gold = sum(map(len, predicted)), sum(len(document.spans) for document in documents)
-    pairs = list(zip(predicted, documents, strict=True))
-    exact = sum(len(set(spans) & set(document.spans)) for spans, document in pairs)
-    yield f"strict      {scores(exact, n_predicted, exact, n_gold)}"
-
-    def near(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
-        return any(span[0] < end and start < span[1] for start, end in others)
-
-    right = sum(near(span, document.spans) for spans, document in pairs for span in spans)
-    covered = sum(near(span, spans) for spans, document in pairs for span in document.spans)
-    yield f"overlapping {scores(right, n_predicted, covered, n_gold)}"
-
-
-def concept_nodes(references: Path, features: Path) -> dict[str, set[int]]:
-    """The nodes of the graph for each MeSH or OMIM id, by way of MONDO."""
-    import polars as pl
-
-    rows = pl.read_csv(features, infer_schema=False).select("mondo_id", "node_index").rows()
-    nodes: defaultdict[str, set[int]] = defaultdict(set)
-    for mondo, node in rows:
-        nodes[mondo].add(int(node))
-    concepts: defaultdict[str, set[int]] = defaultdict(set)
-    with gzip.open(references, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if row["ontology"] in ("MESH", "OMIM"):
-                prefix = "OMIM:" if row["ontology"] == "OMIM" else ""
-                concepts[prefix + row["ontology_id"]] |= nodes.get(row["mondo_id"], set())
-    return concepts
-
-
-def widened(known: dict[str, set[int]], folder: Path) -> dict[str, set[int]]:
-    """Adds to each concept's nodes their parents and children: what a disease-disease edge of the graph joins to them."""
-    import polars as pl
-
-    edges = pl.scan_csv(folder / "kg.csv", infer_schema=False).filter(pl.col("relation") == "disease_disease")
-    near: defaultdict[int, set[int]] = defaultdict(set)
-    for x, y in edges.select(pl.col("x_index", "y_index").cast(pl.Int64)).collect().rows():
-        near[x].add(y)
-        near[y].add(x)
-    return {concept: nodes.union(*(near[node] for node in nodes)) for concept, nodes in known.items()}
-
-
-def links(
-    documents: Sequence[Document], find: Callable[[str], Spans], index: dict[str, int], known: dict[str, set[int]]
-) -> str:
-    """Scores of the nodes found in a document against those of its concepts; concepts without a node are left out."""
-    right = n_predicted = covered = n_gold = 0
-    for document in documents:
-        gold = [known[concept] for concept in sorted(document.concepts) if known.get(concept)]
-        nodes = {index[normal(name)] for _, _, name in find(document.text) if normal(name) in index}
-        right += sum(any(node in allowed for allowed in gold) for node in nodes)
-        covered += sum(bool(allowed & nodes) for allowed in gold)
-        n_predicted, n_gold = n_predicted + len(nodes), n_gold + len(gold)
-    return scores(right, n_predicted, covered, n_gold)
-
-
-def statuses(extractor: rules.Rules, half: str, failures: bool) -> None:
-    """Print the accuracy of each status over the cases of one half."""
-    with CASES.open(encoding="utf-8", newline="") as file:
-        cases = [row for row in csv.DictReader(file) if row["half"] == half]
-    right: Counter[str] = Counter()
-    everything: Counter[str] = Counter()
-    linked = missed = 0
-    for row in cases:
-        start = row["text"].index(row["mention"])
-        entities = extractor.extract([row["text"]])[0].entities
-        entity = next((e for e in entities if e.start < start + len(row["mention"]) and start < e.end), None)
-        status = entity.status if entity else "not found"
-        missed += entity is None
-        everything[row["status"]] += 1
-        right[row["status"]] += status == row["status"]
-        linked += (status in ("present", "historical")) == (row["status"] in ("present", "historical"))
-        if failures and status != row["status"]:
-            print(f"    {row['status']} read as {status}: {row['mention']!r} in {row['text']!r}")
-    each = "  ".join(f"{status} {right[status]}/{everything[status]}" for status in sorted(everything))
-    total = everything.total()
-    print(f"  {half:8s} {right.total() / total:.3f} of {total}; {each}; not found {missed}")
-    print(f"           of this patient or not: {linked / total:.3f}")
-
 
 NOTE = """Name:  ___                     Unit No:   ___
 
@@ -351,42 +215,75 @@ def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> No
         )
 
 
+def table(*headings: str) -> None:
+    """Print the head of a table."""
+    print(f"\n| {' | '.join(headings)} |\n|{' --- |' * len(headings)}")
+
+
+def finding_and_linking(data: Path, graph: KnowledgeGraph, extractor: rules.Rules) -> None:
+    """Print the tables of spans, of links and of titles."""
+    known, near = gold(data / "primekg-open"), links.widened(data / "primekg-open")
+    with tempfile.TemporaryDirectory() as cache:
+        linker = linking.build(graph, Linking(), 0, Path(cache))
+    ways = {
+        "plain": links.plain(graph),
+        "rules without candidates": links.by_rules(extractor, linker, candidates=False),
+        "rules": links.by_rules(extractor, linker, candidates=True),
+    }
+    corpora = links.corpora(data)
+    print(*(links.described(name, documents, known) for name, documents in corpora.items()), sep="\n")
+    rows = [links.corpus_rows(name, documents, ways, known, near) for name, documents in corpora.items()]
+    table("spans: precision, recall, F1", "way", "exact", "overlapping")
+    print(*(row for spans, _ in rows for row in spans), sep="\n")
+    table("links: precision, recall, F1", "way", "right", "right, or a parent or child")
+    print(*(row for _, linked in rows for row in linked), sep="\n")
+    table("titles", "way", "right, of all", "right, of those with a disease")
+    print(*links.title_rows(data, known, ways), sep="\n")
+
+
+def statuses(extractor: rules.Rules, chosen: argparse.Namespace) -> None:
+    """Print the table of statuses. In the test set of NegEx the mentions are told, since most are no diseases of the graph."""
+    told = {"all present": status.all_present, "rules, told the mention": status.given}
+    ways = told | {"rules": status.finding(extractor)}
+    table(*status.HEADINGS)
+    print(*status.rows(status.sets(), ways, chosen.peer), sep="\n")
+    if chosen.negex:
+        cases, left_out = status.negex_cases(chosen.negex)
+        print(*status.rows({"NegEx test set": cases}, told, chosen.peer), sep="\n")
+        print(f"\n{left_out} of the NegEx test set are left out: the condition is not in the sentence")
+    if chosen.failures:
+        print(*status.failures(status.own_cases(chosen.failures), ways["rules"]), sep="\n")
+
+
 def main() -> None:
     """Print accuracy, then speed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder with ncbi-disease/ and primekg-open/")
-    parser.add_argument("--failures", choices=["tuning", "held_out"], help="list the cases of this half that fail")
+    parser.add_argument("--data", type=Path, required=True, help="the folder with primekg-open/ and the corpora")
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("PYTHON", "SCRIPT"),
+        help="a program to compare the status with: the Python of its environment, and the script that asks it",
+    )
+    parser.add_argument("--negex", type=Path, help="the file with the test set of NegEx")
+    parser.add_argument("--failures", choices=status.HALVES, help="list the cases of this half that fail")
     parser.add_argument("--skip-speed", action="store_true")
     parser.add_argument("--megabytes", type=float, default=5.0, help="size of the smaller corpus")
     chosen = parser.parse_args()
-    folder = chosen.data / "primekg-open"
-    graph = primekg.build(primekg.Options(), folder=folder)
+    graph = primekg.build(primekg.Options(), folder=chosen.data / "primekg-open")
     start = time.perf_counter()
     extractor = built(graph)
     print(f"dictionary of {len(extractor.prepared.patterns):,} patterns in {time.perf_counter() - start:.1f} s")
-    documents = ncbi(chosen.data / "ncbi-disease" / "NCBIdevelopset_corpus.txt")
-    known = concept_nodes(folder / "mondo_references.csv.gz", folder / "disease_features.csv")
-    wide = widened(known, folder)
-    ids = Counter(bool(known.get(concept)) for document in documents for concept in document.concepts)
-    print(
-        f"NCBI disease development set: {len(documents)} abstracts, {sum(len(d.spans) for d in documents)} mentions, of them "
-        f"{sum(d.composites for d in documents)} composite; "
-        f"{ids.total()} concepts (each once per document), {ids[False]} without a node"
-    )
-    index = dict(name_index(graph))
-    for title, find in (("plain", plain(graph)), ("rules", ours(extractor))):
-        for line in mentions(documents, find):
-            print(f"  {title} mentions {line}")
-        print(f"  {title} linking              {links(documents, find, index, known)}")
-        print(f"  {title} linking, parent or child counts too: {links(documents, find, index, wide)}")
-    print("Status cases:")
-    for half in ("tuning", "held_out"):
-        statuses(extractor, half, chosen.failures == half)
+    finding_and_linking(chosen.data, graph, extractor)
+    statuses(extractor, chosen)
     if chosen.skip_speed:
         return
     wide_extractor = built(larger(graph, 44_000))
     print(
-        f"Speed, dictionaries of {len(extractor.prepared.patterns):,} and {len(wide_extractor.prepared.patterns):,} patterns:"
+        f"\nSpeed, dictionaries of {len(extractor.prepared.patterns):,} and {len(wide_extractor.prepared.patterns):,} patterns:"
     )
     for size, chosen_rules in (("open PrimeKG", extractor), ("44,000 names", wide_extractor)):
         for kind, note in (("admission note", NOTE), ("discharge summary", NOTE + RESULTS * 3)):

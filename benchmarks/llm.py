@@ -1,10 +1,12 @@
 """Time that the client for language models adds to plain requests, and time of the audit of summaries.
 
-    PYTHONPATH=. python benchmarks/llm.py [--requests 2000] [--patients 2000] [--graph FOLDER]
+    python -m benchmarks.llm [--requests 2000] [--patients 2000] [--graph FOLDER]
+    python -m benchmarks.llm --url http://127.0.0.1:8000/v1 [--model NAME] [--requests 40]
 
-Requests go to a server in this process that answers after 20 ms (tests/chat_server.py, hence PYTHONPATH). The floor (the lower
+Requests go to a server in this process that answers after 20 ms (tests/chat_server.py, hence ``-m``). The floor (the lower
 bound) is a loop of httpx posts with the same concurrency, without retries, cache or checks. The audit reads template summaries
-of invented patients. ``--graph`` names a folder with PrimeKG's files.
+of invented patients. ``--graph`` names a folder with PrimeKG's files. ``--url`` names a real server instead (make llama), and
+only its rate is measured: one request after the other, and as many at once as the client finds that it bears.
 """
 
 import argparse
@@ -23,7 +25,8 @@ from emerge_ehr.fields import Component
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.llm.client import Question, connect
 from emerge_ehr.rag.faithfulness import faithfulness
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import Link
+from emerge_ehr.rag.ranking import signal_phenotypes
 from emerge_ehr.rag.retrieval import Query
 from emerge_ehr.rag.summaries import Evidence
 from emerge_ehr.signals.abnormal import AbnormalSignal
@@ -37,6 +40,13 @@ QUESTION, WINDOW = "death in this hospital admission", "first 48 h of the stay"
 def question(n: int) -> Question[dict[str, int]]:
     """A request of about the size of one window of notes."""
     return Question("test.v1", "Answer as JSON. " * 100, f"{n} " + "word " * 1200, {"type": "object"}, dict)
+
+
+def excerpt(n: int) -> Question[dict[str, int]]:
+    """A short request that a small model answers in seconds; no two begin alike, so that no server recalls one."""
+    return Question(
+        "test.v1", "Answer as JSON.", f"{n}: " + "The patient has no fever. " * 40, {"type": "object"}, dict
+    )
 
 
 def bare(url: str, count: int) -> float:
@@ -85,6 +95,30 @@ def requests(count: int, folder: Path) -> None:
     print(f" ({seconds[0] / floor:.2f} times the floor's time); from the cache {count / seconds[1]:.0f}/s")
 
 
+def real(url: str, model: str, count: int, folder: Path) -> None:
+    """Print what a server that is running gives one request at a time, and what it gives the client."""
+    for width in (1, 64):
+        config = Config(
+            dataset="benchmark",
+            run_name="benchmark",
+            paths=Paths(raw_dir=folder, cache_dir=folder / str(width)),
+            source=Component("synthetic"),
+            entities=Component("openai_compatible"),
+            llm=Llm(api_base_url=url, model=model, concurrency=width, max_output_tokens=32, timeout_seconds=600.0),
+        )
+        chat = connect(config)
+        assert chat is not None
+        start = time.perf_counter()
+        chat.ask(excerpt, range(count), "benchmark")
+        seconds, paid = time.perf_counter() - start, chat.account.paid
+        (member,) = chat.balance.members
+        print(
+            f"at most {width} at once: {paid.answers} answers in {seconds:.1f} s, {paid.answers / seconds:.2f}/s, "
+            f"{(paid.prompt_tokens + paid.completion_tokens) / seconds:.0f} tokens/s; {member.flight.allowed} at once at last; "
+            f"{member.endpoint.manner}"
+        )
+
+
 def audits(count: int, folder: Path) -> None:
     """Print the time of auditing template summaries of patients with up to ten diseases and five signals."""
     graph = primekg.build(primekg.Options(), folder=folder)
@@ -101,7 +135,9 @@ def audits(count: int, folder: Path) -> None:
     written = components.build("summary", Component("template"), question=QUESTION, window=WINDOW).summarise(evidence)
     start = time.perf_counter()
     dictionary = components.build("entities", Component("rules"), graph=graph)
-    auditor = faithfulness.build(graph, dictionary, SIGNALS, (QUESTION, WINDOW))
+    auditor = faithfulness.build(
+        graph, dictionary, SIGNALS, signal_phenotypes.read(signal_phenotypes.BUILT_IN), QUESTION, WINDOW
+    )
     built = time.perf_counter() - start
     start = time.perf_counter()
     dictionary.extract([summary.text for summary in written])
@@ -122,8 +158,13 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--graph", type=Path)
+    parser.add_argument("--url", help="of a real server")
+    parser.add_argument("--model", default="default", help="of the real server")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if options.url:
+            real(options.url, options.model, options.requests, Path(folder))
+            return
         requests(options.requests, Path(folder))
         if options.graph is None:
             write_graph(load_graph(), Path(folder))

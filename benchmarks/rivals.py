@@ -39,19 +39,9 @@ from emerge_ehr.fields import UserError
 
 Array = NDArray[np.float64]
 ALL = ["ehr", "note", "summary"]
-PUBLISHED = """
-training.selection = "auprc"
-[model]
-relevance = false
-experts = []
-modality_dropout = 0.0
-text_dropout = 0.5
-text_fusion = "adaptive"
-fusion = {name = "cross_attention", residual = false, products = false}
-"""
 METHODS = {
     "network": "model.experts = []",
-    "as published": PUBLISHED,
+    "as published": 'method.preset = "published"',
     "L1 regression": f'baseline = {{name = "logistic_regression", penalty = "l1", modalities = {ALL}}}',
     "L2 regression": f'baseline = {{name = "logistic_regression", penalty = "l2", modalities = {ALL}}}',
     "gradient boosting": f'baseline = {{name = "gradient_boosting", modalities = {ALL}}}',

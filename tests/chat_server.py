@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -18,14 +18,15 @@ FENCED = re.compile(r"\[begin (excerpt|evidence) (\w+)\]\n(.*)\n\[end \1 \2\]", 
 
 @dataclass(frozen=True)
 class Fault:
-    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer. ``instead``:
-    this and no completion. ``drop``: the connection is closed before, or with ``partial`` amid, the answer. ``die``: the
-    server ends."""
+    """``status``: an error with ``headers``. ``seconds``: slow. ``content``: this instead of the model's answer; ``message``:
+    other fields of it. ``instead``: this and no completion. ``drop``: the connection is closed before, or with ``partial``
+    amid, the answer. ``die``: the server ends."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     content: str | None = None
+    message: Mapping[str, object] = field(default_factory=dict)
     instead: bytes | None = None
     finish_reason: str = "stop"
     drop: bool = False
@@ -63,6 +64,8 @@ class ChatServer:
     answered: Counter[str] = field(default_factory=Counter)  # with the model's own answer, by what was asked for
     most_at_once: int = 0
     serves: str | None = None  # the model that answers say they are of; None: as asked for
+    pages: dict[str, Any] = field(default_factory=dict)  # what GET gives, by path
+    path: str = "/v1"  # chat completions are under it
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -74,6 +77,13 @@ class ChatServer:
 
             def log_message(self, *_: object) -> None:
                 pass
+
+            def do_GET(self) -> None:
+                page = json.dumps(server.pages.get(self.path)).encode()
+                self.send_response(200 if self.path in server.pages else 404)
+                self.send_header("Content-Length", str(len(page)))
+                self.end_headers()
+                self.wfile.write(page)
 
             def do_POST(self) -> None:
                 try:
@@ -111,8 +121,10 @@ class ChatServer:
             self.headers.append(dict(handler.headers))
             self._open += 1
             self.most_at_once = max(self.most_at_once, self._open)
+        there = handler.path == f"{self.path}/chat/completions"
+        nowhere = Fault(status=404, body='{"detail": "Not Found"}')
         try:
-            self._answer(handler, body, self.fault(n, body) or Fault())
+            self._answer(handler, body, (self.fault(n, body) or Fault()) if there else nowhere)
         finally:
             with self._lock:
                 self._open -= 1
@@ -124,7 +136,7 @@ class ChatServer:
         if fault.die or fault.drop:
             handler.close_connection = True
             return
-        sent = (fault.body if fault.status != 200 else json.dumps(self._completion(body, fault))).encode()
+        sent = (fault.body if fault.status != 200 else self._written(self._completion(body, fault), body)).encode()
         sent = sent if fault.instead is None else fault.instead
         handler.send_response(fault.status)
         for name, value in fault.headers:
@@ -137,11 +149,22 @@ class ChatServer:
         if fault.status == 200 and not fault.partial and fault.instead is None:
             with self._lock:
                 self.paid[asked(body)] += 1
-                self.answered[question(body)] += fault.content is None and fault.finish_reason == "stop"
+                own = fault.content is None and not fault.message
+                self.answered[question(body)] += own and fault.finish_reason == "stop"
+
+    def _written(self, completion: Body, body: Body) -> str:
+        """The completion as JSON or, where a stream is asked for, as events of a few characters each."""
+        if not body.get("stream"):
+            return json.dumps(completion)
+        text = completion["choices"][0]["message"]["content"]
+        deltas = [{"choices": [{"delta": {"content": text[n : n + 5]}}]} for n in range(0, len(text), 5)]
+        end = {"choices": [{"delta": {}, "finish_reason": completion["choices"][0]["finish_reason"]}]}
+        events = [*deltas, end, {"choices": [], "usage": completion["usage"], "model": completion["model"]}]
+        return "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
 
     def _completion(self, body: Body, fault: Fault) -> Body:
         content = self.model(body) if fault.content is None else fault.content
-        message = {"role": "assistant", "content": content, "reasoning_content": "thoughts"}
+        message = {"role": "assistant", "content": content, "reasoning_content": "thoughts", **fault.message}
         # a nudge is not counted: runs stay comparable
         usage = {"prompt_tokens": len(question(body)) // 4, "completion_tokens": len(content) // 4}
         choice = {"index": 0, "message": message, "finish_reason": fault.finish_reason}
@@ -156,7 +179,7 @@ def asked(body: Body) -> str:
 
 def question(body: Body) -> str:
     """What is asked, without the nudge after an unusable answer."""
-    text: str = body["messages"][1]["content"].split("\n\nAnswer ")[0]
+    text: str = body["messages"][-1]["content"].split("\n\nAnswer ")[0]
     return text
 
 

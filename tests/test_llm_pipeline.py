@@ -248,6 +248,60 @@ def test_a_patient_without_an_answer_is_a_recorded_failure_and_mends_at_the_next
 
 
 @pytest.mark.slow
+def test_drafts_within_thoughts_change_no_record_and_the_metadata_tell_how_answers_were_read(
+    converted: Path, model: Callable[[Body], str], serve: Serve, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    def thinking(body: Body) -> str:
+        answer = model(body)
+        draft = answer.replace('"present"', '"negated"')[:-1] + ', "sure": false}'
+        return f"<think>Let me see.</think><think>Draft {draft} but is it denied?</think>{answer}"
+
+    folder = fresh(converted, tmp_path / "run", serve(thinking))
+    run(folder, "--stage", "preprocess")
+    assert processed(folder)["rag_records.csv"] == undisturbed["rag_records.csv"]
+    for usage in json.loads(processed(folder)["metadata.json"])["llm"]["usage"].values():
+        assert usage["read"] == {"thoughts cut": usage["answers"]} and usage["failures"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answer", "finish_reason", "advice"),
+    [
+        ("The patient is unwell.", "stop", "llm.json_mode"),
+        ("<think>Let me see. {}", "stop", "llm.extra_body"),
+        ('{"entities": [', "length", "llm.max_output_tokens"),
+        ("I'm sorry, but I can't help with that.", "stop", "llm.model"),
+    ],
+)
+def test_a_model_that_answers_nonsense_ends_the_run_in_one_line_that_says_what_to_change(
+    converted: Path, serve: Serve, tmp_path: Path, answer: str, finish_reason: str, advice: str
+) -> None:
+    server = serve(lambda body: answer, lambda n, body: Fault(finish_reason=finish_reason))
+    folder = fresh(converted, tmp_path / "run", server)
+    done = run(folder, "--stage", "preprocess", expected=2)
+    assert done.stderr.count("error:") == 1 and advice in done.stderr.splitlines()[-1]
+    assert len(server.requests) < 40 and not (folder / "data/processed").exists()
+
+
+@pytest.mark.slow
+def test_a_larger_share_of_failures_than_configured_ends_the_run(
+    converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
+) -> None:
+    def some(n: int, body: Body) -> Fault | None:
+        return Fault(content="no") if len(body["messages"][1]["content"].split("\n\nAnswer ")[0]) % 10 == 0 else None
+
+    folder = fresh(converted, tmp_path / "run", serve(model, some))
+    with (folder / "llm.toml").open("a") as file:
+        file.write("max_failures = 0.01\n")
+    done = run(folder, "--stage", "preprocess", expected=2)
+    assert (
+        "have no usable answer: no JSON object" in done.stderr.splitlines()[-1]
+        and "llm.max_failures = 0.01" in done.stderr
+    )
+    assert not (folder / "data/processed").exists()
+
+
+@pytest.mark.slow
 def test_the_fallback_is_marked_and_only_used_if_configured(
     converted: Path, model: Callable[[Body], str], serve: Serve, tmp_path: Path
 ) -> None:

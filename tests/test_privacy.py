@@ -6,13 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from emerge_ehr import components, privacy
 from emerge_ehr.config import Config, load
-from emerge_ehr.datasets import sources
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.rag import entities
@@ -23,6 +21,7 @@ LLM = '[llm]\nsummary_backend = "openai_compatible"\napi_base_url = {url}\n{more
 LOCAL = "http://127.0.0.1:8000/v1"
 DEEPSEEK = "https://api.deepseek.com"
 MIMIC = 'name = "mimic4"'
+OPEN = "credentialed = false"
 LEAVE = 'allow_remote = true\nremote_reason = "agreement 7 of our hospital"'
 Make = Callable[..., Config]
 
@@ -38,26 +37,11 @@ def make(tmp_path: Path) -> Make:
     return build
 
 
-@pytest.mark.parametrize("open_data", [True, False])
-def test_records_are_credentialed_unless_their_source_or_the_config_says_otherwise(
-    make: Make, open_data: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources, "chosen", lambda _: SimpleNamespace(is_open=lambda: open_data))
-    assert privacy.credentialed(make()) is not open_data
-    assert privacy.credentialed(make(top="credentialed = true")) is True
-    assert privacy.credentialed(make(top="credentialed = false")) is False
-
-
-def test_tables_that_convert_did_not_make_are_credentialed(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    config = make('name = "synthetic"')
-    config.table_dir.mkdir(parents=True)
-    (config.table_dir / "label.csv").touch()
-    assert privacy.credentialed(config)
-    (config.table_dir / "provenance.json").write_text("{}")
-    assert not privacy.credentialed(config)
+def test_what_the_config_says_of_its_records_goes_before_what_is_found(make: Make) -> None:
+    for source in (MIMIC, 'name = "synthetic"'):
+        assert privacy.credentialed(make(source))  # there are no tables that could prove anything
+        assert privacy.credentialed(make(source, top="credentialed = true")) is True
+        assert privacy.credentialed(make(source, top="credentialed = false")) is False
 
 
 @pytest.mark.parametrize(
@@ -70,10 +54,6 @@ def test_tables_that_convert_did_not_make_are_credentialed(
 def test_a_port_or_a_field_that_cannot_be_is_one_line(make: Make, url: str, more: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         privacy.check(make(url=url, more=more))
-
-
-def test_tables_put_in_place_by_hand_are_credentialed_whatever_the_source(make: Make) -> None:
-    assert privacy.credentialed(make('name = "synthetic"', paths='table_dir = "mine"'))
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000/v1", "http://localhost:8000/v1", "http://[::1]:8000/v1"])
@@ -97,7 +77,8 @@ def test_credentialed_records_go_to_no_other_machine_without_leave_and_reason(ma
         with pytest.raises(UserError, match="is credentialed: its records must not leave"):
             privacy.check(make(url=url, more=more))
     privacy.check(make(url=url, more=LEAVE))
-    privacy.check(make('name = "synthetic"', url=url))
+    privacy.check(make(url=url, top=OPEN))
+    privacy.check(make('name = "synthetic"', url=url), ("download", "convert", "preprocess"))
 
 
 @pytest.mark.parametrize("url", ["http://api.deepseek.com", "http://10.0.0.3:8000/v1"])
@@ -189,7 +170,7 @@ def test_offline_nothing_is_asked_of_another_machine(make: Make, monkeypatch: py
     from emerge_ehr.llm.client import Question
 
     monkeypatch.setenv("DEEPSEEK_API_KEY", "key")
-    chat = connect(make('name = "synthetic"', top="offline = true"))
+    chat = connect(make(top=f"offline = true\n{OPEN}"))
     assert chat is not None
     with pytest.raises(UserError, match="--offline: 1 answers of deepseek-v4-flash are not in"):
         chat.ask(lambda n: Question("p.v1", "s", str(n), {}, dict), [1], "numbers")
@@ -216,16 +197,19 @@ def test_an_extractor_of_anybody_that_asks_a_model_is_held_to_the_rules(
 
 def test_a_bound_on_the_cost_needs_prices(make: Make) -> None:
     with pytest.raises(UserError, match=r"llm.max_cost bounds nothing without"):
-        privacy.check(make('name = "synthetic"', more="max_cost = 1.0"))
+        privacy.check(make(top=OPEN, more="max_cost = 1.0"))
 
 
-def test_the_ready_config_may_ask_its_endpoint_because_the_demo_is_open(tmp_path: Path) -> None:
+def test_the_ready_config_may_ask_its_endpoint_because_it_downloads_an_open_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ready = ROOT / "configs" / "mimic4_demo_llm.toml"
-    privacy.check(load(ready))
+    monkeypatch.chdir(tmp_path)
+    privacy.check(load(ready), ("download", "convert", "preprocess", "train", "report"))
     full = tmp_path / "full.toml"
     full.write_text(ready.read_text().replace('project = "mimic-iv-demo"\n', ""))
     with pytest.raises(UserError, match="is credentialed"):
-        privacy.check(load(full))
+        privacy.check(load(full), ("download", "convert", "preprocess", "train", "report"))
 
 
 @pytest.mark.parametrize("stage", ["all", "convert", "train"])

@@ -1,13 +1,18 @@
 """The command line of EMERGE: the stages, and the module that runs each.
 
-Only the standard library is imported here, so that ``--help`` answers at once; a stage's module is imported when it runs.
+Only the standard library, and ``memory`` of ours, is imported here, so that ``--help`` answers at once; a stage's module is
+imported when it runs.
 """
 
 import argparse
+import errno
 import importlib
 import logging
+import os
 import sys
 from pathlib import Path
+
+from emerge_ehr import memory
 
 ABOUT = "EMERGE: predicts outcomes of intensive care from time series, clinical notes and a knowledge graph."
 
@@ -102,18 +107,44 @@ def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run what the command line asks for. Returns the exit status: 0 when done, 2 for a user's mistake, 130 when interrupted."""
+    """Run what the command line asks for.
+
+    Returns the exit status: 0 when done, 2 for a user's mistake or where memory or the disk is full, 130 when interrupted.
+    """
     try:
-        return run(arguments(argv))
+        options = arguments(argv)
+        if too_small := memory.small_limit(options.stage):
+            return _told(too_small)
+        status = run(options)
+        sys.stdout.flush()  # here a full disk can still be told
     except BaseException as error:
         try:
             stopping = interrupted(error)
         except KeyboardInterrupt:  # Polars raises an interrupt of its own, and Python raises another at the next call
             stopping = True
-        if not stopping:
+        if stopping:
+            print("interrupted", file=sys.stderr)
+            return 130
+        if lack := memory.lacking(error):
+            return _told(
+                f"not enough memory ({lack}); free some, raise the limit (ulimit -v), or take a smaller cohort, smaller "
+                "batches or fewer workers"
+            )
+        if not isinstance(error, OSError) or error.filename is not None:
             raise
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _told(f"an output without a name, such as the terminal or a pipe: {error.strerror or error}")
+    return status
+
+
+def _told(mistake: str) -> int:
+    """Print the mistake as far as that is possible. Returns the exit status."""
+    for stream, text in ((sys.stderr, f"error: {mistake}\n"), (sys.stdout, "")):
+        try:
+            stream.write(text)
+            stream.flush()
+        except OSError:  # what cannot be written is dropped, as Python would try once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return 2
 
 
 def interrupted(error: BaseException | None) -> bool:
@@ -145,6 +176,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"error: {printable(message(error))}", file=sys.stderr)
         return 2
     except OSError as error:
+        if error.errno == errno.ENOMEM or error.filename is None:
+            raise  # ``main`` tells it
         print(f"error: {printable(message(error))}", file=sys.stderr)
         return 2
     return 0
@@ -172,9 +205,9 @@ def run_pipeline(options: argparse.Namespace) -> None:
     )
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
     stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
-    privacy.check(config)
+    privacy.check(config, names)
     if "preprocess" in names:
-        cluster.check(config)
+        cluster.check(config, names)
     for stage in stages:
         components.check(config, stage.SOCKETS)
     if {"preprocess", "train"} & {*names}:
@@ -185,4 +218,5 @@ def run_pipeline(options: argparse.Namespace) -> None:
         raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
     for name, stage in zip(names, stages, strict=True):
         logging.getLogger(__name__).info("stage %s", name)
-        (stage.estimate if options.dry_run else stage.run)(config)
+        with privacy.owner_only(config, name):
+            (stage.estimate if options.dry_run else stage.run)(config)

@@ -112,6 +112,15 @@ def function_of(socket: str, name: str, function: str) -> Callable[..., Any]:
     return work
 
 
+def offers(socket: str, chosen: Component, function: str) -> bool:
+    """Whether the chosen plug has a function of that name, which not every plug of the socket has.
+
+    Raises:
+        UserError: there is no such plug.
+    """
+    return callable(getattr(plug(socket, chosen.name), function, None))
+
+
 def apply(work: Callable[..., Any], filled: Any, **context: Any) -> Any:
     """Call ``work`` with the options and those parts of the ``context`` that it has parameters for."""
     return work(filled, **{name: context[name] for name in inspect.signature(work).parameters if name in context})

@@ -17,8 +17,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from emerge_ehr import presets
 from emerge_ehr.decides import (
     ARTEFACTS,
+    BINS,
     ENDING,
     EVALUATION,
     NOTHING,
@@ -65,9 +67,13 @@ class Paths:
 
 @dataclass(frozen=True)
 class Download:
-    """What stage ``download`` fetches, from where, and how long it waits for an answer."""
+    """What stage ``download`` fetches, from where, and how long it waits for an answer.
 
-    primekg: Literal["standard", "full", "lightweight", "none"] = "standard"
+    ``primekg`` "example": nothing is fetched; the small graph of the generated hospital is written into ``kg_dir``, to try things
+    out.
+    """
+
+    primekg: Literal["standard", "full", "lightweight", "none", "example"] = "standard"
     physionet_url: str = "https://physionet.org/files"
     dataverse_url: str = "https://dataverse.harvard.edu"
     primekg_doi: str = "doi:10.7910/DVN/IXA7BM"
@@ -91,14 +97,16 @@ class Cohort:
     """Which samples are in the cohort, and which hours of them the model sees.
 
     ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
-    all of it. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 includes persons of unknown age.
+    all of it. ``bin_hours``: how long one step of the series is; the model sees the last value in each, and the last step may be
+    shorter. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 includes persons of unknown age.
     """
 
     min_age: Annotated[int, Ge(0), PATIENTS] = 18
-    min_stay_hours: Annotated[float, Gt(0), Le(LONGEST), PATIENTS] = 48.0
+    min_stay_hours: Annotated[float, Ge(0), Le(LONGEST), PATIENTS] = 48.0
     anchor: Annotated[Literal["icu", "hospital"], TABLES] = "icu"
     window: Annotated[Literal["first", "last", "whole"], TABLES] = "first"
     window_hours: Annotated[int, Gt(0), Le(LONGEST), TABLES] = 48
+    bin_hours: Annotated[int, Gt(0), Le(LONGEST), BINS] = 1
 
 
 @dataclass(frozen=True)
@@ -128,12 +136,13 @@ class Linking:
     """Links an entity to the disease with the most similar name, if the similarity reaches ``threshold``; at most ``max_nodes``
     diseases per sample.
 
-    Another similarity needs another threshold: docs/encoders.md says how the default was chosen, and what it was measured on.
+    Another similarity needs another threshold. None: the similarity's own, which for ``words`` is a probability of 0.5, and of
+    0.4 for the whole of a title (docs/encoders.md says how it was chosen, and what it was measured on).
     """
 
-    threshold: Annotated[float, Gt(0), Le(1)] = 0.7
+    threshold: Annotated[float, Gt(0), Le(1)] | None = None
     max_nodes: Positive = 10
-    similarity: Component = Component("character_ngrams")
+    similarity: Component = Component("words")
 
 
 @dataclass(frozen=True)
@@ -154,11 +163,14 @@ class Sparsity:
 class Llm:
     """Chat-completions endpoints, and what may be spent and sent there (docs/llm.md).
 
-    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; ``concurrency`` and the rates per
-    minute hold for each server. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``,
+    ``api_base_url``: one URL, or a list of servers of the same model that share the requests; the rates per minute and
+    ``concurrency``, the most requests at a time, hold for each server. ``json_mode`` "auto": a schema, else an object, else
+    nothing, as the server knows it. ``allow_http``: records may cross a closed network unencrypted. ``entity_backend``,
     ``summary_backend``: the plugs of ``[entities]`` and ``[summary]``. ``extra_body``: more fields of the request, as the
     endpoint documents them. ``price_*``: per million tokens, in any currency; ``max_cost``: bound on the cost of one run, in the
-    same currency, 0 for none. 0 requests or tokens per minute: as fast as ``concurrency`` allows.
+    same currency, 0 for none. 0 requests or tokens per minute: as fast as ``concurrency`` allows. ``max_failures``: the share of
+    questions without a usable answer above which the run ends, unless it falls back to rules. ``prompts``: ours, or such as give
+    the instructions, inputs and outputs of the original code (docs/llm.md).
     """
 
     # the two backends are second names of [entities] name and [summary] name, which state what they decide
@@ -167,11 +179,12 @@ class Llm:
     api_base_url: Annotated[Urls, NOTHING] = "https://api.deepseek.com"
     api_key_env: Annotated[str, NOTHING] = "DEEPSEEK_API_KEY"
     model: Annotated[Name, SUMMARIES] = "deepseek-v4-flash"
-    json_mode: Annotated[Literal["schema", "object", "none"], SUMMARIES] = "object"
+    prompts: Annotated[Literal["ours", "published"], SUMMARIES] = "ours"
+    json_mode: Annotated[Literal["auto", "schema", "object", "none"], SUMMARIES] = "auto"
     temperature: Annotated[float, Ge(0), SUMMARIES] = 0.0
     max_output_tokens: Annotated[Positive, SUMMARIES] = 2048
     extra_body: Annotated[Mapping[str, Any], SUMMARIES] = field(default_factory=dict)
-    concurrency: Annotated[Positive, NOTHING] = 8
+    concurrency: Annotated[Positive, NOTHING] = 64
     requests_per_minute: Annotated[int, Ge(0), NOTHING] = 0
     tokens_per_minute: Annotated[int, Ge(0), NOTHING] = 0
     timeout_seconds: Annotated[float, Gt(0), NOTHING] = 120.0
@@ -183,6 +196,7 @@ class Llm:
     remote_reason: Annotated[str, NOTHING] = ""
     allow_http: Annotated[bool, NOTHING] = False
     fallback_to_rules: Annotated[bool, SUMMARIES] = False
+    max_failures: Annotated[float, Ge(0), Le(1), NOTHING] = 0.2
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,10 @@ class Model:
 
     ``experts``: plain methods on the same inputs, whose logits are added to the network's, by weights fitted out of fold.
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
-    they tell of the outcome in training. ``modality_dropout``: the probability with which a training patient lacks a modality, so
-    that the model can do without. ``static``: the model also reads age and sex. ``head``: one network for all labels, or one per
-    label (multitask).
+    they tell of the outcome in training. ``plain``: the states of the series and the projected texts go on as they are, without
+    normalisation and dropout, as published. ``modality_dropout``: the probability with which a training patient lacks a modality,
+    so that the model can do without. ``static``: the model also reads age and sex. ``head``: one network for all labels, or one
+    per label (multitask).
     """
 
     hidden_size: Positive = 128
@@ -215,6 +230,7 @@ class Model:
     text_fusion: Component = Component("add")
     fusion: Component = Component("cross_attention")
     relevance: bool = True
+    plain: bool = False
     modality_dropout: Annotated[float, Ge(0), Lt(1)] = 0.15
     static: bool = False
     head: Literal["shared", "separate"] = "shared"
@@ -225,13 +241,20 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Method:
+    """``preset``: "published" makes the settings of the original code the defaults of ``[model]`` and ``[training]``
+    (docs/paper.md); what the config gives itself counts more."""
+
+    preset: Literal["", "published"] = ""
+
+
+@dataclass(frozen=True)
 class Training:
-    """How the model is trained. The defaults are the published settings, except ``members``, learning rate, weight decay and
-    ``selection``, which are ours.
+    """How the model is trained. ``[method] preset = "published"`` gives the published settings.
 
     ``members``: so many models are trained, each without another fold of the training and validation patients, and their logits
     averaged (docs/training.md); ``processes`` of them are trained at a time. ``selection``: the best epoch is the one of lowest
-    loss or (as published) of highest AUPRC on validation; ``patience`` epochs without a better one end the training.
+    loss, or of highest AUPRC or (as published) AUROC on validation; ``patience`` epochs without a better one end the training.
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
     not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
     much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
@@ -244,7 +267,7 @@ class Training:
     batch_size: Annotated[Positive, TRAINING] = 256
     max_epochs: Annotated[Positive, ENDING] = 50
     patience: Annotated[Positive, ENDING] = 5
-    selection: Annotated[Literal["loss", "auprc"], TRAINING] = "loss"
+    selection: Annotated[Literal["loss", "auprc", "auroc"], TRAINING] = "loss"
     learning_rate: Annotated[float, Gt(0), TRAINING] = 1e-3
     weight_decay: Annotated[float, Ge(0), TRAINING] = 1e-2
     gradient_clip: Annotated[float, Gt(0), TRAINING] = 1.0
@@ -336,6 +359,7 @@ class Config:
     embedding: Annotated[Component, TEXTS] = Component("tfidf_svd")
     llm: Llm = field(default_factory=Llm)
     token_level: Annotated[TokenLevel, PIECES] = TokenLevel()
+    method: Annotated[Method, NOTHING] = Method()
     model: Annotated[Model, TRAINING] = Model()
     baseline: Annotated[Component | None, TRAINING] = None  # if given, this method is trained instead of EMERGE
     training: Training = Training()
@@ -434,7 +458,7 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     Raises:
         UserError: a setting does not fit ``Config``, or settings contradict each other.
     """
-    config = parse(Config, _backends_named_once(raw, where), where)
+    config = parse(Config, presets.applied(_backends_named_once(raw, where)), where)
     for key in ("dataset", "run_name"):
         refuse_path(getattr(config, key), f"{where}: {key}")
     if config.split.train + config.split.validation >= 1:
@@ -445,6 +469,11 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         raise UserError(f"{where}: model.hidden_size must be a multiple of model.heads")
     if not config.model.modalities or len(set(config.model.modalities)) < len(config.model.modalities):
         raise UserError(f"{where}: model.modalities must name one or more of ehr, note, summary, each once")
+    if config.cohort.window != "whole" and config.cohort.bin_hours > config.cohort.window_hours:
+        raise UserError(
+            f"{where}: cohort.bin_hours = {config.cohort.bin_hours} is longer than cohort.window_hours = "
+            f"{config.cohort.window_hours}; choose shorter bins, or a longer window"
+        )
     refuse_repeated(config.model.experts, f"{where}: model.experts")
     refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
     return config

@@ -42,6 +42,7 @@ TABLES = Decides("tables")
 PATIENTS = Decides("tables", of=("patients",))  # which patients are in the tables, not what the tables say of them
 ARTEFACTS = Decides("artefacts")
 TEXTS = Decides("artefacts", of=("note", "summary"))
+BINS = Decides("artefacts", of=("ehr", "summary"))  # the series, and the hours and extremes that a summary states of it
 SUMMARIES = Decides("artefacts", of=("summary",))
 PIECES = Decides("artefacts", of=("pieces",))
 TRAINING = Decides("training")  # changes every epoch

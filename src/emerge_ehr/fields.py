@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
@@ -31,7 +32,8 @@ def message(error: UserError | OSError) -> str:
     """The line that tells the user about ``error``."""
     if isinstance(error, UserError):
         return str(error)
-    return f"{error.filename}: {error.strerror or error}; check the disk, the path and its permissions"
+    where = error.filename or "an output without a name, such as the terminal or a pipe"
+    return f"{where}: {error.strerror or error}; check the disk, the path and its permissions"
 
 
 def printable(text: str) -> str:
@@ -122,11 +124,16 @@ def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """``raw`` with each component as ``{name, options: {a, b}}``; TOML has ``{name, a, b}``, or the name alone."""
+    """``raw`` with each component as ``{name, options: {a, b}}``; TOML has ``{name, a, b}``, or the name alone.
+
+    A path alone is a list of one where a list of paths is wanted.
+    """
     nested = dict(raw)
     for spec in dataclasses.fields(shape):
         table = nested.get(spec.name)
         kind = plain(spec.type)
+        if kind == tuple[Path, ...] and isinstance(table, str):  # one file needs no brackets
+            nested[spec.name] = [table]
         is_component = kind in (Component, Component | None)
         if is_component and isinstance(table, str):
             nested[spec.name] = {"name": table}

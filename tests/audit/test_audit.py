@@ -1,6 +1,7 @@
 """Leaks are planted one by one; the audit must name each, and find none in what the stages make."""
 
 import dataclasses
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -239,3 +240,73 @@ def test_artefacts_with_a_share_removed_are_fitted_on_what_was_left(config: Conf
     preprocess.run(thinned)
     audit.run(thinned)
     assert "failed" not in verdicts(thinned).values()
+
+
+def test_a_person_under_two_spellings_of_the_id_is_found_in_two_splits(config: Config) -> None:
+    split = load_dataset(config.processed_dir).split
+    spelt = {split["train"][0]: "0123", split["test"][0]: "123"}
+    edit(
+        config.table_dir / "cohort.csv",
+        lambda cohort: cohort.with_columns(
+            pl.col("patient_id").replace_strict(spelt, default=pl.col("subject_id")).alias("subject_id")
+        ),
+    )
+    with pytest.raises(UserError, match="no person in two splits: 1 stand in train and test, such as '123'"):
+        audit.run(config)
+    assert verdicts(config)["ids of persons"] == "warning"
+
+
+def test_the_split_keeps_a_person_under_two_spellings_together(config: Config) -> None:
+    split = load_dataset(config.processed_dir).split
+    numbers = {patient: str(n % 40 + 1) for n, patient in enumerate(itertools.chain(*split.values()))}
+    spelt = {patient: f"{'0' * (n % 3)}{number}" for n, (patient, number) in enumerate(numbers.items())}
+    person = pl.col("patient_id").replace_strict(spelt).alias("subject_id")
+    edit(config.table_dir / "cohort.csv", lambda cohort: cohort.with_columns(person))
+    preprocess.run(config)
+    made = load_dataset(config.processed_dir)
+    persons = [{numbers[patient] for patient in ids} for ids in made.split.values()]
+    assert sum(len(ids) for ids in persons) == len(set(numbers.values())) == 40
+    assert any("are taken as one person" in warning for warning in made.metadata["warnings"])
+    with pytest.raises(UserError, match="no sample begins after its person's death"):  # the persons were made up
+        audit.run(config)
+    assert verdicts(config)["no person in two splits"] == "passed"
+
+
+def test_a_sample_that_begins_after_its_persons_death_is_found(config: Config) -> None:
+    """A donor, registered again after death, in tables that convert did not make."""
+    labels = pl.read_csv(config.table_dir / "label.csv", infer_schema=False)
+    dead = labels.filter(pl.col("label_value") == "1")
+    cohort = pl.read_csv(config.table_dir / "cohort.csv", infer_schema=False)
+    person = cohort.filter(pl.col("patient_id") == dead["patient_id"][0])["subject_id"][0]
+    survivors = labels.filter(pl.col("label_value") == "0")["patient_id"]
+    split = load_dataset(config.processed_dir).split
+    part = next(ids for ids in split.values() if dead["patient_id"][0] in ids)
+    starts = dict(cohort.select("patient_id", "window_start").rows())
+    donor = next(name for name in part if name in survivors.to_list() and starts[name] > dead["label_time"][0])
+
+    def register(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(
+            pl.when(patient_id=donor).then(pl.lit(person)).otherwise("subject_id").alias("subject_id")
+        )
+
+    edit(config.table_dir / "cohort.csv", register)
+    with pytest.raises(UserError, match=f"no sample begins after its person's death: 1 do, such as '{donor}'"):
+        audit.run(config)
+
+
+def test_measurements_that_carry_dates_for_times_are_warned_of(config: Config) -> None:
+    """The value of a day enters at its beginning, up to 24 hours before it was measured."""
+
+    def dated(rows: pl.DataFrame) -> pl.DataFrame:
+        glucose = pl.col("code") == "glucose"
+        day = pl.col("event_time").str.slice(0, 10) + " 00:00:00"
+        ends = dict(
+            pl.read_csv(config.table_dir / "cohort.csv", infer_schema=False).select("patient_id", "window_start").rows()
+        )
+        moved = rows.with_columns(pl.when(glucose).then(day).otherwise("event_time").alias("event_time"))
+        return moved.filter(pl.col("event_time") >= pl.col("patient_id").replace_strict(ends))
+
+    edit(config.table_dir / "dynamic.csv", dated)
+    preprocess.run(config)
+    audit.run(config)
+    assert verdicts(config)["measurements have a time of day"] == "warning"

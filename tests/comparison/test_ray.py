@@ -11,7 +11,7 @@ import pytest
 
 from emerge_ehr.comparison.grid import load
 from emerge_ehr.comparison.points import points
-from emerge_ehr.storage import publishing
+from emerge_ehr.storage.holders import holder
 from tests.comparison.conftest import BASE, GRID, benchmark, command
 
 pytest.importorskip("ray")
@@ -27,12 +27,9 @@ def kill_one_that_trains(folder: Path, grid: subprocess.Popen[bytes]) -> None:
     """By the lock that a training run holds; after its first epoch."""
     while grid.poll() is None:
         for epoch in folder.glob("runs/small/*/seed_*/.training/epoch-*"):
-            try:
-                holder = re.search(r"process (\d+)", publishing._holder(epoch.parent))
-            except FileNotFoundError:
-                continue
-            if holder:
-                os.kill(int(holder[1]), signal.SIGKILL)
+            training = re.search(r"process (\d+)", holder([epoch.parent]))
+            if training:
+                os.kill(int(training[1]), signal.SIGKILL)
                 return
         time.sleep(0.002)
     raise AssertionError((folder / "said").read_text())
@@ -54,6 +51,7 @@ def test_a_grid_on_ray_gives_the_bytes_of_local_workers_though_one_is_killed(don
             assert grid.wait(timeout=240) == 0, (prepared / "said").read_text()
         finally:
             grid.kill()
+            grid.wait()  # else a failure is followed by one of pytest's own, of a process left behind
     assert "preparing" not in (prepared / "said").read_text()
     assert files(prepared / "runs") == files(done[0] / "runs")
     (prepared / "base.toml").write_text(BASE)

@@ -549,3 +549,18 @@ def test_the_stage_runs_both_sites(demo: FakeSites, primekg: FakeSites, tmp_path
     primekg.requests.clear()
     download.run(dataclasses.replace(config, offline=True))
     assert not primekg.requests
+
+
+def test_the_example_graph_is_written_without_a_download_and_never_into_another_graph(tmp_path: Path) -> None:
+    folder = tmp_path / "example"
+    for _ in range(2):
+        download.write_example(folder)
+        assert sorted(path.name for path in folder.iterdir()) == ["disease_features.csv", "kg.csv"]
+    before = (folder / "kg.csv").read_bytes()
+    (folder / "kg.csv").unlink()
+    download.write_example(folder)
+    assert (folder / "kg.csv").read_bytes() == before
+    (folder / "kg.csv").write_text("relation\n")
+    with pytest.raises(UserError, match=r"kg.csv: not of the example graph .* set another paths.kg_dir"):
+        download.write_example(folder)
+    assert (folder / "kg.csv").read_text() == "relation\n"

@@ -1,6 +1,8 @@
 """Every family's vectors against a forward pass written out here; long documents, instructions, what is refused."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
-from emerge_ehr.embeddings import huggingface
+from emerge_ehr.embeddings import huggingface, sentence_transformers
 from emerge_ehr.embeddings.huggingface import HuggingFace, Options
 from emerge_ehr.fields import UserError
 
@@ -209,3 +211,18 @@ def test_bfloat16_gives_nearly_the_same_and_its_own_store(tiny_models: Path, tmp
     rough = huggingface.build(half, cache_dir=tmp_path).encode(TEXTS)
     difference = np.abs(full.encode(TEXTS) - rough).max()
     assert 0 < difference < 0.5
+
+
+@pytest.mark.parametrize("plug", [huggingface, sentence_transformers], ids=["huggingface", "sentence_transformers"])
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_when_built(
+    tiny_models: Path, tmp_path: Path, plug: Any
+) -> None:
+    name = "xlm_roberta" if plug is huggingface else "sentence"
+    folder = tmp_path / "mixed"
+    shutil.copytree(tiny_models / name, folder)
+    config = next(path for path in folder.rglob("config.json") if "vocab_size" in path.read_text())
+    settings = json.loads(config.read_text())
+    rows = settings["vocab_size"] - 7
+    config.write_text(json.dumps({**settings, "vocab_size": rows}))
+    with pytest.raises(UserError, match=rf"the tokenizer has \d+ tokens, the model's embedding {rows} rows"):
+        plug.build(plug.Options(str(folder)), cache_dir=tmp_path)

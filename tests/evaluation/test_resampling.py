@@ -83,9 +83,9 @@ def test_each_of_many_persons_is_left_out_once_with_the_group() -> None:
 
 
 def test_an_interval_that_rests_on_part_of_the_resamples_says_so_and_on_few_there_is_none() -> None:
-    label = np.array([1.0] + [0.0] * 9)
-    found = evaluate(label, np.linspace(1, 0, 10), 0.5, Sampling(200, 0)).metrics
-    assert found["auroc"].low == 1
+    label = np.array([0.0, 1.0, 1.0] + [0.0] * 9)
+    found = evaluate(label, np.linspace(1, 0, 12), 0.5, Sampling(200, 0)).metrics
+    assert found["auroc"].low is not None
     assert "rests on 1" in str(found["auroc"].reason) and "of 200 resamples" in str(found["auroc"].reason)
     assert found["brier"].reason is None
     values = np.where(np.arange(100) < 60, np.nan, 1.0)
@@ -105,3 +105,44 @@ def test_the_same_seed_gives_the_same_intervals_and_another_seed_others() -> Non
     first, again, other = (evaluate(label, score, threshold, Sampling(50, seed)) for seed in (1, 1, 2))
     assert first == again
     assert first.metrics["brier"].low != other.metrics["brier"].low
+
+
+def widths(found: object) -> dict[str, float | None]:
+    metrics = {**found.metrics, **{f"at {k}": m for k, m in found.operating_points["0.8"].metrics.items()}}  # type: ignore[attr-defined]
+    return {key: None if one.low is None else one.high - one.low for key, one in metrics.items()}
+
+
+@pytest.mark.parametrize("kind", ["percentile", "bca"])
+@pytest.mark.parametrize("persons", [1, 2, 3, 4])
+@pytest.mark.parametrize("stays", [1, 6])
+def test_of_a_few_persons_there_is_no_interval_however_many_their_stays(kind: str, persons: int, stays: int) -> None:
+    generator = np.random.default_rng(persons)
+    whose = np.repeat(np.arange(persons), stays)
+    label = np.arange(persons * stays) % 2.0
+    found = evaluate(label, generator.random(len(label)), 0.5, Sampling(100, 0, kind), whose, {"0.8": 0.4})  # type: ignore[arg-type]
+    assert set(widths(found).values()) == {None}
+    for one in found.metrics.values():
+        expected = f"there {'is 1 person' if persons == 1 else f'are {persons} persons'}, and it takes 5"
+        assert one.value is None or expected in str(one.reason)
+
+
+@pytest.mark.parametrize("positives", [0, 1, 2, 10, 11, 12])
+def test_what_needs_both_classes_has_an_interval_only_of_two_persons_of_each(positives: int) -> None:
+    label = np.array([1.0] * positives + [0.0] * (12 - positives))
+    score = np.random.default_rng(2).random(12)
+    found = evaluate(label, score, 0.5, Sampling(300, 0), points={"0.8": 0.4})
+    assert found.metrics["brier"].low is not None and found.metrics["accuracy"].low is not None
+    assert (found.metrics["auroc"].low is not None) == (2 <= positives <= 10)
+    if positives in (1, 11):
+        assert "2 persons with the outcome and 2 without" in str(found.metrics["auroc"].reason)
+    stays = evaluate(np.append(label, label), np.append(score, score), 0.5, Sampling(300, 0), np.tile(np.arange(12), 2))
+    assert (stays.metrics["auroc"].low is not None) == (2 <= positives <= 10)
+
+
+def test_no_interval_has_a_width_of_zero_unless_nobody_could_give_another_value() -> None:
+    label = np.array([1.0] * 3 + [0.0] * 9)
+    found = evaluate(label, np.linspace(1, 0, 12), 0.8, Sampling(300, 0), points={"0.8": 0.8})
+    assert found.metrics["auroc"].value == 1 and "the same value" in str(found.metrics["auroc"].reason)
+    assert 0 not in widths(found).values()
+    alike = evaluate(label, np.full(12, 0.4), 0.3, Sampling(300, 0), points={"0.8": 0.3})
+    assert (alike.metrics["auroc"].low, alike.metrics["auroc"].high) == (0.5, 0.5)

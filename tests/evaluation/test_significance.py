@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from emerge_ehr.evaluation.resampling import Sampling
-from emerge_ehr.evaluation.significance import delong, paired_bootstrap
+from emerge_ehr.evaluation.significance import DeLong, Difference, delong, paired_bootstrap
 
 
 def two_runs(seed: int, patients: int = 45) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -129,3 +129,24 @@ def test_an_unknown_metric_and_a_missing_threshold_are_the_callers_mistakes() ->
         paired_bootstrap(label, first, second, ["auc"], Sampling(5, 0))
     with pytest.raises(ValueError, match="f1 needs a threshold"):
         paired_bootstrap(label, first, second, ["f1"], Sampling(5, 0))
+
+
+@pytest.mark.parametrize("persons", [1, 2, 4])
+def test_of_a_few_persons_two_runs_have_neither_interval_nor_p(persons: int) -> None:
+    generator = np.random.default_rng(0)
+    label, whose = (np.arange(24) % 2).astype(np.float64), np.repeat(np.arange(persons), 24 // persons)
+    first, second = generator.random((2, 24))
+    found = paired_bootstrap(label, first, second, ("auroc", "brier"), Sampling(200, 0), whose)
+    several: list[DeLong | Difference] = [*found.values(), delong(label, first, second, whose)]
+    for one in several:
+        assert (one.low, one.high, one.p) == (None, None, None)
+        assert f"{persons} person" in str(one.reason) or "two persons of each class" in str(one.reason)
+    same = paired_bootstrap(label, first, first, ("auroc",), Sampling(200, 0), whose)["auroc"]
+    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_a_difference_that_is_the_same_in_all_resamples_has_no_interval_and_no_p() -> None:
+    label = np.array([1.0] * 3 + [0.0] * 9)
+    right = np.linspace(1, 0, 12)
+    found = paired_bootstrap(label, right, 1 - right, ("auroc",), Sampling(200, 0))["auroc"]
+    assert (found.difference, found.low, found.p) == (1, None, None) and "the same value" in str(found.reason)

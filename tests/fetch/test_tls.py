@@ -148,7 +148,7 @@ def test_no_note_is_sent_to_a_language_model_whose_certificate_is_not_trusted(
     url, requested = https(certificate(tmp_path, "127.0.0.1", 30))
 
     async def ask() -> None:
-        endpoint = Endpoint(httpx.URL(url), "sk-key", 5.0, 1)
+        endpoint = Endpoint(httpx.URL(url), "sk-key", 5.0)
         balance = Balance([Member(endpoint, Pace(0, 0), 1)], retries=3)
         async with balance.opened():
             await balance.complete({"messages": ["a note"]}, 1)

@@ -23,7 +23,7 @@ def client(tmp_path: Path) -> Callable[..., Chat]:
             paths=Paths(raw_dir=tmp_path, cache_dir=tmp_path / "cache"),
             source=Component("tables"),
             entities=Component("openai_compatible"),
-            llm=Llm(api_base_url=url, **{"retries": 2, **settings}),  # type: ignore[arg-type]
+            llm=Llm(api_base_url=url, **{"retries": 2, "max_failures": 1.0, **settings}),  # type: ignore[arg-type]
         )
         chat = connect(config, dry=dry)
         assert chat is not None

@@ -103,7 +103,7 @@ def test_one_that_was_set_aside_is_tried_with_a_single_request_and_used_when_it_
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(balance, "FIRST_REST", 0.1)
     steady = serve(model, slow(0.02))
-    away = serve(model, lambda n, body: Fault(status=401) if n < 6 else Fault(seconds=0.02))
+    away = serve(model, lambda n, body: Fault(status=401) if n < 2 else Fault(seconds=0.02))
     chat = client([away, steady], concurrency=4, retries=0)
     assert ask(chat, 200) == list(range(200))
     assert chat.balance.members[0].answered > 20 and chat.balance.in_service

@@ -351,6 +351,11 @@ def test_a_run_whose_texts_a_model_wrote_asks_it_for_what_is_new_only(
     edit(own, "notes.csv", lambda t: t.with_columns(text=pl.when(FIRST).then(pl.lit("Sepsis.")).otherwise("text")))
     predict.run(config.run_dir, own, tmp_path / "risks.csv", offline=True)
     assert len(server.requests) in (asked + 1, asked + 2), "of one patient: entities, and the summary if they changed"
+    server.model = lambda body: "I see."
+    edit(own, "notes.csv", lambda t: t.with_columns(text=pl.when(FIRST).then(pl.lit("Anemia.")).otherwise("text")))
+    predict.run(
+        config.run_dir, own, tmp_path / "risks.csv", offline=True
+    )  # a failure is told with its patient, and ends nothing
 
 
 def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Trained, own: Path, tmp_path: Path) -> None:

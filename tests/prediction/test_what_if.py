@@ -23,7 +23,7 @@ from emerge_ehr.storage import schema, table_files
 from emerge_ehr.training import inputs
 from emerge_ehr.training.trained import Trained, load
 
-EMPTY = Record("p", (), (), (), (), (), "", (), Faithfulness(None, 0, 0, ()), "rules", "template", ())
+EMPTY = Record("p", (), (), (), (), (), (), "", (), Faithfulness(None, 0, ()), "rules", "template", ())
 
 
 def asked(trained: Trained) -> tuple[Fitted, Batch, list[Told]]:

@@ -28,7 +28,7 @@ def chat(
         run_name="r",
         paths=Paths(raw_dir=folder, cache_dir=folder / "cache"),
         source=Component("tables"),
-        llm=Llm(api_base_url=server.url, retries=1),
+        llm=Llm(api_base_url=server.url, retries=1, max_failures=1.0),
         **{socket: chosen(socket, plug)},  # type: ignore[arg-type]
     )
     return connect(config)

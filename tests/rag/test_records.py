@@ -11,6 +11,9 @@ from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag import linking
 from emerge_ehr.rag.entities import EntityExtractor
+from emerge_ehr.rag.patient_links import Chooser
+from emerge_ehr.rag.ranking import hierarchy
+from emerge_ehr.rag.ranking.places import NoteStart
 from emerge_ehr.rag.retrieval import Query, Retrieved, sample
 
 HEADER = "node_index,mondo_id,mondo_name,group_name_bert,mondo_definition,umls_description,orphanet_definition,"
@@ -56,20 +59,25 @@ def extractor(graph: KnowledgeGraph) -> EntityExtractor:
     return built
 
 
-def test_only_present_diseases_are_linked_by_frequency_each_once(
+def test_only_present_diseases_are_linked_the_gravest_first_each_once(
     extractor: EntityExtractor, graph: KnowledgeGraph, tmp_path: Path
 ) -> None:
     text = "Asthma. Heart attack, then another heart attack: MI. No pneumonia. AKI."
     entities = extractor.extract([text])[0].entities
     linker = linking.build(graph, Linking(), 0, tmp_path)
     linked = linker.link(entity.name for entity in entities)
-    links = linking.patient_links(entities, linked, graph, Linking())
-    assert [(link.name, link.count) for link in links] == [
+    chosen = Chooser(hierarchy.build(graph), 10).choose(entities, linked, text, [NoteStart(0, "Progress")])
+    assert [(link.name, link.count) for link in chosen.links] == [
         ("myocardial infarction", 3),
-        ("asthma", 1),
         ("acute kidney failure", 1),
+        ("asthma", 1),
     ]
-    assert len(linking.patient_links(entities, linked, graph, Linking(max_nodes=1))) == 1
+    few = Chooser(hierarchy.build(graph), 1).choose(entities, linked, text, [NoteStart(0, "Progress")])
+    assert [link.name for link in few.links] == ["myocardial infarction"]
+    assert [(left.name, left.reason) for left in few.left_out] == [
+        ("asthma", "beyond max_nodes"),
+        ("acute kidney failure", "beyond max_nodes"),
+    ]
 
 
 def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(
@@ -77,6 +85,34 @@ def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(
 ) -> None:
     linked = linking.build(graph, Linking(threshold=0.6), 0, tmp_path).link(["acute kidney failures", "broken toe"])
     assert linked["acute kidney failures"][0] == 6 and "broken toe" not in linked
+
+
+def test_a_similar_name_adds_no_meaning_and_is_not_asked_of_exact_names(tmp_path: Path, graph: KnowledgeGraph) -> None:
+    linker = linking.build(graph, Linking(threshold=0.3), 0, tmp_path)
+    assert "kidney failures" in linker.link(["kidney failures"])
+    assert linker.link(["kidney failures", "Asthma"], exact={"kidney failures", "asthma"}).keys() == {"asthma"}
+
+
+@pytest.mark.parametrize(
+    ("phrase", "name", "other"),
+    [
+        ("acute respiratory distress", "acute respiratory distress syndrome", True),
+        ("neutrophilia", "hereditary neutrophilia", True),
+        ("myoclonus", "myoclonus familial", True),
+        ("diabetic retinopathy", "severe diabetic retinopathy", True),
+        ("renal insufficiency", "chronic kidney insufficiency", True),
+        ("polyp of colon", "malignant neoplasm of colon", True),
+        ("myocardial necrosis", "myocardial disorder", True),
+        ("renal cancer", "malignant neoplasm of kidney", False),
+        ("inherited neutrophilia", "hereditary neutrophilia", False),
+        ("familial colon cancer", "hereditary colon cancer syndrome", False),
+        ("hypotension", "hypotensive disorder", False),
+        ("renal dysfunction", "kidney disease", False),
+        ("other forms of keratitis", "keratitis", False),
+    ],
+)
+def test_a_similar_name_may_not_be_graver_or_narrower_than_the_phrase(phrase: str, name: str, other: bool) -> None:
+    assert linking.says_other(phrase, name) is other
 
 
 def test_sampled_triples_are_seeded_few_and_without_duplicates(graph: KnowledgeGraph) -> None:

@@ -9,9 +9,20 @@ import pytest
 from emerge_ehr.fields import UserError
 from emerge_ehr.rag import records_file
 from emerge_ehr.rag.faithfulness import Faithfulness, UnsupportedClaim
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import LeftOut, Link
 from emerge_ehr.rag.records_file import COLUMNS, Record, RecordedDocument, RecordedMention, RecordedTriple
-from emerge_ehr.rag.summaries import OfDisease, OfMention, OfModel, OfNothing, OfPerson, OfSignal, OfTriples, Statement
+from emerge_ehr.rag.summaries import (
+    OfDisease,
+    OfManifestations,
+    OfMention,
+    OfModel,
+    OfNotes,
+    OfNothing,
+    OfPerson,
+    OfSignal,
+    OfTriples,
+    Statement,
+)
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage import schema, table_files
 
@@ -23,19 +34,22 @@ RECORD = Record(
         RecordedMention("PNA", "pneumonia", 0, 3, "present", 1),
         RecordedMention("gout", "gout", 5, 9, "negated", None),
     ),
-    nodes=(Link(1, "pneumonia", "PNA", 1.0, 1),),
+    nodes=(Link(1, "pneumonia", "PNA", 1.0, 1, None, "historical", "PNA in 1995"),),
+    left_out=(LeftOut(2, "lung disease", "lung disease", 1, "more general", 1),),
     documents=(RecordedDocument(1, "pneumonia", "An infection of the lung.", ""),),
     triples=(RecordedTriple(1, "pneumonia", "indication", "amoxicillin"),),
     summary='“A woman.” Naïve, with a "quote",\nand a line.',
     provenance=(
         Statement("A woman.", OfPerson(None, "F")),
         Statement("Fast.", OfSignal(*SIGNAL)),
-        Statement("Pneumonia.", OfDisease(1, "PNA", 1.0, definition=True)),
+        Statement("Pneumonia.", OfDisease(1, "PNA", 1.0, definition=True, quote="PNA in 1995")),
         Statement("Amoxicillin.", OfTriples(1, "indication", ("amoxicillin",))),
+        Statement("Low pH is one.", OfManifestations(1, ("ph",), ("Acidosis",))),
+        Statement("Denied: MI.", OfNotes("negated", ("MI",))),
         Statement("None.", OfNothing("no signal")),
         Statement("By a model.", OfModel((OfPerson(67.0, "F"), OfMention(1, "PNA")))),
     ),
-    faithfulness=Faithfulness(0.5, 6, 1, (UnsupportedClaim(2, "gout", "not in the notes"),)),
+    faithfulness=Faithfulness(0.5, 6, (UnsupportedClaim(2, "gout", "not in the notes"),)),
     entity_backend="rules",
     summary_backend="template",
     failures=("HTTP 500",),
@@ -58,8 +72,8 @@ def test_a_record_comes_back_from_the_file_as_it_was(tmp_path: Path) -> None:
 def test_a_statements_evidence_stands_beside_its_text() -> None:
     statements = records_file.plain(RECORD)["provenance"]
     assert statements[0] == {"text": "A woman.", "kind": "patient", "age": None, "sex": "F"}
-    assert list(statements[2]) == ["text", "kind", "node_index", "surface", "score", "definition"]
-    assert statements[5]["evidence"][1] == {"kind": "disease", "node_index": 1, "surface": "PNA"}
+    assert list(statements[2]) == ["text", "kind", "node_index", "surface", "score", "definition", "quote"]
+    assert statements[7]["evidence"][1] == {"kind": "disease", "node_index": 1, "surface": "PNA"}
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,21 @@ def test_subgroups_are_those_of_subgroups_csv_and_small_ones_are_marked(root: El
             )
 
 
+def test_what_was_read_left_out_and_kept_is_told_per_file_and_signal(root: Element, finished: Config) -> None:
+    provenance = json.loads((finished.table_dir / "provenance.json").read_text())
+    flow = provenance["measurements"]["flow"]
+    section = root.one("section", id="data")
+    rows = [row for table in section.all("table") for row in table.one("tbody").all("tr")]
+    shown = {(row.one("th").text, row.all("td")[0].text): row.all("td") for row in rows}
+    for line in flow:
+        cells = shown[line["table"], line["signal"]]
+        counts = [line["in_windows"], line["kept"]]
+        assert ["".join(filter(str.isdigit, cell.text)) for cell in cells[2:4]] == [str(count) for count in counts]
+        assert all(reason in cells[4].text for reason in line["dropped"])
+        assert all(reason in cells[5].text for reason in line["repaired"])
+    assert any(line["dropped"] for line in flow)
+
+
 def test_what_the_audit_found_is_told_while_it_is_about_these_artefacts(copied: Config, tmp_path: Path) -> None:
     processed = tmp_path / "processed"
     shutil.copytree(copied.processed_dir, processed)
@@ -361,6 +376,7 @@ def test_outcome_and_samples_are_called_what_they_are(
     assert f"{word}s of persons it had never seen" in answer and f"Of one {word} with the outcome" in answer
     data = root.one("section", id="data")
     heads = [head.text for head in data.all("th", scope="col")]
+    heads = heads[heads.index("split") :]
     assert heads[:4] == ["split", f"{word}s", "persons", question]
     assert data.one("ol", class_="flow").all("li")[-1].text.endswith("are in")
     assert f"{word}s of" in data.one("ol", class_="flow").all("li")[-1].text

@@ -11,7 +11,7 @@ import pytest
 from emerge_ehr.config import TableFormat
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import table_files
-from emerge_ehr.storage.schema import DYNAMIC, STATIC
+from emerge_ehr.storage.schema import DYNAMIC, NOTES, STATIC
 
 START = datetime(2150, 1, 1)
 NAMES = [column.name for column in DYNAMIC.columns]
@@ -114,7 +114,7 @@ def zeroed(part: Path) -> None:
 
 
 def with_zone(table: pl.DataFrame) -> pl.DataFrame:
-    return table.with_columns(pl.col("event_time").dt.replace_time_zone("UTC"))
+    return table.with_columns(pl.col("event_time").dt.replace_time_zone("Europe/Berlin"))
 
 
 def stored(**kinds: type[pl.DataType]) -> Callable[[Path], object]:
@@ -190,6 +190,13 @@ def test_csv_and_parts_at_once_are_refused(folder: Path, other: str) -> None:
             UserError, match=r"dynamic.csv: stands beside dynamic/, which holds the same table in parts; remove"
         ):
             read(folder, DYNAMIC)
+
+
+def test_a_csv_in_another_encoding_says_the_line(tmp_path: Path) -> None:
+    text = "patient_id,note_time,note_type,text\n1,,n,plain\n2,,n,Ménière\n"
+    (tmp_path / "notes.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"notes.csv: .* in line 3 \(byte 0xE9\); it must be UTF-8"):
+        table_files.read_table(tmp_path, NOTES)
 
 
 def test_a_csv_says_the_row_and_how_many_there_are(tmp_path: Path) -> None:

@@ -138,9 +138,9 @@ def test_every_metric_has_its_spread_over_seeds(prepared: Prepare) -> None:
 def test_an_interval_that_rests_on_part_of_the_resamples_is_marked(
     prepared: Prepare, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = (np.arange(40) % 7 == 0).astype(np.float32)[
+    few = (np.arange(40) % 4 == 1).astype(np.float32)[
         :, None
-    ]  # one positive in test: a third of the resamples have none
+    ]  # two positives in test: a tenth of the resamples have none
     config = prepared(label=few)
     train.run(config)
     printed = capsys.readouterr().out
@@ -148,6 +148,30 @@ def test_an_interval_that_rests_on_part_of_the_resamples_is_marked(
     assert "of 50 resamples" in auroc["reason"]
     assert f"{auroc['value']:.3f} ({auroc['low']:.3f}-{auroc['high']:.3f})*" in printed
     assert "(* undefined in some resamples" in printed
+
+
+@pytest.mark.parametrize(
+    ("persons", "every", "reason"),
+    [(2, 4, "there are 2 persons, and it takes 5"), (8, 7, "it takes 2 persons with the outcome and 2 without")],
+)
+def test_what_has_no_interval_says_why_in_the_file_and_in_print(
+    prepared: Prepare, capsys: pytest.CaptureFixture[str], persons: int, every: int, reason: str
+) -> None:
+    config = prepared(label=(np.arange(40) % every == 0).astype(np.float32)[:, None])
+    split = json.loads((config.processed_dir / "split.json").read_text())
+    names = {one: f"{part}{n % persons}" for part, ids in split.items() for n, one in enumerate(ids)}
+    lines = [f"{one},{person},50,F,,\n" for one, person in names.items()]
+    header = "patient_id,subject_id,age,sex,ethnicity,icu_type\n"
+    (config.processed_dir / "patients.csv").write_text(header + "".join(lines))
+    train.run(config)
+    printed = capsys.readouterr().out
+    auroc = reported(config)["splits"]["test"]["mortality"]["metrics"]["auroc"]
+    assert auroc["value"] is not None and auroc["low"] is auroc["high"] is None and reason in auroc["reason"]
+    assert f"{auroc['value']:.3f} (no interval)" in printed and f"test: no interval: {reason})" in printed
+    widths = [
+        float(row["high"]) - float(row["low"]) for row in rows(config.run_dir / "subgroups.csv") if row["low"] != ""
+    ]
+    assert 0 not in widths and not (persons == 2 and widths)
 
 
 def test_the_printed_blocks_stay_narrow_and_show_the_calibration(

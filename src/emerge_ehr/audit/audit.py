@@ -10,9 +10,10 @@ import logging
 import numpy as np
 
 from emerge_ehr import components
-from emerge_ehr.audit import persons, refits, single_features, times
+from emerge_ehr.audit import contradictions, persons, refits, single_features, times
 from emerge_ehr.audit.findings import Finding
 from emerge_ehr.config import Config
+from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.preprocess.inputs import tables
@@ -52,7 +53,11 @@ def _audit(config: Config, fold: int) -> None:
     split = dataset.split
     if config.split.folds and not fold:  # its test patients are those of the folds: everyone
         split = {name: ids for name, ids in split.items() if name != "test"}
-    findings = [*persons.check(cohort, split), *times.check(config.table_dir, provenance)]
+    findings = [
+        *persons.check(cohort, split),
+        *times.check(config.table_dir, provenance),
+        *contradictions.check(config.table_dir, one_calendar=sources.chosen(config).one_calendar),
+    ]
     if any(finding.verdict == "failed" for finding in findings):
         findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))
     else:

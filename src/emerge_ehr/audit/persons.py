@@ -6,13 +6,16 @@ from itertools import combinations
 import polars as pl
 
 from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.storage.ids import one_person
 
 
 def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Findings on the split: no sample and no person in two parts of it, and every sample in the cohort.
 
-    ``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the ``patient_id`` of train, val and test.
+    ``cohort`` has ``patient_id`` and ``subject_id``; ``split`` lists the ``patient_id`` of train, val and test. Persons whose ids
+    differ by leading zeros or case alone are one.
     """
+    cohort, doubts = one_person(cohort)
     person = dict(cohort.select("patient_id", "subject_id").iter_rows())
     persons = {name: {person[patient] for patient in patients if patient in person} for name, patients in split.items()}
     sizes = ", ".join(f"{name} {len(patients)}" for name, patients in split.items())
@@ -20,6 +23,7 @@ def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Find
         judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),
         judged("no person in two splits", _shared(persons), f"{len(set(person.values()))} persons"),
         judged("every patient of the splits is in the cohort", _lost(split, person), f"{len(person)} patients"),
+        *(Finding("ids of persons", "warning", doubt) for doubt in doubts),
     ]
 
 

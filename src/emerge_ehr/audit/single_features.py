@@ -80,7 +80,7 @@ def _numbers(dataset: Dataset, rows: NDArray[np.int64], label: Array) -> Iterato
         last = value[np.arange(len(rows)), dataset.ehr_length[rows] - 1]
         lowest = np.where(has_value, np.where(known, value, np.inf).min(axis=1), 0.0)
         highest = np.where(has_value, np.where(known, value, -np.inf).max(axis=1), 0.0)
-        summaries = {"last": last, "lowest": lowest, "highest": highest, "hours measured": known.sum(axis=1)}
+        summaries = {"last": last, "lowest": lowest, "highest": highest, "times measured": known.sum(axis=1)}
         yield from (
             (f"{name} ({kind})", strength(label, summary.astype(np.float64))) for kind, summary in summaries.items()
         )

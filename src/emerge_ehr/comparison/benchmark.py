@@ -12,6 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
+from emerge_ehr import privacy
 from emerge_ehr.comparison import folder as grid_folder
 from emerge_ehr.comparison import marks, plots, preparation, ray_workers, results, table
 from emerge_ehr.comparison.grid import Grid, load
@@ -21,7 +22,7 @@ from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.comparison.workers import Job, run_all
 from emerge_ehr.fields import UserError
 from emerge_ehr.progress import bar, beside_logs
-from emerge_ehr.storage import artefacts, publishing
+from emerge_ehr.storage import artefacts, publishing, spreadsheet
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,9 @@ def run(config: Path, dry_run: bool, offline: bool) -> None:
         failed = preparation.prepare(shared)
         runs = [dataclasses.replace(each_run, failed=failed.get(each_run.config.processed_dir)) for each_run in runs]
         runs = _train(runs, grid, _workers(grid, grid_points))
-        print(_publish(grid, runs, folder))
+        kept = [each_run.config for each_run in runs if privacy.credentialed(each_run.config)]
+        with privacy.owner_only([*kept, runs[0].config][0]):
+            print(_publish(grid, runs, folder))
         grid_folder.tell_strangers(folder, [each_run.config.run_dir for each_run in runs])
     if failures := [f"{each_run.name}: {each_run.failed}" for each_run in runs if each_run.failed is not None]:
         raise UserError(
@@ -99,9 +102,10 @@ def _publish(grid: Grid, runs: Sequence[GridRun], folder: Path) -> str:
     compared = marks.compare(grid, runs)
     lines = table.build(grid, runs, frame, compared)
     with publishing.publish(folder) as incoming:
-        frame.write_csv(incoming / "results.csv")
+        spreadsheet.safe_texts(frame).write_csv(incoming / "results.csv")
         frame.write_parquet(incoming / "results.parquet")
-        pl.DataFrame(marks.records(compared), schema=marks.SCHEMA).write_csv(incoming / "comparisons.csv")
+        comparisons = pl.DataFrame(marks.records(compared), schema=marks.SCHEMA)
+        spreadsheet.safe_texts(comparisons).write_csv(incoming / "comparisons.csv")
         (incoming / "table.md").write_text(table.markdown(lines), "utf-8")
         (incoming / "table.tex").write_text(table.latex(lines, folder.name), "utf-8")
         plots.draw(grid, runs, frame, incoming)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from emerge_ehr import privacy
 from emerge_ehr.config import Config
 from emerge_ehr.datasets.wording import sample
 from emerge_ehr.evaluation import significance
@@ -68,7 +69,8 @@ def run(runs: Sequence[Path], output: Path | None) -> None:
     subjects = subject_ids(first)
     rows = compare(first, second, subjects)
     if output is not None:
-        with artefacts.replacing(output) as path:
+        kept = [chosen for chosen in (first.config, second.config) if privacy.credentialed(chosen)]
+        with privacy.owner_only([*kept, first.config][0]), artefacts.replacing(output) as path:
             results.write_csv(path, MetricDifference, [dataclasses.astuple(row) for row in rows])
     print(table(rows, first, second, subjects))
     if output is not None:
@@ -114,7 +116,7 @@ def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | 
         groups = each_alone(len(names)) if subjects is None else persons([subjects[patient] for patient in names])
         cuts = (part["threshold"].to_numpy(), part["other_threshold"].to_numpy())
         about = (len(label), int(label.sum()))
-        area = significance.delong(label, left, right)
+        area = significance.delong(label, left, right, groups)
         rows.append(MetricDifference(name, "auroc", "delong", *about, **_values(area)))
         differences = significance.paired_bootstrap(label, left, right, keys("splits"), sampling, groups, cuts)
         rows += [

@@ -17,7 +17,7 @@ from emerge_ehr.evaluation.catalogue import metric
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.resampling import persons as numbered
 from emerge_ehr.evaluation.significance import paired_bootstrap
-from emerge_ehr.storage import table_files
+from emerge_ehr.storage import spreadsheet, table_files
 from emerge_ehr.storage.schema import PATIENTS, PREDICTIONS
 
 SAMPLING = Sampling(resamples=5000, seed=42)
@@ -146,7 +146,9 @@ def adjusted(family: Sequence[ReferenceComparison]) -> list[ReferenceComparison]
 def _risks(group: Sequence[GridRun]) -> dict[str, Risks]:
     """Map each label to the test patients' outcomes, and their risks averaged over the seeds."""
     tables = [
-        pl.read_csv(run.config.run_dir / PREDICTIONS.file, glob=False, schema_overrides={"patient_id": pl.String})
+        spreadsheet.plain_texts(
+            pl.read_csv(run.config.run_dir / PREDICTIONS.file, glob=False, schema_overrides={"patient_id": pl.String})
+        )
         for run in group
     ]
     known = pl.concat(tables).filter((pl.col("split") == "test") & pl.col("y_true").is_not_null())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from emerge_ehr import components, decides, privacy
+from emerge_ehr.comparison import preparation
 from emerge_ehr.comparison.folder import FILES
 from emerge_ehr.comparison.grid import DECIDED, KINDS, Grid, Settings
 from emerge_ehr.comparison.what_is_read import as_read
@@ -23,6 +24,7 @@ from emerge_ehr.config import Config, Sparsity, fill, read_toml, refuse_path
 from emerge_ehr.fields import Component, UserError, refuse_repeated
 from emerge_ehr.models import emerge
 
+PREPARING = ("download", "convert", "preprocess")  # the stages that make what runs share
 ANY = "any"  # printed for an axis whose values all train the same at this point
 
 log = logging.getLogger(__name__)
@@ -176,8 +178,9 @@ def _config(grid: Grid, chosen: Sequence[Settings], where: str) -> Config:
     config = dataclasses.replace(config, resume=False)
     try:
         components.check(config, components.SOCKETS)
-        privacy.check(config)
-        cluster.check(config)
+        shared = preparation.placed(config)
+        privacy.check(shared, PREPARING)
+        cluster.check(shared, PREPARING)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     emerge.check(config.model, config.token_level, where)

@@ -41,7 +41,7 @@ class Preparation:
 
 
 def placed(config: Config) -> Config:
-    """The config with the shared folders. Whether its records are credentialed is decided from its own folders before."""
+    """The config with the shared folders."""
     table_settings, artefact_settings = _deciding(config, "tables"), _deciding(config, "artefacts")
     del table_settings["table_dir"]  # says where tables lie, not how they are made
     name = f"{config.dataset}_{config.task.name}"
@@ -54,7 +54,7 @@ def placed(config: Config) -> Config:
         table_dir=table_dir,
         processed_dir=SHARED / "processed" / f"{name}_{_hash({**table_settings, **artefact_settings})}",
     )
-    return dataclasses.replace(config, paths=paths, credentialed=privacy.credentialed(config))
+    return dataclasses.replace(config, paths=paths)
 
 
 def _deciding(config: Config, product: decides.Product) -> dict[str, Any]:
@@ -88,11 +88,12 @@ def prepare(wanted: Sequence[Preparation]) -> dict[Path, str]:
 
 
 def _make(config: Config) -> None:
-    stages: list[Callable[[Config], None]] = [download.run]
+    stages: dict[str, Callable[[Config], None]] = {"download": download.run}
     if not _converted(config):  # checked again, as a set before this one may have made the tables
-        stages.append(convert.run)
-    for stage in (*stages, preprocess.run):
-        stage(config)
+        stages["convert"] = convert.run
+    for name, stage in {**stages, "preprocess": preprocess.run}.items():
+        with privacy.owner_only(config, name):
+            stage(config)
 
 
 def _missing(config: Config) -> tuple[str, ...]:

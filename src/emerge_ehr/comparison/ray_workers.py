@@ -13,6 +13,7 @@ from typing import Any
 
 from emerge_ehr import components
 from emerge_ehr.comparison.workers import DIED, Job, failure, one_thread, train
+from emerge_ehr.compute import cluster
 from emerge_ehr.compute.cluster import joined, machines
 from emerge_ehr.config import Compute, Config
 from emerge_ehr.storage.artefacts import first_line
@@ -26,10 +27,13 @@ def run_all(jobs: Sequence[Job], compute: Compute, done: Callable[[Job, str | No
     A run whose worker dies is resumed once, after its last whole epoch; if its worker dies again, the run has failed.
 
     Raises:
-        UserError: the Ray cluster cannot be joined, or it has no GPU although ``compute.gpus_per_worker`` asks for one.
+        UserError: records may not go to the machines of the Ray cluster; it cannot be joined, or has no GPU although
+            ``compute.gpus_per_worker`` asks for one.
     """
     import ray
 
+    for job in jobs:
+        cluster.check(job.config)  # again, as the tables are there now
     packages = {package for job in jobs for package in components.packages(job.config)}
     with joined(compute, sorted(packages)):
         machines(compute.gpus_per_worker)

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from emerge_ehr import privacy
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
@@ -107,6 +108,7 @@ def train(config: Config) -> None:
     from emerge_ehr.training import train as stage
 
     with (
+        privacy.owner_only(config, "train"),
         Path(os.devnull).open("w") as nowhere,
         contextlib.redirect_stderr(nowhere),
         contextlib.redirect_stdout(io.StringIO()),

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +32,10 @@ WATCH_SECONDS = 5.0
 PLACE = re.compile(r"[^/\s]+:([1-9]\d{0,4})")
 
 
-def check(config: Config) -> None:
-    """Check ``[compute]`` before any work: that records may go where it sends them, and that what it needs is installed.
+def check(config: Config, stages: Collection[str] = ()) -> None:
+    """Check ``[compute]``: that records may go where it sends them, and that what it needs is installed.
+
+    ``stages`` are those about to run, for a refusal before any work; without them, the tables are looked at as they are now.
 
     Raises:
         UserError: credentialed records would go to a cluster without ``allow_cluster``; Ray is not installed; there are settings
@@ -58,12 +60,12 @@ def check(config: Config) -> None:
         raise UserError(
             f"compute.gpus_per_worker = {compute.gpus_per_worker:g}: above 1 Ray gives whole GPUs only; set a whole number"
         )
-    if compute.address != "local" and privacy.credentialed(config) and not compute.allow_cluster:
+    leaves = compute.address != "local" and not compute.allow_cluster
+    if leaves and (why := privacy.why_kept_here(config, stages)):
         raise UserError(
             f"compute.address = '{compute.address}' may send records to other machines, and dataset '{config.dataset}' is "
-            "credentialed (a demo counts as open where --stage download brought it and nothing was added). If your data use "
-            "agreement covers all machines of that cluster, set compute.allow_cluster = true; or set credentialed = false if "
-            "the data are open"
+            f"credentialed ({why}). If your data use agreement covers all machines of that cluster, set "
+            "compute.allow_cluster = true; or set credentialed = false if the data are open"
         )
 
 

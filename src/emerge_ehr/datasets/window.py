@@ -1,12 +1,34 @@
 """The observation window: ``convert`` keeps the measurements and notes of a source that lie in it."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Notes
+from emerge_ehr.storage.times import day_end
 
 LATE_NOTES = "notes after the window excluded"
+EARLY_NOTES = "notes before the admission excluded"
+TWICE = "notes that stand twice, the second left out"
+TRANSFER = timedelta(
+    hours=24
+)  # an admission that begins up to that long before the discharge is the record of a transfer
+BEFORE = timedelta(hours=24)  # notes of the emergency department and of arrival precede the hospital admission
+DOUBTFUL = {
+    EARLY_NOTES: "they are dated more than 24 h before the admission (are their times and ids right?)",
+    TWICE: "they stand twice (is a file doubled, or named twice?)",
+}
+SMALL = 0.01  # the share of the notes up to which a loss is counted without a warning
+
+
+def stay_end(closed: str) -> pl.Expr:
+    """When the stay or admission that ends at ``closed`` was over for the patient.
+
+    Recorded times differ: a person may die, or leave the hospital, hours before the recorded end of the stay. A discharge that
+    is a date without a time was on that day.
+    """
+    return pl.min_horizontal(closed, day_end(pl.col("dischtime")), "deathtime")
 
 
 def inside() -> pl.Expr:
@@ -31,12 +53,37 @@ def late(window_end: str = "window_end") -> pl.Expr:
     return (pl.col("note_time") >= pl.col(window_end)).fill_null(value=False)
 
 
+def early(note_time: str = "note_time") -> pl.Expr:
+    """Whether a note was written more than ``BEFORE`` before its ``admittime`` and ``window_start``; false where it has no time.
+
+    In some hospitals a patient is in the unit before being admitted to the hospital.
+    """
+    return (pl.col(note_time) < pl.min_horizontal("admittime", "window_start") - BEFORE).fill_null(value=False)
+
+
 def notes(given: Notes, cohort: pl.DataFrame) -> Notes:
-    """Leave out and count the notes that were written after the window of their sample, unless the source keeps them."""
-    if given.after_window:
-        return given
-    ends = cohort.select("patient_id", "window_end")
-    table = given.table.join(ends, on="patient_id", how="left", maintain_order="left").filter(~late())
-    count = given.counts.get(LATE_NOTES, 0) + given.table.height - table.height
-    counted = {LATE_NOTES: count} if count or given.counts else {}
-    return replace(given, table=table.drop("window_end"), counts={**given.counts, **counted})
+    """Leave out and count the notes that were written long before the admission of their sample or after its window, and those
+    that stand twice. Notes after the window stay where the source keeps them.
+    """
+    times = cohort.select("patient_id", "window_start", "window_end", "admittime")
+    table = given.table.join(times, on="patient_id", how="left", maintain_order="left")
+    counts = {EARLY_NOTES: table.filter(early()).height}
+    table = table.filter(~early())
+    if not given.after_window:
+        counts[LATE_NOTES] = table.filter(late()).height
+        table = table.filter(~late())
+    once = table.unique(maintain_order=True)
+    counts[TWICE] = table.height - once.height
+    warnings = [
+        f"{counts[reason]} of {given.table.height} notes are left out: {why}"
+        for reason, why in DOUBTFUL.items()
+        if counts[reason] > SMALL * given.table.height
+    ]
+    counts = {reason: given.counts.get(reason, 0) + count for reason, count in counts.items()}
+    counts = {reason: count for reason, count in counts.items() if count or (given.counts and reason == LATE_NOTES)}
+    return replace(
+        given,
+        table=once.drop("window_start", "window_end", "admittime"),
+        counts={**given.counts, **counts},
+        warnings=(*given.warnings, *warnings),
+    )

@@ -35,11 +35,12 @@ def candidate(config: Config) -> SampleWords:
 def window(rule: Cohort) -> str:
     """The observation window, for summaries. The task's word for a sample is not used, so that existing summaries stay valid.
 
-    >>> window(Cohort()), window(Cohort(anchor="hospital", window="whole"))
-    ('first 48 h of the stay', 'the whole admission')
+    >>> window(Cohort()), window(Cohort(anchor="hospital", window="whole", bin_hours=24))
+    ('first 48 h of the stay', 'the whole admission in steps of 24 h')
     """
     word = anchored(rule).word
-    return f"the whole {word}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {word}"
+    part = f"the whole {word}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {word}"
+    return part if rule.bin_hours == 1 else f"{part} in steps of {rule.bin_hours} h"
 
 
 def observed(rule: Cohort, of: SampleWords) -> str:

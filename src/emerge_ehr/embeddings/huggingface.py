@@ -116,7 +116,9 @@ class HuggingFace:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return pooling.read_tokenizer(self.files.folder, WHERE)
+        tokenizer = pooling.read_tokenizer(self.files.folder, WHERE)
+        pooling.require_room(tokenizer, int(self._config.vocab_size), self.files.folder, WHERE)
+        return tokenizer
 
     @cached_property
     def _model(self) -> Any:

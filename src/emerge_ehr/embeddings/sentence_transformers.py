@@ -22,6 +22,7 @@ from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.storage.artefacts import first_line, read_json
 
 WHERE = "encoder sentence_transformers"
+CONFIG = "config.json"
 PROMPTS = "config_sentence_transformers.json"
 MODULES = "modules.json"
 # The modules that a model may consist of. The model's file names classes, and the library would import any class of its package.
@@ -174,25 +175,37 @@ def build(options: Options, *, cache_dir: Path, pool: Pool = LOCAL) -> TextEncod
 def _encoder(options: Options, cache_dir: Path, pool: Pool) -> SentenceEncoder:
     model_files.require_library("sentence_transformers", WHERE)
     files = model_files.locate(options.model, options.revision, WHERE)
-    _require_known_modules(files.folder)
+    _require_room(files.folder, _known_modules(files.folder))
     return SentenceEncoder(options, files, choose_in(pool, options.device, options.precision), cache_dir, pool)
 
 
-def _require_known_modules(folder: Path) -> None:
-    """Check that the model consists of the library's usual modules only, with their files in its folder.
+def _known_modules(folder: Path) -> list[PurePath]:
+    """Where the model's modules are in its folder, which must be the library's usual ones; none where they are not listed.
 
     Raises:
         UserError: it has other modules, or files outside its folder.
     """
     if not (folder / MODULES).is_file():
-        return
+        return []
     modules = read_json(folder / MODULES, "download")
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise UserError(f"{WHERE}: {folder / MODULES}: does not list the model's modules")
+    paths = list[PurePath]()
     for module in modules:
         kind, path = str(module.get("type")), PurePath(str(module.get("path", "")))
         if not KNOWN_MODULES.fullmatch(kind) or path.is_absolute() or ".." in path.parts:
             raise UserError(f"{WHERE}: {folder / MODULES}: module {kind!r} at {str(path)!r} is code of others; refused")
+        paths.append(path)
+    return paths
+
+
+def _require_room(folder: Path, modules: Sequence[PurePath]) -> None:
+    """Check that the transformer, the first module, has an embedding for each of its tokens, before the model is read."""
+    first = folder / modules[0] if modules else folder
+    if (first / CONFIG).is_file():
+        rows = read_json(first / CONFIG, "download").get("vocab_size")
+        if isinstance(rows, int):
+            pooling.require_room(pooling.read_tokenizer(first, WHERE), rows, first, WHERE)
 
 
 def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:

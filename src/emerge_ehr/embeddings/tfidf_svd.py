@@ -110,15 +110,15 @@ class TfidfSvd:
                 f"text encoder tfidf_svd: only {len(terms)} terms in {len(texts)} training texts; need more text"
             )
         # One thread: the last digits, and with them the sign and order of near-equal components, depend on the number of threads.
-        # invalid="ignore": equal texts have no variance to explain.
-        with threadpool_limits(1), np.errstate(invalid="ignore"):
+        # equal texts have no variance to explain, by which scikit-learn divides
+        with threadpool_limits(1), np.errstate(invalid="ignore", divide="ignore"):
             svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
         directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
         components = np.asarray(svd.components_)[directions]
         unit = _unit(matrix @ components.T)
         centre = unit.mean(axis=0)
         spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
-        scale = np.where(spread > 0, spread, 1.0)
+        scale = np.where(spread > NEGLIGIBLE, spread, 1.0)  # texts that are all alike stay at zero
         idf = np.asarray(vectoriser.idf_)
         return FittedTfidfSvd(terms, idf, components, centre, scale, self.options.chunk_words)
 

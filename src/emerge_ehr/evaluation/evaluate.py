@@ -1,15 +1,15 @@
 """Every number that a run reports for one label on one split."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.catalogue import keys
-from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
+from emerge_ehr.evaluation.measure import NOBODY, measure, why_no_interval, why_undefined
 from emerge_ehr.evaluation.metrics import Array
-from emerge_ehr.evaluation.resampling import Interval, Persons, Resampled, Sampling
+from emerge_ehr.evaluation.resampling import Interval, Persons, Sampling
 
 NO_THRESHOLD = "no threshold: validation, or that of a fold, has no patient with the outcome"
 
@@ -71,15 +71,20 @@ def evaluate(
         }
         return {**main(counts), **by_point}
 
-    samples = resampling.sample(everything, persons, sampling)
+    samples, constant = resampling.sample(everything, persons, sampling), bool(np.ptp(probability) == 0)
+
+    def interval(name: str, key: str) -> Interval:
+        reasons = why_undefined(key, label), why_no_interval(key, label, persons)
+        return samples[name].interval(*reasons, constant=constant)
+
     return Evaluated(
         patients=len(label),
         persons=int(persons.max()) + 1,
         positives=int(label.sum()),
         resamples=sampling.resamples,
         dropped_resamples=int(np.isnan(samples["auroc"].drawn).sum()),
-        metrics={key: samples[key].interval(why_undefined(key, label)) for key in keys("splits")},
-        operating_points={target: _point(target, cut, samples, label) for target, cut in points.items()},
+        metrics={key: interval(key, key) for key in keys("splits")},
+        operating_points={target: _point(target, cut, interval) for target, cut in points.items()},
     )
 
 
@@ -94,10 +99,10 @@ def _of_nobody(points: Mapping[str, float | Array | None]) -> Evaluated:
     return Evaluated(0, 0, 0, 0, 0, dict.fromkeys(keys("splits"), undefined), nowhere)
 
 
-def _point(target: str, cut: float | Array | None, samples: Mapping[str, Resampled], label: Array) -> OperatingPoint:
+def _point(target: str, cut: float | Array | None, interval: Callable[[str, str], Interval]) -> OperatingPoint:
+    """``interval`` takes what was sampled, by its name and the metric's key."""
     if cut is None:
         return OperatingPoint(None, dict.fromkeys(keys("operating_points"), Interval(None, None, None, NO_THRESHOLD)))
     return OperatingPoint(
-        float(np.mean(cut)),
-        {key: samples[f"{target} {key}"].interval(why_undefined(key, label)) for key in keys("operating_points")},
+        float(np.mean(cut)), {key: interval(f"{target} {key}", key) for key in keys("operating_points")}
     )

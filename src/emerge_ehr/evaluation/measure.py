@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from emerge_ehr.evaluation import metrics
+from emerge_ehr.evaluation import metrics, resampling
 from emerge_ehr.evaluation.calibration import Calibration
 from emerge_ehr.evaluation.catalogue import ONE_CLASS, metric
 from emerge_ehr.evaluation.metrics import Array
+from emerge_ehr.evaluation.resampling import Persons
 
 NOBODY = "the outcome is defined for no patient"
 
@@ -48,6 +49,11 @@ def measure(
         return {name: values[name] for name in names}
 
     return values_of
+
+
+def why_no_interval(name: str, label: Array, persons: Persons) -> str | None:
+    """The reason for which the metric ``name`` has no interval for these labels [N] of these persons [N]; None if it may have."""
+    return resampling.why_no_interval(label, persons, one_class=metric(name).one_class)
 
 
 def why_undefined(name: str, label: Array) -> str:

@@ -21,6 +21,9 @@ Measure = Callable[[Array], Mapping[str, Array]]  # counts [R,N] -> name -> [R],
 BLOCK = 500_000  # counts held in memory at once: 4 MB, which fit into a processor's cache
 GROUPS = 1000
 ROUNDING = 1e-12  # values that differ by less are equal: only the order of summation differs
+LEAST_PERSONS = 5  # there are 126 different resamples of 5 persons, but only 35 of 4, whose percentiles say nothing
+LEAST_OF_CLASS = 2  # as for DeLong's variance: resamples of a class's only person do not vary in that class
+ALL_ALIKE = "no interval: nearly all resamples give the same value, which does not say how sure it is"
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,31 @@ class Resampled:
     drawn: Array
     left_out: Array | None
 
-    def interval(self, undefined: str) -> Interval:
+    def interval(self, undefined: str, too_few: str | None = None, *, constant: bool = False) -> Interval:
         """The value with its interval; ``undefined`` is the reason that is reported where there is no value.
 
-        Resamples in which the quantity is undefined do not count. Where they are more than half, there is no interval.
+        ``too_few`` says why there can be no interval, as ``why_no_interval`` does. Resamples in which the quantity is undefined
+        do not count. Where they are more than half, or all others give the same value, there is no interval either; unless the
+        quantity is ``constant``: all patients have the same probability, so that no patients could give another value.
         """
         if np.isnan(self.value):
             return Interval(None, None, None, undefined)
         defined = self.drawn[~np.isnan(self.drawn)]
-        if 2 * len(defined) < len(self.drawn) or not len(defined):
-            missing = len(self.drawn) - len(defined)
-            return Interval(
-                self.value, None, None, f"no interval: undefined in {missing} of {len(self.drawn)} resamples"
-            )
+        missing = len(self.drawn) - len(defined)
+        if too_few is None and (missing > len(defined) or not len(defined)):
+            too_few = f"no interval: undefined in {missing} of {len(self.drawn)} resamples"
         shares = np.array([0.025, 0.975])
-        if self.left_out is not None:
+        if too_few is None and self.left_out is not None:
             shares = _bca(shares, self.value, defined, self.left_out)
             if np.isnan(shares).any():
-                return Interval(self.value, None, None, "no BCa interval: the estimate lies outside all resamples")
+                too_few = "no BCa interval: the estimate lies outside all resamples"
+        if too_few is not None:
+            return Interval(self.value, None, None, too_few)
         low, high = np.percentile(defined, 100 * shares)
+        if high - low <= ROUNDING and not constant:
+            return Interval(self.value, None, None, ALL_ALIKE)
         part = f"the interval rests on {len(defined)} of {len(self.drawn)} resamples; in the others it is undefined"
-        return Interval(self.value, float(low), float(high), None if len(defined) == len(self.drawn) else part)
+        return Interval(self.value, float(low), float(high), part if missing else None)
 
 
 def each_alone(patients: int) -> Persons:
@@ -89,6 +96,25 @@ def persons(names: Sequence[str]) -> Persons:
     """
     number: dict[str, int] = {}
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)
+
+
+def why_no_interval(label: Array, persons: Persons, *, one_class: bool = False) -> str | None:
+    """Why resamples of the ``persons`` [N], with these labels [N], give no interval; None if they do.
+
+    ``one_class``: the quantity does not need both classes.
+
+    >>> why_no_interval(np.array([1, 0, 1]), each_alone(3))
+    'no interval: there are 3 persons, and it takes 5'
+    >>> why_no_interval(np.array([1, 0, 0, 0, 0]), each_alone(5))
+    'no interval: it takes 2 persons with the outcome and 2 without'
+    """
+    count = len(np.unique(persons))
+    if count < LEAST_PERSONS:
+        return f"no interval: there {'is 1 person' if count == 1 else f'are {count} persons'}, and it takes {LEAST_PERSONS}"
+    of_class = min(len(np.unique(persons[label > 0])), len(np.unique(persons[label <= 0])))
+    if of_class < LEAST_OF_CLASS and not one_class:
+        return f"no interval: it takes {LEAST_OF_CLASS} persons with the outcome and {LEAST_OF_CLASS} without"
+    return None
 
 
 def sample(measure: Measure, persons: Persons, sampling: Sampling) -> dict[str, Resampled]:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.curves import Z95
-from emerge_ehr.evaluation.measure import NOBODY, measure, why_undefined
+from emerge_ehr.evaluation.measure import NOBODY, measure, why_no_interval, why_undefined
 from emerge_ehr.evaluation.metrics import Array
-from emerge_ehr.evaluation.resampling import ROUNDING, Persons, Resampled, Sampling
+from emerge_ehr.evaluation.resampling import LEAST_OF_CLASS, ROUNDING, Interval, Persons, Resampled, Sampling
 
-FEW = "undefined: DeLong's variance needs two patients of each class"
+FEW = "undefined: DeLong's variance needs two persons of each class"
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,18 @@ class Difference:
     reason: str | None = None
 
 
-def delong(label: Array, first: Array, second: Array) -> DeLong:
+def delong(label: Array, first: Array, second: Array, persons: Persons | None = None) -> DeLong:
     """DeLong's test for label [N] (0/1) and two runs' probabilities [N]; samples are taken as independent.
 
     DeLong et al. 1988 (doi 10.2307/2531595) by midranks in O(N log N) (Sun & Xu 2014, doi 10.1109/LSP.2014.2337313). Where both
-    runs rank patients alike, p is 1; where they differ but the difference has no variance, there is no p.
+    runs rank patients alike, p is 1; where they differ but the difference has no variance, there is no p. ``persons`` [N] are
+    only counted: of too few there is neither interval nor p.
     """
     from scipy.special import ndtr
 
     positive = label > 0
-    if min(positive.sum(), (~positive).sum()) < 2:
+    whose = resampling.each_alone(len(label)) if persons is None else persons
+    if min(len(np.unique(whose[side])) for side in (positive, ~positive)) < LEAST_OF_CLASS:
         return DeLong(reason=FEW if len(label) else NOBODY)
     left, right = _placements(positive, first), _placements(positive, second)
     difference = left.area - right.area
@@ -63,6 +65,8 @@ def delong(label: Array, first: Array, second: Array) -> DeLong:
     if error < ROUNDING < abs(difference):
         reason = "no p: the two differ alike for every patient, so that the variance is 0"
         return DeLong(left.area, right.area, difference, 0.0, reason=reason)
+    if too_few := resampling.why_no_interval(label, whose):
+        return DeLong(left.area, right.area, difference, error, reason=too_few)
     z = difference / error if error >= ROUNDING else 0.0
     p = float(2 * ndtr(-abs(z)))
     return DeLong(left.area, right.area, difference, error, z, p, difference - Z95 * error, difference + Z95 * error)
@@ -98,20 +102,29 @@ def paired_bootstrap(
             **gaps,
         }
 
-    samples = resampling.sample(both, resampling.each_alone(len(label)) if persons is None else persons, sampling)
+    persons = resampling.each_alone(len(label)) if persons is None else persons
+    samples = resampling.sample(both, persons, sampling)
+    alike = np.array_equal(first, second) and (thresholds is None or np.array_equal(*thresholds))
     return {
         name: _difference(
             samples[f"{name} first"],
             samples[f"{name} second"],
             samples[f"{name} difference"],
             why_undefined(name, label),
+            None if alike else why_no_interval(name, label, persons),
+            alike=alike,
         )
         for name in metrics
     }
 
 
-def _difference(first: Resampled, second: Resampled, difference: Resampled, undefined: str) -> Difference:
-    interval = difference.interval(undefined)
+def _difference(
+    first: Resampled, second: Resampled, difference: Resampled, undefined: str, too_few: str | None, *, alike: bool
+) -> Difference:
+    """``alike``: both runs predict the same for every patient, so that there is no difference, and no doubt about it."""
+    interval = difference.interval(undefined, too_few)
+    if alike and interval.value is not None:
+        interval = Interval(0.0, 0.0, 0.0)
     values = [None if np.isnan(run.value) else run.value for run in (first, second)]
     drawn = difference.drawn[~np.isnan(difference.drawn)]
     p = None

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.catalogue import keys
-from emerge_ehr.evaluation.measure import measure
+from emerge_ehr.evaluation.measure import measure, why_no_interval
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Interval, Persons, Sampling
 
@@ -133,7 +133,14 @@ def evaluate(
         return values
 
     samples = resampling.sample(values_of, persons, sampling)
-    intervals = {name: sample.interval("") for name, sample in samples.items()}
+    intervals: dict[str, Interval] = {}
+    for number, key in enumerate(members):
+        sides = [(label[rows], persons[rows]) for rows in (parts[*key, True], parts[*key, False])]
+        for name in METRICS:
+            group, rest = (why_no_interval(name, *side) for side in sides)
+            constant = bool(np.ptp(probability[parts[*key, True]]) == 0)
+            intervals[f"{number} {name}"] = samples[f"{number} {name}"].interval("", group, constant=constant)
+            intervals[f"{number} {name} gap"] = samples[f"{number} {name} gap"].interval("", group or rest)
     return [
         row
         for number, (key, inside) in enumerate(members.items())

@@ -7,30 +7,26 @@ from pathlib import Path
 
 from emerge_ehr.config import Download
 from emerge_ehr.fetch.http_answers import RemoteFile, SiteUnreachableError
-from emerge_ehr.fetch.record import MANIFEST, DownloadRecord, require, safe
+from emerge_ehr.fetch.record import DownloadRecord, require, safe
 from emerge_ehr.fetch.site import Site, open_site
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage.artefacts import read_json, replacing
+from emerge_ehr.storage.artefacts import replacing
 
 log = logging.getLogger(__name__)
 SUMS = "SHA256SUMS.txt"
 OPEN = ("mimic-iv-demo", "mimiciii-demo", "eicu-crd-demo")  # open to everyone, without a data use agreement
 
 
-def is_open(project: str, folder: Path) -> bool:
-    """Whether the project is open, and ``folder`` holds what ``download`` brought of it, or nothing yet.
+def verified(project: str, folder: Path) -> frozenset[str]:
+    """The SHA-256 of the files of an open project that ``download`` verified against the project's list, for ``folder``.
 
-    The project's name alone may have been left in a config for a credentialed copy. Notes beside the files were added by hand:
-    the open projects have none.
+    The record of the downloads says so, and nothing else does: a list of checksums beside the files can be made by anybody.
+    Whether a file is one of these is for the caller to compare. Empty if the project is not open, or nothing was downloaded.
     """
     if project not in OPEN:
-        return False
-    if not folder.exists() or not any(folder.iterdir()):
-        return True
-    if not (folder / MANIFEST).is_file() or any((folder / "note").glob("*")):
-        return False
-    files = read_json(folder / MANIFEST, "download").get("files", {})
-    return bool(files) and all(file.get("dataset") == project for file in files.values())
+        return frozenset()
+    entries = DownloadRecord(folder, project).entries()
+    return frozenset(str(entry.get("checksum")) for entry in entries if entry.get("algorithm") == "sha256")
 
 
 def download(project: str, version: str, files: Sequence[str], target: Path, settings: Download, offline: bool) -> None:

@@ -36,6 +36,11 @@ class DownloadRecord:
         self._content["listings"][self.dataset] = dict(listing)
         self._save()
 
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the dataset's files, of any version."""
+        entries = self._content["files"].values()
+        return [entry for entry in entries if isinstance(entry, dict) and entry.get("dataset") == self.dataset]
+
     def add(self, remote: RemoteFile) -> None:
         """Enter a verified file into the manifest. A file already there with that checksum keeps its entry."""
         if self._checksum(remote.name) == (remote.algorithm, remote.checksum):

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Disease:
-    """A disease node. ``names``: all its names, the preferred one first; definition and description may be empty."""
+    """A disease node. ``names``: all its names, the preferred one first; definition and description may be empty.
+
+    ``group``: the node that the graph counts this disease to although that node's name, texts and triples are not this disease's.
+    Names are linked to that node; what is told of the disease is its own. None for all others.
+    """
 
     node_index: int
     names: tuple[str, ...]
     definition: str
     description: str
+    group: int | None = None
 
 
 class Triple(NamedTuple):  # not a dataclass, which takes longer to make: there are hundreds of thousands

@@ -1,6 +1,8 @@
-"""Counts tokens and cost: of this run, and of the answers that the artefacts are made from, whichever run paid for them."""
+"""Counts tokens and cost: of this run, and of the answers that the artefacts are made from, whichever run paid for them. Of these
+also how they were read."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,14 +38,29 @@ class Usage:
 
 
 @dataclass
+class Reading:
+    """How the used answers to a prompt were read: by which rules, and what of them was mended or dropped."""
+
+    rules: Counter[str] = field(default_factory=Counter)
+    items: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
 class Account:
-    """``paid``: the answers that this run received. ``used``: by prompt, the answers that the artefacts are made from, which are
-    the same however often the stage is run; ``seen``: their keys."""
+    """``paid``: the answers that this run received, and ``unusable`` those of them that cannot be used, by reason.
+
+    ``used`` and ``read``: by prompt, the answers that the artefacts are made from, which are the same however often the stage is
+    run; ``seen``: their keys. ``failed``: by key, the prompt of each question without a usable answer, and why the last one is
+    unusable.
+    """
 
     prices: Llm
     paid: Usage = field(default_factory=Usage)
     used: dict[str, Usage] = field(default_factory=dict)
+    read: dict[str, Reading] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    unusable: Counter[str] = field(default_factory=Counter)
 
     def receive(self, answer: ChatAnswer) -> None:
         """Count an answer that has arrived and is stored.
@@ -58,15 +75,27 @@ class Account:
                 f"llm.max_cost = {bound:g} is reached ({self.paid.answers} answers, which are kept); raise it to continue"
             )
 
-    def use(self, key: str, prompt: str, answer: ChatAnswer) -> None:
+    def use(self, key: str, prompt: str, answer: ChatAnswer, rules: Iterable[str], items: Mapping[str, int]) -> None:
         """Count the answer to the request ``key`` as used by the artefacts, once however often it is used."""
+        self.failed.pop(key, None)
         if key not in self.seen:
             self.seen.add(key)
             self.used.setdefault(prompt, Usage()).add(answer)
+            reading = self.read.setdefault(prompt, Reading())
+            reading.rules.update(rules)
+            reading.items.update(items)
 
     def record(self) -> dict[str, Any]:
-        """The usage by prompt for ``metadata.json``, equal in all runs that use the same answers."""
-        return {prompt: usage.record(self.prices) for prompt, usage in sorted(self.used.items())}
+        """By prompt for ``metadata.json``: the usage, how the answers were read, what was mended or dropped, and the
+        questions without an answer by reason. Equal in all runs that use the same answers."""
+        record = dict[str, Any]()
+        for prompt in sorted(self.used.keys() | {prompt for prompt, _ in self.failed.values()}):
+            reading = self.read.get(prompt, Reading())
+            failures = Counter(reason for its, reason in self.failed.values() if its == prompt)
+            counts = {"read": reading.rules, "items": reading.items, "failures": failures}
+            usage = self.used.get(prompt, Usage()).record(self.prices)
+            record[prompt] = usage | {name: dict(sorted(count.items())) for name, count in counts.items()}
+        return record
 
     def __str__(self) -> str:
         paid = (

@@ -11,8 +11,16 @@ from typing import Any
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.llm.cache import ChatAnswer
-from emerge_ehr.llm.endpoint import BrokenError, Endpoint, EndpointBusyError, EndpointUnreachableError, RefusedError
-from emerge_ehr.llm.pace import Pace
+from emerge_ehr.llm.endpoint import Endpoint
+from emerge_ehr.llm.errors import (
+    BrokenError,
+    EndpointBusyError,
+    EndpointUnreachableError,
+    RefusedError,
+    StrainedError,
+    TooLongError,
+)
+from emerge_ehr.llm.pace import Flight, Pace
 
 log = logging.getLogger(__name__)
 IN_A_ROW = 20  # failed requests in a row after which an endpoint is set aside
@@ -22,7 +30,7 @@ FIRST_REST, LONGEST_REST = 5.0, 300.0  # seconds until an endpoint that was set 
 
 
 class Member:
-    """An endpoint and its state.
+    """An endpoint and its state; it works on at most ``width`` requests at a time.
 
     ``in_hand``: the number of requests that it works on or that wait for it; ``rests``: how often in a row it was set aside, 0
     if it is in service; ``trouble``: its last failure.
@@ -32,14 +40,25 @@ class Member:
         self.endpoint, self.pace, self.name = endpoint, pace, endpoint.name
         self.answered = self.in_hand = self.rests = 0
         self.trouble = ""
-        self._width = width
+        self.flight = Flight(width)
         self._failed_in_a_row = 0
         self._until = 0.0
 
     async def open(self) -> None:
         """Prepare for requests from the current event loop."""
-        self.slots = asyncio.Semaphore(self._width)
+        self.flight.open()
         await self.endpoint.open()
+
+    async def introduce(self) -> None:
+        """Learn who the server is, and begin with several requests where an earlier run found out how it wants to be asked."""
+        await self.endpoint.introduce()
+        if self.endpoint.recalled:
+            self.flight.known()
+
+    @property
+    def load(self) -> float:
+        """The requests in hand for each that it bears."""
+        return self.in_hand / self.flight.bears
 
     @property
     def resting(self) -> bool:
@@ -80,7 +99,7 @@ class Member:
 
 
 class Balance:
-    """Shares requests among ``members``: the endpoint with the fewest requests in hand gets the next one.
+    """Shares requests among ``members``: the endpoint with the fewest requests in hand, for each it bears, gets the next.
 
     A request that failed goes to an endpoint where it has not failed yet. Once it has failed at every endpoint, it waits before
     each of up to ``retries`` further attempts. An endpoint that is down or refuses everything is set aside, and after a rest it
@@ -90,14 +109,17 @@ class Balance:
     def __init__(self, members: Sequence[Member], retries: int) -> None:
         self.members = members
         self._retries = retries
+        self.ends = False  # requests that are still waiting shall not be sent
         self._compared = False
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Open the endpoints' connections for the block, and close them at its end."""
+        self.ends = False
         for member in self.members:
             await member.open()
         try:
+            await asyncio.gather(*(member.introduce() for member in self.members))
             yield
         finally:
             for member in self.members:
@@ -126,6 +148,8 @@ class Balance:
         since, pause, waits = time.monotonic(), 1.0, 0
         failures: Counter[Member] = Counter()
         while True:
+            if self.ends:
+                raise BrokenError("not sent, as the run ends")
             member = self._next(failures)
             try:
                 answer = await self._at(member, body, tokens)
@@ -147,24 +171,39 @@ class Balance:
 
     def _next(self, failures: Counter[Member]) -> Member:
         """The endpoint with the shortest pause; of equals the one where this request failed least often, then the one with the
-        fewest requests in hand, then the first."""
+        fewest requests in hand for each that it bears, then the first."""
         fit = [member for member in self.members if member.fit] or self.members
-        return min(fit, key=lambda member: (member.pace.pause, failures[member], member.in_hand))
+        return min(fit, key=lambda member: (member.pace.pause, failures[member], member.load))
 
     async def _at(self, member: Member, body: dict[str, Any], tokens: int) -> ChatAnswer | None:
         """The answer from one endpoint; None if it was set aside while the request waited for it."""
         member.in_hand += 1
         try:
-            async with member.slots:
-                if member.resting and self.in_service:
-                    return None
+            async with member.flight.place():
                 await member.pace.turn(tokens)
-                answer = await member.endpoint.complete(body)
+                if self.ends or (member.resting and self.in_service):
+                    return None
+                answer = await self._timed(member, body)
                 member.succeeded(needed=not self.in_service)
                 self._compare()
                 return answer
         finally:
             member.in_hand -= 1
+
+    async def _timed(self, member: Member, body: dict[str, Any]) -> ChatAnswer:
+        """The answer from one endpoint, of which is noted how many requests at once it bears."""
+        flight, start = member.flight, time.monotonic()
+        level = flight.level
+        try:
+            answer = await member.endpoint.complete(body)
+        except TooLongError:
+            flight.known()
+            raise
+        except (EndpointBusyError, StrainedError):
+            flight.overloaded(level)
+            raise
+        flight.answered(time.monotonic() - start, level, member.endpoint.timeout)
+        return answer
 
     def _compare(self) -> None:
         """Warn once of endpoints that answer as different models."""

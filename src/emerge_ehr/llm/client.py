@@ -14,18 +14,21 @@ import httpx
 from emerge_ehr import decides, privacy
 from emerge_ehr.config import Config, Llm
 from emerge_ehr.fields import UserError
+from emerge_ehr.llm import answers, failures
 from emerge_ehr.llm.account import Account, Estimate, total
-from emerge_ehr.llm.answers import json_object
 from emerge_ehr.llm.balance import IN_A_ROW, Balance, Member
-from emerge_ehr.llm.cache import Cache
-from emerge_ehr.llm.endpoint import BrokenError, Endpoint, EndpointUnreachableError, RefusedError
+from emerge_ehr.llm.cache import TOO_LONG, Cache, ChatAnswer
+from emerge_ehr.llm.endpoint import Endpoint, Findings
+from emerge_ehr.llm.errors import BrokenError, EndpointUnreachableError, RefusedError, TooLongError
 from emerge_ehr.llm.pace import Pace
 from emerge_ehr.progress import bar
 
 log = logging.getLogger(__name__)
 CACHE = "llm.sqlite"
+FEWEST_IN_A_ROW = 3  # failed questions in a row that end a run in which none was answered: each was asked several times
 ATTEMPTS = 3  # unusable answers to one question after which a run gives it up
 NUDGE = "\n\nAnswer {attempt} could not be used: {reason}. Answer again, with the JSON object only."
+TOO_LONG_FAILURE = "the question is too long for the model's context"
 ANSWER_TOKENS = 200.0  # assumed length of an answer until there is one
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -36,7 +39,8 @@ class Question(Generic[T]):
     """A question about the text of a single patient.
 
     ``prompt`` names the prompt file; ``schema`` is the answer's JSON schema. ``read`` turns the answer's JSON object into a
-    value, or raises a ``ValueError`` that says what is wrong.
+    value, or raises a ``ValueError`` that says what is wrong. ``counts``: what of the answer was mended or dropped for it.
+    ``divisible``: whoever asks divides a text that is too long.
     """
 
     prompt: str
@@ -44,14 +48,18 @@ class Question(Generic[T]):
     user: str
     schema: Mapping[str, Any]
     read: Callable[[dict[str, Any]], T]
+    counts: Callable[[T], Mapping[str, int]] = lambda value: {}
+    divisible: bool = False
 
 
 @dataclass(frozen=True)
 class Reply(Generic[T]):
-    """The value read from an answer, or why there is none."""
+    """The value read from an answer, or why there is none. ``too_long``: the model's context has no room for a divisible
+    question."""
 
     value: T | None
     failure: str | None = None
+    too_long: bool = False
 
 
 @dataclass
@@ -97,7 +105,8 @@ class Chat:
         """A reply to the question about each item, in order; equal questions are asked once. ``topic`` is for the log.
 
         Raises:
-            UserError: no request can be answered (because of key, model, endpoint or bound on the cost); answers so far are kept.
+            UserError: no request can be answered (because of key, model, endpoint or bound on the cost), or too few have a usable
+                answer; answers so far are kept.
         """
         keys: list[str] = []
         replies: dict[str, Reply[T]] = {}
@@ -121,14 +130,35 @@ class Chat:
         elif pending:
             replies |= self._send(make, pending, topic)
         ordered = [replies[key] for key in keys]
-        self._log_outcome(ordered, topic)
+        log.info("llm: %s: %d replies to %d questions; %s", topic, len(ordered), len(replies), self.account)
+        if not self.dry:
+            self._judge(topic, replies)
         return ordered
 
-    def _log_outcome(self, replies: Sequence[Reply[T]], topic: str) -> None:
-        failures = [reply.failure for reply in replies if reply.failure]
-        log.info("llm: %s: %d replies, %d failures; %s", topic, len(replies), len(failures), self.account)
-        if failures and not self.dry:
-            log.warning("llm: %s: %s; the next run asks again what failed", topic, failures[0])
+    def _judge(self, topic: str, replies: Mapping[str, Reply[T]]) -> None:
+        """Say how answers were read and what share of the questions has none.
+
+        Raises:
+            UserError: the share is larger than the config allows.
+        """
+        if unusable := self.account.unusable:
+            log.info(
+                "llm: %d answers received in this run cannot be used: %s",
+                unusable.total(),
+                failures.told(unusable.elements()),
+            )
+        for prompt, reading in self.account.read.items():
+            counts = ", ".join(f"{name} {count}" for name, count in (reading.rules + reading.items).most_common())
+            log.info("llm: how the answers to %s were read: %s", prompt, counts)
+        failed = {key: reply.failure for key, reply in replies.items() if reply.failure and not reply.too_long}
+        if failed:
+            reasons = [self.account.failed[key][1] for key in failed]
+            if not self.settings.fallback_to_rules:
+                failures.refuse_many(topic, reasons, len(replies), self.settings.max_failures)
+            told = failures.share(reasons, len(replies))
+            log.warning(
+                "llm: %s: %s (%s); the next run asks again what failed", topic, told, next(iter(failed.values()))
+            )
 
     def _send(
         self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], topic: str
@@ -161,39 +191,54 @@ class Chat:
 
     def _stored(self, key: str, question: Question[T]) -> Reply[T] | None:
         """The reply from the first stored answer that can be used; None if there is none."""
-        for answer in self.cache.answers(key):
+        for answer in self._answers(key, question):
+            if answer.finish_reason == TOO_LONG:
+                return Reply(None, TOO_LONG_FAILURE, too_long=True)
             try:
-                reply = Reply(question.read(json_object(answer)))
-            except ValueError:
+                value, rules = _read(question, answer)
+            except answers.UnusableError:
                 continue
-            self.account.use(key, question.prompt, answer)
-            return reply
+            self.account.use(key, question.prompt, answer, rules, question.counts(value))
+            return Reply(value)
         return None
+
+    def _answers(self, key: str, question: Question[T]) -> list[ChatAnswer]:
+        """The stored answers to a question. Those that were asked for as JSON objects serve where any form does."""
+        stored = self.cache.answers(key)
+        if not stored and self.settings.json_mode == "auto":
+            stored = self.cache.answers(self._key(question, "object"))
+        return stored
 
     async def _ask(
         self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], topic: str
     ) -> dict[str, Reply[T]]:
-        """Replies by key, from as many tasks as there may be requests at a time."""
+        """Replies by key, from as many tasks as there may be requests at a time; before an answer, from two per endpoint."""
         replies: dict[str, Reply[T]] = {}
         shown = bar(title=topic, unit="request", total=len(pending))
         queue = iter(pending.items())
         stopped: list[UserError] = []
 
-        async def work() -> None:
+        self._begun = asyncio.Event()
+
+        async def work(waits: bool) -> None:
+            if waits:
+                await self._begun.wait()
             for key, item in queue:
                 try:
                     replies[key] = await self._reply(key, make(item))
                 except UserError as error:
                     stopped.append(error)
+                    self.balance.ends = True
                 shown.update()
                 if stopped:  # the other tasks finish the requests that they have sent, which are paid for
-                    return
+                    break
+            self._begun.set()
 
         width = self.settings.concurrency * len(self.balance.members)
         try:
             async with self.balance.opened(), asyncio.TaskGroup() as group:
-                for _ in range(min(width, len(pending))):
-                    group.create_task(work())
+                for n in range(min(width, len(pending))):
+                    group.create_task(work(waits=n >= 2 * len(self.balance.members)))
         finally:
             shown.close()
         if stopped:
@@ -206,15 +251,40 @@ class Chat:
         if reply := self._stored(key, question):
             return reply
         if self._given_up:
+            self.account.failed[key] = question.prompt, "not asked"
             return Reply(None, self._given_up)
         try:
             return await self._attempts(key, question)
+        except TooLongError as error:
+            self._begun.set()
+            if question.divisible:  # remembered, so that the next run divides it without asking
+                refused = ChatAnswer("", TOO_LONG, 0, 0)
+                before = len(self.cache.answers(key))
+                self.cache.store(key, before, question.prompt, self.settings.model, len(question.user), refused)
+                return Reply(None, TOO_LONG_FAILURE, too_long=True)
+            return self._failed(key, question, error)
         except (RefusedError, BrokenError) as error:
-            self._failed_in_a_row += 1
-            gone = isinstance(error, EndpointUnreachableError) and not self.balance.in_service
-            if gone or self._failed_in_a_row >= IN_A_ROW:
-                self._give_up(error)
-            return Reply(None, str(error))
+            if isinstance(error, RefusedError):
+                self._begun.set()
+            return self._failed(key, question, error)
+
+    def _failed(self, key: str, question: Question[Any], error: RefusedError | BrokenError) -> Reply[Any]:
+        """The reply to a request that failed; many in a row end the run or what it asks.
+
+        Raises:
+            UserError: the run must end.
+        """
+        self.account.failed[key] = question.prompt, str(error)
+        if self._given_up:
+            return Reply(None, self._given_up)
+        self._failed_in_a_row += 1
+        gone = isinstance(error, EndpointUnreachableError) and not self.balance.in_service
+        enough = IN_A_ROW
+        if isinstance(error, BrokenError) and not self.account.paid.answers:
+            enough = max(FEWEST_IN_A_ROW, IN_A_ROW // (self.settings.retries + 1))
+        if gone or self._failed_in_a_row >= enough:
+            self._give_up(error)
+        return Reply(None, str(error))
 
     async def _attempts(self, key: str, question: Question[T]) -> Reply[T]:
         """The reply to one question, which is asked again while answers are unusable, up to ``ATTEMPTS`` answers.
@@ -228,16 +298,37 @@ class Chat:
             body = self._body(question, nudge)
             characters = len(question.system) + len(question.user) + len(nudge)
             answer = await self.balance.complete(body, characters // 4 + self.settings.max_output_tokens)
-            self._failed_in_a_row = 0
+            self._begun.set()
             self.cache.store(key, attempt, question.prompt, self.settings.model, characters, answer)
             self.account.receive(answer)
             try:
-                reply = Reply(question.read(json_object(answer)))
-            except ValueError as error:
+                reply = Reply(_read(question, answer)[0])
+            except answers.UnusableError as error:
+                self.account.failed[key] = question.prompt, error.reason
                 reason = str(error)
+                if self._unusable(error):
+                    break
                 continue
+            self._failed_in_a_row = 0
             return self._stored(key, question) or reply
-        return Reply(None, f"no usable answer in {ATTEMPTS} attempts; the last: {reason}")
+        asked = attempt + 1 - before
+        return Reply(None, f"no usable answer in {asked} attempt{'s'[: asked != 1]}; the last: {reason}")
+
+    def _unusable(self, error: answers.UnusableError) -> bool:
+        """Count an answer that cannot be used; whether no more requests are sent, as there were too many in a row.
+
+        Raises:
+            UserError: there were, and no fallback is configured.
+        """
+        self.account.unusable[error.reason] += 1
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row < IN_A_ROW:
+            return False
+        end = failures.in_a_row(self._failed_in_a_row, error.reason, str(error))
+        if not self.settings.fallback_to_rules:
+            raise end
+        self._given_up = self._given_up or str(end)
+        return True
 
     def _give_up(self, error: Exception) -> None:
         """Send no more requests, as the endpoints are down: the remaining questions get this failure as their reply.
@@ -256,30 +347,45 @@ class Chat:
                 f"{reason}, after {self.settings.retries} retries; the answers so far are kept: run again to go on"
             )
         self._given_up = reason
+        self.balance.ends = True
 
-    def _body(self, question: Question[T], nudge: str) -> dict[str, Any]:
+    def _body(self, question: Question[T], nudge: str, json_mode: str = "") -> dict[str, Any]:
         messages = [
             {"role": "system", "content": question.system},
             {"role": "user", "content": question.user + nudge},
         ]
-        return {"messages": messages, **self._parameters(question)}
+        return {"messages": messages, **self._parameters(question, json_mode or self.settings.json_mode)}
 
-    def _parameters(self, question: Question[T]) -> dict[str, Any]:
+    def _parameters(self, question: Question[T], json_mode: str) -> dict[str, Any]:
         """Everything in a request, except the messages, that may change its answer."""
         settings = self.settings
         form: dict[str, Any] = {}
-        if settings.json_mode == "object":
+        if json_mode == "object":
             form = {"response_format": {"type": "json_object"}}
-        elif settings.json_mode == "schema":
+        elif json_mode in ("schema", "auto"):  # "auto": endpoints that know no schemas are asked for less (manner.py)
             schema = {"name": question.prompt.split(".")[0], "schema": question.schema, "strict": True}
             form = {"response_format": {"type": "json_schema", "json_schema": schema}}
         sampling = {"temperature": settings.temperature, "max_tokens": settings.max_output_tokens}
         return {"model": settings.model, **sampling, **form, **settings.extra_body}
 
-    def _key(self, question: Question[T]) -> str:
-        """The key that answers to a question are stored under, the same for all endpoints that serve the model."""
-        content = {"prompt": question.prompt, "body": self._body(question, "")}
+    def _key(self, question: Question[T], json_mode: str = "") -> str:
+        """The key that answers to a question are stored under, the same for all endpoints that serve the model, however they were
+        asked."""
+        content = {"prompt": question.prompt, "body": self._body(question, "", json_mode)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _read(question: Question[T], answer: ChatAnswer) -> tuple[T, tuple[str, ...]]:
+    """The value that an answer gives, and the rules by which its object was found.
+
+    Raises:
+        UnusableError: it gives none.
+    """
+    reading = answers.read(answer, question.schema, question.system)
+    try:
+        return question.read(reading.value), reading.rules
+    except ValueError as error:
+        raise answers.UnusableError("another form", str(error)) from None
 
 
 def connect(config: Config, dry: bool = False) -> Chat | None:
@@ -293,32 +399,32 @@ def connect(config: Config, dry: bool = False) -> Chat | None:
     privacy.check(config)
     urls, settings = privacy.endpoints(config), config.llm
     remote = privacy.remote(urls)
-    balance = _balance(urls, _key_of(settings, required=bool(remote) and not dry), settings)
+    key = _key_of(settings, required=bool(remote) and not dry)
     record: dict[str, Any] = {
         "endpoint": ", ".join(sorted({url.host for url in urls})),
         **decides.compared(config, "artefacts")["llm"],
         "credentialed": privacy.credentialed(config),
         "remote_reason": settings.remote_reason if remote else None,
     }
-    log.info("llm: %s at %s", settings.model, ", ".join(member.name for member in balance.members))
+    log.info("llm: %s at %s", settings.model, ", ".join(url.netloc.decode() for url in urls))
     for host in dict.fromkeys(url.host for url in remote if record["credentialed"]):
         log.warning("llm: credentialed records go to %s; the reason given: %s", host, settings.remote_reason)
     for host in dict.fromkeys(url.host for url in remote if url.scheme == "http"):
         log.warning("llm: records and key go to %s unencrypted (llm.allow_http)", host)
     path = config.paths.cache_dir / CACHE
     cache = Cache(None if dry and not path.exists() else path)
-    return Chat(settings, balance, cache, record, config.offline and bool(remote), dry)
+    return Chat(settings, _balance(urls, key, settings, cache), cache, record, config.offline and bool(remote), dry)
 
 
-def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm) -> Balance:
+def _balance(urls: Sequence[httpx.URL], key: str, settings: Llm, findings: Findings) -> Balance:
     """The endpoints at ``urls``. If any is on another machine, those on this machine are not sent the key."""
     with_key = privacy.remote(urls) or urls
-    width = settings.concurrency
+    free = settings.json_mode == "auto"
     members = [
         Member(
-            Endpoint(url, key if url in with_key else "", settings.timeout_seconds, width),
+            Endpoint(url, key if url in with_key else "", settings.timeout_seconds, settings.model, free, findings),
             Pace(settings.requests_per_minute, settings.tokens_per_minute),
-            width,
+            settings.concurrency,
         )
         for url in urls
     ]

@@ -1,165 +1,232 @@
-"""Sends one request to a chat-completions endpoint, and returns its answer or raises what went wrong."""
+"""A chat-completions endpoint: finds out how its server wants to be asked, and judges what it refuses."""
 
-import asyncio
-import json
+import logging
 import re
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import httpx
 
-from emerge_ehr.fetch.http_answers import is_untrusted, retry_after
 from emerge_ehr.fields import UserError
 from emerge_ehr.llm.cache import ChatAnswer
-from emerge_ehr.privacy import is_loopback
+from emerge_ehr.llm.connection import LONGEST_NAME, Connection
+from emerge_ehr.llm.errors import BrokenError, RefusedError, SaidNoError, StrainedError, TooLongError
+from emerge_ehr.llm.manner import VERSIONS, Manner
+from emerge_ehr.llm.refusals import Refusal
 
-CONNECT_SECONDS = 10.0
-LARGEST_BODY = 4 << 20  # bytes; an answer within any bound on output tokens is much shorter
-LONGEST_NAME = 200  # characters of a model's name
-MOST_TOKENS = 1e9  # a larger number cannot be a count of tokens
-BROKEN = (408, 409, 425, 500, 502, 503, 504)
-CODE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+log = logging.getLogger(__name__)
+MOST_NAMES = 12  # models that are listed where the one asked for is unknown
+SHORTEST_ANSWER = 256  # tokens; where the context leaves fewer for the answer, the question is too long
+SPARE = 16  # tokens of the context that are left free, as servers count a few more than they say
+BROKEN = (408, 409, 425, 500, 502, 503, 504, 529)
 NO_LEAVE = {
     401: "the key is not accepted; check llm.api_key_env",
     402: "the account has no balance left",
     403: "access is refused; check the key's rights",
     404: "no such model or path; check llm.model and llm.api_base_url",
+    405: "no chat completions under this path; check llm.api_base_url",
 }
+SETTINGS = {
+    "llm.max_output_tokens": re.compile(r"\bmax_(?:completion_|new_)?tokens\b"),
+    "llm.temperature": re.compile(r"\btemperature\b.*\b(?:must|should|range|between|less|greater)\b", re.DOTALL),
+}
+FORM = re.compile(r"response_format|json_schema|json_object")
 
 
-class RefusedError(Exception):
-    """The endpoint refuses this request, and would again."""
+class Findings(Protocol):
+    """Remembers how servers want to be asked."""
 
+    def finding(self, place: str, model: str, server: str) -> Manner | None:
+        """What was found out of the server under the URL ``place``; None if nothing was, or long ago."""
 
-class BrokenError(Exception):
-    """Something went wrong on the way; another attempt may succeed."""
-
-
-class EndpointUnreachableError(BrokenError):
-    """No connection could be made."""
-
-
-class EndpointBusyError(Exception):
-    """The endpoint asks to come later, after ``pause`` seconds if it says so."""
-
-    def __init__(self, status: int, pause: float | None) -> None:
-        super().__init__(f"HTTP {status}")
-        self.pause = pause
+    def keep_finding(self, place: str, model: str, server: str, manner: Manner) -> None:
+        """Remember what was found out."""
 
 
 class Endpoint:
-    """Sends requests to one URL. ``name``: host and port, for messages; ``timeout``: seconds of one attempt; ``width``: the most
-    requests at a time."""
+    """Sends requests to one URL. ``name``: host and port, for messages; ``timeout``: seconds of one attempt; ``free``: the form
+    of answers may be asked for in whatever way the server knows; ``findings``: what earlier runs found out."""
 
-    def __init__(self, url: httpx.URL, key: str, timeout: float, width: int) -> None:
-        self.name = url.netloc.decode()
-        self._path = str(url).rstrip("/") + "/chat/completions"
-        self._timeout = timeout
-        self._width = width
-        self._key = key
+    def __init__(
+        self,
+        url: httpx.URL,
+        key: str,
+        timeout: float,
+        model: str = "",
+        free: bool = False,
+        findings: Findings | None = None,
+    ) -> None:
+        self.name, self.timeout = url.netloc.decode(), timeout
+        self._configured = self._base = str(url).rstrip("/").removesuffix("/chat/completions")
+        self._key, self._model, self._free, self._findings = key, model, free, findings
+        self._connection = Connection(url, key, timeout)
+        self.manner = Manner()
+        self.recalled = False  # whether an earlier run found out how the server wants to be asked
         self.serves = ""  # the model, as its last answer named it
-        # A proxy from the environment would take requests to this machine out of it, and could read unencrypted ones.
-        self._proxies = url.scheme == "https" and not is_loopback(url.host)
+        self._server: str | None = None  # name and version, once asked for; empty where the server does not say
+        self._proven = False  # it has answered in this manner
+        self._said_short = False
 
     async def open(self) -> None:
-        """Open clients for the current event loop, one for each request at a time: a client with many connections is slow, as it
-        goes through all of them at every request."""
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        timeouts = httpx.Timeout(self._timeout, connect=min(self._timeout, CONNECT_SECONDS), pool=None)
-        trusted = httpx.create_ssl_context(trust_env=self._proxies)
-        self._clients = [
-            httpx.AsyncClient(headers=headers, timeout=timeouts, verify=trusted, trust_env=self._proxies)
-            for _ in range(self._width)
-        ]
-        self._idle = list(self._clients)
+        """Prepare for requests from the current event loop."""
+        await self._connection.open()
 
     async def close(self) -> None:
         """Close the connections."""
-        for client in self._clients:
-            await client.aclose()
+        await self._connection.close()
+
+    async def introduce(self) -> None:
+        """Ask once who the server is, and recall what an earlier run found out."""
+        if self._server is not None or self._findings is None:
+            return
+        self._server = await self._identity()
+        found = self._findings.finding(self._configured, self._model, self._server)
+        if found:  # a form that the config demands is not lowered
+            self.manner, self.recalled = found if self._free else replace(found, form=Manner().form), True
+            log.info("llm: %s: %s, as an earlier run found out", self._shown, found)
 
     async def complete(self, body: dict[str, Any]) -> ChatAnswer:
-        """The answer to ``body``, in one attempt; the caller makes at most ``width`` of these calls at a time.
+        """The answer to ``body``, written as the server takes it.
 
         Raises:
             RefusedError, BrokenError: this request failed.
             EndpointBusyError: the endpoint asks to send it again later.
             UserError: every request to this endpoint would fail.
         """
-        client = self._idle.pop()
-        try:
-            async with asyncio.timeout(self._timeout), client.stream("POST", self._path, json=body) as response:
-                content = await _bounded(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            if is_untrusted(error):
-                raise UserError("its certificate is not trusted; nothing was sent") from None
-            raise EndpointUnreachableError("no connection") from None
-        except (httpx.TimeoutException, TimeoutError):
-            raise BrokenError(f"no answer in {self._timeout:g} s") from None
-        except httpx.RequestError as error:
-            raise BrokenError(f"connection lost ({type(error).__name__})") from None
-        finally:
-            self._idle.append(client)
-        self._check_status(response, content)
-        answer, self.serves = _read(content)
-        return answer
+        while True:
+            manner, base = self.manner, self._base
+            try:
+                answer, self.serves = await self._connection.post(
+                    f"{base}/chat/completions", manner.written(body), manner.stream
+                )
+            except SaidNoError as error:
+                refusal = error.refusal
+            else:
+                self._learn(manner)
+                return answer
+            if refusal.too_long:
+                body = self._shorter(body, refusal)
+            elif (manner, base) == (self.manner, self._base) and not await self._adapted(refusal, body):
+                await self._judge(refusal, body)
 
-    def _check_status(self, response: httpx.Response, content: bytes) -> None:
-        status, later = response.status_code, response.headers.get("Retry-After", "")
-        if status == 429 or (status == 503 and later):
-            raise EndpointBusyError(status, retry_after(later))
+    async def _adapted(self, refusal: Refusal, body: dict[str, Any]) -> bool:
+        """Whether the request may be sent again, as it will be written otherwise, or sent to another path."""
+        if refusal.no_path:
+            return await self._moved()
+        manner = self.manner.changed(refusal, self._free, self._proven)
+        if manner is None:
+            return False
+        log.warning("llm: %s: %s; from now on: %s", self._shown, self._told(refusal, body), manner)
+        self.manner, self._proven = manner, False
+        return True
+
+    def _learn(self, manner: Manner) -> None:
+        """Note that the server answers in this manner."""
+        if self._proven or manner != self.manner:
+            return
+        self._proven = True
+        if self._findings and self._free:  # else the form was not found out
+            self._findings.keep_finding(self._configured, self._model, self._server or "", manner)
+        if self._free and not self.recalled:
+            log.info("llm: %s: %s", self._shown, manner)
+
+    def _shorter(self, body: dict[str, Any], refusal: Refusal) -> dict[str, Any]:
+        """The request with a lower bound on the answer.
+
+        Raises:
+            TooLongError: the context has no room for an answer.
+        """
+        room = (refusal.room or 0) - SPARE
+        if not SHORTEST_ANSWER <= room < body.get("max_tokens", 0):
+            raise TooLongError(f"{self._told(refusal, body)}; the question is too long for the model's context")
+        if not self._said_short:
+            self._said_short = True
+            log.warning(
+                "llm: %s: a question and llm.max_output_tokens = %d do not fit the model's context together; such questions get "
+                "shorter answers",
+                self._shown,
+                body["max_tokens"],
+            )
+        return {**body, "max_tokens": room}
+
+    async def _judge(self, refusal: Refusal, body: dict[str, Any]) -> None:
+        """Raise what a refusal means, for this request or for all."""
+        told, status = self._told(refusal, body), refusal.status
+        if status in (401, 402, 403):
+            raise UserError(f"HTTP {status}: {NO_LEAVE[status]}")
+        if refusal.unknown_model and (status == 404 or not self._proven):
+            raise UserError(f"HTTP {status}: no such model as '{self._model}'; check llm.model{await self._models()}")
+        if status in NO_LEAVE or refusal.no_path:
+            raise UserError(f"HTTP {status}: {NO_LEAVE.get(status, NO_LEAVE[404])}{await self._models()}")
+        if not self._proven and (setting := self._setting(refusal, body)):
+            raise UserError(f"{told}; every request would be refused so: {setting}")
+        if status in (503, 529):
+            raise StrainedError(told)
         if status in BROKEN:
-            raise BrokenError(f"HTTP {status}")
-        if status in NO_LEAVE or response.is_redirect:
-            advice = NO_LEAVE.get(status, "redirects are not followed; set llm.api_base_url to where it leads")
-            raise UserError(f"HTTP {status}: {advice}")
-        if status != 200:
-            raise RefusedError(f"HTTP {status}{self._code(content)}")
+            raise BrokenError(told)
+        raise RefusedError(told)
 
-    def _code(self, content: bytes) -> str:
-        """The code of an error in parentheses, unless it repeats the key; never the message, which may quote the note."""
-        try:
-            error = json.loads(content)["error"]
-            code = error.get("code") or error.get("type")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    def _setting(self, refusal: Refusal, body: dict[str, Any]) -> str:
+        """What to change in the config, where the refusal names a setting."""
+        if FORM.search(refusal.says) and not self._free:
+            return 'set llm.json_mode = "auto", which finds out what the server can do'
+        named = [setting for setting, words in SETTINGS.items() if words.search(refusal.says)]
+        if named:
+            return f"change {named[0]}"
+        more = body.keys() - {"messages", "model", "temperature", "max_tokens", "response_format"}
+        extra = [field for field in sorted(more) if re.search(rf"\b{re.escape(field)}\b", refusal.says)]
+        return f"take '{extra[0]}' out of llm.extra_body" if extra else ""
+
+    def _told(self, refusal: Refusal, body: dict[str, Any]) -> str:
+        return refusal.told("\n".join(message["content"] for message in body["messages"]), self._key)
+
+    @property
+    def _shown(self) -> str:
+        return f"{self.name} ({self._server})" if self._server else self.name
+
+    async def _moved(self) -> bool:
+        """Whether chat completions are found under the URL with ``/v1``, or without it; they are asked for there from now on."""
+        if self._base != self._configured or not _names(await self._connection.get(f"{self._other}/models")):
+            return False
+        self._base = self._other
+        log.warning(
+            "llm: %s: nothing under llm.api_base_url = %s; asking %s", self._shown, self._configured, self._other
+        )
+        return True
+
+    @property
+    def _other(self) -> str:
+        """The configured URL with ``/v1``, or without it."""
+        base = self._configured
+        return base.removesuffix("/v1") if base.endswith("/v1") else f"{base}/v1"
+
+    async def _models(self) -> str:
+        """The models that the server says it has, in words; empty if it does not."""
+        names = _names(await self._connection.get(f"{self._base}/models"))
+        shown = ", ".join(f"'{name}'" for name in names[:MOST_NAMES])
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        return f"; the server has {shown}{more}" if names else ""
+
+    async def _identity(self) -> str:
+        """The server's name and version, as far as it says."""
+        models = await self._connection.get(f"{self._base}/models")
+        models = models or await self._connection.get(f"{self._other}/models")
+        owners = [model.get("owned_by") for model in _models(models)]
+        if not owners or not isinstance(owners[0], str):
             return ""
-        harmless = isinstance(code, str) and CODE.fullmatch(code) and not (self._key and self._key in code)
-        return f" ({code})" if harmless else ""
+        if owners[0] not in VERSIONS:
+            return owners[0][:LONGEST_NAME]
+        name, path, keys = VERSIONS[owners[0]]
+        said = await self._connection.get(self._base.removesuffix("/v1") + path)
+        for key in keys:
+            said = said.get(key) if isinstance(said, dict) else None
+        return f"{name} {said}"[:LONGEST_NAME] if isinstance(said, str) else name
 
 
-async def _bounded(response: httpx.Response) -> bytes:
-    """The answer's body, decompressed.
-
-    Raises:
-        BrokenError: it is longer than ``LARGEST_BODY``.
-    """
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > LARGEST_BODY:
-            raise BrokenError(f"the answer is longer than {LARGEST_BODY} bytes")
-    return bytes(content)
+def _models(listed: Any) -> list[dict[str, Any]]:
+    models = listed.get("data") if isinstance(listed, dict) else None
+    return [model for model in models if isinstance(model, dict)] if isinstance(models, list) else []
 
 
-def _read(body: bytes) -> tuple[ChatAnswer, str]:
-    """The answer, and the model that it names. Reasoning beside the content is dropped; tokens that are not counted are 0.
-
-    Raises:
-        BrokenError: the body is not that of a chat-completions endpoint.
-    """
-    try:
-        whole = json.loads(body)
-        choice, usage = whole["choices"][0], whole.get("usage") or {}
-        content, finish = choice["message"].get("content") or "", choice.get("finish_reason") or ""
-        tokens = [_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens")]
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        raise BrokenError("the answer is not that of a chat-completions endpoint") from None
-    return ChatAnswer(_text(content), _text(finish), *tokens), _text(whole.get("model") or "")[:LONGEST_NAME]
-
-
-def _count(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and 0 <= value < MOST_TOKENS else 0
-
-
-def _text(value: object) -> str:
-    """The value as text that UTF-8 can hold: JSON may hold halves of surrogate pairs, which are replaced."""
-    return str(value).encode(errors="replace").decode()
+def _names(listed: Any) -> list[str]:
+    return [str(model["id"])[:LONGEST_NAME] for model in _models(listed) if isinstance(model.get("id"), str)]

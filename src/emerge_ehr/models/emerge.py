@@ -30,7 +30,7 @@ from emerge_ehr.models.ehr import Ehr, Statistics
 from emerge_ehr.models.fusion import Fusion, Modality
 from emerge_ehr.models.relevance import Relevance
 from emerge_ehr.models.text_fusion import BOTH
-from emerge_ehr.models.texts import PiecesOfTexts, WholeTexts
+from emerge_ehr.models.texts import PiecesOfTexts, Projection, ScaledProjection, WholeTexts
 
 
 def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
@@ -103,7 +103,8 @@ def _ehr(settings: Model, features: int) -> Ehr:
     context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
     series = _part("model.series", settings.series, input_size=2 * features, **context)
     statistics = Statistics(features, size, settings.text_dropout) if settings.relevance and not pieces else None
-    return Ehr(series, statistics, None if pieces else absence.vector(size), settings.dropout)
+    dropout = 0.0 if settings.plain else settings.dropout
+    return Ehr(series, statistics, None if pieces else absence.vector(size), dropout)
 
 
 def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
@@ -115,8 +116,16 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
     if set(widths) == set(_fused(settings)):
         text_fusion = _part("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
     fusion = _fusion(settings, ("ehr", "text")) if "ehr" in settings.modalities else None
-    dropouts = {"text_dropout": settings.text_dropout, "dropout": settings.dropout}
-    return WholeTexts(widths, text_fusion, hidden_size=size, relevance=settings.relevance, **dropouts), fusion
+    projections = {name: _projection(settings, width) for name, width in widths.items()}
+    return WholeTexts(projections, text_fusion), fusion
+
+
+def _projection(settings: Model, width: int) -> nn.Module:
+    """The projection of a text's embedding of ``width`` components."""
+    size, text_dropout = settings.hidden_size, settings.text_dropout
+    if settings.relevance:
+        return ScaledProjection(width, size, text_dropout)
+    return Projection(width, size, text_dropout, settings.dropout, plain=settings.plain)
 
 
 def _token_level(settings: Model, widths: Mapping[str, int]) -> tuple[PiecesOfTexts | None, Fusion]:

@@ -1,6 +1,7 @@
 """The hourly inputs as encoders read them: values beside their mask, and which hours are inside the window.
 
-Dimensions: N patients, T hours, F features, H hidden size.
+Dimensions: N patients, T hours, F features, H hidden size. With ``cohort.bin_hours`` above 1, every hour that a model counts is
+a bin of that length: hours since a measurement, positions and slopes are then in bins.
 """
 
 import torch

@@ -19,7 +19,9 @@ class Recurrent(nn.Module):
 
     def forward(self, values: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Values [N,T,I], length [N] -> states [N,T,H], last state [N,H]; a patient of no hours has zeros."""
-        states, _ = self.cells(values)
+        # Under mixed precision a CPU computes a GRU in float32; an LSTM in bfloat16 would fail on CPUs that lack AVX-512.
+        with torch.autocast("cpu", enabled=False):
+            states, _ = self.cells(values)
         return until(states, length)
 
 

@@ -17,21 +17,9 @@ from emerge_ehr.models.text_fusion import TextFusion
 class WholeTexts(nn.Module):
     """Makes one modality, ``text``, of the texts; without ``text_fusion`` there is one text, which goes on as it is."""
 
-    def __init__(
-        self,
-        widths: Mapping[str, int],
-        text_fusion: TextFusion | None,
-        *,
-        hidden_size: int,
-        text_dropout: float,
-        dropout: float,
-        relevance: bool,
-    ) -> None:
+    def __init__(self, projections: Mapping[str, nn.Module], text_fusion: TextFusion | None) -> None:
         super().__init__()
-        kind = ScaledProjection if relevance else Projection
-        self.projections = nn.ModuleDict(
-            {name: kind(width, hidden_size, text_dropout, dropout) for name, width in widths.items()}
-        )
+        self.projections = nn.ModuleDict(projections)
         self.text_fusion = text_fusion
 
     def forward(self, batch: Batch) -> dict[str, Modality]:
@@ -57,14 +45,17 @@ class WholeTexts(nn.Module):
 
 @final
 class Projection(nn.Module):
-    """Projects the embedding of a text to the hidden size; a patient without this text gets a learned vector."""
+    """Projects the embedding of a text to the hidden size; a patient without this text gets a learned vector.
 
-    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
+    A ``plain`` projection has neither normalisation nor dropout.
+    """
+
+    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float, *, plain: bool) -> None:
         super().__init__()
         self.masking = nn.Dropout(text_dropout)
         self.linear = nn.Linear(width, hidden_size)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.Identity() if plain else nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(0.0 if plain else dropout)
         self.absent = absence.vector(hidden_size)
 
     def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
@@ -79,7 +70,7 @@ class ScaledProjection(nn.Module):
     There is no normalisation after the projection: it would take away how much a text tells.
     """
 
-    def __init__(self, width: int, hidden_size: int, text_dropout: float, dropout: float) -> None:
+    def __init__(self, width: int, hidden_size: int, text_dropout: float) -> None:
         super().__init__()
         self.relevance = Relevance(width)
         self.masking = nn.Dropout(text_dropout)

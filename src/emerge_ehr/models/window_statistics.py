@@ -20,8 +20,9 @@ def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
 def statistics(value: Tensor, measured: Tensor) -> Tensor:
     """Value [N,T,F], measured [N,T,F] bool -> [N,8F] in the order of ``STATISTICS``.
 
-    ``std`` is the population standard deviation; ``slope`` is the least-squares change per hour. A statistic is NaN where nothing
-    was measured, and the slope also where only one hour was. The count is never NaN.
+    ``std`` is the population standard deviation; ``slope`` is the least-squares change per hour, or per bin of
+    ``cohort.bin_hours``. A statistic is NaN where nothing was measured, and the slope also where only one hour was. The count is
+    never NaN.
 
     >>> statistics(torch.tensor([[[1.0], [7.0], [3.0]]]), torch.tensor([[[True], [False], [True]]])).tolist()
     [[2.0, 1.0, 1.0, 3.0, 1.0, 3.0, 1.0, 2.0]]

@@ -1,6 +1,5 @@
 """Stage predict: a finished run + the tables of new patients -> a risk per patient, and the evidence that the risk rests on."""
 
-import csv
 import json
 import logging
 import time
@@ -8,16 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
+from emerge_ehr import privacy
 from emerge_ehr.prediction import answers, predictor, what_if
 from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs import new_patients
+from emerge_ehr.preprocess.inputs import new_patients, raw_patients
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
-from emerge_ehr.storage import artefacts, publishing, schema
+from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet
 
 log = logging.getLogger(__name__)
 LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
 
 
+@privacy.owner_only()
 def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     """Write ``output``, a row per patient and label, and ``<stem>.evidence.jsonl`` beside it, a line per patient.
 
@@ -28,7 +29,11 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
     ready = predictor.load(run, offline=offline)
     publishing.finish_interrupted(tables)
-    patients = new_patients.read(tables, ready.expected)
+    config = ready.trained.config
+    if raw_patients.are_raw(tables, config):
+        patients = raw_patients.read(tables, ready.expected, config)
+    else:
+        patients = new_patients.read(tables, ready.expected)
     for warning in patients.warnings:
         log.warning("%s", warning)
     log.info("predict: %d patients of %s with %s", patients.cohort.height, tables, run)
@@ -49,12 +54,11 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
 def _write(ready: Predictor, patients: CheckedTables, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(answers.header(modalities))
+    rows.write(spreadsheet.line(answers.header(modalities)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
     for answer in ready.answers(patients):
-        table.writerows(answers.rows(answer, ready, modalities))
+        rows.writelines(spreadsheet.line(row) for row in answers.rows(answer, ready, modalities))
         evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
         lacking.update(answers.lacking(answer, modalities))

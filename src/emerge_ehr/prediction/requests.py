@@ -103,7 +103,7 @@ def tables(asked: Asked, run: Expected) -> CheckedTables:
     checked = new_patients.checked(
         run, _frame(cohort, COHORT), dynamic.lazy(), lambda: None, notes, lambda table: Path(PLACES[table.file])
     )
-    checked.warnings.extend(checks.note_warnings(notes))
+    checked.warnings.extend(checks.note_warnings(notes, checked.cohort))
     return checked
 
 

@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from emerge_ehr import privacy
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import predictor
 from emerge_ehr.privacy import is_loopback
@@ -17,6 +18,7 @@ AT_ONCE = 64  # open connections; further ones are answered with status 503
 log = logging.getLogger(__name__)
 
 
+@privacy.owner_only()
 def run(run: Path, host: str, port: int, offline: bool) -> None:
     """Serve until interrupted.
 

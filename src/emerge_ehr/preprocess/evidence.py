@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +25,7 @@ from emerge_ehr.rag import linking
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag.entities.rules import Rules
 from emerge_ehr.rag.faithfulness import faithfulness
+from emerge_ehr.rag.ranking import connections, signal_phenotypes
 from emerge_ehr.signals import abnormal
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Statistics
@@ -69,10 +71,16 @@ def tools(config: Config, task: Task, graph: KnowledgeGraph, chat: Chat | None, 
         graph,
         components.build("entities", config.entities, graph=graph, llm=chat, pool=pool),
         linking.build(graph, config.linking, config.seed, config.paths.cache_dir, pool),
+        connections.build(graph, signal_phenotypes.read(_phenotypes(config))),
         components.build("retrieval", config.retrieval, graph=graph, seed=config.seed),
         components.build("summary", config.summary, question=task.question, window=window(config.cohort), llm=chat),
         pool,
     )
+
+
+def _phenotypes(config: Config) -> Path:
+    """The table of the phenotypes that signals show, for evidence and audit alike: retrieval's, if the config names one."""
+    return Path(config.retrieval.options.get("phenotypes_file", signal_phenotypes.BUILT_IN))
 
 
 def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal, ...]) -> faithfulness.Auditor:
@@ -81,7 +89,8 @@ def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal
     same = config.entities == default  # building another takes seconds
     built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
     dictionary = replace(cast(Rules, built), pool=LOCAL)  # it runs in the process that makes the records
-    return faithfulness.build(chosen.graph, dictionary, signals, (task.question, window(config.cohort)))
+    shown = signal_phenotypes.read(_phenotypes(config))
+    return faithfulness.build(chosen.graph, dictionary, signals, shown, task.question, window(config.cohort))
 
 
 def find(
@@ -89,9 +98,12 @@ def find(
 ) -> FoundEvidence:
     """Find the signals that are abnormal against the training patients' ``statistics``, and the evidence in notes and graph."""
     signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
-    notes = rag.joined_notes(tables.notes, tables.cohort["patient_id"].to_list())
+    names = tables.cohort["patient_id"].to_list()
+    notes, starts = rag.joined_notes(tables.notes, names), rag.note_starts(tables.notes, names)
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
-    patients = [rag.PatientFacts(n, patient, age, sex, notes[n], signals[n]) for n, (patient, age, sex) in persons]
+    patients = [
+        rag.PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n]) for n, (patient, age, sex) in persons
+    ]
     return FoundEvidence(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
 
 

@@ -1,6 +1,7 @@
 """What preprocessing learns from the training patients and applies to all: it is saved with the artefacts and read again for new
 patients."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,13 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.signals.hourly import Statistics
 from emerge_ehr.storage.dataset import read_arrays, write_dataset
 
+ALIKE = 1e-6  # differences in an embedding's components that are rounding errors
+SAMPLE = 500  # texts that are looked at
 STATISTICS = "statistics.npz"
 NOTE, SUMMARY = "note_encoder", "summary_encoder"
 STATIC_NAMES = ["age", "sex_f", "sex_m"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,21 @@ def fit(
     training: NDArray[np.bool_],
 ) -> Fitted:
     """Fit everything beside the ``statistics``, on the ``training`` patients [N] alone."""
-    fitted = [_fit_encoder(encoder, texts, training) for texts in (notes, summaries)]
+    kinds = {"notes": notes, "summaries": summaries}
+    fitted = [_fit_encoder(encoder, kind, texts, training) for kind, texts in kinds.items()]
     return Fitted(statistics, fit_age(cohort.filter(training)), *fitted)
 
 
-def _fit_encoder(encoder: TextEncoder, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:
-    """Fit the encoder on the training patients' texts; without any, take an encoder for no texts."""
+def _fit_encoder(encoder: TextEncoder, kind: str, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:
+    """Fit the encoder on the training patients' texts, and warn if all are alike; without any, take an encoder for no texts."""
     known = [text for text, inside in zip(texts, training, strict=True) if inside and text]
-    return encoder.fit(known) if known else NoText()
+    if not known:
+        return NoText()
+    fitted = encoder.fit(known)
+    looked_at = list(dict.fromkeys(known))[:SAMPLE]
+    if len(known) > 1 and np.ptp(fitted.encode(looked_at), axis=0).max() < ALIKE:
+        log.warning("the %s of the %d training patients are all alike: they tell a model nothing", kind, len(known))
+    return fitted
 
 
 def fit_age(cohort: pl.DataFrame) -> Age:

@@ -24,6 +24,7 @@ from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
 from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
 from emerge_ehr.preprocess.inputs.tables import CheckedTables, patients, read
+from emerge_ehr.rag import records_file
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.signals import to_record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
@@ -115,7 +116,7 @@ def _make(
         write_dataset(folder / schema.DATASET, arrays)
         tokens.write(folder / schema.NOTE_TOKENS, fitted.note, note_pieces)
         tokens.write(folder / schema.SUMMARY_TOKENS, fitted.summary, summary_pieces)
-        table_files.write_table(gathered.records, folder / schema.RAG_RECORDS)
+        records_file.write(gathered.records, folder)
         table_files.write_table(patients(tables.cohort), folder / schema.PATIENTS.file)
         artefacts.write_json(
             folder / schema.SPLIT, {**split, "left_out": _left_out(tables, split), **_rule(config, fold)}
@@ -225,6 +226,8 @@ def _provenance(config: Config, tables: CheckedTables, inputs: MadeOf) -> dict[s
         # [llm] is recorded with the model's answers
         "settings": {section: values for section, values in settings.items() if section != "llm"},
         "cohort_flow": tables.provenance.get("cohort_flow"),
+        "rows": {kind: tables.provenance.get(kind) for kind in ("stays", "measurements", "notes")},
+        "dated": tables.provenance.get("dated", []),
         "warnings": tables.warnings,
         **inputs,
     }

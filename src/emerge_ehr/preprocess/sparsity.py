@@ -31,7 +31,7 @@ def thin(
     notes = thinned_notes(tables.notes, affected, rule.notes, draw["notes"])
     rows = tables.cohort["patient_id"].is_in(sorted(affected)).to_numpy()
     hourly = thinned_measurements(tables.hourly, rows, rule.measurements, draw["measurements"])
-    warnings = [*tables.warnings, *_told(rule)]
+    warnings = [*tables.warnings, *_told(rule, tables.hourly.bin_hours)]
     return dataclasses.replace(tables, notes=notes, hourly=hourly, warnings=warnings), remaining
 
 
@@ -79,11 +79,11 @@ def thinned_measurements(hourly: Hourly, rows: NDArray[np.bool_], share: float, 
     return dataclasses.replace(hourly, value=value)
 
 
-def _told(rule: Sparsity) -> list[str]:
+def _told(rule: Sparsity, bin_hours: int) -> list[str]:
     whose = "all" if rule.splits == "all" else "training"
     shares = {
         "training patients": rule.patients,
         f"notes of {whose} patients": rule.notes,
-        f"measured hours of {whose} patients": rule.measurements,
+        f"measured {'hours' if bin_hours == 1 else 'bins'} of {whose} patients": rule.measurements,
     }
     return [f"sparsity: {share:.0%} of the {items} removed" for items, share in shares.items() if share]

@@ -1,9 +1,9 @@
 """The RAG half of preprocessing: notes -> entities -> diseases -> documents and triples -> summary, one record per sample."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
@@ -12,13 +12,18 @@ from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.config import Linking
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.progress import bar
-from emerge_ehr.rag import linking, records_file
+from emerge_ehr.rag import asides, linking, records_file
 from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
 from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
 from emerge_ehr.rag.linking import Linked
+from emerge_ehr.rag.mentions.candidates import phrases_and_titles, settle
 from emerge_ehr.rag.names import normal
+from emerge_ehr.rag.patient_links import Chooser, PatientLinks, Reason
+from emerge_ehr.rag.ranking import hierarchy
+from emerge_ehr.rag.ranking.connections import Connected, Connections
+from emerge_ehr.rag.ranking.places import NoteStart, places
 from emerge_ehr.rag.records_file import Record, RecordedDocument, RecordedMention, RecordedTriple
-from emerge_ehr.rag.retrieval import Query, Retriever
+from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.signals.hourly import Hourly
@@ -35,6 +40,7 @@ class Tools:
     graph: KnowledgeGraph
     extractor: EntityExtractor
     linker: linking.Linker
+    connections: Connections
     retriever: Retriever
     summarizer: Summarizer
     pool: Pool
@@ -42,22 +48,39 @@ class Tools:
 
 @dataclass(frozen=True)
 class PatientFacts:
-    """What is known of one sample before retrieval. ``n`` is its row in the tensors."""
+    """What is known of one sample before retrieval. ``n`` is its row in the tensors; ``starts``: where its notes begin."""
 
     n: int
     patient_id: str
     age: float | None
     sex: str | None
     notes: str
+    starts: Sequence[NoteStart]
     signals: Sequence[AbnormalSignal]
 
 
 def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
     """The notes of each of ``patients`` (``patient_id``), in order of time, as one text; empty where there are none."""
-    ordered = notes.sort("patient_id", "note_time", "note_type", "text", nulls_last=True)
-    joined = ordered.group_by("patient_id", maintain_order=True).agg(pl.col("text").str.join(SEPARATOR))
+    joined = _ordered(notes).group_by("patient_id", maintain_order=True).agg(pl.col("text").str.join(SEPARATOR))
     texts = dict(joined.rows())
     return [texts.get(patient, "") for patient in patients]
+
+
+def note_starts(notes: pl.DataFrame, patients: Sequence[str]) -> list[tuple[NoteStart, ...]]:
+    """Where each note begins in the joined notes of each of ``patients``."""
+    starts: dict[str, list[NoteStart]] = {}
+    ends: dict[str, int] = {}
+    for patient, kind, length in (
+        _ordered(notes).select("patient_id", "note_type", pl.col("text").str.len_chars()).iter_rows()
+    ):
+        start = ends.get(patient, 0)
+        starts.setdefault(patient, []).append(NoteStart(start, kind or ""))
+        ends[patient] = start + (length or 0) + len(SEPARATOR)
+    return [tuple(starts.get(patient, ())) for patient in patients]
+
+
+def _ordered(notes: pl.DataFrame) -> pl.DataFrame:
+    return notes.sort("patient_id", "note_time", "note_type", "text", nulls_last=True)
 
 
 @dataclass(frozen=True)
@@ -65,13 +88,15 @@ class Case:
     """A sample with what was extracted from its notes.
 
     ``linked``: the disease of each name in the notes that has one. ``charted``: the value of each abnormal signal in its hour.
-    ``summary``: the summary, if it is written already.
+    ``unlinked``: what the notes name besides, in words that the graph has no disease for. ``summary``: the summary, if it is
+    written already.
     """
 
     patient: PatientFacts
     extraction: Extraction
     linked: dict[str, Linked]
     charted: tuple[float, ...]
+    unlinked: tuple[Entity, ...] = ()
     summary: Summary | None = None
 
 
@@ -80,6 +105,7 @@ class Tally:
     """The numbers of a record that enter the counts."""
 
     nodes: int
+    left_out: tuple[Reason, ...]
     summary_failed: bool
     audit: Faithfulness
 
@@ -96,29 +122,42 @@ class WrittenRecord:
 class Recorder:
     """Makes records from cases; it is sent to the workers with them. ``summarizer`` is None if the cases have their summaries."""
 
-    graph: KnowledgeGraph
+    chooser: Chooser
+    connections: Connections
     retriever: Retriever
     summarizer: Summarizer | None
     auditor: faithfulness.Auditor
-    rule: Linking
 
     def evidence(self, cases: Sequence[Case]) -> list[Evidence]:
         """The evidence of each case: its diseases with their documents and triples, beside age, sex and signals."""
-        links = [linking.patient_links(case.extraction.entities, case.linked, self.graph, self.rule) for case in cases]
+        chosen = [
+            self.chooser.choose(case.extraction.entities, case.linked, case.patient.notes, case.patient.starts)
+            for case in cases
+        ]
         queries = [
-            Query(tuple(link.node_index for link in case_links), case.patient.signals)
-            for case, case_links in zip(cases, links, strict=True)
+            Query(tuple(link.node_index for link in own.links), case.patient.signals)
+            for case, own in zip(cases, chosen, strict=True)
         ]
         return [
-            Evidence(
-                case.patient.age,
-                case.patient.sex,
-                case.patient.signals,
-                case_links,
-                {disease.node_index: disease for disease in retrieved},
-            )
-            for case, case_links, retrieved in zip(cases, links, self.retriever.retrieve(queries), strict=True)
+            self._evidence(case, own, retrieved)
+            for case, own, retrieved in zip(cases, chosen, self.retriever.retrieve(queries), strict=True)
         ]
+
+    def _evidence(self, case: Case, chosen: PatientLinks, retrieved: Sequence[Retrieved]) -> Evidence:
+        patient = case.patient
+        connected = self.connections.of(chosen.links, patient.signals, patient.notes)
+        beyond = {left.node_index for left in chosen.left_out if left.reason == "beyond max_nodes"}
+        told, parts = asides.told(case.linked, beyond), places(patient.notes, patient.starts)
+        return Evidence(
+            patient.age,
+            patient.sex,
+            patient.signals,
+            chosen.links,
+            {disease.node_index: _with(disease, connected.get(disease.node_index)) for disease in retrieved},
+            connected,
+            asides.asides(case.extraction.entities, told, case.unlinked, patient.notes, parts),
+            chosen.left_out,
+        )
 
     def records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
         """A record for each case; it does not depend on the other cases."""
@@ -131,7 +170,9 @@ class Recorder:
         return [
             WrittenRecord(
                 records_file.to_row(_record(case, known, summary, audit)),
-                Tally(len(known.links), summary.failure is not None, audit),
+                Tally(
+                    len(known.links), tuple(left.reason for left in known.left_out), summary.failure is not None, audit
+                ),
             )
             for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True)
         ]
@@ -141,13 +182,20 @@ def records(
     patients: Sequence[PatientFacts], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """The rows of ``rag_records.csv`` in the order of ``patients``, and the counts for the metadata and the log."""
-    extractions = tools.extractor.extract([patient.notes for patient in patients])
-    names = {entity.name for extraction in extractions for entity in extraction.entities if entity.linked}
-    linked = tools.linker.link(names)
+    extracted = tools.extractor.extract([patient.notes for patient in patients])
+    names = {entity.name for extraction in extracted for entity in extraction.entities if entity.linked}
+    exact = {normal(entity.name) for extraction in extracted if extraction.exact for entity in extraction.entities}
+    phrases, titles = phrases_and_titles(extracted)
+    linked = linking.told_by_own_name(tools.linker.link(names | phrases, exact), tools.graph)
+    titles_linked = linking.told_by_own_name(tools.linker.link(titles, exact, titles=True), tools.graph)
+    extractions = [settle(extraction, linked, titles_linked) for extraction in extracted]
+    linked = titles_linked | linked
     cases = [
-        _case(patient, extraction, linked, hourly) for patient, extraction in zip(patients, extractions, strict=True)
+        _case(patient, extraction, linked, hourly, asides.unlinked(raw, extraction))
+        for patient, raw, extraction in zip(patients, extracted, extractions, strict=True)
     ]
-    recorder = Recorder(tools.graph, tools.retriever, tools.summarizer, auditor, rule)
+    chooser = Chooser(hierarchy.build(tools.graph), rule.max_nodes)
+    recorder = Recorder(chooser, tools.connections, tools.retriever, tools.summarizer, auditor)
     if tools.summarizer.asks:  # a language model: this process asks for all samples, since the endpoints set the pace
         summaries = tools.summarizer.summarise(recorder.evidence(cases))
         cases = [replace(case, summary=summary) for case, summary in zip(cases, summaries, strict=True)]
@@ -159,28 +207,58 @@ def records(
     while block := list(islice(written, BLOCK)):
         tables.append(records_file.table([record.row for record in block]))
         tallies += [record.tally for record in block]
-    counts = _counts(extractions, tallies, len(names), len(linked))
+    counts = {
+        **_counts(extractions, tallies, names, linked),
+        "candidates": sum(len(extraction.candidates) for extraction in extracted),
+        "candidates_linked": sum(
+            entity in extraction.candidates
+            for extraction, settled in zip(extracted, extractions, strict=True)
+            for entity in settled.entities
+        ),
+    }
     return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
 
 
-def _case(patient: PatientFacts, extraction: Extraction, linked: Mapping[str, Linked], hourly: Hourly) -> Case:
+def _with(disease: Retrieved, connected: Connected | None) -> Retrieved:
+    """The disease with the triples that concern the patient before those that were retrieved."""
+    if connected is None or not connected.triples:
+        return disease
+    return replace(disease, triples=tuple(dict.fromkeys([*connected.triples, *disease.triples])))
+
+
+def _case(
+    patient: PatientFacts,
+    extraction: Extraction,
+    linked: Mapping[str, Linked],
+    hourly: Hourly,
+    unlinked: tuple[Entity, ...] = (),
+) -> Case:
     names = {normal(entity.name) for entity in extraction.entities if entity.linked} & linked.keys()
-    charted = [hourly.value[patient.n, signal.hour, hourly.features.index(signal.code)] for signal in patient.signals]
-    return Case(patient, extraction, {name: linked[name] for name in sorted(names)}, tuple(map(float, charted)))
+    charted = [
+        hourly.value[patient.n, signal.hour // hourly.bin_hours, hourly.features.index(signal.code)]
+        for signal in patient.signals
+    ]
+    return Case(
+        patient, extraction, {name: linked[name] for name in sorted(names)}, tuple(map(float, charted)), unlinked
+    )
 
 
 def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulness) -> Record:
     patient, extraction = case.patient, case.extraction
-    nodes = {name: node for name, (node, _, _) in case.linked.items()}
+    # A mention of a more general disease keeps its own node: what takes its place may be only a kind of it.
+    kept = {left.node_index: left.kept for left in evidence.left_out if left.reason != "more general"}
+    general = {left.node_index for left in evidence.left_out if left.reason == "more general"}
+    nodes = {name: kept.get(node, node) for name, (node, _, _) in case.linked.items()}
     retrieved = [evidence.diseases[link.node_index] for link in evidence.links]
     return Record(
         patient_id=patient.patient_id,
         abnormal_signals=tuple(patient.signals),
         entities=tuple(
-            RecordedMention(**asdict(entity), node_index=_node_of(entity, evidence, nodes))
+            RecordedMention(**entity._asdict(), node_index=_node_of(entity, nodes, evidence.diseases.keys() | general))
             for entity in extraction.entities
         ),
         nodes=tuple(evidence.links),
+        left_out=tuple(evidence.left_out),
         documents=tuple(
             RecordedDocument(disease.node_index, disease.name, disease.definition, disease.description)
             for disease in retrieved
@@ -199,25 +277,29 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
     )
 
 
-def _node_of(entity: Entity, evidence: Evidence, nodes: Mapping[str, int]) -> int | None:
-    """The node of the disease for which this mention counts; None if it counts for none of the sample's diseases."""
+def _node_of(entity: Entity, nodes: Mapping[str, int | None], told: Collection[int]) -> int | None:
+    """The node of the disease that this mention means; None if it is none of the sample's diseases."""
     node = nodes.get(normal(entity.name)) if entity.linked else None
-    return node if node in evidence.diseases else None
+    return node if node in told else None
 
 
 def _counts(
-    extractions: Sequence[Extraction], tallies: Sequence[Tally], names: int, names_linked: int
+    extractions: Sequence[Extraction], tallies: Sequence[Tally], names: set[str], linked: Mapping[str, Linked]
 ) -> dict[str, int]:
     """Totals over all samples."""
     return {
-        "entity_names": names,
-        "entity_names_linked": names_linked,
+        "entity_names": len(names),
+        "entity_names_linked": len({normal(name) for name in names} & linked.keys()),
         "mentions": sum(len(extraction.entities) for extraction in extractions),
         "mentions_negated_family_or_hypothetical": sum(
             not entity.linked for extraction in extractions for entity in extraction.entities
         ),
         "patients_without_a_disease": sum(not tally.nodes for tally in tallies),
         "nodes": sum(tally.nodes for tally in tallies),
+        **{
+            f"left_out_{reason.replace(' ', '_')}": sum(tally.left_out.count(reason) for tally in tallies)
+            for reason in get_args(Reason)
+        },
         "entity_failures": sum(extraction.failure is not None for extraction in extractions),
         "summary_failures": sum(tally.summary_failed for tally in tallies),
     }

@@ -18,16 +18,16 @@ from pydantic import TypeAdapter, ValidationError
 from emerge_ehr.fields import UserError
 from emerge_ehr.rag.entities import Status
 from emerge_ehr.rag.faithfulness import Faithfulness
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import LeftOut, Link
 from emerge_ehr.rag.summaries import Statement
 from emerge_ehr.signals.abnormal import AbnormalSignal
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.schema import RAG_RECORDS
 
 
 @dataclass(frozen=True)
 class RecordedMention:
-    """An entity in the notes. ``node_index``: the disease among the record's nodes for which it counts, if there is one."""
+    """An entity in the notes. ``node_index``: the disease that it means, a node of the record or a more general one left out."""
 
     surface: str
     name: str
@@ -58,12 +58,14 @@ class RecordedTriple(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """A row of the file. ``nodes`` are the linked diseases, ``provenance`` the statements of the summary with their evidence."""
+    """A row of the file. ``nodes`` are the linked diseases, the most important first, ``left_out`` those without a
+    place among them, ``provenance`` the statements of the summary with their evidence."""
 
     patient_id: str
     abnormal_signals: tuple[AbnormalSignal, ...]
     entities: tuple[RecordedMention, ...]
     nodes: tuple[Link, ...]
+    left_out: tuple[LeftOut, ...]
     documents: tuple[RecordedDocument, ...]
     triples: tuple[RecordedTriple, ...]
     summary: str
@@ -80,7 +82,7 @@ TEXTS = tuple(column.name for column in dataclasses.fields(Record) if column.typ
 
 def plain(record: Record) -> dict[str, Any]:
     """The record by column, as values that JSON can hold; the evidence of a statement stands beside its text."""
-    values = dataclasses.asdict(record)
+    values = _adapter().dump_python(record)
     statements = [{"text": statement["text"], **statement["evidence"]} for statement in values["provenance"]]
     return {**values, "provenance": statements}
 
@@ -113,6 +115,11 @@ def table(rows: Collection[tuple[str, ...]]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=dict.fromkeys(COLUMNS, pl.String), orient="row")
 
 
+def write(records: pl.DataFrame, folder: Path) -> None:
+    """Write the file: the rows of ``table``, in which a spreadsheet finds no formula."""
+    table_files.write_table(spreadsheet.safe_texts(records), folder / RAG_RECORDS)
+
+
 def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     """The records in ``folder``, in the order of the arrays; only those of ``patients`` (``patient_id``), if they are named.
 
@@ -123,9 +130,10 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
-        rows = pl.read_csv(path, infer_schema=False, glob=False).select(COLUMNS).with_row_index("line", 2)
+        written = pl.read_csv(path, infer_schema=False, glob=False).select(COLUMNS)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None
+    rows = spreadsheet.plain_texts(written).with_row_index("line", 2)
     if patients is not None:
         rows = rows.filter(pl.col("patient_id").is_in(list(patients)))
     return [_record(row, path) for row in rows.iter_rows(named=True)]

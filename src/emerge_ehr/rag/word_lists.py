@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emerge_ehr.fields import UserError
+from emerge_ehr.storage.csv_rows import where_not_utf8
 
 
 def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] = ()) -> list[dict[str, str]]:
@@ -22,7 +23,7 @@ def read(path: Path, option: str, needed: Sequence[str], others: Sequence[str] =
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {option} is a CSV: {','.join(needed)}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a UTF-8 CSV: {error}") from None
+        raise UserError(f"{path}: not a UTF-8 CSV: {error}{where_not_utf8(path, error)}") from None
     if not rows:
         raise UserError(f"{path}: holds no row; {expected}")
     for number, row in enumerate(rows, 2):

@@ -1,11 +1,13 @@
 """The evidence behind a patient's summary, linked to each other: statements, signals, mentions, diseases and their triples."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emerge_ehr.rag.records_file import Record, RecordedTriple
-from emerge_ehr.rag.summaries import OfDisease, OfMention, OfPerson, OfSignal, OfTriples, Statement
+from emerge_ehr.rag.summaries import OfDisease, OfManifestations, OfMention, OfPerson, OfSignal, OfTriples, Statement
 
+QUOTED = re.compile(r", “.*”")
 LONGEST_NOTE = 20_000  # characters shown
 STATUSES = ("present", "historical", "negated", "family", "hypothetical")
 
@@ -62,7 +64,7 @@ class ShownStatement:
 
 def segments(note: str, record: Record) -> list[Segment]:
     """The first ``LONGEST_NOTE`` characters of the note, cut at its mentions."""
-    numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
+    numbers = _numbers(record)
     parts: list[Segment] = []
     seen: set[int] = set()
     at = 0
@@ -106,16 +108,27 @@ def diseases(record: Record) -> list[ShownDisease]:
     ]
 
 
-def statements(record: Record) -> list[ShownStatement]:
-    """The summary's statements, each with the evidence it rests on."""
+def statements(record: Record, with_quotes: bool) -> list[ShownStatement]:
+    """The summary's statements, each with the evidence it rests on.
+
+    Without ``with_quotes``, words of the notes are left out, and statements that are made of such words or may hold some.
+    """
     numbers = {node.node_index: n for n, node in enumerate(record.nodes)}
     doubts: dict[int, list[str]] = {}
     for claim in record.faithfulness.unsupported:
         doubts.setdefault(claim.statement, []).append(claim.why)
     return [
-        ShownStatement(n, said.text, tuple(_supports(said, numbers)), _mention(said, numbers), tuple(doubts.get(n, ())))
+        ShownStatement(n, text, tuple(_supports(said, numbers)), _mention(said, numbers), tuple(doubts.get(n, ())))
         for n, said in enumerate(record.provenance)
+        if (text := said.text if with_quotes else _without_quotes(said))
     ]
+
+
+def _without_quotes(statement: Statement) -> str:
+    """The statement's text without words of the notes; empty if nothing is left to tell."""
+    if not statement.quotes:
+        return statement.text
+    return QUOTED.sub("", statement.text) if isinstance(statement.evidence, OfDisease) else ""
 
 
 def _supports(statement: Statement, numbers: Mapping[int, int]) -> list[Support]:
@@ -126,6 +139,9 @@ def _supports(statement: Statement, numbers: Mapping[int, int]) -> list[Support]
                 supports.append(Support(f"s-{item.code}", f"{item.label} at hour {item.hour}"))
             case OfPerson():
                 supports.append(Support("who", "age and sex"))
+            case OfManifestations() if item.node_index in numbers:
+                supports += [Support(f"s-{code}", code.replace("_", " ")) for code in item.codes]
+                supports.append(Support(f"t-{numbers[item.node_index]}", "phenotypes"))
             case OfTriples() if item.node_index in numbers:
                 supports.append(Support(f"t-{numbers[item.node_index]}", item.relation))
             case OfDisease() | OfMention() if item.node_index in numbers:
@@ -138,6 +154,13 @@ def _supports(statement: Statement, numbers: Mapping[int, int]) -> list[Support]
 def _mention(statement: Statement, numbers: Mapping[int, int]) -> int | None:
     cited = [numbers.get(item.node_index) for item in statement.items if isinstance(item, OfDisease | OfMention)]
     return cited[0] if cited else None
+
+
+def _numbers(record: Record) -> dict[int, int]:
+    """The number of each disease; that of a more general one is the number of the disease that took its place."""
+    own = {node.node_index: n for n, node in enumerate(record.nodes)}
+    left = {left.node_index: own[left.kept] for left in record.left_out if left.kept in own}
+    return {**left, **own}
 
 
 def _wordings(record: Record, node_index: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import what_if
 from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.report.wording import Label, labels
-from emerge_ehr.storage import artefacts, publishing, schema, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet, table_files
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.results import Predictions
@@ -80,7 +80,10 @@ def load(config: Config) -> Material:
         test=_predictions(config, trained),
         labels=outcomes,
         main=_main(outcomes, config.report.label),
-        credentialed=privacy.credentialed(config) or privacy.credentialed(trained.config),
+        credentialed=any(
+            privacy.credentialed(chosen, made_of=trained.dataset.metadata.get("inputs", {}))
+            for chosen in (config, trained.config)
+        ),
     )
 
 
@@ -122,7 +125,8 @@ def _table(config: Config, name: str, columns: Sequence[str], kind: type[pl.Data
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage train first")
     try:
-        return pl.read_csv(path, infer_schema=False, glob=False).select(pl.col(columns).cast(kind))
+        rows = spreadsheet.plain_texts(pl.read_csv(path, infer_schema=False, glob=False))
+        return rows.select(pl.col(columns).cast(kind))
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage train again") from None
 

@@ -14,11 +14,12 @@ from emerge_ehr.models.batch import Batch
 from emerge_ehr.prediction import what_if
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.rag import records_file as rag_records
+from emerge_ehr.rag.patient_links import LeftOut
 from emerge_ehr.rag.records_file import Record
-from emerge_ehr.rag.summaries import OfModel, OfPerson
+from emerge_ehr.rag.summaries import OfPerson
 from emerge_ehr.report import evidence, graph, series
 from emerge_ehr.report.material import Material, notes
-from emerge_ehr.report.wording import MODALITIES, stated
+from emerge_ehr.report.wording import MODALITIES, moment, stated
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.schema import FITTED
@@ -81,6 +82,7 @@ class View:
     graph: graph.Graph | None
     statements: tuple[evidence.ShownStatement, ...]
     quotes: bool
+    left_out: tuple[LeftOut, ...]
     changes: tuple[Change, ...]
     extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
@@ -126,7 +128,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
         Known(records[n], facts[n], looked[n], changes[n], extremes[n], (texts or {}).get(name))
         for n, name in enumerate(names)
     ]
-    scale = series.scale(material.metadata, config.abnormal.threshold)
+    scale = series.scale(material.metadata, config.abnormal.threshold, config.cohort.bin_hours)
     return [
         _view(material, scale, batch.select(torch.tensor([n])), (rank, row), known[n])
         for n, (rank, row) in enumerate(zip(ranks, rows.tolist(), strict=True))
@@ -141,7 +143,6 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
     diseases = evidence.diseases(record)
     test, shown = material.test, material.shows_notes
     values = [int(value) if here else None for value, here in zip(test.label[row], test.defined[row], strict=True)]
-    quotes = any(isinstance(statement.evidence, OfModel) for statement in record.provenance)
     return View(
         key=f"p{rank + 1}",
         patient_id=record.patient_id,
@@ -159,8 +160,9 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         mentions={status: sum(entity.status == status for entity in record.entities) for status in evidence.STATUSES},
         diseases=tuple(diseases),
         graph=graph.graph(diseases),
-        statements=tuple(evidence.statements(record)) if shown or not quotes else (),
-        quotes=quotes,
+        statements=tuple(evidence.statements(record, with_quotes=shown)),
+        quotes=not shown and any(statement.quotes for statement in record.provenance),
+        left_out=record.left_out,
         changes=known.changes,
         extremes=known.extremes,
         abnormal=record.abnormal_signals,
@@ -203,15 +205,23 @@ def _looked(material: Material, batch: Batch) -> list[Looked | None]:
     attention = material.trained.attention(batch)
     if attention is None:
         return [None] * len(batch)
-    return [_one_looked({name: weights[n] for name, weights in attention.items()}) for n in range(len(batch))]
+    bin_hours = material.config.cohort.bin_hours
+    return [
+        _one_looked({name: weights[n] for name, weights in attention.items()}, bin_hours) for n in range(len(batch))
+    ]
 
 
-def _one_looked(weights: Mapping[str, NDArray[np.float32]]) -> Looked:
+def _one_looked(weights: Mapping[str, NDArray[np.float32]], bin_hours: int) -> Looked:
     hours = weights.get("ehr", np.zeros(0, np.float32))
     width = series.WIDTH / max(1, len(hours))
     greatest = float(hours.max()) if hours.size and hours.max() > 0 else 1.0
     bars = tuple(
-        (round(hour * width, 2), round(width, 2), round(float(weight) / greatest, 2), f"hour {hour}: {weight:.3f}")
+        (
+            round(hour * width, 2),
+            round(width, 2),
+            round(float(weight) / greatest, 2),
+            f"{moment(hour, bin_hours)}: {weight:.3f}",
+        )
         for hour, weight in enumerate(hours)
     )
     texts: list[tuple[str, float]] = []

@@ -87,6 +87,7 @@ def _content(run: Material) -> dict[str, Any]:
         "surrogates": sections.has_surrogates(run),
         "audit": sections.audit(run),
         "flow": sections.flow(run),
+        "rows": sections.rows(run),
         "splits": sections.splits(run),
         "missing": sections.missingness(run),
         "metrics": sections.metrics(run),

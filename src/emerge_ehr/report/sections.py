@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr.audit.audit import AUDIT
+from emerge_ehr.config import Cohort
 from emerge_ehr.datasets.sources._raw.surrogate_notes import WARNING as SURROGATE
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.catalogue import Metric
@@ -17,7 +18,7 @@ from emerge_ehr.fields import to_dict
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.wording import percent
 from emerge_ehr.signals.signals import described
-from emerge_ehr.storage import artefacts, table_files
+from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training.inputs import label_warnings, rows_of
@@ -57,12 +58,12 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class Missingness:
-    """``share``: for each signal and block of ``block`` hours, the share of observed hours with a measurement; None where nobody
-    is observed any more. ``whole``: the same over the whole window."""
+    """``share``: for each signal and block of ``block`` steps of ``bin_hours``, the share of observed steps with a measurement;
+    None where nobody is observed any more. ``whole``: the same over the whole window."""
 
     names: tuple[str, ...]
     block: int
-    hours: int
+    bin_hours: int
     share: tuple[tuple[float | None, ...], ...]
     whole: tuple[float, ...]
 
@@ -84,17 +85,31 @@ def flow(material: Material) -> list[dict[str, Any]]:
     return steps
 
 
+def rows(material: Material) -> dict[str, Any]:
+    """What ``convert`` counted: ``measurements``, a record per file and signal (``harmonise.Flow``), and ``stays`` and ``notes``,
+    reason -> number. All are empty for a user's own tables."""
+    counted = material.metadata.get("rows") or {}
+    return {
+        "measurements": (counted.get("measurements") or {}).get("flow", []),
+        "stays": {reason: count for reason, count in (counted.get("stays") or {}).items() if count},
+        "notes": {reason: count for reason, count in (counted.get("notes") or {}).get("counts", {}).items() if count},
+    }
+
+
 def splits(material: Material) -> list[SplitRow]:
     """A row per split: training, validation and test."""
     dataset = material.trained.dataset
     table = load_patients(material.config.processed_dir, dataset.patient_id)
-    return [_split(dataset, name, table) for name in ("train", "val", "test")]
+    return [_split(dataset, name, table, material.config.cohort) for name in ("train", "val", "test")]
 
 
-def _split(dataset: Dataset, name: str, table: pl.DataFrame | None) -> SplitRow:
+def _split(dataset: Dataset, name: str, table: pl.DataFrame | None, rule: Cohort) -> SplitRow:
     rows = rows_of(dataset, name)
     label, defined = dataset.label[rows], dataset.label_mask[rows] > 0
     length = dataset.ehr_length[rows]
+    hours = length * rule.bin_hours
+    if rule.window != "whole":  # the last bin may reach beyond the window
+        hours = np.minimum(hours, rule.window_hours)
     cells = length.sum() * dataset.ehr.shape[2]
     return SplitRow(
         name=name,
@@ -105,7 +120,7 @@ def _split(dataset: Dataset, name: str, table: pl.DataFrame | None) -> SplitRow:
         ),
         notes=float(dataset.note_mask[rows].mean()),
         summaries=float(dataset.summary_mask[rows].mean()),
-        hours=float(length.mean()),
+        hours=float(hours.mean()),
         measured=float(dataset.ehr_mask[rows].sum() / cells) if cells else 0.0,
     )
 
@@ -127,7 +142,7 @@ def missingness(material: Material) -> Missingness:
     )
     whole_window = tuple(float(measured[:, f].sum() / observed.sum()) for f in range(features))
     names = tuple(described(feature["name"]).label for feature in material.metadata["features"])
-    return Missingness(names, block, hours, share, whole_window)
+    return Missingness(names, block, material.config.cohort.bin_hours, share, whole_window)
 
 
 def plain(run: Material) -> dict[str, Any] | None:
@@ -194,7 +209,8 @@ def subgroups(material: Material) -> dict[str, list[Group]]:
     path = material.trained.run_dir / "subgroups.csv"
     if not path.is_file():
         return {}
-    rows = table_files.collect_table(pl.scan_csv(path, infer_schema_length=None, glob=False), path)
+    scanned = pl.scan_csv(path, infer_schema_length=None, glob=False)
+    rows = spreadsheet.plain_texts(table_files.collect_table(scanned, path))
     rows = rows.filter((pl.col("split") == "test") & (pl.col("label_code").cast(pl.String) == material.main.code))
     groups_by_attribute: dict[str, dict[str, Group]] = {}
     for row in rows.iter_rows(named=True):

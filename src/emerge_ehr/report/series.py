@@ -1,4 +1,4 @@
-"""A patient's hourly signals as small figures: what was measured, what was carried forward, what is abnormal."""
+"""A patient's signals, hour by hour (or bin by bin), as small figures: what was measured, carried forward, and is abnormal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,13 +41,17 @@ class SignalFigure:
 
 @dataclass(frozen=True)
 class SignalScale:
-    """Training mean and standard deviation of the F features, with names and units; ``threshold`` in standard deviations."""
+    """Training mean and standard deviation of the F features, with names and units; ``threshold`` in standard deviations.
+
+    ``bin_hours``: how long a step of the series is.
+    """
 
     names: tuple[str, ...]
     units: tuple[str, ...]
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
     threshold: float
+    bin_hours: int
 
     def values(self, ehr: NDArray[np.float32]) -> NDArray[np.float64]:
         """Convert standardised values [T,F] to the signals' units [T,F]."""
@@ -55,7 +59,7 @@ class SignalScale:
         return values_in_units
 
 
-def scale(metadata: Mapping[str, Any], threshold: float) -> SignalScale:
+def scale(metadata: Mapping[str, Any], threshold: float, bin_hours: int) -> SignalScale:
     """The scale that ``metadata.json`` records."""
     features, statistics = metadata["features"], metadata["statistics"]
     return SignalScale(
@@ -64,6 +68,7 @@ def scale(metadata: Mapping[str, Any], threshold: float) -> SignalScale:
         np.array(statistics["mean"]),
         np.array(statistics["std"]),
         threshold,
+        bin_hours,
     )
 
 
@@ -114,7 +119,12 @@ def _signal(
         before=path([(0, up(mean)), (places[0][0], up(mean))]),
         dots="".join(f"M{x:g} {y:g}h0" for (x, y), marked in zip(places, beyond, strict=True) if not marked),
         abnormal=tuple(
-            (*places[n], "high" if z[hours[n]] > 0 else "low", _title(hours[n], known[n], unit, z[hours[n]]))
+            (
+                *places[n],
+                "high" if z[hours[n]] > 0 else "low",
+                f"{wording.moment(int(hours[n]), rule.bin_hours)}: {wording.measured(float(known[n]), unit)} "
+                f"(z {z[hours[n]]:+.1f})",
+            )
             for n in np.flatnonzero(beyond)
         ),
         band=(up(mean + spread), round(up(mean - spread) - up(mean + spread), 1)),
@@ -123,7 +133,3 @@ def _signal(
         spread="–".join(dict.fromkeys(number(float(measurement)) for measurement in (known.min(), known.max()))),
         hours=len(hours),
     )
-
-
-def _title(hour: int, value: float, unit: str, z: float) -> str:
-    return f"hour {hour}: {wording.measured(float(value), unit)} (z {z:+.1f})"

@@ -104,6 +104,15 @@ def measured(value: float, unit_name: str) -> str:
     return meanings.get(number(value)) or f"{number(value)} {unit(unit_name)}".rstrip()
 
 
+def moment(step: int, bin_hours: int) -> str:
+    """The hours of the window that a step of the series stands for.
+
+    >>> moment(7, 1), moment(2, 24)
+    ('hour 7', 'hours 48–71')
+    """
+    return f"hour {step}" if bin_hours == 1 else f"hours {step * bin_hours}–{(step + 1) * bin_hours - 1}"
+
+
 def stated(text: str) -> str:
     """A category as it stands in running text; those that the source writes in capitals are put in lower case with initials.
 

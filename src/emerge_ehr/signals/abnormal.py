@@ -15,7 +15,7 @@ class AbnormalSignal:
     """The most extreme hour of one signal in one direction.
 
     ``value`` is in ``unit``; ``hour`` counts from the window's start; ``hours_beyond`` is the number of hours beyond the
-    threshold on that side.
+    threshold on that side. Where a bin is longer than an hour, ``hour`` is its first, and each bin beyond counts in full.
     """
 
     code: str
@@ -46,7 +46,14 @@ def find(data: Hourly, statistics: Statistics, signals: Sequence[Signal], rule: 
                 extreme, score = round(float(value[n, at]), 4), round(float(z[n, at]), 3)
                 abnormal[n].append(
                     AbnormalSignal(
-                        signal.name, signal.label, direction, extreme, signal.unit, at, score, int(beyond[n])
+                        signal.name,
+                        signal.label,
+                        direction,
+                        extreme,
+                        signal.unit,
+                        at * data.bin_hours,
+                        score,
+                        int(beyond[n]) * data.bin_hours,
                     )
                 )
     return [sorted(signals, key=lambda s: (-abs(s.z), s.code))[: rule.max_signals] for signals in abnormal]

@@ -1,6 +1,10 @@
-"""Hourly tensors of N samples, T hours and F features: the last value of each hour, forward fill, training statistics."""
+"""Hourly tensors of N samples, T hours and F features: the last value of each hour, forward fill, training statistics.
 
-from dataclasses import dataclass
+With ``cohort.bin_hours`` above 1, T counts longer bins, such as days, and what is said of an hour holds for a bin.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -15,11 +19,15 @@ LARGEST = 2**36  # bytes of hourly values: 64 GiB
 
 @dataclass(frozen=True)
 class Hourly:
-    """``value [N, T, F]`` in canonical units, NaN where not measured; ``length [N]`` hours in the sample's window, 1 to T."""
+    """``value [N, T, F]`` in canonical units, NaN where not measured; ``length [N]`` bins in the sample's window, 1 to T.
+
+    A bin lasts ``bin_hours``; a sample's last bin may reach beyond its window.
+    """
 
     value: Floats
     length: NDArray[np.int64]
     features: tuple[str, ...]
+    bin_hours: int = 1
 
 
 @dataclass(frozen=True)
@@ -50,47 +58,79 @@ def place(dynamic: pl.LazyFrame, cohort: pl.DataFrame, features: tuple[str, ...]
 class Filling:
     """Hourly values that are filled with rows, in any order and in batches of any size.
 
-    ``since [N, T, F]``: microseconds from the hour's start to the measurement now in ``hourly.value``.
+    ``since [N, T, F]``: microseconds from the bin's start to the measurement now in ``hourly.value``. They fit into 32 bits for
+    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time.
     """
 
     hourly: Hourly
-    since: NDArray[np.uint32]
+    since: NDArray[np.uint32] | NDArray[np.uint64]
+    ties: list[pl.DataFrame] = field(default_factory=list)
 
     def fill(self, placed: pl.DataFrame) -> None:
-        """Keep the last measurement of each hour since the window's start; of several at one time, the highest.
-
-        ``placed``: rows from ``place``.
-        """
+        """Keep the last measurement of each bin since the window's start. ``placed``: rows from ``place``."""
         value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
-        _, hours, features = self.hourly.value.shape
-        hour = pl.col("since") // HOUR
-        cell = (pl.col("n").cast(pl.Int64) * hours + hour) * features + pl.col("f").cast(pl.Int64)
-        own = placed.lazy().filter(hour < hours)
-        own = own.select(cell.alias("cell"), (pl.col("since") % HOUR).cast(pl.UInt32), pl.col("value").cast(pl.Float32))
-        ordered = own.sort("cell", "since", "value").group_by("cell", maintain_order=True).last().collect()
-        at, later, new = (ordered[name].to_numpy() for name in ("cell", "since", "value"))
+        _, bins, features = self.hourly.value.shape
+        length = self.hourly.bin_hours * HOUR
+        at_bin = pl.col("since") // length
+        cell = (pl.col("n").cast(pl.Int64) * bins + at_bin) * features + pl.col("f").cast(pl.Int64)
+        kind = pl.UInt32 if since.dtype == np.uint32 else pl.UInt64
+        own = placed.lazy().filter(at_bin < bins)
+        own = own.select(cell.alias("cell"), (pl.col("since") % length).cast(kind), pl.col("value").cast(pl.Float32))
+        last = (
+            own.filter(pl.col("since") == pl.col("since").max().over("cell")).unique().sort("cell", "value").collect()
+        )
+        one = last.unique("cell", keep="first", maintain_order=True)
+        at, later, new = (one[name].to_numpy() for name in ("cell", "since", "value"))
         old = value[at]
-        wins = np.isnan(old) | (later > since[at]) | ((later == since[at]) & (new > old))
+        tied = (later == since[at]) & (new != old) & ~np.isnan(old)
+        if last.height > one.height or tied.any():
+            before = one.with_columns(pl.Series("value", old)).filter(pl.Series(tied))
+            self.ties.append(pl.concat([last.filter(pl.len().over("cell") > 1), one.filter(pl.Series(tied)), before]))
+        wins = np.isnan(old) | (later > since[at])
         value[at[wins]], since[at[wins]] = new[wins], later[wins]
 
+    def settled(self, scores: Collection[str] = ()) -> Hourly:
+        """The values, when all rows were filled in. Of several at one time the median counts, as in ``convert``: of an even
+        number the mean of the middle two, or for the features ``scores`` the lower of them."""
+        if not self.ties:
+            return self.hourly
+        value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
+        ties = pl.concat(self.ties).unique()
+        ties = ties.filter(pl.Series(since[ties["cell"].to_numpy()]) == ties["since"])
+        ordered = pl.col("value").sort()
+        middle = ties.group_by("cell").agg(
+            ordered.get((pl.len() - 1) // 2).alias("lower"), ordered.get(pl.len() // 2).alias("upper")
+        )
+        cell, lower, upper = (middle[name].to_numpy() for name in ("cell", "lower", "upper"))
+        score = np.isin(self.hourly.features, list(scores))[cell % len(self.hourly.features)]
+        value[cell] = np.where(score, lower, (lower + upper) / 2)
+        self.ties.clear()
+        return self.hourly
 
-def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None) -> Filling:
-    """Hourly values without any measurement yet; T is ``hours``, or that of the longest window if None.
+
+def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None, bin_hours: int = 1) -> Filling:
+    """Hourly values without any measurement yet, in bins of ``bin_hours``; T covers ``hours``, or the longest window if None.
+
+    >>> from datetime import datetime
+    >>> times = {"window_start": [datetime(2150, 1, 1)], "window_end": [datetime(2150, 1, 3, 6)]}
+    >>> empty(pl.DataFrame(times), ("ph",), None, bin_hours=24).hourly.length.tolist()
+    [3]
 
     Raises:
         UserError: the tensor would be larger than ``LARGEST``.
     """
     seconds = (cohort["window_end"] - cohort["window_start"]).dt.total_seconds().to_numpy()
-    whole = np.maximum(np.ceil(seconds / 3600), 1).astype(np.int64)
-    hours = hours or int(whole.max())
-    shape = (cohort.height, hours, len(features))
+    whole = np.maximum(np.ceil(seconds / (3600 * bin_hours)), 1).astype(np.int64)
+    bins = -(-hours // bin_hours) if hours else int(whole.max())
+    shape = (cohort.height, bins, len(features))
     if 4 * np.prod(shape, dtype=np.int64) > LARGEST:
         raise UserError(
-            f"{shape[0]} samples x {shape[1]} hours x {shape[2]} features do not fit in memory; choose a shorter "
-            "cohort.window, or fewer codes"
+            f"{shape[0]} samples x {shape[1]} {'hours' if bin_hours == 1 else f'bins of {bin_hours} h'} x {shape[2]} features do "
+            "not fit in memory; choose a shorter cohort.window, longer cohort.bin_hours, or fewer codes"
         )
     value = np.full(shape, np.nan, dtype=np.float32)
-    return Filling(Hourly(value, np.minimum(whole, hours), features), np.zeros(shape, dtype=np.uint32))
+    since = np.zeros(shape, dtype=np.uint32 if bin_hours == 1 else np.uint64)
+    return Filling(Hourly(value, np.minimum(whole, bins), features, bin_hours), since)
 
 
 def fit(value: Floats) -> Statistics:

@@ -1,7 +1,7 @@
 """Reads a table that is stored as a folder of parquet parts, with columns of the same types as those read from a CSV.
 
 A text column may be stored as text, categories or whole numbers; a number column as any number; a time column as a time without
-a zone, a date, or text.
+a zone or in UTC, a date, or text.
 """
 
 import datetime
@@ -11,7 +11,9 @@ import polars as pl
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.schema import LARGEST, Column, Table
+from emerge_ehr.storage.sexes import known_sex
 from emerge_ehr.storage.times import parse_time
 
 UNITS = {"ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -19,7 +21,13 @@ FIRST_DAY, LAST_DAY = ((date - datetime.date(1970, 1, 1)).days for date in (date
 MAGIC = b"PAR1"  # a parquet file begins and ends with these bytes
 # Polars panics at a footer that points outside the file
 DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-EXPECTED = {"text": "text", "number": "a number", "time": "a time without a zone, a date, or text"}
+EXPECTED = {
+    "text": "text",
+    "id": "text",
+    "sex": "text",
+    "number": "a number",
+    "time": "a time without a zone or in UTC, a date, or text",
+}
 
 
 def listed(folder: Path) -> list[Path]:
@@ -73,7 +81,7 @@ def _fits(stored: pl.DataType, column: Column) -> bool:
     if column.kind == "number":
         return stored.is_numeric()
     if column.kind == "time":
-        return stored in (pl.String, pl.Date) or (isinstance(stored, pl.Datetime) and stored.time_zone is None)
+        return stored in (pl.String, pl.Date) or (isinstance(stored, pl.Datetime) and stored.time_zone in (None, "UTC"))
     return stored.is_integer() or stored in (pl.String, pl.Categorical, pl.Enum)
 
 
@@ -90,8 +98,14 @@ def _as_of_csv(column: Column, stored: pl.DataType) -> pl.Expr:
         number = value.cast(pl.Float64)
         return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
     if column.kind == "time":
-        return parse_time(column.name) if stored == pl.String else _possible(value, stored).cast(pl.Datetime("us"))
+        if stored == pl.String:
+            return parse_time(column.name)
+        possible = _possible(value, stored)
+        possible = possible.dt.replace_time_zone(None) if isinstance(stored, pl.Datetime) else possible
+        return possible.cast(pl.Datetime("us"))
     text = value.cast(pl.String)
+    if column.kind in ("id", "sex"):
+        return (id_text(text) if column.kind == "id" else known_sex(text)).alias(column.name)
     return pl.when(text != "").then(text).alias(column.name)
 
 

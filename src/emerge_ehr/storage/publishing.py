@@ -14,6 +14,7 @@ from pathlib import Path
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import naming
+from emerge_ehr.storage.holders import holder
 
 INCOMING, PUBLISHING = ".incoming", ".publishing"
 OUTDATED = ".outdated"  # a list in these folders: what to remove before the new files are moved into place
@@ -61,21 +62,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise UserError(
-            f"{folder}: another run is writing there{_holder(folder)}; wait for it, or choose another folder"
+            f"{folder}: another run is writing there{holder([folder])}; wait for it, or choose another folder"
         ) from None
     finally:
         os.close(descriptor)
-
-
-def _holder(folder: Path) -> str:
-    """Names the process that holds the lock on ``folder``, or nothing where the system does not tell (only Linux does)."""
-    inode = folder.stat().st_ino
-    with suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            _, kind, _, _, process, place, *_ = line.split()
-            if kind == "FLOCK" and place.endswith(f":{inode}") and process != "0":
-                return f" (process {process})"
-    return ""
 
 
 def finish_interrupted(folder: Path) -> None:

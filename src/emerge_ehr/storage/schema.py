@@ -7,20 +7,23 @@ ICU task the ``stay_id``. Stages read and write these files through ``artefacts`
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "number", "time"]
+Kind = Literal["text", "id", "sex", "number", "time"]
 LARGEST = 1e30  # far below the largest number of single precision (3.4e38); nothing larger is a measurement
 
 # Format numbers. Files written with another number are refused, and their stage has to be run again. Raise a number
-TABLES_FORMAT = 1  # when convert would make other tables of the same raw files and settings
+TABLES_FORMAT = 3  # when convert would make other tables of the same raw files and settings
 ARTEFACTS_FORMAT = (
-    1  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
+    2  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
 RUN_FORMAT = 4  # when a trained model's files would be read differently, or its weights mean something else
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column. ``low`` and ``high`` bound a number, ``choices`` lists the texts allowed, ``nullable`` allows empty fields."""
+    """One column; an ``id`` is read by ``ids.id_text`` and a ``sex`` by ``sexes.known_sex``.
+
+    ``low`` and ``high`` bound a number, ``choices`` lists the texts allowed, ``nullable`` allows empty fields.
+    """
 
     name: str
     kind: Kind
@@ -50,7 +53,7 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
-PATIENT = Column("patient_id", "text", "the sample's id: stay_id of an ICU stay")
+PATIENT = Column("patient_id", "id", "the sample's id: stay_id of an ICU stay")
 LABEL_CODE = Column("label_code", "text", "name of the outcome, e.g. mortality")
 
 DYNAMIC = Table(
@@ -70,7 +73,7 @@ STATIC = Table(
     (
         PATIENT,
         Column("age", "number", "years at ICU admission", nullable=True, low=0, high=120),
-        Column("sex", "text", "F or M", nullable=True, choices=("F", "M")),
+        Column("sex", "sex", "F or M, female or male", nullable=True, choices=("F", "M")),
     ),
     key=("patient_id",),
 )
@@ -90,9 +93,9 @@ COHORT = Table(
     "convert",
     (
         PATIENT,
-        Column("subject_id", "text", "the person; splits are grouped by it"),
-        Column("hadm_id", "text", "the hospital admission"),
-        Column("stay_id", "text", "the ICU stay"),
+        Column("subject_id", "id", "the person; splits are grouped by it"),
+        Column("hadm_id", "id", "the hospital admission"),
+        Column("stay_id", "id", "the ICU stay"),
         Column("window_start", "time", "opening of the observation window (ICU admission)"),
         Column("window_end", "time", "its end, exclusive; nothing later enters the input"),
     ),
@@ -115,9 +118,9 @@ PATIENTS = Table(
     "preprocess",
     (
         PATIENT,
-        Column("subject_id", "text", "the person; intervals are resampled by it"),
+        Column("subject_id", "id", "the person; intervals are resampled by it"),
         Column("age", "number", "years at ICU admission", nullable=True, low=0, high=120),
-        Column("sex", "text", "F or M", nullable=True, choices=("F", "M")),
+        Column("sex", "sex", "F or M, female or male", nullable=True, choices=("F", "M")),
         Column("ethnicity", "text", "as the source states it; empty where it does not", nullable=True),
         Column("icu_type", "text", "the first care unit, as the source states it", nullable=True),
     ),

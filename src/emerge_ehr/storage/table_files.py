@@ -15,10 +15,21 @@ from emerge_ehr.config import TableFormat
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import parquet_parts
 from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged, where_not_utf8
+from emerge_ehr.storage.ids import id_text
+from emerge_ehr.storage.nothing import may_say_nothing
 from emerge_ehr.storage.schema import LARGEST, TABLES, Column, Table
-from emerge_ehr.storage.times import TIME_FORMAT, parse_time
+from emerge_ehr.storage.sexes import known_sex
+from emerge_ehr.storage.times import NOT_A_TIME, TIME_FORMAT, parse_time
+from emerge_ehr.storage.twins import refuse_differing
 
-RULES = {"text": "is empty", "number": "is not a number", "time": "is not a time (YYYY-MM-DD HH:MM:SS)"}
+RULES = {
+    "text": "is empty",
+    "id": "is empty or a word for nothing",
+    "sex": "is not one of F, M",
+    "number": "is not a number",
+    "time": NOT_A_TIME,
+}
 BATCH = 1 << 18  # rows of a query's result in memory at once
 PART = 1 << 20  # the least number of rows per part
 ROW = "row in the file"
@@ -29,9 +40,11 @@ def place(folder: Path, table: Table) -> Path:
     """The path of the table in ``folder``: its CSV or its folder of parts, whichever is there; that of the CSV if neither is.
 
     Raises:
-        UserError: both are there.
+        UserError: both are there, or the CSV and an archive of other content.
     """
     csv, parts = folder / table.file, folder / table.parts
+    if csv.is_file() and (archive := folder / f"{table.file}.gz").is_file():
+        refuse_differing(csv, archive)
     if not table.parts or not parts.is_dir():
         return csv
     if csv.exists() or csv.is_symlink():
@@ -115,14 +128,15 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
 
 
 def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
-    """The CSV as a lazy frame whose columns are all text.
+    """The CSV as a lazy frame whose columns are all text, without blank rows, as spreadsheets write them at the end.
 
     Raises:
-        UserError: the file or a column is missing.
+        UserError: the file or a column is missing, or a row has too few or too many fields.
     """
     if not path.is_file():
         state = "not a file" if path.exists() or path.is_symlink() else "missing"
         raise UserError(f"{path}: {state}; run --stage {table.stage}, or put your own table there")
+    refuse_bare_returns(path)
     try:
         raw = pl.scan_csv(path, infer_schema=False, null_values="", glob=False)
         present = raw.collect_schema().names()
@@ -134,7 +148,8 @@ def _scan_csv(path: Path, table: Table) -> pl.LazyFrame:
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
     if twice := [name for name in present if f"{name}_duplicated_0" in present]:
         raise UserError(f"{path}: two columns are named '{twice[0]}'; remove or rename one")
-    return raw
+    refuse_ragged(path, remedy="mend it or make it again")
+    return raw.filter(~pl.all_horizontal(pl.all().is_null()))
 
 
 def collect_table(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
@@ -174,6 +189,19 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
         twice = ", ".join(str(value) for value in typed.select(table.key).row(row))
         raise UserError(f"{path} row {row + 2}: {' and '.join(table.key)} {twice} stands twice; remove one of the rows")
     return typed
+
+
+def respelt(folder: Path, table: Table) -> int:
+    """The number of rows of a CSV whose ids are written otherwise than they are read; 0 where the CSV is missing."""
+    where = folder / table.file
+    if not where.is_file():
+        return 0
+    changed = [
+        id_text(pl.col(column.name)).is_not_null() & (id_text(pl.col(column.name)) != pl.col(column.name))
+        for column in table.columns
+        if column.kind == "id"
+    ]
+    return int(collect_table(_scan_csv(where, table).select(pl.any_horizontal(changed).sum()), where).item())
 
 
 def refuse_unreadable(folder: Path, table: Table) -> None:
@@ -227,6 +255,8 @@ def _rules(column: Column) -> Iterator[tuple[pl.Expr, str]]:
     """Yield the ways in which a field may break the rules of its column, each with the words for it."""
     value, text = pl.col(column.name), pl.col(_stored(column.name))
     unreadable = value.is_null() & text.is_not_null() if column.nullable else value.is_null()
+    if column.kind == "sex" or column.nullable:
+        unreadable &= ~may_say_nothing(text.str.strip_chars())
     if column.kind == "text" and not column.nullable:
         unreadable |= (text.str.strip_chars() == "").fill_null(value=False)
     yield unreadable, f"{RULES[column.kind]} ({column.meaning})"
@@ -243,12 +273,16 @@ def _cast(column: Column) -> pl.Expr:
     if column.kind == "number":
         number = pl.col(column.name).str.strip_chars().cast(pl.Float64, strict=False)
         return pl.when(number.abs() <= LARGEST).then(number).alias(column.name)
+    if column.kind in ("id", "sex"):
+        return (id_text if column.kind == "id" else known_sex)(pl.col(column.name)).alias(column.name)
     return parse_time(column.name) if column.kind == "time" else pl.col(column.name)
 
 
 def _unreadable(path: Path, error: BaseException) -> UserError:
     if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
+    where = where_not_utf8(path, error) if path.is_file() else ""
     return UserError(
-        f"{path}: not a readable CSV: {first_line(error)}; it must be UTF-8, with commas between fields; mend it or make it again"
+        f"{path}: not a readable CSV: {first_line(error)}{where}; it must be UTF-8, with commas between fields; mend it or make "
+        "it again"
     )

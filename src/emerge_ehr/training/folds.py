@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, spreadsheet
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.schema import JUDGED, NETWORK_PREDICTIONS, PLAIN_PREDICTIONS, PREDICTIONS
 from emerge_ehr.training.results import Predictions, Thresholds
@@ -56,7 +56,9 @@ def test_rows(run_dir: Path) -> pl.DataFrame:
     rows = _read(run_dir / PREDICTIONS.file)
     if (run_dir / JUDGED).is_file():
         text = dict.fromkeys(("patient_id", "label_code"), pl.String)
-        judged = pl.read_csv(run_dir / JUDGED, glob=False, schema_overrides={**text, "threshold": pl.Float64})
+        judged = spreadsheet.plain_texts(
+            pl.read_csv(run_dir / JUDGED, glob=False, schema_overrides={**text, "threshold": pl.Float64})
+        )
         return rows.join(judged, on=["patient_id", "label_code"], how="left", maintain_order="left")
     return rows.join(_chosen(_metrics(run_dir)), on="label_code", how="left", maintain_order="left")
 
@@ -108,7 +110,7 @@ def _read(path: Path) -> pl.DataFrame:
         raise UserError(f"{path}: missing; run --stage train again")
     numbers = {"y_true": pl.Float64, "y_prob": pl.Float64}
     kinds = {**dict.fromkeys(PREDICTIONS.names, pl.String), **numbers}
-    rows = pl.read_csv(path, glob=False, schema_overrides=kinds)
+    rows = spreadsheet.plain_texts(pl.read_csv(path, glob=False, schema_overrides=kinds))
     return rows.filter(pl.col("split") == "test").select("patient_id", "label_code", "y_true", "y_prob")
 
 

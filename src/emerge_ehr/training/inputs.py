@@ -18,7 +18,7 @@ from emerge_ehr.storage import staleness
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import DATASET, DYNAMIC, METADATA, SPLIT
 from emerge_ehr.storage.table_files import all_files, files
-from emerge_ehr.training import members
+from emerge_ehr.training import members, persons
 from emerge_ehr.training.patients import MappedPatients, Patients
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # with their names in messages
@@ -36,7 +36,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
     Raises:
         UserError: the artefacts were made for another task, of another dataset or with other settings; a label is not 0 or 1;
-            a split is empty; or texts have no pieces although the model reads pieces.
+            a split is empty, or two hold the same person; or texts have no pieces although the model reads pieces.
     """
     task = dataset.metadata.get("task")
     if task != config.task.name:
@@ -73,6 +73,7 @@ def check(config: Config, dataset: Dataset) -> None:
             raise UserError(
                 f"{config.processed_dir / SPLIT}: no patient in '{name}'; the split needs more patients or other shares"
             )
+    persons.refuse_shared(config.processed_dir, dataset, config.table_dir)
 
 
 def refuse_other_settings(config: Config, metadata: Mapping[str, Any]) -> None:

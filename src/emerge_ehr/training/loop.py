@@ -73,7 +73,7 @@ def fit(
             _show(epoch, progress, epochs)
         epochs.close()
     assert progress is not None
-    if settings.selection == "auprc" and progress.best_row.val_auprc is None:
+    if settings.selection != "loss" and _chosen(progress.best_row, settings) is None:
         logger.warning("validation has one class only: the best epoch is the one of lowest validation loss")
     return progress
 
@@ -96,8 +96,9 @@ def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabr
 
 def selection(best: Epoch, settings: Training) -> str:
     """The criterion by which the best epoch was chosen."""
-    by_auprc = settings.selection == "auprc" and best.val_auprc is not None
-    return "highest validation AUPRC" if by_auprc else "lowest validation loss"
+    if _chosen(best, settings) is None:
+        return "lowest validation loss"
+    return f"highest validation {settings.selection.upper()}"
 
 
 def _refuse_infinite(epoch: Epoch) -> None:
@@ -220,9 +221,13 @@ def _add(progress: Progress | None, epoch: Epoch, now: Checkpoint, settings: Tra
 
 
 def _score(epoch: Epoch, settings: Training) -> tuple[float, float]:
-    """What early stopping maximises: where AUPRC selects, the loss decides among equals (in small cohorts AUPRC ties often)."""
-    auprc = epoch.val_auprc if settings.selection == "auprc" else None
-    return (0.0 if auprc is None else auprc, -epoch.val_loss)
+    """What early stopping maximises: where a metric selects, the loss decides among equals (in small cohorts it ties often)."""
+    return (_chosen(epoch, settings) or 0.0, -epoch.val_loss)
+
+
+def _chosen(epoch: Epoch, settings: Training) -> float | None:
+    """The metric that selects; None if the loss does, or no label has both classes."""
+    return {"loss": None, "auprc": epoch.val_auprc, "auroc": epoch.val_auroc}[settings.selection]
 
 
 def _checkpoint(

@@ -1,6 +1,5 @@
 """From probabilities to what a run reports: thresholds, metrics of each split and label, subgroups, and the rows of its files."""
 
-import csv
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from emerge_ehr.evaluation.resampling import Persons, Sampling, each_alone, pers
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.evaluation.subgroups import evaluate as by_group
 from emerge_ehr.evaluation.subgroups import groups as by_attribute
+from emerge_ehr.storage import spreadsheet
 
 INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 
@@ -191,8 +191,6 @@ def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write ``rows`` as a CSV; None becomes an empty field, and floats keep every digit."""
+    """Write ``rows`` as a CSV; None becomes an empty field, floats keep every digit, and no text is a formula."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        file.writelines(spreadsheet.line(row) for row in (columns, *rows))

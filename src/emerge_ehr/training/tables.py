@@ -10,6 +10,7 @@ from emerge_ehr.fields import listed
 RANKING = [metric for metric in catalogue.shown("splits") if not metric.calibrated]
 CALIBRATION = [metric for metric in catalogue.shown("splits") if metric.calibrated]
 AT_SENSITIVITY = catalogue.shown("operating_points")
+NO_INTERVAL = "no interval"
 WIDEST = 5  # metrics per block: more would not fit into a terminal
 
 
@@ -49,7 +50,19 @@ def table(evaluated: dict[str, Any]) -> str:
     if network := evaluated.get("network_alone"):
         blocks.append(_beside(network["splits"], "network", "EMERGE with its experts against its network alone"))
     text = "\n\n".join("\n".join(lines) for lines in blocks)
-    return f"{text}\n(* undefined in some resamples, on which the interval does not rest)" if ")*" in text else text
+    partly = ["(* undefined in some resamples, on which the interval does not rest)"] if ")*" in text else []
+    return "\n".join([text, *partly, *(f"({reason})" for reason in _without_interval(evaluated))])
+
+
+def _without_interval(evaluated: dict[str, Any]) -> list[str]:
+    """Why some values have no interval, each reason once, with the splits that have such values."""
+    splits: dict[str, dict[str, None]] = {}
+    for split, _, label in _labels(evaluated):
+        for found in (label["metrics"], *(point["metrics"] for point in label["operating_points"].values())):
+            for estimate in found.values():
+                if estimate["value"] is not None and estimate["low"] is None:
+                    splits.setdefault(estimate["reason"], {})[split] = None
+    return [f"{' and '.join(where)}: {reason}" for reason, where in splits.items()]
 
 
 def _blocks(
@@ -81,6 +94,8 @@ def _compared(found: Mapping[str, Any]) -> list[str]:
     values = [f"{found['first']:.3f}", f"{found['second']:.3f}", f"{found['difference']:+.3f}"]
     if found["low"] is not None:
         values[2] += f" ({found['low']:+.3f} to {found['high']:+.3f})"
+    else:
+        values[2] += f" ({NO_INTERVAL})"
     return values
 
 
@@ -115,7 +130,7 @@ def _cell(metric: dict[str, Any]) -> str:
     if metric["value"] is None:
         return "undefined"
     if metric["low"] is None:
-        return f"{metric['value']:.3f}"
+        return f"{metric['value']:.3f} ({NO_INTERVAL})"
     between = " to " if metric["low"] < 0 else "-"
     partly = "*" if metric["reason"] else ""
     return f"{metric['value']:.3f} ({metric['low']:.3f}{between}{metric['high']:.3f}){partly}"

@@ -28,7 +28,8 @@ def stays(*rows: tuple[str, str, int, int, int, int]) -> pl.DataFrame:
         }
         for hadm, stay, *times in rows
     ]
-    return pl.DataFrame(records).with_columns(pl.lit(None, pl.Datetime("us")).alias("deathtime"))
+    unknown = (pl.lit(None, pl.Datetime("us")).alias(name) for name in ("deathtime", "death"))
+    return pl.DataFrame(records).with_columns(unknown)
 
 
 @pytest.mark.parametrize(

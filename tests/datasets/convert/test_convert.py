@@ -20,6 +20,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.table_files import read_table
+from tests.datasets.plain_loops import one_per_moment
 
 # Clinically plausible medians of adult ICU patients' first two days.
 MEDIANS = {
@@ -67,6 +68,10 @@ def test_every_signals_median_is_clinically_plausible(tables: Path) -> None:
         assert low <= medians[code] <= high, (code, medians[code])
 
 
+ARTERIAL_LINES = {220050, 220051, 220052, 225309, 225310, 225312}
+FORM = "%Y-%m-%d %H:%M:%S"
+
+
 def expected_value(itemid: int, number: str) -> tuple[str, float] | None:
     """One row's canonical value, written out by hand from the units of d_items."""
     if not number or (itemid not in CHART and itemid not in LAB):
@@ -81,46 +86,46 @@ def expected_value(itemid: int, number: str) -> tuple[str, float] | None:
     elif code == "fraction_inspired_oxygen" and value > 1:
         value /= 100
     low, high = SIGNAL_BY_NAME[code].plausible
-    value = round(value, 4)
+    value = float(f"{value:.7g}")
     return (code, value) if low <= value <= high else None
 
 
 def test_every_measurement_equals_a_plain_loop_over_the_raw_rows(tables: Path, demo_raw: Path) -> None:
-    form = "%Y-%m-%d %H:%M:%S"
     stays = {row["stay_id"]: row for row in rows(demo_raw / "icu" / "icustays.csv.gz")}
     long = {k: r for k, r in stays.items() if float(r["los"]) >= 2}
-    start = {k: datetime.strptime(r["intime"], form) for k, r in long.items()}
-    expected: set[tuple[str, str, str, float]] = set()
+    start = {k: datetime.strptime(r["intime"], FORM) for k, r in long.items()}
+    values: list[tuple[str, str, str, float, int]] = []
 
     def add(stay: str, time: str, itemid: str, number: str) -> None:
         found = expected_value(int(itemid), number)
         early = timedelta(hours=24) if found and found[0] in ("height", "weight") else timedelta(0)
-        if start[stay] - early <= datetime.strptime(time, form) < start[stay]:
-            time = start[stay].strftime(form)
-        if found and start[stay] <= datetime.strptime(time, form) < start[stay] + timedelta(hours=48):
-            expected.add((stay, time, *found))
+        before = 0  # of heights and weights from before the window, the latest counts
+        if start[stay] - early <= datetime.strptime(time, FORM) < start[stay]:
+            before = int((start[stay] - datetime.strptime(time, FORM)).total_seconds())
+            time = start[stay].strftime(FORM)
+        if found and start[stay] <= datetime.strptime(time, FORM) < start[stay] + timedelta(hours=48):
+            cuff = "blood_pressure" in found[0] and int(itemid) not in ARTERIAL_LINES
+            values.append((stay, time, *found, int(cuff) + before))
 
     for row in rows(demo_raw / "icu" / "chartevents.csv.gz"):
-        if row["stay_id"] in long and int(row["itemid"]) in CHART:
-            add(row["stay_id"], row["charttime"], row["itemid"], row["valuenum"])
+        if int(row["itemid"]) in CHART:
+            for stay, record in long.items():
+                same_admission = row["subject_id"] == record["subject_id"] and row["hadm_id"] in ("", record["hadm_id"])
+                if row["stay_id"] == stay or (not row["stay_id"] and same_admission):
+                    add(stay, row["charttime"], row["itemid"], row["valuenum"])
     for row in rows(demo_raw / "hosp" / "labevents.csv.gz"):
         if int(row["itemid"]) in LAB:
+            number = row["valuenum"] or ("500" if row["comments"].startswith("GREATER THAN 500.") else "")
             for stay, record in long.items():
                 if record["subject_id"] == row["subject_id"] and row["hadm_id"] in ("", record["hadm_id"]):
-                    add(stay, row["charttime"], row["itemid"], row["valuenum"])
-    parts: dict[tuple[str, str], dict[str, float]] = {}
-    for stay, time, code, value in expected:
-        if code in ("gcs_eye", "gcs_motor", "gcs_verbal"):
-            best = parts.setdefault((stay, time), {})
-            best[code] = max(value, best.get(code, 0))
-    expected |= {(stay, time, "gcs_total", sum(p.values())) for (stay, time), p in parts.items() if len(p) == 3}
-
+                    add(stay, row["charttime"], row["itemid"], number)
+    expected = one_per_moment(values)
     with (tables / "dynamic.csv").open(newline="") as file:
         found = [(r["patient_id"], r["event_time"], r["code"], float(r["value"])) for r in csv.DictReader(file)]
-    assert len(found) == len(set(found))
+    assert len(found) == len({row[:3] for row in found})
     assert Counter(row[2] for row in found) == Counter(row[2] for row in expected)
     for ours, plain in zip(sorted(found), sorted(expected), strict=True):
-        assert ours[:3] == plain[:3] and math.isclose(ours[3], plain[3], abs_tol=2e-4)
+        assert ours[:3] == plain[:3] and math.isclose(ours[3], plain[3], rel_tol=1e-6)
 
 
 def test_surrogate_notes_are_marked_and_warned_of(tables: Path) -> None:

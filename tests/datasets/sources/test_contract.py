@@ -1,10 +1,11 @@
 """What every source promises; with example raw files (``tests/examples.py``) also of the tables that are made of them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
@@ -25,7 +26,7 @@ from tests.examples import chosen, example, with_example
 TIME = pl.Datetime("us")
 STAYS = {
     **dict.fromkeys(("subject_id", "hadm_id", "stay_id", "sex"), pl.String()),
-    **dict.fromkeys(("admittime", "intime", "outtime", "dischtime", "deathtime"), TIME),
+    **dict.fromkeys(("admittime", "intime", "outtime", "dischtime", "deathtime", "death"), TIME),
 }
 MORE_OF_STAYS = {"age", "ethnicity", "icu_type", "died"}
 MEASUREMENTS = {"n": pl.UInt32(), "event_time": TIME, "code": pl.String(), "value": pl.Float64()}
@@ -170,8 +171,13 @@ def test_a_raw_value_after_the_window_changes_no_table(plug: str, tmp_path: Path
 class Forgetful:
     """A source of one stay that hands over all it has, whenever it was."""
 
+    one_calendar: ClassVar[bool] = True
+
     def is_open(self) -> bool:
         return True
+
+    def open_files(self) -> frozenset[str]:
+        return frozenset()
 
     def download(self, settings: object, offline: bool) -> None:
         pass
@@ -180,7 +186,7 @@ class Forgetful:
         return []
 
     def stays(self) -> Extract:
-        times = {"admittime": 1, "intime": 1, "outtime": 9, "dischtime": 12, "deathtime": None}
+        times = {"admittime": 1, "intime": 1, "outtime": 9, "dischtime": 12, "deathtime": None, "death": None}
         row = {name: day and datetime(2150, 1, day) for name, day in times.items()}
         ids = {"subject_id": "p", "hadm_id": "h", "stay_id": "s", "sex": "F", "ethnicity": "", "icu_type": ""}
         table = pl.DataFrame([{**ids, **row, "age": 70, "died": 0}], schema_overrides=STAYS)
@@ -257,3 +263,40 @@ def test_a_column_of_another_type_is_named() -> None:
     frame = pl.DataFrame({"n": [1], "event_time": ["yesterday"], "code": ["x"]})
     with pytest.raises(AssertionError, match=r"pulse.csv: columns missing or of another type: .*'event_time': String"):
         require(frame, MEASUREMENTS, "pulse.csv")
+
+
+def test_notes_of_long_before_the_admission_or_twice_are_left_out_and_counted_whatever_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doubling(Forgetful):
+        def notes(self, cohort: pl.DataFrame) -> Notes:
+            given = super().notes(cohort).table
+            old = [("s", datetime(year, 1, 1), "progress", "old") for year in (1800, 2149)]
+            return Notes(pl.concat([given, given.head(1), pl.DataFrame(old, schema=NOTES, orient="row")]))
+
+    paths = Paths(raw_dir=tmp_path, table_dir=tmp_path / "tables")
+    made = Config(dataset="d", run_name="r", paths=paths, source=Component("synthetic"))
+    monkeypatch.setattr(sources, "chosen", lambda _: Doubling())
+    convert.run(made)
+    assert read_table(made.table_dir, schema.NOTES)["text"].to_list() == ["day 1", "day 2", "some day"]
+    record = json.loads((made.table_dir / schema.PROVENANCE).read_text())
+    assert record["notes"]["counts"]["notes before the admission excluded"] == 2
+    assert record["notes"]["counts"]["notes that stand twice, the second left out"] == 1
+    assert any("2 of 8 notes are left out: they are dated more than 24 h before" in line for line in record["warnings"])
+    assert any("1 of 8 notes are left out: they stand twice" in line for line in record["warnings"])
+
+
+def test_a_signal_whose_name_differs_from_a_known_one_by_case_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shouting(Forgetful):
+        def signals(self) -> tuple[Signal, ...]:
+            return (*super().signals(), Signal("Heart_Rate", "heart rate", ""), Signal("PULSE", "pulse", ""))
+
+    paths = Paths(raw_dir=tmp_path, table_dir=tmp_path / "tables")
+    made = Config(dataset="d", run_name="r", paths=paths, source=Component("synthetic"))
+    monkeypatch.setattr(sources, "chosen", lambda _: Shouting())
+    convert.run(made)
+    warnings = json.loads((made.table_dir / schema.PROVENANCE).read_text())["warnings"]
+    assert any("'Heart_Rate' is a feature of its own, since it is not spelt 'heart_rate'" in line for line in warnings)
+    assert any("codes 'pulse' and 'PULSE' are two features with almost the same name" in line for line in warnings)

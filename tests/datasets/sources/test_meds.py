@@ -10,19 +10,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from emerge_ehr.components import options as plug_options
-from emerge_ehr.config import Cohort, load
+from emerge_ehr.config import Cohort, Config, Paths, load
 from emerge_ehr.datasets import window
+from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import select, with_windows
-from emerge_ehr.datasets.convert.harmonise import write_dynamic
-from emerge_ehr.datasets.sources import Extract, Source, mimic4
+from emerge_ehr.datasets.convert.harmonise import Measured, write_dynamic
+from emerge_ehr.datasets.sources import Source, mimic4
 from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
-from emerge_ehr.fields import UserError, parse
+from emerge_ehr.fields import Component, UserError, parse
+from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset
+from emerge_ehr.storage.table_files import read_table
+from tests.datasets.plain_loops import one_per_moment
 from tests.datasets.sources.examples.meds import COLUMNS, IDS, Row, at, person, write
 from tests.places import MAIN, ROOT
 
@@ -36,6 +41,7 @@ STAY = (
     "outtime",
     "dischtime",
     "deathtime",
+    "death",
     "age",
     "sex",
     "ethnicity",
@@ -53,9 +59,11 @@ def cohort_of(plug: Source) -> pl.DataFrame:
     return with_windows(plug.stays().table, Cohort()).sort("patient_id").with_row_index("n")
 
 
-def measured(plug: Source, cohort: pl.DataFrame, folder: Path, files: slice = slice(None)) -> tuple[list[Row], Extract]:
+def measured(
+    plug: Source, cohort: pl.DataFrame, folder: Path, files: slice = slice(None)
+) -> tuple[list[Row], Measured]:
     path = folder / "dynamic.csv"
-    _, counts = write_dynamic(plug.measurements(cohort, "stay_id")[files], cohort, plug.signals(), folder, "csv")
+    counts = write_dynamic(plug.measurements(cohort, "stay_id")[files], cohort, plug.signals(), folder, "csv")
     rows = pl.read_csv(path, schema_overrides={"patient_id": pl.String, "value": pl.Float64})
     return rows.sort(pl.all()).rows(), counts
 
@@ -239,7 +247,7 @@ def test_every_measurement_equals_a_plain_loop_over_the_rows(tmp_path: Path) -> 
     cohort = cohort_of(plug)
     stays = {("1", at(0)): ("1-1", at(48)), ("2", at(10)): ("2-1", at(58)), ("1", at(20)): ("1-2", at(68))}
     assert {(s["subject_id"], s["intime"]): (s["stay_id"], s["window_end"]) for s in cohort.to_dicts()} == stays
-    expected = set()
+    expected: list[tuple[str, str, str, float, int]] = []
     for subject, time, code, number, text in values:
         for (owner, start), (stay, end) in stays.items():
             if str(subject) != owner or time is None:
@@ -265,10 +273,36 @@ def test_every_measurement_equals_a_plain_loop_over_the_rows(tmp_path: Path) -> 
                 name, (-1e9, 1e9)
             )
             if value is not None and low <= unit(value) <= high:
-                expected.add((stay, shown.isoformat(" "), name, float(f"{unit(value):.7g}")))
+                expected.append((stay, shown.isoformat(" "), name, unit(value), int((shown - time).total_seconds())))
     found, _ = measured(plug, cohort, tmp_path)
     assert {row[2] for row in found} == set(signals)
-    assert found == sorted(expected)
+    plain = sorted(one_per_moment(expected))
+    assert [row[:3] for row in found] == [row[:3] for row in plain]
+    np.testing.assert_allclose([row[3] for row in found], [row[3] for row in plain], rtol=1e-6)
+
+
+def test_a_code_with_dates_in_all_shards_counts_at_the_end_of_the_day_and_a_genuine_midnight_stays(
+    tmp_path: Path,
+) -> None:
+    midnight = (at(0) + timedelta(days=1)).replace(hour=0, minute=0, second=0)
+    values = [
+        (1, midnight, "ESR", 20.0, None),
+        (1, midnight + timedelta(days=1), "ESR", 21.0, None),
+        (1, midnight, "HR", 70.0, None),
+        (1, midnight, "CRP", 5.0, None),
+    ]
+    write(tmp_path, [*person(1), *values])
+    others = [(2, at(3), "CRP", 6.0, None), (2, at(3), "HR", 71.0, None), (2, None, "ESR", 1.0, None)]
+    write(tmp_path, [*person(2), *others], shard="b/1")
+    plug = source(tmp_path, {"heart_rate": ["HR"], "esr": ["ESR"], "crp": ["CRP"]})
+    cohort = cohort_of(plug)
+    found, _ = measured(plug, cohort, tmp_path)
+    last = timedelta(hours=23, minutes=59, seconds=59)
+    times = {(code, datetime.fromisoformat(time)) for patient, time, code, _ in found if patient == "1-1"}
+    assert ("esr", midnight + last) in times and ("esr", midnight) not in times
+    assert {("crp", midnight), ("heart_rate", midnight)} <= times
+    warnings = plug.stays().warnings
+    assert sum("2 of 6 measurements have a date and no time of day" in warning for warning in warnings) == 1
 
 
 def test_rows_that_name_another_stay_or_admission_are_left_out(tmp_path: Path) -> None:
@@ -281,15 +315,15 @@ def test_rows_that_name_another_stay_or_admission_are_left_out(tmp_path: Path) -
         (1, at(95), "ICU_DISCHARGE//M", None, None, 11, 21),
         (1, at(99), "HOSPITAL_DISCHARGE//HOME", None, None, 11),
         (1, at(30), "HR", 71.0, None, 11, 21),
-        (1, at(30), "HR", 72.0, None, 11, 22),
-        (1, at(30), "HR", 73.0, None, 11, None),
-        (1, at(30), "HR", 74.0, None, 12, None),
-        (1, at(30), "HR", 75.0, None, None, None),
+        (1, at(31), "HR", 72.0, None, 11, 22),
+        (1, at(32), "HR", 73.0, None, 11, None),
+        (1, at(33), "HR", 74.0, None, 12, None),
+        (1, at(34), "HR", 75.0, None, None, None),
     ]
     plug = source(write(tmp_path, rows, columns))
     cohort = cohort_of(plug)
     assert cohort.select("stay_id", "hadm_id", "outtime").rows() == [("21", "11", at(95)), ("22", "11", at(90))]
-    found, counts = measured(plug, cohort, tmp_path)
+    found, counted = measured(plug, cohort, tmp_path)
     assert [(row[0], row[3]) for row in found] == [
         ("21", 71),
         ("21", 73),
@@ -298,7 +332,8 @@ def test_rows_that_name_another_stay_or_admission_are_left_out(tmp_path: Path) -
         ("22", 73),
         ("22", 75),
     ]
-    assert counts.counts["rows matched by person and time, having no hadm_id"] == 2
+    assert counted.counts["matched by person and time, having no id of the stay or admission"] == 2
+    assert counted.counts["of another stay or admission in the window"] == 4
 
 
 def test_ids_of_measurements_are_not_used_where_the_admissions_have_none(tmp_path: Path) -> None:
@@ -416,6 +451,7 @@ def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -
     ]
     assert dict(extract.counts) == {
         "notes read": 9,
+        "notes of persons or admissions outside the cohort": 2,
         "notes of the cohort": 7,
         "discharge summaries excluded": 2,
         "notes after the window excluded": 2,
@@ -437,6 +473,25 @@ def test_patterns_that_match_nothing_are_named_in_one_warning(tmp_path: Path) ->
     assert "heart_rate: PULSE*" in warning and "ph: PH" in warning and "heart_rate: HR" not in warning
 
 
+def test_codes_that_differ_from_a_mapped_one_by_case_alone_are_told(tmp_path: Path) -> None:
+    rows = [*person(1), (1, at(1), "HR", 70.0), (1, at(2), "hr", 71.0), (1, at(3), "Hr", 72.0), (1, at(4), "HRV", 5.0)]
+    rows += [(1, at(3), "lab//pH", 7.3), (1, at(5), "LAB//K", 4.0), (1, at(6), "Meds_Death")]
+    rows += [(1, at(7), "LAB//PH", 7.4), (1, at(8), "temp", 37.0), (1, at(9), "TEMP", 36.0)]
+    signals: dict[str, list[Any]] = {"heart_rate": ["HR"], "ph": ["LAB//PH*"], "temperature": ["TEMP", "temp"]}
+    plug = source(write(tmp_path, rows), signals)
+    told = [warning for warning in plug.stays().warnings if "case alone" in warning]
+    assert told == [
+        "codes that differ from those of [source] by case alone and are not read: heart_rate: Hr, hr; ph: lab//pH; "
+        "death: Meds_Death"
+    ]
+    found, _ = measured(plug, cohort_of(plug), tmp_path)
+    assert {row[3] for row in found} == {70, 7.4, 37, 36}
+    both = source(
+        tmp_path, {**signals, "heart_rate": ["HR", "Hr", "hr"], "ph": ["LAB//PH*", "lab//pH"]}, death=["Meds_Death"]
+    )
+    assert not any("case alone" in warning for warning in both.stays().warnings)
+
+
 def test_shards_of_other_types_and_columns_are_read_alike(tmp_path: Path) -> None:
     rows = [*person(1), (1, at(1), "HR", 70.0, "x"), (1, at(2), "HR", None, "y")]
     write(tmp_path, rows)
@@ -448,11 +503,188 @@ def test_shards_of_other_types_and_columns_are_read_alike(tmp_path: Path) -> Non
     early.drop("text_value").cast(
         {"subject_id": pl.UInt32, "time": pl.Datetime("ms", "UTC"), "code": pl.Categorical}
     ).write_parquet(path)
+    late = late.with_columns(pl.col("time").dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York"))
     late.with_columns(hadm_id=pl.lit(None, pl.Float64)).write_parquet(path.with_name("1.parquet"))
     plug = source(tmp_path)
     assert (
         measured(plug, cohort_of(plug), tmp_path)[0] == expected == [("1-1", at(1).isoformat(" "), "heart_rate", 70.0)]
     )
+
+
+def test_shards_with_and_without_a_time_zone_are_refused_together(tmp_path: Path) -> None:
+    write(tmp_path, person(1))
+    other = write(tmp_path, [(1, at(1), "HR", 70.0)], shard="tuning/0") / "data" / "tuning" / "0.parquet"
+    pl.read_parquet(other).cast({"time": pl.Datetime("us", "America/New_York")}).write_parquet(other)
+    with pytest.raises(UserError, match=r"0\.parquet: its times have no time zone, while those of .*America/New_York"):
+        source(tmp_path).stays()
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "kept"),
+    [
+        ("mg/dL", 90.0, 90.0),
+        ("mmol/L", 5.0, 90.078),
+        ("mmol/L//blood", 5.0, 90.078),
+        ("bpm", 90.0, None),
+        ("mEq/L", 90.0, None),
+        ("fasting", 90.0, 90.0),
+    ],
+)
+def test_the_unit_that_a_code_names_counts(tmp_path: Path, unit: str, value: float, kept: float | None) -> None:
+    plug = source(write(tmp_path, [*person(1), (1, at(1), f"GLUCOSE//{unit}", value)]), {"glucose": ["GLUCOSE//*"]})
+    found, counted = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == ([kept] if kept else [])
+    reason = (
+        "in a unit that the signal does not have"
+        if kept is None
+        else "converted from the unit that the row or its code names"
+    )
+    assert counted.counts == ({reason: 1} if kept != value else {})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "code", "kept"),
+    [
+        ("GLUCOSE//mmol/L", "GLUCOSE//mmol/L", 270.234),
+        ("GLUC*", "GLUCOSE//mmol/L", 270.234),
+        ("GLUCOSE*", "GLUCOSE//mmol/L", 270.234),
+        ("GLU_*", "GLU_mmol/L", 270.234),
+        ("GLU_mmol/L", "GLU_mmol/L", 270.234),
+        ("*//GLUCOSE//mmol/L", "LAB//GLUCOSE//mmol/L", 270.234),
+        ("Glucose (mmol/L)", "Glucose (mmol/L)", 270.234),
+        ("GLUCOSE//mmHg", "GLUCOSE//mmHg", None),
+        ("GLUCOSE//1", "GLUCOSE//1", 15.0),
+        ("GLU1*", "GLU11//UNK", 15.0),
+        ("LOINC/2345-7", "LOINC/2345-7", 15.0),
+    ],
+)
+def test_a_unit_at_a_codes_end_counts_however_the_pattern_is_written(
+    tmp_path: Path, pattern: str, code: str, kept: float | None
+) -> None:
+    plug = source(write(tmp_path, [*person(1), (1, at(1), code, 15.0)]), {"glucose": [pattern]})
+    found, _ = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == ([kept] if kept else [])
+
+
+@pytest.mark.parametrize("column", ["unit", "valueuom"])
+@pytest.mark.parametrize(
+    ("code", "unit", "kept"),
+    [
+        ("GLUCOSE//UNK", "mmol/L", 270.234),
+        ("GLUCOSE//mmol/L", "mg/dL", 15.0),
+        ("GLUCOSE//mmol/L", "UNK", 270.234),
+        ("GLUCOSE//mg/dL", None, 15.0),
+        ("GLUCOSE//UNK", "mmHg", None),
+    ],
+)
+def test_a_rows_own_unit_counts_before_its_codes(
+    tmp_path: Path, column: str, code: str, unit: str | None, kept: float | None
+) -> None:
+    rows: list[Row] = [*person(1), (1, at(1), code, 15.0, None, None, None, unit)]
+    plug = source(write(tmp_path, rows, {**COLUMNS, **IDS, column: pl.String}), {"glucose": ["GLUCOSE//*"]})
+    found, counted = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == ([kept] if kept else [])
+    assert (kept is not None) or counted.counts == {"in a unit that the signal does not have": 1}
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "kept"),
+    [
+        ("mmol/L", ">33.3", 599.9195),
+        ("mg/dL", ">33.3 mmol/L", 599.9195),
+        ("mmHg", ">33.3 mmol/L", 599.9195),
+        ("mmol/L", ">600 mg/dL", 600.0),
+        ("mmol/L", ">33.3 mmHg", None),
+    ],
+)
+def test_a_bounds_own_unit_counts_before_its_rows(tmp_path: Path, unit: str, text: str, kept: float | None) -> None:
+    rows: list[Row] = [*person(1), (1, at(1), "GLUCOSE//UNK", None, text, None, None, unit)]
+    plug = source(write(tmp_path, rows, {**COLUMNS, **IDS, "unit": pl.String}), {"glucose": ["GLUCOSE//*"]})
+    found, counted = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == ([pytest.approx(kept)] if kept else [])
+    assert (kept is not None) or counted.counts == {"in a unit that the signal does not have": 1}
+
+
+OUT = at(109)  # when ``person`` leaves the hospital
+
+
+@pytest.mark.parametrize(
+    ("more", "died"),
+    [
+        ([(1, OUT - timedelta(hours=3), "MEDS_DEATH")], None),
+        ([(1, OUT - timedelta(minutes=1), "MEDS_DEATH")], None),
+        ([(1, OUT.replace(hour=0), "MEDS_DEATH")], 0),  # a date: before or after the discharge of that day
+        ([(1, OUT + timedelta(hours=3), "MEDS_DEATH")], 0),  # perhaps at home
+        ([(1, OUT + timedelta(minutes=1), "HOSPITAL_DISCHARGE//DIED")], None),
+        ([(1, OUT - timedelta(minutes=1), "HOSPITAL_DISCHARGE//DIED")], None),
+        ([(1, OUT + timedelta(minutes=1), "HOSPITAL_DISCHARGE//PATIENT EXPIRED")], None),
+        ([(1, OUT + timedelta(days=40), "HOSPITAL_DISCHARGE//DIED")], 0),  # of an admission that is not there
+    ],
+)
+def test_a_death_and_a_discharge_that_contradict_each_other_leave_the_outcome_unknown(
+    tmp_path: Path, more: list[Row], died: int | None
+) -> None:
+    others = [*person(2)[:-1], (2, OUT, "HOSPITAL_DISCHARGE//DIED")]
+    stays = source(write(tmp_path, [*person(1), *more, *others])).stays()
+    assert dict(stays.table.select("subject_id", "died").rows()) == {"1": died, "2": 1}
+    reason = "stays whose death and discharge contradict each other"
+    assert stays.counts[reason] == (died is None)
+    assert any(reason in warning for warning in stays.warnings) == (died is None)
+
+
+def test_a_donor_of_an_admission_that_contradicts_itself_is_no_survivor(tmp_path: Path) -> None:
+    both = [(1, OUT + timedelta(minutes=1), "HOSPITAL_DISCHARGE//DIED")]
+    rows = [*person(1), *both, *person(1, (115, 200))[2:]]
+    stays = source(write(tmp_path, rows)).stays().table
+    kept, flow = select(stays, Cohort())
+    assert kept["died"].to_list() == [None]
+    assert {step.reason: step.dropped_stays for step in flow}["after the person's death"] == 1
+
+
+def test_a_discharge_of_the_expired_is_a_death_wherever_the_word_stands(tmp_path: Path) -> None:
+    rows = [*person(1)[:-1], (1, OUT, "HOSPITAL_DISCHARGE//Patient Expired"), *person(2)]
+    stays = source(write(tmp_path, rows)).stays().table
+    assert dict(stays.select("subject_id", "died").rows()) == {"1": 1, "2": 0}
+
+
+def test_stays_with_dates_only_begin_and_end_with_the_end_of_the_day(tmp_path: Path) -> None:
+    rows = [(row[0], row[1].replace(hour=0) if row[1] and "ICU" in row[2] else row[1], *row[2:]) for row in person(1)]
+    found = source(write(tmp_path, rows)).stays()
+    times = found.table.select("intime", "outtime").row(0)
+    assert all(str(time)[11:] == "23:59:59" for time in times)
+    assert any("intime, outtime is a date without a time of day" in warning for warning in found.warnings)
+
+
+def test_ids_of_0_are_none(tmp_path: Path) -> None:
+    named: list[Row] = [(*row, None, None, "11", "21") for row in person(1)]
+    beats: list[Row] = [(1, at(1), "HR", 70.0, None, "0", "0"), (1, at(2), "HR", 80.0, None, "11", "-1")]
+    plug = source(write(tmp_path, [*named, *beats], {**COLUMNS, **IDS}))
+    found, _ = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == [70.0, 80.0]
+
+
+def test_an_oxygen_fraction_of_one_percent_is_not_pure_oxygen(tmp_path: Path) -> None:
+    texts = ((None, "1%"), (1.0, "1 %"), (1.0, None), (None, "1"), (None, "60%"), (None, "0.6"))
+    values = [(1, at(1 + n), "FIO2", number, text) for n, (number, text) in enumerate(texts)]
+    plug = source(write(tmp_path, [*person(1), *values]), {"fraction_inspired_oxygen": ["FIO2"]})
+    found, counted = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == [1, 1, 0.6, 0.6]
+    assert counted.counts == {"implausible fraction_inspired_oxygen": 2}
+
+
+def test_values_of_a_lower_rank_count_before_others_at_the_same_time(tmp_path: Path) -> None:
+    rows = [
+        *person(1),
+        (1, at(1), "ART", 55.0),
+        (1, at(1), "CUFF", 70.0),
+        (1, at(2), "CUFF", 72.0),
+        (1, at(3), "ART", None, ">90"),
+    ]
+    codes: list[Any] = ["ART", {"code": "CUFF", "rank": 1}]
+    plug = source(write(tmp_path, rows), {"mean_blood_pressure": codes})
+    found, counted = measured(plug, cohort_of(plug), tmp_path)
+    assert [row[3] for row in found] == [55, 72, 90]
+    assert counted.counts == {"another value at the same time": 1, "bounds such as >600, taken as the value": 1}
 
 
 def damaged(folder: Path, how: str) -> None:
@@ -515,12 +747,48 @@ def test_a_wrong_option_is_one_clear_line(options: dict[str, Any], expected: str
 
 
 def test_a_code_with_two_meanings_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, [*person(1), (1, at(1), "T//F", 70.0)])
-    twice = source(tmp_path, {"temperature": ["T//*", {"code": "T//F", "unit": "fahrenheit"}]})
-    with pytest.raises(UserError, match="code 'T//F' matches with two meanings: temperature and temperature"):
+    write(tmp_path, [*person(1), (1, at(1), "T//oral", 70.0)])
+    twice = source(tmp_path, {"temperature": ["T//*", {"code": "T//oral", "unit": "fahrenheit"}]})
+    with pytest.raises(UserError, match="code 'T//oral' matches with two meanings: temperature and temperature"):
         twice.measurements(cohort_of(source(tmp_path)), "stay_id")
-    same = source(tmp_path, {"temperature": ["T//*", "T//F"]})
+    same = source(tmp_path, {"temperature": ["T//*", "T//oral"]})
     assert len(same.measurements(cohort_of(same), "stay_id")) == 1
+
+
+def test_a_death_is_coded_in_any_case_and_two_ways_to_leave_are_a_contradiction(tmp_path: Path) -> None:
+    stays = [*person(1), *person(2), *person(3)]
+    ids = {**COLUMNS, **IDS}
+    rows = [row for row in stays if "HOSPITAL" not in row[2]]
+    for number, codes in ((1, ["deceased"]), (2, ["HOME"]), (3, ["DIED", "HOME"])):
+        rows.append((number, at(-5), "HOSPITAL_ADMISSION//X", None, None, number))
+        rows += [
+            (number, at(99 + n), f"HOSPITAL_DISCHARGE//{code}", None, None, number) for n, code in enumerate(codes)
+        ]
+    found = source(write(tmp_path, rows, ids)).stays()
+    assert found.table["died"].to_list() == [1, 0, None]
+    assert found.counts == {"stays whose death and discharge contradict each other": 1}
+
+
+@pytest.mark.parametrize("task", ["mortality", "readmission", "los"])
+@pytest.mark.parametrize("told_by", ["MEDS_DEATH", "HOSPITAL_DISCHARGE//died", "both", "neither"])
+def test_an_organ_donor_who_is_registered_again_is_no_sample(tmp_path: Path, told_by: str, task: str) -> None:
+    dead, again = at(38.5), [row for row in person(1, (60, 160)) if row[2] != "MEDS_BIRTH"]
+    by_code = told_by in ("HOSPITAL_DISCHARGE//died", "both")
+    rows = [*person(1, (0, 40))[:-1], (1, at(41), "HOSPITAL_DISCHARGE//" + ("died" if by_code else "HOME")), *again]
+    rows += [(1, dead, "MEDS_DEATH")] if told_by in ("MEDS_DEATH", "both") else []
+    for number in (2, 3, 4):
+        rows += [*person(number)[:-1], (number, at(109), f"HOSPITAL_DISCHARGE//{'DIED' if number == 4 else 'HOME'}")]
+    rows += [(number, at(hour), "HR", 70.0) for number in (1, 2, 3, 4) for hour in (1, 61)]
+    raw = write(tmp_path / "raw", rows)
+    paths = Paths(raw_dir=raw, table_dir=tmp_path / "out")
+    options = {"signals": {"heart_rate": ["HR"]}}
+    rule = Cohort(min_stay_hours=24, window_hours=24)
+    convert.run(Config("meds", "meds", paths, Component("meds", options), Component(task, {}), cohort=rule))
+    flow = json.loads((tmp_path / "out" / "provenance.json").read_text())["cohort_flow"]
+    left_out = {step["reason"]: step["dropped_stays"] for step in flow}
+    samples = set(read_table(tmp_path / "out", schema.COHORT)["patient_id"])
+    assert ("1-2" in samples) == (told_by == "neither")
+    assert left_out.get("after the person's death", 0) == (told_by != "neither")
 
 
 def test_labels_are_refused(tmp_path: Path) -> None:

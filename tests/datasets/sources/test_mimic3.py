@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +27,7 @@ from emerge_ehr.signals.signals import SIGNAL_BY_NAME
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.table_files import read_table
+from tests.datasets.plain_loops import one_per_moment
 from tests.datasets.sources.examples.mimic3 import (
     FORM,
     HEADERS,
@@ -39,8 +41,10 @@ from tests.datasets.sources.examples.mimic3 import (
     generated,
     write,
 )
+from tests.examples import edit
 from tests.places import MAIN, ROOT
 
+ARTERIAL_LINES = {220050, 220051, 220052, 225309, 225310, 225312, 51, 52, 8368, 6701, 6702, 8555}
 DEMO = ROOT / "configs" / "mimic3_demo.toml"
 
 
@@ -100,7 +104,8 @@ def expected_value(itemid: int, number: str, words: str) -> tuple[str, float] | 
 
 def expected(raw: Path) -> tuple[set[tuple[str, str, str, float]], int]:
     """Every measurement of the cohort by a plain loop, and how many rows in the window were marked as errors."""
-    stays, found, errors = in_cohort(raw), set(), 0
+    stays, errors = in_cohort(raw), 0
+    found: list[tuple[str, str, str, float, int]] = []
     start = {key: datetime.strptime(row["INTIME"], FORM) for key, row in stays.items()}
 
     def placed(stay: str, time: str, code: str) -> str | None:
@@ -109,28 +114,35 @@ def expected(raw: Path) -> tuple[set[tuple[str, str, str, float]], int]:
             moment = opened
         return moment.strftime(FORM) if opened <= moment < opened + timedelta(hours=48) else None
 
+    def by_time(row: Mapping[str, str]) -> str:
+        """The stay of the row's admission that its time lies in."""
+        own = [
+            key
+            for key, stay in stays.items()
+            if stay["HADM_ID"] == row["HADM_ID"] and placed(key, row["CHARTTIME"], "")
+        ]
+        return next(iter(own), "")
+
     for row in rows(raw / "CHARTEVENTS.csv.gz"):
-        item, stay = int(row["ITEMID"]), row["ICUSTAY_ID"]
+        item = int(row["ITEMID"])
+        stay = row["ICUSTAY_ID"] or by_time(row)
         if stay not in stays or item not in SIGNAL_OF:
             continue
         time = placed(stay, row["CHARTTIME"], SIGNAL_OF[item])
         errors += time is not None and row["ERROR"] == "1"
         value = expected_value(item, row["VALUENUM"], row["VALUE"])
         if time and value and row["ERROR"] != "1":
-            found.add((stay, time, *value))
+            cuff = "blood_pressure" in value[0] and item not in ARTERIAL_LINES
+            # of heights and weights from before the window, which count at its start, the latest counts
+            moved = datetime.strptime(time, FORM) - datetime.strptime(row["CHARTTIME"], FORM)
+            found.append((stay, time, *value, int(cuff) + int(moved.total_seconds())))
     for row in rows(raw / "LABEVENTS.csv.gz"):
         for stay, record in stays.items():
             value = expected_value(int(row["ITEMID"]), row["VALUENUM"], "")
             if value and record["SUBJECT_ID"] == row["SUBJECT_ID"] and row["HADM_ID"] in ("", record["HADM_ID"]):
                 time = placed(stay, row["CHARTTIME"], "")
-                found |= {(stay, time, *value)} if time else set()
-    parts: dict[tuple[str, str], dict[str, float]] = {}
-    for stay, time, code, score in found:
-        if code in ("gcs_eye", "gcs_motor", "gcs_verbal"):
-            best = parts.setdefault((stay, time), {})
-            best[code] = max(score, best.get(code, 0))
-    sums = {(stay, time, "gcs_total", sum(best.values())) for (stay, time), best in parts.items() if len(best) == 3}
-    return found | sums, errors
+                found += [(stay, time, *value, 0)] if time else []
+    return one_per_moment(found), errors
 
 
 def test_every_measurement_equals_a_plain_loop_over_the_raw_rows(raw: Path, tables: Path) -> None:
@@ -144,8 +156,9 @@ def test_every_measurement_equals_a_plain_loop_over_the_raw_rows(raw: Path, tabl
         assert ours[:3] == theirs[:3] and math.isclose(ours[3], theirs[3], abs_tol=2e-4)
     dropped = provenance(tables)["measurements"]["dropped or repaired"]
     assert errors > 20
-    assert dropped["chart rows marked as errors, left out (they count as no number too)"] == errors
-    assert dropped["lab rows matched by person and time, having no hadm_id"] > 0
+    assert dropped["marked as errors in the file"] == errors
+    assert dropped["matched by person and time, having no id of the admission"] > 0
+    assert dropped["matched by person and time, having no id of the stay"] > 10
 
 
 @pytest.mark.parametrize("itemid", ITEMS)
@@ -207,8 +220,8 @@ def test_discharge_summaries_and_late_notes_come_in_when_asked_for(raw: Path, tm
 
 
 def test_notes_come_from_the_users_file_when_one_is_named(raw: Path, tmp_path: Path) -> None:
-    hadm = next(iter(in_cohort(raw).values()))["HADM_ID"]
-    (tmp_path / "own.csv").write_text(f"hadm_id,charttime,text\n{hadm},2100-01-01 00:00:00,mine\n")
+    stay = next(iter(in_cohort(raw).values()))
+    (tmp_path / "own.csv").write_text(f"hadm_id,charttime,text\n{stay['HADM_ID']},{stay['INTIME']},mine\n")
     convert.run(config(raw, tmp_path / "out", notes_file=[str(tmp_path / "own.csv")]))
     assert read_table(tmp_path / "out", schema.NOTES)["text"].to_list() == ["mine"]
 
@@ -348,6 +361,108 @@ def test_a_damaged_raw_file_is_one_clear_line_and_writes_nothing(
 def test_the_notes_extract_is_empty_of_other_peoples_texts(raw: Path) -> None:
     stays = source(raw).stays().table.filter(pl.col("stay_id") == "206504")
     end = pl.col("intime") + timedelta(hours=48)
-    cohort = stays.with_columns(pl.col("stay_id").alias("patient_id"), end.alias("window_end"))
+    start = pl.col("intime").alias("window_start")
+    cohort = stays.with_columns(pl.col("stay_id").alias("patient_id"), start, end.alias("window_end"))
     found = source(raw).notes(cohort)
     assert found.table.height == 4 and all(" 142000: " in text for text in found.table["text"])
+
+
+def edited(raw: Path, folder: Path, name: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Path:
+    """A copy of the raw files with one table changed."""
+    shutil.copytree(raw, folder)
+    edit(folder / f"{name}.csv.gz", change)
+    return folder
+
+
+def test_a_stay_after_the_date_of_death_of_any_register_is_out(raw: Path, tables: Path, tmp_path: Path) -> None:
+    """``DOD`` is a date at midnight, of the hospital's or the social security's register; a stay of that day may still be."""
+    cohort = read_table(tables, schema.COHORT)
+    person, second = cohort.filter(pl.col("subject_id").is_duplicated()).sort("subject_id", "window_start").select(
+        "subject_id", "window_start"
+    ).row(1)  # fmt: skip
+    for days, left_out in ((-1, 1), (0, 0)):
+        died = f"{second + timedelta(days=days):%Y-%m-%d} 00:00:00"
+        dod = pl.when(SUBJECT_ID=person).then(pl.lit(died)).otherwise("DOD").alias("DOD")
+        out = tmp_path / f"out{days}"
+        convert.run(
+            config(edited(raw, tmp_path / f"raw{days}", "PATIENTS", lambda rows, dod=dod: rows.with_columns(dod)), out)
+        )
+        flow = {step["reason"]: step["dropped_stays"] for step in provenance(out)["cohort_flow"]}
+        assert flow.get("after the person's death", 0) == left_out
+
+
+@pytest.mark.parametrize(("days", "known"), [(0, False), (3, True)])
+def test_the_hospitals_own_date_of_death_contradicts_a_flag_of_survival(
+    raw: Path, tables: Path, tmp_path: Path, days: int, known: bool
+) -> None:
+    labels = read_table(tables, schema.LABEL).filter(pl.col("label_value") == 0)
+    cohort = read_table(tables, schema.COHORT).join(labels, on="patient_id").filter(pl.col("subject_id").is_unique())
+    person, admission, sample = cohort.select("subject_id", "hadm_id", "patient_id").row(0)
+    left = next(row["DISCHTIME"] for row in rows(raw / "ADMISSIONS.csv.gz") if row["HADM_ID"] == admission)
+    died = f"{datetime.strptime(left, FORM) + timedelta(days=days):%Y-%m-%d} 00:00:00"
+    values = {"DOD": None, "DOD_HOSP": died, "DOD_SSN": None}
+    change = [
+        pl.when(SUBJECT_ID=person).then(pl.lit(text, pl.String)).otherwise(name).alias(name)
+        for name, text in values.items()
+    ]
+    folder = edited(raw, tmp_path / "raw", "PATIENTS", lambda table: table.with_columns(change))
+    convert.run(config(folder, tmp_path / "out"))
+    assert (sample in read_table(tmp_path / "out", schema.LABEL)["patient_id"].to_list()) == known
+    reason = "admissions flagged as survivors, with a registered date of death before the discharge"
+    assert (reason in provenance(tmp_path / "out")["stays"]) == (not known)
+
+
+def test_stays_with_dates_only_end_with_the_day_and_are_told(raw: Path, tables: Path, tmp_path: Path) -> None:
+    dates = [pl.col(name).str.slice(0, 10) for name in ("INTIME", "OUTTIME")]
+    folder = edited(raw, tmp_path / "raw", "ICUSTAYS", lambda table: table.with_columns(dates))
+    convert.run(config(folder, tmp_path / "out"))
+    begun = read_table(tmp_path / "out", schema.COHORT)["window_start"]
+    assert begun.len() and (begun.dt.strftime("%H:%M:%S") == "23:59:59").all()
+    assert any(
+        "intime, outtime is a date without a time of day" in text for text in provenance(tmp_path / "out")["warnings"]
+    )
+
+
+def test_a_stays_id_of_0_is_none(raw: Path, tables: Path, tmp_path: Path) -> None:
+    odd = pl.int_range(pl.len()) % 2 == 1
+    none = pl.when(odd).then(pl.lit("0")).otherwise("ICUSTAY_ID").alias("ICUSTAY_ID")
+    folder = edited(raw, tmp_path / "raw", "CHARTEVENTS", lambda table: table.with_columns(none))
+    convert.run(config(folder, tmp_path / "out"))
+    assert read_table(tmp_path / "out", schema.DYNAMIC).equals(read_table(tables, schema.DYNAMIC))
+
+
+def test_carevues_oxygen_fractions_are_read_whatever_their_unit_says(raw: Path, tables: Path, tmp_path: Path) -> None:
+    """Item 190 is a fraction in "torr"; some rows hold percent. 7018 is the gas of an ECMO, not of the patient's breath."""
+
+    start = read_table(tables, schema.COHORT)["window_start"][0]
+    charted = [("190", "0.5", "torr"), ("190", "60", "torr"), ("7018", "1.0", ""), ("7570", "45", "%")]
+    charted += [
+        ("190", "1%", ""),
+        ("3420", "55%", ""),
+        ("190", "1", "torr"),
+    ]  # a text that says percent is not all oxygen
+    times = [f"{start + timedelta(hours=40, minutes=n):{FORM}}" for n in range(len(charted))]
+
+    def more(rows: pl.DataFrame) -> pl.DataFrame:
+        row = rows.filter(pl.col("ICUSTAY_ID") == read_table(tables, schema.COHORT)["stay_id"][0]).head(1)
+        made = [
+            {
+                "ITEMID": item,
+                "VALUE": value,
+                "VALUENUM": value.strip("%"),
+                "VALUEUOM": unit,
+                "CHARTTIME": time,
+                "ERROR": None,
+            }
+            for time, (item, value, unit) in zip(times, charted, strict=True)
+        ]
+        columns = [row.with_columns(pl.lit(text, pl.String).alias(name) for name, text in one.items()) for one in made]
+        return pl.concat([rows, *columns])
+
+    convert.run(config(edited(raw, tmp_path / "raw", "CHARTEVENTS", more), tmp_path / "out"))
+    sample = read_table(tables, schema.COHORT)["patient_id"][0]
+    read = read_table(tmp_path / "out", schema.DYNAMIC).filter(
+        (pl.col("patient_id") == sample) & (pl.col("code") == "fraction_inspired_oxygen")
+    )
+    shown = dict(read.select(pl.col("event_time").dt.strftime(FORM), "value").rows())
+    assert [shown.get(time) for time in times] == [0.5, 0.6, None, 0.45, None, 0.55, 1.0]

@@ -1,6 +1,5 @@
-"""Which of our sources hold data that anybody may have: PhysioNet's demos as they were downloaded, and what is made up."""
+"""Which options name data that anybody may have: PhysioNet's demos, and what is made up (tests/test_open_records.py)."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +32,7 @@ def is_open(name: str, raw_dir: Path, **options: Any) -> bool:
         ("synthetic", {}, True),
     ],
 )
-def test_what_is_open_before_anything_is_downloaded(
+def test_which_options_name_open_data_and_no_other(
     name: str, options: dict[str, Any], expected: bool, tmp_path: Path
 ) -> None:
     assert is_open(name, tmp_path / "raw", **options) is expected
-
-
-def test_a_demos_name_left_in_the_config_does_not_open_other_records(tmp_path: Path) -> None:
-    assert is_open("mimic4", tmp_path, **DEMO)  # still to be downloaded
-    (tmp_path / "hosp").mkdir()
-    assert not is_open("mimic4", tmp_path, **DEMO)  # came some other way
-    record = {"files": {"hosp/patients.csv.gz": {"dataset": "mimic-iv-demo"}}, "listings": {}}
-    (tmp_path / "download.json").write_text(json.dumps(record))
-    assert is_open("mimic4", tmp_path, **DEMO)
-    (tmp_path / "note").mkdir()
-    (tmp_path / "note" / "discharge.csv.gz").touch()
-    assert not is_open("mimic4", tmp_path, **DEMO)

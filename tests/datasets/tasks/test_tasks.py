@@ -45,8 +45,17 @@ def task(name: str, **options: Any) -> Task:
 
 def stays_of(*stays: dict[str, Any]) -> pl.DataFrame:
     """One ICU stay each of a survivor: admitted at ``START``, 10 days in hospital, 5 in the ICU, unless told otherwise."""
-    usual = {"subject_id": "a", "hadm_id": "1", "admittime": START, "intime": START, "died": 0, "deathtime": None}
-    times = dict.fromkeys(("admittime", "intime", "outtime", "dischtime", "deathtime", "window_end"), pl.Datetime)
+    usual = {
+        "subject_id": "a",
+        "hadm_id": "1",
+        "admittime": START,
+        "intime": START,
+        "died": 0,
+        "deathtime": None,
+        "death": None,
+    }
+    names = ("admittime", "intime", "outtime", "dischtime", "deathtime", "death", "window_end")
+    times = dict.fromkeys(names, pl.Datetime)
     ends = {"outtime": START + 5 * DAYS, "dischtime": START + 10 * DAYS, "window_end": START + 48 * HOURS}
     rows = [{"patient_id": f"stay{row}", **usual, **ends, **stay} for row, stay in enumerate(stays)]
     return pl.DataFrame(rows, schema_overrides={**times, "died": pl.Int64, "hadm_id": pl.String})
@@ -235,6 +244,7 @@ def test_who_died_in_hospital_or_whose_discharge_is_unknown_has_no_readmission_l
     assert found.undefined == {
         "died in hospital": ["stay0"],
         "outcome or discharge time unknown": ["stay1", "stay2", "stay3"],
+        "another admission of the person overlaps by more than 24 h": [],
     }
 
 
@@ -256,12 +266,33 @@ def test_a_planned_admission_counts_unless_told_otherwise_and_never_hides_an_unp
 def test_a_transfer_that_begins_within_a_day_before_discharge_is_the_next_admission_and_an_earlier_one_is_not() -> None:
     left = START + 10 * DAYS
     assert again({}, ("a", "2", left - 24 * HOURS, None, False)) == 1
-    assert again({}, ("a", "2", left - 25 * HOURS, None, False)) == 0
     assert again({}, ("a", "2", START - 5 * DAYS, None, False)) == 0
     short = {"dischtime": START + 12 * HOURS}
     assert again(short, ("a", "2", START, None, False)) == 0
     assert again(short, ("a", "2", START - HOURS, None, False)) == 0
     assert again(short, ("a", "2", START + HOURS, None, False)) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("a", "2", START + 9 * DAYS - HOURS, None, False),
+        ("a", "2", START + 9 * DAYS - HOURS, START + 12 * DAYS, True),
+        ("a", "2", START + 3 * DAYS, START + 5 * DAYS, False),
+        ("a", "2", START - 3 * DAYS, START + 5 * DAYS, False),
+    ],
+)
+@pytest.mark.parametrize("planned", ["count", "ignore"])
+def test_an_admission_that_overlaps_by_more_than_a_transfer_leaves_the_readmission_unknown(
+    other: tuple[str, str, datetime, datetime | None, bool], planned: str
+) -> None:
+    own = ("a", "1", START, START + 10 * DAYS, False)
+    found = task("readmission", planned=planned).labels(stays_of({}), admissions_of(own, other))
+    assert not values(found)
+    assert found.undefined["another admission of the person overlaps by more than 24 h"] == ["stay0"]
+    assert "1 of 1 readmissions are unknown" in found.warnings[0]
+    both = task("mortality_readmission", planned=planned).labels(stays_of({}), admissions_of(own, other))
+    assert values(both) == {"stay0": 0} and both.warnings == found.warnings
 
 
 def test_a_readmission_is_known_when_it_begins_but_never_before_discharge() -> None:
@@ -307,11 +338,13 @@ def test_the_multitask_labels_are_those_of_both_tasks(
 
 
 def test_length_of_stay_in_the_demo_agrees_with_a_plain_loop(
-    demo: tuple[pl.DataFrame, Source], icu_stays: list[dict[str, str]]
+    demo: tuple[pl.DataFrame, Source], admissions: dict[str, dict[str, str]], icu_stays: list[dict[str, str]]
 ) -> None:
     expected = {}
     for stay in icu_stays:
-        entered, left = moment(stay["intime"]), moment(stay["outtime"])
+        entered, own = moment(stay["intime"]), admissions[stay["hadm_id"]]
+        discharge = own["dischtime"].replace("00:00:00", "23:59:59")
+        left = min(moment(time) for time in (stay["outtime"], discharge, own["deathtime"]) if time)
         for days in (3, 7):
             if left - entered > 48 * HOURS:
                 known = min(left, entered + days * DAYS)
@@ -320,6 +353,14 @@ def test_length_of_stay_in_the_demo_agrees_with_a_plain_loop(
     assert {(patient, code): (time, value) for patient, time, code, value in found.table.rows()} == expected
     short = {stay["stay_id"] for stay in icu_stays} - {patient for patient, _ in expected}
     assert set(found.undefined["left the ICU by the end of the observation window"]) == short
+
+
+@pytest.mark.parametrize("end", ["deathtime", "dischtime"])
+def test_a_stay_is_no_longer_than_life_or_the_hospitals_stay(end: str) -> None:
+    over = START + 2.5 * DAYS
+    found = task("los").labels(stays_of({end: over, "outtime": START + 8 * DAYS}), Records({}))
+    assert found.table["label_value"].to_list() == [0, 0]
+    assert set(found.table["label_time"]) == {over}
 
 
 def test_exactly_three_days_is_not_longer() -> None:

@@ -53,7 +53,7 @@ ANY_CSV: Cases = {
     "no header": (rows(lambda table: table[1:]), refused("no column 'patient_id'")),
     "header twice": (
         rows(lambda table: [*table[:3], table[0], *table[3:]]),
-        refused("cannot be read: could not parse `subject_id` as dtype `i64` at column"),
+        refused("row 4: subject_id 'subject_id' is not a whole number"),
     ),
     "duplicated column": (
         rows(lambda table: [[*row, row[0]] for row in table]),
@@ -64,17 +64,17 @@ ANY_CSV: Cases = {
     "reordered columns": (rows(lambda table: [row[::-1] for row in table]), SAME),
     "row too long": (
         rows(lambda table: [*table[:2], [*table[2], "x", "y"], *table[3:]]),
-        refused("cannot be read: found more fields than defined in 'Schema'"),
+        refused("row 3: has"),
     ),
-    "row too short": (rows(lambda table: [*table[:2], table[2][:1], *table[3:]]), refused("hadm_id is empty")),
+    "row too short": (rows(lambda table: [*table[:2], table[2][:1], *table[3:]]), refused("row 3: has 1 fields")),
     "cut off in a row": (
-        changed(lambda text: text[: len(text) * 2 // 3]),
+        changed(lambda text: text[: len(text) * 2 // 3].rpartition(b",")[0]),
         refused("cut off: its last line has no end and fewer than 16 fields"),
     ),
     "binary": (written(bytes(range(256)) * 40), refused("no column 'patient_id'")),
     "quote left open": (
         changed(lambda text: text.replace(b"\n", b'\n"', 1)),
-        refused("cannot be read: CSV malformed: expected 0 rows, actual 1 rows, in chun"),
+        refused("row 2: a quotation mark"),
     ),
 }
 ANY_FILE: Cases = {

@@ -142,15 +142,15 @@ FORGED_SPLIT: Cases = {
     "deep nesting": (written("[" * 100000), refused("not JSON")),
 }
 FORGED_PATIENTS: Cases = {
-    "halved": (halved, refused("no row for patient_id '30001165'")),
+    "halved": (halved, refused("cut off: its last line has no end and fewer than 6 fields")),
     "emptied": (emptied, refused("not a readable CSV: empty CSV")),
     "header only": (rows(lambda table: table[:1]), refused("no row for patient_id '30000017'")),
     "missing": (missing, refused("missing")),
     "age as text": (cell("age", "x"), refused("age 'x' is not a number")),
     "patient lost": (rows(lambda t: [t[0], *t[2:]]), refused("no row for patient_id '30000017'")),
     "duplicate id": (rows(lambda t: [*t, t[1]]), refused("patient_id 30000017 stands twice")),
-    "sex as word": (cell("sex", "female"), refused("sex 'female' is not one of F, M")),
-    "NUL bytes at the end": (changed(lambda text: text + b"\0" * 512), refused("subject_id None is empty")),
+    "sex as word": (cell("sex", "woman"), refused("sex 'woman' is not one of F, M")),
+    "NUL bytes at the end": (changed(lambda text: text + b"\0" * 512), refused("cut off")),
 }
 FORGED_RECORDS: Cases = {
     "halved": (halved, refused("damaged")),
@@ -181,20 +181,20 @@ FORGED_STATISTICS: Cases = {
     "pickled objects": (bomb, refused("not a readable npz")),
     "other numbers": (
         setting("mean", lambda a: a + 1),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
     "NaN": (
         setting("mean", lambda a: poke(a, np.nan)),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
-    "array missing": (drop("mean"), refused("1 of 9 checks failed, first: fitted on training patients only: not wha")),
+    "array missing": (drop("mean"), refused("1 of 11 checks failed, first: fitted on training patients only: not wha")),
     "other shape": (
         setting("std", lambda a: a[1:]),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
     "texts": (
         setting("mean", lambda a: a.astype(str)),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
 }
 FORGED_ENCODER_JSON: Cases = {
@@ -202,15 +202,15 @@ FORGED_ENCODER_JSON: Cases = {
     "missing": (missing, refused("missing")),
     "wrong top-level type": (
         written("3"),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
     "terms missing": (
         record(lambda v: v.pop("terms") and None),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
     "other terms": (
         record(lambda v: v["terms"].reverse()),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
 }
 FORGED_ENCODER_ARRAYS: Cases = {
@@ -219,9 +219,9 @@ FORGED_ENCODER_ARRAYS: Cases = {
     "pickled objects": (bomb, refused("not a readable npz")),
     "other numbers": (
         setting("idf", lambda a: a + 1),
-        refused("1 of 9 checks failed, first: fitted on training patients only: not wha"),
+        refused("1 of 11 checks failed, first: fitted on training patients only: not wha"),
     ),
-    "array missing": (drop("idf"), refused("1 of 9 checks failed, first: fitted on training patients only: not wha")),
+    "array missing": (drop("idf"), refused("1 of 11 checks failed, first: fitted on training patients only: not wha")),
 }
 FAULTS = [
     *faults(

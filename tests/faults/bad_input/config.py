@@ -88,7 +88,7 @@ CONFIG: Cases = {
     ),
     "negative hours": (
         text("min_stay_hours = 48.0", "min_stay_hours = -1.0"),
-        refused("cohort.min_stay_hours = -1.0: input should be greater than 0"),
+        refused("cohort.min_stay_hours = -1.0: input should be greater than or equal to 0"),
     ),
     "negative window": (
         text("min_stay_hours = 48.0", "window_hours = -48"),
@@ -101,6 +101,14 @@ CONFIG: Cases = {
     "huge window": (
         text("min_stay_hours = 48.0", "window_hours = 1000000000000"),
         refused("cohort.window_hours = 1000000000000: input should be less than or equa"),
+    ),
+    "bin of no hours": (
+        text("min_stay_hours = 48.0", "bin_hours = 0"),
+        refused("cohort.bin_hours = 0: input should be greater than 0"),
+    ),
+    "bin longer than the window": (
+        text("min_stay_hours = 48.0", "bin_hours = 72"),
+        refused("cohort.bin_hours = 72 is longer than cohort.window_hours = 48; choose shorter bins"),
     ),
     "huge number": (
         text("min_stay_hours = 48.0", "window_hours = " + "9" * 40),

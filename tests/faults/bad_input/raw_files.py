@@ -18,15 +18,14 @@ def note(text):
     return cell("text", text)
 
 
-# That a row is short, Polars does not say, and a second pass over such a file takes minutes.
-SHORT_ROW = unnoticed("a row without its last fields names no item")
+NO_ITEM = unnoticed("a row that names no item is of none that is read")
 PATIENTS: Cases = {
     "column missing": (without("anchor_age"), refused("no column 'anchor_age'")),
     "column renamed": (renamed("subject_id", "subject"), refused("no column 'subject_id'")),
     "column in upper case": (changed(lambda t: t.replace(b"subject_id", b"SUBJECT_ID")), SAME),
     "text in a number": (
         cell("anchor_age", "sixty"),
-        refused("cannot be read: could not parse `sixty` as dtype `i64` at column 'anch"),
+        refused("row 2: anchor_age 'sixty' is not a whole number"),
     ),
     "negative age": (cell("anchor_age", "-5"), handled("younger than 18 years, or age unknown")),
     "impossible age": (
@@ -35,11 +34,11 @@ PATIENTS: Cases = {
     ),
     "huge number": (
         cell("anchor_age", "9" * 30),
-        refused("cannot be read: could not parse `999999999999999999999999999999` as dt"),
+        refused("anchor_age '999999999999999999999999999999' is not a whole number"),
     ),
     "1e400": (
         cell("anchor_age", "1e400"),
-        refused("cannot be read: could not parse `1e400` as dtype `i64` at column 'anch"),
+        refused("anchor_age '1e400' is not a whole number"),
     ),
     "year 0": (
         cell("anchor_year", "0"),
@@ -47,21 +46,21 @@ PATIENTS: Cases = {
     ),
     "year with a comma": (
         cell("anchor_year", "2,179"),
-        refused('cannot be read: could not parse `"2,179"` as dtype `i64` at column \'an'),
+        refused("anchor_year '2,179' is not a whole number"),
     ),
     "unknown sex": (cell("gender", "X"), handled("stays whose sex is neither F nor M")),
     "sex as word": (
         column("gender", lambda v: {"F": "female", "M": "male"}[v]),
-        handled("stays whose sex is neither F nor M"),
+        SAME,
     ),
     "duplicate id": (rows(lambda t: [*t, t[1]]), refused("subject_id 10000000 stands twice")),
     "ids as float": (
         column("subject_id", lambda v: v + ".0"),
-        refused("cannot be read: could not parse `10000000.0` as dtype `i64` at column"),
+        SAME,
     ),
     "ids with spaces": (
         column("subject_id", lambda v: " " + v + " "),
-        refused("cannot be read: could not parse ` 10000000 ` as dtype `i64` at column"),
+        SAME,
     ),
     "ids with leading zeros": (column("subject_id", lambda v: "00" + v), SAME),
     "ids of another version": (
@@ -78,7 +77,7 @@ PATIENTS: Cases = {
     ),
     "NUL in a field": (
         cell("anchor_age", "6\x004"),
-        refused("cannot be read: could not parse `6\\x004` as dtype `i64` at column 'anc"),
+        refused("anchor_age '6\\x004' is not a whole number"),
     ),
     "swapped with another": (replaced_by("admissions.csv.gz"), refused("no column 'gender'")),
 }
@@ -107,16 +106,16 @@ ADMISSIONS: Cases = {
     "label not 0 or 1": (cell("hospital_expire_flag", "2"), handled("outcome unknown")),
     "label as text": (
         cell("hospital_expire_flag", "yes"),
-        refused("cannot be read: could not parse `yes` as dtype `i64` at column 'hospit"),
+        refused("row 2: hospital_expire_flag 'yes' is not a whole number"),
     ),
     "label as float": (
         column("hospital_expire_flag", lambda v: v + ".0"),
-        refused("cannot be read: could not parse `0.0` as dtype `i64` at column 'hospit"),
+        SAME,
     ),
     "labels of one class": (column("hospital_expire_flag", lambda v: "0"), handled("(0 mortality)")),
     "labels missing": (
         column("hospital_expire_flag", lambda v: ""),
-        refused("no ICU stay is left in the cohort", names="raw"),
+        handled("admissions without a flag, judged by the time of death or the place of discharge"),
     ),
     "duplicate id": (rows(lambda t: [*t, t[1]]), refused("hadm_id 20000267 stands twice")),
     "Latin-1 bytes": (
@@ -128,7 +127,7 @@ ADMISSIONS: Cases = {
 ICUSTAYS: Cases = {
     "impossible date": (cell("intime", "2179-13-29 15:21:57"), refused("intime '2179-13-29 15:21:57' is not a time")),
     "25 o'clock": (cell("intime", "2179-01-29 25:21:57"), refused("intime '2179-01-29 25:21:57' is not a time")),
-    "time zone": (column("intime", lambda v: v + "Z"), refused("intime '2179-01-29 15:21:57Z' is not a time")),
+    "time zone": (column("intime", lambda v: v + "Z"), SAME),
     "out before in": (
         rows(lambda t: [t[0], *[[*r[:5], r[6], r[5], r[7]] for r in t[1:]]]),
         refused("no ICU stay is left in the cohort", names="raw"),
@@ -136,12 +135,12 @@ ICUSTAYS: Cases = {
     "one stay out before in": (cell("outtime", "2100-01-01 00:00:00"), handled("discharge before admission")),
     "stay outside its admission": (
         both(cell("intime", "2300-01-01 00:00:00"), cell("outtime", "2300-01-09 00:00:00")),
-        refused("stay_id 30000129 has an age of 185 years, which is outside 0-120", names="raw"),
+        handled("hospital discharge before the ICU admission"),
     ),
     "duplicate id": (rows(lambda t: [*t, t[1]]), refused("stay_id 30000129 stands twice")),
     "ids as float": (
         column("stay_id", lambda v: v + ".0"),
-        refused("cannot be read: could not parse `30000129.0` as dtype `i64` at column"),
+        SAME,
     ),
     "id empty": (cell("stay_id", ""), refused("stay_id is empty")),
     "ids with leading zeros": (column("stay_id", lambda v: "0" + v), SAME),
@@ -151,28 +150,28 @@ ICUSTAYS: Cases = {
 CHARTEVENTS: Cases = {
     "text in a number": (
         cell("valuenum", "high"),
-        refused("cannot be read: could not parse `high` as dtype `f64` at column 'value"),
+        refused("row 2: valuenum 'high' is not a number"),
     ),
     "NaN": (column("valuenum", lambda v: "NaN"), handled("no number")),
     "infinity": (column("valuenum", lambda v: "inf"), handled("no number")),
     "1e400": (column("valuenum", lambda v: "1e400"), handled("no number")),
     "decimal commas": (
         column("valuenum", lambda v: v.replace(".", ",")),
-        refused('cannot be read: could not parse `"98,9"` as dtype `f64` at column \'val'),
+        refused("is not a number (numbers are read as 7.35, with a point)"),
     ),
-    "values empty": (column("valuenum", lambda v: ""), handled("no number")),
+    "values empty": (column("valuenum", lambda v: ""), handled("numbers taken from the text")),
     "negative values": (
         column("valuenum", lambda v: "-" + v),
-        refused("cannot be read: could not parse `-` as dtype `f64` at column 'valuenum"),
+        refused("valuenum '-' is not a number"),
     ),
     "another unit": (column("valuenum", lambda v: v and str(float(v) * 1000)), handled("implausible heart_rate")),
     "impossible date": (
         cell("charttime", "2179-02-31 00:00:00"),
-        refused("cannot be read: conversion from `str` to `datetime[μs]` failed in colu"),
+        refused("row 2: charttime '2179-02-31 00:00:00' is not a time (times are read as"),
     ),
     "time zone": (
         column("charttime", lambda v: v + "+01:00"),
-        refused("cannot be read: conversion from `str` to `datetime[μs]` failed in colu"),
+        refused("row 2: charttime '2144-08-16 14:24:00+01:00' is not a time"),
     ),
     "times empty": (column("charttime", lambda v: ""), handled("no time")),
     "times out of the window": (
@@ -181,20 +180,20 @@ CHARTEVENTS: Cases = {
     ),
     "ids as float": (
         column("stay_id", lambda v: v and v + ".0"),
-        refused("cannot be read: could not parse `30000017.0` as dtype `i64` at column"),
+        SAME,
     ),
     "item ids as float": (
         column("itemid", lambda v: v + ".0"),
-        refused("cannot be read: could not parse `223761.0` as dtype `i64` at column 'i"),
+        SAME,
     ),
     "item ids unknown": (column("itemid", lambda v: "1" + v), handled("no sample has a measurement of")),
-    "item id empty": (cell("itemid", ""), SHORT_ROW),
+    "item id empty": (cell("itemid", ""), NO_ITEM),
     "ids of other stays": (column("stay_id", lambda v: v and "9" + v), handled("no sample has a measurement of")),
-    "every row twice": (rows(lambda t: [*t, *t[1:]]), SAME),
+    "every row twice": (rows(lambda t: [*t, *t[1:]]), handled("charted twice")),
     "rows in another order": (rows(lambda t: [t[0], *t[:0:-1]]), SAME),
     "column missing": (without("valuenum"), refused("no column 'valuenum'")),
     "column renamed": (renamed("charttime", "time"), refused("no column 'charttime'")),
-    "swapped with another": (replaced_by("icustays.csv.gz"), refused("no column 'charttime'")),
+    "swapped with another": (replaced_by("icustays.csv.gz"), refused("no column 'itemid'")),
     "Latin-1 bytes": (
         changed(lambda t: t.replace(b"bpm", b"bp\xb5", 1)),
         refused("cannot be read: invalid utf-8 sequence"),
@@ -202,13 +201,13 @@ CHARTEVENTS: Cases = {
 }
 LABEVENTS: Cases = {
     "text in a number": (
-        cell("valuenum", "<5"),
-        refused("cannot be read: could not parse `<5` as dtype `f64` at column 'valuenu"),
+        cell("valuenum", "low"),
+        refused("row 2: valuenum 'low' is not a number"),
     ),
     "NaN": (column("valuenum", lambda v: "nan"), handled("no number")),
     "ids as float": (
         column("hadm_id", lambda v: v and v + ".0"),
-        refused("cannot be read: could not parse `20000062.0` as dtype `i64` at column"),
+        SAME,
     ),
     "column missing": (without("charttime"), refused("no column 'charttime'")),
     "Latin-1 bytes": (
@@ -217,7 +216,7 @@ LABEVENTS: Cases = {
     ),
     "impossible date": (
         column("charttime", lambda v: v.replace("-", "/")),
-        refused("cannot be read: conversion from `str` to `datetime[μs]` failed in colu"),
+        refused("row 2: charttime '2179/01/29 15:32:00' is not a time"),
     ),
 }
 NOTES: Cases = {
@@ -230,7 +229,7 @@ NOTES: Cases = {
     "CRLF inside": (note("heart\r\n\r\nfailure\r"), handled("heart failure")),
     "quote left open by hand": (
         changed(lambda t: t.replace(b"\n", b'\n"', 3)),
-        refused('cannot be read: could not parse `"10000000-SN-3,10000000,20000267,Prog'),
+        refused("row 2: has 11 fields, its header has 7"),
     ),
     "Latin-1 bytes": (
         changed(lambda t: t.replace(b"Past", b"P\xe4st", 1)),
@@ -244,7 +243,7 @@ NOTES: Cases = {
     "texts empty": (column("text", lambda v: ""), refused("text is empty in all 503 notes")),
     "times empty": (column("charttime", lambda v: ""), handled("notes carry no time")),
     "impossible date": (cell("charttime", "2179-02-31 00:00:00"), refused("time '2179-02-31 00:00:00' is not a time")),
-    "time zone": (column("charttime", lambda v: v + "Z"), refused("time '2179-01-29 19:46:00Z' is not a time")),
+    "time zone": (column("charttime", lambda v: v + "Z"), SAME),
     "ids of nobody": (
         both(column("hadm_id", lambda v: "7"), column("subject_id", lambda v: "7")),
         refused("none of its 503 notes matches a stay by hadm_id"),
@@ -253,19 +252,19 @@ NOTES: Cases = {
     "ids with spaces": (column("hadm_id", lambda v: v and f" {v} "), SAME),
     "ids with leading zeros": (
         column("hadm_id", lambda v: v and f"00{v}"),
-        refused("none of its 503 notes matches a stay by hadm_id"),
+        SAME,
     ),
     "column missing": (without("text"), refused("no column text or note_text or note")),
     "id columns missing": (
         both(without("hadm_id"), without("subject_id")),
-        refused("no column stay_id or icustay_id or hadm_id or subject_id"),
+        refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
     ),
     "time column missing": (without("charttime"), handled("notes carry no time")),
     "column renamed": (renamed("text", "body"), refused("no column text or note_text or note")),
     "every note twice": (rows(lambda t: [*t, *t[1:]]), SAME),
     "unquoted commas in a text": (
         changed(lambda t: t.replace(b'"', b"")),
-        refused("cannot be read: found more fields than defined in 'Schema'"),
+        refused("row 2: has 11 fields, its header has 7"),
     ),
     "all notes late": (column("charttime", lambda v: "2999" + v[4:]), handled("there are no notes")),
 }
@@ -280,10 +279,8 @@ FAULTS = [
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 6 fields"),
             "no header": refused("no column 'subject_id'"),
             "duplicated column": refused("two columns are named 'subject_id'"),
-            "row too short": handled("or age unknown"),
             "cut off in a row": refused("cut off: its last line has no end and fewer than 6 fields"),
             "binary": refused("no column 'subject_id'"),
-            "quote left open": refused('cannot be read: could not parse `"10000000,F,64,2179,2008 - 2010,'),
             "flipped bits": refused("not a readable CSV: Error -3 while decompressing data: invalid distanc"),
         },
     ),
@@ -297,7 +294,6 @@ FAULTS = [
             "no header": refused("two columns are named ''"),
             "duplicated column": refused("two columns are named 'subject_id'"),
             "binary": refused("no column 'subject_id'"),
-            "quote left open": refused('cannot be read: could not parse `"10000000,20000267,2179-01-29 07:45:0'),
             "flipped bits": refused("not a readable CSV: Error -3 while decompressing data: invalid distanc"),
         },
     ),
@@ -311,10 +307,8 @@ FAULTS = [
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 8 fields"),
             "no header": refused("two columns are named 'Coronary Care Unit"),
             "duplicated column": refused("two columns are named 'subject_id'"),
-            "row too short": refused("stay_id is empty"),
             "cut off in a row": refused("cut off: its last line has no end and fewer than 8 fields"),
             "binary": refused("no column 'subject_id'"),
-            "quote left open": refused('cannot be read: could not parse `"10000000,20000267,30000129,Coronary'),
         },
     ),
     *faults(
@@ -322,19 +316,17 @@ FAULTS = [
         "raw/icu/chartevents.csv.gz",
         ANY_CSV | ANY_FILE | ANY_GZIP | CHARTEVENTS,
         {
-            "wrong delimiter": refused("no column 'stay_id'"),
-            "tabs for commas": refused("no column 'stay_id'"),
+            "wrong delimiter": refused("no column 'itemid'"),
+            "tabs for commas": refused("no column 'itemid'"),
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 11 fields"),
             "no header": refused("two columns are named ''"),
-            "header twice": refused("cannot be read: could not parse `stay_id` as dtype `i64` at column 'st"),
+            "header twice": refused("is not a"),
             "duplicated column": refused("two columns are named 'subject_id'"),
-            "row too long": SAME,
-            "row too short": SHORT_ROW,
             "cut off in a row": refused("cut off: its last line has no end and fewer than 11 fields"),
-            "binary": refused("no column 'stay_id'"),
+            "binary": refused("no column 'itemid'"),
             "emptied": refused("empty; a header line was expected"),
             "gzip of nothing": refused("empty; a header line was expected"),
-            "flipped bits": refused("cannot be read: could not parse `2125-01-04 13:36:00` as dtype `i64` a"),
+            "flipped bits": refused("cannot be read: corrupt gzip stream"),
         },
     ),
     *faults(
@@ -342,16 +334,15 @@ FAULTS = [
         "raw/hosp/labevents.csv.gz",
         ANY_CSV | ANY_FILE | ANY_GZIP | LABEVENTS,
         {
-            "wrong delimiter": refused("no column 'subject_id'"),
-            "tabs for commas": refused("no column 'subject_id'"),
+            "wrong delimiter": refused("no column 'itemid'"),
+            "tabs for commas": refused("no column 'itemid'"),
             "no header": refused("two columns are named ''"),
             "duplicated column": refused("two columns are named 'labevent_id'"),
-            "row too long": SAME,
-            "row too short": SHORT_ROW,
-            "binary": refused("no column 'subject_id'"),
+            "header twice": refused("is not a"),
+            "binary": refused("no column 'itemid'"),
             "emptied": refused("empty; a header line was expected"),
             "gzip of nothing": refused("empty; a header line was expected"),
-            "flipped bits": refused("cannot be read: could not parse `abnormal` as dtype `f64` at column 'v"),
+            "flipped bits": refused("cannot be read: corrupt gzip stream"),
         },
     ),
     *faults(
@@ -359,16 +350,14 @@ FAULTS = [
         "raw/note/notes.csv.gz",
         ANY_CSV | ANY_FILE | ANY_GZIP | NOTES,
         {
-            "wrong delimiter": refused("no column stay_id or icustay_id or hadm_id or subject_id"),
-            "tabs for commas": refused("no column stay_id or icustay_id or hadm_id or subject_id"),
+            "wrong delimiter": refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
+            "tabs for commas": refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 7 fields"),
-            "no header": refused("no column stay_id or icustay_id or hadm_id or subject_id"),
+            "no header": refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
             "header twice": refused("time 'charttime' is not a time"),
             "duplicated column": refused("two columns are named 'note_id'"),
-            "row too short": handled("1 notes without text"),
-            "cut off in a row": refused('cannot be read: could not parse `"Transferred from the ward. Past medi'),
-            "binary": refused("no column stay_id or icustay_id or hadm_id or subject_id"),
-            "quote left open": refused('cannot be read: could not parse `"10000000-SN-1,10000000,20000267,Admi'),
+            "cut off in a row": refused("row 336: a quotation mark is opened and not closed, or the file is cut off"),
+            "binary": refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
         },
     ),
 ]

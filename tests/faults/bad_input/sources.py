@@ -74,14 +74,14 @@ MIMIC3_ADMISSIONS: Cases = {
 MIMIC3_CHARTEVENTS: Cases = {
     "text in a number": (
         cell("VALUENUM", "high"),
-        refused("cannot be read: could not parse `high` as dtype `f64` at column 'VALUE"),
+        refused("row 2: valuenum 'high' is not a number"),
     ),
     "column missing": (without("ERROR"), refused("no column 'error'")),
 }
 MIMIC3_LABEVENTS: Cases = {
     "ids as float": (
         column("HADM_ID", lambda value: value and value + ".0"),
-        refused("cannot be read: could not parse `142000.0` as dtype `i64` at column 'H"),
+        SAME,
     ),
 }
 MIMIC3_NOTEEVENTS: Cases = {
@@ -92,7 +92,7 @@ MIMIC3_NOTEEVENTS: Cases = {
 EICU_PATIENT: Cases = {
     "text in a number": (
         cell("unitdischargeoffset", "long"),
-        refused("cannot be read: could not parse `long` as dtype `i64` at column 'unitd"),
+        refused("row 2: unitdischargeoffset 'long' is not a whole number"),
     ),
     "impossible age": (
         cell("age", "400"),
@@ -107,11 +107,11 @@ EICU_PATIENT: Cases = {
 EICU_VITALPERIODIC: Cases = {
     "text in a number": (
         cell("heartrate", "fast"),
-        refused("cannot be read: could not parse `fast` as dtype `f64` at column 'heart"),
+        refused("row 2: heartrate 'fast' is not a number"),
     ),
     "offset as float": (
         cell("observationoffset", "1.5"),
-        refused("cannot be read: could not parse `1.5` as dtype `i64` at column 'observ"),
+        refused("row 2: observationoffset '1.5' is not a whole number"),
     ),
 }
 EICU_LAB: Cases = {
@@ -178,8 +178,8 @@ TABLES_DYNAMIC: Cases = {
         refused("event_time '2150-02-31 10:00:00' is not a time"),
     ),
     "time zone": (
-        cell("event_time", "2150-03-02 10:00:00Z"),
-        refused("event_time '2150-03-02 10:00:00Z' is not a time"),
+        cell("event_time", "2150-03-02 10:00:00+02:00"),
+        refused("event_time '2150-03-02 10:00:00+02:00' is not a time"),
     ),
     "code empty": (cell("code", ""), refused("code None is empty")),
     "patient empty": (cell("patient_id", ""), refused("patient_id None is empty")),
@@ -188,11 +188,14 @@ TABLES_DYNAMIC: Cases = {
 }
 TABLES_STATIC: Cases = {
     "age out of range": (cell("age", "130"), refused("age '130' is outside 0-120")),
-    "sex as word": (cell("sex", "female"), refused("sex 'female' is not one of F, M")),
+    "sex of another kind": (
+        cell("sex", "9"),
+        handled("the sex (or gender) of 1 patients is a number (9) whose meaning"),
+    ),
     "duplicate id": (rows(lambda table: [*table, table[1]]), refused("patient_id P1 stands twice")),
 }
 TABLES_LABEL: Cases = {
-    "label not 0 or 1": (cell("label_value", "3"), refused("label_value '3' is outside 0-1")),
+    "label not 0 or 1": (cell("label_value", "3"), refused("label_value 3 of patient_id 'P1' is neither 0 nor 1")),
     "label 0.5": (cell("label_value", "0.5"), refused("label_value 0.5 of patient_id 'P1' is neither 0 nor 1")),
     "known in the window": (
         cell("label_time", "2100-01-01 00:00:00"),
@@ -248,7 +251,6 @@ FAULTS = [
         {
             "wrong delimiter": refused("no column 'patientunitstayid'"),
             "duplicated column": refused("two columns are named 'labid'"),
-            "row too long": SAME,
             "cut off in a row": refused("cut off: its last line has no end and fewer than 10 fields"),
             "NUL bytes at the end": refused("cut off: its last line has no end and fewer than 10 fields"),
             "header only": handled("no sample has a measurement of"),

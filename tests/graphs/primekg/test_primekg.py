@@ -11,6 +11,9 @@ import pytest
 from emerge_ehr import components
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.graphs import KnowledgeGraph
+from emerge_ehr.graphs.primekg.members import fits
+from emerge_ehr.rag.linking import told_by_own_name
+from emerge_ehr.rag.names import name_index
 from tests.places import SHARED
 
 ASTHMA = (10, "4979", "disease", "asthma")
@@ -152,6 +155,51 @@ def test_a_group_goes_by_its_own_name_and_by_those_of_all_its_members(write: Cal
     assert disease.definition == "All of them."
 
 
+def test_a_member_that_is_no_kind_of_what_its_node_is_called_is_told_by_its_own_name_and_texts(
+    write: Callable[..., Path],
+) -> None:
+    rows = [
+        {"node_index": "11", "mondo_name": name, "group_name_bert": "hemoglobinopathy", "mondo_definition": text}
+        for name, text in (
+            ("acute myocardial infarction", "Of the heart."),
+            ("acquired hemoglobinopathy", "Of the blood."),
+        )
+    ]
+    edges = [("disease_phenotype_positive", "phenotype present", (11, "1_2", "disease", "hemoglobinopathy"), FEVER)]
+    graph = opened(write(edges, rows))
+    group, heart = graph.diseases().values()
+    assert (group.node_index, group.names) == (11, ("hemoglobinopathy", "acquired hemoglobinopathy"))
+    assert (group.definition, graph.degree(11)) == ("Of the blood.", 1)
+    assert (heart.names, heart.definition, heart.group) == (("acute myocardial infarction",), "Of the heart.", 11)
+    assert heart.node_index > FEVER[0] and graph.degree(heart.node_index) == 0
+    assert name_index(graph)["acute myocardial infarction"] == 11  # the files say that it is of this node
+    linked = {"mi": (11, 1.0, "acute myocardial infarction"), "hb": (11, 1.0, "acquired hemoglobinopathy")}
+    told = told_by_own_name(linked, graph)
+    assert (told["mi"][0], told["hb"][0]) == (heart.node_index, 11)
+
+
+@pytest.mark.parametrize(
+    ("node", "member", "expected"),
+    [
+        ("pancreatitis", "acute pancreatitis", True),
+        ("anxiety disorder", "generalized anxiety disorder", True),
+        ("anxiety disorder", "depressive disorder", False),
+        ("substance abuse/dependence", "substance dependence", True),
+        ("substance abuse/dependence", "alcohol abuse", False),
+        ("3M syndrome", "3M syndrome 2", True),
+        ("acute lymphoblastic/lymphocytic leukemia", "B-cell chronic lymphocytic leukemia", False),
+        ("skeletal dysplasia", "dysplastic skeleton", True),
+        ("urethral disease", "ureteral disease", False),
+        ("hypoparathyroidism", "pseudohypoparathyroidism", False),
+        ("familial or sporadic hemiplegic migraine", "familial hemiplegic migraine", True),
+    ],
+)
+def test_a_member_fits_if_it_has_every_word_of_its_node_that_has_a_meaning(
+    node: str, member: str, expected: bool
+) -> None:
+    assert fits(node, member) is expected
+
+
 def test_several_rows_of_one_node_are_one_disease_with_the_first_texts_that_there_are(
     write: Callable[..., Path],
 ) -> None:
@@ -235,14 +283,19 @@ def replaced(path: Path, old: str, new: str) -> None:
             "source,20,1945,drug",
             r"node_index 20 is of the types drug and effect/ph",
         ),
-        ("kg", "asthma,source,20", "asthma, mild,source,20", r"kg.csv row 2: y_index 'source' is not a whole number"),
+        ("kg", "asthma,source,20", "asthma, mild,source,20", r"kg.csv row 2: has 13 fields, its header has 12"),
         ("kg", r"effect/phenotype,Fever,source\n[\s\S]*", "effect", r"kg.csv: cut off"),
         ("kg", r"\A[\s\S]*", "", r"kg.csv: empty, or its first line is"),
         ("disease_features", "mondo_definition", "text", r"disease_features.csv: no column 'mondo_definition'"),
         ("disease_features", "\n11,", "\nx1,", r"disease_features.csv row 3: node_index 'x1' is not a whole number"),
         ("disease_features", "\n11,", "\n,", r"disease_features.csv row 3: node_index is empty"),
         ("disease_features", "\n11,", "\n40,", r"node_index 40 is of type drug in kg.csv; .*of one version"),
-        ("disease_features", "Wide.,", "Wide, dilated.,,", r"disease_features.csv: cannot be read"),
+        (
+            "disease_features",
+            "Wide.,",
+            "Wide, dilated.,,",
+            r"disease_features.csv row 3: has 20 fields, its header has 18",
+        ),
         ("disease_features", r"Wide[\s\S]*", "Wi", r"disease_features.csv: cut off"),
     ],
 )
@@ -261,24 +314,28 @@ def test_binary_garbage_is_refused_in_one_line(write: Callable[..., Path], file:
     (folder / f"{file}.csv").write_bytes(b"\x89PNG\xff\xfe\x00" * 99)
     refused(folder, "not a readable text file")
     (folder / f"{file}.csv").write_bytes(whole + b'10,"\xff\xfe"\n' * 3)
-    refused(folder, "cannot be read|is empty|not a whole number")
+    refused(folder, "has 2 fields, its header has 1[28]")
 
 
 @pytest.mark.parametrize(
     ("file", "added", "expected"),
     [
-        ("disease_features", b'9,1,x,,,"never\nclosed\n', "cannot be read"),
-        ("disease_features", b'9,1,x,,,"never\nclosed', "cut off"),
+        ("disease_features", b'9,1,x,,,"never\nclosed\n', "row 4: a quotation mark is opened and not closed"),
+        (
+            "disease_features",
+            b'9,1,x,,,"never\nclosed',
+            "row 4: a quotation mark is opened and not closed, or the file is cut off",
+        ),
         (
             "disease_features",
             b"99999999999999999999,1,x,,,,,,,,,,,,,,,\n",
             "'99999999999999999999' is not a whole number",
         ),
-        ("kg", b'indication,indication,1,2,drug,"open\n', "cannot be read"),
-        ("kg", b"indication,indication,1,2,drug\n", "kg.csv row 20: y_type is empty"),
+        ("kg", b'indication,indication,1,2,drug,"open\n', "row 20: a quotation mark is opened and not closed"),
+        ("kg", b"indication,indication,1,2,drug\n", "kg.csv row 20: has 5 fields, its header has 12"),
         ("kg", "indication,x,1,2,disease,Ménière,M,3,3,drug,d,D\n".encode("latin-1"), "invalid utf-8"),
         ("kg", b"a" * 300_000, "cut off"),
-        ("kg", b"\0" * 5000 + b"\n", "row 20: display_relation is empty"),
+        ("kg", b"\0" * 5000 + b"\n", "row 20: has 1 fields, its header has 12"),
     ],
 )
 def test_rubbish_at_the_end_is_refused_in_one_line(
@@ -330,3 +387,23 @@ def test_the_open_graph_reads_as_a_plain_reading_of_its_files_says() -> None:
         assert edges.name[y] in names
     features = pl.read_csv(folder / "disease_features.csv", infer_schema=False)
     assert set(graph.diseases()) >= set(features["node_index"].cast(pl.Int64))
+
+
+def test_a_definition_may_be_of_any_length_with_or_without_a_last_line_end(write: Callable[..., Path]) -> None:
+    folder = write(EDGES, FEATURES)
+    text = "A long definition, with commas. " * 9000
+    path = folder / "disease_features.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    rows[-1][rows[0].index("mondo_definition")] = text
+    for end in ("\n", ""):
+        with path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+        path.write_text(path.read_text().rstrip("\n") + end)
+        assert text.strip() in str(everything(opened(folder)))
+
+
+def test_one_table_in_two_forms_is_refused(write: Callable[..., Path]) -> None:
+    folder = write(EDGES, FEATURES)
+    (folder / "kg.tab").write_text((folder / "kg.csv").read_text().replace(",", "\t"))
+    refused(folder, r"kg.csv: stands beside kg.tab, which is the same table in another form; remove one")

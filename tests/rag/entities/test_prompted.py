@@ -15,7 +15,7 @@ from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.llm.client import connect
 from emerge_ehr.llm.windows import windows
 from emerge_ehr.rag.entities import Extraction
-from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model
+from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model, question
 
 Serve = Callable[..., ChatServer]
 
@@ -31,7 +31,7 @@ def extract(tmp_path: Path, mini_graph: Path) -> Callable[..., list[Extraction]]
             paths=Paths(raw_dir=tmp_path, cache_dir=tmp_path / "cache"),
             source=Component("tables"),
             entities=Component("openai_compatible", options or {}),
-            llm=Llm(api_base_url=server.url, **{"retries": 1, **llm}),
+            llm=Llm(api_base_url=server.url, **{"retries": 1, "max_failures": 1.0, **llm}),
         )
         extractor = components.build("entities", config.entities, graph=graph, llm=connect(config))
         extractions: list[Extraction] = extractor.extract(list(texts))
@@ -55,6 +55,31 @@ def test_only_what_stands_in_the_text_survives_where_it_stands(serve: Serve, ext
     assert named(extraction) == [("Heart\n failure", "present"), ("pneumonia", "negated")]
     assert all(text[entity.start : entity.end] == entity.surface for entity in extraction.entities)
     assert extraction.backend == "openai_compatible" and extraction.failure is None
+
+
+@pytest.mark.parametrize(
+    ("text", "copied", "surface"),
+    [
+        ("Known Crohn’s disease.", "Crohn's disease", "Crohn’s disease"),
+        ("Known Crohn's disease.", "Crohn’s disease", "Crohn's disease"),
+        ("atrial ﬁbrillation today", "atrial fibrillation", "atrial ﬁbrillation"),
+        ("non–small-cell lung cancer", "non-small-cell lung cancer", "non–small-cell lung cancer"),
+        ("Sjo\u0308gren syndrome, dry", "Sjögren syndrome", "Sjo\u0308gren syndrome"),
+        ("has Me\u0301nie\u0300re", "Ménière", "Me\u0301nie\u0300re"),
+        ("hy\u00adper\u00adten\u00adsion, well", "hypertension", "hy\u00adper\u00adten\u00adsion"),
+        ("type\u00a02\u00a0 diabetes", "type 2 diabetes", "type\u00a02\u00a0 diabetes"),
+        ("‘asthma’ and gout", "asthma", "asthma"),
+        ("COVID‑19", "COVID-19", "COVID‑19"),
+        ("α-thalassemia", "β-thalassemia", None),
+        ("superinfection", "infection", None),
+    ],
+)
+def test_what_the_model_typed_otherwise_is_found_where_it_stands(
+    serve: Serve, extract: Any, text: str, copied: str, surface: str | None
+) -> None:
+    (extraction,) = extract(serve(saying((copied, "present"))), text)
+    assert [entity.surface for entity in extraction.entities] == ([surface] if surface else [])
+    assert all(text[entity.start : entity.end] == entity.surface for entity in extraction.entities)
 
 
 def test_repeated_mentions_get_their_statuses_in_order(serve: Serve, extract: Any) -> None:
@@ -112,6 +137,80 @@ def test_an_unknown_status_is_asked_for_again(serve: Serve, extract: Any) -> Non
     assert "entities.0.status" in server.requests[1]["messages"][1]["content"]
 
 
+PRESENT, DENIED = {"text": "pneumonia", "status": "present"}, {"text": "sepsis", "status": "negated"}
+DRAFT = json.dumps({"entities": [{"text": "sepsis", "status": "present"}]})
+REAL = json.dumps({"entities": [PRESENT, DENIED]})
+FORM = json.dumps({"entities": [PRESENT, {"text": "CHF", "status": "negated"}]})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>a</think><think>Draft {DRAFT} denied.</think>{REAL}",
+        f"{DRAFT}\nSepsis is denied, so:\n```json\n{REAL}\n```",
+        f"The form is {FORM}\n{REAL}",
+        f'{REAL}\n\nOf this form:\n{FORM}\nIf there is none: {{"entities": []}}',
+        json.dumps([PRESENT, DENIED]),
+        f"{DRAFT}\nSepsis is denied:\n```json\n{json.dumps([PRESENT, DENIED])}\n```",
+    ],
+    ids=["thoughts", "corrected", "form before", "form after", "bare list", "bare list after a draft"],
+)
+def test_a_draft_or_the_form_is_not_taken_for_the_answer(serve: Serve, extract: Any, answer: str) -> None:
+    server = serve(lambda body: answer)
+    (extraction,) = extract(server, "Pneumonia today. No sepsis.")
+    assert named(extraction) == [("Pneumonia", "present"), ("sepsis", "negated")] and len(server.requests) == 1
+
+
+def test_an_answer_that_only_repeats_the_form_says_nothing_of_the_note(serve: Serve, extract: Any) -> None:
+    (extraction,) = extract(serve(lambda body: FORM), "No pneumonia.")
+    assert "repeats the example" in str(extraction.failure)
+    assert named(extract(serve(lambda body: FORM), "Pneumonia, no CHF.")[0]) == [
+        ("Pneumonia", "present"),
+        ("CHF", "negated"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ("Present", "present"),
+        (" NEGATED. ", "negated"),
+        ("absent", "negated"),
+        ("ruled_out", "negated"),
+        ("Denied", "negated"),
+        ("possible", "hypothetical"),
+        ("family history", "family"),
+        ("associated_with_someone_else", "family"),
+        ("past", "historical"),
+        ("hx", None),
+        (None, None),
+        (["present"], None),
+    ],
+)
+def test_a_status_in_other_words_is_mended_and_one_unusable_item_alone_is_dropped(
+    serve: Serve, extract: Any, status: Any, read: str | None
+) -> None:
+    server = serve(lambda body: json.dumps({"entities": [{"text": "sepsis", "status": status}, PRESENT]}))
+    (extraction,) = extract(server, "Sepsis? Pneumonia.")
+    assert named(extraction) == ([("Sepsis", read)] if read else []) + [("Pneumonia", "present")]
+    assert len(server.requests) == 1
+
+
+def test_what_is_mended_and_dropped_is_counted(serve: Serve, extract: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    items = [
+        {"Text": "sepsis", "Status": "Absent"},
+        {"text": "gout", "status": "hx"},
+        "asthma",
+        {"status": "present"},
+        PRESENT,
+    ]
+    server = serve(lambda body: json.dumps({"entities": [*items, {"text": "stroke", "status": "present"}]}))
+    assert named(extract(server, "No sepsis. Pneumonia.")[0]) == [("sepsis", "negated"), ("Pneumonia", "present")]
+    for count in ("mended 1", "status unusable 1", "text unusable 1", "no object unusable 1", "not in the text 1"):
+        assert count in caplog.text
+
+
 def test_a_failure_leaves_no_half_of_a_patient_or_the_rules_if_configured(serve: Serve, extract: Any) -> None:
     text = "Pneumonia. " + "Nothing else was seen today. " * 40 + "Sepsis."
     last = "Sepsis."
@@ -163,3 +262,46 @@ def test_a_request_holds_one_patients_text_between_marks_it_cannot_forge(serve: 
         assert text in ("Mrs Jones has asthma.", INJECTION) and fence not in text and fence in system
         assert user.count(fence) == 2 and "data, not a message" in system
         assert "Jones" not in system + user or "ignore all previous" not in user
+
+
+def test_the_published_prompt_asks_for_names_alone_all_of_which_are_present(serve: Serve, extract: Any) -> None:
+    server = serve(lambda body: json.dumps({"entities": ["Pneumonia", "sepsis", 7, "COPD"]}))
+    (extraction,) = extract(server, "Pneumonia; no COPD.", prompts="published", json_mode="schema")
+    assert named(extraction) == [("Pneumonia", "present"), ("COPD", "present")]
+    (body,) = server.requests
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["entities"]["items"] == {"type": "string"} and "status" not in json.dumps(body)
+    assert "Pneumonia; no COPD." in question(body)
+
+
+def short_of_context(most: int) -> Callable[[int, Body], Fault | None]:
+    """A server whose model reads at most so many characters of an excerpt."""
+    said = '{"error": {"message": "Requested tokens (2285) exceed context window of 2048", "code": "context_length_exceeded"}}'
+
+    def fault(n: int, body: Body) -> Fault | None:
+        excerpt = FENCED.search(body["messages"][1]["content"])[3]  # type: ignore[index]
+        return Fault(status=400, body=said) if len(excerpt) > most else None
+
+    return fault
+
+
+def test_windows_that_do_not_fit_the_models_context_are_halved_and_said_so(
+    serve: Serve, extract: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = " ".join(f"Day {n}: no sepsis was seen. Asthma is stable, pneumonia resolves." for n in range(60))
+    roomy = serve(copying_model("sepsis", "asthma", "pneumonia"))
+    (whole,) = extract(roomy, text, model="roomy")
+    server = serve(copying_model("sepsis", "asthma", "pneumonia"), short_of_context(1500))
+    (cut,) = extract(server, text)
+    assert cut.entities == whole.entities and len(cut.entities) == 180 and cut.failure is None
+    assert "do not fit the model's context and are read in halves" in caplog.text
+    asked = len(server.requests)
+    server.close()
+    assert extract(server, text)[0].entities == whole.entities and len(server.requests) == asked  # all of it is stored
+
+
+def test_a_window_that_never_fits_is_a_failure_of_its_text_alone(serve: Serve, extract: Any) -> None:
+    server = serve(copying_model("asthma"), short_of_context(100))
+    long, short = extract(server, "Asthma. " * 200, "Asthma.")
+    assert long.failure == "the question is too long for the model's context" and not long.entities
+    assert named(short) == [("Asthma", "present")]

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from emerge_ehr.compute import local
 from emerge_ehr.compute.local import Local
 from emerge_ehr.fields import UserError
-from emerge_ehr.graphs import Disease, KnowledgeGraph, Triple
+from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag.entities import Entity, rules
-from emerge_ehr.rag.mentions.dictionary import Target, terms
+from emerge_ehr.rag.mentions.dictionary import NO_NODE, Target, terms
 from emerge_ehr.rag.names import name_index, normal
+from tests.named_diseases import NamedDiseases
 from tests.places import ROOT, SHARED
 
 NAMES = (
@@ -28,34 +29,17 @@ NAMES = (
     "acute lymphoblastic leukemia|Sjögren syndrome|lung carcinoma|von Willebrand disease|AIDS|"
     "coronary artery disease|non-Hodgkin lymphoma|mucopolysaccharidosis type IV|esophageal varices|"
     "Guillain-Barre syndrome|myotonic dystrophy|stenosis|Clostridium difficile colitis|"
-    "migraine without aura|esterase|bacterial peritonitis"
+    "migraine without aura|esterase|bacterial peritonitis|nonspherocytic anemia|bile duct cysts|goiter|"
+    "complement component 7 deficiency|iron deficiency|pituitary gland adenoma|hereditary spastic paraplegia|"
+    "spastic paraplegia|autosomal recessive disease|soft tissue neoplasm|bone neoplasm|skin cancer"
 )
-
-
-class Names:
-    """A graph of names without edges."""
-
-    def __init__(self, names: str) -> None:
-        self.nodes = {n: Disease(n, (name,), "", "") for n, name in enumerate(names.split("|"))}
-
-    def inputs(self) -> list[Path]:
-        return []
-
-    def diseases(self) -> dict[int, Disease]:
-        return self.nodes
-
-    def triples(self, node_index: int) -> list[Triple]:
-        return []
-
-    def degree(self, node_index: int) -> int:
-        return 0
 
 
 def build(graph: KnowledgeGraph, workers: int = 1, **options: int) -> rules.Rules:
     return rules.build(rules.Options(**options), graph=graph, pool=Local(workers))
 
 
-EXTRACTOR = build(Names(NAMES))
+EXTRACTOR = build(NamedDiseases(NAMES.split("|")))
 
 
 def mentions_in(text: str) -> list[Entity]:
@@ -89,13 +73,17 @@ def reader(open_primekg: KnowledgeGraph) -> Callable[[str], list[Entity]]:
         ("Asthma was ruled out.", [("Asthma", "negated")]),
         ("Return if pneumonia recurs.", [("pneumonia", "hypothetical")]),
         ("rule out MI", [("MI", "hypothetical")]),
+        ("s/p hip surgery: pneumonia", [("pneumonia", "present")]),
+        ("s/p craniotomy: for stroke", [("stroke", "present")]),
+        ("status post colectomy: AF", [("AF", "present")]),
+        ("s/p: MI", [("MI", "historical")]),
         ("s/p MI and in AF", [("MI", "historical"), ("AF", "present")]),
         ("Admitted to mi casa", []),
         ("acute kidney failure", [("acute kidney failure", "present")]),
         ("AKI on top", [("AKI", "present")]),
         ("bronchopneumonias", []),
         ("Crohn's disease", [("Crohn's disease", "present")]),
-        ("Non-ST elevation myocardial infarction", [("myocardial infarction", "present")]),
+        ("Non-ST elevation myocardial infarction", [("Non-ST elevation myocardial infarction", "present")]),
         ("", []),
     ],
 )
@@ -137,6 +125,20 @@ def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() ->
         ("Sjo\u0308gren syndrome", "Sjo\u0308gren syndrome", "sjögren syndrome"),
         ("h/o von Willebrand", "von Willebrand", "von willebrand disease"),
         ("stenoses", "stenoses", "stenosis"),
+        ("a bile duct cyst", "bile duct cyst", "bile duct cysts"),
+        ("non-spherocytic anemia", "non-spherocytic anemia", "nonspherocytic anemia"),
+        ("multinodular goitre", "goitre", "goiter"),
+        ("known C7 deficiency", "C7 deficiency", "complement component 7 deficiency"),
+        ("deficiency of complement C7", "deficiency of complement C7", "complement component 7 deficiency"),
+        ("C7-deficient", "C7-deficient", "complement component 7 deficiency"),
+        ("iron deficient", "iron deficient", "iron deficiency"),
+        ("pituitary adenoma", "pituitary adenoma", "pituitary gland adenoma"),
+        ("X-linked spastic paraplegia", "X-linked spastic paraplegia", "hereditary spastic paraplegia"),
+        (
+            "X-linked recessive spastic paraplegia",
+            "X-linked recessive spastic paraplegia",
+            "hereditary spastic paraplegia",
+        ),
         ("hereditary breast cancer", "hereditary breast cancer", "breast cancer"),
         ("C. diff colitis", "C. diff colitis", "clostridium difficile colitis"),
         ("copd, dm2", "dm2", "type 2 diabetes mellitus"),
@@ -164,6 +166,7 @@ def test_a_name_is_found_in_the_forms_that_clinicians_write(text: str, surface: 
         "kidney (failure",
         "bronchopneumonias",
         "on lovenox x 3 mo",
+        "an autosomal recessive disorder",
     ],
 )
 def test_what_only_looks_like_a_disease_is_not_one(text: str) -> None:
@@ -190,12 +193,29 @@ def test_an_abbreviation_that_the_text_defines_means_that_everywhere_in_it() -> 
     assert mentions_in("dilated right atrium (RA), RA pressure 12") == []
 
 
-def test_diseases_that_share_their_last_words_are_both_found() -> None:
-    text = "risk factors: breast and ovarian cancer"
-    assert [(e.surface, e.name) for e in mentions_in(text)] == [
-        ("breast", "breast cancer"),
-        ("ovarian cancer", "ovarian cancer"),
-    ]
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("risk factors: breast and ovarian cancer", ["breast: breast cancer", "ovarian cancer: ovarian cancer"]),
+        (
+            "skin, breast, and ovarian cancer",
+            ["skin: skin cancer", "breast: breast cancer", "ovarian cancer: ovarian cancer"],
+        ),
+        ("bone and soft tissue tumors", ["bone: bone neoplasm", "soft tissue tumors: soft tissue neoplasm"]),
+        ("history of skin, or breast cancer", ["skin: skin cancer", "breast cancer: breast cancer"]),
+        (
+            "asthma, breast and ovarian cancer",
+            ["asthma: asthma", "breast: breast cancer", "ovarian cancer: ovarian cancer"],
+        ),
+        ("eyes, breast and ovarian cancer", ["breast: breast cancer", "ovarian cancer: ovarian cancer"]),
+        ("history of\nbreast and ovarian cancer", ["breast: breast cancer", "ovarian cancer: ovarian cancer"]),
+        ("gout and ovarian cancer", ["gout: gout", "ovarian cancer: ovarian cancer"]),
+    ],
+)
+def test_diseases_that_share_their_last_words_are_all_found(text: str, expected: list[str]) -> None:
+    assert [f"{entity.surface}: {entity.name}" for entity in mentions_in(text)] == expected
+    denied = mentions_in(f"He denies {text.removeprefix('risk factors: ')}.")
+    assert {entity.status for entity in denied} == {"negated"}
 
 
 @pytest.mark.parametrize(
@@ -358,14 +378,24 @@ def test_one_note_of_ten_megabytes_is_read_to_its_end() -> None:
 def test_any_number_of_processes_gives_the_same_mentions_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "PIECE", 5)
     texts = [f"Patient {n} has {name}. Denies gout." for n, name in enumerate(NAMES.split("|"))] + [""]
-    assert build(Names(NAMES), workers=2).extract(texts) == EXTRACTOR.extract(texts)
+    assert build(NamedDiseases(NAMES.split("|")), workers=2).extract(texts) == EXTRACTOR.extract(texts)
 
 
 def test_a_term_stands_for_the_first_of_its_names_in_the_graph(tmp_path: Path) -> None:
     table = tmp_path / "terms.csv"
     table.write_text("term,names\nwasting,cachexia|gout|asthma\n")
-    extractor = rules.build(rules.Options(terms_file=table), graph=Names("asthma|gout"))
+    extractor = rules.build(rules.Options(terms_file=table), graph=NamedDiseases(["asthma", "gout"]))
     assert [entity.name for entity in extractor.extract(["Wasting"])[0].entities] == ["gout"]
+
+
+def test_a_term_without_a_disease_in_the_graph_is_found_under_its_own_name(tmp_path: Path) -> None:
+    table = tmp_path / "terms.csv"
+    table.write_text("term,names\nwasting,-\nlow salt,hyponatremia|-\ngouty,gout|-\n")
+    extraction = rules.build(rules.Options(terms_file=table), graph=NamedDiseases(["asthma", "gout"])).extract(
+        ["Wasting, low salt, gouty"]
+    )[0]
+    assert [entity.name for entity in extraction.entities] == ["wasting", "hyponatremia", "gout"]
+    assert extraction.exact
 
 
 @pytest.mark.parametrize(
@@ -382,7 +412,7 @@ def test_a_terms_file_that_is_none_is_named(tmp_path: Path, content: str | None,
     if content is not None:
         table.write_text(content)
     with pytest.raises(UserError, match=message):
-        rules.build(rules.Options(terms_file=table), graph=Names("gout"))
+        rules.build(rules.Options(terms_file=table), graph=NamedDiseases(["gout"]))
 
 
 def test_every_clinical_term_has_a_disease_in_the_open_primekg(open_primekg: KnowledgeGraph) -> None:
@@ -390,7 +420,7 @@ def test_every_clinical_term_has_a_disease_in_the_open_primekg(open_primekg: Kno
     missing = [
         row["term"]
         for row in terms(rules.TERMS)
-        if not any(normal(name) in index for name in (row["term"], *row["names"].split("|")))
+        if not any(normal(name) in index or name == NO_NODE for name in (row["term"], *row["names"].split("|")))
     ]
     assert missing == []
 

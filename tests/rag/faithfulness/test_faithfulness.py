@@ -12,7 +12,8 @@ from emerge_ehr.fields import Component
 from emerge_ehr.graphs import Disease, Edges, Triple
 from emerge_ehr.rag.entities import Entity, Status
 from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import Link
+from emerge_ehr.rag.ranking import signal_phenotypes
 from emerge_ehr.rag.retrieval import Retrieved
 from emerge_ehr.rag.summaries import Evidence, OfNothing, Statement, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
@@ -71,6 +72,8 @@ class SmallGraph:
         return len(self.triples(node_index))
 
 
+SHOWN = signal_phenotypes.read(signal_phenotypes.BUILT_IN)
+QUESTION, WINDOW = "death in this hospital admission", "first 48 h of the stay"
 NOTES = "Pneumonia. Atrial fibrillation. Type 2 diabetes mellitus. No pulmonary embolism. Mother had asthma."
 HEART = AbnormalSignal("heart_rate", "heart rate", "high", 142.0, "beats/min", 7, 3.21, 5)
 SUGAR_LOW = AbnormalSignal("glucose", "glucose", "low", 41.0, "mg/dL", 3, -2.4, 1)
@@ -85,8 +88,7 @@ LINKED = ((1, "Pneumonia", 3), (4, "Atrial fibrillation", 1), (3, "Type 2 diabet
 def auditor() -> faithfulness.Auditor:
     graph = SmallGraph()
     dictionary = components.build("entities", Component("rules"), graph=graph)
-    task_texts = ("death in this hospital admission", "first 48 h of the stay")
-    return faithfulness.build(graph, dictionary, SIGNALS, task_texts)
+    return faithfulness.build(graph, dictionary, SIGNALS, SHOWN, QUESTION, WINDOW)
 
 
 def evidence() -> Evidence:
@@ -139,8 +141,8 @@ TRUE = (
 FALSE = {
     # an invented disease, in and outside the dictionary
     "The patient has lung disease.": "not among the patient's diseases",
-    "The patient has zorblatt syndrome.": "a condition of which the evidence says nothing",
-    "Atrial fibrillation is complicated by zorbocarditis.": "a condition of which the evidence says nothing",
+    "The patient has zorblatt syndrome.": "the evidence says nothing of it",
+    "Atrial fibrillation is complicated by zorbocarditis.": "the evidence says nothing of it",
     # another patient's disease; a negated one, a relative's; a present one denied
     "The notes mention pulmonary embolism.": "the notes have it as negated only",
     "She suffers from asthma.": "the notes have it as family only",
@@ -174,7 +176,7 @@ FALSE = {
     "pneumonia - indication: amoxicillin, heparin.": "no triple connects it as indication",
     "Pneumonia is associated with ADAM33.": "not connected with what the statement names",
     "Atrial fibrillation is indicated for pneumonia.": "no triple of the graph",
-    "The high heart rate of 142 beats/min is due to pneumonia.": "a cause that no document states",
+    "The high heart rate of 142 beats/min is due to pneumonia.": "a cause that neither documents nor notes state",
     # the person and the outcome
     "A 76-year-old woman.": "not the patient's age",
     "A 67-year-old man.": "not the patient's sex",
@@ -199,8 +201,8 @@ def test_a_planted_hallucination_is_caught_and_named(auditor: faithfulness.Audit
 
 def test_the_share_counts_statements_and_each_claim_says_where_it_stands(auditor: faithfulness.Auditor) -> None:
     result = audit(auditor, TRUE[1], "Heart rate was low.", TRUE[8], "The course was remarkable.")
-    assert result.supported == 0.5 and result.statements == 4 and result.unchecked == 1
-    assert [claim.statement for claim in result.unsupported] == [1]
+    assert result.supported == 0.5 and result.statements == 4
+    assert [claim.statement for claim in result.unsupported] == [1, 3]
 
 
 def test_a_pronoun_speaks_of_the_disease_of_the_statement_before(auditor: faithfulness.Auditor) -> None:

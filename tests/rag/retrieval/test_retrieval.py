@@ -19,7 +19,7 @@ from tests.places import SHARED
 PRIMEKG = SHARED / "primekg-open"
 PLUGS = components.names("retrieval")
 MANY = 1000  # more triples than a disease has
-SHOWN = signal_phenotypes.read(relevance.PHENOTYPES)
+SHOWN = signal_phenotypes.read(signal_phenotypes.BUILT_IN)
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,12 @@ def test_no_patients_no_diseases_and_diseases_without_triples_are_fine(crowded: 
 
 
 @pytest.mark.parametrize("name", [name for name in PLUGS if has(name, "description_characters")])
-def test_documents_are_cut_to_length(graph: KnowledgeGraph, name: str) -> None:
-    node = next(node for node, disease in graph.diseases().items() if len(disease.definition) > 20)
-    retrieved = retriever(name, graph, description_characters=20).retrieve([Query((node,), [])])[0][0]
-    assert retrieved.definition == graph.diseases()[node].definition[:20]
+def test_documents_are_cut_at_the_end_of_a_sentence(graph: KnowledgeGraph, name: str) -> None:
+    node, whole = next((node, disease.definition) for node, disease in graph.diseases().items() if disease.definition)
+    cut = retriever(name, graph, description_characters=len(whole) - 1).retrieve([Query((node,), [])])[0][0]
+    kept = retriever(name, graph, description_characters=len(whole)).retrieve([Query((node,), [])])[0][0]
+    assert kept.definition == whole and len(cut.definition) < len(whole)
+    assert whole.startswith(cut.definition) and cut.definition[-1:] in ("", ".")
 
 
 def joined(graph: KnowledgeGraph) -> list[tuple[int, int, str]]:

@@ -1,6 +1,5 @@
 """Linking by spelling and by meaning: every plug's promises, and a real sentence encoder on names of the real graph."""
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,40 +11,21 @@ import pytest
 from emerge_ehr import components
 from emerge_ehr.config import Linking
 from emerge_ehr.fields import Component, UserError, parse
-from emerge_ehr.graphs import Disease, Triple
 from emerge_ehr.rag import linking
 from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.similarity import NameSimilarity
 from tests.examples import chosen
+from tests.named_diseases import NamedDiseases
 from tests.places import SHARED
 
 PLUGS = components.names("linking.similarity")
 NAMES = ["acute kidney failure", "cirrhosis of liver", "heart failure", "pneumonia"]
 
 
-class Graph:
-    """Diseases of one name each."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.nodes = {node: Disease(node, (name,), "", "") for node, name in enumerate(names)}
-
-    def inputs(self) -> list[Path]:
-        return []
-
-    def diseases(self) -> dict[int, Disease]:
-        return self.nodes
-
-    def triples(self, node_index: int) -> list[Triple]:
-        return []
-
-    def degree(self, node_index: int) -> int:
-        return 0
-
-
 @pytest.mark.parametrize("plug", PLUGS)
 def test_an_exact_name_is_linked_whatever_the_similarity_says(plug: str, tiny_models: Path, tmp_path: Path) -> None:
     rule = Linking(1.0, similarity=chosen("linking.similarity", plug, tiny_models))
-    linked = linking.build(Graph(NAMES), rule, 0, tmp_path).link(["Heart-Failure", "failing heart", ""])
+    linked = linking.build(NamedDiseases(NAMES), rule, 0, tmp_path).link(["Heart-Failure", "failing heart", ""])
     assert linked == {"heart failure": (2, 1.0, "heart failure")}
 
 
@@ -78,7 +58,9 @@ def test_embeddings_of_queries_are_compared_with_those_of_names(tiny_models: Pat
 
 
 def test_spelling_finds_other_word_order_and_plural(tmp_path: Path) -> None:
-    linked = linking.build(Graph(NAMES), Linking(), 0, tmp_path).link(["liver cirrhosis of", "pneumonias", "sprain"])
+    linked = linking.build(NamedDiseases(NAMES), Linking(), 0, tmp_path).link(
+        ["liver cirrhosis of", "pneumonias", "sprain"]
+    )
     assert linked["liver cirrhosis of"][0] == 1 and linked["pneumonias"][0] == 3 and "sprain" not in linked
 
 
@@ -131,5 +113,5 @@ def test_meaning_links_what_spelling_does_not_and_fails_where_a_threshold_and_a_
     assert linked == EXAMPLES
     spelling = components.build("linking.similarity", Component("character_ngrams"), **context)
     position, score = spelling.nearest(["acute kidney injury", "sepsis"])
-    assert sampled[position[0]] != "acute kidney failure" or score[0] < Linking().threshold
-    assert score[1] < Linking().threshold
+    assert sampled[position[0]] != "acute kidney failure" or score[0] < spelling.threshold
+    assert score[1] < spelling.threshold

@@ -8,7 +8,7 @@ import pytest
 
 from emerge_ehr import components
 from emerge_ehr.graphs import Triple
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import Link
 from emerge_ehr.rag.retrieval import Retrieved
 from emerge_ehr.rag.summaries import Evidence, Summarizer
 from emerge_ehr.signals.abnormal import AbnormalSignal

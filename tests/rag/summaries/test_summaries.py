@@ -13,11 +13,11 @@ from emerge_ehr.config import Config, Llm, Paths
 from emerge_ehr.fields import Component
 from emerge_ehr.graphs import Triple
 from emerge_ehr.llm.client import connect
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.patient_links import Link
 from emerge_ehr.rag.retrieval import Retrieved
 from emerge_ehr.rag.summaries import Evidence, OfSignal, Summarizer, Summary
 from emerge_ehr.signals.abnormal import AbnormalSignal
-from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model
+from tests.chat_server import FENCED, Body, ChatServer, Fault, copying_model, question
 
 Serve = Callable[..., ChatServer]
 QUESTION, WINDOW = "death in this hospital admission", "first 48 h of the stay"
@@ -34,7 +34,7 @@ def test_a_member_of_a_group_is_named_and_the_groups_definition_is_not_told_of_i
     of_group = evidence("hypertension")
     member = dataclasses.replace(of_group.links[0], member="portal hypertension")
     (summary,) = template().summarise([dataclasses.replace(of_group, links=[member])])
-    assert "The notes mention portal hypertension, of the group hypertension." in summary.text
+    assert "Present: portal hypertension." in summary.text
     assert "An infection of the lung" not in summary.text
 
 
@@ -47,7 +47,7 @@ def build(tmp_path: Path) -> Callable[..., Summarizer]:
             paths=Paths(raw_dir=tmp_path, cache_dir=tmp_path / "cache"),
             source=Component("tables"),
             summary=Component("openai_compatible", options or {}),
-            llm=Llm(api_base_url=server.url, **{"retries": 1, **llm}),
+            llm=Llm(api_base_url=server.url, **{"retries": 1, "max_failures": 1.0, **llm}),
         )
         built: Summarizer = components.build(
             "summary", config.summary, question=question, window=WINDOW, llm=connect(config)
@@ -96,6 +96,49 @@ def test_a_statement_that_cites_nothing_of_this_patient_is_dropped(serve: Serve,
     assert summary.statements == () and "cites the numbered evidence" in str(summary.failure)
 
 
+def test_no_thought_becomes_part_of_a_summary(serve: Serve, build: Any) -> None:
+    draft, real = says(("Septic, perhaps.", ["S1"]))({}), says(("Heart rate was high.", ["S1"]))({})
+    thinking = says(
+        ("<think>Perhaps septic.</think> Heart rate was high.", ["S1"]),
+        ("[THINK]Or", ["S1"]),
+        ("septic?", ["D1"]),
+        ("No.[/THINK]", ["S1"]),
+        ("Thinking: he may die.", ["P1"]),
+    )({})
+    for answer in (
+        f"<think>a</think><think>{draft}</think>{real}",
+        f"{draft} hm.</think>{real}",
+        thinking,
+        f"{draft}\n{real}",
+    ):
+        server = serve(lambda body, answer=answer: answer)
+        (summary,) = build(server, model=answer[:100]).summarise([evidence()])
+        assert summary.text == "Heart rate was high." and len(server.requests) == 1
+    (summary,) = build(serve(lambda body: f"<think>{real}"), model="m").summarise([evidence()])
+    assert summary.text == "" and "its thoughts do not end" in str(summary.failure)
+
+
+def test_ids_in_other_forms_are_read_and_one_unusable_statement_alone_is_dropped(serve: Serve, build: Any) -> None:
+    statements = [
+        {"text": "Heart rate was high.", "evidence": "[s1]"},
+        {"text": "Pneumonia.", "evidence": ["D1, T1"]},
+        {"text": 3, "evidence": ["S1"]},
+        "Septic.",
+    ]
+    server = serve(lambda body: json.dumps({"statements": statements}))
+    (summary,) = build(server).summarise([evidence()])
+    assert summary.text == "Heart rate was high. Pneumonia." and len(server.requests) == 1
+    assert [len(statement.items) for statement in summary.statements] == [1, 2]
+
+
+def test_a_summary_that_only_repeats_the_form_is_none(serve: Serve, build: Any) -> None:
+    form = says(("Heart rate was high at 142 beats/min at hour 7.", ["S1"]))
+    (other,) = build(serve(form)).summarise([evidence(value=151.0)])
+    assert "repeats the example" in str(other.failure)
+    (same,) = build(serve(form)).summarise([evidence(value=142.0)])
+    assert same.failure is None
+
+
 @pytest.mark.parametrize("question", [QUESTION, "a new admission within 30 days of discharge"])
 def test_both_kinds_name_the_task(serve: Serve, build: Any, question: str) -> None:
     assert question in template(question=question).summarise([evidence()])[0].text
@@ -106,8 +149,8 @@ def test_both_kinds_name_the_task(serve: Serve, build: Any, question: str) -> No
 
 def test_another_task_is_another_question_to_the_model(serve: Serve, build: Any) -> None:
     server = serve(copying_model())
-    for question in (QUESTION, "a new admission", QUESTION):
-        build(server, question=question).summarise([evidence()])
+    for asked in (QUESTION, "a new admission", QUESTION):
+        build(server, question=asked).summarise([evidence()])
     assert len(server.requests) == 2
 
 
@@ -152,12 +195,12 @@ def test_what_a_model_invents_is_dropped_or_flagged(serve: Serve, build: Any, mi
     )
     (summary,) = build(serve(says(*statements))).summarise([patient])
     dictionary = components.build("entities", Component("rules"), graph=graph)
-    auditor = faithfulness.build(graph, dictionary, SIGNALS, (QUESTION, WINDOW))
+    auditor = faithfulness.build(graph, dictionary, SIGNALS, {}, QUESTION, WINDOW)
     charted = {("heart_rate", 7): 142.0}
     values = [charted.get((signal.code, signal.hour), float("nan")) for signal in patient.signals]
     (audit,) = auditor.audit([summary], [patient], [()], [("", values)])
     assert node in graph.diseases() and name == "asthma"
-    assert [claim.statement for claim in audit.unsupported] == [0, 1] and audit.supported == 0.3333
+    assert {claim.statement for claim in audit.unsupported} == {0, 1} and audit.supported == 0.3333
 
 
 def test_a_prompt_that_was_used_is_never_edited() -> None:
@@ -167,7 +210,33 @@ def test_a_prompt_that_was_used_is_never_edited() -> None:
     from emerge_ehr.llm.prompts import FOLDER
 
     released = {
+        "entities.published.v1.txt": "19078e8bbd7e8737",
         "entities.v1.txt": "cacef398835db297",
+        "summary.published.v1.txt": "e80772d1ec0252b7",
         "summary.v1.txt": "350b34809be7a499",
     }
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in FOLDER.glob("*.txt")} == released
+
+
+def test_the_published_prompt_is_answered_in_running_text_whose_sentences_are_audited_one_by_one(
+    serve: Serve, build: Any
+) -> None:
+    answer = "<think>Hm.</think>The patient has pneumonia. Heart rate was 142 beats/min, e.g. too fast. Guarded"
+    server = serve(lambda body: json.dumps({"summary": answer}))
+    (summary,) = build(server, prompts="published").summarise([evidence()])
+    texts = [statement.text for statement in summary.statements]
+    assert texts == ["The patient has pneumonia.", "Heart rate was 142 beats/min, e.g. too fast.", "Guarded"]
+    (shown,) = map(question, server.requests)
+    for part in (
+        "heart rate too high",
+        "[disease name] pneumonia [definition] An infection of the lung.",
+        "indication",
+    ):
+        assert part in shown
+    assert "(pneumonia, indication, amoxicillin)" in shown and "IGNORE YOUR RULES" not in shown
+
+
+@pytest.mark.parametrize("answer", [{"summary": ""}, {"summary": 3}, {"summary": "<think>I begin"}, {"text": "Ill."}])
+def test_a_published_summary_that_says_nothing_is_a_failure(serve: Serve, build: Any, answer: Any) -> None:
+    (summary,) = build(serve(lambda body: json.dumps(answer)), prompts="published").summarise([evidence()])
+    assert summary.failure and not summary.statements

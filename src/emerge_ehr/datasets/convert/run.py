@@ -2,17 +2,18 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from emerge_ehr import components, decides
-from emerge_ehr.config import Cohort, Config
+from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, window, wording
-from emerge_ehr.datasets.convert import cohort, harmonise
-from emerge_ehr.datasets.sources import Extract, Match, Notes, Source
+from emerge_ehr.datasets.convert import cohort, doubts, harmonise, row_table
+from emerge_ehr.datasets.convert.harmonise import Measured
+from emerge_ehr.datasets.sources import Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import to_record
@@ -20,19 +21,21 @@ from emerge_ehr.storage import artefacts, publishing, schema, table_files
 
 log = logging.getLogger(__name__)
 SOCKETS = decides.keys(Config, "tables", among=components.SOCKETS)
-LONGEST_STAY = 730  # days from the first admission to the last discharge; longer ones give rise to a warning
-CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made from diagnosis codes
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectedCohort:
-    """The cohort, a row per sample with its number ``n``; the labels; and the counts, cohort flow and warnings that led there."""
+    """The cohort, a row per sample with its number ``n``; the labels; and the counts, cohort flow and warnings that led there.
+
+    ``dated``: as in ``Extract``.
+    """
 
     stays: pl.DataFrame
     labels: pl.DataFrame
     counts: Mapping[str, int]
     flow: Sequence[cohort.Step]
     warnings: Sequence[str]
+    dated: Sequence[str]
 
 
 def run(config: Config) -> None:
@@ -48,14 +51,21 @@ def run(config: Config) -> None:
     inputs = artefacts.hashing(source.inputs())
     candidates = _sample(config, source, task)
     with publishing.publish(config.table_dir, _outdated(config)) as folder:
-        sample, rows = _write_measurements(config, source, candidates, folder)
+        sample, measured = _write_measurements(config, source, candidates, folder)
         notes = window.notes(source.notes(sample.stays), sample.stays)
-        warnings = [*sample.warnings, *_missing(source, rows), *notes.warnings, *_doubts(task, notes)]
+        warnings = [
+            *sample.warnings,
+            *doubts.missing(source, measured),
+            *doubts.lost(measured),
+            *notes.warnings,
+            *doubts.of_notes(task, notes),
+        ]
         _write_others(sample, notes, folder)
         record = {
-            **_record(config, source, sample, rows, notes),
+            **_record(config, source, sample, measured, notes),
             "warnings": warnings,
             "inputs": inputs(),
+            "inputs_open": sources.all_open(source, inputs().values()),
             **components.record(config, SOCKETS),
             "tables": {
                 path.relative_to(folder).as_posix(): artefacts.checksum(path) for path in table_files.all_files(folder)
@@ -64,7 +74,7 @@ def run(config: Config) -> None:
         artefacts.write_json(folder / schema.PROVENANCE, record)
     for warning in warnings:
         log.warning("%s", warning)
-    _log_result(config, sample, rows, notes)
+    _log_result(config, sample, measured, notes)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -87,73 +97,38 @@ def _outdated(config: Config) -> list[str]:
 def _sample(config: Config, source: Source, task: Task) -> SelectedCohort:
     """Apply the cohort's rules, then the task's: a sample needs an outcome that was not yet known at the end of the window."""
     candidates = source.stays()
-    table, counts = _known_sexes(candidates.table, candidates.counts)
-    stays, flow = cohort.select(table, config.cohort, task.sample)
-    _refuse_impossible_ages(stays, config.raw_dir)
+    known = cohort.known_sexes(candidates)
+    stays, flow = cohort.select(known.table, config.cohort, task.sample, one_calendar=source.one_calendar)
+    cohort.refuse_impossible_ages(stays, config.raw_dir)
     labels = task.labels(stays, source)
     stays, steps = cohort.exclude_undefined(stays, labels.undefined)
     early = cohort.known_in_window(labels.table, stays)
     table = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
-    known = ~pl.col("patient_id").is_in(table["patient_id"].unique().to_list())
-    stays, step = cohort.exclude(stays, known, "outcome known before the end of the observation window")
+    undefined = ~pl.col("patient_id").is_in(table["patient_id"].unique().to_list())
+    stays, step = cohort.exclude(stays, undefined, "outcome known before the end of the observation window")
     flow = [*flow, *steps, step]
+    if source.one_calendar:
+        every = labels.table if labels.every is None else labels.every
+        after = cohort.after_death(every, cohort.with_windows(known.table, config.cohort))
+        stays, donors = cohort.exclude(stays, after, "after the person's death, by the labels")
+        flow += [dataclasses.replace(donors, doubtful=True)] if donors.dropped_stays else []
+        table = table.join(stays, on="patient_id", how="semi")
     _log_flow(flow, wording.candidate(config).word)
     if not stays.height:
         kind = wording.sample(config).short
+        for warning in (*candidates.warnings, *labels.warnings, *doubts.excluded(flow)):  # they may say why
+            log.warning("%s", warning)
         raise UserError(f"{config.raw_dir}: no {kind} is left in the cohort; see the cohort flow above and [cohort]")
     numbered = stays.with_row_index("n")
     warnings = [
-        *candidates.warnings,
+        *known.warnings,
         *labels.warnings,
-        *_strange_times(stays),
-        *_late_windows(table, stays, config.cohort),
+        *doubts.excluded(flow),
+        *doubts.early_outcomes(early.join(stays, on="patient_id", how="semi")),
+        *doubts.strange_times(stays),
+        *doubts.late_windows(table, stays, config.cohort),
     ]
-    return SelectedCohort(numbered, table, counts, flow, warnings)
-
-
-def _known_sexes(stays: pl.DataFrame, counts: Mapping[str, int]) -> tuple[pl.DataFrame, Mapping[str, int]]:
-    """Replace sexes other than F and M by null, and count them."""
-    other = pl.col("sex").is_not_null() & ~pl.col("sex").is_in(["F", "M"])
-    count = stays.filter(other).height
-    known = stays.with_columns(pl.when(~other).then(pl.col("sex")).alias("sex"))
-    return known, {**counts, **({"stays whose sex is neither F nor M, taken as unknown": count} if count else {})}
-
-
-def _refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
-    """Check the ages against the range of ``static.csv``.
-
-    Raises:
-        UserError: a person is too old.
-    """
-    oldest = next(column.high for column in schema.STATIC.columns if column.name == "age")
-    wrong = stays.filter(pl.col("age") > oldest)
-    if wrong.height:
-        stay, age = wrong.select("stay_id", "age").row(0)
-        raise UserError(
-            f"{raw_dir}: stay_id {stay} has an age of {age:g} years, which is outside 0-{oldest:g}; mend the age, or "
-            f"the years it is computed from, in {wrong.height} such stays"
-        )
-
-
-def _strange_times(stays: pl.DataFrame) -> Iterator[str]:
-    """Warnings of discharge times that are missing, and of stays that are too long to be true."""
-    ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")
-    if count := stays.filter(ends > pl.duration(days=LONGEST_STAY)).height:
-        yield f"{count} stays last longer than {LONGEST_STAY} days: are their times right?"
-    if count := stays["dischtime"].null_count():
-        yield f"{count} stays have no time of discharge from the hospital: that from the ICU stands for it"
-
-
-def _late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
-    """A warning where many outcomes were known within an hour of the window's end, so that they are hardly predicted."""
-    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
-    close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
-    if close < 0.1 * labels.height:
-        return []
-    return [
-        f"{close} of {labels.height} outcomes were known within an hour of the end of their observation window "
-        f"(cohort.window = '{rule.window}'): scores describe the past rather than predict"
-    ]
+    return SelectedCohort(numbered, table, known.counts, flow, warnings, known.dated)
 
 
 def _log_flow(flow: Sequence[cohort.Step], word: str) -> None:
@@ -170,17 +145,17 @@ def _log_flow(flow: Sequence[cohort.Step], word: str) -> None:
 
 def _write_measurements(
     config: Config, source: Source, sample: SelectedCohort, folder: Path
-) -> tuple[SelectedCohort, Extract]:
-    """Write ``dynamic``; returns the samples that have a measurement, and the number of rows per code.
+) -> tuple[SelectedCohort, Measured]:
+    """Write ``dynamic``; returns the samples that have a measurement, and what was measured.
 
     Raises:
         UserError: no sample has a measurement.
     """
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
-    measured, rows = harmonise.write_dynamic(
+    measured = harmonise.write_dynamic(
         source.measurements(sample.stays, match), sample.stays, source.signals(), folder, config.tables.format
     )
-    unmeasured = ~pl.col("patient_id").is_in(measured.to_list())
+    unmeasured = ~pl.col("patient_id").is_in(measured.patients.to_list())
     stays, step = cohort.exclude(sample.stays, unmeasured, "no measurement in window")
     word = wording.sample(config).word
     _log_flow([step], word)
@@ -189,22 +164,7 @@ def _write_measurements(
             f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source]"
         )
     labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
-    return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), rows
-
-
-def _missing(source: Source, rows: Extract) -> Iterator[str]:
-    """A warning of signals that no sample has."""
-    absent = sorted({signal.name for signal in source.signals()} - set(rows.table["code"]))
-    if absent:
-        yield f"no sample has a measurement of {', '.join(absent)}"
-
-
-def _doubts(task: Task, notes: Notes) -> Iterator[str]:
-    """Warnings of notes that are missing, or that give the labels away."""
-    if notes.table.is_empty():
-        yield "there are no notes: that modality is empty and masked"
-    if task.from_codes and notes.table["note_type"].is_in(CODED_NOTES).any():
-        yield "the notes name the codes that the labels are made of: scores with them mean nothing"
+    return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), measured
 
 
 def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
@@ -219,7 +179,7 @@ def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
     table_files.write_table(notes.table, folder / schema.NOTES.file)
 
 
-def _record(config: Config, source: Source, sample: SelectedCohort, rows: Extract, notes: Notes) -> dict[str, Any]:
+def _record(config: Config, source: Source, sample: SelectedCohort, measured: Measured, notes: Notes) -> dict[str, Any]:
     """The record in ``provenance.json`` of how the tables were made."""
     return {
         "format": schema.TABLES_FORMAT,
@@ -227,16 +187,23 @@ def _record(config: Config, source: Source, sample: SelectedCohort, rows: Extrac
         **decides.compared(config, "tables"),
         "cohort_flow": [dataclasses.asdict(step) for step in sample.flow],
         "signals": [to_record(signal) for signal in source.signals()],
-        "measurements": {"rows": dict(rows.table.rows()), "dropped or repaired": dict(rows.counts)},
+        "measurements": {
+            "rows": dict(measured.rows.rows()),
+            "dropped or repaired": measured.counts,
+            "flow": [dataclasses.asdict(row) for row in measured.flow],
+        },
         "stays": dict(sample.counts),
+        "dated": list(sample.dated),
         "notes": {"rows": notes.table.height, "counts": dict(notes.counts)},
     }
 
 
-def _log_result(config: Config, sample: SelectedCohort, rows: Extract, notes: Notes) -> None:
-    counted = {**sample.counts, **rows.counts, **notes.counts}
-    dropped = ", ".join(f"{count} {reason}" for reason, count in counted.items() if count)
-    log.info("counted: %s", dropped or "nothing dropped or repaired")
+def _log_result(config: Config, sample: SelectedCohort, measured: Measured, notes: Notes) -> None:
+    for line in row_table.lines(measured.flow):
+        log.info("rows: %s", line)
+    for kind, counts in {"stays": sample.counts, "notes": notes.counts}.items():
+        if told := ", ".join(f"{count} {reason}" for reason, count in counts.items() if count):
+            log.info("%s: %s", kind, told)
     positive = sample.labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
     shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")
     log.info(
@@ -244,7 +211,7 @@ def _log_result(config: Config, sample: SelectedCohort, rows: Extract, notes: No
         sample.stays.height,
         wording.sample(config).word,
         shown,
-        rows.table["len"].sum(),
+        measured.rows["len"].sum(),
         notes.table.height,
         config.table_dir,
     )

@@ -3,10 +3,11 @@
 Every table that a source returns is typed: ids are text, times are Datetime, values are in canonical units (``signals``).
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import polars as pl
 
@@ -19,11 +20,16 @@ Match = Literal["stay_id", "hadm_id"]  # the id by which raw rows are matched to
 
 @dataclass(frozen=True)
 class Extract:
-    """A table read from a source, the rows dropped on the way (reason -> number), and warnings for the user."""
+    """A table read from a source, the rows dropped on the way (reason -> number), and warnings for the user.
+
+    ``dated``: what the source found to be dates rather than times, in its own words. A finished run gives them to ``of_run``, so
+    that no new record changes how another is read.
+    """
 
     table: pl.DataFrame
     counts: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    dated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,25 +50,44 @@ class Notes:
 class Events:
     """Measurements in one raw file, as a lazy frame: ``n`` (UInt32, the sample's row in the cohort), ``event_time, code, value``.
 
-    ``value`` is scaled to the signal's unit, and null where it is not a number. The column ``repaired`` is optional: rows where
-    it is true are kept, and counted under the words in ``repair``. ``convert`` drops rows that lie outside the sample's window,
-    have no time, or occur twice; a source may drop rows outside the window itself to save work (``window.inside``).
+    ``value`` is scaled to the signal's unit, and null where it is not a number. ``convert`` drops rows that lie outside the
+    sample's window, have no time, or occur twice; a source may drop rows outside the window itself to save work
+    (``window.inside``). Further columns of ``frame`` are optional:
+
+    - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``)
+    - ``drops``: name of a boolean column -> the reason why rows where it is true are left out
+    - ``repairs``: name of a boolean column -> what was done to rows where it is true, which are kept
+
+    ``read``: signal -> the number of its rows in the whole file, whoever they belong to; filled while ``frame`` is read
+    (``_raw.row_counts``). Empty where the source does not count them. ``orphans``: as ``read``, the rows of a stay that is not in
+    the source's table of stays. ``table``: what the counts call the file, if not its name.
     """
 
     path: Path
     frame: pl.LazyFrame
-    repair: str = ""
+    table: str = ""
+    drops: Mapping[str, str] = field(default_factory=dict)
+    repairs: Mapping[str, str] = field(default_factory=dict)
+    read: Counter[str] = field(default_factory=Counter)
+    orphans: Counter[str] = field(default_factory=Counter)
 
 
 class Source(Protocol):
-    """Raw records of one dataset. Methods raise ``UserError`` for missing, damaged or misnamed files."""
+    """Raw records of one dataset. Methods raise ``UserError`` for missing, damaged or misnamed files.
+
+    ``one_calendar``: whether the times of a person's admissions say which of them came first.
+    """
+
+    one_calendar: ClassVar[bool]
 
     def is_open(self) -> bool:
-        """Whether anybody may use the records without a data use agreement.
+        """Whether the options name records that anybody may use without a data use agreement, and no others.
 
-        This is said of the files in ``raw_dir`` as far as they show it or, where there are none yet, of those that would be
-        downloaded.
+        Which files are there is not looked at: a name in a config proves nothing of them. ``open_files`` does.
         """
+
+    def open_files(self) -> frozenset[str]:
+        """The SHA-256 of every raw file that ``download`` has verified as open, or generated; it need not be there any longer."""
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the raw files, or say in one line which of them are missing."""
@@ -71,8 +96,12 @@ class Source(Protocol):
         """The raw files that will be read; all of them exist."""
 
     def stays(self) -> Extract:
-        """Candidate ICU stays: ``subject_id, hadm_id, stay_id, admittime, intime, outtime, dischtime, deathtime, age, sex,
-        ethnicity, icu_type, died`` (0/1, null if unknown)."""
+        """Candidate ICU stays: ``subject_id, hadm_id, stay_id, admittime, intime, outtime, dischtime, deathtime, death, age, sex,
+        ethnicity, icu_type, died`` (0/1, null if unknown or contradictory).
+
+        ``deathtime``: death in the admission; ``death``: when the person died, in this admission or not, as far as the stay's
+        calendar knows it. Of a death without a time of day, both are the end of that day.
+        """
 
     def signals(self) -> tuple[Signal, ...]:
         """The signals that the codes of ``measurements`` name; they are the features, in this order."""
@@ -95,8 +124,14 @@ class Source(Protocol):
         """
 
 
+def all_open(source: Source, checksums: Collection[str]) -> bool:
+    """Whether the raw files with these SHA-256 are open, all of them; no files prove nothing."""
+    return source.is_open() and bool(checksums) and source.open_files().issuperset(checksums)
+
+
 def chosen(config: Config) -> Source:
-    """Build the source that the config names."""
+    """Build the source that the config names. ``label_codes``: the outcomes to predict, empty for all that the source has."""
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
-    source: Source = components.build("source", config.source, seed=config.seed, **folders)
+    label_codes = components.build("task", config.task).codes or ()
+    source: Source = components.build("source", config.source, seed=config.seed, label_codes=label_codes, **folders)
     return source

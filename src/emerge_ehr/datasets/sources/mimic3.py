@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
 from emerge_ehr.config import Download
+from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
+from emerge_ehr.datasets.sources._mimic import outcomes
 from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
 from emerge_ehr.datasets.sources._mimic.options import Options
+from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
 from emerge_ehr.datasets.sources._raw.raw_csv import (
     Schema,
@@ -22,10 +25,11 @@ from emerge_ehr.datasets.sources._raw.raw_csv import (
     refuse_without_rows,
     scan,
 )
-from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes
+from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.storage.ids import is_true, stated
 
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
 CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
@@ -40,12 +44,17 @@ SHIFTED_AGE, OLDEST_AGE = 200, 90
 class Mimic3:
     """The source whose raw files are in ``raw_dir``."""
 
+    one_calendar: ClassVar[bool] = True
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
         """The demo is open, unless the user adds notes of their own."""
-        return physionet.is_open(self.options.project, self.raw_dir) and not self.options.notes_file
+        return self.options.project in physionet.OPEN and not self.options.notes_file
+
+    def open_files(self) -> frozenset[str]:
+        """The files of the demo that were downloaded and verified."""
+        return physionet.verified(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -70,23 +79,18 @@ class Mimic3:
         icu, hospital, persons = (find(self.raw_dir, name) for name in ("ICUSTAYS", "ADMISSIONS", "PATIENTS"))
         times = dict.fromkeys(("intime", "outtime"), pl.Datetime)
         columns: Schema = {**IDS, "icustay_id": ID, "first_careunit": pl.String, **times}
-        stays = read(icu, columns, key=("icustay_id",))
-        times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
-        columns = {**IDS, **times, "ethnicity": pl.String, "hospital_expire_flag": ID}
-        admissions = read(hospital, columns, key=("hadm_id",))
-        columns = {"subject_id": ID, "gender": pl.String, "dob": pl.Datetime}
-        patients = read(persons, columns, key=("subject_id",))
+        stays = read(icu, columns, key=("icustay_id",), dated=("intime", "outtime"))
+        judged, patients = self._admissions(), self._patients()
+        admissions = judged.table
         refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
         refuse_orphans(icu, stays, persons, patients, ["subject_id"])
         joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
-        names = {
-            "icustay_id": "stay_id",
-            "gender": "sex",
-            "first_careunit": "icu_type",
-            "hospital_expire_flag": "died",
-        }
+        joined = joined.join(outcomes.deaths(admissions, patients), on="subject_id")
+        names = {"icustay_id": "stay_id", "gender": "sex", "first_careunit": "icu_type"}
         ids = (pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "icustay_id"))
-        return Extract(joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob"))
+        table = joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob")
+        timed = dates.stays_at_day_end(table)
+        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings))
 
     def signals(self) -> tuple[Signal, ...]:
         """The 17 signals of the benchmark."""
@@ -97,13 +101,20 @@ class Mimic3:
         charted, drawn = find(self.raw_dir, "CHARTEVENTS"), find(self.raw_dir, "LABEVENTS")
         for path in (charted, drawn):
             refuse_without_rows(path)
-        key = {"stay_id": "icustay_id", "hadm_id": "hadm_id"}[match]
-        text = dict.fromkeys(("charttime", "value", "error"), pl.String)
-        rows = scan(charted, {key: ID, "itemid": ID, "valuenum": pl.Float64, **text}).rename({key: match})
-        wrong = pl.col("error").str.strip_chars() == "1"
-        chart = mimic_events.chart(charted, rows, {**CAREVUE, **CHART}, cohort, match, wrong)
-        columns = {**IDS, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
-        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
+        text = dict.fromkeys(("charttime", "value", "valuenum", "valueuom"), pl.String)
+        columns = {**IDS, "itemid": ID, **text}
+        rows = scan(charted, {**columns, "icustay_id": ID, "error": pl.String}).rename({"icustay_id": "stay_id"})
+        rows = rows.with_columns(is_true(pl.col("error")).alias("in_error"), *map(stated, (*IDS, "stay_id")))
+        chart = mimic_events.chart(
+            charted,
+            rows,
+            {**CAREVUE, **CHART},
+            cohort,
+            match,
+            read(find(self.raw_dir, "ICUSTAYS"), {"icustay_id": ID})["icustay_id"],
+        )
+        taken = scan(drawn, columns).with_columns(pl.lit(None, pl.String).alias("comments"), *map(stated, IDS))
+        return [chart, mimic_events.labs(drawn, taken, LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
@@ -111,7 +122,7 @@ class Mimic3:
         if not paths:
             titles = {"Diagnoses": ("DIAGNOSES_ICD", CODES[0]), "Procedures": CODES[1:]}
             return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
-        return read_notes(self.options.note_files(paths, error_column="iserror"), cohort)
+        return read_notes(self.options.note_files(paths, error_column="iserror"), cohort, self.records("admissions"))
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of the whole hospital; diagnosis rows without a code are left out.
@@ -120,16 +131,34 @@ class Mimic3:
             UserError: ``kind`` is labels, which this source does not have.
         """
         if kind == "admissions":
-            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
-            rows = read(find(self.raw_dir, "ADMISSIONS"), {**IDS, **times, "admission_type": pl.String})
+            admissions = self._admissions().table
+            rows = outcomes.before_death(admissions, outcomes.deaths(admissions, self._patients()))
             rows = rows.with_columns((pl.col("admission_type").str.strip_chars() == "ELECTIVE").alias("planned"))
         elif kind == "diagnoses":
             rows = read(find(self.raw_dir, "DIAGNOSES_ICD"), {**IDS, "icd9_code": pl.String})
-            code = pl.col("icd9_code").str.strip_chars().alias("icd_code")
+            code = icd_code(pl.col("icd9_code")).alias("icd_code")
             rows = rows.select(*IDS, pl.lit(9, ID).alias("icd_version"), code).drop_nulls("icd_code")
         else:
             raise UserError("[source] name = 'mimic3' has no ready-made labels; choose another task")
         return rows.with_columns(pl.col(*IDS).cast(pl.String))
+
+    def _admissions(self) -> Extract:
+        """All admissions with ``died``, and what in them contradicts itself."""
+        columns: Schema = {
+            **IDS,
+            **dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime),
+            **dict.fromkeys(("ethnicity", "discharge_location", "admission_type"), pl.String),
+            "hospital_expire_flag": ID,
+        }
+        rows = read(find(self.raw_dir, "ADMISSIONS"), columns, key=("hadm_id",), dated=("admittime", "dischtime"))
+        return outcomes.with_outcomes(rows.rename({"hospital_expire_flag": "died"}), self._patients())
+
+    def _patients(self) -> pl.DataFrame:
+        """All persons; ``dod``, as in MIMIC-III, is the hospital's date of death, else the social security's."""
+        days = dict.fromkeys(("dob", "dod", "dod_hosp", "dod_ssn"), pl.Datetime)
+        columns: Schema = {"subject_id": ID, "gender": pl.String, **days}
+        rows = read(find(self.raw_dir, "PATIENTS"), columns, key=("subject_id",))
+        return rows.with_columns(pl.coalesce("dod_hosp", "dod", "dod_ssn").alias("dod")).drop("dod_ssn")
 
     def _note_paths(self) -> tuple[Path, ...]:
         """The user's files of notes, else ``NOTEEVENTS`` unless it has only a header."""
@@ -140,10 +169,14 @@ class Mimic3:
         return (path,) if path is not None and filled else ()
 
     def _titles(self, codes: str, titles: str) -> pl.DataFrame:
-        """The titles of the codes: ``hadm_id`` (text), ``seq_num, long_title``."""
+        """The codes of all admissions with their titles, as ``surrogate_notes`` takes them."""
         rows = read(find(self.raw_dir, codes), {"hadm_id": ID, "seq_num": ID, "icd9_code": pl.String})
         names = read(find(self.raw_dir, titles), {"icd9_code": pl.String, "long_title": pl.String})
-        return rows.join(names, on="icd9_code").with_columns(pl.col("hadm_id").cast(pl.String))
+        rows, names = (
+            table.rename({"icd9_code": "icd_code"}).with_columns(pl.lit(9, ID).alias("icd_version"))
+            for table in (rows, names)
+        )
+        return titled(rows, names).with_columns(pl.col("hadm_id").cast(pl.String))
 
 
 def _age() -> pl.Expr:

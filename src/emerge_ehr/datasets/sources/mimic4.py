@@ -2,21 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
 from emerge_ehr.config import Download
+from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
+from emerge_ehr.datasets.sources._mimic import outcomes
 from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.datasets.sources._mimic.options import Options
+from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
 from emerge_ehr.datasets.sources._raw.raw_csv import Schema, find, look, read, refuse_orphans, refuse_without_rows, scan
-from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes
+from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.storage.ids import stated
 
 HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
 CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
@@ -24,18 +28,24 @@ ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # types of planned admissions
 ID = pl.Int64
+IDS = {"subject_id": ID, "hadm_id": ID}
 
 
 @dataclass(frozen=True)
 class Mimic4:
     """The source whose raw files are in ``raw_dir``."""
 
+    one_calendar: ClassVar[bool] = True
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
         """The demo is open, unless the user adds notes of their own."""
-        return physionet.is_open(self.options.project, self.raw_dir) and not self.options.notes_file
+        return self.options.project in physionet.OPEN and not self.options.notes_file
+
+    def open_files(self) -> frozenset[str]:
+        """The files of the demo that were downloaded and verified."""
+        return physionet.verified(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -68,27 +78,28 @@ class Mimic4:
         Raises:
             UserError: admissions or patients of some stays are missing, as when files of two versions are mixed.
         """
-        ids = {"subject_id": ID, "hadm_id": ID}
-        icu = find(self.raw_dir / "icu", "icustays")
+        icu, hospital, persons = (
+            self._find("icu", "icustays"),
+            self._find("hosp", "admissions"),
+            self._find("hosp", "patients"),
+        )
         times = {"intime": pl.Datetime, "outtime": pl.Datetime}
-        stays = read(icu, {**ids, "stay_id": ID, "first_careunit": pl.String, **times}, key=("stay_id",))
-        hospital = find(self.raw_dir / "hosp", "admissions")
-        times = dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime)
-        columns: Schema = {**ids, **times, "race": pl.String, "hospital_expire_flag": ID}
-        admissions = read(hospital, columns, key=("hadm_id",))
-        persons = find(self.raw_dir / "hosp", "patients")
-        columns = {"subject_id": ID, "gender": pl.String, "anchor_age": ID, "anchor_year": ID}
-        patients = read(persons, columns, key=("subject_id",))
+        stays = read(
+            icu, {**IDS, "stay_id": ID, "first_careunit": pl.String, **times}, key=("stay_id",), dated=tuple(times)
+        )
+        judged, patients = self._admissions(), self._patients()
+        admissions = judged.table
         refuse_orphans(icu, stays, hospital, admissions, ["subject_id", "hadm_id"])
         refuse_orphans(icu, stays, persons, patients, ["subject_id"])
         joined = stays.join(admissions, on=["subject_id", "hadm_id"]).join(patients, on="subject_id")
-        names = {"gender": "sex", "race": "ethnicity", "first_careunit": "icu_type", "hospital_expire_flag": "died"}
-        return Extract(
-            joined.with_columns(
-                (pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")).alias("age"),
-                *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
-            ).rename(names)
-        )
+        joined = joined.join(outcomes.deaths(admissions, patients), on="subject_id")
+        names = {"gender": "sex", "race": "ethnicity", "first_careunit": "icu_type"}
+        table = joined.with_columns(
+            (pl.col("anchor_age") + pl.col("intime").dt.year() - pl.col("anchor_year")).alias("age"),
+            *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
+        ).rename(names)
+        timed = dates.stays_at_day_end(table)
+        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings))
 
     def signals(self) -> tuple[Signal, ...]:
         """The 17 signals of the benchmark."""
@@ -99,10 +110,21 @@ class Mimic4:
         charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
         for path in (charted, drawn):
             refuse_without_rows(path)
-        columns = {match: ID, "charttime": pl.String, "itemid": ID, "value": pl.String, "valuenum": pl.Float64}
-        chart = mimic_events.chart(charted, scan(charted, columns), CHART, cohort, match)
-        columns = {"subject_id": ID, "hadm_id": ID, "itemid": ID, "charttime": pl.String, "valuenum": pl.Float64}
-        return [chart, mimic_events.labs(drawn, scan(drawn, columns), LAB, cohort)]
+        text = dict.fromkeys(("charttime", "value", "valuenum", "valueuom"), pl.String)
+        columns = {"itemid": ID, "subject_id": ID, "hadm_id": ID, **text}
+        rows = scan(charted, {**columns, "stay_id": ID}).with_columns(
+            pl.lit(value=False).alias("in_error"), stated("stay_id")
+        )
+        chart = mimic_events.chart(
+            charted,
+            rows.with_columns(map(stated, IDS)),
+            CHART,
+            cohort,
+            match,
+            read(self._find("icu", "icustays"), {"stay_id": ID})["stay_id"],
+        )
+        taken = scan(drawn, {**columns, "comments": pl.String}).with_columns(map(stated, IDS))
+        return [chart, mimic_events.labs(drawn, taken, LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
@@ -111,7 +133,7 @@ class Mimic4:
             titles = {"Diagnoses": ("diagnoses_icd", "d_icd_diagnoses")}
             titles["Procedures"] = ("procedures_icd", "d_icd_procedures")
             return surrogate_notes(cohort, {heading: self._titles(*files) for heading, files in titles.items()})
-        return read_notes(self.options.note_files(paths), cohort)
+        return read_notes(self.options.note_files(paths), cohort, self.records("admissions"))
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of the whole hospital.
@@ -119,18 +141,40 @@ class Mimic4:
         Raises:
             UserError: ``kind`` is labels, which this source does not have.
         """
-        hospital = self.raw_dir / "hosp"
-        ids = {"subject_id": ID, "hadm_id": ID}
         if kind == "admissions":
-            times = {"admittime": pl.Datetime, "dischtime": pl.Datetime}
-            rows = read(find(hospital, "admissions"), {**ids, **times, "admission_type": pl.String})
+            admissions = self._admissions().table
+            rows = outcomes.before_death(admissions, outcomes.deaths(admissions, self._patients()))
             rows = rows.with_columns(pl.col("admission_type").is_in(list(PLANNED)).alias("planned"))
         elif kind == "diagnoses":
-            rows = read(find(hospital, "diagnoses_icd"), {**ids, "icd_version": ID, "icd_code": pl.String})
-            rows = rows.with_columns(pl.col("icd_code").str.strip_chars())
+            rows = read(self._find("hosp", "diagnoses_icd"), {**IDS, "icd_version": ID, "icd_code": pl.String})
+            rows = rows.with_columns(icd_code(pl.col("icd_code")).alias("icd_code"))
         else:
             raise UserError("[source] name = 'mimic4' has no ready-made labels; choose another task")
         return rows.with_columns(pl.col("subject_id", "hadm_id").cast(pl.String))
+
+    def _find(self, folder: str, name: str) -> Path:
+        return find(self.raw_dir / folder, name)
+
+    def _admissions(self) -> Extract:
+        """All admissions with ``died``, and what in them contradicts itself."""
+        columns: Schema = {
+            **IDS,
+            **dict.fromkeys(("admittime", "dischtime", "deathtime"), pl.Datetime),
+            **dict.fromkeys(("race", "discharge_location", "admission_type"), pl.String),
+            "hospital_expire_flag": ID,
+        }
+        rows = read(self._find("hosp", "admissions"), columns, key=("hadm_id",), dated=("admittime", "dischtime"))
+        return outcomes.with_outcomes(rows.rename({"hospital_expire_flag": "died"}), self._patients())
+
+    def _patients(self) -> pl.DataFrame:
+        columns: Schema = {
+            "subject_id": ID,
+            "gender": pl.String,
+            "anchor_age": ID,
+            "anchor_year": ID,
+            "dod": pl.Datetime,
+        }
+        return read(self._find("hosp", "patients"), columns, key=("subject_id",))
 
     def _note_paths(self) -> tuple[Path, ...]:
         paths = (look(self.raw_dir / "note", name) for name in NOTES)
@@ -140,7 +184,7 @@ class Mimic4:
         code = {"icd_code": pl.String, "icd_version": ID}
         rows = read(find(self.raw_dir / "hosp", codes), {"hadm_id": ID, "seq_num": ID, **code})
         names = read(find(self.raw_dir / "hosp", titles), {**code, "long_title": pl.String})
-        return rows.join(names, on=["icd_code", "icd_version"]).with_columns(pl.col("hadm_id").cast(pl.String))
+        return titled(rows, names).with_columns(pl.col("hadm_id").cast(pl.String))
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:

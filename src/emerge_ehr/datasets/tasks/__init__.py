@@ -13,12 +13,15 @@ from emerge_ehr.datasets.sources import Source
 class Labels:
     """``table``: ``patient_id, label_time, label_code, label_value`` of the outcomes that are defined.
 
-    ``undefined``: the reason why samples have no label at all -> their ids; ``warnings``: what the user must know.
+    ``undefined``: the reason why samples have no label at all -> their ids; ``warnings``: what the user must know. ``every``: all
+    outcomes that the source has, also those of samples outside the cohort and those that are not predicted, which may tell when
+    a person died; None where these are those of ``table``.
     """
 
     table: pl.DataFrame
     undefined: Mapping[str, list[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    every: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 from emerge_ehr.fields import UserError, refuse_repeated
+from emerge_ehr.signals import spelling
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ class Given:
         """The rows of ``label.csv`` that belong to samples of the cohort.
 
         Raises:
-            UserError: no sample of the cohort has one of the config's label codes.
+            UserError: no sample of the cohort has one of the config's label codes, or a label is neither 0 nor 1.
         """
-        table = source.records("labels").join(cohort.select("patient_id"), on="patient_id", how="semi")
+        labels = source.records("labels")
+        _refuse_other_kinds(labels, self.options.label_codes)
+        table = labels.join(cohort.select("patient_id"), on="patient_id", how="semi")
         codes = table["label_code"].unique().sort().to_list()
         for code in self.options.label_codes:
             if code not in codes:
@@ -64,7 +67,32 @@ class Given:
         if self.options.label_codes:
             table = table.filter(pl.col("label_code").is_in(list(self.options.label_codes)))
         unlabelled = cohort.join(table, on="patient_id", how="anti")["patient_id"].to_list()
-        return Labels(table.select("patient_id", "label_time", "label_code", "label_value"), {"no label": unlabelled})
+        chosen = table.select("patient_id", "label_time", "label_code", "label_value")
+        return Labels(chosen, {"no label": unlabelled}, tuple(spelling.outcomes(codes)), every=labels)
+
+
+def _refuse_other_kinds(labels: pl.DataFrame, chosen: Sequence[str]) -> None:
+    """Refuse labels that are no yes or no, such as classes from 0 to 4 or a length of stay, and say which ones are.
+
+    Raises:
+        UserError: a label that is to be predicted has another value than 0 and 1.
+    """
+    binary = pl.col("label_value").cast(pl.Float64).is_in([0.0, 1.0])
+    kinds = labels.group_by("label_code").agg(binary.all().alias("binary")).sort("label_code")
+    others = [code for code, fits in kinds.rows() if not fits and (not chosen or code in chosen)]
+    if not others:
+        return
+    patient, value = (
+        labels.filter(~binary & pl.col("label_code").is_in(others)).select("patient_id", "label_value").row(0)
+    )
+    fitting = ", ".join(f'"{name}"' for name in kinds.filter("binary")["label_code"])
+    remedy = (
+        f"choose others: [task] label_codes = [{fitting}]" if fitting else "mend the file: 1 where it happened, else 0"
+    )
+    raise UserError(
+        f"label.csv: label_value {value:g} of patient_id '{patient}' is neither 0 nor 1 (label_code {', '.join(others)}); EMERGE "
+        f"predicts what happens or does not, no classes and no amounts; {remedy}"
+    )
 
 
 def build(options: Options) -> Task:

@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.window import stay_end
 from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
 
@@ -21,7 +22,7 @@ class Options:
 @final
 @dataclass(frozen=True)
 class LengthOfStay:
-    """The outcome is known when the threshold is passed, or at discharge from the ICU."""
+    """The outcome is known when the threshold is passed, or when the stay ends."""
 
     from_codes: ClassVar[bool] = False
     sample: ClassVar[SampleWords | None] = None
@@ -42,7 +43,7 @@ class LengthOfStay:
         return tuple(Outcome(f"a stay longer than {code.removeprefix('los_')} days") for code in codes)
 
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
-        """Compare ICU admission with discharge; death ends a stay as well.
+        """Compare ICU admission with discharge; death and leaving the hospital end a stay as well.
 
         A stay that ended by the end of the window has no label, because the length of its record would show the outcome.
 
@@ -50,7 +51,8 @@ class LengthOfStay:
             UserError: a threshold lies inside the observation window, which would show the outcome.
         """
         tables = []
-        unknown, ended = pl.col("outtime").is_null(), pl.col("outtime") <= pl.col("window_end")
+        end = stay_end("outtime")
+        unknown, ended = pl.col("outtime").is_null(), end <= pl.col("window_end")
         undefined = {"ICU discharge time unknown": unknown, "left the ICU by the end of the observation window": ended}
         staying = cohort.filter(~unknown & ~ended)
         for days, code in zip(self.options.days, self.codes, strict=True):
@@ -64,9 +66,9 @@ class LengthOfStay:
             tables.append(
                 staying.select(
                     "patient_id",
-                    pl.min_horizontal(passed, "outtime").alias("label_time"),
+                    pl.min_horizontal(passed, end).alias("label_time"),
                     pl.lit(code).alias("label_code"),
-                    (pl.col("outtime") > passed).cast(pl.Int64).alias("label_value"),
+                    (end > passed).cast(pl.Int64).alias("label_value"),
                 )
             )
         return Labels(

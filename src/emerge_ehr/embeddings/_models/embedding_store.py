@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage.sqlite_file import connect
+from emerge_ehr.storage.sqlite_file import connect, waiting
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -101,9 +101,11 @@ class EmbeddingStore:
 @contextmanager
 def _connected(path: Path) -> Iterator[sqlite3.Connection]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # runs on open and on other records share it
     connection = connect(path, TABLE)
     try:
-        connection.execute("BEGIN IMMEDIATE")  # SQLite refuses a reader that begins to write in mid-transaction
+        # SQLite refuses a reader that begins to write in mid-transaction.
+        waiting(path, lambda: connection.execute("BEGIN IMMEDIATE"))
         with connection:
             yield connection
     finally:

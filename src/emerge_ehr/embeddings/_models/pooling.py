@@ -82,6 +82,20 @@ def read_tokenizer(folder: Path, where: str) -> Any:
     return tokenizer
 
 
+def require_room(tokenizer: Any, rows: int, folder: Path, where: str) -> None:
+    """Check that the model's embedding has a row for each of the tokenizer's tokens.
+
+    Raises:
+        UserError: it has fewer: the two are of different models, and a text with such a token would end the run midway.
+    """
+    needed = max(tokenizer.get_vocab().values()) + 1
+    if needed > rows:
+        raise UserError(
+            f"{where}: {folder}: the tokenizer has {needed} tokens, the model's embedding {rows} rows (vocab_size in "
+            "config.json); copy all files of one model"
+        )
+
+
 def read_model(folder: Path, placement: Placement, where: str) -> Any:
     """The transformer without a head, in evaluation mode. Weights are safetensors, or a pickle that may hold only tensors.
 

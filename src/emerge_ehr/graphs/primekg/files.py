@@ -4,7 +4,6 @@ Nodes are identified by ``node_index`` alone, as ids and names repeat across typ
 file that holds it once gives the same graph, because a row becomes an edge of each disease at its ends.
 """
 
-import csv
 import logging
 import mmap
 import tempfile
@@ -12,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.fields import UserError
+from emerge_ehr.graphs.primekg.members import fits
 from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.csv_rows import refuse_ragged
 
 log = logging.getLogger(__name__)
 EDGES = ("relation", "display_relation", "x_index", "x_type", "x_name", "y_index", "y_type", "y_name")
@@ -32,7 +32,7 @@ DESCRIPTIONS = (
 FEATURES = ("node_index", "mondo_name", "group_name_bert", "mondo_definition", *DESCRIPTIONS)
 EMPTY = ("", "nan", "NaN")
 QUALIFIER = r"\s+\(disease\)$"  # PrimeKG appends it to diseases' names that are also phenotypes' names
-LONGEST_LINE = 1 << 17  # bytes, as many as the longest field that Python's csv module reads
+LONGEST_HEADER = 1 << 17  # bytes
 AGAIN = "get the file again, or mend that row"
 
 
@@ -40,7 +40,8 @@ AGAIN = "get the file again, or mend that row"
 class GraphTables:
     """The part of the graph that retrieval needs."""
 
-    diseases: pl.DataFrame  # node_index (ascending), names, definition, description, degree: its number of edges
+    # node_index (ascending), names, definition, description, group: see ``_diseases``, degree: its number of edges
+    diseases: pl.DataFrame
     nodes: pl.DataFrame  # node_index (ascending), node_type, name: every end of an edge
     relations: pl.DataFrame  # relation, display_relation
     edges: pl.DataFrame  # node, relation: rows of the two tables above; ordered by disease, relation and name
@@ -50,11 +51,15 @@ def find(folder: Path, name: str) -> Path:
     """The path of ``name.csv`` or ``name.tab`` in the folder.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither is there, or both are.
     """
-    for suffix in (".csv", ".tab"):
-        if (folder / f"{name}{suffix}").is_file():
-            return folder / f"{name}{suffix}"
+    files = [path for suffix in (".csv", ".tab") if (path := folder / f"{name}{suffix}").is_file()]
+    if len(files) > 1:
+        raise UserError(
+            f"{files[0]}: stands beside {files[1].name}, which is the same table in another form; remove one"
+        )
+    if files:
+        return files[0]
     raise UserError(
         f"{folder / name}.csv: missing (nor is {name}.tab there); run --stage download, or set paths.kg_dir to PrimeKG's folder"
     )
@@ -114,7 +119,6 @@ def _feature_rows(path: Path) -> pl.DataFrame:
         rows = collect(frame, path)  # all columns, so that rows with too many fields are noticed
     if rows.is_empty():
         log.warning("%s has a header and no rows: diseases have no definitions or descriptions", path)
-    _refuse_short_rows(path, rows.width - 1)
     rows = rows.select("row", pl.col(FEATURES).replace(EMPTY, [None] * len(EMPTY)))
     rows = rows.filter(~pl.all_horizontal(pl.col(FEATURES).is_null()))
     return rows.with_columns(_numbers(rows, "node_index", path))
@@ -141,8 +145,13 @@ def _nodes(rows: pl.DataFrame, path: Path) -> pl.DataFrame:
 
 
 def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
-    """A row per disease. A group's own name is its first, followed by the names of its members."""
+    """A row per disease. A group's own name is its first, followed by the names of its members.
+
+    A member that is no kind of what its node's name says becomes a disease without edges, with its own name and texts, numbered
+    after the last node; ``group`` is the node that it was in, and null for all others.
+    """
     own = nodes.filter(pl.col("node_type") == "disease").select("node_index", "name", row=pl.lit(0, pl.UInt32))
+    features = _apart(features, own, nodes)
     columns = (features.select("node_index", "row", name=column) for column in ("group_name_bert", "mondo_name"))
     names = [part.select("node_index", "name", "row").with_columns(source=n) for n, part in enumerate((own, *columns))]
     named = pl.concat(names).with_columns(_tidy("name")).drop_nulls("name").sort("node_index", "source", "row")
@@ -161,10 +170,48 @@ def _diseases(features: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col("mondo_definition").drop_nulls().first().alias("definition"),
             pl.col("text").filter(pl.col("text") != "").first().alias("description"),
+            pl.col("group").first(),
         )
     )
     joined = named.join(documents, on="node_index", how="left")
     return joined.with_columns(pl.col("definition", "description").fill_null("")).sort("node_index")
+
+
+def _apart(features: pl.DataFrame, own: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+    """The features with a column ``group``, and with the members that do not fit their group under numbers of their own."""
+    members = features.select("node_index", "mondo_name", "group_name_bert", "row").with_columns(
+        _tidy("mondo_name"), _tidy("group_name_bert")
+    )
+    members = members.join(own.select("node_index", "name").with_columns(_tidy("name")), on="node_index", how="left")
+    members = members.with_columns(node_name=pl.coalesce("name", "group_name_bert")).drop_nulls(
+        ("mondo_name", "node_name")
+    )
+    grouped = pl.col("mondo_name").n_unique().over("node_index") > 1
+    distinct = members.filter(grouped).unique(("node_index", "mondo_name"), keep="first", maintain_order=True)
+    distinct = distinct.sort("node_index", "row")
+    pairs = distinct.select("node_name", "mondo_name").rows()
+    strangers = distinct.filter(pl.Series([not fits(name, member) for name, member in pairs], dtype=pl.Boolean))
+    first = max(nodes["node_index"].max(), features["node_index"].max() or 0) + 1  # type: ignore[type-var, operator]
+    numbers = strangers.with_row_index("own", offset=0).select(
+        "node_index", "mondo_name", own=pl.col("own").cast(pl.Int64) + first
+    )
+    if numbers.height:
+        log.info(
+            "knowledge graph: %d of %d members of grouped nodes are no kind of what their node's name says; they keep their own "
+            "names and texts and have no triples",
+            numbers.height,
+            distinct.height,
+        )
+    keyed = features.with_columns(tidy=pl.col("mondo_name")).with_columns(_tidy("tidy"))
+    keyed = keyed.join(
+        numbers.rename({"mondo_name": "tidy"}), on=("node_index", "tidy"), how="left", maintain_order="left"
+    )
+    apart = pl.col("own").is_not_null()
+    return keyed.with_columns(
+        group=pl.when(apart).then("node_index"),
+        group_name_bert=pl.when(~apart).then("group_name_bert"),
+        node_index=pl.coalesce("own", "node_index"),
+    ).drop("own", "tidy")
 
 
 def _edges(rows: pl.DataFrame, nodes: pl.DataFrame, relations: pl.DataFrame, diseases: pl.DataFrame) -> pl.DataFrame:
@@ -221,7 +268,7 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
     """A block with the file's rows: its fields as text, and ``row``, counted from 0. Tab or comma is read off the header line.
 
     Raises:
-        UserError: the file is not text or cut off, or one of ``columns`` is missing.
+        UserError: the file is not text or cut off, a row has too few or too many fields, or one of ``columns`` is missing.
     """
     header = _header(path)
     separator = "\t" if "\t" in header else ","
@@ -236,47 +283,17 @@ def _scan(path: Path, columns: tuple[str, ...]) -> Iterator[pl.LazyFrame]:
         raise UserError(
             f"{path}: no column '{missing[0]}'; it has: {', '.join(names)[:200]}; is it PrimeKG's? get the file again"
         )
-    _refuse_cut_off(path, separator, len(names))
     with _standard_quotes(path, separator) as standard:
+        refuse_ragged(standard, separator, path, AGAIN)
         yield pl.scan_csv(standard, separator=separator, infer_schema=False, row_index_name="row", glob=False)
 
 
 def _header(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return file.readline(LONGEST_LINE).decode("utf-8-sig").strip("\r\n")
+            return file.readline(LONGEST_HEADER).decode("utf-8-sig").strip("\r\n")
     except (UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not a readable text file: {first_line(error)}; {AGAIN}") from None
-
-
-def _refuse_short_rows(path: Path, columns: int) -> None:
-    """Check that no row has fewer than ``columns`` fields, which Polars would fill up with nulls; blank lines are allowed.
-
-    Raises:
-        UserError: a row has.
-    """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        separator = "\t" if "\t" in file.readline() else ","
-        quoting: dict[str, Any] = {"doublequote": True} if separator == "," else {"escapechar": "\\"}
-        reader = csv.reader(file, delimiter=separator, **quoting)
-        for number, row in enumerate(reader, start=2):
-            if row and len(row) < columns:
-                raise UserError(f"{path} row {number}: has {len(row)} fields, not {columns}; {AGAIN}")
-
-
-def _refuse_cut_off(path: Path, separator: str, columns: int) -> None:
-    """Check that the last line has ``columns`` fields, or that it is ended.
-
-    Raises:
-        UserError: the file is cut off.
-    """
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - LONGEST_LINE, 0))
-        tail = file.read().rpartition(b"\n")[2].decode("utf-8", "replace")
-    if tail and len(next(csv.reader([tail], delimiter=separator))) < columns:
-        raise UserError(
-            f"{path}: cut off: its last line has no end and fewer than {columns} fields; get the file again"
-        )
 
 
 @contextmanager

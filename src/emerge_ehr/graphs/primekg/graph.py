@@ -59,9 +59,10 @@ class PrimeKG:
 
     @cached_property
     def _diseases(self) -> dict[int, Disease]:
-        columns = self.tables.diseases.select("node_index", "names", "definition", "description")
+        columns = self.tables.diseases.select("node_index", "names", "definition", "description", "group")
         return {
-            node: Disease(node, tuple(names), definition, text) for node, names, definition, text in columns.iter_rows()
+            node: Disease(node, tuple(names), definition, text, group)
+            for node, names, definition, text, group in columns.iter_rows()
         }
 
     @cached_property

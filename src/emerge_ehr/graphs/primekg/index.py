@@ -22,7 +22,7 @@ from emerge_ehr.graphs.primekg.files import GraphTables
 from emerge_ehr.storage import artefacts, known_hashes, publishing
 
 log = logging.getLogger(__name__)
-FORMAT = 1  # raise it whenever ``primekg_files`` reads the same files differently
+FORMAT = 2  # raise it whenever ``primekg_files`` reads the same files differently
 MANIFEST = "index.json"
 PARTS = tuple(part.name for part in fields(GraphTables))
 

@@ -41,6 +41,8 @@ def build(options: Options, *, sizes: Sizes, seed: int) -> Network:
 def hours_since_measured(mask: Tensor) -> Tensor:
     """Mask [N,T,F] -> delta [N,T,F]: hours since a feature's last measurement before this hour, or since the window's start.
 
+    With ``cohort.bin_hours``, they are counted in bins.
+
     >>> hours_since_measured(torch.tensor([[[0.0], [1.0], [0.0], [0.0], [1.0]]])).flatten().tolist()
     [0.0, 1.0, 1.0, 2.0, 3.0]
     """

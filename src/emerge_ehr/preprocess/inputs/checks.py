@@ -1,6 +1,5 @@
 """Checks that all tables must pass, wherever they come from. ``where`` names the table at the start of a message."""
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +11,11 @@ from emerge_ehr.config import Cohort
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Floats
-from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.signals.signals import Signal, described
 from emerge_ehr.storage import table_files
+from emerge_ehr.storage.ids import without_zeros
+
+LONG_BEFORE = timedelta(days=365)  # before the observation window; no hospital stay that is looked at is so long
 
 
 def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
@@ -38,19 +40,21 @@ def hourly(
     dynamic: pl.LazyFrame,
     cohort: pl.DataFrame,
     signals: tuple[Signal, ...],
-    hours: int | None,
+    span: tuple[int | None, int],
     refuse_unreadable: Callable[[], None],
 ) -> tensors.Hourly:
     """The hourly values of the measurements, which are read once, in batches.
 
     They are read again only where something is wrong, to find the row; ``refuse_unreadable`` raises if a field cannot be read.
+    ``span``: the hours that the tensor covers (None: those of the longest window), and the length of its bins in hours.
 
     Raises:
         UserError: a measurement is of a patient outside the cohort or of an unknown code, lies outside the window, or is not a
             number.
     """
     names = tuple(signal.name for signal in signals)
-    grid = tensors.empty(cohort, names, hours)
+    hours, bin_hours = span
+    grid = tensors.empty(cohort, names, hours, bin_hours)
     rows = 0
     for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
         if placed.null_count().sum_horizontal().item():
@@ -60,7 +64,7 @@ def hourly(
         rows += placed.height
     if not rows:
         raise UserError(f"{where}: has a header and no rows; one row per measurement is needed")
-    return grid.hourly
+    return grid.settled([name for name in names if described(name).score])
 
 
 def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:
@@ -70,7 +74,7 @@ def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, 
     patients = cohort.lazy().select("patient_id", "window_start", "window_end")
     if strangers := _counted(numbered.join(patients, on="patient_id", how="anti"), rows, where):
         count, patient, _ = strangers
-        raise _stranger(where, patient, count)
+        raise _stranger(where, patient, count, cohort)
     codes = table_files.collect_table(rows.select(pl.col("code").unique()), where)["code"]
     if unknown := sorted(set(codes) - set(names)):
         raise UserError(
@@ -118,17 +122,25 @@ def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> N
     """
     strangers = rows.join(cohort, on="patient_id", how="anti")
     if strangers.height:
-        raise _stranger(where, strangers["patient_id"][0], strangers.height)
+        raise _stranger(where, strangers["patient_id"][0], strangers.height, cohort)
 
 
-def _stranger(where: Path, patient: str, count: int) -> UserError:
+def _stranger(where: Path, patient: str, count: int, cohort: pl.DataFrame) -> UserError:
     return UserError(
-        f"{where}: patient_id '{patient}' is not in cohort.csv; remove {count} such rows, or give it a row there"
+        f"{where}: patient_id '{patient}' is not in cohort.csv{near(patient, cohort['patient_id'])}; remove {count} such rows, "
+        "or give it a row there"
     )
 
 
-def note_warnings(notes: pl.DataFrame) -> list[str]:
-    """Warnings that the notes themselves give rise to."""
+def near(patient: str, others: pl.Series) -> str:
+    """A remark on an id that is ``patient`` but for leading zeros; nothing where there is none."""
+    plain = pl.select(without_zeros(pl.lit(patient))).item()
+    alike = others.filter(others.to_frame("id").select(without_zeros(pl.col("id")) == plain).to_series())
+    return f", but '{alike[0]}' is (write ids one way in all tables)" if len(alike) else ""
+
+
+def note_warnings(notes: pl.DataFrame, cohort: pl.DataFrame) -> list[str]:
+    """Warnings that the notes themselves, or their times, give rise to."""
     warnings = []
     if notes.is_empty():
         warnings.append("there are no notes: that modality is empty and masked")
@@ -136,16 +148,15 @@ def note_warnings(notes: pl.DataFrame) -> list[str]:
         warnings.append(f"{surrogates} notes are surrogates made from codes: they may leak the future")
     if untimed := notes["note_time"].null_count():
         warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
+    starts = cohort.select("patient_id", "window_start")
+    times = notes.select("patient_id", "note_time").join(starts, on="patient_id")
+    if old := times.filter(pl.col("window_start") - pl.col("note_time") > LONG_BEFORE).height:
+        warnings.append(
+            f"{old} notes are dated more than {LONG_BEFORE.days} days before the observation window: are they right?"
+        )
+    if twice := notes.height - notes.n_unique():
+        warnings.append(f"{twice} notes stand twice in their patient's text: remove them")
     return warnings
-
-
-def misspelt(signals: Sequence[Signal]) -> Iterator[str]:
-    """Warnings of codes that are spelt almost like a signal of the benchmark: each becomes a feature of its own."""
-    known = [signal.name for signal in SIGNALS]
-    for signal in signals:
-        close = difflib.get_close_matches(signal.name, known, n=1, cutoff=0.85)
-        if close and signal.name not in known:
-            yield f"dynamic: code '{signal.name}' is a feature of its own; did you mean '{close[0]}'?"
 
 
 def unknown(cohort: pl.DataFrame, found: tensors.Hourly) -> Iterator[str]:
@@ -166,6 +177,7 @@ def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
     """Warnings of values that a benchmark signal cannot have in its unit; tables that ``convert`` wrote hold no such values."""
+    spaced = "hourly" if found.bin_hours == 1 else f"{found.bin_hours}-hourly"
     for feature, signal in enumerate(signals):
         low, high = signal.plausible
         value = found.value[:, :, feature]
@@ -173,6 +185,6 @@ def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[
         if outside:
             measured = int((~np.isnan(value)).sum())
             yield (
-                f"{outside} of {measured} hourly values of {signal.name} lie outside {low:g}-{high:g} {signal.unit}: "
+                f"{outside} of {measured} {spaced} values of {signal.name} lie outside {low:g}-{high:g} {signal.unit}: "
                 "are they in that unit?"
             )

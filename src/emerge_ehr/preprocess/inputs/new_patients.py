@@ -26,7 +26,11 @@ from emerge_ehr.storage.dataset import Dataset
 
 @dataclass(frozen=True)
 class Expected:
-    """What a run expects of new patients: its F signals, windows of ``shortest`` to ``longest`` hours, and T ``hours`` at most.
+    """What a run expects of new patients: its F signals, and windows of ``shortest`` to ``longest`` hours.
+
+    ``hours``: those that the T bins of its series cover.
+
+    ``dated``: what the run's source found to be dates (``Extract``).
 
     ``late_notes``: the run learned from notes written after the window, as its config said, so that these are read too.
     """
@@ -38,6 +42,7 @@ class Expected:
     hours: int
     late_notes: bool
     label_names: tuple[str, ...]
+    dated: tuple[str, ...]
 
 
 def expected(config: Config, data: Dataset) -> Expected:
@@ -47,20 +52,23 @@ def expected(config: Config, data: Dataset) -> Expected:
         UserError: an earlier version made the artefacts.
     """
     entries = data.metadata["features"]
-    if any("label" not in entry for entry in entries):
+    if "dated" not in data.metadata or any("label" not in entry for entry in entries):
         raise UserError(
             f"{config.processed_dir / schema.METADATA}: made by an earlier version; "
             "run --stage preprocess and --stage train again"
         )
-    length = data.ehr_length
+    length, bin_hours = data.ehr_length, config.cohort.bin_hours
+    hours = data.ehr.shape[1] * bin_hours
+    bound = hours if config.cohort.window == "whole" else config.cohort.window_hours  # the last bin may reach beyond it
     return Expected(
         tuple(from_record(entry) for entry in entries),
         config.cohort,
-        int(length.min()),
-        int(length.max()),
-        data.ehr.shape[1],
+        (int(length.min()) - 1) * bin_hours + 1,
+        min(int(length.max()) * bin_hours, bound),
+        hours,
         bool(config.source.options.get("notes_after_window")),
         tuple(data.metadata["label_names"]),
+        tuple(data.metadata["dated"]),
     )
 
 
@@ -82,7 +90,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         notes,
         lambda table: table_files.place(folder, table),
     )
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
+    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
     return dataclasses.replace(result, provenance=provenance, warnings=[*known, *result.warnings])
 
 
@@ -105,7 +113,8 @@ def checked(
     if not run.late_notes:
         checks.refuse_late_notes(where(schema.NOTES), notes, cohort)
     cohort = cohort.sort("patient_id")
-    hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, run.hours, refuse_unreadable)
+    span = (run.hours, run.cohort.bin_hours)
+    hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, span, refuse_unreadable)
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
     absent = [f"{unmeasured} patients have no measurement: the model sees the training patients' means"]
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
@@ -138,7 +147,7 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
     provenance = tables.recorded(folder)
     if not provenance:
         return {}
-    for key, wanted in decides.settings(run.cohort, lambda decision: decision != decides.PATIENTS).items():
+    for key, wanted in decides.settings(run.cohort, lambda decision: decision == decides.TABLES).items():
         if (made := provenance["cohort"].get(key)) != wanted:
             raise UserError(f"{folder}: converted with cohort.{key} = {made!r}, the run learned from {wanted!r}")
     units = {signal.name: signal.unit for signal in run.signals}

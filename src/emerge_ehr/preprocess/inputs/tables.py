@@ -18,8 +18,9 @@ from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks
 from emerge_ehr.signals import hourly as tensors
+from emerge_ehr.signals import spelling
 from emerge_ehr.signals.signals import SIGNALS, Signal, described, from_record
-from emerge_ehr.storage import artefacts, schema, staleness, table_files
+from emerge_ehr.storage import artefacts, ids, schema, staleness, table_files
 
 NOTES = pl.Schema(
     {"patient_id": pl.String(), "note_time": pl.Datetime("us"), "note_type": pl.String(), "text": pl.String()}
@@ -59,14 +60,17 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     notes = _notes(folder, joined, provenance)
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
-    hourly = measured(folder, joined, signals, hours)
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes)
+    hourly = measured(folder, joined, signals, (hours, config.cohort.bin_hours))
+    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, joined)
     warnings = [
         *known,
         *_surplus(folder, joined),
+        *ids.same_persons(ids.alike(table_files.read_table(folder, schema.COHORT)["subject_id"])),
         *checks.unknown(joined, hourly),
         *checks.one_class(names, label, mask),
-        *([] if provenance else checks.misspelt(signals)),
+        *([] if provenance else spelling.close([signal.name for signal in signals])),
+        *([] if provenance else spelling.outcomes(names)),
+        *([] if provenance else _respelt(folder)),
         *checks.implausible(signals, hourly),
     ]
     return CheckedTables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
@@ -75,10 +79,12 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
 def persons(folder: Path) -> pl.DataFrame:
     """``cohort.csv`` joined with all columns of ``static.csv``, in order of ``patient_id``.
 
+    Persons whose ids differ by leading zeros or case alone are one (``ids.one_person``).
+
     Raises:
         UserError: a table is missing, or does not fit its schema or the other table.
     """
-    cohort = table_files.read_table(folder, schema.COHORT)
+    cohort, _ = ids.one_person(table_files.read_table(folder, schema.COHORT))
     static = table_files.read_table(folder, schema.STATIC)
     if cohort.is_empty():
         raise UserError(f"{folder / schema.COHORT.file}: holds no patient; one row per patient is needed")
@@ -86,7 +92,8 @@ def persons(folder: Path) -> pl.DataFrame:
     if joined.height != cohort.height:
         lost = cohort.join(joined, on="patient_id", how="anti")["patient_id"][0]
         raise UserError(
-            f"{folder / schema.STATIC.file}: patient_id '{lost}' of cohort.csv is not there; give every patient a row"
+            f"{folder / schema.STATIC.file}: patient_id '{lost}' of cohort.csv is not there"
+            f"{checks.near(lost, static['patient_id'])}; give every patient a row"
         )
     return joined.sort("patient_id")
 
@@ -100,15 +107,24 @@ def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
             yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
 
 
-def measured(folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], hours: int | None) -> tensors.Hourly:
-    """The hourly values of the measurements.
+def _respelt(folder: Path) -> Iterator[str]:
+    """Warnings of tables whose ids are written with blanks around them or as floats, as pandas writes them."""
+    for table in (schema.COHORT, schema.STATIC, schema.LABEL, schema.DYNAMIC, schema.NOTES):
+        if count := table_files.respelt(folder, table):
+            yield f"{table.file}: {count} rows have an id with blanks around it, or with .0 at its end; it is read without these"
+
+
+def measured(
+    folder: Path, cohort: pl.DataFrame, signals: tuple[Signal, ...], span: tuple[int | None, int]
+) -> tensors.Hourly:
+    """The hourly values of the measurements; ``span`` as in ``checks.hourly``.
 
     Raises:
         UserError: as ``checks.hourly``.
     """
     where, dynamic = table_files.place(folder, schema.DYNAMIC), table_files.scan_table(folder, schema.DYNAMIC)
     return checks.hourly(
-        where, dynamic, cohort, signals, hours, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
+        where, dynamic, cohort, signals, span, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
     )
 
 

@@ -7,32 +7,41 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from emerge_ehr.compute.forms import Json
+from emerge_ehr.compute.forms import Json, Rows
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.progress import bar
-from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
+from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction, Status
 from emerge_ehr.rag.mentions.abbreviations import definitions
+from emerge_ehr.rag.mentions.candidates import TITLE_LENGTH, Head, phrase, titles
 from emerge_ehr.rag.mentions.context import Reader
 from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
 from emerge_ehr.rag.mentions.folding import pattern
+from emerge_ehr.rag.mentions.guards import ALONE, CUE, FORM, KIND
 from emerge_ehr.rag.mentions.matching import Event, FoundName, Prepared, prepare, search
 
 MUCH = 100_000_000  # characters from which starting worker processes pays
 BLOCK = 500_000  # characters, about, that are searched as one text
+STATUSES: tuple[Status, ...] = get_args(Status)
+NUMBERS = {status: number for number, status in enumerate(STATUSES)}
+CANDIDATE, TITLE = -1, -2  # in place of the number of a name: the name is what the text says
+Row = tuple[int, int, int, int]  # start, end, number of the name, number of the status
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 
 
 @dataclass(frozen=True)
 class Options:
     """``terms_file``: a table ``term,names,near,unless`` to use instead of the built-in one; ``minimum_length``: names of the
-    graph with fewer characters are not searched for."""
+    graph with fewer characters are not searched for; ``candidates``: phrases and titles that no dictionary holds are looked up
+    too (``rag/mentions/candidates.py``)."""
 
     terms_file: Path = TERMS
     minimum_length: Positive = 4
+    candidates: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,9 +53,15 @@ class Rules:
 
     def extract(self, texts: Sequence[str]) -> list[Extraction]:
         """For each text its mentions in order of position, without overlap."""
-        work = Work("entities", self.prepared, _extractions, Json[str](str), Json[Extraction](Extraction))
-        extractions = self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH)
-        return list(bar(extractions, title="entities", unit="text", total=len(texts)))
+        work = Work("entities", self.prepared, _rows, Json[str](str), Rows(4))
+        found = bar(
+            self.pool.map(work, texts, much=sum(map(len, texts)) >= MUCH),
+            title="entities",
+            unit="text",
+            total=len(texts),
+        )
+        names = list(self.prepared.names)
+        return [_extraction(text, rows, names) for text, rows in zip(texts, found, strict=True)]
 
 
 def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> EntityExtractor:
@@ -55,12 +70,27 @@ def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> Ent
     Raises:
         UserError: the terms file is missing or has another form.
     """
-    patterns = dictionary(graph, options.terms_file, options.minimum_length)
+    patterns = dictionary(graph, options.terms_file, options.minimum_length, options.candidates)
     return Rules(prepare(patterns), pool)
 
 
-def _extractions(prepared: Prepared, texts: Sequence[str]) -> list[Extraction]:
-    return [Extraction(mentions, "rules") for block in _blocks(texts) for mentions in _mentions(prepared, block)]
+def _extraction(text: str, rows: Sequence[Row], names: Sequence[str]) -> Extraction:
+    """The mentions and candidates in the rows."""
+    entities = [
+        Entity(text[start:end], names[name], start, end, STATUSES[status])
+        for start, end, name, status in rows
+        if name >= 0
+    ]
+    if len(entities) == len(rows):
+        return Extraction(tuple(entities), "rules", exact=True)
+    spoken = [(text[start:end], start, end, STATUSES[status]) for start, end, name, status in rows if name < 0]
+    candidates = [Entity(words, words, start, end, status) for words, start, end, status in spoken]
+    whole = frozenset((start, end) for start, end, name, _ in rows if name == TITLE)
+    return Extraction(tuple(entities), "rules", candidates=tuple(candidates), titles=whole, exact=True)
+
+
+def _rows(prepared: Prepared, texts: Sequence[str]) -> list[Sequence[Row]]:
+    return [rows for block in _blocks(texts) for rows in _read_block(prepared, block)]
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -77,25 +107,52 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _mentions(prepared: Prepared, texts: Sequence[str]) -> list[tuple[Entity, ...]]:
+def _read_block(prepared: Prepared, texts: Sequence[str]) -> list[Sequence[Row]]:
     return [
-        _read(text, _with_definitions(matches, text, prepared.patterns))
+        _read(text, _with_definitions(matches, text, prepared.patterns), prepared)
         for text, matches in zip(texts, search(prepared, texts), strict=True)
     ]
 
 
-def _read(text: str, events: Sequence[Event]) -> tuple[Entity, ...]:
-    """The mentions among the events, each with the status that the cues give it."""
-    reader = Reader(text)
-    names = []
-    for start, end, sentence, entry in events:
-        if isinstance(entry, Target):
-            reader.mention(start, end, sentence)
-            names.append(entry.name)
-        elif entry is not None and (reader.active or entry.direction != "turn"):
+def _read(text: str, events: Sequence[Event], prepared: Prepared) -> list[Row]:
+    """The mentions, then the candidates among the events, each with the status that the cues give it."""
+    reader, vocabulary = Reader(text), prepared.vocabulary
+    names: list[int] = []
+    headings, free, last, phrases = list[int](), 0, len(events) - 1, 0
+    for number, (start, end, sentence, entry, asked) in enumerate(events):
+        if asked & ALONE and asked & KIND == CUE:
+            pass  # it has nothing to govern
+        elif isinstance(entry, Target):
+            reader.mention(start, end, sentence, form=bool(asked & FORM), alone=bool(asked & ALONE))
+            names.append(prepared.names[entry.name])
+        elif isinstance(entry, Head):
+            if entry.kind == "heading":
+                headings.append(end)
+                continue
+            span = phrase(text, end, free, entry, vocabulary) if end > free else None
+            if span and (number == last or span[1] <= events[number + 1][0]):
+                reader.mention(*span, sentence)
+                names.append(CANDIDATE)
+                free, phrases = span[1], phrases + 1
+            continue
+        elif entry is not None and (reader.active or entry.direction != "turn" or entry.turn == "now"):
             reader.cue(entry, start, end, sentence)
-    spans = zip(names, reader.spans, reader.statuses, strict=True)
-    return tuple([Entity(text[start:end], name, start, end, status) for name, (start, end), status in spans])
+        free = end
+    rows = [
+        (start, end, name, NUMBERS[status])
+        for name, (start, end), status in zip(names, reader.spans, reader.statuses, strict=True)
+    ]
+    if not vocabulary or not (phrases or headings or len(text) <= TITLE_LENGTH[1]):
+        return rows
+    entities, candidates = ([row for row in rows if (row[2] == CANDIDATE) == wanted] for wanted in (False, True))
+    mentions = [Entity("", "", start, end, STATUSES[status]) for start, end, _, status in entities]
+    whole = {(title.start, title.end): NUMBERS[title.status] for title in titles(text, headings, mentions)}
+    # A phrase that is the whole title keeps its status, which is read with the words around the title.
+    phrased = [
+        (start, end, TITLE if (start, end) in whole else CANDIDATE, status) for start, end, _, status in candidates
+    ]
+    spans = {row[:2] for row in phrased}
+    return entities + phrased + [(*span, TITLE, status) for span, status in whole.items() if span not in spans]
 
 
 def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
@@ -105,9 +162,11 @@ def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entr
     """
     if "(" not in text:
         return matches.events
-    target_by_end = {end: entry for _, end, _, entry in matches.events if isinstance(entry, Target)}
+    target_by_end: dict[int, Target] = {}
 
     def matters(short: str, end: int) -> bool:
+        if not target_by_end:
+            target_by_end.update({at: entry for _, at, _, entry, _ in matches.events if isinstance(entry, Target)})
         return end in target_by_end or isinstance(patterns.get(pattern(short)), Target)
 
     meanings: dict[str, Target | None] = {}
@@ -121,7 +180,9 @@ def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entr
         if not (isinstance(event[3], Target) and text[event[0] : event[1]] in meanings)
     ]
     places = sorted(_occurrences(meanings, text), key=lambda place: place[:2])
-    return _merged(others, [(start, end, matches.sentence(start), target) for start, end, target in places])
+    if places:  # they may be what a cue governs that had nothing to govern
+        others = [(*event[:4], event[4] & ~ALONE) for event in others]
+    return _merged(others, [(start, end, matches.sentence(start), target, FORM) for start, end, target in places])
 
 
 def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[tuple[int, int, Target]]:

@@ -4,6 +4,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Claim:
+    """A part of a statement: its position, its words, and why the evidence does not support it (None: it does)."""
+
+    start: int
+    end: int
+    text: str
+    why: str | None
+
+
+@dataclass(frozen=True)
 class UnsupportedClaim:
     """A claim that the evidence does not hold: the number of its statement, from 0, its words, and why not."""
 
@@ -14,10 +24,8 @@ class UnsupportedClaim:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The audit of one summary. ``supported``: the share of statements that say something checkable and nothing unsupported, None
-    without statements; ``unchecked``: how many say nothing that can be checked."""
+    """The audit of one summary. ``supported``: the share of statements of which the evidence holds all; None if there is none."""
 
     supported: float | None
     statements: int
-    unchecked: int
     unsupported: tuple[UnsupportedClaim, ...]

@@ -1,107 +1,39 @@
-"""Checks what a statement says about diseases, and about what the graph connects them with, against the patient's diseases.
+"""Checks what a statement says about diseases, and about what the graph connects them with.
 
-A statement's subjects are the patient's linked diseases that it names. Any other name in it must stand in a subject's documents
-or be its neighbour in the graph, by the relation that the words state.
+A statement's subjects are the patient's linked diseases that it names. Any other name in it must stand in the notes. Where the
+statement speaks of a disease in general, it may stand in a subject's documents instead, or be its neighbour in the graph by the
+relation that the words state.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.entities import OF_THE_PATIENT, Entity
-from emerge_ehr.rag.faithfulness.names_in_text import NamesInText, Span, build, literal, longest
-from emerge_ehr.rag.faithfulness.signal_claims import NUMBER, TERMS, Claim
-from emerge_ehr.rag.linking import Link
-from emerge_ehr.rag.names import normal as normal_form
-from emerge_ehr.rag.retrieval import Retrieved
-from emerge_ehr.signals.abnormal import AbnormalSignal
+from emerge_ehr.rag.faithfulness import Claim, modality, relations
+from emerge_ehr.rag.faithfulness.evidence import PatientEvidence
+from emerge_ehr.rag.faithfulness.names_in_text import NamesInText, Span, blanked, build, literal, longest
+from emerge_ehr.rag.faithfulness.signal_claims import TERMS
+from emerge_ehr.rag.names import normal
 
-# PrimeKG's display name of a relation -> words that state it. A relation stated by a STRICT pattern must be a triple.
-STRICT = {
-    "contraindication": re.compile(r"contraindicat", re.IGNORECASE),
-    "off-label use": re.compile(r"off[- ]label", re.IGNORECASE),
-    "indication": re.compile(r"(?<!contra)\bindicat(?:ed|ions?)\b(?! by)", re.IGNORECASE),
-    "phenotype absent": re.compile(r"phenotype absent", re.IGNORECASE),
-    "phenotype present": re.compile(r"phenotype present", re.IGNORECASE),
-    "parent-child": re.compile(r"parent-child", re.IGNORECASE),
-}
-ANY_STRICT = re.compile("|".join(f"(?:{pattern.pattern})" for pattern in STRICT.values()), re.IGNORECASE)
-LOOSE = {
-    "indication": re.compile(r"\btreat(?:s|ed|ment|ments)?\b", re.IGNORECASE),
-    "off-label use": re.compile(r"\btreat(?:s|ed|ment|ments)?\b", re.IGNORECASE),
-}
-CLAUSE = re.compile(r"[;.]\s|\b(?:but|while|whereas)\b")
 PRONOUN = re.compile(r"\s*(?:it|this|its|these|they|their|the (?:disease|condition)s?)\b", re.IGNORECASE)
-ENDING = re.compile(
-    r"\b(?:[A-Za-z-]*(?:[a-z]{2}itis|[a-z]{2}osis|[a-z]{2}a?emia|[a-z]{3}oma|[a-z]{2}pathy|[a-z]{2}plegia)"
-    r"|[\w'’-]+ (?:syndrome|disease|disorder|deficiency|cancer|infection))\b"
-)
-NO_CONDITION = re.compile(
-    r"(?:diagnosis|prognosis|hypothesis|psychosis|osmosis|coma|sympathy|empathy)$"
-    r"|^(?:the|this|that|a|an|any|no|other|underlying|each|such|her|his|of|and|or|with|linked|mentioned|chronic|acute) ",
-    re.IGNORECASE,
-)
 AMBIGUOUS = frozenset(
     {"lead", "gold", "iron", "tin", "onset", "falls", "metals", "mo", "pain", "death", "age", "water", "oxygen"}
 )
-normal = lru_cache(200_000)(normal_form)  # the same names stand in many summaries
 # Status in a statement -> statuses in the notes that do not contradict it.
 AGREES = {
     "negated": ("negated", "hypothetical"),
     "hypothetical": ("hypothetical", "negated"),
     "historical": OF_THE_PATIENT,
 }
-
-
-@dataclass(frozen=True)
-class DiseaseDocuments:
-    """What the graph says about a disease.
-
-    ``text``: its documents in normal form, with a blank at both ends; ``numbers``: those in the documents; ``triples``: (display
-    relation, neighbour in lower case); ``neighbours``: in lower case.
-    """
-
-    text: str
-    numbers: frozenset[str]
-    triples: frozenset[tuple[str, str]]
-    neighbours: frozenset[str]
-
-
-@dataclass(frozen=True)
-class PatientEvidence:
-    """The evidence that a summary of this patient may state.
-
-    ``names``: lower-case name of a linked disease -> node; ``objects``: node -> lower-case neighbours in the triples that were
-    retrieved for it; ``noted``: node or normal name -> statuses of its mentions in the notes.
-    """
-
-    signals: Sequence[AbnormalSignal]
-    linked: Mapping[int, Link]
-    documents: Mapping[int, DiseaseDocuments]
-    names: Mapping[str, int]
-    objects: Mapping[int, tuple[str, ...]]
-    noted: Mapping[int | str, frozenset[str]]
-
-    @property
-    def links(self) -> Mapping[int, Link]:
-        """The linked diseases, under the name that ``Evidence`` has for them."""
-        return self.linked
-
-
-def documents(graph: KnowledgeGraph, node: int) -> DiseaseDocuments:
-    """Everything that the graph says about a disease, whether it was retrieved or not."""
-    disease, triples = graph.diseases()[node], graph.triples(node)
-    raw = f"{disease.definition} {disease.description}"
-    return DiseaseDocuments(
-        f" {normal(raw)} ",
-        frozenset(number.lstrip("+").replace(",", "").replace("−", "-") for number in NUMBER.findall(raw)),
-        frozenset((triple.display_relation, triple.y_name.lower()) for triple in triples),
-        frozenset(triple.y_name.lower() for triple in triples),
-    )
+HEAD = re.compile(
+    r"\s*(?:(?P<negated>denied|ruled out|absent)|(?P<hypothetical>possible(?: only)?|suspected)|(?P<family>family history)"
+    r"|(?P<historical>(?:past |medical )*history|past)): ",
+    re.IGNORECASE,
+)
+DENIED = re.compile(r"\b(?:never|(?:does|do|did|has|have) not|ruled out|excluded|no longer|absent)\b", re.IGNORECASE)
 
 
 def neighbour_names(graph: KnowledgeGraph, signals: Iterable[str]) -> NamesInText:
@@ -112,35 +44,25 @@ def neighbour_names(graph: KnowledgeGraph, signals: Iterable[str]) -> NamesInTex
     return build(name for name in names if len(name) > 2 and name.lower() not in others)
 
 
-def patient(
-    signals: Sequence[AbnormalSignal],
-    linked: Mapping[int, Link],
-    diseases: Mapping[int, Retrieved],
-    entities: Sequence[Entity],
-    known: Mapping[int, DiseaseDocuments],
-    nodes: Mapping[str, int],
-) -> PatientEvidence:
-    """The evidence of one patient, from parts that hold: see ``PatientEvidence``."""
-    names: dict[str, int] = {}
-    for node, link in linked.items():
-        for name in (link.name, link.surface, diseases[node].name):
-            names.setdefault(" ".join(name.lower().split()), node)
-    objects = {node: tuple({triple.y_name.lower() for triple in diseases[node].triples} - {""}) for node in linked}
-    noted: dict[int | str, set[str]] = {}
-    for entity in entities:
-        for key in {normal(entity.name), normal(entity.surface)}:
-            noted.setdefault(key, set()).add(entity.status)
-            if key in nodes:
-                noted.setdefault(nodes[key], set()).add(entity.status)
-    frozen = {key: frozenset(statuses) for key, statuses in noted.items()}
-    return PatientEvidence(signals, linked, {node: known[node] for node in linked}, names, objects, frozen)
-
-
 def subjects(text: str, patient: PatientEvidence, before: frozenset[int]) -> frozenset[int]:
     """The patient's diseases that the text names; those in ``before``, of the previous statement, if it begins with a pronoun
     and names none."""
     named = frozenset(patient.names[name] for _, _, name in literal(text, patient.names))
     return named or (before if PRONOUN.match(text) else named)
+
+
+def is_list_of_notes(text: str, noted: Mapping[int | str, frozenset[str]]) -> bool:
+    """Whether the text is a head, such as "Denied:", with words of the notes' own mentions that have this status there.
+
+    >>> is_list_of_notes("Denied: PE, asthma.", {"pe": frozenset({"negated"}), "asthma": frozenset({"family", "negated"})})
+    True
+    """
+    head = HEAD.match(text)
+    if head is None:
+        return False
+    listed = text[head.end() :].removesuffix(".")
+    names = listed.split("; " if "; " in listed else ", ")
+    return all(head.lastgroup in noted.get(normal(name), ()) for name in names)
 
 
 def claims(
@@ -169,12 +91,11 @@ def claims(
         node = patient.names.get(name)
         if node is None:
             node = nodes.get(normal(entity.name if entity else name))
-        why = _why_not(text, (start, end, name), node, patient, subjects, entity.status if entity else "present")
+        why = _why_not(text, (start, end, name), node, patient, subjects, entity)
         if why is None or name not in TERMS:  # else it is a signal's name too, and checked as such
             checked.append(Claim(start, end, text[start:end], why))
-            remaining = remaining[:start] + " " * (end - start) + remaining[end:]
-    checked += _relations_without_object(text, rest, spans, patient)
-    return checked + _unknown_conditions(remaining, patient, subjects), remaining
+            remaining = blanked(remaining, start, end)
+    return [*checked, *_relations_without_object(text, rest, spans, patient)], remaining
 
 
 def _apart(text: str, span: Span, own: Sequence[Span]) -> bool:
@@ -188,99 +109,70 @@ def _apart(text: str, span: Span, own: Sequence[Span]) -> bool:
 
 
 def _why_not(
-    text: str, span: Span, node: int | None, patient: PatientEvidence, subjects: frozenset[int], status: str
+    text: str, span: Span, node: int | None, patient: PatientEvidence, subjects: frozenset[int], entity: Entity | None
 ) -> str | None:
-    """Why a name does not belong in the statement; None if it does. ``status`` is the one it has there."""
-    name = span[2]
-    if node in patient.linked:
-        of_graph = _stated(_clause(text, span[0]), strict=True) or any(
-            _holds(name, patient.documents[n]) for n in subjects
-        )
-        denied = status in ("negated", "family") and not of_graph
-        return f"stated as {status}, the notes have it as present" if denied else None
-    related = _related(text, span, patient, subjects)
-    if related is None:
+    """Why a name does not belong in the statement; None if it does."""
+    clause = relations.clause(text, span[0])
+    how = modality.at(text, span[0], span[1], itself=False)
+    status = _status(text, entity, how)
+    noted = patient.statuses(node, entity.name if entity else span[2])
+    now = "current" in how and "past" not in how
+    if now and noted and (noted == {"historical"} or patient.notes.only_past(span[2])):
+        return "stated as present now, the notes have it as historical only"
+    general = relations.of_graph(clause)
+    if node in patient.documents:
+        if general and (relations.ANY_STRICT.search(clause) or status == "present"):
+            return None
+        return _against(status, noted or frozenset({"present"}))
+    reasons = [relations.joins(patient.documents[n], span[2].lower(), clause) for n in sorted(subjects)]
+    if general and None in reasons:
         return None
-    noted = patient.noted.get(node if node is not None else normal(name)) or patient.noted.get(normal(name))
-    if noted and (status in noted or noted & set(AGREES.get(status, ()))):
+    if noted and not relations.stated(clause, strict=True):
+        return _against(status, noted)
+    return None if not general and patient.notes.says(span[2], how) else _unrelated(reasons)
+
+
+def _unrelated(reasons: Sequence[str | None]) -> str:
+    """Why a name that the notes do not have is not supported; ``reasons``: why each subject does not support it."""
+    if not reasons:
+        return "not among the patient's diseases, nor connected with one that the statement names"
+    told = "the graph connects it with the disease, the notes do not say it of the patient"
+    return next((why for why in reasons if why), told)
+
+
+def _status(text: str, entity: Entity | None, how: modality.Modality) -> str:
+    """The status that a name has in the statement."""
+    if head := HEAD.match(text):
+        return str(head.lastgroup)
+    status = entity.status if entity else ("negated" if "negated" in how else "present")
+    if status == "present" and "family" in how:
+        return "family"
+    if status == "present" and "planned" in how:
+        return "hypothetical"
+    if status == "present" and "negated" in how and DENIED.search(text):
+        return "negated"
+    return status
+
+
+def _against(status: str, noted: frozenset[str]) -> str | None:
+    """Why a disease may not be stated with this status, as the notes have it with those in ``noted``; None if it may."""
+    own = noted & set(OF_THE_PATIENT)
+    if status in noted or (status in ("present", "hypothetical") and own) or noted & set(AGREES.get(status, ())):
         return None
-    if noted and "present" not in noted:
-        return f"stated as {status}, the notes have it as {' and '.join(sorted(noted))} only"
-    return related if subjects else "not among the patient's diseases, nor connected with one that the statement names"
-
-
-def _related(text: str, span: Span, patient: PatientEvidence, subjects: frozenset[int]) -> str | None:
-    """None if a subject's documents or triples support the name; otherwise why they do not.
-
-    A triple must have the relation that the name's clause states, if it states one.
-    """
-    name = span[2].lower()
-    stated = _stated(_clause(text, span[0]), strict=True)
-    if stated:
-        triples = {(relation, name) for relation in stated}
-        if any(triples & patient.documents[node].triples for node in subjects):
-            return None
-        return f"no triple connects it as {' or '.join(stated)}"
-    stated = _stated(_clause(text, span[0]), strict=False)
-    for node in subjects:
-        documents = patient.documents[node]
-        if _holds(name, documents) or any((relation, name) in documents.triples for relation in stated):
-            return None
-        if name in documents.neighbours and not stated:
-            return None
-    return (
-        f"no triple connects it as {' or '.join(stated)}" if stated else "not connected with what the statement names"
-    )
-
-
-def _holds(name: str, documents: DiseaseDocuments) -> bool:
-    return f" {normal(name)} " in documents.text
-
-
-@lru_cache(100_000)
-def _stated(clause: str, strict: bool) -> tuple[str, ...]:
-    """The relations that the words of a clause state, by the strict or by the loose patterns."""
-    if strict and not ANY_STRICT.search(clause):
-        return ()
-    return tuple(relation for relation, pattern in (STRICT if strict else LOOSE).items() if pattern.search(clause))
-
-
-@lru_cache(100_000)
-def _clause(text: str, place: int) -> str:
-    """The clause around the position ``place``."""
-    start = max((match.end() for match in CLAUSE.finditer(text, 0, place)), default=0)
-    after = CLAUSE.search(text, place)
-    return text[start : after.start() if after else len(text)]
+    only = " only" if "present" not in noted else ""
+    return f"stated as {status}, the notes have it as {' and '.join(sorted(noted))}{only}"
 
 
 def _relations_without_object(text: str, rest: str, spans: Sequence[Span], patient: PatientEvidence) -> list[Claim]:
     """Strict relations in clauses that name nothing but the patient's diseases, with no triple between two of these."""
     wrong: list[Claim] = []
-    for relation, pattern in STRICT.items() if ANY_STRICT.search(rest) else ():
+    for relation, pattern in relations.STRICT.items() if relations.ANY_STRICT.search(rest) else ():
         for match in pattern.finditer(rest):
-            clause = _clause(text, match.start())
-            names = {name for start, _, name in spans if _clause(text, start) == clause}
+            clause = relations.clause(text, match.start())
+            names = {name for start, _, name in spans if relations.clause(text, start) == clause}
             own = {patient.names[name] for name in names if name in patient.names}
             between = {(relation, name) for name in names}
             if names <= patient.names.keys() and not any(between & patient.documents[node].triples for node in own):
                 why = f"what is stated as {relation} is no triple of the graph"
                 wrong.append(Claim(match.start(), match.end(), clause.strip(), why))
     return wrong
-
-
-def _unknown_conditions(text: str, patient: PatientEvidence, subjects: frozenset[int]) -> list[Claim]:
-    """Words that end like a condition's name but are neither a known name nor in a document of the statement's diseases."""
-    unknown = []
-    for match in ENDING.finditer(text):
-        name = match[0].lower()
-        if name not in TERMS and not NO_CONDITION.search(name) and not _excused(name, patient, subjects):
-            unknown.append(
-                Claim(match.start(), match.end(), match[0], "a condition of which the evidence says nothing")
-            )
-    return unknown
-
-
-def _excused(name: str, patient: PatientEvidence, subjects: frozenset[int]) -> bool:
-    """Whether a subject's documents, or the notes, speak of this condition."""
-    noted = patient.noted.get(normal(name), frozenset())
-    return any(_holds(name, patient.documents[node]) for node in subjects) or bool(noted & set(OF_THE_PATIENT))

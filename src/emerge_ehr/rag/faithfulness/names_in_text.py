@@ -74,3 +74,8 @@ def literal(text: str, names: Iterable[str]) -> list[Span]:
                 spans.append((start, start + len(name), name))
             start = lower.find(name, start + 1)
     return spans
+
+
+def blanked(text: str, start: int, end: int) -> str:
+    """The text with blanks from ``start`` to ``end``."""
+    return text[:start] + " " * (end - start) + text[end:]

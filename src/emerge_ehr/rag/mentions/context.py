@@ -16,7 +16,11 @@ from numpy.typing import NDArray
 
 from emerge_ehr.rag.entities import Status
 from emerge_ehr.rag.mentions.cues import Cue, phrases
-from emerge_ehr.rag.mentions.folding import SPACE, Folded, codes, fold_codes
+from emerge_ehr.rag.mentions.folding import Folded, codes, fold_codes, pattern
+from emerge_ehr.rag.mentions.forms import Mark, mark, minus_before
+from emerge_ehr.rag.mentions.lines import breaks
+from emerge_ehr.rag.mentions.relatives import follows, is_person
+from emerge_ehr.rag.mentions.sections import section
 
 REACH = 300  # characters after a cue within which it governs, however long the sentence is
 BACK = 30  # most characters between a mention and a cue after it that governs it
@@ -26,51 +30,48 @@ ORDER: tuple[Status, ...] = (
     "hypothetical",
     "historical",
 )  # the first wins where several cues govern
-LINE_END = re.compile(r"\n(?:[ \t\r]*+\n\s*+|[ \t]*+(?=[-*•#]|\d++[.)]|[A-Z][A-Za-z /]*+:))")
-TITLES = ("dr", "mr", "ms", "vs", "st")  # a full stop after these ends no sentence
-# A section ends at an empty line or the next header: two capitalised words, a word in capitals or a common header, and a colon.
-SECTION_END = re.compile(
-    r"\n[ \t\r]*\n|\n[ \t]*(?:[A-Z][A-Za-z]*(?:[ /][A-Za-z&]+){1,5}|[A-Z]{4,}|Allergies|Medications|Assessment|Plan|Labs|"
-    r"Vitals|Exam|Imaging|Impression|Findings|Hospital|Discharge|Indication|HPI|Pertinent)[ \t]*:"
-)
-SECTION_HEAD = re.compile(r"[ \t]*(?::|$)[ \t]*", re.M)
 AND = re.compile(r"\s*,?\s*(?:and/or|and|or|nor|/)\s*", re.I)
 COMMA = re.compile(r"\s*,\s*")
-
-
-def sentences(text: str) -> list[int]:
-    """Where sentences end, ascending; the last is the text's end.
-
-    >>> sentences("No fever. CHF.")
-    [9, 14, 14]
-    """
-    return [*breaks(text, codes(text)).tolist(), len(text)]
-
-
-def breaks(text: str, points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.int64]:
-    """Where sentences end, ascending: after ``. ; ! ?`` before white space, and at empty lines, list items and headers.
-
-    ``points``: the text's ``codes``.
-    """
-    stop_table, title_table = _tables()
-    at = np.flatnonzero(stop_table[points])
-    following = points[np.minimum(at + 1, max(len(points) - 1, 0))]
-    before = (points[np.maximum(at - 2, 0)].astype(np.int64) & 255) << 8 | points[np.maximum(at - 1, 0)] & 255
-    titled = title_table[before] & ((at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE))
-    ending = ((following <= SPACE) | (at == len(points) - 1)) & ~titled
-    lines = np.array([match.end() for match in LINE_END.finditer(text)], dtype=np.int64)
-    return np.sort(np.concatenate([at[ending] + 1, lines]))
-
-
-@cache
-def _tables() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Two tables: by code point, whether it can end a sentence; by two letters' codes, whether they are a title."""
-    stops, titles = np.zeros(0x10000, dtype=bool), np.zeros(0x10000, dtype=bool)
-    stops[[ord(mark) for mark in ".;!?"]] = True
-    for title in TITLES:
-        for spelling in (title, title.capitalize(), title.upper()):
-            titles[ord(spelling[0]) << 8 | ord(spelling[1])] = True
-    return stops, titles
+# What joins a disease to the one that it comes from: "AKI on CKD, now resolved" is said of the AKI.
+ON = re.compile(r"\s+(?:on|due to|secondary to|2/2|from|in (?:the )?setting of|superimposed on)\s+", re.I)
+OR_AHEAD = re.compile(r"(?:(?!\bbut\b|\bhowever\b)[^.;:]){0,200}?\b(?:or|nor)\b", re.I)
+_POSSESSIVES = "his her their your my patient's patient’s pt's pt’s"
+POSSESSIVES = frozenset(_POSSESSIVES.split())
+_NO_ADJECTIVES = "for is was are were of with and or to in as has had on by from that if nor no"
+NO_ADJECTIVES = frozenset(_NO_ADJECTIVES.split())
+CLAUSE = re.compile(r"(?:,(?: and)?|\band)\s+(?:(?:the|his|her|their|a)\s+)?(?:(?!or\b|nor\b)[\w-]+\s+)?\Z", re.I)
+VERB = re.compile(
+    r"\s+(?:is|was|are|were|remains?|remained|has been|have been|continues?|improved|has improved|"
+    r"worsened|has worsened)\b(?!\s+(?:also\s+)?"
+    r"(?:not|seen|identified|noted|present|evident|appreciated|found|detected|demonstrated|"
+    r"visuali[sz]ed|visible|suspected|observed|"
+    r"reported|documented|apparent|ruled|excluded|absent|negative|unlikely|shown|elicited|diagnosed|felt|described))",
+    re.I,
+)
+# "negative" after a mention denies it, unless it belongs to a noun ("negative deflections") or a word parts the two.
+DENIAL_ENDS = re.compile(
+    r"\s*(?:$|[^\w\s]|\n|(?:for|by|on|per|in|at|and|but|or|x\d|this|today|during|after|as|so|thus|then|based|given|with|from|"
+    r"than|though|pending|yesterday|now|last|to|because|since|again|prior|[A-Z0-9])\b|(?<=\s)\d)",
+    re.I,
+)
+PARTS = re.compile(r"\b(?:with|without|but|while|although|because|despite|has|had|showing|showed)\b", re.I)
+ASSERTS = re.compile(
+    r"(?:,|\band|\bbut)\s+(?:(?:he|she|pt|patient)\s+)?(?:also\s+)?(?:has|had|with)\s+(?:\w+\s+){0,2}\Z", re.I
+)
+# Before a mention: the patient has it, whatever the one after "and" is said of.
+HAS = re.compile(r"\b(?:has|have|had|with)\s+(?:\w+\s+){0,2}\Z", re.I)
+# Between a cue that yields and the mention that it then governs: an adjective or two.
+# Before a cue that governs only if it begins its sentence: "Two years ago", "As a child".
+OPENING = re.compile(r"(?:^|[\n.;:•*-]|\d\))[^\S\n]*(?:[\w~]+[^\S\n]+){0,2}\Z")
+_NO_QUALIFIERS = (
+    "after before during given due likely when while since because than vs versus if so then but he she it this patient"
+)
+NO_QUALIFIERS = NO_ADJECTIVES.union(_NO_QUALIFIERS.split())
+ADJECTIVES = re.compile(r"[^\S\n]*(?:[A-Za-z][\w-]*[^\S\n]+){0,2}")
+AND_HAS = re.compile(r"\band (?:also )?(?:has|had)\b", re.I)
+MAY_BREAK = re.compile(r"[\n.;!?)#]")  # a text without any of these is one sentence
+LISTING: tuple[Status | None, ...] = ("negated", "hypothetical")
+LISTED = Cue("forward", "negated")  # what "- for" begins
 
 
 @dataclass(slots=True)
@@ -86,43 +87,128 @@ class Reader:
     active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)  # the cues that govern, each with its end
     _sentence: int = -1
     _first: int = 0  # the sentence's first mention
+    _turned: bool = False  # whether the sentence has come to the present
+    _answer_end: int = 0  # where the last answer of a form ends
     _section: Status | None = None
     _section_end: int = 0
+    # Of the last cue, if it yields and governs what is before it: its end, the cue, and the statuses in its sentence without it.
+    _yielding: tuple[int, Cue, list[Status]] | None = None
 
-    def mention(self, start: int, end: int, sentence: int) -> None:
-        """Take a mention. Its status is that of the cue that governs it so far; a later cue may change it."""
+    def mention(self, start: int, end: int, sentence: int, *, form: bool = True, alone: bool = False) -> None:
+        """Take a mention. Its status is that of the cue that governs it so far; a later cue may change it.
+
+        ``form``: it may stand in a form; ``alone``: no cue stands in its sentence.
+        """
+        if alone and (not self.active or sentence != self._sentence):
+            self.spans.append((start, end))
+            self.statuses.append(self._section or "present" if start < self._section_end else "present")
+            return
         if sentence != self._sentence:
             self._enter(sentence)
+        if self._yielding:
+            self._yield(start)
         status = self._governing(start) if self.active else None
-        if status is None and start and self.text[start - 1] == "?":
-            status = "hypothetical"
-        if status is None and start < self._section_end:
+        if status in ("negated", "hypothetical") and self._is_subject(status, start, end):
+            status = None
+        if status is None and start < self._section_end and not (self._turned and self._section == "historical"):
             status = self._section
+        if form and (found := mark(self.text, start, end, self._answer_end)):
+            status = self._answered(found, status)
         self.spans.append((start, end))
         self.statuses.append(status or "present")
+
+    def _answered(self, form: Mark, status: Status | None) -> Status | None:
+        """The status of a mention in a form, which had ``status`` without it."""
+        self._answer_end = form.end
+        if form.list:
+            self.active.pop("negated", None)
+            if form.answer == "no":
+                self.active["negated"] = (form.end, LISTED)
+        if status == "family":
+            return status
+        if form.answer == "past":
+            return status or "historical"
+        if form.answer == "yes":
+            return None if status in ("negated", "hypothetical") else status
+        return "negated" if form.answer == "no" or status == "negated" else "hypothetical"
+
+    def _is_subject(self, status: Status, start: int, end: int) -> bool:
+        """Whether the mention begins a clause of its own, so that what governs does not reach it.
+
+        That is said by a possessive, which presupposes the disease ("worsening of his asthma"), or by a verb that asserts it
+        ("no fever, and the gout is stable").
+        """
+        for word in self.text[max(start - 40, 0) : start].lower().split()[:-4:-1]:
+            if word in POSSESSIVES:
+                return True
+            if word in NO_ADJECTIVES or not word.isalpha():
+                break
+        if status != "negated" or not VERB.match(self.text, end):
+            return False
+        cue_end = self.active["negated"][0] if "negated" in self.active else start
+        return CLAUSE.search(self.text, max(start - 40, cue_end), start) is not None
 
     def cue(self, cue: Cue, start: int, end: int, sentence: int) -> None:
         """Take a cue: it begins to govern, ends what governs, or changes the status of mentions before it."""
         if sentence != self._sentence:
             self._enter(sentence)
-        if cue.direction == "nothing":
+        self._yielding = None
+        if cue.direction == "nothing" or start < self._answer_end:
             return
         if cue.direction == "turn":
-            self._turn(cue, start)
+            self._turn(cue, start, end)
             return
-        if cue.section and self._opens_section(cue, start, end):
+        if (cue.section or cue.heading or self.text[end : end + 1] == ":") and self._opens_section(cue, start, end):
             return
-        if cue.direction != "forward" and self._govern_back(cue, start):
-            return
-        if cue.direction == "backward" or cue.status is None:
-            return
-        if cue.status == "historical" and self.active and self._comma_before(start):
+        if cue.direction != "forward":
+            if cue.status == "family" and not is_person(self.text, start, end):
+                return
+            before = self.statuses[self._first :] if cue.yields else []
+            back = self._govern_back(cue, start, end)
+            if back and cue.yields:
+                self._yielding = (end, cue, before)
+            if back and not cue.alternatives:
+                return
+        if cue.direction != "backward" and cue.status is not None:
+            self._begin(cue, cue.ahead or cue.status, start, end)
+
+    def _begin(self, cue: Cue, status: Status, start: int, end: int) -> None:
+        """Let the cue govern what comes after it, as ``status``."""
+        if cue.opening:
+            if not OPENING.search(self.text, max(start - 30, 0), start):
+                return
+            end += self.text[end : end + 1] == ","
+        if status == "historical" and minus_before(self.text, start):
+            status = "negated"
+        if status == "historical" and self.active and not self._stays_denied(cue, start, end):
             self.active.clear()
-        self.active[cue.status] = (end, cue)
+        if cue.reach != "touching" or status not in self.active:
+            self.active[status] = (end, cue)
+
+    def _yield(self, start: int) -> None:
+        """Let the last cue govern the mention at ``start`` and not those before it, if only adjectives part it from that."""
+        assert self._yielding is not None
+        end, cue, before = self._yielding
+        self._yielding = None
+        between = ADJECTIVES.fullmatch(self.text, end, start)
+        if cue.status is None or between is None or not NO_QUALIFIERS.isdisjoint(between[0].lower().split()):
+            return
+        self.statuses[self._first :] = before
+        self.active[cue.ahead or cue.status] = (end, cue)
+
+    def _stays_denied(self, cue: Cue, start: int, end: int) -> bool:
+        """Whether what governs also reaches past the cue: no comma comes before it, it is an adjective, as in "no angina, prior
+        MI", or an "or" after it shows that the list goes on. A verb of its own asserts: "denies asthma and has a history of"."""
+        if ASSERTS.search(self.text, max(start - 40, 0), start):
+            return False
+        return not self._comma_before(start) or cue.within or OR_AHEAD.match(self.text, end) is not None
 
     def _enter(self, sentence: int) -> None:
         self._sentence = sentence
-        self.active.clear()
+        if self.active:
+            self.active.clear()
+        self._turned = False
+        self._yielding = None
         self._first = len(self.spans)
 
     def _governing(self, start: int) -> Status | None:
@@ -142,54 +228,63 @@ class Reader:
             return start - end <= REACH
         if cue.reach == "touching":
             return start - end <= 3
-        return start - end <= (REACH if cue.reach == "comma" else BACK) and "," not in self.text[end:start]
+        between = self.text[end:start]
+        if cue.reach == "next" and ":" in between.lstrip(" :"):
+            return False  # "s/p hip surgery: fracture": what follows the colon is the reason, which may be present
+        return start - end <= (REACH if cue.reach == "comma" else BACK) and "," not in between
 
-    def _turn(self, cue: Cue, start: int) -> None:
+    def _turn(self, cue: Cue, start: int, end: int) -> None:
         match cue.turn:
             case "all":
                 self.active.clear()
+            case "now":
+                self.active.clear()
+                self._turned = True
             case "family":
                 self.active.pop("family", None)
             case "cause":
                 self.active.pop("negated", None)
                 self.active.pop("hypothetical", None)
             case "after comma":
-                if self.active and self._comma_before(start):
+                if self.active and (
+                    self._comma_before(start) or AND_HAS.search(self.text, max(start - 8, 0), start + 4)
+                ):
                     self.active.clear()
+            case "severity":  # "no pneumonia, mild edema", but "no fever, severe pain or rash"
+                if self.active and self._comma_before(start) and not OR_AHEAD.match(self.text, end):
+                    self.active.pop("negated", None)
 
     def _comma_before(self, start: int) -> bool:
         return self.text[max(start - 10, 0) : start].rstrip().endswith(",")
 
     def _opens_section(self, cue: Cue, start: int, end: int) -> bool:
-        """Whether the cue is a header, whose section then begins.
-
-        A header starts a line, is followed by a colon or the line's end, and is in title case, in capitals or alone on its line.
-        """
-        line = self.text.rfind("\n", 0, start) + 1
-        head = SECTION_HEAD.match(self.text, end)
-        if self.text[line:start].strip(" \t#*") or not head or head.end() == end:
+        """Whether the cue is a header, whose section then begins; one that needs a colon within it is nothing else either."""
+        if cue.status is None or (not cue.section and cue.status not in LISTING):
             return False
-        written = self.text[start:end]
-        alone = self.text[head.end() : head.end() + 1] in ("", "\n", "\r")
-        if not alone and written != written.upper() and written != written.title():
-            return False
-        filled = re.compile(r"\S").search(self.text, head.end())
-        section_end = SECTION_END.search(self.text, filled.start() if filled else len(self.text))
-        self._section, self._section_end = cue.status, section_end.start() if section_end else len(self.text)
+        if cue.labelled:
+            colon = self.text.find(":", start, end)
+            if colon < 0:
+                return True
+            end = colon
+        section_end = section(self.text, start, end, cue.status, listed=not cue.section)
+        if section_end is None:
+            return cue.labelled
+        self._section, self._section_end = cue.status, section_end
         return True
 
-    def _govern_back(self, cue: Cue, start: int) -> bool:
+    def _govern_back(self, cue: Cue, start: int, end: int) -> bool:
         """Whether the cue governs the mention before it; if so, set that mention's status, and that of mentions which "and" or
         "or" joins to it."""
         last = len(self.spans) - 1
         if last < self._first or cue.status is None:
             return False
         between = self.text[self.spans[last][1] : start]
-        near = 3 if cue.reach == "touching" or (cue.status == "family" and cue.direction == "both") else BACK
-        if len(between) > near or "," in between.strip(" ,:()-\n"):
+        if not self._reaches_back(cue, between, end):
             return False
-        if cue.status == "family" and cue.direction == "both" and not between.strip().startswith(("(", "-", ":")):
-            return False
+        while last > self._first and ON.fullmatch(self.text[self.spans[last - 1][1] : self.spans[last][0]]):
+            last -= 1
+            if cue.status != "historical":
+                break
         self._correct(last, cue.status)
         joined = False
         for n in range(last, self._first, -1):
@@ -197,8 +292,24 @@ class Reader:
             joined = joined or AND.fullmatch(link) is not None
             if not joined or not (AND.fullmatch(link) or COMMA.fullmatch(link)):
                 break
+            if cue.status == "family" and HAS.search(
+                self.text, max(self.spans[n - 1][0] - 30, 0), self.spans[n - 1][0]
+            ):
+                break
             self._correct(n - 1, cue.status)
         return True
+
+    def _reaches_back(self, cue: Cue, between: str, end: int) -> bool:
+        """Whether a cue that ends at ``end`` governs the mention before it, from which ``between`` parts it."""
+        relative = cue.status == "family" and cue.direction == "both"
+        if relative:
+            return len(between) <= BACK and follows(self.text, between, end)
+        near = 3 if cue.reach == "touching" else BACK
+        if len(between) > near or "," in between.strip(" ,:()-\n"):
+            return False
+        if not cue.closing:
+            return True
+        return PARTS.search(between) is None and DENIAL_ENDS.match(self.text, end) is not None
 
     def _correct(self, n: int, status: Status) -> None:
         now = self.statuses[n]
@@ -220,10 +331,13 @@ def statuses(text: str, spans: Iterable[tuple[int, int]]) -> list[Status]:
     >>> statuses("denies asthma but has gout", [(7, 13), (22, 26)])
     ['negated', 'present']
     """
-    points = codes(text)
-    folded, ends = fold_codes(points), breaks(text, points).tolist()
     mentions = list(spans)
     reader = Reader(text)
+    if len(mentions) == 1 and not _holds_cue(text):
+        reader.mention(*mentions[0], 0)
+        return reader.statuses
+    points = codes(text)
+    folded, ends = fold_codes(points), breaks(text, points).tolist() if MAY_BREAK.search(text) else []
     events: list[tuple[int, int, Cue | None]] = [(start, -end, None) for start, end in mentions]
     events += [(start, -end, cue) for start, end, cue in cue_spans(folded)]
     last = 0
@@ -236,6 +350,11 @@ def statuses(text: str, spans: Iterable[tuple[int, int]]) -> list[Status]:
             reader.cue(cue, start, end, bisect_right(ends, start))
             last = end
     return reader.statuses
+
+
+def _holds_cue(text: str) -> bool:
+    automaton, _ = _cues()
+    return bool(automaton.find_matches_as_indexes(pattern(text)))  # type: ignore[attr-defined]
 
 
 def cue_spans(folded: Folded) -> list[tuple[int, int, Cue]]:

@@ -63,6 +63,11 @@ def codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return np.minimum(points, 0xFFFF).astype(np.uint16)
 
 
+def letters_of(points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """The byte that each character becomes: a small letter, a digit, ``SPACE``, ``LETTER``, or one that is dropped."""
+    return _table()[points]
+
+
 def fold(text: str) -> Folded:
     """Lower case, no accents, punctuation as spaces, one space between words, no apostrophes and no possessive s.
 

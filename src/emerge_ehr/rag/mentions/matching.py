@@ -5,35 +5,65 @@ per block instead of per text. A match never reaches from one text into the next
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.rag.mentions.context import breaks, places
-from emerge_ehr.rag.mentions.dictionary import NEAR, WORDS, Entry, Target
+from emerge_ehr.rag.mentions import guards
+from emerge_ehr.rag.mentions.candidates import Head
+from emerge_ehr.rag.mentions.context import places
+from emerge_ehr.rag.mentions.dictionary import HEADERS, NEAR, Entry, Target
 from emerge_ehr.rag.mentions.folding import codes, fold_codes, pattern
+from emerge_ehr.rag.mentions.guards import HEADING_REACH, SIMPLE, Kinds, Matches
+from emerge_ehr.rag.mentions.lines import breaks, wrapped
+from emerge_ehr.rag.mentions.no_disease import FOLLOWED
 
 BETWEEN = "\n\n"  # separates the texts that are searched as one
-INSIDE = re.compile(r"[,():=\[\]]|\.\s")  # punctuation that separates two names
+# What may stand between a heading and the finding under it: "chest pain / ASHD: hyperlipidemia", "Strokes: stroke"
+HEADED = re.compile(r"(?: / [^:\n/]{1,30})?:[ \t]*(?:\w+ )?")
+# A heading that names a class of diseases, of which the finding is one: "valve disease: mitral stenosis"
+CLASS = re.compile(
+    r"\b(?:(?:disease|disorder|dementia|malignancy|infection|dysfunction)s?|injury|malignancies"
+    r"|(?:arrhythmia|dysrhythmia)s?|(?:anemia|cancer|tumor)s)\Z",
+    re.IGNORECASE,
+)
+DENYING = re.compile(r":[ \t]*(?:no|not|denies|without|never|negative|neg)\b", re.IGNORECASE)
+VALUE = re.compile(r":[ \t]*([A-Za-z]{4,})(?=[ \t]*(?:$|[\n:,;.)]))")  # of a form's line
+NUMBER = r"[<>~=]?\d+(?:\.\d+)?(?![\d)])"  # "PE 2)" is the end of a list's item
 PHRASE_END = re.compile(r"[ \t]*(?:[,.;:)\n]|$)|[ \t]+(?:and|or|with|who)\b")
 JOINTS = ("and ", " or ", "/or ", "and\n", " or\n", "/")
-JOINED = re.compile(r"(?<!\w)([A-Za-z]{3,})(?:\s+(?:and|or|and/or)\s+|/)\Z")
-Event = tuple[int, int, int, Entry]  # start, end, number of the sentence, entry of the dictionary
-Match = tuple[int, int, int, int, int]  # number of the pattern, start, end, number of the first and the last sentence
+JOINT = re.compile(r"(?:,?\s+(?:and|or|and/or)\s+|/)\Z")
+LISTED = re.compile(r",\s{1,2}\Z")
+LONGEST_JOINT = 12  # characters
+SHORTEST = 2  # characters of what shares the last words
+JOINED_REACH = 120  # characters before a mention within which what shares its last words may begin
+INHERITANCE = re.compile(r"(?:autosomal|x)[ -]", re.IGNORECASE)
+# Start, end, number of the sentence, entry of the dictionary, what is to be asked of it (``guards.py``)
+Event = tuple[int, int, int, Entry, int]
+# Number of the pattern, start, end, number of the first and the last sentence, what is to be asked of it
+Match = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """``automaton`` finds the patterns; ``entries`` holds what each stands for, by the pattern's number."""
+    """``automaton`` finds the patterns; ``entries`` holds what each stands for, by the pattern's number.
+
+    ``vocabulary``: the words of the diseases' names, if candidates are looked for. ``names``: the names of all entries.
+    """
 
     patterns: Mapping[str, Entry]
     automaton: Any
     entries: Sequence[Entry]
+    kinds: Kinds
+    vocabulary: frozenset[str]
+    names: Mapping[str, int]
 
     def __reduce__(self) -> tuple[Any, tuple[Mapping[str, Entry]]]:
         """Pickle the patterns only: an automaton cannot be pickled, so another process builds its own."""
@@ -44,7 +74,14 @@ def prepare(patterns: Mapping[str, Entry]) -> Prepared:
     """The patterns with an automaton over them."""
     from ahocorasick_rs import AhoCorasick, MatchKind
 
-    return Prepared(patterns, AhoCorasick(list(patterns), matchkind=MatchKind.Standard), list(patterns.values()))
+    automaton = AhoCorasick(list(patterns), matchkind=MatchKind.Standard)
+    looked_for = any(isinstance(entry, Head) for entry in patterns.values())
+    names = [name for name, entry in patterns.items() if isinstance(entry, Target)] if looked_for else []
+    vocabulary = frozenset(word for name in names for word in name.split())
+    entries = list(patterns.values())
+    targets = dict.fromkeys(entry.name for entry in entries if isinstance(entry, Target))
+    numbered = {name: number for number, name in enumerate(targets)}
+    return Prepared(patterns, automaton, entries, guards.kinds(list(patterns), entries), vocabulary, numbered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +119,10 @@ def search(prepared: Prepared, texts: Sequence[str]) -> Iterator[FoundName]:
     hits, starts, ends, text = hits[within], starts[within], ends[within], text[within]
     stops = breaks(joined, points)
     first, final = np.searchsorted(stops, starts, side="right"), np.searchsorted(stops, ends - 1, side="right")
-    columns = [column.tolist() for column in (hits[:, 0], starts - offsets[text], ends - offsets[text], first, final)]
+    asked, kept = guards.flags(prepared.kinds, points, Matches(hits[:, 0], starts, ends, first, final), len(stops))
+    begin = offsets[text]
+    columns = [column[kept].tolist() for column in (hits[:, 0], starts - begin, ends - begin, first, final, asked)]
+    text = text[kept]
     rows = np.searchsorted(text, np.arange(len(texts) + 1)).tolist()
     at = np.searchsorted(stops, offsets, side="right").tolist()
     until = np.searchsorted(stops, offsets + lengths, side="right").tolist()
@@ -96,30 +136,78 @@ def _select(prepared: Prepared, text: str, matches: Iterator[Match]) -> tuple[li
     """The matches that count and do not overlap, and the bridged sentences; a qualifier becomes part of the mention after it."""
     events: list[Event] = []
     bridged: dict[int, int] = {}
-    free, qualified = 0, (-1, -1)
-    for number, start, end, first, final in matches:
+    entries, free, qualified = prepared.entries, 0, (-1, -1)
+    for number, start, end, first, final, asked in matches:
         if start < free:
             continue
-        entry = prepared.entries[number]
+        entry = entries[number]
         sentence = bridged.get(first, first) if bridged else first
+        if asked & SIMPLE and qualified[1] <= start - 3 and text[end : end + 1] != ":":
+            events.append((start, end, sentence, entry, asked))
+            free = end
+            continue
         if isinstance(entry, Target):
-            if not _counts(entry, text, start, end, first != final):
+            if asked & guards.COUNTS and not _counts(entry, text, start, end, first != final):
+                continue
+            if asked & guards.FOLLOWED and FOLLOWED.match(text, end):
+                free = end  # "heart failure clinic", and no shorter name within it either
                 continue
             if first != final:
                 bridged.update(dict.fromkeys(range(first + 1, final + 1), sentence))
             begin = qualified[0] if qualified[1] > start - 3 and _joined(text, *qualified, start) else start
-            if text[max(start - 4, 0) : start].lower().endswith(JOINTS) and (
-                shared := _shares_last_words(prepared, text, start, end, free)
+            if (
+                asked & guards.JOINT
+                and text[max(start - 4, 0) : start].lower().endswith(JOINTS)
+                and (shared := _sharing_last_words(prepared, text, start, end, free))
             ):
-                events.append((*shared[:2], sentence, shared[2]))
-            events.append((begin, end, sentence, entry))
-        elif entry is None:
-            qualified = (qualified[0] if _joined(text, *qualified, start) else start, end)
+                later = bisect_left(events, shared[0][0], key=itemgetter(0))  # heads of candidates, if any
+                joint: list[Event] = [(at, stop, sentence, target, guards.FORM) for at, stop, target in shared]
+                events[later:] = sorted([*events[later:], *joint], key=itemgetter(0, 1))
+            known = asked if begin == start else guards.FORM | guards.HEADED
+            if (
+                known & guards.HEADED
+                and events
+                and ":" in text[max(events[-1][1], begin - HEADING_REACH) : begin]
+                and _heads(events[-1], text, begin, entry)
+            ):
+                events.pop()
+            valued = text[end : end + 1] == ":"
+            free, meaning = _with_value(prepared, text, start, end, entry) if valued else (end, entry)
+            inherited = begin < start and not valued and INHERITANCE.match(text, begin)
+            meaning = _inherited(prepared, text[start:end], entry) if inherited else meaning
+            events.append((begin, free, sentence, meaning, known))
             continue
-        else:
-            events.append((start, end, sentence, entry))
+        if isinstance(entry, Head):
+            events.append((start, end, sentence, entry, asked))
+            continue
+        if entry is None:
+            begin = qualified[0] if _joined(text, *qualified, start) else start
+            qualified = (begin, end) if end > qualified[1] else qualified  # not "X-linked" in "X-linked recessive"
+            continue
+        events.append((start, end, sentence, entry, asked))
         free = end
     return events, bridged
+
+
+def _heads(event: Event, text: str, begin: int, target: Target) -> bool:
+    """Whether the mention before ``begin`` is only a heading of the one that begins there.
+
+    It is if a colon joins them, and the heading names several things ("chest pain / ASHD: hyperlipidemia"), a class ("valve
+    disease: mitral stenosis", "anemia: iron deficiency"), or in a list the same disease ("- Strokes: stroke").
+    """
+    start, end, _, entry, _ = event
+    if (
+        not isinstance(entry, Target)
+        or ":" not in text[end:begin]
+        or not (between := HEADED.fullmatch(text, end, begin))
+    ):
+        return False
+    if "/" in between[0] or text[max(start - 3, 0) : start] == " / ":
+        return True
+    if entry.name == target.name:
+        return text[max(start - 3, 0) : start] in ("- ", "\n- ")
+    general = CLASS.search(text, start, end) or f" {entry.name} " in f" {target.name} "
+    return bool(general) and not DENYING.search(between[0])
 
 
 def _joined(text: str, begin: int, end: int, start: int) -> bool:
@@ -127,19 +215,67 @@ def _joined(text: str, begin: int, end: int, start: int) -> bool:
     return begin >= 0 and 0 < start - end < 3 and text[end:start].strip(" -\n") == ""
 
 
-def _shares_last_words(
+def _sharing_last_words(
     prepared: Prepared, text: str, start: int, end: int, free: int
-) -> tuple[int, int, Target] | None:
-    """The word before "and" that shares the mention's last words, with its start, end and meaning; None if there is none.
+) -> list[tuple[int, int, Target]]:
+    """What before "and" shares the mention's last words: start, end and meaning of each, in order of position.
 
-    For "ovarian cancer" after "breast and" that is "breast", which stands for breast cancer.
+    For "ovarian cancer" after "breast and" that is "breast", which stands for breast cancer; after "skin, breast and" both do.
     """
-    joined = JOINED.search(text, max(start - 40, free), start)
-    last_words = text[start:end].split(maxsplit=1)[1:]
-    if joined is None or not last_words:
-        return None
-    entry = prepared.patterns.get(pattern(f"{joined[1]} {last_words[0]}"))
-    return (joined.start(1), joined.end(1), entry) if isinstance(entry, Target) and entry.written is None else None
+    lowest = max(start - JOINED_REACH, free)
+    found: list[tuple[int, int, Target]] = []
+    joint = JOINT.search(text, max(start - LONGEST_JOINT, lowest), start)
+    if joint is None or joint.start() == lowest:
+        return found
+    words = pattern(text[start:end]).split()
+    endings = [f" {' '.join(words[first:])} " for first in range(1, len(words))]
+    while joint and (shared := _with_last_words(prepared, text, lowest, joint.start(), endings)):
+        found.append(shared)
+        joint = LISTED.search(text, max(shared[0] - 3, lowest), shared[0])
+    return found[::-1]
+
+
+def _with_last_words(
+    prepared: Prepared, text: str, lowest: int, end: int, endings: Sequence[str]
+) -> tuple[int, int, Target] | None:
+    """Start, end and meaning of the two words or the word before ``end``, with the first of the folded endings of a mention that
+    makes a name of them; None if none does.
+    """
+    last = _word_start(text, lowest, end)
+    for begin in dict.fromkeys((_word_start(text, lowest, max(last - 1, lowest)), last)):
+        if end - begin < SHORTEST or not text[begin].isalpha():
+            continue
+        item = text[begin:end].lower().replace("-", " ")
+        for ending in endings:
+            entry = prepared.patterns.get(f" {item}{ending}")
+            if isinstance(entry, Target) and entry.written is None:
+                return begin, end, entry
+    return None
+
+
+def _word_start(text: str, lowest: int, end: int) -> int:
+    """Where the word that ends at ``end`` begins, at ``lowest`` at the earliest."""
+    return max(text.rfind(" ", lowest, end) + 1, text.rfind("\n", lowest, end) + 1, lowest)
+
+
+def _with_value(prepared: Prepared, text: str, start: int, end: int, target: Target) -> tuple[int, Target]:
+    """The end and the meaning of a mention before a colon, with the one word after it if that tells which disease it is.
+
+    "perforation: esophageal" is esophageal perforation.
+    """
+    if value := VALUE.match(text, end):
+        surface = text[start:end]
+        for words in dict.fromkeys((surface, surface.rsplit(maxsplit=1)[-1])):
+            entry = prepared.patterns.get(pattern(f"{value[1]} {words}"))
+            if isinstance(entry, Target) and entry.written is None and entry.near is None:
+                return value.end(), entry
+    return end, target
+
+
+def _inherited(prepared: Prepared, surface: str, target: Target) -> Target:
+    """The meaning of a mention of which a mode of inheritance is told: the hereditary disease of its name, if there is one."""
+    entry = prepared.patterns.get(pattern(f"hereditary {surface}"))
+    return entry if isinstance(entry, Target) and entry.written is None else target
 
 
 def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> bool:
@@ -149,13 +285,12 @@ def _counts(target: Target, text: str, start: int, end: int, crosses: bool) -> b
     if target.punctuated:
         if crosses and "\n\n" in text[start:end]:
             return False
-    elif crosses or INSIDE.search(text, start, end):
+    elif crosses and not wrapped(text, start, end):
         return False
     if target.turned and ("," not in text[start:end] or not PHRASE_END.match(text, end)):
         return False
-    if target.near is None and target.unless is None and target.written not in WORDS:
-        return True
-    return _context_allows(target, text, start, end)
+    plain = target.near is None and target.unless is None and not target.word
+    return plain or _context_allows(target, text, start, end)
 
 
 def _in_capitals(text: str, start: int, end: int) -> bool:
@@ -165,9 +300,13 @@ def _in_capitals(text: str, start: int, end: int) -> bool:
 
 
 def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
-    if target.written in WORDS and _in_capitals(text, start, end):
+    if target.word and _in_capitals(text, start, end):
         return False
-    if text[end : end + 1] == ":" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
+    if (
+        target.written in HEADERS
+        and text[end : end + 1] == ":"
+        and not text[text.rfind("\n", 0, start) + 1 : start].strip()
+    ):
         return False  # a header, such as "PE:" for physical examination
     around = text[max(start - NEAR, 0) : end + NEAR]
     if target.near is not None and not _words(target.near).search(around):
@@ -177,4 +316,8 @@ def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
 
 @cache
 def _words(listed: str) -> re.Pattern[str]:
-    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in listed.split("|")), re.I)
+    ways = [re.escape(word).replace(r"\#", NUMBER) for word in listed.split("|")]
+    ends = [
+        (r"(?<!\w)" if word[0].isalnum() else "", r"(?!\w)" if word[-1].isalnum() else "") for word in listed.split("|")
+    ]
+    return re.compile("|".join(f"{before}{way}{after}" for way, (before, after) in zip(ways, ends, strict=True)), re.I)

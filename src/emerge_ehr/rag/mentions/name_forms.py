@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 
 from emerge_ehr.rag.mentions.folding import pattern
+from emerge_ehr.rag.phrases import singular
 
 ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6", "vii": "7", "viii": "8", "ix": "9", "x": "10"}
 ARABIC = {arabic: roman for roman, arabic in ROMAN.items()}
 TYPE = re.compile(r"\b(type|grade|stage|class|factor|group) ([ivx]+|\d{1,2})([a-h]?)\b")
+COMPLEMENT = re.compile(r"^complement component c?(\d[a-z]?) deficiency$")
 TYPE_LAST = re.compile(r"^(.+?) (type \w+)$")
 TYPE_FIRST = re.compile(r"^(type \w+) (.+)$")
 # American part of a word -> British; in a name all parts are changed together.
@@ -28,6 +30,7 @@ BRITISH = (
     (re.compile(r"\bcecal\b"), "caecal"),
     (re.compile(r"([a-z]{4})iz(?=e[ds]?\b|ing\b|ation)"), r"\1is"),
     (re.compile(r"fiber\b"), "fibre"),
+    (re.compile(r"\bgoiter"), "goitre"),
     (re.compile(r"(?<=[a-z])hem(?=orrhag|at)"), "haem"),
 )
 AMERICAN = (
@@ -39,13 +42,14 @@ AMERICAN = (
     (re.compile(r"phaeo"), "pheo"),
     (re.compile(r"\bpaed"), "ped"),
     (re.compile(r"oea\b"), "ea"),
+    (re.compile(r"goitre"), "goiter"),
 )
 # A name without any of these is the same in both spellings.
-SPELLED = re.compile("emi|hem|dema|esoph|tumo|ped|rrh|celi|fetal|gynec|cecal|iz|fiber|phaeo|paed|oea")
+SPELLED = re.compile("emi|hem|dema|esoph|tumo|ped|rrh|celi|fetal|gynec|cecal|iz|fiber|goit|phaeo|paed|oea")
 # Last word -> words that mean the same there.
 HEADS = {
     "carcinoma": ("cancer",),
-    "cancer": ("carcinoma",),
+    "cancer": ("carcinoma", "malignant neoplasm", "malignancy"),
     "neoplasm": ("tumor",),
     "tumor": ("neoplasm",),
     "hemorrhage": ("bleed", "bleeding"),
@@ -55,7 +59,10 @@ HEADS = {
     "thrombosis": ("thrombus",),
     "disease": ("disorder",),
     "disorder": ("disease",),
+    "deficiency": ("deficient",),
 }
+# Words for a site that in front of a disease may mean another one.
+ONE_WAY = ("biliary", "bladder", "thyroid", "parathyroid", "adrenal", "pituitary", "gi")
 # First word -> another word for the same site.
 SITES = {
     "kidney": "renal",
@@ -73,7 +80,8 @@ SITES |= {
     "colon": "colonic",
 }
 SITES |= {"gastrointestinal": "gi", "urinary bladder": "bladder", "thyroid gland": "thyroid", "skin": "cutaneous"}
-SITES |= {other: site for site, other in SITES.items() if other not in ("biliary", "bladder", "thyroid", "gi")}
+SITES |= {"parathyroid gland": "parathyroid", "adrenal gland": "adrenal", "pituitary gland": "pituitary"}
+SITES |= {other: site for site, other in SITES.items() if other not in ONE_WAY}
 INHERITED = ("hereditary", "familial", "inherited")
 OF_SITE = frozenset(
     {"cancer", "carcinoma", "neoplasm", "tumor", "infection", "deficiency", "stenosis", "thrombosis", "fracture"}
@@ -148,8 +156,15 @@ def _ways(form: str) -> Iterator[str]:
         yield f"{first[2]} {first[1]}"
     if form.endswith(" infectious disease"):
         yield form.replace(" infectious disease", " infection")
-    if "non " in form:
+    if "non" in form:
         yield re.sub(r"\bnon ", "non", form)
+        yield re.sub(r"\bnon(?=[a-z]{6})", "non ", form)
+    if component := COMPLEMENT.match(form):
+        for symbol in (f"complement c{component[1]}", f"c{component[1]}"):
+            yield f"{symbol} deficiency"
+            yield from _other_heads(f"{symbol} deficiency")
+    if single := _singular(form):
+        yield single
     yield from _other_heads(form)
     for site, other in SITES.items():
         if form.startswith(f"{site} "):
@@ -163,6 +178,18 @@ def _ways(form: str) -> Iterator[str]:
             yield from _other_heads(f"{word} {after}")
 
 
+def _singular(form: str) -> str | None:
+    """A folded name of several words with its head in the singular; None if it is no plural, as far as the ending shows it.
+
+    >>> _singular("inborn errors of metabolism"), _singular("bile duct cysts"), _singular("diabetes"), _singular("iritis nos")
+    ('inborn error of metabolism', 'bile duct cyst', None, None)
+    """
+    head, of, rest = form.partition(" of ")
+    before, _, last = head.rpartition(" ")
+    one = singular(last)
+    return f"{before} {one}{of}{rest}" if before and one != last else None
+
+
 def _other_heads(form: str) -> Iterator[str]:
     """A folded name with its last word replaced or moved: "lung cancer" -> "lung carcinoma", "cancer of the lung"."""
     rest, _, head = form.rpartition(" ")
@@ -170,7 +197,7 @@ def _other_heads(form: str) -> Iterator[str]:
     for other in others:
         yield f"{rest} {other}"
     if rest and head in OF_SITE:
-        for other in (head, *others):
+        for other in (head, *(other for other in others if other != "deficient")):
             yield f"{other} of {rest}"
             yield f"{other} of the {rest}"
 
@@ -216,7 +243,7 @@ def plurals(form: str) -> list[str]:
         return []
     if head.endswith("sis"):
         many = [f"{head[:-2]}es"]
-    elif head.endswith(("s", "x", "ch")):
+    elif head.endswith(("s", "x", "ch", "sh")):
         many = [f"{head}es"]
     elif head.endswith("y") and head[-2:-1] not in "aeou":
         many = [f"{head[:-1]}ies"]

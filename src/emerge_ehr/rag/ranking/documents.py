@@ -7,11 +7,13 @@ import numpy as np
 
 from emerge_ehr.graphs import Edges, KnowledgeGraph, Triple
 from emerge_ehr.rag.retrieval import Query, Retrieved
+from emerge_ehr.rag.sentences import whole
 
 
 @dataclass(frozen=True)
 class Documents:
-    """The diseases of ``graph``; ``characters`` is the most of a definition, and of a description, that is retrieved.
+    """The diseases of ``graph``; ``characters`` is the most of a definition, and of a description, that is retrieved:
+    whole sentences only.
 
     Documents and triples are kept once made, as many patients share a disease.
     """
@@ -26,7 +28,10 @@ class Documents:
         """The disease at ``node_index`` with the triples of its edges ``chosen``, in that order."""
         if node_index not in self.diseases:
             disease = self.graph.diseases()[node_index]
-            documents = disease.definition[: self.characters], disease.description[: self.characters]
+            documents = (
+                whole(disease.definition, self.characters),
+                whole(disease.description, self.characters),
+            )
             self.diseases[node_index] = (disease.names[0], *documents)
         name, definition, description = self.diseases[node_index]
         for edge in chosen:

@@ -6,6 +6,7 @@ from pathlib import Path
 from emerge_ehr.fields import UserError
 from emerge_ehr.rag import word_lists
 
+BUILT_IN = Path(__file__).with_suffix(".csv")
 COLUMNS = ("signal", "direction", "phenotype")
 
 

@@ -21,7 +21,7 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Query:
-    """One patient: the linked disease nodes, most mentioned first, and the abnormal signals."""
+    """One patient: the linked disease nodes, the most important first, and the abnormal signals."""
 
     nodes: tuple[int, ...]
     signals: Sequence[AbnormalSignal]

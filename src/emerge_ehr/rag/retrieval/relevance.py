@@ -28,10 +28,9 @@ from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.ranking import evidence_ranking
 from emerge_ehr.rag.ranking.documents import Documents
 from emerge_ehr.rag.ranking.evidence_ranking import EvidenceRanking
-from emerge_ehr.rag.ranking.signal_phenotypes import read
+from emerge_ehr.rag.ranking.signal_phenotypes import BUILT_IN, read
 from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 
-PHENOTYPES = Path(__file__).with_name("signal_phenotypes.csv")
 CELLS = (
     1 << 22
 )  # patients times nodes scored at once: a few dozen patients, so that they fit into the processor's cache
@@ -44,7 +43,7 @@ class Options:
 
     triples: Positive = 5
     description_characters: Positive = 600
-    phenotypes_file: Path = PHENOTYPES
+    phenotypes_file: Path = BUILT_IN
 
 
 @dataclass(frozen=True)

@@ -16,5 +16,13 @@ class NameSimilarity(Protocol):
     def nearest(self, queries: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """For each query the position of the most similar name, the first of equals, and the similarity, at most 1."""
 
+    @property
+    def threshold(self) -> float:
+        """The similarity from which on a name is linked, unless the config says otherwise."""
+
+    @property
+    def title_threshold(self) -> float:
+        """The same for titles: a title names a disease, and what it is linked to replaces less that is found in it."""
+
     def description(self) -> dict[str, Any]:
         """The plug's name and the options that decide its answers, for ``metadata.json``."""

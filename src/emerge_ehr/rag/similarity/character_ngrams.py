@@ -42,6 +42,16 @@ class CharacterNgrams:
         positions, scores = ([match[part] for match in matches] for part in (0, 1))
         return np.array(positions, dtype=np.int64), np.array(scores, dtype=np.float32)
 
+    @property
+    def threshold(self) -> float:
+        """The one with the best F0.5 on phrases and mentions (docs/encoders.md)."""
+        return 0.7
+
+    @property
+    def title_threshold(self) -> float:
+        """Not measured, so that of other names."""
+        return self.threshold
+
     def description(self) -> dict[str, Any]:
         """The plug's name and the n-grams' size."""
         return {"name": "character_ngrams", "size": self.vectoriser.ngram_range[0]}

@@ -41,6 +41,16 @@ class EmbeddingSimilarity:
         """The exact nearest of all names."""
         return dense_nearest(_unit(self.encoder.encode_queries(queries)), self.names)
 
+    @property
+    def threshold(self) -> float:
+        """What suits a small general encoder; another encoder needs its own (docs/encoders.md)."""
+        return 0.7
+
+    @property
+    def title_threshold(self) -> float:
+        """Not measured, so that of other names."""
+        return self.threshold
+
     def description(self) -> dict[str, Any]:
         """The plug's name and the encoder's description."""
         return {"name": "embedding", "encoder": self.encoder.description()}

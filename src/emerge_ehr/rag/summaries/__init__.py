@@ -7,20 +7,31 @@ from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field
 
-from emerge_ehr.rag.linking import Link
+from emerge_ehr.rag.entities import Status
+from emerge_ehr.rag.patient_links import LeftOut, Link
+from emerge_ehr.rag.ranking.connections import Connected
 from emerge_ehr.rag.retrieval import Retrieved
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that a summary of one patient may state. ``age`` in years; ``diseases``: a link's node -> what was retrieved."""
+    """Everything that a summary of one patient may state.
+
+    ``age`` in years; ``links``: the most important first; ``diseases``: a link's node -> what was retrieved; ``connected``: a
+    link's node -> what of the graph concerns the patient; ``asides``: diseases that the notes deny, only consider or say of
+    relatives, and those of the patient that the graph does not have, in their words, by status; ``left_out``: diseases that got
+    no place among the links.
+    """
 
     age: float | None
     sex: str | None
     signals: Sequence[AbnormalSignal]
     links: Sequence[Link]
     diseases: Mapping[int, Retrieved]
+    connected: Mapping[int, Connected] = field(default_factory=dict)
+    asides: Mapping[Status, Sequence[str]] = field(default_factory=dict)
+    left_out: Sequence[LeftOut] = ()
 
 
 @dataclass(frozen=True)
@@ -49,13 +60,14 @@ class OfSignal:
 
 @dataclass(frozen=True)
 class OfDisease:
-    """It rests on a linked disease, and on the definition where it quotes that."""
+    """It rests on a linked disease, and on the definition where it quotes that; ``quote``: what it quotes of the notes."""
 
     kind: Literal["disease"] = field(default="disease", kw_only=True)
     node_index: int
     surface: str
     score: float
     definition: bool
+    quote: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,33 @@ class OfMention:
 
 @dataclass(frozen=True)
 class OfTriples:
-    """It rests on triples of one disease and relation; ``names`` are their ends."""
+    """It rests on triples of one disease and relation; ``names`` are their ends. ``of_patient``: these are drugs or diseases that
+    the patient's notes name."""
 
     kind: Literal["triples"] = field(default="triples", kw_only=True)
     node_index: int
     relation: str
     names: tuple[str, ...]
+    of_patient: bool = False
+
+
+@dataclass(frozen=True)
+class OfManifestations:
+    """It rests on abnormal signals (``codes``) that show phenotypes of the disease (``names``)."""
+
+    kind: Literal["manifestations"] = field(default="manifestations", kw_only=True)
+    node_index: int
+    codes: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OfNotes:
+    """It rests on mentions of the notes that are not of a disease of the patient."""
+
+    kind: Literal["notes"] = field(default="notes", kw_only=True)
+    status: Status
+    surfaces: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +128,11 @@ class OfModel:
     evidence: tuple[Cited, ...]
 
 
-Grounds = Annotated[OfPerson | OfSignal | OfDisease | OfTriples | OfNothing | OfModel, Field(discriminator="kind")]
+Item = OfPerson | OfSignal | OfDisease | OfMention | OfTriples | OfManifestations | OfNotes | OfNothing
+Grounds = Annotated[
+    OfPerson | OfSignal | OfDisease | OfTriples | OfManifestations | OfNotes | OfNothing | OfModel,
+    Field(discriminator="kind"),
+]
 
 
 @dataclass(frozen=True)
@@ -106,14 +143,33 @@ class Statement:
     evidence: Grounds
 
     @property
-    def items(self) -> tuple[OfPerson | OfSignal | OfDisease | OfMention | OfTriples | OfNothing, ...]:
+    def items(self) -> tuple[Item, ...]:
         """Each piece of evidence: the one that a template names, or those that a language model cited."""
         return self.evidence.evidence if isinstance(self.evidence, OfModel) else (self.evidence,)
 
     @property
     def nodes(self) -> tuple[int, ...]:
         """The diseases it rests on, by ``node_index``: once for each piece of evidence."""
-        return tuple(item.node_index for item in self.items if isinstance(item, OfDisease | OfMention | OfTriples))
+        return tuple(
+            item.node_index
+            for item in self.items
+            if isinstance(item, OfDisease | OfMention | OfTriples | OfManifestations)
+        )
+
+    @property
+    def of_graph(self) -> bool:
+        """Whether it says what the graph says of a disease, whoever has it: a definition, or phenotypes and drugs in general."""
+        return any(
+            (isinstance(item, OfDisease) and item.definition) or (isinstance(item, OfTriples) and not item.of_patient)
+            for item in self.items
+        )
+
+    @property
+    def quotes(self) -> bool:
+        """Whether it holds words of the notes, or may hold some."""
+        return isinstance(self.evidence, OfModel | OfNotes) or (
+            isinstance(self.evidence, OfDisease) and bool(self.evidence.quote)
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The model sees one patient's evidence and no note: age, sex, signals, and what t
 statements are audited like those of any summary (``faithfulness``): by their words, not by what they cite.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,10 +15,12 @@ from pydantic import TypeAdapter
 
 from emerge_ehr import components
 from emerge_ehr.fields import Component, Positive
-from emerge_ehr.llm.answers import closed_schema, fill
+from emerge_ehr.llm import thoughts
+from emerge_ehr.llm.answers import closed_schema, examples, usable
 from emerge_ehr.llm.client import Chat, Question
 from emerge_ehr.llm.fence import fence_of
 from emerge_ehr.llm.prompts import read
+from emerge_ehr.rag import sentences
 from emerge_ehr.rag.summaries import (
     Cited,
     Evidence,
@@ -29,13 +32,14 @@ from emerge_ehr.rag.summaries import (
     Statement,
     Summarizer,
     Summary,
+    _published,
     bounded,
     mentioned,
 )
 from emerge_ehr.rag.summaries.template import signal_text
 
 NAME = "openai_compatible"
-PROMPT = "summary.v1"
+PROMPT, PUBLISHED = "summary.v1", "summary.published.v1"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,16 @@ class Lines:
     statements: tuple[Line, ...]
 
 
-ADAPTER = TypeAdapter(Lines)
+ADAPTER, OF_ONE = TypeAdapter(Lines), TypeAdapter(Line)
+IDS = re.compile(r"[A-Z][0-9]+")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The statements of an answer that can be used, and how many were mended or dropped, by what was wrong."""
+
+    statements: tuple[Statement, ...]
+    counts: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ class OpenAICompatibleSummaries:
     def summarise(self, evidence: Sequence[Evidence]) -> list[Summary]:
         """One summary per patient, in the order of ``evidence``."""
         replies = self.chat.ask(self._question, evidence, "summaries")
-        summaries = [Summary(reply.value or (), NAME, reply.failure) for reply in replies]
+        summaries = [Summary(reply.value.statements if reply.value else (), NAME, reply.failure) for reply in replies]
         if not self.chat.falls_back:
             return summaries
         failed = [n for n, summary in enumerate(summaries) if summary.failure]
@@ -91,34 +104,88 @@ class OpenAICompatibleSummaries:
             for n, summary in enumerate(summaries)
         ]
 
-    def _question(self, evidence: Evidence) -> Question[tuple[Statement, ...]]:
+    def _question(self, evidence: Evidence) -> Question[Written]:
+        if self.chat.settings.prompts == "published":
+            return self._published_question(evidence)
         lines, items = numbered(evidence, self.window, self.options.definition_characters)
         shown = "\n".join(lines)
         prompt, fence = read(PROMPT), fence_of(shown)
         system = prompt.system.substitute(question=self.question, characters=self.options.max_characters, fence=fence)
         user = prompt.user.substitute(question=self.question, evidence=shown, fence=fence)
-        return Question(PROMPT, system, user, closed_schema(ADAPTER), partial(self._statements, items))
+        reader = partial(self._statements, items, shown, examples(system))
+        return Question(PROMPT, system, user, closed_schema(ADAPTER), reader, lambda written: written.counts)
 
-    def _statements(self, items: Mapping[str, Cited], value: dict[str, Any]) -> tuple[Statement, ...]:
+    def _published_question(self, evidence: Evidence) -> Question[Written]:
+        shown = _published.shown(evidence, self.options.definition_characters)
+        prompt, fence = read(PUBLISHED), fence_of(shown)
+        system, user = prompt.system.substitute(fence=fence), prompt.user.substitute(evidence=shown, fence=fence)
+
+        def written(value: dict[str, Any]) -> Written:
+            return Written(*_published.statements(value, self.options.max_characters))
+
+        schema = closed_schema(TypeAdapter(_published.Text))
+        return Question(PUBLISHED, system, user, schema, written, lambda answer: answer.counts)
+
+    def _statements(
+        self, items: Mapping[str, Cited], shown: str, repeated: Sequence[dict[str, Any]], value: dict[str, Any]
+    ) -> Written:
         """The answer's statements that cite this patient's evidence; ``items``: what each id stands for.
 
-        Ids that do not exist are left out, and so are statements that cite no other.
+        Ids that do not exist are left out, and so are statements that cite no other, or that cannot be used.
 
         Raises:
-            ValueError: no statement is left, or the answer does not have the form that was asked for.
+            ValueError: no statement is left, or the answer only repeats an example of the prompt, of which nothing is ``shown``.
         """
-        lines: Lines = fill(ADAPTER, value)
-        cited = [
-            (" ".join(line.text.split()), tuple(items[key] for key in line.evidence if key in items))
-            for line in lines.statements
-        ]
-        written = [Statement(text, OfModel(own)) for text, own in cited if text and own]
+        lines, counts = usable(OF_ONE, value["statements"], "statements", _mended)
+        numbers = [number for line in lines for number in re.findall(r"[0-9]+", line.text)]
+        if value in repeated and not all(number in shown for number in numbers):
+            raise ValueError("it repeats the example of the form")
+        written = []
+        for line, text in zip(lines, _without_thoughts([line.text for line in lines]), strict=True):
+            own = tuple(items[key] for key in line.evidence if key in items)
+            if text and own:
+                written.append(Statement(text, OfModel(own)))
+            else:
+                counts["statements dropped: " + ("no evidence cited" if text else "nothing but thoughts")] += 1
         fitting = bounded(written, self.options.max_characters)
+        if len(fitting) < len(written):
+            counts["statements dropped: too long"] += len(written) - len(fitting)
         if not fitting:
             raise ValueError(
                 f"no statement of at most {self.options.max_characters} characters cites the numbered evidence"
             )
-        return fitting
+        return Written(fitting, counts)
+
+
+def _mended(item: dict[str, Any]) -> dict[str, Any]:
+    """The item with its ids as a list.
+
+    >>> _mended({"text": "Febrile.", "evidence": "[s1], D2"})
+    {'text': 'Febrile.', 'evidence': ['S1', 'D2']}
+    """
+    cited = item.get("evidence")
+    if isinstance(cited, list) and all(isinstance(key, str) for key in cited):
+        listed = [found for key in cited for found in IDS.findall(key.upper()) or [key]]
+        return item if listed == cited else {**item, "evidence": listed}
+    return {**item, "evidence": IDS.findall(cited.upper())} if isinstance(cited, str) else item
+
+
+def _without_thoughts(texts: Sequence[str]) -> list[str]:
+    """The texts of statements on one line each, without the thoughts in them, which may begin in one and end in another.
+
+    >>> _without_thoughts(["Febrile. <think>Or", "not?", "No.</think> Hypotensive.", "Reasoning: septic"])
+    ['', '', 'Hypotensive.', '']
+    """
+    spoken, inside = [], False
+    for text in texts:
+        try:
+            left = thoughts.cut(text)
+        except thoughts.UnclosedError:
+            inside = True
+        else:
+            inside = inside and thoughts.BEGUN not in left.rules
+        spoken.append("" if inside else " ".join(left.text[: left.heading].split()))
+    return spoken
 
 
 def numbered(evidence: Evidence, window: str, definition_characters: int) -> tuple[list[str], dict[str, Cited]]:
@@ -134,8 +201,10 @@ def numbered(evidence: Evidence, window: str, definition_characters: int) -> tup
     for n, link in enumerate(evidence.links, 1):
         disease = evidence.diseases[link.node_index]
         name, whole = mentioned(link, disease)
-        definition = whole[:definition_characters].strip()
-        lines[f"D{n}"] = f"the notes mention {name} ({link.count} times)" + (f": {definition}" if definition else "")
+        definition = sentences.whole(whole, definition_characters)
+        lines[f"D{n}"] = f"the notes mention {name} ({link.count} times, {link.status})" + (
+            f": {definition}" if definition else ""
+        )
         items[f"D{n}"] = OfMention(link.node_index, link.surface)
         for triple in disease.triples:
             triples += 1

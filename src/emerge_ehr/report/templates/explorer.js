@@ -77,7 +77,8 @@
     let at = hour;
     while (at >= 0 && values[at] === "") at -= 1;
     const how = at < 0 ? "not measured yet" : [values[at], figure.dataset.unit, at < hour ? "(carried)" : ""].filter(Boolean).join(" ");
-    readout.textContent = `hour ${hour}: ${how}`;
+    const step = Number(figure.dataset.step || 1), from = hour * step;
+    readout.textContent = (step === 1 ? `hour ${hour}` : `hours ${from}–${from + step - 1}`) + `: ${how}`;
     figure.dataset.hour = hour;
   };
   views.addEventListener("pointermove", (event) => {

@@ -30,7 +30,12 @@ COLUMNS = {
     "labmeasurenameinterface,labresultrevisedoffset",
     "nurseCharting": "nursingchartid,patientunitstayid,nursingchartoffset,nursingchartentryoffset,nursingchartcelltypecat,"
     "nursingchartcelltypevallabel,nursingchartcelltypevalname,nursingchartvalue",
+    "respiratoryCharting": "respchartid,patientunitstayid,respchartoffset,respchartentryoffset,respcharttypecat,"
+    "respchartvaluelabel,respchartvalue",
     "note": "noteid,patientunitstayid,noteoffset,noteenteredoffset,notetype,notepath,notevalue,notetext",
+    "pastHistory": "pasthistoryid,patientunitstayid,pasthistoryoffset,pasthistoryenteredoffset,pasthistorynotetype,"
+    "pasthistorypath,pasthistoryvalue,pasthistoryvaluetext",
+    "admissionDx": "admissiondxid,patientunitstayid,admitdxenteredoffset,admitdxpath,admitdxname,admitdxtext",
     "diagnosis": "diagnosisid,patientunitstayid,activeupondischarge,diagnosisoffset,diagnosisstring,icd9code,diagnosispriority",
 }
 # What the plain loop knows, written out by hand
@@ -63,6 +68,9 @@ CELLS = {
     "Best Eye Response/Value": "gcs_eye",
     "Best Motor Response/Value": "gcs_motor",
     "Best Verbal Response/Value": "gcs_verbal",
+    "Admission Weight/Value": "weight",
+    "Admit weight/Value": "weight",
+    "WEIGHT in Kg/Value": "weight",
     "MAP (mmHg)/Value": "mean_blood_pressure",
     "Arterial Line MAP (mmHg)/Value": "mean_blood_pressure",
     **{
@@ -70,6 +78,21 @@ CELLS = {
         for kind in ("Invasive", "Non-Invasive")
         for part, name in PRESSURES.items()
     },
+}
+# Of pressures at one time those of an arterial line count, then those of a chart that does not say, then a cuff's.
+CELL_RANKS = {"Invasive BP": 0, "Arterial Line MAP (mmHg)": 0, "MAP (mmHg)": 1, "Non-Invasive BP": 2}
+OXYGEN = ("FiO2", "FIO2 (%)", "Set Fraction of Inspired Oxygen (FIO2)")
+# What therapists write into the cell, and the value it has; 3 is litres a minute and implausible, 1 and 1.0 may be either
+INSPIRED = {
+    "40": 0.4,
+    "60%": 0.6,
+    " 0.5 ": 0.5,
+    "3": 0.03,
+    "1": None,
+    "1.0": None,
+    ">60": 0.6,
+    "see note": None,
+    "": None,
 }
 WORDS = {
     "6-->(M6) obeys commands": 6,
@@ -82,6 +105,8 @@ CHARTED = (
     "80",
     " 97.5",
     "98.6",
+    ">600",
+    "LESS THAN 70",
     "7",
     "3",
     "15",
@@ -105,7 +130,7 @@ TEXTS = {
     "unitdischargestatus",
     "apacheadmissiondx",
 }
-TEXTS |= {"nursingchartvalue", "labmeasurenamesystem", "notevalue", "notetext", "icd9code"}
+TEXTS |= {"respchartvalue", "nursingchartvalue", "labmeasurenamesystem", "notevalue", "notetext", "icd9code"}
 EMPTY = "an empty text"
 
 Rows = list[dict[str, Any]]
@@ -152,9 +177,11 @@ def hospital(raw: Path, seed: int = 3) -> None:
     write(raw, "vitalAperiodic", vitals(draw, times(draw, ids, 10), aperiodic))
     write(raw, "lab", labs(draw, times(draw, ids, 10)))
     write(raw, "nurseCharting", charted(draw, times(draw, ids, 60)))
+    write(raw, "respiratoryCharting", respiratory(draw, times(draw, ids, 20)))
     path = "notes/Progress Notes/Assessment and Plan/Plan/Text"
     write(raw, "note", [element(stay, stay, 30, 40, path, "Text", "Septic shock") for stay in ids[::2]])
-    write(raw, "diagnosis", [])
+    for name in ("pastHistory", "admissionDx", "diagnosis"):
+        write(raw, name, [])
 
 
 def unit_stays(draw: random.Random) -> Rows:
@@ -164,8 +191,9 @@ def unit_stays(draw: random.Random) -> Rows:
         for visit in range(draw.choice((1, 1, 2))):
             hadm, admit = 1000 + 10 * person + visit, -draw.randrange(0, 900)
             leave = admit + draw.randrange(9000, 16000)  # in minutes of the first unit stay
+            status = draw.choice(("Alive", "Alive", "Alive", "Expired", ""))
             for number in range(draw.choice((1, 1, 2, 3))):
-                begin = number * 3000 + draw.randrange(60)  # of the first unit stay's clock
+                begin = number * 3100 + draw.randrange(60)  # of the first unit stay's clock
                 length = draw.choice((400, 2900, 2990))
                 patients.append(
                     stay(
@@ -178,7 +206,7 @@ def unit_stays(draw: random.Random) -> Rows:
                         admissionweight=draw.choice(("", "69.70", "80.00")),
                         hospitaladmitoffset=admit - begin,
                         hospitaldischargeoffset=leave - begin,
-                        hospitaldischargestatus=draw.choice(("Alive", "Alive", "Alive", "Expired", "")),
+                        hospitaldischargestatus=status,
                         unitdischargeoffset=length,
                     )
                 )
@@ -231,6 +259,18 @@ def charted(draw: random.Random, moments: list[tuple[int, int]]) -> Rows:
                 }
             )
     return chart
+
+
+def respiratory(draw: random.Random, moments: list[tuple[int, int]]) -> Rows:
+    return [
+        {
+            "patientunitstayid": key,
+            "respchartoffset": offset,
+            "respchartvaluelabel": draw.choice((*OXYGEN, "LPM O2", "Total RR")),
+            "respchartvalue": draw.choice(list(INSPIRED)),
+        }
+        for key, offset in moments
+    ]
 
 
 def element(number: int, unit: int, offset: int, entered: int, path: str, value: str, text: str) -> dict[str, Any]:

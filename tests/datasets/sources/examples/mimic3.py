@@ -113,10 +113,11 @@ def generated(seed: int = 7, persons: int = 24) -> Tables:
         tables["PATIENTS"].append(
             {"SUBJECT_ID": subject, "GENDER": "MF"[person % 2], "DOB": None if person == 23 else born, "EXPIRE_FLAG": 1}
         )
-        for visit in range(2 if person % 3 == 0 else 1):
+        visits = 2 if person % 3 == 0 else 1
+        for visit in range(visits):
             admitted = first + timedelta(days=200 * visit)
             hadm, stay = 142000 + 10 * person + visit, 206504 + 10 * person + visit
-            died = (person + visit) % 4 == 0
+            died = (person + visit) % 4 == 0 and visit == visits - 1
             left = admitted + timedelta(days=9, hours=person)
             tables["ADMISSIONS"].append(
                 {

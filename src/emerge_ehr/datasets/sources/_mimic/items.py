@@ -2,25 +2,20 @@
 
 ``CHART`` holds ids of MetaVision (MIMIC-IV, and MIMIC-III from 2008), ``CAREVUE`` those of the system before it (MIMIC-III only),
 and ``LAB`` those of ``d_labitems``, which are the same in both. The choice follows the benchmark's item map
-(Harutyunyan et al. 2019) with deliberate differences. Left out: blood-gas oxygen saturation (lab 50817), since it
-mixes venous with arterial samples; urine and other fluids (labs 51478, 51491, 51094, 50831); spontaneous breaths alone, where
-others count every breath; the mean pressure of a balloon pump. Added: admission height and weight of CareVue (920, 762; units as
-in MIT-LCP's mimic-code).
+(Harutyunyan et al. 2019) and MIT-LCP's mimic-code, with deliberate differences, which docs/data_sources.md lists.
 An intubated patient's verbal response ("No Response-ETT", "1.0 ET/Trach") scores 1, as the scale's "1T" convention has it.
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import polars as pl
 
+from emerge_ehr.signals import units
+from emerge_ehr.signals.units import FAHRENHEIT, INCH, OUNCE, POUND, SAME
+
 # itemid: (signal, (scale, offset)): canonical = value * scale + offset
 Items = Mapping[int, tuple[str, tuple[float, float]]]
-
-FAHRENHEIT = (5 / 9, -160 / 9)
-POUND = (0.45359237, 0.0)
-OUNCE = (0.45359237 / 16, 0.0)
-INCH = (2.54, 0.0)
-SAME = (1.0, 0.0)
 
 CHART = {
     223951: ("capillary_refill_rate", SAME),
@@ -75,9 +70,17 @@ CAREVUE = {
     8507: ("diastolic_blood_pressure", SAME),
     8555: ("diastolic_blood_pressure", SAME),
     189: ("fraction_inspired_oxygen", SAME),
+    190: ("fraction_inspired_oxygen", SAME),
     727: ("fraction_inspired_oxygen", SAME),
+    1040: ("fraction_inspired_oxygen", SAME),
+    1206: ("fraction_inspired_oxygen", SAME),
+    1863: ("fraction_inspired_oxygen", SAME),
+    2518: ("fraction_inspired_oxygen", SAME),
+    2981: ("fraction_inspired_oxygen", SAME),
     3420: ("fraction_inspired_oxygen", SAME),
     3422: ("fraction_inspired_oxygen", SAME),
+    7041: ("fraction_inspired_oxygen", SAME),
+    7570: ("fraction_inspired_oxygen", SAME),
     184: ("gcs_eye", SAME),
     454: ("gcs_motor", SAME),
     198: ("gcs_total", SAME),
@@ -85,11 +88,13 @@ CAREVUE = {
     807: ("glucose", SAME),
     811: ("glucose", SAME),
     1529: ("glucose", SAME),
+    3744: ("glucose", SAME),
     3745: ("glucose", SAME),
     211: ("heart_rate", SAME),
     920: ("height", INCH),
     1394: ("height", INCH),
     52: ("mean_blood_pressure", SAME),
+    443: ("mean_blood_pressure", SAME),
     456: ("mean_blood_pressure", SAME),
     3312: ("mean_blood_pressure", SAME),
     3314: ("mean_blood_pressure", SAME),
@@ -138,6 +143,31 @@ LAB = {
     50816: ("fraction_inspired_oxygen", SAME),
     50820: ("ph", SAME),
 }
+
+# Pressures from an arterial line, which count before others at the same time: those of a cuff, or of an unknown way.
+ARTERIAL = frozenset({220050, 220051, 220052, 225309, 225310, 225312, 51, 52, 8368, 6701, 6702, 8555})
+
+# Units as the charts write them, to be compared with an item's own unit.
+WRITTEN = (
+    *(
+        "mmHg",
+        "bpm",
+        "BPM",
+        "insp/min",
+        "%",
+        "mg/dL",
+        "units",
+        "UNITS",
+        "pH",
+        "points",
+        "kg",
+        "cm",
+        "Inch",
+        "inches",
+        "lbs",
+    ),
+    *("°F", "°C", "?F", "?C", "Deg. F", "Deg. C", "torr", "decFrc"),
+)
 
 # Texts in the chart, in lower case, for rows whose number is blank: MetaVision's words, then CareVue's.
 TEXT_SCORES = {
@@ -191,11 +221,23 @@ TEXT_SCORES = {
 
 
 def item_table(items: Items) -> pl.DataFrame:
-    """``items`` as a table with ``itemid, code, scale, offset``."""
-    rows = [(item, code, scale, offset) for item, (code, (scale, offset)) in items.items()]
-    return pl.DataFrame(
-        rows, schema={"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64}, orient="row"
-    )
+    """``items`` as a table with ``itemid, code, scale, offset, rank`` (1 for a blood pressure not from an arterial line)."""
+    pressure = ("systolic_blood_pressure", "diastolic_blood_pressure", "mean_blood_pressure")
+    rows = [
+        (item, code, scale, offset, int(code in pressure and item not in ARTERIAL))
+        for item, (code, (scale, offset)) in items.items()
+    ]
+    schema = {"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64, "rank": pl.UInt8}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+@cache
+def usual_units() -> tuple[str, ...]:
+    """``itemid<tab>unit`` of the units that are the item's own, as in ``WRITTEN``."""
+    pairs = item_table({**CHART, **CAREVUE, **LAB}).join(pl.DataFrame({"unit": WRITTEN}), how="cross")
+    code, unit = pl.col("code"), pl.col("unit")
+    own = pairs.filter((units.scale(code, unit) == pl.col("scale")) & (units.offset(code, unit) == pl.col("offset")))
+    return tuple(own.select(pl.concat_str("itemid", "unit", separator="\t")).to_series())
 
 
 def score_table() -> pl.DataFrame:

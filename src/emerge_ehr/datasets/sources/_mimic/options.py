@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from emerge_ehr.datasets.sources._raw.note_files import NoteFiles
+from emerge_ehr.datasets.sources._raw.note_layout import NoteFiles
+from emerge_ehr.fields import UserError
 
 # Id column of a file of notes, in either version or as users name it -> the cohort's column with the same ids.
-NOTE_IDS = {"stay_id": "stay_id", "icustay_id": "stay_id", "hadm_id": "hadm_id", "subject_id": "subject_id"}
+NOTE_IDS = {
+    **dict.fromkeys(("stay_id", "icustay_id"), "stay_id"),
+    **dict.fromkeys(("hadm_id", "admission_id"), "hadm_id"),
+    "patient_id": "patient_id",
+    "subject_id": "subject_id",
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,13 @@ class Options:
     notes_after_window: bool = False
 
     def note_files(self, paths: tuple[Path, ...], error_column: str = "") -> NoteFiles:
-        """The options for reading the notes in ``paths``."""
+        """The options for reading the notes in ``paths``.
+
+        Raises:
+            UserError: a path is empty.
+        """
+        if Path() in paths:
+            raise UserError("[source] notes_file is empty; name a CSV of notes, or leave the key out for other notes")
         return NoteFiles(
             paths,
             NOTE_IDS,

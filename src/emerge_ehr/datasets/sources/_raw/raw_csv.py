@@ -1,29 +1,39 @@
 """Reads a source's raw CSV files, plain or gzipped, lazily, and reports a fault in them in one clear line."""
 
-import csv
 import errno
-import gzip
 import os
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import polars as pl
 
+from emerge_ehr.datasets.sources._raw.number_fields import decimal, unread_decimal
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.numbers import is_bound
 from emerge_ehr.storage.artefacts import first_line
-from emerge_ehr.storage.times import parse_time
+from emerge_ehr.storage.csv_rows import AGAIN, AS_UTF8, refuse_bare_returns, refuse_ragged, where_not_utf8
+from emerge_ehr.storage.ids import unread_number, whole_number
+from emerge_ehr.storage.times import NOT_A_TIME, has_no_time_of_day, parse_time, unread_time
+from emerge_ehr.storage.twins import opened, refuse_differing
 
+NOT_A_NUMBER = "is not a number (numbers are read as 7.35, with a point)"
 Schema = Mapping[str, pl.DataType | type[pl.DataType]]
-# Bytes of the largest archive whose last line is checked, which takes a second. Larger ones have only their own checksum.
-LOOKED_THROUGH = 1 << 26
+READERS: Mapping[object, Callable[[str], pl.Expr]] = {
+    pl.Datetime: parse_time,
+    pl.Int64: whole_number,
+    pl.Float64: decimal,
+}
+# Polars's error for a field that ``strict_time``, ``whole_number`` or ``decimal`` cannot read
+FAILED = re.compile(r"conversion from `str` to `(datetime|i64|f64)[^`]*` failed in column '([^']*)'")
 
 
 def find(folder: Path, name: str) -> Path:
     """The path of ``name.csv.gz`` or ``name.csv`` in ``folder``, in upper or lower case.
 
     Raises:
-        UserError: neither file is there.
+        UserError: neither file is there, or several are that differ.
     """
     file = look(folder, name)
     if file is None:
@@ -36,24 +46,34 @@ def find(folder: Path, name: str) -> Path:
 
 
 def look(folder: Path, name: str) -> Path | None:
-    """As ``find``, but None where the file is missing."""
+    """As ``find``, but None where the file is missing.
+
+    Raises:
+        UserError: several such files are there, and their contents differ.
+    """
     wanted = (f"{name}.csv.gz".lower(), f"{name}.csv".lower())
-    present = {path.name.lower(): path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
-    return next((present[file] for file in wanted if file in present), None)
+    present = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    files = [path for file in wanted for path in present if path.name.lower() == file]
+    if files:
+        refuse_differing(*files)
+    return files[0] if files else None
 
 
 def header(path: Path) -> list[str]:
-    """Read the column names of a CSV as they are written, and check that the file is not cut off.
+    """Read the column names of a CSV as they are written.
 
     Raises:
-        UserError: the file is empty, not text, or a damaged gzip.
+        UserError: the file is empty, not text, or a damaged gzip, or its lines end with a carriage return alone.
     """
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with opened(path) as file:
             line = file.readline(1 << 16)
         names = line.decode("utf-8-sig").strip()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable CSV: {first_line(error)}; get the file again") from None
+        where = where_not_utf8(path, error)
+        remedy = AS_UTF8 if where else "get the file again"
+        raise UserError(f"{path}: not a readable CSV: {first_line(error)}{where}; {remedy}") from None
+    refuse_bare_returns(path)  # of what is text at all
     if not names:
         raise UserError(f"{path}: empty; a header line was expected")
     columns = [name.strip('"') for name in names.split(",")]
@@ -62,7 +82,6 @@ def header(path: Path) -> list[str]:
         raise UserError(
             f"{path}: two columns are named '{twice[0]}'; its first line must be a header, each name in it once"
         )
-    _refuse_cut_off(path, len(columns))
     return columns
 
 
@@ -73,50 +92,20 @@ def refuse_without_rows(path: Path) -> None:
         UserError: it has only a header.
     """
     header(path)
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+    with opened(path) as file:
         file.readline()
         if not file.read(64).strip():
             raise UserError(f"{path}: has a header and no rows; get the file again")
 
 
-def _refuse_cut_off(path: Path, columns: int) -> None:
-    """Refuse a file whose last line has no line end and too few fields, since Polars would fill these with nulls.
-
-    A last line with an odd number of quotes began inside a quoted text; Polars itself refuses a text that does not end.
-    """
-    last = _last_line(path).decode("utf-8", "replace")
-    if last.strip() and last.count('"') % 2 == 0 and len(next(csv.reader([last]))) < columns:
-        raise UserError(
-            f"{path}: cut off: its last line has no end and fewer than {columns} fields; get the file again"
-        )
-
-
-def _last_line(path: Path) -> bytes:
-    """The bytes after the last line end, looked for in the last block of the file; none for a large archive."""
-    if path.suffix == ".gz":
-        return _unzipped_end(path).rpartition(b"\n")[2] if path.stat().st_size <= LOOKED_THROUGH else b""
-    with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - (1 << 16), 0))
-        return file.read().rpartition(b"\n")[2]
-
-
-def _unzipped_end(path: Path) -> bytes:
-    """The last block of the text in an archive; nothing where the archive is damaged, which Polars reports itself."""
-    before = end = b""
-    try:
-        with gzip.open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                before, end = end, block
-    except (OSError, EOFError, zlib.error):
-        return b""
-    return before[-(1 << 16) :] + end
-
-
 def scan(path: Path, columns: Schema) -> pl.LazyFrame:
-    """The named columns as a lazy frame, whatever the case of their names. ``Datetime`` columns are parsed.
+    """The named columns as a lazy frame, whatever the case of their names.
+
+    ``Datetime`` columns are parsed. Whole numbers, as ids are, may have blanks around them, leading zeros or ``.0`` at the end.
+    Fields of numbers may be empty, or hold a word for that, such as ``NaN``.
 
     Raises:
-        UserError: a column is missing.
+        UserError: a column is missing, or a row has too few or too many fields, as the last one of a file that is cut off.
     """
     present = header(path)
     written = {name.lower(): name for name in present}
@@ -124,10 +113,12 @@ def scan(path: Path, columns: Schema) -> pl.LazyFrame:
     if missing:
         hint = "; fields must be separated by commas" if len(present) == 1 else ""
         raise UserError(f"{path}: no column '{missing[0]}'; it has: {', '.join(present)}{hint}")
-    plain = {written[name.lower()]: (pl.String if kind == pl.Datetime else kind) for name, kind in columns.items()}
+    refuse_ragged(path)
+    readers = {name: READERS[kind](name) for name, kind in columns.items() if kind in READERS}
+    plain = {written[name.lower()]: (pl.String if name in readers else kind) for name, kind in columns.items()}
     frame = pl.scan_csv(path, schema_overrides=plain, infer_schema=False, glob=False)
     frame = frame.select(pl.col(written[name.lower()]).alias(name) for name in columns)
-    return frame.with_columns(parse_time(name) for name, kind in columns.items() if kind == pl.Datetime)
+    return frame.with_columns(readers.values())
 
 
 def collect(frame: pl.LazyFrame, path: Path, *, every_column: bool = False) -> pl.DataFrame:
@@ -152,11 +143,33 @@ def unreadable(path: Path, error: Exception) -> UserError | OSError:
     """
     if "No space left" in str(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
+    if failed := FAILED.search(str(error)):
+        return _unread_field(path, failed[1], failed[2])
+    where = where_not_utf8(path, error)
+    return UserError(f"{path}: cannot be read: {first_line(error)}{where}; {AS_UTF8 if where else AGAIN}")
 
 
-def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame:
+def _unread_field(path: Path, kind: str, name: str) -> UserError:
+    """The error for a column's first field that is not of its kind; its row is looked up, since Polars does not say it."""
+    unread = {"datetime": unread_time, "i64": unread_number, "f64": unread_decimal}[kind]("field")
+    wanted = [pl.col(column).alias("field") for column in header(path) if column.lower() == name.lower()]
+    rows = pl.scan_csv(path, infer_schema=False, glob=False).select(wanted).with_row_index("row").filter(unread)
+    rows = rows.sort(is_bound(pl.col("field")), maintain_order=True).head(
+        1
+    )  # some columns may hold bounds, and are read
+    try:
+        first = rows.collect(engine="streaming") if wanted else pl.DataFrame()
+    except (pl.exceptions.PolarsError, OSError) as error:  # a damaged archive, whose wrong text comes before its end
+        return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
+    where, text = (f" row {first['row'][0] + 2}", repr(first["field"][0][:80])) if first.height else ("", "a field")
+    rule = {"datetime": NOT_A_TIME, "i64": "is not a whole number", "f64": NOT_A_NUMBER}[kind]
+    return UserError(f"{path}{where}: {name} {text} {rule}; mend that row")
+
+
+def read(path: Path, columns: Schema, key: tuple[str, ...] = (), dated: tuple[str, ...] = ()) -> pl.DataFrame:
     """Read the named columns of a small file into memory; no two rows may agree in all ``key`` columns.
+
+    Of the columns ``dated``, ``<name> bare`` says whether the text of a time is a date only.
 
     Raises:
         UserError: as ``scan``; a time cannot be read; a file with ``key`` has no rows; a key is empty or occurs twice.
@@ -172,9 +185,10 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = ()) -> pl.DataFrame
         if bad.any():
             row = bad.arg_true()[0]
             raise UserError(
-                f"{path} row {row + 2}: {name} {table[name][row]!r} is not a time (YYYY-MM-DD HH:MM:SS); {bad.sum()} such rows"
+                f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend {bad.sum()} such rows"
             )
-        table = table.with_columns(parsed)
+        bare = [has_no_time_of_day(pl.col(name)).alias(f"{name} bare")] if name in dated else []
+        table = table.with_columns(bare).with_columns(parsed)
     for name in key:
         empty = table.select(pl.col(name).is_null() & ~blank).to_series()
         if empty.any():

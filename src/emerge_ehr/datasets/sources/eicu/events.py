@@ -5,19 +5,34 @@ hospitaladmitoffset`` minutes later, so that all unit stays of one admission sha
 two admissions, even of one person, say nothing about their order.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
+from emerge_ehr.datasets.sources._raw.number_fields import with_bounds_as_text
 from emerge_ehr.datasets.sources._raw.raw_csv import scan
-from emerge_ehr.datasets.sources.eicu.items import ADMISSION, LEADING_SCORE, cell_table, lab_table, score_table
+from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
+from emerge_ehr.datasets.sources.eicu.items import (
+    ADMISSION,
+    LEADING_SCORE,
+    cell_table,
+    lab_table,
+    respiratory_table,
+    score_table,
+)
+from emerge_ehr.datasets.sources.eicu.results import DROPS, REPAIRS, UNIT_UNKNOWN, result_columns
 from emerge_ehr.datasets.window import inside
+from emerge_ehr.signals import numbers, readings, units
 
 HOSPITAL_ADMISSION = datetime(2100, 1, 1)
 STAY = "patientunitstayid"
+# A therapist's "1" may be litres of oxygen per minute, as 2, 3 and 4 in this cell are, or the fraction.
+LITRES = {"litres": "an oxygen fraction of 1, which may be litres a minute"}
 
 
 def on_calendar(offset: pl.Expr) -> pl.Expr:
@@ -31,64 +46,140 @@ def on_calendar(offset: pl.Expr) -> pl.Expr:
     return start + pl.duration(minutes=offset - pl.col("hospitaladmitoffset"))
 
 
-def windows(units: pl.DataFrame, cohort: pl.DataFrame, match: Match) -> pl.LazyFrame:
-    """``patientunitstayid, hospitaladmitoffset, n, window_start, window_end``: the samples that each unit stay belongs to.
+@dataclass(frozen=True)
+class Served:
+    """``known``: the ids of all unit stays. ``windows``: the samples that each unit stay belongs to, with columns
+    ``patientunitstayid, hospitaladmitoffset, n, window_start, window_end``."""
+
+    known: pl.Series
+    windows: pl.LazyFrame
+
+
+def serving(units: pl.DataFrame, cohort: pl.DataFrame, match: Match) -> Served:
+    """Match unit stays to samples.
 
     ``units``: all unit stays, including those outside the cohort, with ``stay_id, hadm_id, hospitaladmitoffset``.
     """
     served = units.join(cohort.select(match, "n", "window_start", "window_end"), on=match)
-    return served.select(STAY, "hospitaladmitoffset", "n", "window_start", "window_end").lazy()
+    windows = served.select(STAY, "hospitaladmitoffset", "n", "window_start", "window_end").lazy()
+    return Served(units[STAY], windows)
 
 
-def vitals(path: Path, codes: Mapping[str, str], served: pl.LazyFrame) -> Events:
-    """The measurements of a table that has one column per signal, blank where it was not measured."""
-    columns = {STAY: pl.Int64, "observationoffset": pl.Int64, **dict.fromkeys(codes, pl.Float64)}
-    events = _in_window(scan(path, columns), "observationoffset", served).select("n", "event_time", *codes)
-    events = events.rename(dict(codes)).unpivot(index=["n", "event_time"], variable_name="code", value_name="value")
-    return Events(path, events.filter(pl.col("value").is_not_null()))
+def inside_windows(rows: pl.LazyFrame, offset: str, served: Served) -> pl.LazyFrame:
+    """Add ``n, event_time`` and drop rows outside the windows, which are most of a long stay, before other work is done."""
+    events = rows.join(served.windows, on=STAY).with_columns(on_calendar(pl.col(offset)).alias("event_time"))
+    return events.filter(inside())
 
 
-def labs(path: Path, served: pl.LazyFrame) -> Events:
-    """Laboratory results at the time when the specimen was drawn; a revised result is a second value at that time."""
-    rows = scan(path, {STAY: pl.Int64, "labresultoffset": pl.Int64, "labname": pl.String, "labresult": pl.Float64})
-    events = _in_window(rows.join(lab_table().lazy(), on="labname"), "labresultoffset", served)
-    return Events(path, events.select("n", "event_time", "code", pl.col("labresult").alias("value")))
+def vitals(path: Path, codes: Mapping[str, str], served: Served, rank: int) -> Events:
+    """The measurements of a table that has one column per signal, blank where it was not measured.
 
-
-def nurse_chart(path: Path, served: pl.LazyFrame) -> Events:
-    """The nurses' charted values, which are text: a number, a score in words, or neither (null).
-
-    A charted GCS total is kept beside the sum of its parts even where they differ, since either may be wrong.
+    ``rank``: that of the table's blood pressures; of the other signals it does not matter, since one table has them.
     """
+    counts = RowCounts(STAY, served.known)
+    columns = {STAY: pl.Int64, "observationoffset": pl.Int64, **dict.fromkeys(codes, pl.Float64)}
+    rows = counts.counting(scan(path, columns), codes)
+    events = inside_windows(rows, "observationoffset", served).select("n", "event_time", *codes)
+    events = events.rename(dict(codes)).unpivot(index=["n", "event_time"], variable_name="code", value_name="value")
+    pressure = pl.when(pl.col("code").str.ends_with("_blood_pressure")).then(rank).otherwise(0).cast(pl.UInt8)
+    events = events.filter(pl.col("value").is_not_null()).with_columns(pressure.alias("rank"))
+    return Events(path, events, read=counts.read, orphans=counts.orphans)
+
+
+def labs(path: Path, served: Served) -> Events:
+    """Laboratory results at the time when the specimen was drawn; a revised result is a second value at that time.
+
+    A result is kept twice, as a number in the unit of the ICU's system and as the laboratory sent it (``results``).
+    """
+    counts = RowCounts(STAY, served.known)
+    texts = ("labname", "labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface")
+    columns = {STAY: pl.Int64, "labresultoffset": pl.Int64, **dict.fromkeys(texts, pl.String)}
+    rows = counts.counting(scan(path, columns).with_columns(_named("labname")).join(lab_table().lazy(), on="labname"))
+    events = inside_windows(rows, "labresultoffset", served).select(
+        "n", "event_time", "code", "labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface"
+    )
+    frame = result_columns(with_bounds_as_text(events, "labresult", "labresulttext"))
+    return Events(path, frame, drops=DROPS, repairs=REPAIRS, read=counts.read, orphans=counts.orphans)
+
+
+def nurse_chart(path: Path, served: Served) -> Events:
+    """The nurses' charted values, which are text: a number, a bound, a score in words, or none of these (null).
+
+    A charted GCS total counts where it differs from the sum of its parts (``harmonise``).
+    """
+    counts = RowCounts(STAY, served.known)
     cells = {"nursingchartcelltypevallabel": "label", "nursingchartcelltypevalname": "cell"}
     columns = {
         STAY: pl.Int64,
         "nursingchartoffset": pl.Int64,
         **dict.fromkeys([*cells, "nursingchartvalue"], pl.String),
     }
-    rows = scan(path, columns).rename(cells).join(cell_table().lazy(), on=["label", "cell"])
-    events = _in_window(rows, "nursingchartoffset", served)
+    charted = scan(path, columns).with_columns(_named(column).alias(name) for column, name in cells.items())
+    rows = counts.counting(charted.join(cell_table().lazy(), on=["label", "cell"]))
+    events = inside_windows(rows, "nursingchartoffset", served)
     text = pl.col("nursingchartvalue").str.strip_chars().str.to_lowercase()
     events = events.with_columns(text.alias("text")).join(score_table().lazy(), on=["code", "text"], how="left")
     leading = pl.col("text").str.extract(LEADING_SCORE).cast(pl.Float64)
-    number = pl.coalesce(pl.col("text").cast(pl.Float64, strict=False), leading, "score")
-    value = number * pl.col("scale") + pl.col("offset")
-    return Events(path, events.select("n", "event_time", "code", value.alias("value")))
+    number = pl.coalesce(numbers.number(pl.col("text")), leading, "score")
+    unit = numbers.unit_of_bound(pl.col("text"))
+    value = units.converted(number, pl.col("code"), unit, (pl.col("scale"), pl.col("offset")))
+    events = events.select(
+        "n",
+        "event_time",
+        "code",
+        value.alias("value"),
+        "rank",
+        numbers.is_bound(pl.col("text")).alias("bound"),
+        (~units.is_known(pl.col("code"), unit)).alias("unit_unknown"),
+    )
+    return Events(path, events, "", UNIT_UNKNOWN, readings.BOUND, counts.read, counts.orphans)
 
 
-def admission(path: Path, units: pl.DataFrame, served: pl.LazyFrame) -> Events:
+def respiratory_chart(path: Path, served: Served) -> Events:
+    """The oxygen fractions that respiratory therapists charted as text: ``40``, ``40%``, ``0.4`` or ``>60``.
+
+    Numbers of litres a minute that were written into the same cell are outside the plausible range; a bare 1 or 1.0 is left out.
+    """
+    counts = RowCounts(STAY, served.known)
+    columns = {
+        STAY: pl.Int64,
+        "respchartoffset": pl.Int64,
+        "respchartvaluelabel": pl.String,
+        "respchartvalue": pl.String,
+    }
+    rows = scan(path, columns).with_columns(_named("respchartvaluelabel").alias("label"))
+    events = inside_windows(
+        counts.counting(rows.join(respiratory_table().lazy(), on="label")), "respchartoffset", served
+    )
+    text = pl.col("respchartvalue").str.strip_chars()
+    events = events.select(
+        "n",
+        "event_time",
+        "code",
+        numbers.as_written(numbers.number(text), text, pl.col("code")).alias("value"),
+        numbers.is_bound(text).alias("bound"),
+        (~units.is_known(pl.col("code"), numbers.unit_of_bound(text))).alias("unit_unknown"),
+        numbers.is_bare_one(text).alias("litres"),
+    )
+    return Events(
+        path, events, drops={**LITRES, **UNIT_UNKNOWN}, repairs=readings.BOUND, read=counts.read, orphans=counts.orphans
+    )
+
+
+def _named(column: str) -> pl.Expr:
+    """The names of results in lower case and without blanks around them, as the tables of items have them."""
+    return pl.col(column).str.strip_chars().str.to_lowercase()
+
+
+def admission(path: Path, units: pl.DataFrame, served: Served) -> Events:
     """Height and weight at unit admission. A value from before the window counts at its start; of several, the latest does."""
     measured = units.select(STAY, pl.lit(0).alias("unitadmitoffset"), *ADMISSION).rename(ADMISSION)
     long = measured.unpivot(index=[STAY, "unitadmitoffset"], variable_name="code", value_name="value")
-    rows = served.collect().join(long.filter(pl.col("value").is_not_null()), on=STAY)
+    long = long.filter(pl.col("value").is_not_null())
+    rows = served.windows.collect().join(long, on=STAY)
     rows = rows.with_columns(on_calendar(pl.col("unitadmitoffset")).alias("admitted"))
     rows = rows.drop_nulls("admitted").sort("n", "admitted", "value")
     rows = rows.with_columns(pl.max_horizontal("admitted", "window_start").alias("event_time"))
     latest = rows.unique(["n", "event_time", "code"], keep="last", maintain_order=True)
-    return Events(path, latest.select("n", "event_time", "code", "value").lazy())
-
-
-def _in_window(rows: pl.LazyFrame, offset: str, served: pl.LazyFrame) -> pl.LazyFrame:
-    """Add ``n, event_time`` and drop the rows outside the window, which are most of a long stay, before other work is done."""
-    events = rows.join(served, on=STAY).with_columns(on_calendar(pl.col(offset)).alias("event_time"))
-    return events.filter(inside())
+    read = Counter({str(code): count for code, count in long.group_by("code").len().rows()})
+    return Events(path, latest.select("n", "event_time", "code", "value").lazy(), read=read)

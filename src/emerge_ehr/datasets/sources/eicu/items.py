@@ -1,15 +1,16 @@
 """Where eICU keeps the 17 benchmark signals: columns, lab names and nurse-chart cells, with their units and scores in words.
 
-Names and units are those of the documented tables (https://eicu-crd.mit.edu/eicutables) and of the concepts in MIT-LCP/eicu-code.
-The monitor's ``sao2`` is pulse oximetry. Capillary refill is not in these tables. Fahrenheit cells are converted; the monitor's
-temperature is documented in Celsius, so a value in another unit falls outside the plausible range.
+Names and units are those of the documented tables (https://eicu-crd.mit.edu/eicutables) and of the concepts in MIT-LCP/eicu-code
+and ricu; ``docs/data_sources.md`` says where we differ and why. The monitor's ``sao2`` is pulse oximetry. Capillary refill is not
+in these tables. Fahrenheit cells are converted; the monitor's temperature is documented in Celsius, so a value in another unit
+falls outside the plausible range.
 """
 
 from collections.abc import Mapping
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._mimic.items import FAHRENHEIT, SAME
+from emerge_ehr.signals.units import FAHRENHEIT, SAME
 
 # column -> signal
 PERIODIC = {
@@ -28,12 +29,24 @@ APERIODIC = {
 }
 ADMISSION = {"admissionheight": "height", "admissionweight": "weight"}
 
+# Of several pressures at one time that of the lowest rank counts: an arterial line, a chart that does not say, a cuff.
+ARTERIAL, UNSTATED, CUFF = 0, 1, 2
+
 # labname -> signal
 LAB = {"glucose": "glucose", "bedside glucose": "glucose", "pH": "ph", "FiO2": "fraction_inspired_oxygen"}
+
+# respchartvaluelabel -> signal
+RESPIRATORY = {
+    "FiO2": "fraction_inspired_oxygen",
+    "FIO2 (%)": "fraction_inspired_oxygen",
+    "Set Fraction of Inspired Oxygen (FIO2)": "fraction_inspired_oxygen",
+}
 
 # (nursingchartcelltypevallabel, nursingchartcelltypevalname): (signal, (scale, offset))
 Cells = Mapping[tuple[str, str], tuple[str, tuple[float, float]]]
 CHART: Cells = {
+    ("Admission Weight", "Value"): ("weight", SAME),
+    ("Admit weight", "Value"): ("weight", SAME),
     ("Arterial Line MAP (mmHg)", "Value"): ("mean_blood_pressure", SAME),
     ("Bedside Glucose", "Bedside Glucose"): ("glucose", SAME),
     ("Best Eye Response", "Value"): ("gcs_eye", SAME),
@@ -56,6 +69,13 @@ CHART: Cells = {
     ("Score (Glasgow Coma Scale)", "Value"): ("gcs_total", SAME),
     ("Temperature", "Temperature (C)"): ("temperature", SAME),
     ("Temperature", "Temperature (F)"): ("temperature", FAHRENHEIT),
+    ("WEIGHT in Kg", "Value"): ("weight", SAME),
+}
+RANKS = {
+    "Arterial Line MAP (mmHg)": ARTERIAL,
+    "Invasive BP": ARTERIAL,
+    "MAP (mmHg)": UNSTATED,
+    "Non-Invasive BP": CUFF,
 }
 
 # Some hospitals write the score before its meaning, "6-->(M6) obeys commands"; others write the meaning alone.
@@ -85,10 +105,13 @@ WORDED_SCORES = {
 
 
 def cell_table() -> pl.DataFrame:
-    """``CHART`` as a table with ``label, cell, code, scale, offset``."""
-    rows = [(*cell, code, scale, offset) for cell, (code, (scale, offset)) in CHART.items()]
+    """``CHART`` as a table with ``label, cell`` (in lower case) and ``code, scale, offset, rank``."""
+    rows = [
+        (label.lower(), cell.lower(), code, scale, offset, RANKS.get(label, 0))
+        for (label, cell), (code, (scale, offset)) in CHART.items()
+    ]
     text, number = dict.fromkeys(("label", "cell", "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
-    return pl.DataFrame(rows, schema={**text, **number}, orient="row")
+    return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt8}, orient="row")
 
 
 def score_table() -> pl.DataFrame:
@@ -98,5 +121,15 @@ def score_table() -> pl.DataFrame:
 
 
 def lab_table() -> pl.DataFrame:
-    """``LAB`` as a table with ``labname, code``."""
-    return pl.DataFrame(list(LAB.items()), schema={"labname": pl.String, "code": pl.String}, orient="row")
+    """``LAB`` as a table with ``labname`` (in lower case) and ``code``."""
+    return _lower("labname", LAB)
+
+
+def respiratory_table() -> pl.DataFrame:
+    """``RESPIRATORY`` as a table with ``label`` (in lower case) and ``code``."""
+    return _lower("label", RESPIRATORY)
+
+
+def _lower(name: str, codes: Mapping[str, str]) -> pl.DataFrame:
+    rows = list({label.lower(): code for label, code in codes.items()}.items())
+    return pl.DataFrame(rows, schema={name: pl.String, "code": pl.String}, orient="row")

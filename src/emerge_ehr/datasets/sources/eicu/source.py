@@ -4,36 +4,48 @@ eICU gives times as minutes from unit admission. The dates here are fictitious: 
 00:00:00 (``eicu.events``), so only differences of times within an admission mean anything.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import polars as pl
 
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
+from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.raw_csv import find, look, read
 from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
 from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
-from emerge_ehr.datasets.sources.eicu.items import ADMISSION, APERIODIC, PERIODIC
+from emerge_ehr.datasets.sources.eicu.items import ADMISSION, APERIODIC, ARTERIAL, CUFF, PERIODIC
+from emerge_ehr.datasets.sources.eicu.outcomes import HOSPITAL, OUTCOMES, PERSON, YEAR, outcomes
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.storage.sexes import known_sex
 
-MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting")
+log = logging.getLogger(__name__)
+MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting", "respiratoryCharting")
 # what is lost if a table is missing; only patient and one of MEASURED are required
 LOST = {
     "vitalPeriodic": "vital signs from the monitor",
     "vitalAperiodic": "non-invasive blood pressures from the monitor",
     "lab": "laboratory glucose, pH and FiO2",
     "nurseCharting": "charted vital signs and the Glasgow Coma Scale",
+    "respiratoryCharting": "most FiO2",
     "note": "notes",
     "diagnosis": "diagnoses, which serve as notes",
+    "pastHistory": "past history, which serves as notes",
+    "admissionDx": "admission diagnoses, which serve as notes",
 }
-HOSPITAL = "patienthealthsystemstayid"
 OFFSETS = ("hospitaladmitoffset", "hospitaldischargeoffset", "unitdischargeoffset")
-TEXTS = ("uniquepid", "gender", "age", "ethnicity", "unittype", "hospitaldischargestatus", "unitdischargestatus")
+STEPDOWN = "stepdown/other"
+SHARED = "stays of a hospital stay that is two persons', left out"
+NOBODY = "stays without the id of a person (uniquepid) or of a hospital stay, left out"
+UNREAD_AGE = "stays whose age is no number, taken as unknown"
+AGE = r"^>?\s*(\d{1,3})(?:\.\d*)?\s*\+?$"  # 63, 63.0, > 89, 90+
+TEXTS = (PERSON, "gender", "age", "ethnicity", "unittype", "unitstaytype")
 # ICD-9 codes begin with a digit, V, or E and three digits; all other codes are ICD-10
 ICD9 = r"^(?:\d|V|E\d{3})"
 ID = pl.Int64
@@ -44,11 +56,13 @@ class Options:
     """``project``/``version``: the PhysioNet project to download; empty for a credentialed copy that was put in place by hand.
 
     ``notes_after_window``: keep notes and diagnoses that were entered after the window as well; they leak the future.
+    ``include_stepdown``: take stays in step-down units, which are no intensive care, as samples too, as other pipelines do.
     """
 
     project: str = ""
     version: str = ""
     notes_after_window: bool = False
+    include_stepdown: bool = True
 
 
 @final
@@ -56,19 +70,31 @@ class Options:
 class Eicu:
     """The source whose raw files are in ``raw_dir``."""
 
+    one_calendar: ClassVar[bool] = False
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
-        """Whether the files are those of the demo, which is open."""
-        return physionet.is_open(self.options.project, self.raw_dir)
+        """The demo is open."""
+        return self.options.project in physionet.OPEN
+
+    def open_files(self) -> frozenset[str]:
+        """The files of the demo that were downloaded and verified."""
+        return physionet.verified(self.options.project, self.raw_dir)
 
     def download(self, settings: Download, offline: bool) -> None:
-        """Download the demo's files from PhysioNet; a credentialed copy is only checked for the tables that are required."""
+        """Download the demo's files from PhysioNet; a credentialed copy is only checked for the tables that are required.
+
+        Offline, a part of the demo will do as well, if it has the tables that are required.
+        """
         if not self.options.project:
             self.inputs()
             return
         names = [f"{name}.csv.gz" for name in ("patient", *LOST)]
+        if offline and look(self.raw_dir, "patient") and any(look(self.raw_dir, name) for name in MEASURED):
+            names = ["patient.csv.gz", *(f"{name}.csv.gz" for name in LOST if look(self.raw_dir, name))]
+            for warning in self._missing():
+                log.warning("%s; offline, so going on with the part of the demo that is there", warning)
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
@@ -93,33 +119,51 @@ class Eicu:
         death and the hospital a discharge alive, the outcome is unknown.
         """
         path = find(self.raw_dir, "patient")
-        columns = {**dict.fromkeys((STAY, HOSPITAL, *OFFSETS), ID), **dict.fromkeys(TEXTS, pl.String)}
+        columns = {
+            **dict.fromkeys((STAY, HOSPITAL, *OFFSETS, YEAR), ID),
+            **dict.fromkeys((*TEXTS, *OUTCOMES), pl.String),
+        }
         rows = read(path, columns, key=(STAY,))
-        rows = rows.with_columns(_blank_is_null(name) for name in TEXTS)
-        hospital, unit = (pl.col(f"{place}dischargestatus").str.to_lowercase() for place in ("hospital", "unit"))
-        in_unit = unit.eq_missing("expired")
-        dead = hospital.eq_missing("expired") | (hospital.is_null() & in_unit)
-        died = pl.when(dead).then(1).when((hospital == "alive") & ~in_unit).then(0)
-        age = pl.when(pl.col("age").str.contains(r"^>\s*89$")).then(90).otherwise(pl.col("age").cast(ID, strict=False))
+        rows = rows.with_columns(_blank_is_null(name) for name in (*TEXTS, *OUTCOMES))
+        nobody = pl.any_horizontal(pl.col(HOSPITAL, PERSON).is_null())
+        named = rows.filter(~nobody)
+        shared = pl.col(PERSON).n_unique().over(HOSPITAL) > 1  # whose events they are, nobody knows
+        counts = {SHARED: named.filter(shared).height, NOBODY: rows.filter(nobody).height}
+        # a step-down stay may contradict another, even if it is left out
+        judged, contradictions, doubts = outcomes(named.filter(~shared))
+        rows, more = self._in_intensive_care(judged)
+        age = _age(pl.col("age"))
+        counts = {**counts, **more, UNREAD_AGE: rows.filter(age.is_null() & pl.col("age").is_not_null()).height}
+        in_unit, tells = pl.col("unit_tells_death"), pl.any_horizontal("unit_tells_death", "hospital_tells_death")
         stays = rows.select(
-            pl.col("uniquepid").alias("subject_id"),
+            pl.col(PERSON).alias("subject_id"),
             *_ids(),
             on_calendar(pl.col("hospitaladmitoffset")).alias("admittime"),
             on_calendar(pl.lit(0)).alias("intime"),
             on_calendar(pl.col("unitdischargeoffset")).alias("outtime"),
             on_calendar(pl.col("hospitaldischargeoffset")).alias("dischtime"),
-            pl.when(in_unit).then("unitdischargeoffset").otherwise("hospitaldischargeoffset").alias("death"),
+            pl.when(in_unit).then("unitdischargeoffset").otherwise("hospitaldischargeoffset").alias("end"),
             age.alias("age"),
-            pl.col("gender").str.to_lowercase().replace_strict({"male": "M", "female": "F"}, default=None).alias("sex"),
+            pl.coalesce(known_sex(pl.col("gender")), "gender").alias("sex"),
             "ethnicity",
             pl.col("unittype").alias("icu_type"),
-            died.alias("died"),
+            "died",
+            tells.alias("tells_death"),
+            "after_death",
             "hospitaladmitoffset",
         )
-        deathtime = pl.when(pl.col("died") == 1).then(on_calendar(pl.col("death"))).alias("deathtime")
-        stays = stays.with_columns(deathtime).drop("death", "hospitaladmitoffset")
-        contradictory = rows.filter(in_unit & (hospital == "alive")).height
-        return Extract(stays, {"expired in the unit, discharged alive": contradictory}, self._missing())
+        deathtime = pl.when(pl.col("died") == 1).then(on_calendar(pl.col("end"))).alias("deathtime")
+        # A death that may be true counts, even if the outcome is unknown; one of an earlier year was before this calendar began.
+        first = pl.when("tells_death").then(on_calendar(pl.col("end"))).min().over("hadm_id")
+        before = pl.when("after_death").then(pl.min_horizontal("admittime", "intime"))
+        stays = stays.with_columns(deathtime, pl.coalesce(before, first).alias("death"))
+        stays = stays.drop("end", "tells_death", "after_death", "hospitaladmitoffset")
+        warnings = (
+            *doubts,
+            *(f"{path.name}: {counts[reason]} {reason}" for reason in (NOBODY, SHARED, UNREAD_AGE) if counts[reason]),
+            *self._missing(),
+        )
+        return Extract(stays, {**counts, **contradictions}, warnings)
 
     def signals(self) -> tuple[Signal, ...]:
         """The 17 signals of the benchmark; eICU has no capillary refill."""
@@ -128,19 +172,25 @@ class Eicu:
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """Measurements of the unit stay, or of all unit stays of the admission, including those outside the cohort."""
         units, patient = self._units(), find(self.raw_dir, "patient")
-        served = eicu_events.windows(units, cohort, match)
+        served = eicu_events.serving(units, cohort, match)
         paths = {name: path for name in MEASURED if (path := look(self.raw_dir, name))}
         readers = {
-            "vitalPeriodic": lambda path: eicu_events.vitals(path, PERIODIC, served),
-            "vitalAperiodic": lambda path: eicu_events.vitals(path, APERIODIC, served),
+            "vitalPeriodic": lambda path: eicu_events.vitals(path, PERIODIC, served, ARTERIAL),
+            "vitalAperiodic": lambda path: eicu_events.vitals(path, APERIODIC, served, CUFF),
             "lab": lambda path: eicu_events.labs(path, served),
             "nurseCharting": lambda path: eicu_events.nurse_chart(path, served),
+            "respiratoryCharting": lambda path: eicu_events.respiratory_chart(path, served),
         }
         return [eicu_events.admission(patient, units, served), *(readers[name](path) for name, path in paths.items())]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """Notes made from the tables ``note`` and ``diagnosis``; a sample may have none."""
-        readers = {"note": eicu_notes.note_lines, "diagnosis": eicu_notes.diagnosis_lines}
+        """Notes made from ``note``, ``pastHistory``, ``admissionDx`` and ``diagnosis``; a sample may have none."""
+        readers = {
+            "note": eicu_notes.note_lines,
+            "pastHistory": eicu_notes.past_history_lines,
+            "admissionDx": eicu_notes.admission_diagnosis_lines,
+            "diagnosis": eicu_notes.diagnosis_lines,
+        }
         lines = [reader(path) for name, reader in readers.items() if (path := look(self.raw_dir, name))]
         return eicu_notes.assemble(lines, self._units(), cohort, self.options.notes_after_window)
 
@@ -159,12 +209,18 @@ class Eicu:
             raise UserError("[source] name = 'eicu' has no ready-made labels; choose another task")
         rows = read(find(self.raw_dir, "diagnosis"), {STAY: ID, "icd9code": pl.String})
         codes = rows.join(self._units(), on=STAY).with_columns(pl.col("icd9code").str.split(",")).explode("icd9code")
-        code = _blank_is_null("icd9code").str.to_uppercase()
+        code = _blank_is_null("icd9code").str.to_uppercase()  # with its dot, which tells the version
         version = pl.when(code.str.contains(ICD9)).then(9).otherwise(10).alias("icd_version")
-        codes = codes.filter(code.is_not_null()).select(
-            "hadm_id", version.cast(ID), code.str.replace_all(".", "", literal=True).alias("icd_code")
-        )
+        codes = codes.filter(code.is_not_null()).select("hadm_id", version.cast(ID), icd_code(code).alias("icd_code"))
         return codes.unique().sort("hadm_id", "icd_version", "icd_code")
+
+    def _in_intensive_care(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+        """Leave out step-down stays, if so asked, and count them."""
+        stepdown = pl.col("unitstaytype").str.to_lowercase().eq_missing(STEPDOWN)
+        count = rows.filter(stepdown).height
+        if self.options.include_stepdown:
+            return rows, {"stays in step-down units, kept (include_stepdown)": count}
+        return rows.filter(~stepdown), {"stays in step-down units, left out (include_stepdown)": count}
 
     def _units(self) -> pl.DataFrame:
         """``patientunitstayid, stay_id, hadm_id, hospitaladmitoffset``, height and weight at admission."""
@@ -175,6 +231,17 @@ class Eicu:
     def _missing(self) -> tuple[str, ...]:
         absent = {name: lost for name, lost in LOST.items() if look(self.raw_dir, name) is None}
         return tuple(f"{self.raw_dir / name}.csv.gz is missing: without {lost}" for name, lost in absent.items())
+
+
+def _age(text: pl.Expr) -> pl.Expr:
+    """The age in whole years; above 89, which eICU writes as ``> 89``, it is 90.
+
+    >>> pl.DataFrame({"age": ["63", "63.0", "> 89", "90+", "0", "old"]}).select(_age(pl.col("age"))).to_series().to_list()
+    [63, 63, 90, 90, 0, None]
+    """
+    years = text.str.extract(AGE).cast(ID, strict=False)
+    above = text.str.contains(r"^>|\+$")
+    return pl.when(above & (years != 89) & (years != 90)).then(None).when(above).then(90).otherwise(years)
 
 
 def _ids() -> list[pl.Expr]:

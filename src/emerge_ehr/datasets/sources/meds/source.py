@@ -4,28 +4,45 @@ The columns ``subject_id, time, code`` are needed; ``numeric_value, text_value, 
 read if they exist. The defaults fit the exports of the package MIMIC_IV_MEDS, whose mapping is ``configs/mimic4_meds.toml``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, final
 
 import polars as pl
-from pydantic import ConfigDict
 
 from emerge_ehr.config import Download
+from emerge_ehr.datasets import dates
+from emerge_ehr.datasets.dates import Dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic.events import with_early_at_start
-from emerge_ehr.datasets.sources._mimic.items import FAHRENHEIT, INCH, POUND, SAME, score_table
-from emerge_ehr.datasets.sources._raw.note_files import DISCHARGE, day_end
+from emerge_ehr.datasets.sources._mimic.items import score_table
+from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
+from emerge_ehr.datasets.sources._raw.note_files import DISCHARGE
+from emerge_ehr.datasets.sources._raw.raw_csv import collect
+from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.datasets.sources.meds import stays as meds_stays
+from emerge_ehr.datasets.sources.meds.codes import Coded, by_the_rows_unit, codes_in_other_case, signal_codes
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
 from emerge_ehr.datasets.window import inside
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals import numbers, readings, units
 from emerge_ehr.signals.signals import SIGNALS, Signal, described
+from emerge_ehr.storage.times import day_end
 
-UNITS = {"same": SAME, "fahrenheit": FAHRENHEIT, "pound": POUND, "inch": INCH}
-REPAIR = "rows matched by person and time, having no hadm_id"
+REPAIRS = {
+    "anonymous": "matched by person and time, having no id of the stay or admission",
+    "other_unit": "converted from the unit that the row or its code names",
+    **readings.BOUND,
+    **readings.ONE_PLAUSIBLE,
+}
+DROPS = {
+    "other_sample": "of another stay or admission in the window",
+    "unit_unknown": "in a unit that the signal does not have",
+    **readings.DISAGREE,
+}
+COLUMNS = ("n", "event_time", "code", "value", "rank", *DROPS, *REPAIRS)
 STAY_KINDS = (
     "hospital_admission",
     "hospital_discharge",
@@ -39,28 +56,19 @@ STAY_KINDS = (
 
 
 @dataclass(frozen=True)
-class Coded:
-    """A pattern of codes whose values are charted in ``unit`` instead of the signal's own unit."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    code: str
-    unit: Literal["same", "fahrenheit", "pound", "inch"] = "same"
-
-
-@dataclass(frozen=True)
 class Options:
     """Patterns of codes, in which ``*`` stands for any text.
 
     ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals may be those of ``signals.py`` or others.
-    ``planned``: admissions that were planned. ``died``: discharges because of death. ``notes``: codes whose ``text_value`` is a
-    note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
+    ``planned``: admissions that were planned. ``died``: discharges because of death, in upper or lower case. ``notes``: codes
+    whose ``text_value`` is a note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
     """
 
     signals: Mapping[str, tuple[str | Coded, ...]]
     hospital_admission: Patterns = ("HOSPITAL_ADMISSION//*",)
     hospital_discharge: Patterns = ("HOSPITAL_DISCHARGE//*",)
     planned: Patterns = ("HOSPITAL_ADMISSION//ELECTIVE*", "HOSPITAL_ADMISSION//SURGICAL SAME DAY ADMISSION*")
-    died: Patterns = ("HOSPITAL_DISCHARGE//DIED*",)
+    died: Patterns = tuple(f"HOSPITAL_DISCHARGE//*{word}*" for word in ("DIED", "DEAD", "DECEASED", "EXPIRED"))
     icu_admission: Patterns = ("ICU_ADMISSION//*",)
     icu_discharge: Patterns = ("ICU_DISCHARGE//*",)
     death: Patterns = ("MEDS_DEATH",)
@@ -77,12 +85,17 @@ class Options:
 class Meds:
     """The source whose dataset has its root at ``raw_dir``."""
 
+    one_calendar: ClassVar[bool] = True
     options: Options
     raw_dir: Path
 
     def is_open(self) -> bool:
         """A user's own records never count as open, since their owner is unknown."""
         return False
+
+    def open_files(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
 
     def download(self, settings: Download, offline: bool) -> None:
         """Check that the shards are there; nothing is downloaded."""
@@ -95,7 +108,9 @@ class Meds:
     def stays(self) -> Extract:
         """The ICU stays, each with its hospital admission and the person's age, sex and ethnicity."""
         stays = meds_stays.icu_stays(self._events, self._hospital)
-        warnings = self._unmatched()
+        patterns = self._wanted((*STAY_KINDS, "planned", "notes", "diagnoses_icd9", "diagnoses_icd10"))
+        in_other_case = codes_in_other_case(self._shards, patterns, self.options.died)
+        warnings = [*self._unmatched(), *in_other_case, *self._dates.warnings("[source.signals]")]
         if alone := stays["admittime"].null_count():
             warnings.append(
                 f"{alone} of {stays.height} ICU stays lie in no hospital admission: their outcome is unknown"
@@ -107,7 +122,18 @@ class Meds:
                 f"it counts as {meds_stays.SHIFTED}"
             )
         age = pl.when(shifted).then(meds_stays.SHIFTED).otherwise("age").alias("age")
-        return Extract(stays.with_columns(age, pl.col("subject_id").cast(pl.String)), warnings=tuple(warnings))
+        counts = {
+            "stays whose death and discharge contradict each other": int(
+                stays["contradictory"].fill_null(value=False).sum()
+            )
+        }
+        if any(counts.values()):
+            warnings.append(
+                "; ".join(f"{n} of {stays.height} {reason}: their outcome is unknown" for reason, n in counts.items())
+            )
+        table = stays.with_columns(age, pl.col("subject_id").cast(pl.String)).drop("contradictory")
+        timed = dates.stays_at_day_end(table)
+        return Extract(timed.table, {**counts, **timed.counts}, (*warnings, *timed.warnings))
 
     def signals(self) -> tuple[Signal, ...]:
         """The signals that the config maps, and sums of them: the benchmark's in its order, then others in the config's order."""
@@ -123,7 +149,8 @@ class Meds:
         """Rows of mapped codes in a sample's window, matched by person and time, one ``Events`` per shard.
 
         A row of another stay is left out, and so is one without a stay's id that belongs to another admission. Rows that have
-        neither id are kept, and counted if the dataset has ids. A score in words becomes its number.
+        neither id are kept, and counted if the dataset has ids. A score in words becomes its number. The values of a code with
+        dates rather than times count at the end of the day.
         """
         windows = cohort.lazy().select(
             pl.col("subject_id").cast(pl.Int64),
@@ -141,17 +168,20 @@ class Meds:
         if match == "stay_id" and self._identified("icu_admission", "stay_id"):
             same_sample = (pl.col("stay_id") == pl.col("our_stay_id")).fill_null(same_sample)
             anonymous &= pl.col("stay_id").is_null()
-        value = pl.coalesce("numeric_value", "score") * pl.col("scale") + pl.col("offset")
-        text = pl.col("text_value").str.strip_chars().str.to_lowercase()
+        words = pl.col("text_value").str.strip_chars().str.to_lowercase()
         events = []
         for path, rows in self._shards.frames.items():
+            counts = RowCounts()
             matched = rows.rename({"code": "meds_code", "time": "event_time"}).join(codes, on="meds_code")
+            matched = counts.counting(matched).with_columns(dates.at_day_end(self._dates.codes, "meds_code"))
             matched = with_early_at_start(matched.join(windows, on="subject_id"))
             # Most rows are dropped here, before their texts are processed.
-            matched = matched.filter(inside() & same_sample).with_columns(text.alias("text"))
+            matched = matched.filter(inside()).with_columns(words.alias("text"))
             matched = matched.join(score_table().lazy(), on=["code", "text"], how="left")
-            matched = matched.select("n", "event_time", "code", value.alias("value"), anonymous.alias("repaired"))
-            events.append(Events(path, matched, REPAIR))
+            flags = ((~same_sample).alias("other_sample"), anonymous.alias("anonymous"))
+            matched = matched.with_columns(*by_the_rows_unit(), *flags)
+            matched = _with_values(matched).select(COLUMNS)
+            events.append(Events(path, matched, "data/*.parquet", DROPS, REPAIRS, counts.read))
         return events
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
@@ -160,7 +190,7 @@ class Meds:
         A time at midnight is a date without a time, and counts as the end of that day.
         """
         notes = self._shards.rows({"notes": self.options.notes}, "text_value")
-        notes = notes.filter(pl.col("text_value").str.strip_chars() != "")
+        notes = notes.filter(pl.col("text_value").str.strip_chars() != "").with_row_index("row")
         columns = ("patient_id", "admittime", "window_start", pl.col("hadm_id").alias("our_hadm_id"))
         matched = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
@@ -170,6 +200,7 @@ class Meds:
         discharge = pl.col("tail").str.contains(DISCHARGE)
         counts = {
             "notes read": notes.height,
+            "notes of persons or admissions outside the cohort": notes.height - matched["row"].n_unique(),
             "notes of the cohort": matched.height,
             "discharge summaries excluded": matched.filter(discharge).height,
         }
@@ -177,7 +208,7 @@ class Meds:
         untimed = kept["note_time"].null_count()
         warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
         names = {"tail": "note_type", "text_value": "text"}
-        table = kept.rename(names).select("patient_id", "note_time", "note_type", "text").unique()
+        table = kept.rename(names).select("patient_id", "note_time", "note_type", "text")
         counts = counts if self.options.notes else {}
         return Notes(table.sort(table.columns), counts, (warning,) if untimed else ())
 
@@ -191,7 +222,8 @@ class Meds:
             raise UserError("[source] name = 'meds' has no ready-made labels; choose another task")
         if kind == "admissions":
             columns = (pl.col("subject_id").cast(pl.String), "hadm_id", "admittime", "dischtime", "planned")
-            return self._hospital.select(columns)
+            before_death = (pl.col("admittime") < pl.col("death")).fill_null(value=True)
+            return self._hospital.filter(before_death).select(columns)
         patterns = {"9": self.options.diagnoses_icd9, "10": self.options.diagnoses_icd10}
         rows = self._shards.rows(patterns).with_row_index("row")
         around = rows.drop("hadm_id").join(self._hospital, on="subject_id")
@@ -201,7 +233,7 @@ class Meds:
         return rows.select(
             pl.coalesce("hadm_id", "around").alias("hadm_id"),
             pl.col("kind").cast(pl.Int64).alias("icd_version"),
-            pl.col("tail").str.replace_all(".", "", literal=True).alias("icd_code"),
+            icd_code(pl.col("tail")).alias("icd_code"),
         ).filter(pl.col("hadm_id").is_not_null())
 
     @cached_property
@@ -222,7 +254,8 @@ class Meds:
 
     @cached_property
     def _hospital(self) -> pl.DataFrame:
-        died, planned = (self._shards.matching(self._patterns(name))["code"] for name in ("died", "planned"))
+        died = self._shards.matching(self.options.died, any_case=True)["code"]
+        planned = self._shards.matching(self.options.planned)["code"]
         return meds_stays.hospital_stays(self._events, died.to_list(), planned.to_list())
 
     def _identified(self, kind: str, key: str) -> bool:
@@ -230,28 +263,17 @@ class Meds:
 
     @cached_property
     def _signal_codes(self) -> pl.DataFrame:
-        """``meds_code, code`` (the signal), ``scale, offset``.
+        return signal_codes(self._shards, self._entries())
 
-        Raises:
-            UserError: no code of the dataset matches, or a code matches with two meanings.
-        """
-        schema = {"meds_code": pl.String, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64}
-        meanings = [
-            (code, signal, *UNITS[entry.unit])
-            for signal, entry in self._entries()
-            for code in self._shards.matching((entry.code,))["code"]
-        ]
-        table = pl.DataFrame(meanings, schema=schema, orient="row").unique(maintain_order=True)
-        if table.is_empty():
-            raise UserError(
-                f"{self.raw_dir}: none of its {self._shards.codes.len()} codes matches [source.signals]; "
-                f"they are such as {', '.join(self._shards.codes.head(3))}"
-            )
-        twice = table.filter(pl.col("meds_code").is_duplicated()).sort("meds_code")
-        if twice.height:
-            signals = " and ".join(twice.filter(pl.col("meds_code") == twice["meds_code"][0])["code"])
-            raise UserError(f"[source.signals]: code '{twice['meds_code'][0]}' matches with two meanings: {signals}")
-        return table
+    @cached_property
+    def _dates(self) -> Dates:
+        """Which of the mapped codes have dates rather than times, over all shards."""
+        codes = self._shards.matching(tuple(entry.code for _, entry in self._entries())).lazy().select("code")
+        rows = (
+            (path, shard.join(codes, on="code").group_by("code").agg(dates.counted(time="time")))
+            for path, shard in self._shards.frames.items()
+        )
+        return dates.found(pl.concat([collect(counted, path) for path, counted in rows]).group_by("code").sum())
 
     def _entries(self) -> list[tuple[str, Coded]]:
         return [
@@ -264,12 +286,52 @@ class Meds:
         patterns: Patterns = getattr(self.options, kind)
         return patterns
 
-    def _unmatched(self) -> list[str]:
-        """A warning that lists all patterns which match no code, if there are any."""
+    def _wanted(self, kinds: Sequence[str]) -> list[tuple[str, str]]:
+        """The patterns of all signals and of the ``kinds``, each with the name of what it stands for."""
         wanted = [(signal, entry.code) for signal, entry in self._entries()]
-        wanted += [(kind, pattern) for kind in (*STAY_KINDS, "died", "notes") for pattern in self._patterns(kind)]
-        missing = [f"{name}: {pattern}" for name, pattern in wanted if self._shards.matching((pattern,)).is_empty()]
-        return [f"patterns of [source] that match no code of the dataset: {'; '.join(missing)}"] if missing else []
+        return wanted + [(kind, pattern) for kind in kinds for pattern in self._patterns(kind)]
+
+    def _unmatched(self) -> list[str]:
+        """A warning that lists the patterns which match no code; of a kind's defaults, only where none matches."""
+        kinds = (*STAY_KINDS, "died", "notes")
+        wanted = self._wanted(kinds)
+        missing = [(name, pattern) for name, pattern in wanted if self._shards.matching((pattern,)).is_empty()]
+        defaults = Options(signals={})
+        usual = [
+            (kind, pattern)
+            for kind in kinds
+            if self._patterns(kind) == getattr(defaults, kind)
+            and not self._shards.matching(self._patterns(kind)).is_empty()
+            for pattern in self._patterns(kind)
+        ]
+        told = [f"{name}: {pattern}" for name, pattern in missing if (name, pattern) not in usual]
+        return [f"patterns of [source] that match no code of the dataset: {'; '.join(told)}"] if told else []
+
+
+def _with_values(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """``COLUMNS`` of ``numeric_value``, ``text`` and its ``score``; a bound in the text may state its own unit."""
+    repeated = pl.col("text").cast(pl.Float64, strict=False) == pl.col("numeric_value")
+    text = pl.when(~repeated.fill_null(value=False) & pl.col("score").is_null()).then("text")  # of few rows
+    code, own, parts = pl.col("code"), (pl.col("scale"), pl.col("offset")), pl.col("parsed").struct
+    unit = pl.when(code.is_in(list(units.UNITS))).then(parts.field("unit")).alias("text_unit")
+    written = pl.coalesce(pl.when(pl.col("numeric_value").is_null()).then("score"), parts.field("number"))
+    shown, written = (numbers.as_written(value, text, code) for value in (pl.col("numeric_value"), written))
+    rows = rows.with_columns(numbers.parsed(text).alias("parsed")).with_columns(unit, parts.field("bound"))
+    rows = rows.with_columns(
+        (shown * own[0] + own[1]).alias("number"),
+        units.converted(written, code, pl.col("text_unit"), own).alias("sent"),
+    )
+    reading = readings.read(pl.col("number"), pl.col("sent"), code, readings.ROUNDED)
+    by_own_unit = reading.by_text & pl.col("text_unit").is_not_null()
+    factor = units.scale(code, pl.col("text_unit"))
+    return rows.with_columns(
+        reading.value.alias("value"),
+        pl.when(by_own_unit).then(factor.is_null()).otherwise("unit_unknown").alias("unit_unknown"),
+        pl.when(by_own_unit).then((factor != 1).fill_null(value=False)).otherwise("other_unit").alias("other_unit"),
+        reading.disagree.alias("disagree"),
+        reading.one_plausible.alias("one_plausible"),
+        (pl.col("bound") & (reading.by_text | reading.agree)).alias("bound"),
+    )
 
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:

@@ -9,9 +9,11 @@ from datetime import timedelta
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._raw.note_files import day_end
+from emerge_ehr.storage.sexes import known_sex
+from emerge_ehr.storage.times import day_end
 
-SEX = {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M"}
+SAYS_NOTHING = r"(?i)(//|^)(UNK|UNKNOWN|OTHER|NONE)?$"  # the end of a discharge code
+LATE = timedelta(hours=24)  # between two times of one discharge, or from the discharge of the dead to the death
 OLDEST, SHIFTED = 120, 91  # a greater age comes from a shifted birth date; MIMIC-IV gives 91 for all ages over 89
 
 
@@ -57,11 +59,12 @@ def paired(opened: pl.DataFrame, closed: pl.DataFrame, key: str) -> pl.DataFrame
 
 
 def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collection[str]) -> pl.DataFrame:
-    """``subject_id, hadm_id, admittime, dischtime, planned, died`` (0, 1, or null: unknown), ``deathtime`` (in hospital).
+    """``subject_id, hadm_id, admittime, dischtime, planned, died`` (0, 1, or null: unknown), ``deathtime`` (in hospital),
+    ``death`` (anywhere), ``contradictory`` (death and discharge do not go together: ``died`` is null).
 
     ``died``: codes of discharges because of death; ``planned``: codes of planned admissions. A missing id
     becomes ``subject_id-k``. A death that is a date without a time counts as the end of that day; on the day of discharge, the
-    code of the discharge decides. Where the dataset has neither deaths nor such codes, all outcomes are unknown.
+    code of the discharge decides then. Where the dataset has neither deaths nor such codes, all outcomes are unknown.
     """
     stays = paired(of_kind(events, "hospital_admission"), of_kind(events, "hospital_discharge"), "hadm_id")
     deaths = of_kind(events, "death").group_by("subject_id").agg(pl.col("time").min().alias("death"))
@@ -70,26 +73,61 @@ def hospital_stays(events: pl.DataFrame, died: Collection[str], planned: Collect
     )
     stays = stays.sort("subject_id", "admittime")
     died_by_code = pl.col("end_code").is_in(list(died)).fill_null(value=False)
-    latest_death = (
-        pl.when(died_by_code).then(pl.col("dischtime") + timedelta(hours=24)).otherwise(day_end(pl.col("dischtime")))
-    )
+    latest_death = pl.when(died_by_code).then(pl.col("dischtime") + LATE).otherwise(day_end(pl.col("dischtime")))
+    stays = _with_all_ends(stays, of_kind(events, "hospital_discharge"), died)
     last = pl.col("admittime") == pl.col("admittime").max().over("subject_id")
     inside = (pl.col("death") >= pl.col("admittime")) & (pl.col("death") <= latest_death).fill_null(last)
     inside = inside.fill_null(value=False)
     alive = pl.col("dischtime").is_not_null() & pl.lit(value=bool(died) or deaths.height > 0)
+    # a code that says nothing, or in a dataset without codes of death, contradicts no death
+    says = pl.lit(value=bool(died)) & ~died_by_code & ~pl.col("end_code").str.contains(SAYS_NOTHING)
+    before = (pl.col("death") < pl.col("dischtime")).fill_null(value=False)
+    after = (pl.col("death") > day_end(pl.col("dischtime")) + LATE).fill_null(value=False)
+    contradictory = ((inside & before & says) | (died_by_code & after) | (pl.col("ways") > 1)).fill_null(value=False)
+    # a death that may be true counts, even if the outcome of its admission is unknown
+    told = pl.when(contradictory | pl.col("death").is_null()).then(day_end(pl.col("left_dead"))).min()
     return stays.select(
         "subject_id",
         _or_numbered("hadm_id"),
         "admittime",
         "dischtime",
         pl.col("code").is_in(list(planned)).alias("planned"),
-        pl.when(inside | died_by_code).then(1).when(alive).then(0).cast(pl.Int64).alias("died"),
+        pl.when(contradictory)
+        .then(None)
+        .when(inside | died_by_code)
+        .then(1)
+        .when(alive)
+        .then(0)
+        .cast(pl.Int64)
+        .alias("died"),
         pl.when(inside).then("death").alias("deathtime"),
+        pl.min_horizontal("death", told.over("subject_id")).alias("death"),
+        contradictory.alias("contradictory"),
     )
 
 
+def _with_all_ends(stays: pl.DataFrame, discharges: pl.DataFrame, died: Collection[str]) -> pl.DataFrame:
+    """Add ``ways``, 2 where an admission has discharges dead and alive, and ``left_dead``, the first time of those dead.
+
+    A discharge is that of the admission whose id it has; without an id on either side, of the person's latest admission before
+    it, if it is within a day of that one's discharge.
+    """
+    numbered = stays.with_row_index("row")
+    dead = pl.col("code").is_in(list(died)).alias("dead")
+    ends = discharges.drop_nulls("time").select("subject_id", pl.col("hadm_id").alias("of"), "time", dead)
+    pairs = numbered.join(ends.with_row_index("discharge"), on="subject_id")
+    same = pl.col("hadm_id") == pl.col("of")
+    named = pairs.filter(same)
+    around = pairs.filter(same.is_null() & (pl.col("time") > pl.col("admittime")))
+    around = around.sort("admittime").unique("discharge", keep="last", maintain_order=True)
+    around = around.filter((pl.col("time") - pl.col("dischtime")).abs() <= LATE)
+    ways = pl.col("dead").n_unique().alias("ways")
+    both = pl.concat([named, around]).group_by("row").agg(ways, pl.col("time").filter("dead").min().alias("left_dead"))
+    return numbered.join(both, on="row", how="left", maintain_order="left").drop("row")
+
+
 def icu_stays(events: pl.DataFrame, hospital: pl.DataFrame) -> pl.DataFrame:
-    """The ICU stays, with the columns of ``Source.stays``.
+    """The ICU stays, with the columns of ``Source.stays`` and ``contradictory``.
 
     The admission of a stay without ``hadm_id`` is the latest that began before the stay and had not ended, else the first that
     begins during it, as when a patient is registered after arrival. A stay in no admission gets ``icu-`` and its own id as
@@ -124,7 +162,7 @@ def _or_numbered(key: str) -> pl.Expr:
 def _with_person(stays: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Add ``age`` (whole years at ``intime``), ``sex``, and the latest ``ethnicity`` that was recorded by the admission."""
     births = of_kind(events, "birth").group_by("subject_id").agg(pl.col("time").min().alias("birth"))
-    sex = pl.col("tail").str.to_uppercase().replace_strict(SEX, default=None, return_dtype=pl.String).alias("sex")
+    sex = pl.coalesce(known_sex(pl.col("tail")), "tail").alias("sex")
     sexes = of_kind(events, "gender").unique("subject_id", keep="last", maintain_order=True).select("subject_id", sex)
     keys = ["subject_id", "stay_id"]
     stated = of_kind(events, "ethnicity").select("subject_id", "time", pl.col("tail").alias("ethnicity"))

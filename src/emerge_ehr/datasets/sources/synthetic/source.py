@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from annotated_types import Ge, Le
@@ -35,6 +35,7 @@ class Options:
 class Synthetic:
     """Generates its files in ``download``, and reads them as the MIMIC-IV source does."""
 
+    one_calendar: ClassVar[bool] = True
     options: Options
     raw_dir: Path
     kg_dir: Path
@@ -69,6 +70,11 @@ class Synthetic:
     def is_open(self) -> bool:
         """True: the records are of no real person."""
         return True
+
+    def open_files(self) -> frozenset[str]:
+        """The files as they were generated."""
+        files = self._record().get("files")
+        return frozenset(files.values()) if isinstance(files, dict) else frozenset()
 
     def download(self, settings: Download, offline: bool) -> None:
         """Generate the files, unless the folder holds those of the same options and seed already."""
