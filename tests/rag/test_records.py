@@ -10,7 +10,7 @@ from emerge_ehr.fields import Component
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.graphs.primekg import graph as primekg
 from emerge_ehr.rag import linking
-from emerge_ehr.rag.entities import EntityExtractor
+from emerge_ehr.rag.entities import Entity, EntityExtractor
 from emerge_ehr.rag.patient_links import Chooser
 from emerge_ehr.rag.ranking import hierarchy
 from emerge_ehr.rag.ranking.places import NoteStart
@@ -78,6 +78,17 @@ def test_only_present_diseases_are_linked_the_gravest_first_each_once(
         ("asthma", "beyond max_nodes"),
         ("acute kidney failure", "beyond max_nodes"),
     ]
+
+
+def test_the_gravest_words_stand_for_a_disease_however_they_are_written_elsewhere(graph: KnowledgeGraph) -> None:
+    text = "Severe acute kidney failure. Asthma. Shock from kidney failure. Gout."
+    entities = [
+        Entity(words, "acute kidney failure", text.index(words), text.index(words) + len(words), "present")
+        for words in ("acute kidney failure", "Shock from kidney failure")
+    ]
+    linked = {"acute kidney failure": (6, 1.0, "acute kidney failure")}
+    chosen = Chooser(hierarchy.build(graph), 10).choose(entities, linked, text, [NoteStart(0, "Progress")])
+    assert [link.surface for link in chosen.links] == ["Shock from kidney failure"]
 
 
 def test_a_near_name_links_above_the_threshold_and_a_strange_one_does_not(

@@ -169,7 +169,7 @@ class Chooser:
         status: Literal["present", "historical"] = "present" if one.present else "historical"
         of_status = {mention.status for mention in one.mentions} & {status} or set(OF_THE_PATIENT)
         said = [
-            ((places.grave(quote), places.severity(quote), len(quote) - len(mention.surface)), mention.surface, quote)
+            ((places.gravity(quote), places.severity(quote), len(quote) - len(mention.surface)), mention.surface, quote)
             for mention, quote in zip(one.mentions, quotes, strict=True)
             if mention.status in of_status
         ]

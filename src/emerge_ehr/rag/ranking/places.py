@@ -68,6 +68,8 @@ GRAVE = re.compile(
     re.IGNORECASE,
 )
 
+FAILED = re.compile(r"\b(?:shock|arrest|coma)\b", re.IGNORECASE)  # what such a disease comes to at worst
+
 
 @dataclass(frozen=True, slots=True)
 class NoteStart:
@@ -154,3 +156,12 @@ def severity(words: str) -> int:
 def grave(names: str) -> bool:
     """Whether one of the names is of a disease that threatens life within days."""
     return bool(GRAVE.search(names))
+
+
+def gravity(words: str) -> int:
+    """2 where the words tell of shock, arrest or coma, 1 of another disease that threatens life within days, else 0.
+
+    >>> gravity("septic shock"), gravity("severe sepsis"), gravity("gout")
+    (2, 1, 0)
+    """
+    return 2 if FAILED.search(words) else int(grave(words))
