@@ -14,8 +14,8 @@ import pytest
 
 from emerge_ehr.config import Cohort, Config, Download, Model, Paths, Training
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.datasets.sources.synthetic import source as synthetic
 from emerge_ehr.datasets.sources.synthetic import Options
+from emerge_ehr.datasets.sources.synthetic import source as synthetic
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.fields import Component, UserError

@@ -4,7 +4,7 @@ Site "a" is the default. Site "b" is metric, has no arterial lines, makes its ro
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Site:
 
 
 CUFF = {220050: 220179, 220051: 220180, 220052: 220181}
-MMOL_L = {"unit": "mmol/L", "digits": 1, "scale": 1 / MG_DL_PER_MMOL_L}
+GLUCOSE = Item(226537, "mmol/L", 1, 1 / MG_DL_PER_MMOL_L)
 METRIC = {
     **{line: Item(cuff, "mmHg", 0) for line, cuff in CUFF.items()},
     220210: Item(224690, "insp/min", 0),
@@ -65,13 +65,13 @@ METRIC = {
     223761: Item(223762, "°C", 1, 5 / 9, -160 / 9),
     223830: Item(220274, "", 2),
     223835: Item(223835, "", 2, fraction=True),
-    225664: Item(226537, **MMOL_L),
+    225664: GLUCOSE,
     226512: Item(224639, "kg", 1),
     226531: Item(224639, "kg", 1, 0.45359237),
     226707: Item(226730, "cm", 0, 2.54),
     226730: Item(226730, "cm", 0),
-    50809: Item(50809, **MMOL_L),
-    50931: Item(50931, **MMOL_L),
+    50809: replace(GLUCOSE, itemid=50809),
+    50931: replace(GLUCOSE, itemid=50931),
 }
 METRIC_ROWS: tuple[ItemRow, ...] = (
     (220227, "Arterial O2 Saturation", "SaO2", "Respiratory", "%", "Numeric"),
