@@ -5,8 +5,9 @@
 *True risk*: its AUROC on the stays of 48 hours or more, which no method exceeds but by chance. *Sum*: that of a logistic
 regression on the exact parts S, N and G, and *no graph*: on S and N, which is what is left without retrieval. *Rounds*: that of
 the number of rounds in which a stay was measured in the window. The second table gives the shares of the diseases that a patient
-has, and of those that are negated, of the family or hypothetical, that the extractor ``rules`` reads as the patient's; ``--read``
-is the number of stays.
+has, and of those that are negated, of the family or hypothetical, that the extractor ``rules`` reads as the patient's, and the
+lengths of the notes of the window, in characters; ``--read`` is the number of stays. The last line tells of ``sampling =
+"irregular"``.
 """
 
 import argparse
@@ -51,10 +52,13 @@ def main() -> None:
         print(f"{name:<32}{''.join(risks(Options(options.stays, **case), options.seed))}", flush=True)
     for hours, cells in horizons(Options(options.stays, death_times="risk"), options.seed).items():
         print(f"{f'death_times = risk, {hours} h':<32}{cells}")
-    print(f"\n{'read as the patient has it':<32}{'of those':>12}{'of distractors':>18}")
+    print(
+        f"\n{'read as the patient has it':<32}{'of those':>12}{'of distractors':>18}   characters: least, median, most"
+    )
     for name, case in READ.items():
-        own, others = read(Options(options.read, **case), options.seed)
-        print(f"{name:<32}{own:>12}{others:>18}", flush=True)
+        own, others, lengths = read(Options(options.read, **case), options.seed)
+        print(f"{name:<32}{own:>12}{others:>18}   {lengths}", flush=True)
+    print(f"\n{clock(Options(options.stays, sampling='irregular'), options.seed)}")
 
 
 def risks(options: Options, seed: int) -> list[str]:
@@ -81,8 +85,21 @@ def horizons(options: Options, seed: int) -> dict[int, str]:
     return table
 
 
-def read(options: Options, seed: int) -> tuple[str, str]:
-    """How many of the asserted diseases, and of the distractors, the extractor reads as the patient's in the window's notes."""
+def clock(options: Options, seed: int) -> str:
+    """How irregular the rounds of the window are."""
+    _, rounds = hospital_and_rounds(options, seed)
+    hours = rounds.clock[:, :WINDOW]
+    gaps = np.diff(hours, axis=1)
+    empty = 1 - np.mean([len(np.unique(row)) for row in np.floor(hours)]) / WINDOW
+    return (
+        f"irregular: {(gaps < 1 / 6).mean():.3f} of the rounds follow the one before within 10 minutes, {empty:.3f} of the hours "
+        f"have none, and {(gaps.max(axis=1) > 6).mean():.3f} of the stays have a gap of more than 6 hours"
+    )
+
+
+def read(options: Options, seed: int) -> tuple[str, str, str]:
+    """How many of the asserted diseases, and of the distractors, the extractor reads as the patient's in the window's notes, and
+    the lengths of these."""
     from emerge_ehr.graphs import primekg
     from emerge_ehr.rag.entities import rules
     from emerge_ehr.rag.names import normal
@@ -103,7 +120,8 @@ def read(options: Options, seed: int) -> tuple[str, str]:
     lasting = np.flatnonzero(hospital.los_hours >= WINDOW)
     own = [name in found[int(stay)] for stay in lasting for name in names[hospital.asserted[stay]]]
     others = [name in found[int(stay)] for stay in lasting for name in names[hospital.distractors[stay] > 0]]
-    return f"{sum(own)}/{len(own)}", f"{sum(others)}/{len(others)}"
+    least, median, most = np.quantile(rows["text"].str.len_chars(), [0, 0.5, 1])
+    return f"{sum(own)}/{len(own)}", f"{sum(others)}/{len(others)}", f"{least:.0f}, {median:.0f}, {most:.0f}"
 
 
 def _fitted(inputs: np.ndarray, died: np.ndarray) -> np.ndarray:

@@ -2,16 +2,22 @@
 
 import gzip
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources.synthetic import Options, build
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.fields import UserError
+from tests.places import MAIN
+from tests.small_hospital import CONFIG
 
 CHARTED = {"icu/chartevents", "hosp/labevents"}
 # Files that tell whether and when a patient died, and those that end with the stay or say how it ended
@@ -108,3 +114,15 @@ def test_a_hospital_of_another_option_is_never_taken_for_the_one_asked_for(optio
     assert other.inputs()
     with pytest.raises(UserError, match="not generated with"):
         plain.inputs()
+
+
+@pytest.mark.slow
+def test_the_whole_pipeline_runs_on_a_hospital_with_every_option(tmp_path: Path) -> None:
+    lines = "".join(f"{name} = {json.dumps(value)}\n" for name, value in EVERY.items())
+    (tmp_path / "small.toml").write_text(CONFIG.replace("stays = 220\n", f"stays = 300\n{lines}"))
+    command = [sys.executable, str(MAIN), "--config", "small.toml", "--stage", "all"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    records = pl.read_csv(tmp_path / "data/processed/synthetic/mortality/rag_records.csv", infer_schema=False)
+    assert records.height > 250 and (records["nodes"].str.len_chars() > 2).mean() > 0.99  # type: ignore[operator]
+    assert (tmp_path / "runs/small/report.html").is_file()
