@@ -20,6 +20,7 @@ ALONE = {
     "faithfulness": ("", "set aside"),
     "harder": ("--stays 300 --read 20", "site b, long notes"),
     "lacking": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "slope of the former"),
+    "landmarks": ("--seeds 1 --stays 300 --hours 6 48 --members 2 --folder FOLDER", "mean"),
     "llm": ("--requests 40 --patients 20", "ms per patient"),
     "llm_endpoints": ("--seconds 0.2 --latencies 0.05 --concurrency 2 --endpoints 1", "1"),
     "mimic4_files": ("--stays 20 --output FOLDER", ""),
