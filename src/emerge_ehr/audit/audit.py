@@ -116,8 +116,8 @@ def _of_arrays(examined: Examined) -> list[Finding]:
     """The findings on the fitted statistics and on single features."""
     dataset, saved = examined.dataset, examined.config.processed_dir / schema.FITTED
     rows = np.flatnonzero(np.isin(dataset.patient_id, dataset.split["train"]))
-    records, notes = ([kind[int(row)] for row in rows] for kind in (examined.records, examined.notes))
-    diseases = [{node.name for node in record.nodes} for record in records]
+    notes = [examined.notes[int(row)] for row in rows]
+    diseases = [{node.name for node in examined.records[int(row)].nodes} for row in rows]
     return [
         *refits.check(saved, examined.refitted, dataset, examined.tables.hourly),
         *single_features.check(dataset, rows, notes, diseases),

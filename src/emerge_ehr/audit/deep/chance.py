@@ -15,13 +15,14 @@ from emerge_ehr.audit.findings import Finding, Verdict, of_labels
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import devices, inputs, methods
 from emerge_ehr.training.members import Member
+from emerge_ehr.training.patients import subset
 
 Array = NDArray[np.float64]
 SHUFFLES = 50
 ERRORS = 4.0  # standard errors; beyond them lies 1 of 16,000 by chance
 CLEAR = 2.0  # standard errors above 0.5 from which an outcome counts as told
-PRECISE = 0.05  # standard error of an AUROC from which "not told" means something
-EPOCHS = 3  # of the brief training
+PRECISE = 0.06  # standard error of an AUROC from which "not told" means something
+STEPS = 60  # at least, of the brief training
 MOST_TRAINED = 2000  # samples of the brief training
 STRONG = (
     0.6  # AUROC from which an order tells the outcome; where wards are numbered one after the other, it tells a little
@@ -91,18 +92,19 @@ def _trained_briefly(examined: Examined, mixed: Dataset, rng: np.random.Generato
     """The logits [N,K] of the test samples, whose own outcomes in ``mixed`` the method must not know."""
     config = examined.config
     with tempfile.TemporaryDirectory() as scratch:
-        settings = dataclasses.replace(config.training, members=1, max_epochs=EPOCHS, loggers=(), scheduler="constant")
+        settings = dataclasses.replace(
+            config.training, members=1, max_epochs=_epochs(examined), loggers=(), scheduler="constant", compile=False
+        )
         paths = dataclasses.replace(config.paths, run_dir=Path(scratch) / "run")
         brief = dataclasses.replace(config, training=settings, paths=paths, resume=False)
         fabric = devices.fabric(settings)
         with devices.deterministic(config.seed, accelerator=settings.accelerator, on_gpu=settings.deterministic):
             train, validation, test = (inputs.mapped(mixed, name) for name in ("train", "val", "test"))
-            rows = np.sort(rng.permutation(len(train))[:MOST_TRAINED])
-            some = train.select(torch.from_numpy(rows))
+            some = subset(train, torch.from_numpy(np.sort(rng.permutation(len(train))[:MOST_TRAINED])))
             fold = len(some) + torch.arange(len(validation))
-            member = Member(1, "", config.seed, some, validation.whole(), fold)
+            member = Member(1, "", config.seed, some, validation, fold)
             fitted = methods.fit(brief, mixed, member, fabric, {})
-            return fitted.logits(test.whole()).double().cpu().numpy()
+            return fitted.logits(test).double().cpu().numpy()
 
 
 def _of_method(mixed: Array, label: Label, tested: NDArray[np.int64], logits: Array) -> tuple[str, str, Verdict]:
@@ -111,9 +113,15 @@ def _of_method(mixed: Array, label: Label, tested: NDArray[np.int64], logits: Ar
     error = ridge.chance(int(outcome.sum()), int((1 - outcome).sum()))
     area = ridge.area(outcome, logits[known, label.column])
     sentence = (
-        f"AUROC {area:.3f} after {EPOCHS} epochs; chance is 0.5 ± {ERRORS * error:.3f} ({int(outcome.sum())} positives)"
+        f"AUROC {area:.3f} after {STEPS} steps; chance is 0.5 ± {ERRORS * error:.3f} ({int(outcome.sum())} positives)"
     )
     return label.name, sentence, "passed" if abs(area - 0.5) <= ERRORS * error else "failed"
+
+
+def _epochs(examined: Examined) -> int:
+    """The epochs that make ``STEPS`` steps."""
+    samples = min(MOST_TRAINED, len(examined.dataset.split["train"]))
+    return -(-STEPS // -(-samples // examined.config.training.batch_size))
 
 
 def _told(examined: Examined, label: Label) -> tuple[str, str, Verdict]:

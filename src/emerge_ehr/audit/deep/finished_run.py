@@ -1,5 +1,6 @@
 """Whether a finished run on these artefacts is what it says: its predictions, thresholds and metrics are derived again."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from emerge_ehr.training.trained import Trained
 Array = NDArray[np.float64]
 SAME = 1e-5  # risks of the same sample in another batch; sums in another order differ by less
 ANEW = 5e-3  # risks of the same weights on another machine, or where training computed in half precision
+MOST_ASKED = 500  # test samples that are predicted again
 ALONE = 32  # samples that are predicted one by one
 CONSTANT = 1e-3  # the standard deviation of risks that say the same of everybody
 FEWEST = 20  # samples from which that means something
@@ -94,13 +96,17 @@ def _split(examined: Examined, title: str, predicted: Predicted) -> Finding:
 
 def _anew(examined: Examined, title: str, run: Trained, predicted: Predicted) -> Iterator[Finding]:
     """Whether the run's model gives its predictions again, in any order and any batch."""
-    batch = inputs.mapped(examined.dataset, "test").whole()
+    rng = examined.generator("orders")
+    everyone = inputs.mapped(examined.dataset, "test")
+    rows = np.sort(rng.permutation(len(everyone))[:MOST_ASKED])
+    batch = everyone.select(torch.from_numpy(rows))
     together = run.probability(batch)
-    apart = spread(run, batch, together, examined.generator("orders"))
+    apart = spread(run, batch, together, rng)
     check = f"{title}: the same in other orders and batches"
     wrong = f"risks of test samples differ by up to {apart:.2g} with the order and the batch" if apart > SAME else None
     yield judged(check, wrong, f"risks of {len(batch)} test samples differ by at most {apart:.1g}")
-    names, first = run.label_names, pl.DataFrame({"patient_id": examined.dataset.split["test"]})
+    yield _unknown(run, batch, together, title, rng)
+    names, first = run.label_names, pl.DataFrame({"patient_id": [examined.dataset.split["test"][row] for row in rows]})
     kept = [
         first.join(predicted.of("test", name), on="patient_id", how="left", maintain_order="left")["y_prob"]
         for name in names
@@ -108,6 +114,25 @@ def _anew(examined: Examined, title: str, run: Trained, predicted: Predicted) ->
     off = np.abs(np.stack([column.fill_null(np.inf).to_numpy() for column in kept], axis=1) - together).max()
     wrong = f"risks in {PREDICTIONS.file} differ from the model's by up to {off:.2g}" if off > ANEW else None
     yield judged(f"{title}: predictions are the model's", wrong, f"{len(batch)} test samples predicted again")
+
+
+def _unknown(run: Trained, batch: Batch, together: Array, title: str, rng: np.random.Generator) -> Finding:
+    """Whether risks stay as they are when the outcomes are others, and the hours after the window."""
+    after = (torch.arange(batch.ehr.shape[1])[None, :] >= batch.ehr_length[:, None])[:, :, None]
+    noise = torch.from_numpy(rng.normal(size=batch.ehr.shape).astype(np.float32))
+    others = {
+        "outcomes": {"label": 1 - batch.label},
+        "hours after the window": {"ehr": torch.where(after, noise, batch.ehr)},
+    }
+    read = [
+        name
+        for name, changed in others.items()
+        if np.abs(run.probability(dataclasses.replace(batch, **changed)) - together).max() > SAME
+    ]
+    wrong = f"risks change with the samples' own {' and '.join(read)}" if read else None
+    return judged(
+        f"{title}: reads nothing that it must not know", wrong, "outcomes and hours after the window were changed"
+    )
 
 
 def spread(run: Trained, batch: Batch, together: Array, rng: np.random.Generator) -> float:
