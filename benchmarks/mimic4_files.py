@@ -18,7 +18,9 @@ import polars as pl
 from emerge_ehr.datasets.sources.synthetic.csv_files import write_gz
 from emerge_ehr.datasets.sources.synthetic.hospital import Hospital, sample_hospital
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
+from emerge_ehr.datasets.sources.synthetic.rounds import hourly
 from emerge_ehr.datasets.sources.synthetic.series import chart_events, lab_events
+from emerge_ehr.datasets.sources.synthetic.sites import SITES
 from emerge_ehr.datasets.sources.synthetic.tables import administrative_tables
 from emerge_ehr.storage.times import TIME_FORMAT
 
@@ -30,19 +32,19 @@ OTHER_CHART_ITEMS, OTHER_LAB_ITEMS = np.arange(227000, 228300), np.arange(51200,
 def write(folder: Path, stays: int, seed: int, compressed: bool) -> None:
     """Write the tables that ``convert`` reads into ``folder``; chart and lab rows are written in blocks of stays."""
     rng = np.random.default_rng(seed)
-    hospital = sample_hospital(load_graph(), stays, rng)
+    hospital, site = sample_hospital(load_graph(), stays, rng), SITES["a"]
     for name, table in administrative_tables(hospital, rng).items():
         write_gz(table, folder / f"{name}.csv.gz")
     suffix = ".csv.gz" if compressed else ".csv"
     chart, labs = folder / f"icu/chartevents{suffix}", folder / f"hosp/labevents{suffix}"
     with _opened(chart) as chart_file, _opened(labs) as lab_file:
         for number, block in enumerate(_blocks(hospital)):
-            header = number == 0
-            events = pl.concat([_filled(chart_events(block, rng), rng), _other_chart(block, rng)])
+            header, rounds = number == 0, hourly(len(block))
+            events = pl.concat([_filled(chart_events(block, rounds, site, rng), rng), _other_chart(block, rng)])
             events.sort("stay_id", "charttime").write_csv(
                 chart_file, include_header=header, datetime_format=TIME_FORMAT
             )
-            results = pl.concat([lab_events(block, rng), _other_labs(block, rng)], how="diagonal_relaxed")
+            results = pl.concat([lab_events(block, rounds, site, rng), _other_labs(block, rng)], how="diagonal_relaxed")
             results.sort("subject_id", "charttime").write_csv(
                 lab_file, include_header=header, datetime_format=TIME_FORMAT
             )

@@ -18,6 +18,7 @@ ALONE = {
     "bootstrap": ("--patients 400 --resamples 20 --loop 5 --rounds 1", "scikit-learn"),
     "convert": ("--stays 40 --repeats 1 --folder FOLDER", "emerge convert"),
     "faithfulness": ("", "set aside"),
+    "harder": ("--stays 300 --read 20", "site b, long notes"),
     "lacking": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "slope of the former"),
     "llm": ("--requests 40 --patients 20", "ms per patient"),
     "llm_endpoints": ("--seconds 0.2 --latencies 0.05 --concurrency 2 --endpoints 1", "1"),

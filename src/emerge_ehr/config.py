@@ -99,6 +99,8 @@ class Cohort:
     ``anchor``: a sample is an ICU stay, or the hospital admission around it. ``window``: its first or last ``window_hours``, or
     all of it. ``bin_hours``: how long one step of the series is; the model sees the last value in each, and the last step may be
     shorter. ``min_stay_hours``: how long the stay (or admission) must last. ``min_age`` 0 includes persons of unknown age.
+    ``landmarks``: hours of the window; at each of them a stay that lasts so long is a sample of its own, with what was known by
+    then, and one model serves all (docs/landmarks.md). Empty: a stay is one sample, with the whole window.
     """
 
     min_age: Annotated[int, Ge(0), PATIENTS] = 18
@@ -107,6 +109,7 @@ class Cohort:
     window: Annotated[Literal["first", "last", "whole"], TABLES] = "first"
     window_hours: Annotated[int, Gt(0), Le(LONGEST), TABLES] = 48
     bin_hours: Annotated[int, Gt(0), Le(LONGEST), BINS] = 1
+    landmarks: Annotated[tuple[Annotated[int, Gt(0), Le(LONGEST)], ...], ARTEFACTS] = ()
 
 
 @dataclass(frozen=True)
@@ -474,9 +477,37 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
             f"{where}: cohort.bin_hours = {config.cohort.bin_hours} is longer than cohort.window_hours = "
             f"{config.cohort.window_hours}; choose shorter bins, or a longer window"
         )
+    _refuse_landmarks(config.cohort, where)
     refuse_repeated(config.model.experts, f"{where}: model.experts")
     refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
     return config
+
+
+def _refuse_landmarks(rule: Cohort, where: str) -> None:
+    """Refuse landmarks that do not fit the other rules of the cohort.
+
+    Raises:
+        UserError: they do not.
+    """
+    hours = rule.landmarks
+    if not hours:
+        return
+    if list(hours) != sorted(set(hours)):
+        raise UserError(f"{where}: cohort.landmarks must ascend, each hour once")
+    if rule.window != "first" or hours[-1] > rule.window_hours:
+        raise UserError(
+            f"{where}: cohort.landmarks are hours of the first cohort.window_hours = {rule.window_hours}; set cohort.window = "
+            f"'first', and window_hours to the last landmark, {hours[-1]}"
+        )
+    if rule.min_stay_hours > hours[0]:
+        raise UserError(
+            f"{where}: cohort.min_stay_hours = {rule.min_stay_hours:g} is above the first landmark: at hour {hours[0]} nobody "
+            f"knows that a stay will last so long; set it to {hours[0]} or less"
+        )
+    if wrong := [hour for hour in hours if hour % rule.bin_hours]:
+        raise UserError(
+            f"{where}: cohort.landmarks: hour {wrong[0]} is not at the end of a step of cohort.bin_hours = {rule.bin_hours}"
+        )
 
 
 def refuse_path(name: str, where: str, remedy: str = "set folders elsewhere in [paths]") -> None:

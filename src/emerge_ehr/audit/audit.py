@@ -19,7 +19,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess import fitted
-from emerge_ehr.preprocess.inputs import tables
+from emerge_ehr.preprocess.inputs import landmarks, tables
 from emerge_ehr.preprocess.run import tables_and_split
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
@@ -67,6 +67,8 @@ def _audit(config: Config, fold: int, *, deep: bool) -> None:
     dataset = load_dataset(config.processed_dir)
     cohort = table_files.read_table(config.table_dir, schema.COHORT)
     split = dataset.split
+    if config.cohort.landmarks:
+        cohort = landmarks.samples(cohort, config.cohort.landmarks)
     if config.split.folds and not fold:  # its test patients are those of the folds: everyone
         split = {name: ids for name, ids in split.items() if name != "test"}
     findings = [

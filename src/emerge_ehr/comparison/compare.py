@@ -12,7 +12,7 @@ import polars as pl
 
 from emerge_ehr import privacy
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.wording import sample
+from emerge_ehr.datasets.wording import predicted
 from emerge_ehr.evaluation import significance
 from emerge_ehr.evaluation.catalogue import at_chosen_threshold, keys, metric
 from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
@@ -137,7 +137,7 @@ def table(
         numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
         lines.append([row.label_code, str(row.patients), str(row.positives), metric_name, *numbers])
     chosen = first.config
-    samples = f"{sample(chosen).word}s"
+    samples = f"{predicted(chosen).word}s"
     unit = "persons" if subjects is not None else "patients"
     notes = [
         f"first: {first.folder}; second: {second.folder}",

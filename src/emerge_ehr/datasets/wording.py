@@ -14,6 +14,12 @@ def sample(config: Config) -> SampleWords:
     return task.sample or anchored(config.cohort)
 
 
+def predicted(config: Config) -> SampleWords:
+    """What a row of the artefacts and predictions is called: as ``sample``, unless a stay is several of them (landmarks)."""
+    words = sample(config)
+    return SampleWords("sample", "sample", words.kind) if config.cohort.landmarks else words
+
+
 def anchored(rule: Cohort) -> SampleWords:
     """What a sample is called according to the cohort's anchor: an ICU stay or a hospital admission.
 
@@ -37,8 +43,12 @@ def window(rule: Cohort) -> str:
 
     >>> window(Cohort()), window(Cohort(anchor="hospital", window="whole", bin_hours=24))
     ('first 48 h of the stay', 'the whole admission in steps of 24 h')
+    >>> window(Cohort(min_stay_hours=6, landmarks=(6, 48)))
+    'the stay so far'
     """
     word = anchored(rule).word
+    if rule.landmarks:
+        return f"the {word} so far" if rule.bin_hours == 1 else f"the {word} so far in steps of {rule.bin_hours} h"
     part = f"the whole {word}" if rule.window == "whole" else f"{rule.window} {rule.window_hours} h of the {word}"
     return part if rule.bin_hours == 1 else f"{part} in steps of {rule.bin_hours} h"
 
@@ -48,6 +58,11 @@ def observed(rule: Cohort, of: SampleWords) -> str:
 
     >>> observed(Cohort(), STAY), observed(Cohort(window="whole"), ADMISSION)
     ('the first 48 hours of intensive-care stays', 'all of hospital admissions')
+    >>> observed(Cohort(min_stay_hours=6, landmarks=(6, 24, 48)), STAY)
+    'the first 6, 24 or 48 hours of intensive-care stays'
     """
+    if rule.landmarks:
+        *most, last = map(str, rule.landmarks)
+        return f"the first {', '.join(most)}{' or ' if most else ''}{last} hours of {of.kind}s"
     part = "all" if rule.window == "whole" else f"the {rule.window} {rule.window_hours} hours"
     return f"{part} of {of.kind}s"

@@ -23,6 +23,7 @@ from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
 from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
+from emerge_ehr.preprocess.inputs import landmarks
 from emerge_ehr.preprocess.inputs.tables import CheckedTables, patients, read
 from emerge_ehr.rag import records_file
 from emerge_ehr.signals import hourly as tensors
@@ -151,12 +152,15 @@ def estimate(config: Config) -> None:
 
 
 def tables_and_split(config: Config, task: Task, fold: int = 0) -> tuple[CheckedTables, dict[str, list[str]]]:
-    """Read the tables and split the samples, then remove what ``config.sparsity`` asks for.
+    """Read the tables and split the stays, make a sample of each landmark of a stay, then remove what ``config.sparsity`` names.
 
     ``fold``: from 1, with ``split.folds``; 0 for the run's own model.
     """
     tables = read(config.table_dir, config, task)
-    return sparsity.thin(tables, _split(config, tables.cohort, fold), config.sparsity, config.seed)
+    split = _split(config, tables.cohort, fold)
+    if config.cohort.landmarks:
+        tables, split = landmarks.expand(tables, split, config.cohort.landmarks)
+    return sparsity.thin(tables, split, config.sparsity, config.seed)
 
 
 def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:

@@ -12,6 +12,7 @@ from emerge_ehr.config import Config, Report
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import what_if
+from emerge_ehr.preprocess.inputs import landmarks
 from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.report.wording import Label, labels
 from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet, table_files
@@ -99,8 +100,14 @@ def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
         return None
     if artefacts.checksum(path) not in material.metadata.get("inputs", {}).values():
         raise UserError(f"{path}: not what the run was made of; run --stage all again, or bring back the notes it read")
-    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(list(patients)))
-    return dict(zip(patients, joined_notes(table_files.collect_table(rows, path), patients), strict=True))
+    hours = material.config.cohort.landmarks
+    stays = [landmarks.stay_of(patient) for patient in patients] if hours else list(patients)
+    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(stays))
+    written = table_files.collect_table(rows, path)
+    if hours:
+        cohort = landmarks.samples(table_files.read_table(folder, schema.COHORT), hours)
+        written = landmarks.notes(written, cohort.filter(pl.col("patient_id").is_in(list(patients))))
+    return dict(zip(patients, joined_notes(written, patients), strict=True))
 
 
 def _main(labels: Sequence[Label], code: str) -> Label:

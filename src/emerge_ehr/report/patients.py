@@ -13,6 +13,7 @@ from emerge_ehr.evaluation import subgroups
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.prediction import what_if
 from emerge_ehr.preprocess import fitted
+from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.patient_links import LeftOut
 from emerge_ehr.rag.records_file import Record
@@ -56,13 +57,15 @@ class Known:
     changes: tuple[Change, ...]
     extremes: tuple[float, float] | None
     note: str | None
+    over_time: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
 class View:
     """What the page shows of one patient. ``rank`` 1 is highest risk of the chosen label; ``risks`` and ``outcomes`` are those
     of all K labels. ``extremes``: the lowest and the highest risk of the chosen label by a member of the run; None where it has
-    one member, or where the risks shown are those of other models (cross-validation)."""
+    one member, or where the risks shown are those of other models (cross-validation). ``over_time``: with landmarks, each hour at
+    which the stay was judged and the risk of the chosen label then."""
 
     key: str
     patient_id: str
@@ -86,6 +89,7 @@ class View:
     changes: tuple[Change, ...]
     extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
+    over_time: tuple[tuple[int, float], ...]
 
 
 def ranked(material: Material) -> list[int]:
@@ -123,9 +127,9 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
     facts, looked = _facts(material, names, records), _looked(material, batch)
     changes = _changes(material, batch, records, texts)
-    extremes = _extremes(material, batch)
+    extremes, over_time = _extremes(material, batch), _over_time(material, names)
     known = [
-        Known(records[n], facts[n], looked[n], changes[n], extremes[n], (texts or {}).get(name))
+        Known(records[n], facts[n], looked[n], changes[n], extremes[n], (texts or {}).get(name), over_time[n])
         for n, name in enumerate(names)
     ]
     scale = series.scale(material.metadata, config.abnormal.threshold, config.cohort.bin_hours)
@@ -166,6 +170,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         changes=known.changes,
         extremes=known.extremes,
         abnormal=record.abnormal_signals,
+        over_time=known.over_time,
     )
 
 
@@ -198,6 +203,17 @@ def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | No
         return [None] * len(batch)
     risks = material.trained.of_members(batch)[..., material.main.column].double().sigmoid()
     return list(zip(risks.amin(dim=0).tolist(), risks.amax(dim=0).tolist(), strict=True))
+
+
+def _over_time(material: Material, names: Sequence[str]) -> list[tuple[tuple[int, float], ...]]:
+    """For each sample the hours at which its stay was judged, each with the risk of the chosen label; empty without landmarks."""
+    if not material.config.cohort.landmarks:
+        return [()] * len(names)
+    risks = material.test.probability[:, material.main.column].tolist()
+    of_stay: dict[str, list[tuple[int, float]]] = {}
+    for sample, risk in zip(material.test.patient_id, risks, strict=True):
+        of_stay.setdefault(stay_of(sample), []).append((hour_of(sample), risk))
+    return [tuple(sorted(of_stay[stay_of(name)])) for name in names]
 
 
 def _looked(material: Material, batch: Batch) -> list[Looked | None]:

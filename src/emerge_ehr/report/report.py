@@ -76,7 +76,7 @@ def _fitting(run: Material) -> str:
 def _content(run: Material) -> dict[str, Any]:
     """The template's variables, without the patients' views."""
     main = run.metrics["splits"]["test"][run.main.code]
-    sample = wording.sample(run.config)
+    sample = wording.predicted(run.config)
     share = main["positives"] / main["patients"] if main["patients"] else None
     return {
         "run": run,

@@ -127,6 +127,10 @@ PATIENTS = Table(
     key=("patient_id",),
 )
 
+LANDMARK = (
+    "landmark"  # one more column of patients.csv, with cohort.landmarks: the hour of the stay at which the sample is
+)
+
 PREDICTIONS = Table(
     "predictions.csv",
     "train",

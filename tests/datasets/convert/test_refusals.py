@@ -14,6 +14,7 @@ import pytest
 
 from emerge_ehr.config import Cohort, Config, Download, Model, Paths, Training
 from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.sources.synthetic import Options
 from emerge_ehr.datasets.sources.synthetic import source as synthetic
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
@@ -27,7 +28,7 @@ from emerge_ehr.training import train
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospital")
-    generate(folder / "raw", 120, 3)
+    generate(folder / "raw", Options(stays=120), 3)
     write_graph(load_graph(), folder / "kg")
     return folder
 

@@ -10,6 +10,7 @@ from emerge_ehr import components
 from emerge_ehr.config import Cohort
 from emerge_ehr.datasets.convert import cohort as cohort_rules
 from emerge_ehr.datasets.sources import Source, mimic4
+from emerge_ehr.datasets.sources.synthetic import Options
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.tasks import Labels, Task
 from tests.examples import chosen
@@ -38,7 +39,7 @@ class Hospital:
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     folder = tmp_path_factory.mktemp("hospital")
-    generate(folder, 150, 3)
+    generate(folder, Options(stays=150), 3)
     source = mimic4.build(mimic4.Options(), raw_dir=folder, kg_dir=folder, seed=0)
     return Hospital(source, cohort_rules.select(source.stays().table, Cohort())[0])
 

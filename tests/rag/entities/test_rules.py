@@ -461,21 +461,22 @@ def test_the_status_cases_are_read_as_written(reader: Callable[[str], list[Entit
     assert len(cases) > 200 and right / len(cases) > 0.97
 
 
+@pytest.mark.parametrize("site", ["a", "b"])
 @pytest.mark.parametrize("kind", ["present", "negated", "family", "hypothetical"])
-def test_every_sentence_of_the_synthetic_notes_is_read(mini_graph: Path, kind: str) -> None:
-    from emerge_ehr.datasets.sources.synthetic import notes
-    from emerge_ehr.datasets.sources.synthetic.surface_forms import SURFACE_FORMS
+def test_every_sentence_of_the_synthetic_notes_is_read(mini_graph: Path, kind: str, site: str) -> None:
+    from emerge_ehr.datasets.sources.synthetic.sites import SITES
 
+    phrases = SITES[site].phrases
     templates = {
-        "present": notes.ASSERTED,
-        "negated": notes.NEGATED,
-        "family": notes.FAMILY,
-        "hypothetical": notes.HYPOTHETICAL,
+        "present": phrases.asserted,
+        "negated": phrases.negated,
+        "family": phrases.family,
+        "hypothetical": phrases.hypothetical,
     }
     extractor = build(primekg.build(primekg.Options(), folder=mini_graph))
     texts = [
         (form, template.format(form), normal(name))
-        for name, forms in SURFACE_FORMS.items()
+        for name, forms in phrases.forms.items()
         for form in forms
         for template in templates[kind]
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
+from emerge_ehr.datasets.sources.synthetic import Options
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from tests.examples import edit
 
@@ -23,4 +24,4 @@ def change_after_window(raw_dir: Path) -> None:
 
 
 def raw_files(raw_dir: Path) -> None:
-    generate(raw_dir, 60, 3)
+    generate(raw_dir, Options(stays=60), 3)

@@ -8,9 +8,11 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from emerge_ehr.datasets.sources.synthetic import Options
 from emerge_ehr.datasets.sources.synthetic.generate import generate
-from emerge_ehr.datasets.sources.synthetic.hospital import graph_part, note_part, sample_hospital
+from emerge_ehr.datasets.sources.synthetic.hospital import sample_hospital
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.datasets.sources.synthetic.risk import Risk, graph_part, note_part
 from tests.places import SHARED
 
 REAL = SHARED
@@ -19,7 +21,7 @@ REAL = SHARED
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    generate(folder / "raw", stays=150, seed=3)
+    generate(folder / "raw", Options(stays=150), seed=3)
     write_graph(load_graph(), folder / "kg")
     return folder
 
@@ -34,9 +36,9 @@ def columns(path: Path) -> str:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(made: Path, tmp_path: Path) -> None:
-    generate(tmp_path / "raw", stays=150, seed=3)
+    generate(tmp_path / "raw", Options(stays=150), seed=3)
     write_graph(load_graph(), tmp_path / "kg")
-    generate(tmp_path / "other", stays=150, seed=4)
+    generate(tmp_path / "other", Options(stays=150), seed=4)
     files = sorted(path.relative_to(made) for path in made.rglob("*.csv*"))
     assert len(files) == 15
     for file in files:
@@ -94,7 +96,7 @@ def test_notes_in_the_window_never_tell_the_outcome(made: Path) -> None:
 
 def test_with_interactions_no_sum_of_the_parts_ranks_as_well_as_the_true_risk() -> None:
     graph = load_graph()
-    hospital = sample_hospital(graph, 6000, np.random.default_rng(0), interactions=1.6)
+    hospital = sample_hospital(graph, 6000, np.random.default_rng(0), Risk(interactions=1.6))
     eligible = hospital.los_hours >= 48
     died = hospital.died[eligible]
     series, note, graphs = hospital.series, note_part(hospital.wording), graph_part(hospital.asserted, graph)

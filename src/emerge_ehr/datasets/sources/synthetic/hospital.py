@@ -5,24 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emerge_ehr.datasets.sources.synthetic.arrays import Bools, Floats, Ints
+from emerge_ehr.datasets.sources.synthetic.horizons import hours_to_death
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import GeneratedGraph
+from emerge_ehr.datasets.sources.synthetic.risk import Risk, probability
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-
-# logit of the true risk = INTERCEPT + weights of the standardised series, note and graph parts, and of their products
-INTERCEPT = -2.4
-SERIES_WEIGHT = 1.6
-NOTE_WEIGHT = 1.6
-GRAPH_WEIGHT = 1.6
-
-WORDING_DOMAINS = 12  # see notes.WORDING
+WORDING_DOMAINS = 12  # see Phrases.wording
 WORDING_SLOPE = 2.5  # the effect of the latent frailty of a stay on each of the domains
-WORDING_SPREAD = 8.66  # standard deviation of the sum of the domains' -1/+1 states
-RISK_DISEASES_MEAN, RISK_DISEASES_SPREAD = 1.35, 1.28  # of the number of asserted diseases that carry risk
 
 WINDOW_HOURS = 48.0
+ADDED_UP = Risk()  # the default
 MINUTES_A_DAY = 24 * 60
 FIRST_DAY, LAST_DAY = np.datetime64("2111-01-01T00:00:00", "s"), np.datetime64("2188-01-01T00:00:00", "s")
 
@@ -57,17 +49,24 @@ class Hospital:
     wording: Ints  # [N, domains], +1 frail, -1 robust; the note part of the risk is their standardised sum
     asserted: Bools  # [N, diseases]; the graph part of the risk is the standardised count of those that carry risk
     distractors: Ints  # [N, diseases], 0 none, 1 negated, 2 family history, 3 hypothetical
-    true_risk: Floats
+    log_odds: Floats  # of death, of a stay that lasts as long as the window
+    true_risk: Floats  # the same as a probability; 0 for shorter stays
     died: Bools
 
     def __len__(self) -> int:
         return len(self.stay_id)
 
 
-def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator, interactions: float = 0.0) -> Hospital:
+def sample_hospital(
+    graph: GeneratedGraph,
+    stays: int,
+    rng: np.random.Generator,
+    risk: Risk = ADDED_UP,
+    times_of_death: np.random.Generator | None = None,
+) -> Hospital:
     """A hospital of so many ``stays``; a person has a further stay only if the earlier ones did not end in death.
 
-    ``interactions``: as ``true_risk`` takes it.
+    ``times_of_death`` draws them by the risk; without it a death ends a stay when it would have ended anyway.
     """
     candidates = 2 * stays + 20
     patients = _patients(candidates, rng)
@@ -85,9 +84,13 @@ def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator,
     frail = rng.random((candidates, WORDING_DOMAINS)) < 1 / (1 + np.exp(-WORDING_SLOPE * frailty))
     wording = np.where(frail, 1, -1).astype(np.int64)
     asserted, distractors = _diseases(graph, candidates, rng)
-    risk = true_risk(series, wording, asserted, graph, interactions)
-    risk = np.where(los_hours >= WINDOW_HOURS, risk, 0.0)  # nobody dies before the window has closed
-    died = rng.random(candidates) < risk
+    log_odds = risk.log_odds(series, wording, asserted, graph)
+    true_risk = np.where(
+        los_hours >= WINDOW_HOURS, probability(log_odds), 0.0
+    )  # nobody dies before the window has closed
+    died = rng.random(candidates) < true_risk
+    if times_of_death is not None:
+        los_hours = np.where(died, WINDOW_HOURS + hours_to_death(log_odds, times_of_death), los_hours)
     kept = np.flatnonzero(~_died_before(died, order))[:stays]
     outtime = intime + (los_hours * 3600).astype("timedelta64[s]")
     on_ward = rng.integers(1, 7 * MINUTES_A_DAY, candidates) * 60 * ~died
@@ -109,37 +112,10 @@ def sample_hospital(graph: GeneratedGraph, stays: int, rng: np.random.Generator,
         wording=wording[kept],
         asserted=asserted[kept],
         distractors=distractors[kept],
-        true_risk=risk[kept],
+        log_odds=log_odds[kept],
+        true_risk=true_risk[kept],
         died=died[kept],
     )
-
-
-def note_part(wording: Ints) -> Floats:
-    """The note part of the risk [stays], standardised, from the states of the wording domains [stays, domains]."""
-    part: Floats = wording.sum(axis=1) / WORDING_SPREAD
-    return part
-
-
-def graph_part(asserted: Bools, graph: GeneratedGraph) -> Floats:
-    """The graph part of the risk [stays]: the number of asserted diseases [stays, diseases] that carry risk, standardised."""
-    carries_risk = np.array([disease.carries_risk for disease in graph.diseases])
-    part: Floats = ((asserted & carries_risk).sum(axis=1) - RISK_DISEASES_MEAN) / RISK_DISEASES_SPREAD
-    return part
-
-
-def true_risk(
-    series: Floats, wording: Ints, asserted: Bools, graph: GeneratedGraph, interactions: float = 0.0
-) -> Floats:
-    """The probability of in-hospital death [stays] that outcomes are drawn from, for stays that last as long as the window.
-
-    ``interactions``: the weight of each product of two parts in the log-odds. With 0 the effects of the parts add up; otherwise
-    what a part means depends on the other two.
-    """
-    note, graphs = note_part(wording), graph_part(asserted, graph)
-    added = SERIES_WEIGHT * series + NOTE_WEIGHT * note + GRAPH_WEIGHT * graphs
-    products = interactions * (series * note + series * graphs + note * graphs)
-    risk: Floats = 1 / (1 + np.exp(-(INTERCEPT + added + products)))
-    return risk
 
 
 def _patients(candidates: int, rng: np.random.Generator) -> GeneratedPatients:

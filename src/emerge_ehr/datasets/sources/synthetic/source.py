@@ -3,32 +3,23 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import polars as pl
-from annotated_types import Ge, Le
 
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source, mimic4
 from emerge_ehr.datasets.sources._mimic import options as mimic_options
 from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
-from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.datasets.sources.synthetic.options import Options
+from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage.artefacts import hashes, read_json, replacing, write_json
 from emerge_ehr.storage.publishing import publish
 
 log = logging.getLogger(__name__)
 RECORD = "generated.json"
-
-
-@dataclass(frozen=True)
-class Options:
-    """``stays``: the number of ICU stays to generate. ``interactions``: how much what one part of the risk (series, note or
-    graph) means depends on the others, as the weight of their products in the log-odds; 0 for a risk that is a plain sum."""
-
-    stays: Positive = 2000
-    interactions: Annotated[float, Ge(0), Le(10)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,10 +38,9 @@ class Synthetic:
         return mimic4.Mimic4(notes, self.raw_dir)
 
     @property
-    def _recipe(self) -> dict[str, float]:
+    def _recipe(self) -> dict[str, float | str]:
         """What the generated files depend on."""
-        interactions = {"interactions": self.options.interactions} if self.options.interactions else {}
-        return {"stays": self.options.stays, "seed": self.seed, "generator": 1, **interactions}
+        return {"stays": self.options.stays, "seed": self.seed, "generator": 1, **self.options.changed}
 
     def _record(self) -> dict[str, Any]:
         """The record of what was generated; empty if there is none, or if it is damaged."""
@@ -86,7 +76,7 @@ class Synthetic:
         with publish(self.kg_dir) as folder:
             write_graph(load_graph(), folder)
         with publish(self.raw_dir) as folder:
-            generate(folder, self.options.stays, self.seed, self.options.interactions)
+            generate(folder, self.options, self.seed)
         files = hashes([*sorted(self.raw_dir.glob("*/*.csv.gz")), *sorted(self.kg_dir.glob("*.csv"))])
         with replacing(record) as aside:
             write_json(aside, {**self._recipe, "files": files})

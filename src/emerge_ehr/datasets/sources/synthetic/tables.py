@@ -1,13 +1,18 @@
 """Writes MIMIC-IV's administrative tables and dictionaries; apart from the outcome, they do not depend on the risk."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emerge_ehr.datasets.sources.synthetic.horizons import HORIZONS, risk_within
 from emerge_ehr.datasets.sources.synthetic.hospital import Hospital
 
 UNITS = ("Medical Intensive Care Unit (MICU)", "Surgical Intensive Care Unit (SICU)", "Coronary Care Unit (CCU)")
-ITEMS = (
+# itemid, label, abbreviation, category, unitname, param_type
+ItemRow = tuple[int, str, str, str, str | None, str]
+ITEMS: tuple[ItemRow, ...] = (
     (220045, "Heart Rate", "HR", "Routine Vital Signs", "bpm", "Numeric"),
     (220050, "Arterial Blood Pressure systolic", "ABPs", "Routine Vital Signs", "mmHg", "Numeric"),
     (220051, "Arterial Blood Pressure diastolic", "ABPd", "Routine Vital Signs", "mmHg", "Numeric"),
@@ -56,27 +61,28 @@ PROCEDURES = (
 )
 
 
-def administrative_tables(hospital: Hospital, rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    """The tables by their path below ``raw_dir``, without suffix."""
+def administrative_tables(
+    hospital: Hospital, rng: np.random.Generator, items: Sequence[ItemRow] = ITEMS
+) -> dict[str, pl.DataFrame]:
+    """The tables by their path below ``raw_dir``, without suffix; ``items`` are those that are charted."""
     return {
         "hosp/patients": _patients(hospital, rng),
         "hosp/admissions": _admissions(hospital, rng),
         "hosp/diagnoses_icd": _codes(hospital, DIAGNOSES, 3, rng),
         "hosp/procedures_icd": _procedures(hospital, rng),
         "icu/icustays": _stays(hospital, rng),
-        **dictionaries(),
+        **dictionaries(items),
     }
 
 
-def dictionaries() -> dict[str, pl.DataFrame]:
+def dictionaries(items: Sequence[ItemRow]) -> dict[str, pl.DataFrame]:
     """The tables that give the meaning of items and codes, by path."""
-    items = pl.DataFrame(
-        ITEMS, schema=["itemid", "label", "abbreviation", "category", "unitname", "param_type"], orient="row"
-    )
+    names = ["itemid", "label", "abbreviation", "category", "unitname", "param_type"]
+    charted = pl.DataFrame(items, schema=names, orient="row").sort("itemid")
     codes = ["icd_code", "icd_version", "long_title"]
     blank = pl.lit(None, pl.String)
     return {
-        "icu/d_items": items.select(
+        "icu/d_items": charted.select(
             *("itemid", "label", "abbreviation", pl.lit("chartevents").alias("linksto"), "category", "unitname"),
             *("param_type", blank.alias("lownormalvalue"), blank.alias("highnormalvalue")),
         ),
@@ -86,9 +92,15 @@ def dictionaries() -> dict[str, pl.DataFrame]:
     }
 
 
-def risk_table(hospital: Hospital) -> pl.DataFrame:
-    """``risk.csv``: the probability that each outcome was drawn from; for scoring only, never an input."""
-    return pl.DataFrame({"stay_id": hospital.stay_id, "true_risk": hospital.true_risk.round(6)})
+def risk_table(hospital: Hospital, horizons: bool = False) -> pl.DataFrame:
+    """``risk.csv``: the probability that each outcome was drawn from; for scoring only, never an input.
+
+    ``horizons``: also that of death within each of ``HORIZONS`` after the window.
+    """
+    table = pl.DataFrame({"stay_id": hospital.stay_id, "true_risk": hospital.true_risk.round(6)})
+    lasting = hospital.true_risk > 0
+    within = {f"true_risk_{hours}h": np.where(lasting, risk_within(hospital.log_odds, hours), 0) for hours in HORIZONS}
+    return table.with_columns(pl.Series(name, risk.round(6)) for name, risk in within.items()) if horizons else table
 
 
 def _patients(hospital: Hospital, rng: np.random.Generator) -> pl.DataFrame:

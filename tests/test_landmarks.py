@@ -1,0 +1,104 @@
+"""A run with landmarks (``cohort.landmarks``) of a small generated hospital, from the raw records to the report."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from emerge_ehr.audit import audit
+from emerge_ehr.config import Config, fill
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.prediction import predict
+from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
+from emerge_ehr.report import report
+from emerge_ehr.storage.dataset import load_dataset, load_patients
+from emerge_ehr.training import train
+from tests.report.html_text import read
+
+pytestmark = pytest.mark.slow
+HOURS = (6, 24, 48)
+
+
+@pytest.fixture(scope="module")
+def finished(small_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """The config of a run that has ended; its folder is the current one."""
+    folder = tmp_path_factory.mktemp("landmarks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("raw", "kg"):
+            shutil.copytree(small_pipeline / "data" / name, folder / "data" / name)
+        config = fill(
+            {
+                "dataset": "synthetic",
+                "run_name": "landmarks",
+                "paths": {"raw_dir": "data/raw/synthetic", "kg_dir": "data/kg/synthetic"},
+                "source": {"name": "synthetic", "stays": 220},
+                "cohort": {"min_stay_hours": 6, "landmarks": list(HOURS)},
+                "model": {"hidden_size": 16, "experts": []},
+                "training": {"members": 1, "max_epochs": 3, "bootstrap_resamples": 20},
+            },
+            "test",
+        )
+        convert.run(config)
+        preprocess.run(config)
+        train.run(config)
+        yield config
+
+
+def test_all_samples_of_a_person_are_in_one_split_and_short_stays_are_judged_early(finished: Config) -> None:
+    dataset = load_dataset(finished.processed_dir)
+    people = load_patients(finished.processed_dir, dataset.patient_id)
+    assert people is not None
+    subject = dict(people.select("patient_id", "subject_id").rows())
+    persons = [{subject[name] for name in dataset.split[part]} for part in ("train", "val", "test")]
+    assert not (persons[0] & persons[1] or persons[0] & persons[2] or persons[1] & persons[2])
+    assert dataset.ehr_length.tolist() == [hour_of(name) for name in dataset.patient_id]
+    reached: dict[str, list[int]] = {}
+    for name in dataset.patient_id:
+        reached.setdefault(stay_of(name), []).append(hour_of(name))
+    assert {tuple(hours) for hours in reached.values()} == {(6,), (6, 24), (6, 24, 48)}
+
+
+def test_the_audit_finds_nothing_wrong(finished: Config) -> None:
+    audit.run(finished)
+    found = json.loads((finished.processed_dir / "audit.json").read_text(encoding="utf-8"))
+    assert {entry["verdict"] for entry in found["findings"]} == {"passed"}
+
+
+def test_each_landmark_is_judged_by_itself(finished: Config) -> None:
+    rows = pl.read_csv(finished.run_dir / "predictions.csv").filter(pl.col("split") == "test")
+    groups = pl.read_csv(finished.run_dir / "subgroups.csv").filter(
+        (pl.col("attribute") == "landmark") & (pl.col("metric") == "auroc")
+    )
+    assert groups["group"].to_list() == ["hour  6", "hour 24", "hour 48"]
+    for hour, patients, value in zip(HOURS, groups["patients"], groups["value"], strict=True):
+        own = rows.filter(pl.col("patient_id").str.ends_with(f"@{hour:02d}h"))
+        assert own.height == patients
+        assert np.isclose(roc_auc_score(own["y_true"], own["y_prob"]), value)
+
+
+def test_new_patients_are_predicted_with_whatever_their_stays_have_so_far(finished: Config) -> None:
+    predict.run(run=finished.run_dir, tables=finished.table_dir, output=Path("risks.csv"), offline=True)
+    risks = pl.read_csv("risks.csv", schema_overrides={"patient_id": pl.String})
+    cohort = pl.read_csv(finished.table_dir / "cohort.csv", schema_overrides={"patient_id": pl.String})
+    assert risks["patient_id"].to_list() == sorted(cohort["patient_id"])
+    # a stay whose window ends at a landmark is that sample
+    whole = {stay_of(name) for name in load_dataset(finished.processed_dir).split["test"] if hour_of(name) == 48}
+    ours = pl.read_csv(finished.run_dir / "predictions.csv").filter(pl.col("patient_id").str.ends_with("@48h"))
+    known = dict(zip(ours["patient_id"].str.strip_suffix("@48h"), ours["y_prob"], strict=True))
+    now = dict(risks.select("patient_id", "y_prob").rows())
+    assert whole and all(abs(now[stay] - known[stay]) < 1e-6 for stay in whole)
+
+
+def test_the_report_shows_the_risk_in_the_course_of_a_stay(finished: Config) -> None:
+    report.run(finished)
+    page = read((finished.run_dir / "report.html").read_text(encoding="utf-8"))
+    text = page.text
+    assert "Risk in the course of the stay:" in text and "at hour 6," in text
+    assert "the first 6, 24 or 48 hours of intensive-care stays" in text
