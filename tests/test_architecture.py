@@ -31,8 +31,8 @@ FLOORS = [
     {"embeddings"},
     {"rag"},
     {"preprocess"},
-    {"audit", "training"},
-    {"prediction", "comparison"},
+    {"training"},
+    {"audit", "prediction", "comparison"},
     {"report"},
     {"cli"},
 ]

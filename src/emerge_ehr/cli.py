@@ -35,7 +35,7 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
 }
 # The options that the other stages take.
-OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run")
+OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run", "deep")
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,6 +67,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="do nothing but print: with --stage preprocess, what requests to a language model would cost; with --stage "
         "benchmark, the runs",
     )
+    parser.add_argument(
+        "--deep", action="store_true", help="with --stage audit: also look for mistakes that take minutes to find"
+    )
     runs = parser.add_argument_group("finished runs")
     runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
     runs.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the folder of new patients' tables")
@@ -86,6 +89,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
         parser.error("--dry-run only works with --stage preprocess and --stage benchmark")
+    if options.deep and options.stage != "audit":
+        parser.error("--deep only works with --stage audit")
     _refuse_untaken(parser, options)
     return options
 
@@ -219,4 +224,4 @@ def run_pipeline(options: argparse.Namespace) -> None:
     for name, stage in zip(names, stages, strict=True):
         logging.getLogger(__name__).info("stage %s", name)
         with privacy.owner_only(config, name):
-            (stage.estimate if options.dry_run else stage.run)(config)
+            (stage.estimate if options.dry_run else stage.run_deep if options.deep else stage.run)(config)

@@ -125,11 +125,14 @@ def test_what_the_audit_found_is_told_while_it_is_about_these_artefacts(copied: 
     config = _recorded(copied, processed_dir=processed)
     assert "not audited" in written(config).one("section", id="data").text
     finding = {"check": "single features against mortality", "verdict": "warning", "detail": "<b>discharge</b> does"}
+    skipped = {"check": "the finished run", "verdict": "skipped", "detail": "there is none"}
     for metadata, told in ((artefacts.checksum(processed / "metadata.json"), True), ("of others", False)):
-        artefacts.write_json(processed / "audit.json", {"metadata": metadata, "findings": [finding]})
+        artefacts.write_json(processed / "audit.json", {"metadata": metadata, "findings": [finding, skipped]})
         root = written(config)
         assert ("<b>discharge</b> does" in root.one("div", class_="warnings").text) == told
         assert ("looked at these artefacts anew" in root.text) == told
+        assert ("skipped – the finished run: there is none" in root.one("section", id="data").text) == told
+        assert "the finished run" not in root.one("div", class_="warnings").text
 
 
 def test_the_patient_of_highest_risk_is_named_first_with_risk_outcome_and_reasons(

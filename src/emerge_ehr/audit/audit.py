@@ -1,7 +1,8 @@
 """Stage audit: does information reach the model that must not reach it?
 
-It checks the tables, the split, the fitted statistics and single features again, independently of the stages that made them. It
-prints its findings and writes them to ``audit.json`` beside the artefacts.
+It checks the tables, the split, the fitted statistics and single features again, independently of the stages that made them, and
+with ``--deep`` much more, the finished run included. It prints its findings and writes them to ``audit.json`` beside the
+artefacts.
 """
 
 import dataclasses
@@ -11,6 +12,8 @@ import numpy as np
 
 from emerge_ehr import components
 from emerge_ehr.audit import contradictions, persons, refits, single_features, times
+from emerge_ehr.audit.deep import deep as deep_checks
+from emerge_ehr.audit.deep.examined import Examined
 from emerge_ehr.audit.findings import Finding
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
@@ -30,21 +33,34 @@ AUDIT = "audit.json"
 
 
 def run(config: Config) -> None:
-    """Make all checks, print the verdict of each and write ``audit.json``; with cross-validation, first for each fold.
+    """Make the checks, print the verdict of each and write ``audit.json``; with cross-validation, first for each fold.
 
     Raises:
         UserError: a check failed, or tables or artefacts are missing.
     """
+    _run(config, deep=False)
+
+
+def run_deep(config: Config) -> None:
+    """As ``run``, with the checks of the deep audit after the others.
+
+    Raises:
+        UserError: as ``run``.
+    """
+    _run(config, deep=True)
+
+
+def _run(config: Config, *, deep: bool) -> None:
     publishing.finish_interrupted(config.table_dir)
     for number, of_fold in enumerate(config.of_folds(), 1):
         print(f"fold {number} of {config.split.folds}")
-        _audit(of_fold, number)
+        _audit(of_fold, number, deep=deep)
     if config.split.folds:
         print("the run's own model, fitted on the patients of all folds")
-    _audit(config, 0)
+    _audit(config, 0, deep=deep)
 
 
-def _audit(config: Config, fold: int) -> None:
+def _audit(config: Config, fold: int, *, deep: bool) -> None:
     """Audit the artefacts of a fold, from 1; with 0, those that the run's own model is trained on."""
     publishing.finish_interrupted(config.processed_dir)
     provenance = tables.recorded(config.table_dir)
@@ -63,7 +79,10 @@ def _audit(config: Config, fold: int) -> None:
     if any(finding.verdict == "failed" for finding in findings):
         findings.append(Finding("fits and single features", "warning", "not looked at, since a check above failed"))
     else:
-        findings += _of_arrays(config, dataset, fold)
+        examined = _examined(config, dataset, fold)
+        findings += _of_arrays(examined)
+        if deep:
+            findings += _deep(examined, fold)
     _print(findings)
     with artefacts.replacing(config.processed_dir / AUDIT) as aside:
         metadata = artefacts.checksum(config.processed_dir / schema.METADATA)
@@ -77,8 +96,8 @@ def _audit(config: Config, fold: int) -> None:
         )
 
 
-def _of_arrays(config: Config, dataset: Dataset, fold: int) -> list[Finding]:
-    """The findings that need the tables as ``preprocess`` reads them: the fitted statistics and the single features."""
+def _examined(config: Config, dataset: Dataset, fold: int) -> Examined:
+    """The artefacts beside the tables, as ``preprocess`` reads them, and what these fit anew."""
     inputs, _ = tables_and_split(config, components.build("task", config.task), fold)
     training = inputs.cohort["patient_id"].is_in(dataset.split["train"]).to_numpy()
     records = rag_records.read(config.processed_dir)
@@ -92,12 +111,27 @@ def _of_arrays(config: Config, dataset: Dataset, fold: int) -> list[Finding]:
     statistics = tensors.fit(inputs.hourly.value[training])
     summaries = [record.summary for record in records]
     refitted = fitted.fit(statistics, encoder, inputs.cohort, notes, summaries, training)
-    rows = np.flatnonzero(training)
-    diseases = [{node.name for node in records[row].nodes} for row in rows]
+    return Examined(config, dataset, inputs, notes, records, refitted)
+
+
+def _of_arrays(examined: Examined) -> list[Finding]:
+    """The findings on the fitted statistics and on single features."""
+    dataset, saved = examined.dataset, examined.config.processed_dir / schema.FITTED
+    rows = np.flatnonzero(np.isin(dataset.patient_id, dataset.split["train"]))
+    notes = [examined.notes[int(row)] for row in rows]
+    diseases = [{node.name for node in examined.records[int(row)].nodes} for row in rows]
     return [
-        *refits.check(config.processed_dir / schema.FITTED, refitted, dataset, inputs.hourly),
-        *single_features.check(dataset, rows, [notes[row] for row in rows], diseases),
+        *refits.check(saved, examined.refitted, dataset, examined.tables.hourly),
+        *single_features.check(dataset, rows, notes, diseases),
     ]
+
+
+def _deep(examined: Examined, fold: int) -> list[Finding]:
+    if examined.config.split.folds and not fold:
+        return [Finding("deep audit", "skipped", "everyone is in training; each fold was looked at")]
+    if examined.dataset.patient_id.tolist() != examined.tables.cohort["patient_id"].to_list():
+        return [Finding("samples of the arrays", "failed", "they are not those of cohort.csv, in order of patient_id")]
+    return deep_checks.check(examined)
 
 
 def _print(findings: list[Finding]) -> None:

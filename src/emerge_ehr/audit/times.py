@@ -20,10 +20,11 @@ def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
         UserError: a table is missing or does not fit its schema.
     """
     windows = table_files.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
-    return [_measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
+    return [measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
 
 
-def _measurements(folder: Path, windows: pl.DataFrame) -> Finding:
+def measurements(folder: Path, windows: pl.DataFrame) -> Finding:
+    """The finding on the rows of the table of measurements in ``folder``; ``windows`` has the window of each sample."""
     rows = table_files.scan_table(folder, schema.DYNAMIC).join(windows.lazy(), on="patient_id", how="left")
     time = pl.col("event_time")
     outside = rows.select(

@@ -237,7 +237,7 @@ def warnings(material: Material) -> list[str]:
     texts = [
         f"audit: {finding['check']}: {finding['detail']}"
         for finding in audit(material)
-        if finding["verdict"] != "passed"
+        if finding["verdict"] in ("failed", "warning")
     ]
     texts += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
     texts += label_warnings(material.trained.dataset)
