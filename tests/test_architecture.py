@@ -33,6 +33,7 @@ FLOORS = [
     {"preprocess"},
     {"audit", "training"},
     {"prediction", "comparison"},
+    {"transfer"},
     {"report"},
     {"cli"},
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
@@ -125,7 +126,11 @@ def checked(
 
 def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
     """The tables of ``size`` patients, from row ``at`` on."""
-    rows = slice(at, at + size)
+    return of_rows(whole, np.arange(at, min(at + size, whole.cohort.height)))
+
+
+def of_rows(whole: CheckedTables, rows: NDArray[np.int64]) -> CheckedTables:
+    """The tables of the patients in ``rows``."""
     cohort = whole.cohort[rows]
     hourly = dataclasses.replace(whole.hourly, value=whole.hourly.value[rows], length=whole.hourly.length[rows])
     return dataclasses.replace(
