@@ -97,7 +97,7 @@ class Predictor:
         """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
-            block = new_patients.part(tables, at, BLOCK)
+            block = new_patients.learned(new_patients.part(tables, at, BLOCK), self.expected)
             block_evidence = self.read(block)
             yield self.encode(block, block_evidence), block_evidence
             if patients > BLOCK:

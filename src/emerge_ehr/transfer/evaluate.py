@@ -56,11 +56,11 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
     log.info("evaluate: %d samples of %s with %s", patients.height, tables, run)
     probability, shifts, told = _predicted(ready, found.tables)
     here = _predictions(ready, found.tables, probability)
-    maps = judging.fitted(here, drawn, recalibrate_by) if recalibrate else ()
+    maps, unfit = judging.fitted(here, drawn, recalibrate_by) if recalibrate else ((), [])
     judged = Judged(patients, here, drawn, maps)
     evaluation, groups = _evaluated(ready, judged)
     evaluation |= _about(ready, tables, found, judged, recalibrate_by, shifts)
-    evaluation["warnings"] = [*found.warnings, *told, *judging.turned_around(judged)]
+    evaluation["warnings"] = [*found.warnings, *told, *unfit, *judging.turned_around(judged)]
     for warning in evaluation["warnings"][len(found.warnings) :]:
         log.warning("%s", warning)
     with publishing.publish(output) as folder:
@@ -95,7 +95,7 @@ def _predicted(ready: Predictor, tables: CheckedTables) -> tuple[Array, list[Shi
         return np.concatenate(risks), [], [*told, "the run's artefacts do not name patients: drift is not measured"]
     if before.noted.any() and not vocabulary:
         told.append("the words of the training notes are not known any more: words are not compared")
-    here = profile.of_tables(tables, profile.joined(series), notes, records, vocabulary)
+    here = profile.of_tables(tables, profile.joined(series, tables.hourly.value), notes, records, vocabulary)
     signals = ready.expected.signals
     scale = drift.Scale(
         [signal.name for signal in signals],
@@ -139,9 +139,7 @@ def _evaluated(ready: Predictor, judged: Judged) -> tuple[dict[str, Any], list[S
     cuts = here.thresholds or {}
     splits = {OWN_TEST: metrics["splits"]["test"], HERE: results.judged(here, cuts, sampling, judged.patients)}
     if judged.maps:
-        others = judging.of_rows(here, ~judged.drawn)
-        recalibrated = dataclasses.replace(others, probability=judged.recalibrated[~judged.drawn])
-        for name, part in ((BEFORE, others), (AFTER, recalibrated)):
+        for name, part in zip((BEFORE, AFTER), judging.others(judged), strict=True):
             splits[name] = results.judged(part, cuts, sampling, judged.patients)
     groups = results.subgroups([here, here], metrics["thresholds"], sampling, judged.patients)
     found = {"thresholds": metrics["thresholds"], "splits": splits}

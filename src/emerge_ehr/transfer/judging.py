@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emerge_ehr.evaluation import recalibration
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method, Recalibration
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, listed
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.training.results import Predictions
 
@@ -18,7 +18,7 @@ from emerge_ehr.training.results import Predictions
 @dataclass(frozen=True)
 class Judged:
     """The predictions of N samples of the tables. ``drawn [N]``: whose persons were drawn to recalibrate; ``maps [K]``: what was
-    fitted on them, None where the outcome is defined for nobody; both are empty without recalibration."""
+    fitted on them, None where nothing could be; none without recalibration."""
 
     patients: pl.DataFrame
     here: Predictions
@@ -54,42 +54,58 @@ def drawn(patients: pl.DataFrame, count: int | None, seed: int) -> NDArray[np.bo
 
 
 def refuse_unfit(tables: CheckedTables, drawn: NDArray[np.bool_]) -> None:
-    """Check, before the work, that the drawn persons have both outcomes of every label that others have."""
-    if not drawn.any():
-        return
-    for name, label, mask in zip(tables.label_names, tables.label.T, tables.label_mask.T, strict=True):
-        if mask.any() and len(np.unique(label[drawn & (mask > 0)])) < 2:
-            count = tables.cohort.filter(pl.Series(drawn))["subject_id"].n_unique()
-            raise UserError(
-                f"--recalibrate {count}: the {int(drawn.sum())} samples of the persons drawn are all alike in {name}, on which "
-                "nothing can be fitted; take more persons"
-            )
-
-
-def fitted(here: Predictions, drawn: NDArray[np.bool_], method: Method) -> tuple[Recalibration | None, ...]:
-    """What recalibrates each label [K], fitted on the ``drawn`` samples [N].
+    """Check, before the work, that the drawn persons have both outcomes of some label.
 
     Raises:
-        UserError: the risks of the drawn samples separate the classes, so that no slope fits best.
+        UserError: they have not.
+    """
+    both = [
+        len(np.unique(of[drawn & (mask > 0)])) > 1 for of, mask in zip(tables.label.T, tables.label_mask.T, strict=True)
+    ]
+    if drawn.any() and not any(both):
+        count = tables.cohort.filter(pl.Series(drawn))["subject_id"].n_unique()
+        raise UserError(
+            f"--recalibrate {count}: the {int(drawn.sum())} samples of the persons drawn are all alike in "
+            f"{listed(tables.label_names)}, so that nothing can be fitted; take more persons"
+        )
+
+
+def fitted(
+    here: Predictions, drawn: NDArray[np.bool_], method: Method
+) -> tuple[tuple[Recalibration | None, ...], list[str]]:
+    """What recalibrates each label [K], fitted on the ``drawn`` samples [N], and warnings of labels for which nothing can.
+
+    Raises:
+        UserError: no label can be recalibrated.
     """
     maps: list[Recalibration | None] = []
+    told = []
     for k, name in enumerate(here.label_names):
         rows = drawn & here.defined[:, k]
-        fitted = recalibration.fit(method, here.label[rows, k], here.probability[rows, k]) if rows.any() else None
-        if rows.any() and fitted is None:
-            raise UserError(
-                f"--recalibrate: the risks of {name} separate the {int(rows.sum())} samples drawn by their outcome, so that no "
-                "slope fits them best; take more persons, or --recalibrate-by intercept"
-            )
-        maps.append(fitted)
-    return tuple(maps)
+        label = here.label[rows, k]
+        maps.append(recalibration.fit(method, label, here.probability[rows, k]) if len(label) else None)
+        if maps[-1] is None and here.defined[:, k].any():
+            alike = len(np.unique(label)) < 2
+            why = "all have the same outcome" if alike else "are separated by their risks, so that no slope fits best"
+            told.append(f"{name} is not recalibrated: the {len(label)} samples drawn {why}; take more persons")
+    if not any(maps):
+        raise UserError(f"--recalibrate: nothing can be fitted: {'; '.join(told)}")
+    return tuple(maps), told
 
 
-def of_rows(of: Predictions, rows: NDArray[np.bool_]) -> Predictions:
-    """The predictions of the samples in these rows [N]."""
-    kept = [patient for patient, inside in zip(of.patient_id, rows, strict=True) if inside]
-    arrays = {name: getattr(of, name)[rows] for name in ("label", "defined", "probability")}
-    return replace(of, patient_id=kept, **arrays)
+def others(judged: Judged) -> tuple[Predictions, Predictions]:
+    """The predictions of the persons who were not drawn, for the labels that were recalibrated, before and after that."""
+    here, rows = judged.here, ~judged.drawn
+    columns = [k for k, of_label in enumerate(judged.maps) if of_label is not None]
+    before = replace(
+        here,
+        patient_id=[patient for patient, inside in zip(here.patient_id, rows, strict=True) if inside],
+        label_names=[here.label_names[k] for k in columns],
+        label=here.label[rows][:, columns],
+        defined=here.defined[rows][:, columns],
+        probability=here.probability[rows][:, columns],
+    )
+    return before, replace(before, probability=judged.recalibrated[rows][:, columns])
 
 
 def turned_around(judged: Judged) -> list[str]:

@@ -14,7 +14,7 @@ from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs import new_patients, raw_patients, tables
+from emerge_ehr.preprocess.inputs import landmarks, new_patients, raw_patients, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.transfer import trained_on
@@ -56,6 +56,8 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
     if not len(kept):
         raise UserError(f"{folder}: nobody to evaluate on: {_why_nobody(known, int((~defined).sum()))}")
     patients = new_patients.of_rows(patients, kept)
+    if hours := run.trained.config.cohort.landmarks:
+        patients, _ = landmarks.expand(patients, {}, hours)
     told = [*patients.warnings, *warnings, *known.warnings, *_doubts(patients)]
     return LabelledTables(patients, known, int((~defined).sum()), told)
 

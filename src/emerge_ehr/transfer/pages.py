@@ -79,7 +79,8 @@ def _counted(evaluation: Mapping[str, Any]) -> str:
 
 def _columns(evaluation: Mapping[str, Any], label: str) -> dict[str, Mapping[str, Any]]:
     """The heads of the columns, each with the label's metrics there."""
-    return {title: evaluation["splits"][key][label] for key, title in COLUMNS.items() if key in evaluation["splits"]}
+    parts = {title: evaluation["splits"].get(key, {}).get(label) for key, title in COLUMNS.items()}
+    return {title: part for title, part in parts.items() if part is not None}
 
 
 def _metrics(evaluation: Mapping[str, Any], label: str) -> Rows:

@@ -17,12 +17,11 @@ from emerge_ehr.evaluation import subgroups
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Persons, persons
 from emerge_ehr.preprocess.fitted import NOTE
-from emerge_ehr.preprocess.inputs import tables
+from emerge_ehr.preprocess.inputs import own_notes, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records_file
-from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.rag.records_file import Record
-from emerge_ehr.storage import artefacts, schema, table_files
+from emerge_ehr.storage import artefacts, schema
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.training.inputs import rows_of
 from emerge_ehr.training.trained import Trained
@@ -102,10 +101,16 @@ def series(ehr: NDArray[np.float32], mask: NDArray[np.float32], length: NDArray[
     return Series(length.astype(np.float64), measured, mean, outside)
 
 
-def joined(parts: Sequence[Series]) -> Series:
-    """The series of all parts, one after the other."""
-    names = ("hours", "measured", "mean", "outside")
-    return Series(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+def joined(parts: Sequence[Series], value: NDArray[np.float32]) -> Series:
+    """The series of all parts, one after the other, with what is measured in ``value [N, T, F]``.
+
+    Of signals that the run has not learned from, the parts have nothing, as the model reads nothing of them.
+    """
+    names = ("hours", "mean", "outside")
+    measured = (~np.isnan(value)).sum(axis=1).astype(np.float64)
+    return Series(
+        measured=measured, **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )
 
 
 def of_training(run: Trained, bounds: Range, vocabulary: Mapping[str, float] | None) -> Profile | None:
@@ -117,7 +122,7 @@ def of_training(run: Trained, bounds: Range, vocabulary: Mapping[str, float] | N
         return None
     records = records_file.read(run.config.processed_dir, set(data.split["train"]))
     noted = data.note_mask[rows] > 0
-    notes = own_notes(run)
+    notes = training_notes(run)
     length, unknown, _ = counted(notes, vocabulary) if notes is not None else (None, None, {})
     return Profile(
         persons=persons(patients["subject_id"].to_list()),
@@ -169,21 +174,19 @@ def known_words(run: Trained) -> dict[str, float] | None:
             "vocabulary", "embedding", config.embedding, folder=folder, name=NOTE, texts=texts
         )
         return found
-    notes = own_notes(run)
+    notes = training_notes(run)
     if notes is None:
         return None
     _, _, share = counted(notes, None)
     return {word: of for word, of in share.items() if of * texts >= SEVERAL}
 
 
-def own_notes(run: Trained) -> list[str] | None:
+def training_notes(run: Trained) -> list[str] | None:
     """The notes of the training split, joined; None where the table is not there as the run read it."""
-    path = run.config.table_dir / schema.NOTES.file
+    path = own_notes.path(run.config)
     if not path.is_file() or artefacts.checksum(path) not in run.dataset.metadata.get("inputs", {}).values():
         return None
-    names = run.dataset.split["train"]
-    rows = table_files.scan_table(run.config.table_dir, schema.NOTES).filter(pl.col("patient_id").is_in(names))
-    texts = joined_notes(table_files.collect_table(rows, path), names)
+    texts = own_notes.joined(run.config, run.dataset.split["train"])
     noted = run.dataset.note_mask[rows_of(run.dataset, "train")] > 0  # [sparsity] may have taken notes away
     return [text if has else "" for text, has in zip(texts, noted, strict=True)]
 
