@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from emerge_ehr.prediction import predict
 from emerge_ehr.storage import schema
 from emerge_ehr.training.trained import Trained
 from emerge_ehr.transfer import drift, evaluate, pages, profile
-from tests.places import ROOT
+from tests.places import MAIN, ROOT
 
 FILES = {"evaluation.json", "evaluation.md", "predictions.csv", "subgroups.csv", "drift.csv"}
 Edit = Callable[[pl.DataFrame], pl.DataFrame]
@@ -451,6 +453,24 @@ def test_an_evaluation_that_fails_leaves_the_earlier_one_as_it_was(
     assert "recalibration" in found
     evaluated(emerge.run_dir, own, tmp_path / "again", 30)
     assert all((tmp_path / "again" / name).read_bytes() == (tmp_path / "out" / name).read_bytes() for name in FILES)
+
+
+@pytest.mark.slow
+def test_the_command_line_evaluates_and_tells_a_mistake_in_a_line(small_pipeline: Path, tmp_path: Path) -> None:
+    given = ["--stage", "evaluate", "--run", "runs/small", "--tables", "data/tables/synthetic/mortality", "--offline"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(MAIN), *given, *more]
+        return subprocess.run(command, cwd=small_pipeline, capture_output=True, text=True, timeout=300, check=False)
+
+    done = run("--output", str(tmp_path / "out"), "--recalibrate", "20", "--recalibrate-by", "intercept")
+    assert done.returncode == 0, done.stderr
+    assert "others, recalibrated" in done.stdout and done.stdout.endswith(f"evaluation: {tmp_path}/out/evaluation.md\n")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.rglob("*"))
+    failed = run("--output", str(tmp_path / "other"), "--recalibrate", "999")
+    assert failed.returncode == 2 and "Traceback" not in failed.stderr and not (tmp_path / "other").exists()
+    assert failed.stderr.splitlines()[-1].startswith("error: --recalibrate 999: there are ")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def page(evaluation: Mapping[str, Any], groups: Sequence[Subgroup], shifts: Sequ
     """The text of ``evaluation.md``."""
     run, there = evaluation["run"], evaluation["tables"]
     lines = [
-        f"# {_plain(run['name'])} on {_plain(there['dataset'] or 'tables of somebody’s own')}",
+        f"# {_plain(run['name'])} on {_plain(there['dataset'] or 'tables without a record of --stage convert')}",
         "",
         f"A run trained on `{_plain(run['dataset'])}`. {_counted(evaluation)} Intervals: {evaluation['interval']}.",
         "",
@@ -107,7 +107,7 @@ def _points(evaluation: Mapping[str, Any], label: str) -> Rows:
     """A row per operating point and metric; the threshold stands with the target sensitivity."""
     columns = _columns(evaluation, label)
     rows = [["at the threshold that reached on validation", "", *columns]]
-    for target, point in next(iter(columns.values()))["operating_points"].items():
+    for target, point in evaluation["splits"]["tables"][label]["operating_points"].items():
         cut = "" if point["threshold"] is None else f" (risk {point['threshold']:.3f})"
         for metric in catalogue.shown("operating_points"):
             of_parts = (part["operating_points"].get(target, {}).get("metrics", {}) for part in columns.values())
