@@ -52,14 +52,14 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
     patients = dataclasses.replace(patients, label=label, label_mask=mask)
     known = trained_on.find(run.trained, patients)
     defined = mask.any(axis=1)
-    kept = np.flatnonzero(defined & ~known.rows)
+    kept, unlabelled = np.flatnonzero(defined & ~known.rows), int((~defined & ~known.rows).sum())
     if not len(kept):
-        raise UserError(f"{folder}: nobody to evaluate on: {_why_nobody(known, int((~defined).sum()))}")
+        raise UserError(f"{folder}: nobody to evaluate on: {_why_nobody(known, unlabelled)}")
     patients = new_patients.of_rows(patients, kept)
     if hours := run.trained.config.cohort.landmarks:
         patients, _ = landmarks.expand(patients, {}, hours)
     told = [*patients.warnings, *warnings, *known.warnings, *_doubts(patients)]
-    return LabelledTables(patients, known, int((~defined).sum()), told)
+    return LabelledTables(patients, known, unlabelled, told)
 
 
 def _outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tuple[pl.DataFrame, list[str]]:
