@@ -33,6 +33,7 @@ FLOORS = [
     {"preprocess"},
     {"training"},
     {"audit", "prediction", "comparison"},
+    {"transfer"},
     {"report"},
     {"cli"},
 ]

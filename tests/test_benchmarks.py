@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
+from emerge_ehr.storage.schema import EVALUATED
 from tests import small_hospital
 from tests.places import MAIN, ROOT, SHARED
 
@@ -54,6 +55,7 @@ WITH_A_GRID = {
     "ablation": ("runs/tiny", "note"),
     "true_risk": ("runs/tiny", "EMERGE"),
 }
+WITH_AN_EVALUATION = {"transfer": ("FOLDER --persons 50 --draws 5 --slope 0.6", "within 0.9 to 1.1")}
 TOO_LARGE = {"primekg_files"}  # writes 1 GB
 GRID = """
 base = "small.toml"
@@ -78,7 +80,7 @@ def run(name: str, options: str, cwd: Path = ROOT, **places: Path) -> str:
 
 
 def test_each_script_is_tried_here() -> None:
-    tried = {*ALONE, *WITH_OPEN_DATA, *WITH_A_RUN, *WITH_A_GRAPH, *WITH_A_GRID, *TOO_LARGE}
+    tried = {*ALONE, *WITH_OPEN_DATA, *WITH_A_RUN, *WITH_A_GRAPH, *WITH_A_GRID, *WITH_AN_EVALUATION, *TOO_LARGE}
     assert tried == {path.stem for path in BENCHMARKS.glob("*.py")}
 
 
@@ -118,6 +120,15 @@ def test_the_status_of_mentions_is_compared_with_a_peer_in_an_environment_of_its
 def test_on_a_finished_run(name: str, small_pipeline: Path) -> None:
     options, words = WITH_A_RUN[name]
     assert words.lower() in run(name, options, small_pipeline).lower()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", WITH_AN_EVALUATION)
+def test_on_an_evaluation(name: str, tmp_path: Path) -> None:
+    rows = [f"{n},p{n // 2},evaluated,mortality,{int(n % 3 == 0)},{0.05 + n % 17 / 20}," for n in range(400)]
+    (tmp_path / "predictions.csv").write_text("\n".join([",".join(EVALUATED.names), *rows]))
+    options, words = WITH_AN_EVALUATION[name]
+    assert words.lower() in run(name, options, FOLDER=tmp_path).lower()
 
 
 @pytest.mark.full

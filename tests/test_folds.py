@@ -23,6 +23,7 @@ from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.report import report
 from emerge_ehr.storage.dataset import load_dataset, load_patients
 from emerge_ehr.training import train
+from emerge_ehr.transfer import evaluate
 from tests.report.html_text import read
 
 FOLDS = 3
@@ -112,6 +113,31 @@ def test_the_runs_test_predictions_are_those_of_the_folds_judged_at_their_own_th
         beside = evaluated[key]["splits"]["test"]["mortality"]["auroc"]
         assert beside["first"] == values["auroc"]
         assert beside["second"] == pytest.approx(roc_auc_score(other["y_true"].to_numpy(), other["y_prob"].to_numpy()))
+
+
+def test_the_run_is_evaluated_on_other_persons_than_those_of_its_folds(
+    finished: tuple[Config, Path], tmp_path: Path
+) -> None:
+    """Each of its own persons has trained the model of all patients."""
+    config, _ = finished
+    with pytest.raises(
+        UserError, match=r"nobody to evaluate on: .* samples are of persons from whom the run has learned"
+    ):
+        evaluate.run(config.run_dir, config.table_dir, tmp_path / "out", None, "logistic", offline=True)
+    others = tmp_path / "others"
+    shutil.copytree(config.table_dir, others)
+    (others / "provenance.json").unlink()
+    cohort = pl.read_csv(others / "cohort.csv", infer_schema=False)
+    cohort.with_columns(subject_id="x" + pl.col("subject_id")).write_csv(others / "cohort.csv")
+    evaluate.run(config.run_dir, others, tmp_path / "out", 50, "logistic", offline=True)
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    metrics = json.loads((config.run_dir / "metrics.json").read_text())
+    assert found["splits"]["run_test"] == metrics["splits"]["test"] and found["samples"] == cohort.height
+    points = metrics["splits"]["val"]["mortality"]["operating_points"]
+    here = found["splits"]["tables"]["mortality"]["operating_points"]
+    assert {target: point["threshold"] for target, point in here.items()} == {
+        target: point["threshold"] for target, point in points.items()
+    }
 
 
 def test_report_predict_and_compare_take_the_run(

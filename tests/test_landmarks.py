@@ -19,6 +19,7 @@ from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
 from emerge_ehr.report import report
 from emerge_ehr.storage.dataset import load_dataset, load_patients
 from emerge_ehr.training import train
+from emerge_ehr.transfer import evaluate
 from tests.report.html_text import read
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,22 @@ def test_new_patients_are_predicted_with_whatever_their_stays_have_so_far(finish
     known = dict(zip(ours["patient_id"].str.strip_suffix("@48h"), ours["y_prob"], strict=True))
     now = dict(risks.select("patient_id", "y_prob").rows())
     assert whole and all(abs(now[stay] - known[stay]) < 1e-6 for stay in whole)
+
+
+def test_the_run_is_evaluated_at_each_landmark(finished: Config) -> None:
+    evaluate.run(finished.run_dir, finished.table_dir, Path("evaluation"), None, "logistic", offline=True)
+    rows = pl.read_csv("evaluation/predictions.csv").sort("patient_id")
+    own = pl.read_csv(finished.run_dir / "predictions.csv").filter(pl.col("split") == "test").sort("patient_id")
+    assert rows.select("patient_id", "y_true").equals(own.select("patient_id", "y_true"))
+    assert np.allclose(rows["y_prob"], own["y_prob"], atol=1e-6)
+    of_run, here = (
+        pl.read_csv(path).filter((pl.col("attribute") == "landmark") & (pl.col("metric") == "auroc"))
+        for path in (finished.run_dir / "subgroups.csv", Path("evaluation/subgroups.csv"))
+    )
+    assert of_run.select("group", "patients", "positives").equals(here.select("group", "patients", "positives"))
+    shifts = pl.read_csv("evaluation/drift.csv", infer_schema_length=None)
+    length = shifts.filter((pl.col("aspect") == "words") & (pl.col("name") == "length"))
+    assert 0.8 < (length["here"] / length["training"]).item() < 1.25
 
 
 def test_the_report_shows_the_risk_in_the_course_of_a_stay(finished: Config) -> None:

@@ -30,6 +30,10 @@ CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "offline")),
+    "evaluate": (
+        "emerge_ehr.transfer.evaluate",
+        ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),
+    ),
     "serve": ("emerge_ehr.prediction.serve", ("run", "host", "port", "offline")),
     "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
@@ -71,13 +75,34 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--deep", action="store_true", help="with --stage audit: also look for mistakes that take minutes to find"
     )
     runs = parser.add_argument_group("finished runs")
-    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict and serve: the folder of a finished run")
-    runs.add_argument("--tables", type=Path, metavar="FOLDER", help="with predict: the folder of new patients' tables")
+    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict, evaluate and serve: a finished run")
+    runs.add_argument(
+        "--tables",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of new patients' tables; with evaluate, with their outcomes",
+    )
     runs.add_argument(
         "--runs", type=Path, nargs="+", metavar="FOLDER", help="with compare: two run folders, on the same data"
     )
     runs.add_argument(
-        "--output", type=Path, metavar="FILE", help="the CSV to write; predict needs it, compare can do without"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the CSV to write; predict needs it, compare can do without; with evaluate: the folder to write",
+    )
+    runs.add_argument(
+        "--recalibrate",
+        type=int,
+        metavar="N",
+        help="with evaluate: recalibrate on so many persons, and evaluate on the others before and after",
+    )
+    runs.add_argument(
+        "--recalibrate-by",
+        choices=["logistic", "intercept", "closed_test", "isotonic"],
+        default="logistic",
+        help="with --recalibrate: slope and intercept (default), the intercept alone, the simplest that a closed test allows, or "
+        "isotonic regression",
     )
     runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen on")
     runs.add_argument("--port", type=int, default=8000, help="with serve: the port to listen on; 0 takes any free one")
@@ -91,6 +116,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--dry-run only works with --stage preprocess and --stage benchmark")
     if options.deep and options.stage != "audit":
         parser.error("--deep only works with --stage audit")
+    if options.recalibrate is None and options.recalibrate_by != parser.get_default("recalibrate_by"):
+        parser.error("--recalibrate-by needs --recalibrate N")
     _refuse_untaken(parser, options)
     return options
 

@@ -1,5 +1,6 @@
 """Stage predict takes the tables that training took: a user's own, with dates, words as values, and without outcomes."""
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -14,6 +15,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import predict
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.training import train
+from emerge_ehr.transfer import evaluate
 from tests import dated_tables
 from tests.dated_tables import read, row, write
 
@@ -91,6 +93,30 @@ def test_the_tables_of_training_give_the_risks_of_training(run: Path, finished: 
     )
     told = [json.loads(line) for line in (tmp_path / "risks.evidence.jsonl").read_text("utf-8").splitlines()]
     assert any(one["diseases"] for one in told)
+
+
+def test_a_run_is_evaluated_on_the_tables_of_training_and_on_others_like_them(
+    run: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outcomes are those that convert makes of the same tables."""
+    evaluate.run(run, finished / "raw", tmp_path / "own", None, "logistic", offline=True)
+    own = json.loads((tmp_path / "own" / "evaluation.json").read_text())
+    metrics = json.loads((run / "metrics.json").read_text())["splits"]["test"]["outcome"]["metrics"]
+    here = own["splits"]["tables"]["outcome"]["metrics"]
+    assert here["auroc"]["value"] == metrics["auroc"]["value"]
+    assert here["brier"]["value"] == pytest.approx(metrics["brier"]["value"], abs=1e-5)
+    assert own["left_out"]["learned_from"]["samples"] == 36 - own["samples"] > 0
+    new = tmp_path / "new"
+    dated_tables.generate(new, patients=60, seed=8)
+    evaluate.run(run, new, tmp_path / "other", 30, "intercept", offline=True)
+    found = {one["patient_id"]: one["y_true"] for one in read(tmp_path / "other" / "predictions.csv")}
+    config = load(finished / "own.toml")
+    paths = dataclasses.replace(config.paths, raw_dir=new, table_dir=tmp_path / "tables")
+    convert.run(dataclasses.replace(config, paths=paths))
+    expected = {
+        one["patient_id"]: str(int(float(one["label_value"]))) for one in read(tmp_path / "tables" / "label.csv")
+    }
+    assert found == expected and len(found) > 50 and set(found.values()) == {"0", "1"}
 
 
 def test_what_convert_wrote_gives_the_same_with_its_record_and_without(

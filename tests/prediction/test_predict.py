@@ -15,6 +15,7 @@ from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.prediction import predict, predictor, what_if
 from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.storage import artefacts, schema
 from emerge_ehr.training import inputs, train
 from emerge_ehr.training.trained import Trained, load
@@ -164,6 +165,33 @@ def test_a_patient_without_notes_or_measurements_gets_a_risk_and_no_contribution
     (own / "notes.csv").unlink()
     assert predicted(emerge.run_dir, own, tmp_path / "none.csv")["contribution_note"].null_count() > found.height
     assert "there are no notes" in caplog.text
+
+
+def test_a_signal_of_which_the_run_has_learned_nothing_is_passed_over(
+    emerge: Trained, own: Path, hospital: Config
+) -> None:
+    """It has no mean and no deviation, and would reach the model in its own unit."""
+    data, at = emerge.dataset, [entry["name"] for entry in emerge.dataset.metadata["features"]].index("heart_rate")
+    assert new_patients.expected(hospital, data).unmeasured == ()
+    mask = data.ehr_mask.copy()
+    mask[:, :, at] = 0
+    metadata = {**data.metadata, "never_measured_in_training": ["heart_rate"]}
+    expected = new_patients.expected(hospital, dataclasses.replace(data, ehr_mask=mask, metadata=metadata))
+    assert expected.unmeasured == ("heart_rate",)
+    ready = dataclasses.replace(predictor.load(emerge.run_dir, offline=True), expected=expected)
+    tables = ready.tables(own)
+    count = tables.cohort.height
+    assert f"{count} patients have measurements of heart_rate, of which the run's own data have none" in "\n".join(
+        tables.warnings
+    )
+    with_it = {answer.patient_id: answer for answer in ready.answers(tables)}
+    edit(own, "dynamic.csv", lambda t: t.filter(pl.col("code") != "heart_rate"))
+    without = ready.tables(own)
+    assert not any("heart_rate" in warning for warning in without.warnings)
+    for answer in ready.answers(without):
+        np.testing.assert_array_equal(answer.risk, with_it[answer.patient_id].risk)
+        assert answer.record == with_it[answer.patient_id].record
+    assert not any(one.code == "heart_rate" for answer in with_it.values() for one in answer.record.abnormal_signals)
 
 
 def test_training_data_are_not_needed_again(run_of: RunOf, own: Path, hospital: Config, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Subtracting the training mean and dividing by one number lets a network see thes
 raise the noise of the last components to the level of the first.)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.embeddings import FittedEncoder, TextEncoder
+from emerge_ehr.embeddings import TextEncoder
 from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.storage.artefacts import read_json, write_json
 from emerge_ehr.storage.dataset import read_arrays, write_dataset
@@ -144,13 +145,32 @@ def download(options: Options, offline: bool) -> None:
     """Nothing to fetch."""
 
 
-def load(folder: Path, name: str, *, cache_dir: Path) -> FittedEncoder:
+def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
     """The encoder that ``save`` wrote."""
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     saved = read_json(folder / f"{name}.json", "preprocess")
     return FittedTfidfSvd(
         tuple(saved["terms"]), **{name: arrays[name] for name in ARRAYS}, chunk_words=saved["chunk_words"]
     )
+
+
+def vocabulary(options: Options, *, folder: Path, name: str, texts: int) -> dict[str, float]:
+    """The words of the encoder that ``save`` wrote, each with the share of its ``texts`` training texts that held it.
+
+    The shares are those that the smoothed idf, log((1 + n) / (1 + df)) + 1, was computed from.
+    """
+    fitted = load(folder, name, cache_dir=folder)
+    shares = ((1 + texts) / np.exp(fitted.idf - 1) - 1) / texts
+    return {term: float(share) for term, share in zip(fitted.terms, shares, strict=True) if " " not in term}
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as the vocabulary has them.
+
+    >>> words("BP 90/60, no DVT")
+    ['bp', 'no', 'dvt']
+    """
+    return re.findall(TOKEN, text.lower())
 
 
 def build(options: Options, *, seed: int) -> TextEncoder:

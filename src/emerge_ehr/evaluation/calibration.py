@@ -22,6 +22,13 @@ def equal_count_bins(probability: Array, bins: int = BINS) -> NDArray[np.int64]:
     return np.searchsorted(edges, probability)
 
 
+def logit(probability: Array) -> Array:
+    """The log odds, of probabilities that are kept ``NEAREST`` away from 0 and 1."""
+    inside = np.clip(probability, NEAREST, 1 - NEAREST)
+    odds: Array = np.log(inside) - np.log1p(-inside)
+    return odds
+
+
 class Calibration:
     """Measures of label and probability [N] under counts [R,N]; the bins are those of all samples."""
 
@@ -29,8 +36,7 @@ class Calibration:
         self._label = label
         self._squared = (probability - label) ** 2
         self._excess = (probability - label)[:, None] * (equal_count_bins(probability)[:, None] == np.arange(BINS))
-        inside = np.clip(probability, NEAREST, 1 - NEAREST)
-        self._logit = np.log(inside) - np.log1p(-inside)
+        self._logit = logit(probability)
         self._start: dict[bool, Array] = {}
 
     def brier(self, counts: Array) -> Array:
@@ -69,6 +75,18 @@ class Calibration:
             low[outcome] = np.where(members, self._logit, np.inf).min(axis=1)
             high[outcome] = np.where(members, self._logit, -np.inf).max(axis=1)
         return self._fit(counts, (low[1] < high[0]) & (low[0] < high[1]), sloped=True)
+
+    def recalibration(self, *, sloped: bool) -> tuple[float, float] | None:
+        """Intercept and slope (a, b) of logit P(y) = a + b logit(p) by maximum likelihood; without ``sloped``, b is 1.
+
+        None where no maximum exists: as for ``slope``, or with one class only.
+        """
+        everyone = np.ones((1, len(self._label)))
+        if (slope := float(self.slope(everyone)[0]) if sloped else 1.0) != slope or len(np.unique(self._label)) < 2:
+            return None
+        start = np.array([[0.0, slope]])  # at its slope, the intercept of the best fit is the best intercept
+        intercept = _recalibrate(self._logit, self._label, everyone, start, sloped=False)[0, 0]
+        return (float(intercept), slope) if np.isfinite(intercept) else None
 
     def _fit(self, counts: Array, rows: NDArray[np.bool_], *, sloped: bool) -> Array:
         """The slope, or without ``sloped`` the intercept, of the resamples that ``rows`` [R] marks; NaN for the others."""

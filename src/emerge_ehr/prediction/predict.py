@@ -10,9 +10,8 @@ from typing import TextIO
 from emerge_ehr import privacy
 from emerge_ehr.prediction import answers, predictor, what_if
 from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs import new_patients, raw_patients
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
-from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet
+from emerge_ehr.storage import artefacts, schema, spreadsheet
 
 log = logging.getLogger(__name__)
 LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
@@ -28,12 +27,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
     artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
     ready = predictor.load(run, offline=offline)
-    publishing.finish_interrupted(tables)
-    config = ready.trained.config
-    if raw_patients.are_raw(tables, config):
-        patients = raw_patients.read(tables, ready.expected, config)
-    else:
-        patients = new_patients.read(tables, ready.expected)
+    patients = ready.tables(tables)
     for warning in patients.warnings:
         log.warning("%s", warning)
     log.info("predict: %d patients of %s with %s", patients.cohort.height, tables, run)

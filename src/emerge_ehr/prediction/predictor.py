@@ -26,14 +26,14 @@ from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.evidence import FoundEvidence
 from emerge_ehr.preprocess.fitted import Fitted
-from emerge_ehr.preprocess.inputs import new_patients
+from emerge_ehr.preprocess.inputs import new_patients, raw_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.faithfulness.faithfulness import Auditor
 from emerge_ehr.rag.records_file import Record
-from emerge_ehr.storage import artefacts
+from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.trained import Trained
@@ -77,13 +77,29 @@ class Predictor:
     thresholds: Risks
     outcomes: tuple[Outcome, ...]
 
+    def tables(self, folder: Path) -> CheckedTables:
+        """Read the tables in ``folder``: those that ``convert`` makes, or what the run's own source reads.
+
+        Raises:
+            UserError: they do not fit each other or the run.
+        """
+        publishing.finish_interrupted(folder)
+        if raw_patients.are_raw(folder, self.trained.config):
+            return raw_patients.read(folder, self.expected, self.trained.config)
+        return new_patients.read(folder, self.expected)
+
     def answers(self, tables: CheckedTables) -> Iterator[Answer]:
         """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
+        for batch, block_evidence in self.blocks(tables):
+            yield from self.ask(batch, block_evidence)
+
+    def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, FoundEvidence]]:
+        """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
-            block = new_patients.part(tables, at, BLOCK)
+            block = new_patients.learned(new_patients.part(tables, at, BLOCK), self.expected)
             block_evidence = self.read(block)
-            yield from self.ask(self.encode(block, block_evidence), block_evidence)
+            yield self.encode(block, block_evidence), block_evidence
             if patients > BLOCK:
                 log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
 

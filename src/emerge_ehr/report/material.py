@@ -12,10 +12,9 @@ from emerge_ehr.config import Config, Report
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import what_if
-from emerge_ehr.preprocess.inputs import landmarks
-from emerge_ehr.rag.records import joined_notes
+from emerge_ehr.preprocess.inputs import own_notes
 from emerge_ehr.report.wording import Label, labels
-from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet, table_files
+from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.results import Predictions
@@ -94,20 +93,12 @@ def notes(material: Material, patients: Sequence[str]) -> dict[str, str] | None:
     Raises:
         UserError: the file is not the one that the run was made from.
     """
-    folder = material.config.table_dir
-    path = folder / schema.NOTES.file
+    path = own_notes.path(material.config)
     if not path.is_file():
         return None
     if artefacts.checksum(path) not in material.metadata.get("inputs", {}).values():
         raise UserError(f"{path}: not what the run was made of; run --stage all again, or bring back the notes it read")
-    hours = material.config.cohort.landmarks
-    stays = [landmarks.stay_of(patient) for patient in patients] if hours else list(patients)
-    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(stays))
-    written = table_files.collect_table(rows, path)
-    if hours:
-        cohort = landmarks.samples(table_files.read_table(folder, schema.COHORT), hours)
-        written = landmarks.notes(written, cohort.filter(pl.col("patient_id").is_in(list(patients))))
-    return dict(zip(patients, joined_notes(written, patients), strict=True))
+    return dict(zip(patients, own_notes.joined(material.config, patients), strict=True))
 
 
 def _main(labels: Sequence[Label], code: str) -> Label:

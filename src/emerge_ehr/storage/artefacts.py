@@ -53,6 +53,27 @@ def require_output(output: Path, runs: Sequence[Path], inputs: Sequence[Path] = 
         raise UserError(f"--output {output}: is one of the tables to read; choose another")
 
 
+def require_output_folder(output: Path, others: Sequence[Path], own: str) -> None:
+    """Check before the work starts that ``output`` can become a folder of results, and that nothing else is kept there.
+
+    ``others``: run folders and folders of tables. ``own``: a file by which a folder of such results is known; only that may be
+    replaced.
+
+    Raises:
+        UserError: it is a file, holds other files, lies in one of the ``others`` or around it, or cannot be written.
+    """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: is a file, and a folder is needed; choose another name")
+    place = output.resolve()
+    for folder in (folder.resolve() for folder in others):
+        if place == folder or folder in place.parents or place in folder.parents:
+            raise UserError(f"--output {output}: lies in {folder} or around it; choose another folder")
+    there = [path.name for path in output.iterdir() if not path.name.startswith(".")] if output.is_dir() else []
+    if there and own not in there:
+        raise UserError(f"--output {output}: holds other files, such as {min(there)}; choose an empty or a new folder")
+    require_writable(output)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Add ``path`` to an ``OSError`` that names no file, as when a write meets a full disk."""

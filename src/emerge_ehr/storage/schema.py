@@ -169,6 +169,34 @@ RISKS = Table(  # written to the file that --output names, with one more column 
     ),
     key=("patient_id", "label_code"),
 )
+EVALUATED = Table(  # in the folder that --output names
+    "predictions.csv",
+    "evaluate",
+    (
+        PATIENT,
+        Column("subject_id", "id", "the person; intervals are resampled by it"),
+        Column(
+            "used",
+            "text",
+            "'evaluated', or 'recalibration' where the person was drawn to recalibrate",
+            choices=("evaluated", "recalibration"),
+        ),
+        LABEL_CODE,
+        Column("y_true", "number", "the outcome, 0 or 1; empty where it is not defined", nullable=True, low=0, high=1),
+        Column("y_prob", "number", "the risk", low=0, high=1),
+        Column(
+            "y_recalibrated",
+            "number",
+            "the recalibrated risk; empty without --recalibrate",
+            nullable=True,
+            low=0,
+            high=1,
+        ),
+    ),
+    key=("patient_id", "label_code"),
+)
+EVALUATION, DRIFT, SUBGROUPS = "evaluation.json", "drift.csv", "subgroups.csv"  # evaluate: beside it, and
+EVALUATION_PAGE = "evaluation.md"
 CONTRIBUTION = Column(
     "contribution_<modality>",
     "number",
@@ -196,7 +224,7 @@ RUN_FILES = (  # train: in the run folder, beside checkpoints/
     "config.json",
     "metrics.json",
     PREDICTIONS.file,
-    "subgroups.csv",
+    SUBGROUPS,
     "history.csv",
     REPORT,
 )

@@ -100,27 +100,38 @@ def evaluate(
         )
         for column, name in enumerate(names)
     }
-    splits = {
-        part.split: {
-            name: dataclasses.asdict(
-                evaluation.evaluate(
-                    *part.known(column),
-                    (cuts := (part.thresholds or found)[name].of(part.defined[:, column])).chosen,
-                    sampling,
-                    persons_of(part, column, patients),
-                    cuts.points,
-                )
-            )
-            for column, name in enumerate(names)
-        }
-        for part in predictions
+    splits = {part.split: judged(part, part.thresholds or found, sampling, patients) for part in predictions}
+    return {
+        **resampled(sampling, patients),
+        "thresholds": dict(zip(names, thresholds, strict=True)),
+        "splits": splits,
     }
+
+
+def judged(
+    part: Predictions, thresholds: Mapping[str, Thresholds], sampling: Sampling, patients: pl.DataFrame | None
+) -> dict[str, Any]:
+    """Every metric of every label of ``part`` at the labels' ``thresholds``; ``patients`` as for ``evaluate``."""
+    return {
+        name: dataclasses.asdict(
+            evaluation.evaluate(
+                *part.known(column),
+                (cuts := thresholds[name].of(part.defined[:, column])).chosen,
+                sampling,
+                persons_of(part, column, patients),
+                cuts.points,
+            )
+        )
+        for column, name in enumerate(part.label_names)
+    }
+
+
+def resampled(sampling: Sampling, patients: pl.DataFrame | None) -> dict[str, Any]:
+    """How intervals were made, for metrics.json."""
     return {
         "interval": f"95 % {INTERVALS[sampling.interval]} bootstrap over {'patients' if patients is None else 'persons'}",
         "resampled": "patient_id" if patients is None else "subject_id",
         "seed": sampling.seed,
-        "thresholds": dict(zip(names, thresholds, strict=True)),
-        "splits": splits,
     }
 
 

@@ -123,10 +123,11 @@ def _ideals(metrics: Sequence[Metric]) -> str:
 
 
 def _cells(row: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
-    return [_cell(row["metrics"][metric.key]) for metric in metrics]
+    return [cell(row["metrics"][metric.key]) for metric in metrics]
 
 
-def _cell(metric: dict[str, Any]) -> str:
+def cell(metric: Mapping[str, Any]) -> str:
+    """A metric with its interval."""
     if metric["value"] is None:
         return "undefined"
     if metric["low"] is None:

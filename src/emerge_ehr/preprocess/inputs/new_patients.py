@@ -5,7 +5,7 @@ They pass the checks of ``tables.py``, and are compared with the data that the m
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
+from emerge_ehr.signals.hourly import Hourly
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.storage.dataset import Dataset
@@ -32,6 +34,8 @@ class Expected:
 
     ``dated``: what the run's source found to be dates (``Extract``).
 
+    ``unmeasured``: the names of signals of which the run's own samples have no value, so that it has learned nothing of them.
+
     ``late_notes``: the run learned from notes written after the window, as its config said, so that these are read too.
     """
 
@@ -43,6 +47,7 @@ class Expected:
     late_notes: bool
     label_names: tuple[str, ...]
     dated: tuple[str, ...]
+    unmeasured: tuple[str, ...]
 
 
 def expected(config: Config, data: Dataset) -> Expected:
@@ -69,7 +74,16 @@ def expected(config: Config, data: Dataset) -> Expected:
         bool(config.source.options.get("notes_after_window")),
         tuple(data.metadata["label_names"]),
         tuple(data.metadata["dated"]),
+        tuple(_unmeasured(data)),
     )
+
+
+def _unmeasured(data: Dataset) -> Iterator[str]:
+    """The signals that no sample of the data has a measurement of."""
+    absent = data.metadata.get("never_measured_in_training", [])
+    for feature, entry in enumerate(data.metadata["features"]):
+        if entry["name"] in absent and not data.ehr_mask[:, :, feature].any():
+            yield entry["name"]
 
 
 def read(folder: Path, run: Expected) -> CheckedTables:
@@ -118,14 +132,45 @@ def checked(
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
     absent = [f"{unmeasured} patients have no measurement: the model sees the training patients' means"]
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
-    warnings = [*(absent if unmeasured else []), *checks.implausible(bounded, hourly)]
+    warnings = [
+        *_unlearned(hourly, run.unmeasured),
+        *(absent if unmeasured else []),
+        *checks.implausible(bounded, hourly),
+    ]
     nothing = np.zeros((cohort.height, len(run.label_names)), dtype=np.float32)
     return CheckedTables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
 
 
+def learned(of: CheckedTables, run: Expected) -> CheckedTables:
+    """The tables without the values of signals of which the run has learned nothing.
+
+    Without statistics of training patients, these would reach the model in their own units, as z-scores beyond all others.
+    """
+    if not run.unmeasured:
+        return of
+    value = of.hourly.value.copy()
+    value[:, :, [of.hourly.features.index(name) for name in run.unmeasured]] = np.nan
+    return dataclasses.replace(of, hourly=dataclasses.replace(of.hourly, value=value))
+
+
+def _unlearned(hourly: Hourly, names: Sequence[str]) -> Iterator[str]:
+    """A warning of each signal that ``learned`` takes away from somebody."""
+    for name in names:
+        measured = ~np.isnan(hourly.value[:, :, hourly.features.index(name)])
+        if patients := int(measured.any(axis=1).sum()):
+            yield (
+                f"{patients} patients have measurements of {name}, of which the run's own data have none: it has learned "
+                "nothing of them, and they are passed over"
+            )
+
+
 def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
     """The tables of ``size`` patients, from row ``at`` on."""
-    rows = slice(at, at + size)
+    return of_rows(whole, np.arange(at, min(at + size, whole.cohort.height)))
+
+
+def of_rows(whole: CheckedTables, rows: NDArray[np.int64]) -> CheckedTables:
+    """The tables of the patients in ``rows``."""
     cohort = whole.cohort[rows]
     hourly = dataclasses.replace(whole.hourly, value=whole.hourly.value[rows], length=whole.hourly.length[rows])
     return dataclasses.replace(

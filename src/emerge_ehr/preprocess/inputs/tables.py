@@ -1,6 +1,6 @@
 """Reads the OneEHR tables, those of ``convert`` or a user's own, and refuses tables that do not fit together or that leak."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,6 +217,26 @@ def _labels(
     path = folder / schema.LABEL.file
     rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
+    label, mask = outcomes(path, rows, cohort, names)
+    lost = cohort.filter(~pl.Series(mask.any(axis=1)))["patient_id"]
+    if len(lost) or not names:
+        raise UserError(
+            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {' or '.join(names)}; "
+            "give it a row, or choose another task"
+        )
+    return names, label, mask
+
+
+def outcomes(
+    path: Path, rows: pl.DataFrame, cohort: pl.DataFrame, names: Sequence[str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The values [N, K] of the labels ``names`` [K], 0 where undefined, and a mask [N, K] that is 1 where they are defined.
+
+    ``rows``: those of label.csv at ``path``.
+
+    Raises:
+        UserError: a value is neither 0 nor 1, or was known before the observation window ended.
+    """
     rows = rows.filter(pl.col("label_code").is_in(list(names))).join(
         cohort.select("patient_id", pl.int_range(pl.len()).alias("n")), on="patient_id"
     )
@@ -231,17 +251,11 @@ def _labels(
             f"{path}: label_time {time} of patient_id '{patient}' lies before the end of the observation window, "
             f"which would show the outcome; mend or remove {early.height} such rows"
         )
-    lost = cohort.join(rows, on="patient_id", how="anti")["patient_id"]
-    if len(lost) or not names:
-        raise UserError(
-            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {' or '.join(names)}; "
-            "give it a row, or choose another task"
-        )
     label, mask = np.zeros((2, cohort.height, len(names)), dtype=np.float32)
     column = [names.index(code) for code in rows["label_code"]]
     label[rows["n"].to_numpy(), column] = rows["label_value"].to_numpy()
     mask[rows["n"].to_numpy(), column] = 1
-    return names, label, mask
+    return label, mask
 
 
 def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
