@@ -175,10 +175,11 @@ class Auditor:
         quotations, start = list[Claim](), 0
         for end in [match.end() for match in CLAUSE_END.finditer(text)] + [len(text)]:
             last = quotations[-1] if quotations and quotations[-1].end == start else None
-            clause = normal(
-                text[last.start if last else start : end]
-            )  # a short clause counts as the end of a longer quotation
-            if len(clause) >= QUOTE and any(clause in self.documents[node].text for node in subjects):
+            # a short clause counts as the end of a longer quotation
+            clauses = {normal(text[begin:end]) for begin in (start, last.start if last else start)}
+            if any(
+                len(clause) >= QUOTE and clause in self.documents[node].text for clause in clauses for node in subjects
+            ):
                 quotations.append(Claim(start, end, "quotation", None))
             start = end
         rest = text
