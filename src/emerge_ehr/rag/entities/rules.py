@@ -18,11 +18,11 @@ from emerge_ehr.progress import bar
 from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction, Status
 from emerge_ehr.rag.mentions.abbreviations import definitions
 from emerge_ehr.rag.mentions.candidates import TITLE_LENGTH, Head, phrase, titles
-from emerge_ehr.rag.mentions.context import Reader
 from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
 from emerge_ehr.rag.mentions.folding import pattern
 from emerge_ehr.rag.mentions.guards import ALONE, CUE, FORM, KIND
 from emerge_ehr.rag.mentions.matching import Event, FoundName, Prepared, prepare, search
+from emerge_ehr.rag.mentions.reader import Reader
 
 MUCH = 100_000_000  # characters from which starting worker processes pays
 BLOCK = 500_000  # characters, about, that are searched as one text
