@@ -31,19 +31,22 @@ ORDER: tuple[Status, ...] = (
 )  # the first wins where several cues govern
 LISTING: tuple[Status | None, ...] = ("negated", "hypothetical")
 LISTED = Cue("forward", "negated")  # what "- for" begins
+Section = tuple[int, int, Status]  # where its header begins, where it ends, and the status that it gives
 
 
 @dataclass(slots=True)
 class Reader:
     """Is given the cues and mentions of one text in order of position, each with its sentence's number.
 
-    ``spans`` and ``statuses`` then hold the position and the status of each mention.
+    ``spans`` and ``statuses`` then hold the position and the status of each mention, ``sections`` what headers began.
     """
 
     text: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     statuses: list[Status] = field(default_factory=list)
     active: dict[Status, tuple[int, Cue]] = field(default_factory=dict)  # the cues that govern, each with its end
+    sections: list[Section] = field(default_factory=list)
+    lists: bool = False  # whether a form began to govern what comes after it
     _sentence: int = -1
     _first: int = 0  # the sentence's first mention
     _turned: bool = False  # whether the sentence has come to the present
@@ -83,6 +86,7 @@ class Reader:
             self.active.pop("negated", None)
             if form.answer == "no":
                 self.active["negated"] = (form.end, LISTED)
+                self.lists = True
         if status == "family":
             return status
         if form.answer == "past":
@@ -198,6 +202,7 @@ class Reader:
         if section_end is None:
             return cue.labelled
         self._section, self._section_end = cue.status, section_end
+        self.sections.append((start, section_end, cue.status))
         return True
 
     def _govern_back(self, cue: Cue, start: int, end: int) -> bool:
