@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from emerge_ehr.compute import collector
 from emerge_ehr.compute.forms import Json, Rows
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool, Work
@@ -56,7 +57,8 @@ class Rules:
             total=len(texts),
         )
         names = list(self.prepared.names)
-        return [_extraction(text, rows, names) for text, rows in zip(texts, found, strict=True)]
+        with collector.paused():
+            return [_extraction(text, rows, names) for text, rows in zip(texts, found, strict=True)]
 
 
 def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> EntityExtractor:
@@ -85,7 +87,8 @@ def _extraction(text: str, rows: Sequence[Row], names: Sequence[str]) -> Extract
 
 
 def _rows(prepared: Prepared, texts: Sequence[str]) -> list[Sequence[Row]]:
-    return [rows for block in _blocks(texts) for rows in _read_block(prepared, block)]
+    with collector.paused():
+        return [rows for block in _blocks(texts) for rows in _read_block(prepared, block)]
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emerge_ehr.rag.mentions.candidates import Head
 from emerge_ehr.rag.mentions.cues import Cue
 from emerge_ehr.rag.mentions.dictionary import Entry, Target
-from emerge_ehr.rag.mentions.folding import LETTER, SPACE, letters_of
+from emerge_ehr.rag.mentions.folding import LETTER, SPACE, by_code, letters_of
 from emerge_ehr.rag.mentions.forms import CLOSING, ENDS_OF_SIGNS, FORM_REACH, VALUE, YEAR_REACH
 from emerge_ehr.rag.mentions.no_disease import BEGINNINGS
 
@@ -171,10 +171,9 @@ def next_of(places: Places, starts: Places, otherwise: int) -> Places:
 
 def _parted(points: Codes, starts: Places, ends: Places) -> Flags:
     """Whether punctuation that separates two names lies within each match."""
-    marks = _table(",():=[]")[points]
-    stops = np.flatnonzero(points[:-1] == ord(".")) + 1
-    marks[stops[_blanks()[points[stops]]]] = True
-    places = np.flatnonzero(marks)
+    places = np.flatnonzero(by_code(_table(",.():=[]"), points))
+    stops = points[places] == ord(".")
+    places = (places + stops)[~stops | _blanks()[beside(points, places + 1)]]  # of ". " the blank
     parted: Flags = np.searchsorted(places, ends) > np.searchsorted(places, starts)
     return parted
 
@@ -227,9 +226,8 @@ def _marked(points: Codes, starts: Places, ends: Places, letters: Places) -> Fla
     )
     signed |= (before == ord("e")) & (beside(points, starts - np.where(nearest == SPACE, 3, 2)) == ord("v"))
     follow, second = beside(points, ends), beside(points, ends + 1)
-    colons = np.flatnonzero((points == ord(":")) | (points == ord("?")))
-    colons = np.append(colons, len(points) + FORM_REACH)
-    labelled = colons[np.searchsorted(colons, ends)] - ends < FORM_REACH
+    colons = np.flatnonzero(by_code(_table(":?"), points))
+    labelled = next_of(colons, ends, len(points) + FORM_REACH) - ends < FORM_REACH
     closing = _table("".join(CLOSING))
     letter = letters_of(second)
     wordy = (letter > SPACE) | (letter == LETTER) | closing[second] | _table(",/")[second]
@@ -240,9 +238,7 @@ def _marked(points: Codes, starts: Places, ends: Places, letters: Places) -> Fla
 
 def _dated(points: Codes, ends: Places) -> Flags:
     """Whether what may be a year begins soon after each end: 19, 20, an apostrophe, or the brackets around a changed date."""
-    at = np.flatnonzero((points == ord("1")) | (points == ord("2")) | (points == ord("'")) | (points == ord("[")))
-    if points.dtype != np.uint8:
-        at = np.sort(np.append(at, np.flatnonzero(points == ord("’"))))
+    at = np.flatnonzero(by_code(_table("12'’["), points))
     first, second = points[at], beside(points, at + 1)
     digit = (second >= ord("0")) & (second <= ord("9"))
     third = beside(points, at + 2)
@@ -250,8 +246,7 @@ def _dated(points: Codes, ends: Places) -> Flags:
     years &= (third >= ord("0")) & (third <= ord("9"))
     years |= (first == ord("[")) & (second == ord("*"))
     years |= ((first == ord("'")) | (first == ord("’"))) & digit
-    at = np.append(at[years], len(points) + YEAR_REACH)
-    dated: Flags = at[np.searchsorted(at, ends)] - ends < YEAR_REACH
+    dated: Flags = next_of(at[years], ends, len(points) + YEAR_REACH) - ends < YEAR_REACH
     return dated
 
 

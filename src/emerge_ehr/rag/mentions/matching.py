@@ -46,9 +46,9 @@ class Prepared:
 
 def prepare(patterns: Mapping[str, Entry]) -> Prepared:
     """The patterns with an automaton over them."""
-    from ahocorasick_rs import AhoCorasick, MatchKind
+    from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
-    automaton = AhoCorasick(list(patterns), matchkind=MatchKind.Standard)
+    automaton = BytesAhoCorasick([pattern.encode() for pattern in patterns], matchkind=MatchKind.Standard)
     looked_for = any(isinstance(entry, Head) for entry in patterns.values())
     names = [name for name, entry in patterns.items() if isinstance(entry, Target)] if looked_for else []
     vocabulary = frozenset(word for name in names for word in name.split())
@@ -118,7 +118,7 @@ def _matches(prepared: Prepared, points: Codes, offsets: Places, stops_of_texts:
     ``offsets``, ``stops_of_texts``: where the texts begin and end; ``stops``: where their sentences end.
     """
     folded = fold_codes(points)
-    found = prepared.automaton.find_matches_as_indexes(folded.text, overlapping=True)
+    found = prepared.automaton.find_matches_as_indexes(folded.text.encode(), overlapping=True)
     hits = np.fromiter(chain.from_iterable(found), np.int64, 3 * len(found)).reshape(-1, 3)
     hits = hits[np.argsort((hits[:, 1] << 16) - hits[:, 2] + hits[:, 1], kind="stable")]
     numbers, (starts, ends) = hits[:, 0], places(folded, hits)
