@@ -235,9 +235,24 @@ def _context_allows(target: Target, text: str, start: int, end: int) -> bool:
     ):
         return False  # a header, such as "PE:" for physical examination
     around = text[max(start - NEAR, 0) : end + NEAR]
-    if target.near is not None and not _words(target.near).search(around):
+    if target.near is not None and not _holds(around, target.near):
         return False
-    return target.unless is None or not _words(target.unless).search(around)
+    return target.unless is None or not _holds(around, target.unless)
+
+
+def _holds(around: str, listed: str) -> bool:
+    """Whether one of the words is in a text. Where their letters are not, the slow search for whole words can be spared."""
+    if around.isascii() and listed.isascii():
+        lower = around.lower()
+        if not any(word in lower for word in _plain(listed)):
+            return False
+    return _words(listed).search(around) is not None
+
+
+@cache
+def _plain(listed: str) -> tuple[str, ...]:
+    """What a text must hold, in small letters, that holds one of the words: of those with a number what stands before it."""
+    return tuple(dict.fromkeys(word.partition("#")[0].lower() for word in listed.split("|")))
 
 
 @cache

@@ -56,7 +56,7 @@ class Reader:
     # Of the last cue, if it yields and governs what is before it: its end, the cue, and the statuses in its sentence without it.
     _yielding: tuple[int, Cue, list[Status]] | None = None
 
-    def mention(self, start: int, end: int, sentence: int, *, form: bool = True, alone: bool = False) -> None:
+    def mention(self, start: int, end: int, sentence: int, form: bool = True, alone: bool = False) -> None:
         """Take a mention. Its status is that of the cue that governs it so far; a later cue may change it.
 
         ``form``: it may stand in a form; ``alone``: no cue stands in its sentence.
@@ -158,7 +158,7 @@ class Reader:
 
     def _governing(self, start: int) -> Status | None:
         governing: Status | None = None
-        for status in ORDER:
+        for status in ORDER if len(self.active) > 1 else tuple(self.active):
             if status in self.active:
                 end, cue = self.active[status]
                 if reaches(self.text, cue, end, start):

@@ -3,14 +3,16 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from sys import maxsize
 from typing import get_args
 
 from emerge_ehr.rag.entities import Entity, Status
 from emerge_ehr.rag.mentions.candidates import TITLE_LENGTH, Head, phrase, titles
 from emerge_ehr.rag.mentions.choosing import Event
+from emerge_ehr.rag.mentions.cues import Cue
 from emerge_ehr.rag.mentions.dictionary import Target
-from emerge_ehr.rag.mentions.guards import ALONE, CUE, FORM, HEAD, KIND, QUIET
+from emerge_ehr.rag.mentions.guards import ALONE, CUE, FORM, HEAD, KIND, QUIET, TARGET
 from emerge_ehr.rag.mentions.reader import Reader, Section
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -25,12 +27,11 @@ def read(text: str, events: Sequence[Event], names: Mapping[str, int], vocabular
 
     ``names``: the numbers of all names; ``vocabulary``: the words of the diseases' names, if candidates are looked for.
     """
-    headings, short = list[int](), len(text) <= TITLE_LENGTH[1]
-    phrased = any(event[4] & KIND == HEAD for event in events)
-    if phrased:
-        events, headings = _with_phrases(text, events, vocabulary)
+    short = len(text) <= TITLE_LENGTH[1]
+    heads = [number for number, event in enumerate(events) if event[4] & KIND == HEAD]
+    events, headings = _with_phrases(text, events, heads, vocabulary) if heads else (events, [])
     rows = _rows(text, events, names)
-    if not (vocabulary and (phrased or short)):
+    if not (vocabulary and (heads or short)):
         return rows
     entities, candidates = ([row for row in rows if (row[2] == CANDIDATE) == wanted] for wanted in (False, True))
     if not (short or headings):
@@ -45,23 +46,28 @@ def read(text: str, events: Sequence[Event], names: Mapping[str, int], vocabular
     return entities + phrases + [(*span, TITLE, status) for span, status in whole.items() if span not in spans]
 
 
-def _with_phrases(text: str, events: Sequence[Event], vocabulary: frozenset[str]) -> tuple[list[Event], list[int]]:
-    """The events, with phrases in place of the heads that end one; and where the headings among the heads end."""
-    phrased, headings = list[Event](), list[int]()
-    free, last = 0, len(events) - 1
-    for number, event in enumerate(events):
-        _, end, sentence, entry, _ = event
-        if not isinstance(entry, Head):
-            phrased.append(event)
-            free = end
-        elif entry.kind == "heading":
+def _with_phrases(
+    text: str, events: Sequence[Event], heads: Sequence[int], vocabulary: frozenset[str]
+) -> tuple[list[Event], list[int]]:
+    """The events, with phrases in place of the heads that end one; and where the headings among the heads end.
+
+    ``heads``: the numbers of the events that are heads.
+    """
+    phrases, headings, free = dict[int, Event](), list[int](), 0
+    for number in heads:
+        _, end, sentence, head, _ = events[number]
+        if number and events[number - 1][4] & KIND != HEAD:
+            free = max(free, events[number - 1][1])
+        assert isinstance(head, Head)
+        if head.kind == "heading":
             headings.append(end)
-        else:
-            span = phrase(text, end, free, entry, vocabulary) if end > free else None
-            if span and (number == last or span[1] <= events[number + 1][0]):
-                phrased.append((*span, sentence, entry, HEAD))
-                free = span[1]
-    return phrased, headings
+            continue
+        span = phrase(text, end, free, head, vocabulary) if end > free else None
+        if span and all(span[1] <= event[0] for event in events[number + 1 : number + 2]):
+            phrases[number] = (*span, sentence, head, HEAD)
+            free = span[1]
+    others = [event for event in events if event[4] & KIND != HEAD]
+    return (sorted([*others, *phrases.values()], key=itemgetter(0)) if phrases else others), headings
 
 
 def _rows(text: str, events: Sequence[Event], names: Mapping[str, int]) -> list[Row]:
@@ -70,9 +76,9 @@ def _rows(text: str, events: Sequence[Event], names: Mapping[str, int]) -> list[
     if reader.lists:  # what a form began may govern mentions that no cue governs
         return _heard(text, [event for event in events if event[4] & (KIND | ALONE) != CUE | ALONE], names)[1]
     quiet = [
-        (start, end, names[entry.name], PRESENT)
+        (start, end, names[entry.name], PRESENT)  # type: ignore[union-attr]  # a target, as its kind says
         for start, end, _, entry, asked in events
-        if asked & QUIET and isinstance(entry, Target)
+        if asked & (KIND | QUIET) == TARGET | QUIET
     ]
     if not quiet:
         return heard
@@ -85,14 +91,15 @@ def _heard(text: str, events: Sequence[Event], names: Mapping[str, int]) -> tupl
     """The reader to whom the events were read, and the mentions and phrases among them."""
     reader, numbers = Reader(text), list[int]()
     for start, end, sentence, entry, asked in events:
-        if isinstance(entry, Target):
-            reader.mention(start, end, sentence, form=bool(asked & FORM), alone=bool(asked & ALONE))
+        if isinstance(entry, Cue):
+            if reader.active or entry.direction != "turn" or entry.turn == "now":
+                reader.cue(entry, start, end, sentence)
+        elif isinstance(entry, Target):
+            reader.mention(start, end, sentence, asked & FORM > 0, asked & ALONE > 0)
             numbers.append(names[entry.name])
-        elif isinstance(entry, Head):
+        else:
             reader.mention(start, end, sentence)
             numbers.append(CANDIDATE)
-        elif entry is not None and (reader.active or entry.direction != "turn" or entry.turn == "now"):
-            reader.cue(entry, start, end, sentence)
     rows = [
         (start, end, number, NUMBERS[status])
         for number, (start, end), status in zip(numbers, reader.spans, reader.statuses, strict=True)
