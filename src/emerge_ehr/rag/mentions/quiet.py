@@ -64,7 +64,8 @@ def quiet(kinds: Kinds, points: Codes, matches: Matches, asked: Places, sentence
     idle = cue & ~heard & ~_may_head(kinds, points, matches)
     alone = idle | (kind == TARGET) & (asked & FORM == 0) & ~governed & ~after(near)
     ends_nothing = turn & ~governed
-    return ALONE * alone | QUIET * (alone | ends_nothing)
+    flags: Places = ALONE * alone | QUIET * (alone | ends_nothing)
+    return flags
 
 
 def _reach_before(kinds: Kinds, points: Codes, matches: Matches, kind: Places) -> Places:
@@ -81,7 +82,7 @@ def _may_head(kinds: Kinds, points: Codes, matches: Matches) -> Flags:
     """Which cues ``sections.section`` may find to be headers: they begin a line or a sentence, and a colon or a blank follows."""
     after, second = beside(points, matches.ends), beside(points, matches.ends + 1)
     lists = (after == ord(":")) & ((second <= SPACE) | (second == ord(":")))  # nothing else on the line
-    header = kinds.header[matches.numbers] & ((after <= SPACE) | (after == ord(":")))
+    header: Flags = kinds.header[matches.numbers] & ((after <= SPACE) | (after == ord(":")))
     header |= kinds.listing[matches.numbers] & lists | kinds.labelled[matches.numbers]
     at = np.flatnonzero(header)
     header[at] = _begins(points, matches.starts[at])
