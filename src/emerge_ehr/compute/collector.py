@@ -1,7 +1,7 @@
 """Pauses Python's collector of circular garbage while many small objects are made that hold none.
 
 Each time their number has grown by a quarter, the collector looks through all objects of the process, the knowledge graph among
-them: that took a fifth of the time in which mentions are found. What is no circle is freed at once all the same.
+them: that took a quarter of the time in which mentions are found. What is no circle is freed at once all the same.
 """
 
 import gc
