@@ -196,7 +196,7 @@ def built(graph: KnowledgeGraph) -> rules.Rules:
 def speed(extractor: rules.Rules, title: str, note: str, megabytes: float) -> None:
     """Print the speed of one process on a corpus and on one eight times as large, and of two processes on the latter."""
     count = int(megabytes * 1e6 / len(note))
-    joined, processor = (note * count).lower(), time.process_time()
+    joined, processor = (note * count).lower().encode(), time.process_time()
     extractor.prepared.automaton.find_matches_as_indexes(joined)
     floor = len(joined) / 1e6 / (time.process_time() - processor)
     print(f"  {title}: the automaton alone {floor:5.1f} MB/s of processor time")

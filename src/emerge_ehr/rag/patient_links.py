@@ -63,10 +63,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PatientLinks:
-    """The linked diseases, the most important first, and those that were left out."""
+    """The linked diseases, the most important first, and those that were left out; ``parts``: those of the notes."""
 
     links: tuple[Link, ...]
     left_out: tuple[LeftOut, ...]
+    parts: Places
 
 
 @dataclass
@@ -96,13 +97,12 @@ class Chooser:
         self, entities: Sequence[Entity], linked: Mapping[str, Linked], notes: str, starts: Sequence[NoteStart]
     ) -> PatientLinks:
         """The diseases of one patient. ``linked``: the link of each entity's normal name; ``starts``: where the notes begin."""
-        found = _candidates(entities, linked)
+        found, parts = _candidates(entities, linked), places.places(notes, starts)
         if not found:
-            return PatientLinks((), ())
+            return PatientLinks((), (), parts)
         yielded = self._yielded(found, notes)
         for node in yielded:
             found[_last(node, yielded)].merged.extend(found[node].mentions)
-        parts = places.places(notes, starts)
         quotes = {
             node: [places.quote(notes, mention.start, mention.end) for mention in candidate.mentions]
             for node, candidate in found.items()
@@ -111,7 +111,7 @@ class Chooser:
         ranked = sorted(own, key=lambda one: (not one.present, -self._points(one, quotes[one.node], parts)))
         beyond = {one.node for one in ranked[self.most :]}
         left = [self._left(found[node], yielded, beyond) for node in found if node in yielded or node in beyond]
-        return PatientLinks(tuple(self._link(one, quotes[one.node]) for one in ranked[: self.most]), tuple(left))
+        return PatientLinks(tuple(self._link(one, quotes[one.node]) for one in ranked[: self.most]), tuple(left), parts)
 
     def _yielded(self, found: Mapping[int, _Candidate], notes: str) -> dict[int, tuple[int, Reason]]:
         """The nodes that yield their place, each with the node that takes it, and why."""

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import polars as pl
 
+from emerge_ehr.compute import collector
 from emerge_ehr.compute.forms import Json
 from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.config import Linking
@@ -21,7 +22,7 @@ from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.patient_links import Chooser, PatientLinks, Reason
 from emerge_ehr.rag.ranking import hierarchy
 from emerge_ehr.rag.ranking.connections import Connected, Connections
-from emerge_ehr.rag.ranking.places import NoteStart, places
+from emerge_ehr.rag.ranking.places import NoteStart
 from emerge_ehr.rag.records_file import Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
@@ -147,7 +148,7 @@ class Recorder:
         patient = case.patient
         connected = self.connections.of(chosen.links, patient.signals, patient.notes)
         beyond = {left.node_index for left in chosen.left_out if left.reason == "beyond max_nodes"}
-        told, parts = asides.told(case.linked, beyond), places(patient.notes, patient.starts)
+        told = asides.told(case.linked, beyond)
         return Evidence(
             patient.age,
             patient.sex,
@@ -155,12 +156,16 @@ class Recorder:
             chosen.links,
             {disease.node_index: _with(disease, connected.get(disease.node_index)) for disease in retrieved},
             connected,
-            asides.asides(case.extraction.entities, told, case.unlinked, patient.notes, parts),
+            asides.asides(case.extraction.entities, told, case.unlinked, patient.notes, chosen.parts),
             chosen.left_out,
         )
 
     def records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
         """A record for each case; it does not depend on the other cases."""
+        with collector.paused():
+            return self._records(cases)
+
+    def _records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
         evidence = self.evidence(cases)
         written = [case.summary for case in cases if case.summary]
         summaries = self.summarizer.summarise(evidence) if self.summarizer else written

@@ -93,7 +93,8 @@ def test_mentions_and_their_context(text: str, expected: list[tuple[str, str]]) 
 
 
 def test_a_trigger_governs_a_few_words_not_a_whole_page_without_a_full_stop() -> None:
-    from emerge_ehr.rag.mentions.context import REACH, status
+    from emerge_ehr.rag.mentions.clauses import REACH
+    from emerge_ehr.rag.mentions.context import status
 
     for gap, expected in ((20, "negated"), (REACH + 50, "present")):
         text = "denies " + "word " * (gap // 5) + "asthma"

@@ -1,35 +1,31 @@
 """Dictionary extraction: the graph's disease names, clinical terms and the cues that decide a mention's status, in one automaton.
 
 ``clinical_terms.csv`` maps what clinicians write to names of the disease, of which the first that the graph has is used.
-``rag/mentions/matching.py`` decides what counts as a match, ``rag/mentions/context.py`` the status of a mention.
+``rag/mentions/matching.py`` decides what counts as a match, ``rag/mentions/reading.py`` the status of a mention.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
+from emerge_ehr.compute import collector
 from emerge_ehr.compute.forms import Json, Rows
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool, Work
 from emerge_ehr.fields import Positive
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.progress import bar
-from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction, Status
+from emerge_ehr.rag.entities import Entity, EntityExtractor, Extraction
 from emerge_ehr.rag.mentions.abbreviations import definitions
-from emerge_ehr.rag.mentions.candidates import TITLE_LENGTH, Head, phrase, titles
-from emerge_ehr.rag.mentions.context import Reader
+from emerge_ehr.rag.mentions.choosing import MADE, Event
 from emerge_ehr.rag.mentions.dictionary import Entry, Target, dictionary
 from emerge_ehr.rag.mentions.folding import pattern
-from emerge_ehr.rag.mentions.guards import ALONE, CUE, FORM, KIND
-from emerge_ehr.rag.mentions.matching import Event, FoundName, Prepared, prepare, search
+from emerge_ehr.rag.mentions.guards import ALONE, QUIET
+from emerge_ehr.rag.mentions.matching import FoundName, Prepared, prepare, search
+from emerge_ehr.rag.mentions.reading import STATUSES, TITLE, Row, read
 
 MUCH = 100_000_000  # characters from which starting worker processes pays
 BLOCK = 500_000  # characters, about, that are searched as one text
-STATUSES: tuple[Status, ...] = get_args(Status)
-NUMBERS = {status: number for number, status in enumerate(STATUSES)}
-CANDIDATE, TITLE = -1, -2  # in place of the number of a name: the name is what the text says
-Row = tuple[int, int, int, int]  # start, end, number of the name, number of the status
 TERMS = Path(__file__).with_name("clinical_terms.csv")
 
 
@@ -61,7 +57,8 @@ class Rules:
             total=len(texts),
         )
         names = list(self.prepared.names)
-        return [_extraction(text, rows, names) for text, rows in zip(texts, found, strict=True)]
+        with collector.paused():
+            return [_extraction(text, rows, names) for text, rows in zip(texts, found, strict=True)]
 
 
 def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> EntityExtractor:
@@ -76,8 +73,9 @@ def build(options: Options, *, graph: KnowledgeGraph, pool: Pool = LOCAL) -> Ent
 
 def _extraction(text: str, rows: Sequence[Row], names: Sequence[str]) -> Extraction:
     """The mentions and candidates in the rows."""
+    # What Entity(...) does, in half the time: a note holds many.
     entities = [
-        Entity(text[start:end], names[name], start, end, STATUSES[status])
+        tuple.__new__(Entity, (text[start:end], names[name], start, end, STATUSES[status]))
         for start, end, name, status in rows
         if name >= 0
     ]
@@ -90,7 +88,8 @@ def _extraction(text: str, rows: Sequence[Row], names: Sequence[str]) -> Extract
 
 
 def _rows(prepared: Prepared, texts: Sequence[str]) -> list[Sequence[Row]]:
-    return [rows for block in _blocks(texts) for rows in _read_block(prepared, block)]
+    with collector.paused():
+        return [rows for block in _blocks(texts) for rows in _read_block(prepared, block)]
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
@@ -109,50 +108,9 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
 
 def _read_block(prepared: Prepared, texts: Sequence[str]) -> list[Sequence[Row]]:
     return [
-        _read(text, _with_definitions(matches, text, prepared.patterns), prepared)
+        read(text, _with_definitions(matches, text, prepared.patterns), prepared.names, prepared.vocabulary)
         for text, matches in zip(texts, search(prepared, texts), strict=True)
     ]
-
-
-def _read(text: str, events: Sequence[Event], prepared: Prepared) -> list[Row]:
-    """The mentions, then the candidates among the events, each with the status that the cues give it."""
-    reader, vocabulary = Reader(text), prepared.vocabulary
-    names: list[int] = []
-    headings, free, last, phrases = list[int](), 0, len(events) - 1, 0
-    for number, (start, end, sentence, entry, asked) in enumerate(events):
-        if asked & ALONE and asked & KIND == CUE:
-            pass  # it has nothing to govern
-        elif isinstance(entry, Target):
-            reader.mention(start, end, sentence, form=bool(asked & FORM), alone=bool(asked & ALONE))
-            names.append(prepared.names[entry.name])
-        elif isinstance(entry, Head):
-            if entry.kind == "heading":
-                headings.append(end)
-                continue
-            span = phrase(text, end, free, entry, vocabulary) if end > free else None
-            if span and (number == last or span[1] <= events[number + 1][0]):
-                reader.mention(*span, sentence)
-                names.append(CANDIDATE)
-                free, phrases = span[1], phrases + 1
-            continue
-        elif entry is not None and (reader.active or entry.direction != "turn" or entry.turn == "now"):
-            reader.cue(entry, start, end, sentence)
-        free = end
-    rows = [
-        (start, end, name, NUMBERS[status])
-        for name, (start, end), status in zip(names, reader.spans, reader.statuses, strict=True)
-    ]
-    if not vocabulary or not (phrases or headings or len(text) <= TITLE_LENGTH[1]):
-        return rows
-    entities, candidates = ([row for row in rows if (row[2] == CANDIDATE) == wanted] for wanted in (False, True))
-    mentions = [Entity("", "", start, end, STATUSES[status]) for start, end, _, status in entities]
-    whole = {(title.start, title.end): NUMBERS[title.status] for title in titles(text, headings, mentions)}
-    # A phrase that is the whole title keeps its status, which is read with the words around the title.
-    phrased = [
-        (start, end, TITLE if (start, end) in whole else CANDIDATE, status) for start, end, _, status in candidates
-    ]
-    spans = {row[:2] for row in phrased}
-    return entities + phrased + [(*span, TITLE, status) for span, status in whole.items() if span not in spans]
 
 
 def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entry]) -> list[Event]:
@@ -181,8 +139,8 @@ def _with_definitions(matches: FoundName, text: str, patterns: Mapping[str, Entr
     ]
     places = sorted(_occurrences(meanings, text), key=lambda place: place[:2])
     if places:  # they may be what a cue governs that had nothing to govern
-        others = [(*event[:4], event[4] & ~ALONE) for event in others]
-    return _merged(others, [(start, end, matches.sentence(start), target, FORM) for start, end, target in places])
+        others = [(*event[:4], event[4] & ~(ALONE | QUIET)) for event in others]
+    return _merged(others, [(start, end, matches.sentence(start), target, MADE) for start, end, target in places])
 
 
 def _occurrences(meanings: Mapping[str, Target | None], text: str) -> Iterator[tuple[int, int, Target]]:

@@ -6,7 +6,8 @@ Built when a statement first asks, since most statements of the template rest on
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from emerge_ehr.rag.entities import Entity
 from emerge_ehr.rag.faithfulness import modality, wording
@@ -18,14 +19,19 @@ MOST = 40  # occurrences of a word that are looked at
 QUOTED = str.maketrans({"“": '"', "”": '"', "’": "'", "‘": "'", "–": "-", "—": "-"})
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """An occurrence of a word: its position, the number of its sentence and its own number among the words."""
 
     start: int
     end: int
     sentence: int
     word: int
+
+
+@lru_cache(200_000)
+def _meanings(word: str) -> tuple[float | None, tuple[str, ...]]:
+    """The number that a word is, if it is one; the stems of the word and of what it belongs to, each once."""
+    return wording.number(word), tuple(dict.fromkeys(map(wording.stem, (word, *wording.broader(word)))))
 
 
 @dataclass
@@ -56,16 +62,16 @@ class NotesText:
             while sentence < len(ends) and ends[sentence] <= start:
                 sentence += 1
             place = Place(start, match.end(), sentence, n)
-            if (value := wording.number(match[0])) is not None:
+            value, forms = _meanings(match[0])
+            if value is not None:
                 numbers.setdefault(value, []).append(place)
-            forms = [match[0], *wording.broader(match[0])]
             if start in named:
                 entity = named[start]
                 place = Place(start, entity.end, sentence, n)
-                forms += normal(entity.name).split()
-            for form in dict.fromkeys(map(wording.stem, forms)):
+                forms = tuple(dict.fromkeys([*forms, *map(wording.stem, normal(entity.name).split())]))
+            for form in forms:
                 stems.setdefault(form, []).append(place)
-                sentences[sentence].add(form)
+            sentences[sentence].update(forms)
         return stems, numbers, sentences
 
     def places(self, word: str) -> list[Place]:

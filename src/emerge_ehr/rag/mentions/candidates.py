@@ -6,11 +6,13 @@ mentions of the dictionary, which it replaces if it is linked to another disease
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
-from emerge_ehr.rag.entities import Entity, Extraction
+from emerge_ehr.rag.entities import Entity, Extraction, Status
 from emerge_ehr.rag.mentions.context import statuses
 from emerge_ehr.rag.mentions.folding import pattern
 from emerge_ehr.rag.names import normal
@@ -160,19 +162,23 @@ def _title(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def titles(text: str, headings: Sequence[int], mentions: Sequence[Entity]) -> Iterator[Entity]:
-    """The titles in the text of which the mentions leave a word unsaid."""
+    """The titles in the text of which the mentions leave a word unsaid; ``mentions`` are in order and do not overlap."""
+    starts, ends = [mention.start for mention in mentions], [mention.end for mention in mentions]
     for start, end in title_spans(text, headings):
-        within = [entity for entity in mentions if start < entity.end and entity.start < end]
+        within = mentions[bisect_right(ends, start) : bisect_left(starts, end)]
         if any(entity.start < start or entity.end > end for entity in within):
             continue
         if len(within) == 1 and not _says_more(text, start, end, within[0]):
             continue
         surface = text[start:end]
-        # "Jaundice, unspecified, not of newborn" is no denied jaundice
-        head = len(QUALIFIES.split(surface, maxsplit=1)[0])
-        last = surface.rfind(" ", 0, head) + 1
-        status = within[0].status if within else statuses(surface, [(last, head)])[0]
-        yield Entity(surface, surface, start, end, status)
+        yield Entity(surface, surface, start, end, within[0].status if within else _status(surface))
+
+
+@lru_cache(maxsize=10_000)  # the same titles come again and again
+def _status(title: str) -> Status:
+    """The status of the last word before what qualifies it: "Jaundice, unspecified, not of newborn" is no denied jaundice."""
+    head = len(QUALIFIES.split(title, maxsplit=1)[0])
+    return statuses(title, [(title.rfind(" ", 0, head) + 1, head)])[0]
 
 
 def _says_more(text: str, start: int, end: int, mention: Entity) -> bool:

@@ -8,10 +8,12 @@ import functools
 import re
 import unicodedata
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Entry = TypeVar("Entry", np.uint8, np.bool_)
 SPACE, APOSTROPHE, MARK, LETTER = (
     32,
     1,
@@ -65,7 +67,14 @@ def codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 def letters_of(points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
     """The byte that each character becomes: a small letter, a digit, ``SPACE``, ``LETTER``, or one that is dropped."""
-    return _table()[points]
+    return by_code(_table(), points)
+
+
+def by_code(table: NDArray[Entry], points: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[Entry]:
+    """``table[points]``, of a table of bytes or truth values; for texts in ASCII five times as fast."""
+    if points.dtype == np.uint8 and points.ndim == 1:
+        return np.frombuffer(points.tobytes().translate(table[:256].tobytes()), table.dtype)
+    return table[points]
 
 
 def fold(text: str) -> Folded:
@@ -79,15 +88,15 @@ def fold(text: str) -> Folded:
 
 def fold_codes(points: NDArray[np.uint8] | NDArray[np.uint16]) -> Folded:
     """``fold`` of a text given by its :func:`codes`."""
-    folded = _table()[points]
+    folded = letters_of(points)
     dropped = folded < SPACE
     dropped &= folded != LETTER
-    for at in np.flatnonzero(folded == APOSTROPHE).tolist():
-        word = at > 0 and folded[at - 1] != SPACE
-        after = folded[at + 1 : at + 3].tolist()
-        if word and after in ([ord("s")], [ord("s"), SPACE]):
-            dropped[at + 1] = True
     spaces = folded == SPACE
+    at = np.flatnonzero(folded == APOSTROPHE)
+    at = at[(at > 0) & (at < len(folded) - 1)]
+    possessive = ~spaces[at - 1] & (folded[at + 1] == ord("s"))
+    possessive &= (at + 2 == len(folded)) | spaces[np.minimum(at + 2, len(folded) - 1)]
+    dropped[at[possessive] + 1] = True
     dropped[1:] |= spaces[1:] & spaces[:-1]
     gaps = np.flatnonzero(dropped)
     kept = folded[~dropped] if len(gaps) else folded

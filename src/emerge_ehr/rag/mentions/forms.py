@@ -66,6 +66,7 @@ BOX_FIRST = re.compile(r"[ \t\-*•]*(?:[A-Z][\w /&-]{0,40}:[ \t]*)?(?:\[[^\[\]\
 TICKS = "xX*✓✔+yY☑☒"
 SIGN_BEFORE = re.compile(r"(?:^|(?<=[\s,;:(/]))(?:\((?P<bracket>[-−–+?]+)\)|(?P<plain>[-−–+](?:ve)?|\?+))[^\S\n]*\Z")
 SIGN_FOR = re.compile(r"(?:^|(?<=[\s,;:(]))(?P<sign>[-−–+])(?:ve)?[^\S\n]+for[^\S\n]+\Z")
+VALUE = re.compile(r":[ \t]*([A-Za-z]{4,})(?=[ \t]*(?:$|[\n:,;.)]))")  # one word that fills its place
 BULLETS = "-−–*•·▪◦"
 DASHES = "-−–"
 ENDS_OF_MINUS = (*DASHES, ")", "ve")

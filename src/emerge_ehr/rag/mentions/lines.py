@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.rag.mentions.folding import SPACE, codes
+from emerge_ehr.rag.mentions.folding import SPACE, by_code, codes
 
 Codes = NDArray[np.uint8] | NDArray[np.uint16]
 Places = NDArray[np.int64]
@@ -66,7 +66,7 @@ def breaks(text: str, points: Codes) -> Places:
     ``points``: the text's ``codes``.
     """
     stop_table, title_table = _tables()
-    at = np.flatnonzero(stop_table[points])
+    at = np.flatnonzero(by_code(stop_table, points))
     following = _beside(points, at + 1)
     titled = title_table[_pair(points, np.maximum(at - 1, 0))] & ((at < 3) | (points[np.maximum(at - 3, 0)] <= SPACE))
     third = points[np.maximum(at - 3, 0)]
@@ -159,9 +159,11 @@ def _labels(points: Codes, first: Places, kinds: NDArray[np.uint8], hard: NDArra
     lengths = colons[np.searchsorted(colons, first)] - first
     near = np.flatnonzero((lengths <= LONGEST_LABEL) & ((kinds == SMALL) | (kinds == CAPITAL)))
     begins, lengths = first[near], lengths[near]
-    characters = _label_characters()[_rows(points, begins, LONGEST_LABEL)]
-    characters[np.arange(LONGEST_LABEL) >= lengths[:, None]] = IN_CAPITALS | IN_SMALL
-    held = np.bitwise_and.reduce(characters, axis=1)
+    held = np.zeros(0, np.uint8)
+    if len(near):  # no label is empty, as it begins with a letter
+        ends = np.cumsum(lengths)
+        within = np.arange(ends[-1]) + np.repeat(begins - ends + lengths, lengths)
+        held = np.bitwise_and.reduceat(_label_characters()[points[within]], ends - lengths)
     letter, after = points[begins], points[np.minimum(begins + lengths + 1, len(points) - 1)]
     number = _decimals()[after] & (begins + lengths + 1 < len(points))
     hard[near] |= (letter <= ord("Z")) & (held & IN_CAPITALS > 0)
@@ -171,8 +173,8 @@ def _labels(points: Codes, first: Places, kinds: NDArray[np.uint8], hard: NDArra
 
 
 def _rows(points: Codes, begins: Places, length: int) -> Codes:
-    """``[M, length]``: the characters from each place on; after the text's end they are 0."""
-    padded = np.append(points, np.zeros(length, points.dtype))
+    """``[M, length]``: the characters from each place on; after the text's end they are blanks."""
+    padded = np.append(points, np.full(length, SPACE, points.dtype))
     rows: Codes = np.lib.stride_tricks.sliding_window_view(padded, length)[begins]
     return rows
 
@@ -273,8 +275,9 @@ def _paragraphs(
 def _first_words(points: Codes, first: Places) -> Places:
     """The length of the word that begins at each place, at most ``LONGEST_WORD``."""
     letters = _rows(points, first, LONGEST_WORD)
-    ended = (letters == SPACE) | (letters == ord("\n")) | (first[:, None] + np.arange(LONGEST_WORD) >= len(points))
-    return np.where(ended.any(axis=1), ended.argmax(axis=1), LONGEST_WORD)
+    ended = (letters == SPACE) | (letters == ord("\n"))
+    lengths = ended.argmax(axis=1)
+    return np.where(ended[np.arange(len(first)), lengths], lengths, LONGEST_WORD)
 
 
 def _first_letter(points: Codes) -> int:

@@ -51,6 +51,8 @@ HEADERS = frozenset(
 _PARTS = "problem list|problems|active problems|findings|procedures|diagnosis|diagnoses|discharge diagnosis|discharge diagnoses"
 PARTS = HEADERS.union(_PARTS.split("|"))
 MARKS = " \t\r#*"
+MARKS_BEFORE, ENDS_BEFORE = " \t#*", ".;"  # what may stand between the line's begin, or a sentence's end, and a header
+INDENT = 4  # characters before a header in which that is looked for
 SECTION_HEAD = re.compile(r"[ \t]*(?::[ \t]*|\r?$)", re.M)
 HEAD_BEGINS = (":", " ", "\t", "\n", "\r")
 FILLED = re.compile(r"\S")
@@ -79,8 +81,8 @@ def section(text: str, start: int, end: int, status: Status, listed: bool) -> in
     if text[end : end + 1] not in HEAD_BEGINS:
         return None
     line = text.rfind("\n", 0, start) + 1
-    before = text[max(line, start - 4) : start].strip(" \t#*") if line < start else ""
-    if before and before[-1] not in ".;":
+    before = text[max(line, start - INDENT) : start].strip(MARKS_BEFORE) if line < start else ""
+    if before and before[-1] not in ENDS_BEFORE:
         return None
     head = SECTION_HEAD.match(text, end)
     if head is None or not _is_header(text, (line, start, end), head, inline=before != "", listed=listed):

@@ -13,9 +13,10 @@ A triple of one of the patient's diseases counts if its other end is
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,14 @@ class _Ends:
 
 
 @dataclass(frozen=True)
+class _Spoken:
+    """The stems of each line or sentence that denies nothing, and those of all of them."""
+
+    lines: Sequence[frozenset[str]]
+    stems: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Connections:
     """``shown``: (signal, direction) -> normal forms of phenotypes; ``ends`` of diseases seen so far."""
 
@@ -106,15 +115,20 @@ class Connections:
         node: int,
         shown: Sequence[Manifestation],
         words: frozenset[str],
-        spoken: Collection[frozenset[str]],
+        spoken: _Spoken,
         nodes: Sequence[int],
     ) -> Connected:
         ends = self.ends[node]
         drugs = [ends.drugs[name] for name in sorted(ends.drugs.keys() & words)]
         diseases = [ends.diseases[other] for other in nodes if other != node and other in ends.diseases]
         phenotypes = [ends.phenotypes[normal(item.phenotype)] for item in shown]
-        noted = [name for name, stems in ends.stems.items() if any(stems <= line for line in spoken)]
-        told = {name: ends.findings[name] for name in noted[:MOST_FINDINGS]}
+        # Most findings are nowhere in the notes, which all lines at once show sooner than each.
+        noted = (
+            name
+            for name, stems in ends.stems.items()
+            if stems <= spoken.stems and any(stems <= line for line in spoken.lines)
+        )
+        told = {name: ends.findings[name] for name in islice(noted, MOST_FINDINGS)}
         triples = dict.fromkeys([*phenotypes, *drugs, *diseases, *(ends.phenotypes[normal(name)] for name in told)])
         return Connected(tuple(shown), tuple(drugs), tuple(diseases), tuple(triples), told)
 
@@ -137,7 +151,7 @@ class Connections:
         ends = self.ends[link.node_index]
         names = self.shown.get((signal.code, signal.direction), ())
         against = self.shown.get((signal.code, OPPOSITE[signal.direction]), ())
-        called = (link.name, link.member or link.name, link.surface)
+        called = dict.fromkeys((link.name, link.member or link.name, link.surface))
         if any(findings.alike(own, name) for own in called for name in (*names, *against)):
             return []
         return [ends.phenotypes[name].y_name for name in names if name in ends.phenotypes]
@@ -160,10 +174,11 @@ class Connections:
         }
 
 
-def _spoken(notes: str) -> list[frozenset[str]]:
-    """The stems of each line or sentence of the notes, in small letters, that denies nothing."""
+def _spoken(notes: str) -> _Spoken:
+    """What the notes, in small letters, say and do not deny."""
     parts = (part for part in PARTS.split(notes) if not DENIAL.search(part))
-    return [_stems(" ".join(LETTERS.findall(part))) for part in parts]
+    lines = [_stems(" ".join(LETTERS.findall(part))) for part in parts]
+    return _Spoken(lines, frozenset[str]().union(*lines))
 
 
 def _stems(words: str) -> frozenset[str]:
