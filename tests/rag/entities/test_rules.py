@@ -84,6 +84,8 @@ def reader(open_primekg: KnowledgeGraph) -> Callable[[str], list[Entity]]:
         ("bronchopneumonias", []),
         ("Crohn's disease", [("Crohn's disease", "present")]),
         ("Non-ST elevation myocardial infarction", [("Non-ST elevation myocardial infarction", "present")]),
+        ("Heart attack scale reviewed.", []),
+        ("Asthma. Action plan: treat pneumonia.", [("Asthma", "present"), ("pneumonia", "present")]),
         ("", []),
     ],
 )
@@ -460,6 +462,15 @@ def test_the_status_cases_are_read_as_written(reader: Callable[[str], list[Entit
         covering = [e for e in reader(row["text"]) if e.start < start + len(row["mention"]) and start < e.end]
         right += bool(covering) and covering[0].status == row["status"]
     assert len(cases) > 200 and right / len(cases) > 0.97
+
+
+@pytest.mark.parametrize("between", [". ", "\n", ".\n"])
+def test_a_phrase_that_names_no_disease_does_not_reach_into_the_next_sentence(
+    reader: Callable[[str], list[Entity]], between: str
+) -> None:
+    statuses = [(entity.surface, entity.status) for entity in reader(f"GBS{between}Negative for gout.")]
+    assert statuses == [("GBS", "present"), ("gout", "negated")]
+    assert [entity.surface for entity in reader("Mother GBS negative, has gout.")] == ["gout"]
 
 
 @pytest.mark.parametrize("site", ["a", "b"])

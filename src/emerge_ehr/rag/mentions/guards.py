@@ -41,8 +41,8 @@ class Kinds:
     may part; ``conditional``: words or letters nearby decide if it counts; ``written``: the row of ``letters`` that holds the
     letters with which alone it counts, or -1; ``header``, ``listing``: it may open a section, without or with a colon;
     ``labelled``: it may open one itself; ``ahead``: it governs mentions after it; ``turn``: it ends what governs those; ``back``:
-    it governs mentions before it; ``yields``: it may instead govern the one after it; ``longer``: words
-    after it may belong to the phrase that it ends.
+    it governs mentions before it; ``yields``: it may instead govern the one after it; ``idle``: it
+    only keeps its words from being read otherwise; ``longer``: words after it may belong to the phrase that it ends.
     """
 
     kind: NDArray[np.uint8]
@@ -58,6 +58,7 @@ class Kinds:
     turn: Flags
     back: Flags
     yields: Flags
+    idle: Flags
     longer: Flags
 
 
@@ -86,6 +87,7 @@ def kinds(patterns: Sequence[str], entries: Sequence[Entry]) -> Kinds:
         np.array([bool(c and c.direction == "turn" and c.turn != "now") for c in cues], bool),
         np.array([bool(c and c.direction in ("backward", "both")) for c in cues], bool),
         np.array([bool(c and c.yields) for c in cues], bool),
+        np.array([bool(c and c.direction == "nothing") for c in cues], bool),
         np.array([isinstance(entry, Head) and entry.kind == "modifier" for entry in entries], bool),
     )
 

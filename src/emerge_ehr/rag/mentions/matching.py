@@ -126,4 +126,5 @@ def _matches(prepared: Prepared, points: Codes, offsets: Places, stops_of_texts:
     which = within & guards.may_count(prepared.kinds, points, numbers, starts, ends)
     numbers, starts, ends = numbers[which], starts[which], ends[which]
     first, final = np.searchsorted(stops, starts, side="right"), np.searchsorted(stops, ends - 1, side="right")
-    return Matches(numbers, starts, ends, first, final)
+    # "GBS. Negative for gout" holds no "GBS negative"
+    return Matches(numbers, starts, ends, first, final).where(~prepared.kinds.idle[numbers] | (first == final))
