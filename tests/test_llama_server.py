@@ -1,4 +1,5 @@
-"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama; docs/llm.md)."""
+"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama; docs/llm.md), and with a
+tiny one that transformers serves."""
 
 import gzip
 import json
@@ -16,6 +17,7 @@ import pytest
 
 from tests.llama_server import LlamaServer, assembled, free_port
 from tests.places import MAIN
+from tests.transformers_server import TransformersServer, tiny_chat_model
 
 CONFIG = """
 dataset = "synthetic"
@@ -89,11 +91,13 @@ def hospital(folder: Path, shortened: bool) -> Path:
 
 
 @pytest.fixture(scope="module")
-def converted(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hospital(tmp_path_factory.mktemp("llama"), shortened=True)
 
 
-def fresh(converted: Path, folder: Path, server: LlamaServer, *settings: str, tokens: int = 16) -> Path:
+def fresh(
+    converted: Path, folder: Path, server: LlamaServer | TransformersServer, *settings: str, tokens: int = 16
+) -> Path:
     """A copy of the converted hospital that asks the server for at most so many tokens; ``settings``: more lines of ``[llm]``."""
     shutil.copytree(converted, folder)
     lines = [f'api_base_url = "{server.url}"', f"max_output_tokens = {tokens}", *settings]
@@ -174,6 +178,21 @@ def test_notes_that_do_not_fit_its_context_are_read_in_shorter_windows(model_fil
     server.kill()
     assert "do not fit the model's context and are read in halves" in said
     assert "llm.max_cost = 1 is reached" in said.splitlines()[-1]
+
+
+@pytest.mark.full
+def test_a_model_of_random_weights_that_transformers_serves_answers_nothing_of_use_and_the_run_ends_in_metrics(
+    converted: Path, tmp_path: Path
+) -> None:
+    model = tiny_chat_model(tmp_path / "tiny")
+    server = TransformersServer(model, free_port())
+    server.wait()
+    folder = fresh(converted, tmp_path / "run", server, f'model = "{model}"')
+    said = run(folder, "--stage", "preprocess")
+    run(folder, "--stage", "train")
+    server.kill()
+    assert json.loads((folder / "runs/llm/metrics.json").read_text())
+    assert "12 of 12 questions (100 %) have no usable answer" in said and len(rows(folder)) >= 20
 
 
 def rows(folder: Path) -> set[tuple[str, str]]:
