@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--kg", type=Path, required=True)
     parser.add_argument("--ncbi", type=Path, help="with accuracy: the PubTator file of the NCBI corpus")
     parser.add_argument("--model", type=Path, help="a sentence encoder's folder")
+    parser.add_argument("--precision", default="auto", help="of the encoder: bfloat16 where the processor has AMX")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache")
     chosen = parser.parse_args()
     if chosen.what == "accuracy" and chosen.ncbi is None:
@@ -230,10 +231,10 @@ def main() -> None:
         search_speed(names)
         encoder_speed(model, names)
         return
-    encoder = Component("sentence_transformers", {"model": str(model)})
+    encoder = {"name": "sentence_transformers", "model": str(model), "precision": chosen.precision}
     settings = {
         "character_ngrams": Component("character_ngrams"),
-        "embedding": Component("embedding", {"encoder": {"name": "sentence_transformers", **encoder.options}}),
+        "embedding": Component("embedding", {"encoder": encoder}),
     }
     built = {
         name: components.build("linking.similarity", similarity, names=names, seed=0, cache_dir=chosen.cache)

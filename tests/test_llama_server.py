@@ -1,5 +1,7 @@
-"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama; docs/llm.md)."""
+"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama; docs/llm.md), and with a
+tiny one that transformers serves."""
 
+import gzip
 import json
 import os
 import shutil
@@ -15,6 +17,7 @@ import pytest
 
 from tests.llama_server import LlamaServer, assembled, free_port
 from tests.places import MAIN
+from tests.transformers_server import TransformersServer, tiny_chat_model
 
 CONFIG = """
 dataset = "synthetic"
@@ -74,16 +77,27 @@ def server(model_file: Path) -> Iterator[LlamaServer]:
     started.kill()
 
 
-@pytest.fixture(scope="module")
-def converted(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("llama")
+def hospital(folder: Path, shortened: bool) -> Path:
+    """Twelve converted stays. ``shortened``: each with the begin of one note, so that a model on few cores reads them soon."""
+    folder.mkdir(exist_ok=True)
     (folder / "llm.toml").write_text(CONFIG)
     run(folder, "--stage", "download")
+    if shortened:
+        path = folder / "data/raw/synthetic/note/notes.csv.gz"
+        notes = pl.read_csv(path, infer_schema=False).filter(pl.col("note_type") == "Admission note")
+        path.write_bytes(gzip.compress(notes.with_columns(pl.col("text").str.head(120)).write_csv().encode()))
     run(folder, "--stage", "convert")
     return folder
 
 
-def fresh(converted: Path, folder: Path, server: LlamaServer, *settings: str, tokens: int = 64) -> Path:
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hospital(tmp_path_factory.mktemp("llama"), shortened=True)
+
+
+def fresh(
+    converted: Path, folder: Path, server: LlamaServer | TransformersServer, *settings: str, tokens: int = 16
+) -> Path:
     """A copy of the converted hospital that asks the server for at most so many tokens; ``settings``: more lines of ``[llm]``."""
     shutil.copytree(converted, folder)
     lines = [f'api_base_url = "{server.url}"', f"max_output_tokens = {tokens}", *settings]
@@ -96,15 +110,15 @@ def fresh(converted: Path, folder: Path, server: LlamaServer, *settings: str, to
 def test_a_real_server_is_asked_in_every_mode_that_it_knows_and_the_run_ends_in_metrics(
     server: LlamaServer, converted: Path, tmp_path: Path, mode: str
 ) -> None:
-    folder = fresh(converted, tmp_path / "run", server, f'json_mode = "{mode}"', tokens=16 if mode == "none" else 64)
+    folder = fresh(converted, tmp_path / "run", server, f'json_mode = "{mode}"')
     said = run(folder, "--stage", "preprocess")
     run(folder, "--stage", "train")
     assert json.loads((folder / "runs/llm/metrics.json").read_text())
     stored = sqlite3.connect(folder / "data/cache/llm.sqlite")
-    (answers,) = stored.execute("SELECT COUNT(*) FROM answers").fetchone()
     findings = stored.execute("SELECT server, json_extract(manner, '$.form') FROM findings").fetchall()
     stored.close()
-    assert answers >= 10 and findings == ([("llama-cpp-python 0.3.36", "object")] if mode == "auto" else [])
+    assert len(rows(folder)) >= 10
+    assert findings == ([("llama-cpp-python 0.3.36", "object")] if mode == "auto" else [])
     refused = "Input should be 'text' or 'json_object'; from now on: answers as a JSON object, without a schema"
     assert said.count(refused) == (mode == "auto")
 
@@ -136,8 +150,8 @@ def test_killed_in_mid_run_and_started_again_the_run_goes_on(model_file: Path, c
         env={**os.environ, "DEEPSEEK_API_KEY": ""},
     )
     deadline = time.monotonic() + 1200
-    while len(rows(folder)) < 5 and time.monotonic() < deadline:
-        time.sleep(0.5)
+    while len(rows(folder)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.2)
     server.kill()
     _, said = process.communicate(timeout=600)
     assert process.returncode == 2 and "no connection" in said.splitlines()[-1], said
@@ -147,21 +161,38 @@ def test_killed_in_mid_run_and_started_again_the_run_goes_on(model_file: Path, c
     (folder / "llm.toml").write_text(config.replace(server.url, again.url))
     run(folder, "--stage", "preprocess")
     again.kill()
-    assert before < rows(folder) and len(before) >= 5
+    assert before < rows(folder) and len(before) >= 3
+    run(folder, "--stage", "train")
+    assert json.loads((folder / "runs/llm/metrics.json").read_text())
     records = next(folder.rglob("rag_records.csv"))
     assert pl.read_csv(records, infer_schema=False).height >= 10
 
 
 @pytest.mark.full
-def test_notes_that_do_not_fit_its_context_are_read_in_shorter_windows(
-    model_file: Path, converted: Path, tmp_path: Path
-) -> None:
-    server = LlamaServer(model_file, free_port(), context=768)  # a multiple of 256: others fail within the server
+def test_notes_that_do_not_fit_its_context_are_read_in_shorter_windows(model_file: Path, tmp_path: Path) -> None:
+    server = LlamaServer(model_file, free_port(), context=512)  # a multiple of 256: others fail within the server
     server.wait()
-    folder = fresh(converted, tmp_path / "run", server)
-    said = run(folder, "--stage", "preprocess")
+    converted = hospital(tmp_path / "long", shortened=False)
+    folder = fresh(converted, tmp_path / "run", server, "price_output = 1e6", "max_cost = 1.0", tokens=64)
+    said = run(folder, "--stage", "preprocess", expected=2)  # one answer to a half is enough to see
     server.kill()
     assert "do not fit the model's context and are read in halves" in said
+    assert "llm.max_cost = 1 is reached" in said.splitlines()[-1]
+
+
+@pytest.mark.full
+def test_a_model_of_random_weights_that_transformers_serves_answers_nothing_of_use_and_the_run_ends_in_metrics(
+    converted: Path, tmp_path: Path
+) -> None:
+    model = tiny_chat_model(tmp_path / "tiny")
+    server = TransformersServer(model, free_port())
+    server.wait()
+    folder = fresh(converted, tmp_path / "run", server, f'model = "{model}"')
+    said = run(folder, "--stage", "preprocess")
+    run(folder, "--stage", "train")
+    server.kill()
+    assert json.loads((folder / "runs/llm/metrics.json").read_text())
+    assert "12 of 12 questions (100 %) have no usable answer" in said and len(rows(folder)) >= 12
 
 
 def rows(folder: Path) -> set[tuple[str, str]]:

@@ -51,8 +51,22 @@ def test_few_requests_are_spread_in_the_order_of_the_list(serve: Serve, client: 
     assert [len(server.requests) for server in servers] == [2, 2, 1]
 
 
+def test_of_servers_with_equally_much_to_do_the_one_that_was_asked_less_is_asked(serve: Serve, client: Client) -> None:
+    servers = [serve(model) for _ in range(3)]
+    chat = client(servers)
+    for n in range(9):  # one after the other
+        ask(chat, n + 1)
+    assert [len(server.requests) for server in servers] == [3, 3, 3]
+
+
 def test_a_slow_server_gets_fewer(serve: Serve, client: Client) -> None:
-    quick, late = serve(model, slow(0.01)), serve(model, slow(0.2))
+    quick = serve(model)
+
+    def ten_times_as_slow(n: int, body: Body) -> None:
+        while len(quick.requests) < 10 * (n + 1) and len(quick.requests) + len(late.requests) < 100:
+            time.sleep(0.005)
+
+    late = serve(model, ten_times_as_slow)
     assert ask(client([late, quick], concurrency=2), 100) == list(range(100))
     assert len(late.requests) < len(quick.requests) / 3
 
@@ -190,9 +204,18 @@ def test_a_busy_endpoint_alone_pauses(serve: Serve, client: Client) -> None:
 def test_the_rate_is_of_each_endpoint(serve: Serve, client: Client) -> None:
     servers = [serve(model), serve(model)]
     start = time.monotonic()
+    ask(client(servers, requests_per_minute=2), 2)
+    assert time.monotonic() - start < 25, "a rate of both together holds the second request for 30 s"
+    assert [len(server.requests) for server in servers] == [1, 1]
+
+
+def test_the_rate_is_kept_at_each_endpoint_however_the_requests_are_shared(serve: Serve, client: Client) -> None:
+    servers = [serve(model), serve(model)]
+    start = time.monotonic()
     ask(client(servers, requests_per_minute=600), 12)
-    assert time.monotonic() - start >= 0.45  # six in turn at each, one in 0.1 s
-    assert [len(server.requests) for server in servers] == [6, 6]
+    taken = time.monotonic() - start
+    shares = [len(server.requests) for server in servers]
+    assert sum(shares) == 12 and taken >= 0.1 * (max(shares) - 1) - 0.01
 
 
 def test_the_bound_on_the_cost_is_of_all_together(serve: Serve, client: Client) -> None:

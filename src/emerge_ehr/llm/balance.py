@@ -32,13 +32,13 @@ FIRST_REST, LONGEST_REST = 5.0, 300.0  # seconds until an endpoint that was set 
 class Member:
     """An endpoint and its state; it works on at most ``width`` requests at a time.
 
-    ``in_hand``: the number of requests that it works on or that wait for it; ``rests``: how often in a row it was set aside, 0
-    if it is in service; ``trouble``: its last failure.
+    ``in_hand``: the number of requests that it works on or that wait for it; ``given``: of all that it was given so far;
+    ``rests``: how often in a row it was set aside, 0 if it is in service; ``trouble``: its last failure.
     """
 
     def __init__(self, endpoint: Endpoint, pace: Pace, width: int) -> None:
         self.endpoint, self.pace, self.name = endpoint, pace, endpoint.name
-        self.answered = self.in_hand = self.rests = 0
+        self.answered = self.given = self.in_hand = self.rests = 0
         self.trouble = ""
         self.flight = Flight(width)
         self._failed_in_a_row = 0
@@ -171,13 +171,14 @@ class Balance:
 
     def _next(self, failures: Counter[Member]) -> Member:
         """The endpoint with the shortest pause; of equals the one where this request failed least often, then the one with the
-        fewest requests in hand for each that it bears, then the first."""
+        fewest requests in hand for each that it bears, then the one that was given the fewest so far, then the first."""
         fit = [member for member in self.members if member.fit] or self.members
-        return min(fit, key=lambda member: (member.pace.pause, failures[member], member.load))
+        return min(fit, key=lambda member: (member.pace.pause, failures[member], member.load, member.given))
 
     async def _at(self, member: Member, body: dict[str, Any], tokens: int) -> ChatAnswer | None:
         """The answer from one endpoint; None if it was set aside while the request waited for it."""
         member.in_hand += 1
+        member.given += 1  # which endpoint of several equal ones gets the next does not rest on which answered first
         try:
             async with member.flight.place():
                 await member.pace.turn(tokens)
