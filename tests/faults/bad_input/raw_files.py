@@ -152,9 +152,9 @@ CHARTEVENTS: Cases = {
         cell("valuenum", "high"),
         refused("row 2: valuenum 'high' is not a number"),
     ),
-    "NaN": (column("valuenum", lambda v: "NaN"), handled("no number")),
-    "infinity": (column("valuenum", lambda v: "inf"), handled("no number")),
-    "1e400": (column("valuenum", lambda v: "1e400"), handled("no number")),
+    "NaN": (column("valuenum", lambda v: "NaN"), handled("numbers taken from the text, having none in valuenum")),
+    "infinity": (column("valuenum", lambda v: "inf"), handled("numbers taken from the text, having none in valuenum")),
+    "1e400": (column("valuenum", lambda v: "1e400"), handled("numbers taken from the text, having none in valuenum")),
     "decimal commas": (
         column("valuenum", lambda v: v.replace(".", ",")),
         refused("is not a number (numbers are read as 7.35, with a point)"),

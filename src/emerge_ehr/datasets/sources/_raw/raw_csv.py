@@ -176,8 +176,8 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = (), dated: tuple[st
     """
     times = [name for name, kind in columns.items() if kind == pl.Datetime]
     table = collect(scan(path, {**columns, **dict.fromkeys(times, pl.String)}), path, every_column=True)
-    blank = pl.all_horizontal(pl.all().is_null())
-    if key and table.filter(~blank).is_empty():
+    blank = table.select(pl.all_horizontal(pl.all().is_null())).to_series()  # a line without fields
+    if key and blank.all():
         raise UserError(f"{path}: has a header and no rows; get the file again")
     for name in times:
         parsed = table.select(parse_time(name)).to_series()
@@ -190,7 +190,7 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = (), dated: tuple[st
         bare = [has_no_time_of_day(pl.col(name)).alias(f"{name} bare")] if name in dated else []
         table = table.with_columns(bare).with_columns(parsed)
     for name in key:
-        empty = table.select(pl.col(name).is_null() & ~blank).to_series()
+        empty = table[name].is_null() & ~blank
         if empty.any():
             raise UserError(
                 f"{path} row {empty.arg_true()[0] + 2}: {name} is empty; get the file again or mend that row"
