@@ -251,7 +251,10 @@ def test_every_patient_ends_with_a_result_or_a_recorded_failure_and_nothing_is_p
     server.settled()
     assert processed(folder) == undisturbed
     assert sum(count - 1 for count in server.answered.values()) == again
-    assert server.answered.keys() == {question(body) for body in asked}
+    calm = {question(body) for body in asked}
+    assert calm <= server.answered.keys()
+    # whose entities failed was asked for a summary without them, which is another question
+    assert len(server.answered.keys() - calm) <= failed.height
 
     assert output in key_kept(server, tmp_path)
     server.close()

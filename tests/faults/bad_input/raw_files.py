@@ -204,7 +204,7 @@ LABEVENTS: Cases = {
         cell("valuenum", "low"),
         refused("row 2: valuenum 'low' is not a number"),
     ),
-    "NaN": (column("valuenum", lambda v: "nan"), handled("no number")),
+    "NaN": (column("valuenum", lambda v: "nan"), handled("numbers taken from the text, having none in valuenum")),
     "ids as float": (
         column("hadm_id", lambda v: v and v + ".0"),
         SAME,
