@@ -88,7 +88,7 @@ STATIC: Cases = {
         changed(lambda t: t.replace(b"WHITE", b"WH\xcfTE", 1)),
         refused("not a readable CSV: invalid utf-8 sequence"),
     ),
-    "NaN": (cell("age", "nan"), refused("age 'nan' is not a number")),
+    "NaN": (cell("age", "nan"), handled("1 of 78 patients have no age")),
 }
 LABEL: Cases = {
     "label not 0 or 1": (cell("label_value", "2"), refused("label_value '2' is outside 0-1")),
