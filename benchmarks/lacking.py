@@ -9,16 +9,14 @@ alone, and with their experts.
 """
 
 import argparse
-import dataclasses
 import itertools
 import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rivals import Case, generated, prepare, scores, sigmoid
+from benchmarks.rivals import Case, generated, prepare, scores, sigmoid, with_experts
 from emerge_ehr.models.batch import MODALITIES, Batch
 
 METHODS = ("network", "with experts")
@@ -56,26 +54,12 @@ def main() -> None:
 def fit(case: Case, names: tuple[str, ...], count: int) -> dict[tuple[str, tuple[str, ...]], list[float]]:
     """AUROC, AUPRC and calibration slope on test of each of ``METHODS``, trained on the modalities ``names``, for each choice
     among them that the patients have: all seven for the model of all three, else these alone."""
-    import torch
-
     from emerge_ehr.models import absence
     from emerge_ehr.storage.dataset import load_dataset
-    from emerge_ehr.training import devices, inputs, members, methods
-    from emerge_ehr.training.patients import joined
+    from emerge_ehr.training import methods
 
-    torch.set_num_threads(1)
     config = case.config(f"model.modalities = {list(names)}")
-    dataset = load_dataset(config.processed_dir)
-    parts = inputs.parts(config, dataset)
-    persons = inputs.persons_trained(config, dataset)
-    team = members.divided(parts["train"], parts["val"], persons, count, config.seed)
-    with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
-        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
-        fabric = devices.fabric(config.training)
-        networks = [methods.fit(config, dataset, one, fabric, {}) for one in team]
-        both = joined(parts["train"], parts["val"])
-        whole = methods.with_experts(config, dataset, both, team, networks, fabric)
-    test = parts["test"]
+    test, networks, whole = with_experts(config, load_dataset(config.processed_dir), count)
     assert isinstance(test, Batch)
     label = test.label[:, 0].double().numpy()
     found = {}

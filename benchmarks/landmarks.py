@@ -8,15 +8,13 @@ slope of both, with the difference in AUROC and its interval over persons, for e
 """
 
 import argparse
-import dataclasses
 import os
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rivals import Case, Judged, generated, merged, persons_of, scores, sigmoid, spread
+from benchmarks.rivals import Case, Judged, generated, merged, persons_of, scores, sigmoid, spread, with_experts
 from emerge_ehr.evaluation.resampling import Sampling, persons
 from emerge_ehr.evaluation.significance import paired_bootstrap
 from emerge_ehr.fields import UserError
@@ -100,27 +98,15 @@ def prepare(cases: list[Case]) -> None:
 
 def fit(case: Case, hours: tuple[int, ...], count: int) -> dict[int, Judged]:
     """The test samples at each of the hours, with the risk by all members and experts."""
-    import torch
-
     from emerge_ehr.preprocess.inputs.landmarks import hour_of
     from emerge_ehr.storage.dataset import load_dataset
-    from emerge_ehr.training import devices, inputs, members, methods
-    from emerge_ehr.training.patients import joined
+    from emerge_ehr.training import methods
 
-    torch.set_num_threads(1)
     config = case.config()
     dataset = load_dataset(config.processed_dir)
-    parts = inputs.parts(config, dataset)
-    people = inputs.persons_trained(config, dataset)
-    team = members.divided(parts["train"], parts["val"], people, count, config.seed)
-    with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
-        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
-        fabric = devices.fabric(config.training)
-        networks = [methods.fit(config, dataset, one, fabric, {}) for one in team]
-        both = joined(parts["train"], parts["val"])
-        whole = methods.with_experts(config, dataset, both, team, networks, fabric)
-    label = parts["test"].label[:, 0].double().numpy()
-    risk = sigmoid(methods.together(whole).logits(parts["test"])[:, 0].double().numpy())
+    test, _, whole = with_experts(config, dataset, count)
+    label = test.label[:, 0].double().numpy()
+    risk = sigmoid(methods.together(whole).logits(test)[:, 0].double().numpy())
     ids, of = dataset.split["test"], persons_of(config, dataset)["test"]
     found = {}
     for hour in hours:

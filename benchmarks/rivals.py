@@ -206,6 +206,24 @@ def fit(case: Case, name: str, text: str, options: argparse.Namespace) -> dict[s
     return found
 
 
+def with_experts(config: Config, dataset: Any, count: int) -> tuple[Any, list[Any], list[Any]]:
+    """The test patients, ``count`` members of the network fitted one after the other in one thread, and these with experts."""
+    import torch
+
+    from emerge_ehr.training import devices, inputs, members, methods
+    from emerge_ehr.training.patients import joined
+
+    torch.set_num_threads(1)
+    parts = inputs.parts(config, dataset)
+    team = members.divided(parts["train"], parts["val"], inputs.persons_trained(config, dataset), count, config.seed)
+    with tempfile.TemporaryDirectory() as folder, devices.deterministic(config.seed, accelerator="cpu", on_gpu=False):
+        config = dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=Path(folder)))
+        fabric = devices.fabric(config.training)
+        networks = [methods.fit(config, dataset, one, fabric, {}) for one in team]
+        both = joined(parts["train"], parts["val"])
+        return parts["test"], networks, methods.with_experts(config, dataset, both, team, networks, fabric)
+
+
 def judged(config: Config, dataset: Any, parts: Any, team: Any, each: Any, seconds: float) -> Result:
     """The members' risks out of fold, and together on the test split."""
     from emerge_ehr.training import methods
