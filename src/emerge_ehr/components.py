@@ -3,6 +3,7 @@
 A name of the form ``package.module`` is a plug of another installed package (``external.py``).
 """
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -140,15 +141,13 @@ def check(config: Config, sockets: Iterable[str]) -> None:
 
 def files(config: Config, sockets: Iterable[str]) -> list[Path]:
     """The existing files that the options of the chosen plugs name, including files that are an option's default."""
-    values = (value for _, filled in _filled(config, sockets) for value in vars(filled).values())
+    values = (value for _, filled in _filled(config, sockets) for value in _values(filled))
     return [path for path in values if isinstance(path, Path) and path.is_file()]
 
 
 def from_elsewhere(config: Config, sockets: Iterable[str]) -> list[str]:
     """The names of the chosen plugs that belong to other packages, including plugs that an option names."""
-    components = [
-        component for chosen, filled in _filled(config, sockets) for component in (chosen, *vars(filled).values())
-    ]
+    components = [component for chosen, filled in _filled(config, sockets) for component in (chosen, *_values(filled))]
     return sorted(
         {
             component.name
@@ -230,6 +229,15 @@ def _check_parameters(work: Callable[..., Any], context: Mapping[str, Any], what
 def _own(socket: str) -> list[str]:
     package = importlib.import_module(SOCKETS[socket])
     return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+
+
+def _values(filled: Any) -> Iterator[Any]:
+    """The values of the options, and of the tables among them that have names of the user's."""
+    for value in vars(filled).values():
+        yield value
+        for table in value.values() if isinstance(value, dict) else ():
+            if dataclasses.is_dataclass(table):
+                yield from _values(table)
 
 
 def _filled(config: Config, sockets: Iterable[str]) -> Iterator[tuple[Component, Any]]:

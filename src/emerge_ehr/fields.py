@@ -146,7 +146,22 @@ def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
             nested[spec.name] = {**({} if name is None else {"name": name}), "options": options}
         elif dataclasses.is_dataclass(kind):
             nested[spec.name] = _components_nested(kind, table)
+        elif shape_of_each := _named_tables(kind):
+            nested[spec.name] = {
+                key: _components_nested(shape_of_each, inner) if isinstance(inner, dict) else inner
+                for key, inner in table.items()
+            }
     return nested
+
+
+def _named_tables(kind: Any) -> Any:
+    """The dataclass of each table where a field holds tables by names of the user's; None for another field.
+
+    >>> _named_tables(dict[str, Component]) is Component, _named_tables(dict[str, str])
+    (True, None)
+    """
+    of_each = get_args(kind)[1] if get_origin(kind) is dict else None
+    return of_each if dataclasses.is_dataclass(of_each) else None
 
 
 def _refuse_unknown(shape: Any, raw: Mapping[str, Any], where: str, prefix: str) -> None:
@@ -158,3 +173,7 @@ def _refuse_unknown(shape: Any, raw: Mapping[str, Any], where: str, prefix: str)
             raise UserError(f"{where}: unknown key '{prefix}{key}'; {hint}")
         if dataclasses.is_dataclass(known[key]) and known[key] is not Component and isinstance(value, dict):
             _refuse_unknown(known[key], value, where, f"{prefix}{key}.")
+        if (of_each := _named_tables(known[key])) and isinstance(value, dict):
+            for name, table in value.items():
+                if isinstance(table, dict):
+                    _refuse_unknown(of_each, table, where, f"{prefix}{key}.{name}.")

@@ -60,8 +60,14 @@ def test_shuffled_outcomes_are_within_four_errors_of_a_half_and_a_leak_is_not() 
 
 def test_an_order_that_tells_the_outcome_is_warned_of_and_a_random_one_is_not() -> None:
     outcome = np.repeat([1.0, 0.0], [60, 140])
-    assert chance.ordered("patient_id", outcome, np.arange(200.0))[1] == "warning"
-    assert chance.ordered("patient_id", outcome, np.random.default_rng(0).normal(size=200))[1] == "passed"
+    alone, place = np.arange(200).astype(str), np.random.default_rng(0).normal(size=200)
+    assert chance.ordered("patient_id", outcome, np.arange(200.0), alone)[1] == "warning"
+    assert chance.ordered("patient_id", outcome, place, alone)[1] == "passed"
+    of_ten = np.repeat(
+        np.random.default_rng(5).normal(size=10), 20
+    )  # ten persons with twenty samples each: chance is larger
+    assert chance.ordered("patient_id", outcome, of_ten, alone)[1] == "warning"
+    assert chance.ordered("patient_id", outcome, of_ten, np.repeat(np.arange(10), 20).astype(str))[1] == "passed"
     assert chance._places(["10", "9", "101"]).tolist() == [1, 0, 2]
 
 

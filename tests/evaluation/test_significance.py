@@ -50,6 +50,39 @@ def test_delong_is_what_comparing_every_pair_gives(seed: int) -> None:
     assert (swapped.difference, swapped.p) == (-found.difference, found.p)
 
 
+def clustered_error(label: np.ndarray, first: np.ndarray, second: np.ndarray, persons: np.ndarray) -> float:
+    """Obuchowski's sums, person by person."""
+    (v10, v01), (w10, w01) = placements(label, first), placements(label, second)
+    below, above = v10 - w10 - (v10 - w10).mean(), v01 - w01 - (v01 - w01).mean()
+    of_positives, of_negatives = persons[label > 0], persons[label == 0]
+    names, m, n = set(persons.tolist()), len(below), len(above)
+    tens = {name: below[of_positives == name].sum() for name in names}
+    ones = {name: above[of_negatives == name].sum() for name in names}
+    i10, i01, both = len(set(of_positives.tolist())), len(set(of_negatives.tolist())), len(names)
+    s10 = i10 / ((i10 - 1) * m) * sum(value**2 for value in tens.values())
+    s01 = i01 / ((i01 - 1) * n) * sum(value**2 for value in ones.values())
+    s11 = both / (both - 1) * sum(tens[name] * ones[name] for name in names)
+    return float(np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_samples_of_one_person_are_taken_together(seed: int) -> None:
+    label, first, second = two_runs(seed)
+    persons = np.random.default_rng(seed).integers(0, 20, len(label))
+    found = delong(label, first, second, persons)
+    assert found.difference == pytest.approx(roc_auc_score(label, first) - roc_auc_score(label, second), abs=1e-12)
+    assert found.standard_error == pytest.approx(clustered_error(label, first, second, persons), abs=1e-12)
+
+
+def test_every_sample_four_times_is_no_more_evidence_than_once() -> None:
+    label, first, second = two_runs(1, patients=400)
+    alone = delong(label, first, second)
+    repeated = [np.repeat(column, 4) for column in (label, first, second)]
+    together, fooled = delong(*repeated, np.repeat(np.arange(400), 4)), delong(*repeated)
+    assert together.standard_error == pytest.approx(alone.standard_error, rel=0.01)
+    assert fooled.standard_error == pytest.approx(float(alone.standard_error or 0) / 2, rel=0.01)
+
+
 def test_runs_that_rank_alike_do_not_differ() -> None:
     label, first, _ = two_runs(1)
     found = delong(label, first, first**3)

@@ -44,11 +44,14 @@ class Difference:
 
 
 def delong(label: Array, first: Array, second: Array, persons: Persons | None = None) -> DeLong:
-    """DeLong's test for label [N] (0/1) and two runs' probabilities [N]; samples are taken as independent.
+    """DeLong's test for label [N] (0/1) and two runs' probabilities [N].
 
-    DeLong et al. 1988 (doi 10.2307/2531595) by midranks in O(N log N) (Sun & Xu 2014, doi 10.1109/LSP.2014.2337313). Where both
-    runs rank patients alike, p is 1; where they differ but the difference has no variance, there is no p. ``persons`` [N] are
-    only counted: of too few there is neither interval nor p.
+    ``persons`` [N]: whose samples these are, which may depend on each other; by default each sample is another person's.
+
+    DeLong et al. 1988 (doi 10.2307/2531595) by midranks in O(N log N) (Sun & Xu 2014, doi 10.1109/LSP.2014.2337313), and for
+    persons with several samples Obuchowski 1997 (doi 10.2307/2533957), which is the same where each has one. Where both runs
+    rank patients alike, p is 1; where they differ but the difference has no variance, there is no p. Of too few persons there is
+    neither interval nor p.
     """
     from scipy.special import ndtr
 
@@ -59,8 +62,7 @@ def delong(label: Array, first: Array, second: Array, persons: Persons | None = 
     left, right = _placements(positive, first), _placements(positive, second)
     difference = left.area - right.area
     # The variance of the differences rather than of each run: where both rank alike it is exactly 0.
-    of_positives, of_negatives = left.below - right.below, left.above - right.above
-    variance = of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives)
+    variance = _variance(left.below - right.below, left.above - right.above, whose[positive], whose[~positive])
     error = float(np.sqrt(variance))
     if error < ROUNDING < abs(difference):
         reason = "no p: the two differ alike for every patient, so that the variance is 0"
@@ -70,6 +72,24 @@ def delong(label: Array, first: Array, second: Array, persons: Persons | None = 
     z = difference / error if error >= ROUNDING else 0.0
     p = float(2 * ndtr(-abs(z)))
     return DeLong(left.area, right.area, difference, error, z, p, difference - Z95 * error, difference + Z95 * error)
+
+
+def _variance(below: Array, above: Array, whose: Persons, others: Persons) -> float:
+    """The variance of the mean of ``below`` [P], which is that of ``above`` [Q] too, where the samples of a person depend on each
+    other: ``whose`` [P] and ``others`` [Q] are the persons of both."""
+    _, number = np.unique(np.concatenate([whose, others]), return_inverse=True)
+    sides = number[: len(whose)], number[len(whose) :]
+    sums = [
+        np.bincount(side, values - values.mean(), minlength=int(number.max()) + 1) / len(values)
+        for side, values in zip(sides, (below, above), strict=True)
+    ]
+    own = [len(np.unique(side)) for side in sides]
+    of_each = sum(
+        count / (count - 1) * float((part**2).sum()) if count > 1 else 0.0
+        for count, part in zip(own, sums, strict=True)
+    )
+    every = len(sums[0])
+    return max(0.0, of_each + 2 * every / (every - 1) * float((sums[0] * sums[1]).sum()))
 
 
 def paired_bootstrap(

@@ -1,7 +1,7 @@
 """Metrics of groups of patients, and the gap between a group and everybody else, with intervals from the same resamples.
 
-Groups are formed by landmark, sex, age band, ethnicity and ICU type, as far as these are known. A patient belongs to one group of
-each attribute: to ``unknown`` where the source does not state it.
+Groups are formed by landmark, site, sex, age band, ethnicity and ICU type, as far as these are known. A patient belongs to one
+group of each attribute: to ``unknown`` where the source does not state it.
 """
 
 import re
@@ -65,6 +65,7 @@ def groups(patients: pl.DataFrame) -> dict[str, NDArray[np.str_]]:
     width = len(str(max(hours, default=0)))
     columns = {
         **({"landmark": [f"hour {hour:>{width}}" for hour in hours]} if hours else {}),
+        **({"site": [name or UNKNOWN for name in patients["site"]]} if "site" in patients.columns else {}),
         "sex": [{"F": "female", "M": "male"}.get(sex or "", UNKNOWN) for sex in patients["sex"]],
         "age": [age_band(age) for age in patients["age"]],
         "ethnicity": [ethnicity(text) for text in patients["ethnicity"]],

@@ -9,7 +9,13 @@ from emerge_ehr.evaluation import catalogue
 
 NO_BREAK, THIN = "\u00a0", "\u202f"
 MODALITIES = {"ehr": "vital signs and labs", "note": "clinical notes", "summary": "knowledge-graph summary"}
-ATTRIBUTES = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "icu_type": "Intensive care unit"}
+ATTRIBUTES = {
+    "site": "Hospital",
+    "sex": "Sex",
+    "age": "Age",
+    "ethnicity": "Ethnicity",
+    "icu_type": "Intensive care unit",
+}
 # short forms of units, as a figure has little room and names the signal before the value; a score has no unit
 UNITS = {"degrees Celsius": "°C", "fraction": "", "points": "", "pH": ""}
 LOWERED = ("and", "of", "or", "the", "to")

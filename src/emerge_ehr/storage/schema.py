@@ -131,6 +131,8 @@ LANDMARK = (
     "landmark"  # one more column of patients.csv, with cohort.landmarks: the hour of the stay at which the sample is
 )
 
+SITE = "site"  # one more column of static.csv and patients.csv, where stays are of several hospitals: which of them
+
 PREDICTIONS = Table(
     "predictions.csv",
     "train",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.ids import form_free
+from emerge_ehr.storage.schema import SITE
 from emerge_ehr.training.trained import Trained
 
 AGREEING = 0.75  # share of persons with the same ids who agree in sex, or in age, above which they are the same persons
@@ -68,12 +69,19 @@ def _dataset(patients: CheckedTables) -> Any:
 
 
 def _learned(run: Trained) -> pl.DataFrame | None:
-    """``person, age, sex`` of the samples from which the run has learned; None where the artefacts do not name persons."""
+    """``person, age, sex`` of the samples from which the run has learned; None where the artefacts do not name persons.
+
+    Where the run pooled several hospitals, a person is there under the pool's id and under the hospital's own.
+    """
     table = load_patients(run.config.processed_dir, run.dataset.patient_id)
     if table is None:
         return None
     of = table.filter(pl.col("patient_id").is_in([*run.dataset.split["train"], *run.dataset.split["val"]]))
-    return of.select(form_free(pl.col("subject_id")).alias("person"), "age", "sex")
+    learned = of.select(form_free(pl.col("subject_id")).alias("person"), "age", "sex")
+    if SITE not in of.columns:
+        return learned
+    own_id = pl.col("subject_id").str.strip_prefix(pl.concat_str(SITE, pl.lit("-")))  # as the hospital itself has it
+    return pl.concat([learned, of.select(form_free(own_id).alias("person"), "age", "sex")])
 
 
 def _agreeing(here: pl.DataFrame, learned: pl.DataFrame) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from emerge_ehr.audit.deep import ridge
-from emerge_ehr.audit.deep.examined import LEAST, TOO_FEW, Examined, Label, within
+from emerge_ehr.audit.deep.examined import LEAST, TOO_FEW, Examined, Label, by_chance, within
 from emerge_ehr.audit.findings import Finding, Verdict, of_labels
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import devices, inputs, methods
@@ -128,8 +128,9 @@ def _told(examined: Examined, label: Label) -> tuple[str, str, Verdict]:
     """Whether the plain method does better than chance: outcomes that stand at other samples' rows cannot be told."""
     outcome = examined.outcome(label, label.held)
     score = examined.held_scores(label, examined.everything)
-    area, low, high = within(outcome, score)
-    error = ridge.chance(int(outcome.sum()), int((1 - outcome).sum()))
+    persons = examined.persons[label.held]
+    area, low, high = within(outcome, score, persons)
+    error = by_chance(outcome, score, persons)
     told = f"AUROC {area:.3f} ({low:.3f} to {high:.3f}) of the plain method, held out"
     if area < 0.5 - ERRORS * error:
         return label.name, f"{told}: held-out outcomes are the reverse of those of training", "failed"
@@ -144,13 +145,13 @@ def _ordered(examined: Examined, label: Label) -> Iterator[tuple[str, str, Verdi
     rows = np.concatenate([label.train, label.held])
     outcome, cohort = examined.outcome(label, rows), examined.tables.cohort
     for name in ("patient_id", "subject_id"):
-        yield (label.name, *ordered(name, outcome, _places(cohort[name].to_list())[rows]))
+        yield (label.name, *ordered(name, outcome, _places(cohort[name].to_list())[rows], examined.persons[rows]))
 
 
-def ordered(name: str, outcome: Array, place: Array) -> tuple[str, Verdict]:
-    """Whether the ``place`` [N] of the samples in the order of an id tells their ``outcome`` [N]."""
+def ordered(name: str, outcome: Array, place: Array, persons: NDArray[np.str_]) -> tuple[str, Verdict]:
+    """Whether the ``place`` [N] of the samples of these ``persons`` [N] in the order of an id tells their ``outcome`` [N]."""
     area = ridge.area(outcome, place)
-    error = ridge.chance(int(outcome.sum()), int((1 - outcome).sum()))
+    error = by_chance(outcome, place, persons)
     tells = abs(area - 0.5) > ERRORS * error and max(area, 1 - area) >= STRONG
     return f"the order of {name} has AUROC {max(area, 1 - area):.3f}", "warning" if tells else "passed"
 

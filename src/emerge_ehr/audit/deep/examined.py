@@ -119,11 +119,31 @@ class Examined:
         )
 
 
-def within(label: Array, score: Array) -> tuple[float, float, float]:
-    """The AUROC and its 95 % limits, by DeLong's variance."""
+def within(label: Array, score: Array, persons: NDArray[np.str_]) -> tuple[float, float, float]:
+    """The AUROC and its 95 % limits, by DeLong's variance; samples of one person may depend on each other."""
+    area, error = _with_error(label, score, persons)
+    return area, area - 1.959964 * error, area + 1.959964 * error
+
+
+def by_chance(label: Array, score: Array, persons: NDArray[np.str_]) -> float:
+    """The standard error of the AUROC of a score that knows nothing.
+
+    Where persons have several samples it is larger by as much as the error of this ``score`` is.
+    """
+    alone = ridge.chance(int(label.sum()), int((1 - label).sum()))
+    if len(np.unique(persons)) == len(persons):
+        return alone
+    together, independent = (
+        _with_error(label, score, whose)[1] for whose in (persons, np.arange(len(persons)).astype(np.str_))
+    )
+    return alone * max(1.0, together / independent) if independent > 0 else alone
+
+
+def _with_error(label: Array, score: Array, persons: NDArray[np.str_]) -> tuple[float, float]:
+    from emerge_ehr.evaluation import resampling
     from emerge_ehr.evaluation.significance import delong
 
-    found = delong(label, score, np.zeros_like(score))
-    assert found.first is not None
-    error = 1.959964 * (found.standard_error or 0.0)
-    return found.first, found.first - error, found.first + error
+    found = delong(label, score, np.zeros_like(score), resampling.persons(persons.tolist()))
+    if found.first is None:  # all samples of a class are one person's
+        return ridge.area(label, score), 0.5
+    return found.first, found.standard_error or 0.0

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.audit.deep import ridge
 from emerge_ehr.audit.deep.chance import ERRORS
-from emerge_ehr.audit.deep.examined import TOO_FEW, Examined, Label, within
+from emerge_ehr.audit.deep.examined import TOO_FEW, Examined, Label, by_chance, within
 from emerge_ehr.audit.findings import Finding, Verdict, of_labels
+from emerge_ehr.evaluation import resampling
 from emerge_ehr.evaluation.significance import delong
 from emerge_ehr.models.window_statistics import STATISTICS
 
@@ -33,7 +33,8 @@ def check(examined: Examined) -> Iterator[Finding]:
 
 
 def _alone(examined: Examined, label: Label, columns: Array) -> tuple[str, str, Verdict]:
-    area, low, high = within(examined.outcome(label, label.held), examined.held_scores(label, columns))
+    outcome, score = examined.outcome(label, label.held), examined.held_scores(label, columns)
+    area, low, high = within(outcome, score, examined.persons[label.held])
     told = f"AUROC {area:.3f} ({low:.3f} to {high:.3f}) of the plain method, held out"
     if low < TOO_GOOD:
         return label.name, told, "passed"
@@ -63,9 +64,10 @@ def _missing(examined: Examined, label: Label, absent: Array) -> tuple[str, str,
     features = examined.dataset.ehr.shape[2]
     assert STATISTICS[-1] == "count"
     by_value = examined.held_scores(label, examined.columns["ehr"][:, :-features])
-    area, low, _ = within(outcome, by_absence)
-    error = ridge.chance(int(outcome.sum()), int((1 - outcome).sum()))
-    compared = delong(outcome, by_value, by_absence)
+    persons = examined.persons[label.held]
+    area, low, _ = within(outcome, by_absence, persons)
+    error = by_chance(outcome, by_absence, persons)
+    compared = delong(outcome, by_value, by_absence, resampling.persons(persons.tolist()))
     told = f"AUROC {area:.3f} by what was measured and when, {compared.first:.3f} by the values"
     if low >= TOO_GOOD_BY_ABSENCE:
         return label.name, f"{told}: surely above {TOO_GOOD_BY_ABSENCE}, so that recording itself tells it", "warning"

@@ -170,7 +170,9 @@ def _write_measurements(
 def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
     """Write ``static, label, cohort`` and ``notes``."""
     stays = sample.stays
-    static = [name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type") if name in stays.columns]
+    static = [
+        name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type", schema.SITE) if name in stays.columns
+    ]
     table_files.write_table(stays.select(static), folder / schema.STATIC.file)
     table_files.write_table(sample.labels, folder / schema.LABEL.file)
     table_files.write_table(

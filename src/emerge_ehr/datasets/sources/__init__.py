@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import polars as pl
 
@@ -75,10 +75,15 @@ class Events:
 class Source(Protocol):
     """Raw records of one dataset. Methods raise ``UserError`` for missing, damaged or misnamed files.
 
-    ``one_calendar``: whether the times of a person's admissions say which of them came first.
+    ``one_calendar``: whether the times of a person's admissions say which of them came first. ``population``: whose records these
+    are; sources of one population may hold the same person under different ids. Empty where that is not known.
     """
 
-    one_calendar: ClassVar[bool]
+    @property
+    def one_calendar(self) -> bool: ...
+
+    @property
+    def population(self) -> str: ...
 
     def is_open(self) -> bool:
         """Whether the options name records that anybody may use without a data use agreement, and no others.

@@ -34,6 +34,7 @@ from emerge_ehr.storage.ids import is_true, stated
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
 CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
 NOTES = "NOTEEVENTS"
+CAREVUE_SUBSET = "mimic3-carevue"
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
 # MIMIC-III moves the birth of persons over 89 to 300 years before their first admission; no ages lie between.
@@ -48,6 +49,11 @@ class Mimic3:
     options: Options
     raw_dir: Path
 
+    @property
+    def population(self) -> str:
+        """The hospital's, unless it is the subset of persons who are not in MIMIC-IV (doi 10.13026/8a4q-w170)."""
+        return "" if self.options.project == CAREVUE_SUBSET else "Beth Israel Deaconess Medical Center"
+
     def is_open(self) -> bool:
         """The demo is open, unless the user adds notes of their own."""
         return self.options.project in physionet.OPEN and not self.options.notes_file
@@ -58,7 +64,7 @@ class Mimic3:
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
-        if not self.options.project:
+        if self.options.project in ("", CAREVUE_SUBSET):  # which nobody may download without an account
             self.inputs()
             return
         codes = () if self._note_paths() else CODES

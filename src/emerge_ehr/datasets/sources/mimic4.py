@@ -36,6 +36,7 @@ class Mimic4:
     """The source whose raw files are in ``raw_dir``."""
 
     one_calendar: ClassVar[bool] = True
+    population: ClassVar[str] = "Beth Israel Deaconess Medical Center"
     options: Options
     raw_dir: Path
 

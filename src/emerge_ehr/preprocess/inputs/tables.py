@@ -131,10 +131,10 @@ def measured(
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
     """The rows of patients.csv for ``CheckedTables.cohort``; columns that ``static.csv`` does not have are empty.
 
-    With landmarks, the column ``landmark`` tells the hour of each sample.
+    With landmarks, the column ``landmark`` tells the hour of each sample; with several hospitals, ``site`` tells the sample's.
     """
     names = [column.name for column in schema.PATIENTS.columns]
-    names += [name for name in (schema.LANDMARK,) if name in cohort.columns]
+    names += [name for name in (schema.LANDMARK, schema.SITE) if name in cohort.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)
 

@@ -18,6 +18,7 @@ NOTE_IDS = {
 @dataclass(frozen=True)
 class Options:
     """``project``/``version``: the PhysioNet project to download; empty for a credentialed copy that was put in place by hand.
+    ``mimic3-carevue`` is such a copy too: the subset of MIMIC-III whose persons are not in MIMIC-IV.
 
     ``notes_file``: one or several CSVs of notes; by default those in ``raw_dir`` (MIMIC-IV-Note's ``note/``, MIMIC-III's
     ``NOTEEVENTS``). Without any, surrogate notes are made from billing codes. Columns that are not named here are looked for

@@ -71,6 +71,7 @@ class Eicu:
     """The source whose raw files are in ``raw_dir``."""
 
     one_calendar: ClassVar[bool] = False
+    population: ClassVar[str] = "eICU"
     options: Options
     raw_dir: Path
 

@@ -86,6 +86,7 @@ class Meds:
     """The source whose dataset has its root at ``raw_dir``."""
 
     one_calendar: ClassVar[bool] = True
+    population: ClassVar[str] = ""
     options: Options
     raw_dir: Path
 

@@ -27,6 +27,7 @@ class Synthetic:
     """Generates its files in ``download``, and reads them as the MIMIC-IV source does."""
 
     one_calendar: ClassVar[bool] = True
+    population: ClassVar[str] = ""
     options: Options
     raw_dir: Path
     kg_dir: Path

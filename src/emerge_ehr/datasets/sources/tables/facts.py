@@ -16,11 +16,13 @@ FACTS: dict[str, schema.Kind] = {
     "gender": "text",
     "ethnicity": "text",
     "icu_type": "text",
+    schema.SITE: "text",
 }
 
 
 def static_facts(folder: Path, sexes: Mapping[str, str]) -> tuple[pl.DataFrame, list[str]]:
-    """``patient_id, age, sex, ethnicity, icu_type``, and warnings of sexes that are numbers without a meaning, or contradict.
+    """``patient_id, age, sex, ethnicity, icu_type`` and, if known of anybody, ``site``; and warnings of sexes that are numbers
+    without a meaning, or contradict.
 
     The sex is that of the column ``sex``, or where this says nothing that of ``gender``; ``sexes``: what their codes mean.
     """
@@ -42,7 +44,8 @@ def static_facts(folder: Path, sexes: Mapping[str, str]) -> tuple[pl.DataFrame, 
         )
     if count := int(differ.sum()):
         warnings.append(f"static.csv: sex and gender of {count} patients contradict each other, and count as unknown")
-    return facts.with_columns(sex).drop("gender"), warnings
+    stated = facts if facts[schema.SITE].count() else facts.drop(schema.SITE)
+    return stated.with_columns(sex).drop("gender"), warnings
 
 
 def _stated(name: str) -> pl.Expr:

@@ -65,6 +65,7 @@ class OwnTables:
     """
 
     one_calendar: ClassVar[bool] = True
+    population: ClassVar[str] = ""
     options: Options
     raw_dir: Path
     features: tuple[Signal, ...] | None = None
