@@ -1,4 +1,4 @@
-"""Patients per second of --stage predict, by step, and requests per second of --stage serve, for a finished run.
+"""Patients per second of --stage predict, by step, for a finished run.
 
     make demo
     python benchmarks/predict.py --run runs/synthetic_mortality
@@ -11,18 +11,13 @@ import argparse
 import dataclasses
 import json
 import logging
-import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import polars as pl
 import torch
@@ -35,14 +30,11 @@ from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records_file as rag_records
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def main() -> None:
     """Print the time of each step, the floors, and the rates of the service."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--requests", type=int, default=100)
     chosen = parser.parse_args()
     logging.disable(logging.WARNING)
     ready, loading = timed(lambda: predictor.load(chosen.run, offline=True))
@@ -63,7 +55,6 @@ def main() -> None:
         f"floor: stage preprocess {prepared:.2f} s; predict without what-ifs takes "
         f"{sum(seconds for name, seconds in shares.items() if 'without' not in name) / prepared:.2f} times as long"
     )
-    service(chosen.run, tables, chosen.requests)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -102,35 +93,6 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
                 partial(what_if.without_modality, ready.trained, batch, name, ready.donors),
             )
     return seconds
-
-
-def service(run: Path, tables: CheckedTables, requests: int) -> None:
-    """Print rates for requests of one patient, one at a time and eight at once, and for one request of 64 patients."""
-    bodies = [body(tables, [n]) for n in range(min(requests, tables.cohort.height))]
-    command = [sys.executable, str(ROOT / "src/main.py"), "--stage", "serve", "--run", str(run), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = re.findall(r"http://\S+", process.stdout.readline())[0] + "/predict"
-            ask(url, bodies[0])
-            taken = [timed(partial(ask, url, content))[1] for content in bodies]
-            low, middle, high = np.percentile(taken, [5, 50, 95]) * 1000
-            print(
-                f"service, one patient: {len(bodies) / sum(taken):.1f} requests per second, "
-                f"median {middle:.0f} ms ({low:.0f}-{high:.0f})"
-            )
-            with ThreadPoolExecutor(8) as pool:
-                _, seconds = timed(lambda: list(pool.map(lambda content: ask(url, content), bodies)))
-            print(f"service, one patient, eight at once: {len(bodies) / seconds:.1f} requests per second")
-            _, seconds = timed(lambda: ask(url, body(tables, range(64))))
-            print(f"service, 64 patients in a request: {64 / seconds:.1f} patients per second")
-        finally:
-            process.terminate()
-
-
-def ask(url: str, content: bytes) -> None:
-    """Send one request and wait for its answer."""
-    httpx.post(url, content=content, headers={"content-type": "application/json"}, timeout=120).raise_for_status()
 
 
 def body(tables: CheckedTables, rows: Any) -> bytes:

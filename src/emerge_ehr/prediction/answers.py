@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from emerge_ehr.prediction import what_if
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
 from emerge_ehr.rag import records_file
 from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
@@ -26,11 +25,6 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
         contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
         extremes = float(answer.lowest[k]), float(answer.highest[k])
         yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *contributions]
-
-
-def lacking(answer: Answer, modalities: Sequence[str]) -> list[str]:
-    """Those of the ``modalities`` that the method reads which the patient does not have."""
-    return [name for name in modalities if name not in answer.without]
 
 
 def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
@@ -62,7 +56,7 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
     return {
         "patient_id": answer.patient_id,
         "risks": risks,
-        "lacking": lacking(answer, what_if.modalities(run.trained)),
+        "lacking": list(answer.lacking),
         "abnormal_signals": record["abnormal_signals"],
         "diseases": diseases,
         "summary": record["summary"],

@@ -55,7 +55,7 @@ def _write(ready: Predictor, patients: CheckedTables, rows: TextIO, evidence_lin
         rows.writelines(spreadsheet.line(row) for row in answers.rows(answer, ready, modalities))
         evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
-        lacking.update(answers.lacking(answer, modalities))
+        lacking.update(answer.lacking)
         for k, risk in enumerate(answer.risk.tolist()):
             highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda candidate: candidate[1])
     for name in (name for name in modalities if lacking[name]):

@@ -5,7 +5,7 @@ Everything fitted comes from the run's artefacts; the knowledge graph and the en
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +48,16 @@ log = logging.getLogger(__name__)
 class Answer:
     """What the run predicts for one patient. ``risk`` [K]; ``lowest`` and ``highest`` [K]: the extremes over its members.
 
-    ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: the risks [K]
-    without each linked disease, by node_index; empty where the run reads no texts.
+    ``lacking``: the modalities that the run reads and the patient does not have. ``without``: the risks [K] without each of the
+    others. ``without_disease``: the risks [K] without each linked disease, by node_index; empty where the run reads no texts.
+    Both are empty where no explanation was asked for.
     """
 
     patient_id: str
     risk: Risks
     lowest: Risks
     highest: Risks
+    lacking: tuple[str, ...]
     without: dict[str, Risks]
     without_disease: dict[int, Risks]
     record: Record
@@ -88,10 +90,10 @@ class Predictor:
             return raw_patients.read(folder, self.expected, self.trained.config)
         return new_patients.read(folder, self.expected)
 
-    def answers(self, tables: CheckedTables) -> Iterator[Answer]:
+    def answers(self, tables: CheckedTables, *, explain: bool = True) -> Iterator[Answer]:
         """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
         for batch, block_evidence in self.blocks(tables):
-            yield from self.ask(batch, block_evidence)
+            yield from self.ask(batch, block_evidence, explain=explain)
 
     def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, FoundEvidence]]:
         """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
@@ -118,22 +120,30 @@ class Predictor:
             arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
-    def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
-        """Compute the patients' risks from all of their data, and without each modality and disease."""
+    def ask(self, batch: Batch, found: FoundEvidence, *, explain: bool = True) -> Iterator[Answer]:
+        """Compute the patients' risks from all of their data and, to ``explain`` them, without each modality and disease."""
         logits = self.trained.of_members(batch)
         risks = runs.together(logits)
         lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
+        diseases, without = self._explained(batch, found, records) if explain else ([{}] * len(records), {})
+        has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
+        read = what_if.modalities(self.trained)
+        for n, record in enumerate(records):
+            lacking = tuple(name for name in read if not has[name][n])
+            without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
+            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], lacking, without_each, diseases[n], record)
+
+    def _explained(
+        self, batch: Batch, found: FoundEvidence, records: Sequence[Record]
+    ) -> tuple[list[dict[int, Risks]], dict[str, Risks]]:
+        """The risks of the patients without each disease of theirs, and [N,K] without each modality."""
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
-        without = {
+        return diseases, {
             name: what_if.without_modality(self.trained, batch, name, self.donors)
             for name in what_if.modalities(self.trained)
         }
-        has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
-        for n, record in enumerate(records):
-            without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], record)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:

@@ -1,30 +1,34 @@
-"""The requests to ``--stage serve``: patients as JSON, checked field by field and turned into the tables that predict reads."""
+"""The requests to ``--stage serve``: patients as JSON, checked field by field and turned into the tables that predict reads.
 
+What a request may hold is bounded before anything is built of it, and reading ends at the first list entry that is wrong: a
+hostile body must cost little more than its bytes.
+"""
+
+import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import polars as pl
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, model_validator
 
+from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks, new_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import NOTES, CheckedTables
 from emerge_ehr.storage import schema
 
 MOST_PATIENTS = 256
+MOST_MEASUREMENTS, MOST_NOTES = 50_000, 1000  # of one patient: 17 signals every minute of two days are 49,000
+LONGEST_NOTE = 500_000  # characters; a long discharge summary has 60,000
+MOST_PARTS = 400_000  # objects and lists in a body: what 16 MiB of measurements hold
+MOST_KEYS = 30  # of one object; the largest has seven
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("holds half a character (a lone surrogate)") from None
-    return text
-
-
-Text = Annotated[str, Field(strict=True), AfterValidator(_encodable)]
-Id = Annotated[str, Field(strict=True, min_length=1, max_length=200), AfterValidator(_encodable)]
+Word = Annotated[str, Field(strict=True, max_length=200)]
+Text = Annotated[str, Field(strict=True, max_length=LONGEST_NOTE)]
+Id = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
 Time = Annotated[NaiveDatetime, Field(description="YYYY-MM-DDTHH:MM:SS in the hospital's own time, without a zone")]
 Number = Annotated[float, Field(strict=True, ge=-schema.LARGEST, le=schema.LARGEST, allow_inf_nan=False)]
 DYNAMIC = pl.Schema(
@@ -57,7 +61,7 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     time: Time | None = None
-    type: Text = ""
+    type: Word = ""
     text: Text
 
 
@@ -70,15 +74,17 @@ class Patient(BaseModel):
     sex: Literal["F", "M"] | None = None
     window_start: Time
     window_end: Time
-    measurements: list[Measurement] = Field(default_factory=list)
-    notes: list[Note] = Field(default_factory=list)
+    measurements: Annotated[list[Measurement], Field(max_length=MOST_MEASUREMENTS, fail_fast=True)] = Field(
+        default_factory=list
+    )
+    notes: Annotated[list[Note], Field(max_length=MOST_NOTES, fail_fast=True)] = Field(default_factory=list)
 
 
 class Asked(BaseModel):
     """The body of POST /predict."""
 
     model_config = ConfigDict(extra="forbid")
-    patients: Annotated[list[Patient], Field(min_length=1, max_length=MOST_PATIENTS)]
+    patients: Annotated[list[Patient], Field(min_length=1, max_length=MOST_PATIENTS, fail_fast=True)]
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:
@@ -88,6 +94,44 @@ class Asked(BaseModel):
                 raise ValueError("a patient_id stands twice")
             seen.add(patient.patient_id)
         return self
+
+
+def read(body: bytes) -> Asked:
+    """The patients in a request's body.
+
+    Raises:
+        UserError: it is not JSON, holds too much, or has an object with a key twice.
+        ValidationError: a field is wrong.
+    """
+    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
+        raise UserError(f"the body holds more than {MOST_PARTS} objects and lists; send fewer patients at a time")
+    try:
+        sent = json.loads(body, object_pairs_hook=_object)
+    except RecursionError:
+        raise UserError("the body is nested too deeply") from None
+    except ValueError as error:  # no JSON, no text, or a number with thousands of digits; its text may quote the body
+        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise UserError(f"the body is not JSON in UTF-8{place}") from None
+    return Asked.model_validate(sent)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_KEYS:
+        raise UserError(f"an object in the body has more than {MOST_KEYS} keys")
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise UserError(f"the key {twice[:40]!r} stands twice in one object of the body; send it once")
+    return found
+
+
+def numbered(requests: Sequence[Asked]) -> Asked:
+    """The patients of all ``requests``, in their order, with their numbers as ids: two requests may name one alike."""
+    patients = [patient for one in requests for patient in one.patients]
+    width = len(str(len(patients)))
+    named = [patient.model_copy(update={"patient_id": f"{n:0{width}}"}) for n, patient in enumerate(patients)]
+    return Asked.model_construct(patients=named)
 
 
 def tables(asked: Asked, run: Expected) -> CheckedTables:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from emerge_ehr import privacy
 from emerge_ehr.fields import UserError
-from emerge_ehr.prediction import predictor
+from emerge_ehr.prediction import access, limits, predictor
 from emerge_ehr.privacy import is_loopback
 
-LIBRARIES = ("fastapi", "uvicorn")
-AT_ONCE = 64  # open connections; further ones are answered with status 503
+LIBRARIES = ("fastapi", "uvicorn", "prometheus_client")
+AT_ONCE = 512  # open connections; further ones are answered with status 503
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +30,21 @@ def run(run: Path, host: str, port: int, offline: bool) -> None:
             raise UserError(f"--stage serve needs {name}: uv sync --extra serve, or pip install '.[serve]'")
     import uvicorn
 
-    from emerge_ehr.prediction import service
+    from emerge_ehr.prediction import connections, service
 
+    key = access.key(host)
     with _listening(host, port) as listener, suppress(KeyboardInterrupt):
         ready = predictor.load(run, offline=offline)
         if not is_loopback(host):
             log.warning(
-                "serving at %s: there is no authentication, so whoever reaches this machine may ask, and no TLS, so patients' "
-                "records travel unencrypted; put a proxy that has both in front of it",
+                "serving at %s without TLS: patients' records and the key travel unencrypted; put a proxy that has it in front",
                 host,
             )
         hosts = [host, "localhost"] if is_loopback(host) and ":" not in host else ["*"]
         settings = uvicorn.Config(
-            service.build(ready, hosts),
+            service.build(ready, hosts, key),
+            http=connections.Connection,
+            timeout_keep_alive=connections.KEEP_ALIVE_SECONDS,
             log_config=None,
             access_log=False,  # an access log holds whole URLs
             lifespan="off",
@@ -50,6 +52,8 @@ def run(run: Path, host: str, port: int, offline: bool) -> None:
             server_header=False,
         )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        for name in ("uvicorn.error", service.__name__):
+            logging.getLogger(name).addFilter(limits.FewLines())
         shown = f"[{host}]" if ":" in host else host
         print(f"serving {run} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         uvicorn.Server(settings).run(sockets=[listener])

@@ -55,16 +55,22 @@ def hourly(
     names = tuple(signal.name for signal in signals)
     hours, bin_hours = span
     grid = tensors.empty(cohort, names, hours, bin_hours)
-    rows = 0
     for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
         if placed.null_count().sum_horizontal().item():
             refuse_unreadable()
             _refuse_misplaced(where, dynamic, cohort, names)
         grid.fill(placed)
-        rows += placed.height
-    if not rows:
-        raise UserError(f"{where}: has a header and no rows; one row per measurement is needed")
     return grid.settled([name for name in names if described(name).score])
+
+
+def refuse_no_rows(where: Path, found: tensors.Hourly) -> None:
+    """Refuse a table of which nothing is a measurement.
+
+    Raises:
+        UserError: nothing was measured of anybody.
+    """
+    if np.isnan(found.value).all():
+        raise UserError(f"{where}: has a header and no rows; one row per measurement is needed")
 
 
 def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, names: tuple[str, ...]) -> None:

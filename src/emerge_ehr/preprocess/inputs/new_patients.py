@@ -104,6 +104,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         notes,
         lambda table: table_files.place(folder, table),
     )
+    checks.refuse_no_rows(table_files.place(folder, schema.DYNAMIC), result.hourly)
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
     return dataclasses.replace(result, provenance=provenance, warnings=[*known, *result.warnings])
 
@@ -167,6 +168,27 @@ def _unlearned(hourly: Hourly, names: Sequence[str]) -> Iterator[str]:
 def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
     """The tables of ``size`` patients, from row ``at`` on."""
     return of_rows(whole, np.arange(at, min(at + size, whole.cohort.height)))
+
+
+def together(parts: Sequence[CheckedTables]) -> CheckedTables:
+    """The patients of several tables of one run, in their order. Their ids are numbers then: two tables may name one alike."""
+    width, start, cohorts, notes = len(str(sum(one.cohort.height for one in parts))), 0, [], []
+    for one in parts:
+        ids = one.cohort["patient_id"].to_list()
+        number = {name: f"{start + n:0{width}}" for n, name in enumerate(ids)}
+        renamed = pl.col("patient_id").replace_strict(number, return_dtype=pl.String)
+        cohorts.append(one.cohort.with_columns(renamed))
+        notes.append(one.notes.with_columns(renamed))
+        start += len(ids)
+    value, length = (np.concatenate([getattr(one.hourly, name) for one in parts]) for name in ("value", "length"))
+    return dataclasses.replace(
+        parts[0],
+        cohort=pl.concat(cohorts),
+        hourly=dataclasses.replace(parts[0].hourly, value=value, length=length),
+        notes=pl.concat(notes),
+        label=np.concatenate([one.label for one in parts]),
+        label_mask=np.concatenate([one.label_mask for one in parts]),
+    )
 
 
 def of_rows(whole: CheckedTables, rows: NDArray[np.int64]) -> CheckedTables:

@@ -123,9 +123,11 @@ def measured(
         UserError: as ``checks.hourly``.
     """
     where, dynamic = table_files.place(folder, schema.DYNAMIC), table_files.scan_table(folder, schema.DYNAMIC)
-    return checks.hourly(
+    found = checks.hourly(
         where, dynamic, cohort, signals, span, lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC)
     )
+    checks.refuse_no_rows(where, found)
+    return found
 
 
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
