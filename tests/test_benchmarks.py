@@ -51,7 +51,8 @@ NEGEX = """line number\tCondition\tsentence\tnegation_status\ttemporality\texper
 """
 WITH_A_RUN = {
     "note_encoders": ("--tables data/tables/synthetic/mortality", "difference from tfidf_svd"),
-    "predict": ("--run runs/small --requests 4", "requests per second"),
+    "predict": ("--run runs/small", "times as long"),
+    "serve": ("--run runs/small --clients 2 --seconds 0.5 --patients 4", "with explanations"),
 }
 WITH_A_GRAPH = {"knowledge_graph": ("--folder FOLDER --repeats 1 --patients 50", "retriev")}
 WITH_A_GRID = {

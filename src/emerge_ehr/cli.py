@@ -29,7 +29,7 @@ CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
 # default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "offline")),
+    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "offline")),
     "evaluate": (
         "emerge_ehr.transfer.evaluate",
         ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),
@@ -90,6 +90,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="the CSV to write; predict needs it, compare can do without; with evaluate: the folder to write",
+    )
+    runs.add_argument(
+        "--explain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with predict: also what each input and disease adds to a risk, which takes most of the time",
     )
     runs.add_argument(
         "--recalibrate",

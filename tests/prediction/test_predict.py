@@ -110,6 +110,25 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
                 assert np.isclose(disease["contribution"][label], risk["y_prob"] - disease["risk_without"][label])
 
 
+def test_without_explanations_the_risks_are_the_same_and_the_contributions_empty(
+    emerge: Trained, own: Path, tmp_path: Path
+) -> None:
+    with_them = predicted(emerge.run_dir, own, tmp_path / "with.csv")
+    command = [sys.executable, str(MAIN), "--stage", "predict", "--no-explain", "--offline"]
+    places = ["--run", str(emerge.run_dir), "--tables", str(own), "--output", str(tmp_path / "without.csv")]
+    subprocess.run([*command, *places], check=True, capture_output=True, timeout=300)
+    without = pl.read_csv(tmp_path / "without.csv", schema_overrides={"patient_id": pl.String})
+    known = [name for name in without.columns if not name.startswith("contribution")]
+    assert without.select(known).equals(with_them.select(known))
+    added = [name for name in without.columns if name.startswith("contribution")]
+    assert added and all(without[name].null_count() == without.height for name in added)
+    explained, brief = lines(tmp_path / "with.csv"), lines(tmp_path / "without.csv")
+    for patient, one in brief.items():
+        other = explained[patient]
+        assert (one["summary"], one["lacking"]) == (other["summary"], other["lacking"])
+        assert one["risks"][0]["contributions"] == {} and all(not node["risk_without"] for node in one["diseases"])
+
+
 def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
     run_of: Callable[[str], Path], hospital: Config, tmp_path: Path
 ) -> None:

@@ -4,13 +4,13 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
 from emerge_ehr import privacy
 from emerge_ehr.prediction import answers, predictor, what_if
-from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs.tables import CheckedTables
+from emerge_ehr.prediction.predictor import Answer, Predictor
 from emerge_ehr.storage import artefacts, schema, spreadsheet
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,10 @@ LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
 
 
 @privacy.owner_only()
-def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
+def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = True) -> None:
     """Write ``output``, a row per patient and label, and ``<stem>.evidence.jsonl`` beside it, a line per patient.
+
+    ``explain``: whether they say what each modality and disease adds to a risk.
 
     Raises:
         UserError: the run or the tables do not fit, or ``output`` cannot be written.
@@ -38,20 +40,20 @@ def run(run: Path, tables: Path, output: Path, offline: bool) -> None:
         table.open("w", encoding="utf-8", newline="") as rows,
         lines.open("w", encoding="utf-8") as evidence_lines,
     ):
-        highest = _write(ready, patients, rows, evidence_lines)
+        highest = _write(ready.answers(patients, explain=explain), ready, rows, evidence_lines)
     seconds = time.perf_counter() - began
     print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
     print(*highest, sep="\n")
     print(f"risks: {output}\nevidence: {evidence}")
 
 
-def _write(ready: Predictor, patients: CheckedTables, rows: TextIO, evidence_lines: TextIO) -> list[str]:
+def _write(found: Iterable[Answer], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
     rows.write(spreadsheet.line(answers.header(modalities)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
-    for answer in ready.answers(patients):
+    for answer in found:
         rows.writelines(spreadsheet.line(row) for row in answers.rows(answer, ready, modalities))
         evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
         failures += bool(answer.record.failures)
