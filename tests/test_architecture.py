@@ -33,7 +33,7 @@ FLOORS = [
     {"preprocess"},
     {"training"},
     {"audit", "prediction", "comparison"},
-    {"transfer"},
+    {"transfer", "export"},
     {"report"},
     {"cli"},
 ]

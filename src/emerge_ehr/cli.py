@@ -35,6 +35,7 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),
     ),
     "serve": ("emerge_ehr.prediction.serve", ("run", "host", "port", "offline")),
+    "export": ("emerge_ehr.export.export", ("run", "output", "with_patients")),
     "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
 }
@@ -75,7 +76,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--deep", action="store_true", help="with --stage audit: also look for mistakes that take minutes to find"
     )
     runs = parser.add_argument_group("finished runs")
-    runs.add_argument("--run", type=Path, metavar="FOLDER", help="with predict, evaluate and serve: a finished run")
+    runs.add_argument(
+        "--run", type=Path, metavar="FOLDER", help="with predict, evaluate, serve and export: a finished run"
+    )
     runs.add_argument(
         "--tables",
         type=Path,
@@ -96,6 +99,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="with predict: also what each input and disease adds to a risk, which takes most of the time",
+    )
+    runs.add_argument(
+        "--with-patients",
+        action="store_true",
+        help="with export: the folder may hold what a method, or a what-if, keeps of single training patients",
     )
     runs.add_argument(
         "--recalibrate",

@@ -20,7 +20,7 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.models import absence
 from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
-from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction import carried, what_if
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
@@ -67,7 +67,7 @@ class Answer:
 class Predictor:
     """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
-    ``outcomes`` [K]: the labels in words. ``donors``: see ``what_if``.
+    ``outcomes`` [K]: the labels in words. ``donors``: see ``what_if``; None where the model holds no patients.
     """
 
     trained: Trained
@@ -75,7 +75,7 @@ class Predictor:
     fitted: Fitted
     tools: rag.Tools
     auditor: Auditor
-    donors: Batch
+    donors: Batch | None
     thresholds: Risks
     outcomes: tuple[Outcome, ...]
 
@@ -140,6 +140,8 @@ class Predictor:
         """The risks of the patients without each disease of theirs, and [N,K] without each modality."""
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
+        if self.donors is None:
+            return diseases, {}
         return diseases, {
             name: what_if.without_modality(self.trained, batch, name, self.donors)
             for name in what_if.modalities(self.trained)
@@ -147,13 +149,14 @@ class Predictor:
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
-    """Load the run in ``run_dir`` and everything that it needs to predict.
+    """Load the run in ``run_dir``, or the model that was exported there, and everything that it needs to predict.
 
     Raises:
         UserError: the run is not finished, its artefacts have changed, an encoder's model or the knowledge graph is missing or
             has changed, or new patients' records may not be sent to its language model.
     """
-    trained = runs.load(run_dir)
+    is_model = carried.is_model(run_dir)
+    trained = carried.load(run_dir) if is_model else runs.load(run_dir)
     config = dataclasses.replace(trained.config, offline=offline)
     # New patients count as credentialed even where the run's own data are open.
     # An answer that fails is told with its patient; a share of one patient's questions says nothing of the endpoint.
@@ -171,7 +174,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
         saved,
         tools,
         evidence.auditor(config, task, tools, expected.signals),
-        what_if.donors(trained),
+        carried.donors(run_dir) if is_model else what_if.donors(trained),
         _thresholds(trained),
         task.outcomes(trained.label_names),
     )

@@ -15,6 +15,7 @@ TABLES_FORMAT = 3  # when convert would make other tables of the same raw files 
 ARTEFACTS_FORMAT = (
     2  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
+MODEL_FORMAT = 1  # when an exported folder would be read differently
 RUN_FORMAT = 4  # when a trained model's files would be read differently, or its weights mean something else
 
 
@@ -199,6 +200,8 @@ EVALUATED = Table(  # in the folder that --output names
 )
 EVALUATION, DRIFT, SUBGROUPS = "evaluation.json", "drift.csv", "subgroups.csv"  # evaluate: beside it, and
 EVALUATION_PAGE = "evaluation.md"
+# export: in the folder that --output names, beside config.json, metrics.json, checkpoints/ and FITTED
+MODEL, CARD, GRAPH, DONORS = "model.json", "README.md", "graph", "donors.safetensors"
 CONTRIBUTION = Column(
     "contribution_<modality>",
     "number",

@@ -135,7 +135,15 @@ def load(run_dir: Path) -> Trained:
         raise UserError(
             f"{run_dir}: trained with another version of the plug '{other}'; bring that back, or run --stage train again"
         )
-    dataset = load_dataset(config.processed_dir)
+    return of(run_dir, config, manifest, load_dataset(config.processed_dir))
+
+
+def of(run_dir: Path, config: Config, manifest: dict[str, Any], dataset: Dataset) -> Trained:
+    """The run whose weights are in ``run_dir``; of ``dataset`` only shapes and metadata are looked at.
+
+    Raises:
+        UserError: weights are missing or damaged.
+    """
     count, folder = config.training.members, run_dir / "checkpoints"
     places = [folder] if count == 1 else [folder / members.name(number) for number in range(1, count + 1)]
     networks = tuple(_member(config, dataset, place) for place in places)

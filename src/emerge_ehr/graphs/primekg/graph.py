@@ -93,6 +93,9 @@ def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> K
     Raises:
         UserError: a file or column is missing, or a file is damaged.
     """
+    if (folder / graph_index.MANIFEST).is_file():  # a copy of the index, in a model folder
+        tables, made_of = graph_index.open_copy(folder)
+        return PrimeKG({folder / name: checksum for name, checksum in made_of.items()}, tables)
     paths = primekg_files.find(folder, "disease_features"), primekg_files.find(folder, "kg")
     if cache_dir is None:
         hashing = artefacts.hashing(paths)
@@ -100,3 +103,8 @@ def build(options: Options, *, folder: Path, cache_dir: Path | None = None) -> K
     else:
         tables, hashes = graph_index.open_or_make(*paths, cache_dir / "kg")
     return PrimeKG(dict(zip(paths, hashes, strict=True)), tables)
+
+
+def write_copy(options: Options, *, graph: PrimeKG, folder: Path) -> None:
+    """Write what predicting needs of the graph into ``folder``, from which ``build`` makes it again."""
+    graph_index.write_copy(graph.tables, {path.name: checksum for path, checksum in graph.hashes.items()}, folder)

@@ -9,10 +9,11 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -59,6 +60,31 @@ def open_or_make(features: Path, edges: Path, cache: Path) -> tuple[GraphTables,
         return tables, hashes
 
 
+def write_copy(tables: GraphTables, inputs: Mapping[str, str], folder: Path) -> None:
+    """Write the index into ``folder``, to be opened by ``open_copy``. ``inputs``: the graph's files with their SHA-256."""
+    folder.mkdir(parents=True)
+    record = _write_tables(tables, folder)
+    artefacts.write_json(folder / MANIFEST, record | {"inputs": dict(inputs)})
+
+
+def open_copy(folder: Path) -> tuple[GraphTables, dict[str, str]]:
+    """The graph that ``write_copy`` wrote into ``folder``, and the files of which it was made with their SHA-256.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    record = artefacts.read_json(folder / MANIFEST, "export")
+    try:
+        artefacts.refuse_changed(
+            folder, {f"{part}.arrow": record["files"][f"{part}.arrow"] for part in PARTS}, "export"
+        )
+        return GraphTables(*(pl.read_ipc(folder / f"{part}.arrow") for part in PARTS)), dict(record["inputs"])
+    except (KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise UserError(
+            f"{folder}: not a graph's index ({artefacts.first_line(error)}); export the run again"
+        ) from None
+
+
 def _key(hashes: list[str]) -> str:
     return hashlib.sha256(f"{FORMAT} {' '.join(hashes)}".encode()).hexdigest()[:32]
 
@@ -76,11 +102,18 @@ def _turn(folder: Path) -> Iterator[None]:
 
 def _write(tables: GraphTables, folder: Path) -> None:
     with publishing.publish(folder) as incoming:
-        for part in PARTS:
-            # The oldest form of texts: the bytes of the newer one depend on the order in which threads write them.
-            getattr(tables, part).write_ipc(incoming / f"{part}.arrow", compat_level=pl.CompatLevel.oldest())
-        checksums = {f"{part}.arrow": artefacts.checksum(incoming / f"{part}.arrow") for part in PARTS}
-        artefacts.write_json(incoming / MANIFEST, {"format": FORMAT, "files": checksums})
+        artefacts.write_json(incoming / MANIFEST, _write_tables(tables, incoming))
+
+
+def _write_tables(tables: GraphTables, folder: Path) -> dict[str, Any]:
+    """Write the tables; returns the record of them."""
+    for part in PARTS:
+        # The oldest form of texts: the bytes of the newer one depend on the order in which threads write them.
+        getattr(tables, part).write_ipc(folder / f"{part}.arrow", compat_level=pl.CompatLevel.oldest())
+    return {
+        "format": FORMAT,
+        "files": {f"{part}.arrow": artefacts.checksum(folder / f"{part}.arrow") for part in PARTS},
+    }
 
 
 def _open(folder: Path) -> GraphTables | None:

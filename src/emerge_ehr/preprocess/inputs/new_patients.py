@@ -62,20 +62,27 @@ def expected(config: Config, data: Dataset) -> Expected:
             f"{config.processed_dir / schema.METADATA}: made by an earlier version; "
             "run --stage preprocess and --stage train again"
         )
-    length, bin_hours = data.ehr_length, config.cohort.bin_hours
+    bin_hours = config.cohort.bin_hours
+    learned = data.metadata.get("learned") or learned_from(data)  # a model folder has no patients to look at
     hours = data.ehr.shape[1] * bin_hours
     bound = hours if config.cohort.window == "whole" else config.cohort.window_hours  # the last bin may reach beyond it
     return Expected(
         tuple(from_record(entry) for entry in entries),
         config.cohort,
-        (int(length.min()) - 1) * bin_hours + 1,
-        min(int(length.max()) * bin_hours, bound),
+        (learned["shortest"] - 1) * bin_hours + 1,
+        min(learned["longest"] * bin_hours, bound),
         hours,
         bool(config.source.options.get("notes_after_window")),
         tuple(data.metadata["label_names"]),
         tuple(data.metadata["dated"]),
-        tuple(_unmeasured(data)),
+        tuple(learned["unmeasured"]),
     )
+
+
+def learned_from(data: Dataset) -> dict[str, Any]:
+    """What ``expected`` looks for in arrays: the ``shortest`` and ``longest`` window in bins, and the ``unmeasured`` signals."""
+    length = data.ehr_length
+    return {"shortest": int(length.min()), "longest": int(length.max()), "unmeasured": list(_unmeasured(data))}
 
 
 def _unmeasured(data: Dataset) -> Iterator[str]:
