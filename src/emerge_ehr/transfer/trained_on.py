@@ -47,20 +47,37 @@ def find(run: Trained, patients: CheckedTables) -> Known:
             "the run's artefacts do not name persons: those from whom it has learned are recognised by patient_id alone"
         )
         return Known(rows, here.filter(pl.Series(rows))["person"].n_unique(), [told])
-    rows = here["person"].is_in(learned["person"].unique().to_list()).fill_null(value=False).to_numpy()
-    persons = here.filter(pl.Series(rows))["person"].n_unique()
-    same_name = _dataset(patients) == run.config.dataset
-    if persons and not same_name and max(_agreeing(here, learned).values()) <= AGREEING:
-        told = (
-            f"{persons} persons have the ids of persons from whom the run has learned, but another sex or age than these: they "
-            "are taken as others"
+    own, *of_sites = learned
+    rows, told = _of(here, own, surely=_dataset(patients) == run.config.dataset)
+    warnings = [told] if told else []
+    for of_site in of_sites:  # whose own tables may be these
+        found, _ = _of(here, of_site, surely=False)
+        rows |= found
+    if rows.any():
+        persons = here.filter(pl.Series(rows))["person"].n_unique()
+        warnings.append(
+            f"{int(rows.sum())} samples of {persons} persons are left out, as the run has learned from these persons (its "
+            "training and validation splits)"
         )
-        return Known(np.zeros_like(rows), 0, [told])
-    told = (
-        f"{int(rows.sum())} samples of {persons} persons are left out, as the run has learned from these persons (its training "
-        "and validation splits)"
+        return Known(rows, persons, warnings)
+    return Known(rows, 0, warnings)
+
+
+def _of(here: pl.DataFrame, learned: pl.DataFrame, *, surely: bool) -> tuple[NDArray[np.bool_], str]:
+    """Which samples are of ``learned`` persons, by their ids; and a line where those with the same ids are others.
+
+    ``surely``: these are the run's own tables by name, whatever sex and age say.
+    """
+    rows: NDArray[np.bool_] = (
+        here["person"].is_in(learned["person"].unique().to_list()).fill_null(value=False).to_numpy()
     )
-    return Known(rows, persons, [told] if persons else [])
+    persons = here.filter(pl.Series(rows))["person"].n_unique()
+    if not persons or surely or max(_agreeing(here, learned).values()) > AGREEING:
+        return rows.copy(), ""
+    return np.zeros_like(rows), (
+        f"{persons} persons have the ids of persons from whom the run has learned, but another sex or age than these: they are "
+        "taken as others"
+    )
 
 
 def _dataset(patients: CheckedTables) -> Any:
@@ -68,20 +85,22 @@ def _dataset(patients: CheckedTables) -> Any:
     return patients.provenance.get("dataset")
 
 
-def _learned(run: Trained) -> pl.DataFrame | None:
+def _learned(run: Trained) -> list[pl.DataFrame] | None:
     """``person, age, sex`` of the samples from which the run has learned; None where the artefacts do not name persons.
 
-    Where the run pooled several hospitals, a person is there under the pool's id and under the hospital's own.
+    Where the run pooled several hospitals, a table for each follows, with the ids that the hospital itself has.
     """
     table = load_patients(run.config.processed_dir, run.dataset.patient_id)
     if table is None:
         return None
     of = table.filter(pl.col("patient_id").is_in([*run.dataset.split["train"], *run.dataset.split["val"]]))
-    learned = of.select(form_free(pl.col("subject_id")).alias("person"), "age", "sex")
-    if SITE not in of.columns:
-        return learned
-    own_id = pl.col("subject_id").str.strip_prefix(pl.concat_str(SITE, pl.lit("-")))  # as the hospital itself has it
-    return pl.concat([learned, of.select(form_free(own_id).alias("person"), "age", "sex")])
+    person = form_free(pl.col("subject_id")).alias("person")
+    sites = of[SITE].drop_nulls().unique().sort().to_list() if SITE in of.columns else []
+    each = (
+        of.filter(pl.col(SITE) == site).with_columns(pl.col("subject_id").str.strip_prefix(f"{site}-"))
+        for site in sites
+    )
+    return [one.select(person, "age", "sex") for one in (of, *each)]
 
 
 def _agreeing(here: pl.DataFrame, learned: pl.DataFrame) -> dict[str, float]:
