@@ -114,8 +114,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     runs.add_argument(
         "--recalibrate-by",
         choices=["logistic", "intercept", "closed_test", "isotonic"],
-        default="logistic",
-        help="with --recalibrate: slope and intercept (default), the intercept alone, the simplest that a closed test allows, or "
+        default="closed_test",
+        help="with --recalibrate: slope and intercept, the intercept alone, the simplest that a closed test allows (default), or "
         "isotonic regression",
     )
     runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen on")
