@@ -36,6 +36,7 @@ FLOORS = [
     {"transfer", "export"},
     {"report"},
     {"cli"},
+    {"interface"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LARGEST_ROOM = 0.23  # share of the lines; that of rag, which reads notes and graph

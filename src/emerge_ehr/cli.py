@@ -10,9 +10,14 @@ import importlib
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emerge_ehr import memory
+
+if TYPE_CHECKING:
+    from emerge_ehr.config import Config
 
 ABOUT = "EMERGE: predicts outcomes of intensive care from time series, clinical notes and a knowledge graph."
 
@@ -233,12 +238,10 @@ def run_pipeline(options: argparse.Namespace) -> None:
     """Run the stages of ``PIPELINE`` or ``CHECKS`` that the options name, after checking the config for all of them.
 
     Raises:
-        UserError: the config, the environment or the command line does not fit a stage. It is raised before any stage begins.
+        UserError: as ``run_stages``, or the config file does not fit.
     """
-    from emerge_ehr import components, privacy, torchrun
-    from emerge_ehr.compute import cluster
+    from emerge_ehr import torchrun
     from emerge_ehr.config import load
-    from emerge_ehr.fields import UserError
 
     torchrun.check()
     config = load(
@@ -250,6 +253,22 @@ def run_pipeline(options: argparse.Namespace) -> None:
         primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
     )
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
+    function = "estimate" if options.dry_run else "run_deep" if options.deep else "run"
+    run_stages(config, names, str(options.config), function)
+
+
+def run_stages(config: "Config", names: Sequence[str], where: str, function: str = "run") -> None:
+    """Run these stages of ``PIPELINE`` or ``CHECKS`` with the config, after checking it for all of them.
+
+    ``where``: what messages call the config; ``function``: which function of each stage's module is called.
+
+    Raises:
+        UserError: the config, the environment or the command line does not fit a stage. It is raised before any stage begins.
+    """
+    from emerge_ehr import components, privacy, torchrun
+    from emerge_ehr.compute import cluster
+    from emerge_ehr.fields import UserError
+
     stages = [importlib.import_module((PIPELINE | CHECKS)[name]) for name in names]
     privacy.check(config, names)
     if "preprocess" in names:
@@ -259,10 +278,10 @@ def run_pipeline(options: argparse.Namespace) -> None:
     if {"preprocess", "train"} & {*names}:
         from emerge_ehr.models import emerge
 
-        emerge.check(config.model, config.token_level, str(options.config))
-    if names != ["train"] and torchrun.processes() > 1:
+        emerge.check(config.model, config.token_level, where)
+    if [*names] != ["train"] and torchrun.processes() > 1:
         raise UserError("several processes (torchrun) can share --stage train only; run the other stages first")
     for name, stage in zip(names, stages, strict=True):
         logging.getLogger(__name__).info("stage %s", name)
         with privacy.owner_only(config, name):
-            (stage.estimate if options.dry_run else stage.run_deep if options.deep else stage.run)(config)
+            getattr(stage, function)(config)
