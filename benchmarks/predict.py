@@ -96,6 +96,10 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
             "risks without each disease",
             partial(what_if.without_diseases, ready.trained, ready.fitted, batch, texts),
         )
+        take(
+            "risks without each abnormal signal",
+            partial(what_if.without_signals, ready.trained, ready.fitted, batch, texts, ready.ordinary),
+        )
         for name in what_if.modalities(ready.trained):
             take(
                 f"risks without {name}, {len(ready.donors)} donors",

@@ -1,4 +1,4 @@
-"""Predicts for new patients with a finished run, as in training, and computes what each modality and disease changes.
+"""Predicts for new patients with a finished run, as in training, and computes what each modality, disease and signal changes.
 
 Everything fitted comes from the run's artefacts; the knowledge graph and the encoders must be those of training.
 """
@@ -20,8 +20,9 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.models import absence
 from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
-from emerge_ehr.prediction import what_if
-from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction.ordinary import Ordinary
+from emerge_ehr.prediction.what_if import Told, Without
 from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.evidence import FoundEvidence
@@ -48,8 +49,9 @@ log = logging.getLogger(__name__)
 class Answer:
     """What the run predicts for one patient. ``risk`` [K]; ``lowest`` and ``highest`` [K]: the extremes over its members.
 
-    ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: the risks [K]
-    without each linked disease, by node_index; empty where the run reads no texts.
+    ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: those without
+    each linked disease, by node_index; empty where the run reads no texts. ``without_signal``: those without each abnormal
+    signal, by code; empty where the run reads neither series nor summaries.
     """
 
     patient_id: str
@@ -57,7 +59,8 @@ class Answer:
     lowest: Risks
     highest: Risks
     without: dict[str, Risks]
-    without_disease: dict[int, Risks]
+    without_disease: dict[int, Without]
+    without_signal: dict[str, Without]
     record: Record
 
 
@@ -65,7 +68,7 @@ class Answer:
 class Predictor:
     """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
-    ``outcomes`` [K]: the labels in words. ``donors``: see ``what_if``.
+    ``outcomes`` [K]: the labels in words. ``donors`` and ``ordinary``: see ``what_if``.
     """
 
     trained: Trained
@@ -74,6 +77,7 @@ class Predictor:
     tools: rag.Tools
     auditor: Auditor
     donors: Batch
+    ordinary: Ordinary
     thresholds: Risks
     outcomes: tuple[Outcome, ...]
 
@@ -119,13 +123,14 @@ class Predictor:
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
     def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
-        """Compute the patients' risks from all of their data, and without each modality and disease."""
+        """Compute the patients' risks from all of their data, and without each modality, disease and abnormal signal."""
         logits = self.trained.of_members(batch)
         risks = runs.together(logits)
         lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
+        signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary)
         without = {
             name: what_if.without_modality(self.trained, batch, name, self.donors)
             for name in what_if.modalities(self.trained)
@@ -133,7 +138,9 @@ class Predictor:
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         for n, record in enumerate(records):
             without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], record)
+            yield Answer(
+                record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], signals[n], record
+            )
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
@@ -162,6 +169,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
         tools,
         evidence.auditor(config, task, tools, expected.signals),
         what_if.donors(trained),
+        ordinary.of(trained),
         _thresholds(trained),
         task.outcomes(trained.label_names),
     )
