@@ -14,7 +14,8 @@ of their characters that are deleted, plus those of the hours at which the signa
 
 *First*: how often the one with the largest attribution is planted, among patients with planted ones and others. *By chance*: the
 same for a random one. *Planted or not*: AUROC of its size over all patients. *Sign*: agreement with the truth of those planted.
-*Rank*: Spearman's correlation with the true change, of those planted.
+*Rank*: Spearman's correlation with the true change, of those planted. *Where agreed*: 0 where the members disagree on the
+direction, as nothing is shown there; the signs are those of the others.
 """
 
 import dataclasses
@@ -59,6 +60,13 @@ def main() -> None:
 def deletion(one: Tested, deletions: Sequence[Deletion]) -> Array:
     """The change [D] in log-odds by what each of the deletions takes."""
     found: Array = tried(one, deletions, "").change.mean(axis=0)
+    return found
+
+
+def shown(one: Tested, deletions: Sequence[Deletion]) -> Array:
+    """As ``deletion``; 0 where the members do not agree on the direction, and the report shows nothing."""
+    each = tried(one, deletions, "").change
+    found: Array = np.where((np.sign(each) == np.sign(each[:1])).all(axis=0), each.mean(axis=0), 0.0)
     return found
 
 
@@ -110,6 +118,7 @@ def attention(one: Tested, deletions: Sequence[Deletion]) -> Array:
 
 ATTRIBUTIONS: dict[str, Callable[[Tested, Sequence[Deletion]], Array]] = {
     "deletion": deletion,
+    "deletion, where agreed": shown,
     "deletion, networks alone": of_networks,
     "gradient, networks alone": gradient,
     "attention, networks alone": attention,
@@ -126,8 +135,8 @@ def judged(value: Array, true: Array, patient: NDArray[np.int64], least: float) 
             first.append(planted[own[np.abs(value[own]).argmax()]])
             chance.append(planted[own].mean())
     apart = metrics.point(metrics.auroc, planted[clear].astype(np.float64), np.abs(value[clear]))
-    signed = (value < 0).any()
-    sign = f"{100 * (np.sign(value) == np.sign(true))[planted].mean():.1f} %" if signed else "none"
+    signed, told = (value < 0).any(), planted & (value != 0)
+    sign = f"{100 * (np.sign(value) == np.sign(true))[told].mean():.1f} %" if signed else "none"
     rank = f"{correlation(value[planted], true[planted]):.2f}" if signed else ""
     return f"{100 * np.mean(first):>5.1f} %{100 * np.mean(chance):>9.1f} %{apart:>16.3f}{sign:>7}{rank:>7}"
 

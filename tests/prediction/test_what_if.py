@@ -251,19 +251,14 @@ def test_a_patient_with_an_ordinary_course_and_no_statement_loses_nothing(emerge
     np.testing.assert_allclose(found[code].risk, emerge.probability(row)[0], atol=1e-6)
 
 
-def test_members_agree_only_if_all_of_them_change_in_one_direction(emerge: Trained) -> None:
+def test_members_agree_only_if_none_changes_the_other_way(emerge: Trained) -> None:
     fitted, batch, told = asked(emerge)
-    alone = what_if.without_diseases(emerge, fitted, batch, told)
-    base = emerge.probability(batch)
-    assert all(
-        one.agreed[abs(base[n] - one.risk) > 1e-4].all() for n, each in enumerate(alone) for one in each.values()
-    ), "a single member agrees with itself"
     contrary = copy.deepcopy(emerge.members[0])
     contrary.register_forward_hook(lambda network, given, logits: -logits)
     for other, agree in ((emerge.members[0], 1.0), (contrary, 0.0)):
         pair = dataclasses.replace(emerge, members=(emerge.members[0], other), experts=())
         moved = [one.agreed for each in what_if.without_diseases(pair, fitted, batch, told) for one in each.values()]
-        assert np.mean(moved) == pytest.approx(agree, abs=0.05), "some change nothing"
+        assert np.mean(moved) == pytest.approx(agree, abs=0.05), "a few change nothing"
 
 
 def test_the_ordinary_course_is_that_of_the_training_patient_nearest_to_the_medians(emerge: Trained) -> None:

@@ -54,8 +54,8 @@ class Told:
 
 @dataclass(frozen=True)
 class Without:
-    """The ``risk`` [K] without a disease or a signal. ``agreed`` [K]: whether every member of the run changes its own risk in
-    the same direction; always so with a single member, unless nothing changes."""
+    """The ``risk`` [K] without a disease or a signal. ``agreed`` [K]: whether no two members of the run change their own risks
+    in opposite directions; so always with a single member."""
 
     risk: NDArray[np.float64]
     agreed: NDArray[np.bool_]
@@ -163,7 +163,7 @@ def without_signals(
 def _judged(without: Tensor, own: Tensor) -> list[Without]:
     """What the members' logits [M,N,K] without something say of N patients, whose ``own`` logits are these."""
     change = own - without
-    agreed = ((change > ROUNDING).all(dim=0) | (change < -ROUNDING).all(dim=0)).numpy()
+    agreed = ~((change > ROUNDING).any(dim=0) & (change < -ROUNDING).any(dim=0)).numpy()
     return [Without(*one) for one in zip(runs.together(without), agreed, strict=True)]
 
 

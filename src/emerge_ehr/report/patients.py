@@ -30,15 +30,15 @@ from emerge_ehr.training import inputs
 
 @dataclass(frozen=True)
 class Change:
-    """What the risk becomes without a modality, a disease or an abnormal signal. ``agreed``: as in ``what_if.Without``; a
-    modality's change always counts. ``disease``: its number in the view, ``signal``: its code; None for the others."""
+    """What the risk becomes without a modality, a disease or an abnormal signal. ``disease``: its number in the view, and
+    ``signal``: its code; None for the others. ``agreed``: as in ``what_if.Without``; a modality's change always counts."""
 
     words: str
     risk: float
     change: float
-    agreed: bool = True
     disease: int | None = None
     signal: str | None = None
+    agreed: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,17 +196,22 @@ def _changes(
     diseases = what_if.without_diseases(trained, encoders, batch, sources)
     for n, record in enumerate(records):
         labels = {signal.code: signal.label for signal in record.abnormal_signals}
-        for code, without in signals[n].items():
-            rows[n].append(Change(labels[code], *_change(without, column, base[n]), signal=code))
-        for number, node in enumerate(record.nodes if diseases[n] else ()):
-            rows[n].append(Change(node.name, *_change(diseases[n][node.node_index], column, base[n]), disease=number))
+        rows[n] += [
+            Change(labels[code], *_risk(without, column, base[n]), signal=code, agreed=bool(without.agreed[column]))
+            for code, without in signals[n].items()
+        ]
+        rows[n] += [
+            Change(node.name, *_risk(without, column, base[n]), number, agreed=bool(without.agreed[column]))
+            for number, node in enumerate(record.nodes)
+            if (without := diseases[n].get(node.node_index)) is not None
+        ]
     return [tuple(row) for row in rows]
 
 
-def _change(without: Without, column: int, base: float) -> tuple[float, float, bool]:
-    """The risk without something, by how much it differs from the ``base``, and whether the members agree on that."""
+def _risk(without: Without, column: int, base: float) -> tuple[float, float]:
+    """The risk without something, and by how much it differs from the ``base``."""
     risk = float(without.risk[column])
-    return risk, risk - float(base), bool(without.agreed[column])
+    return risk, risk - float(base)
 
 
 def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | None]:
