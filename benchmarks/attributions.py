@@ -91,7 +91,8 @@ def gradients(one: Tested) -> Mapping[str, torch.Tensor]:
     """Of each input the gradient of the mean of the networks' log-odds; 0 where a statistic has none (a single hour's spread)."""
     inputs = {name: getattr(one.batch, name).clone().requires_grad_() for name in READ}
     batch: Batch = dataclasses.replace(one.batch, **inputs)
-    logits = torch.stack([network(batch)[:, 0] for network in one.trained.members]).mean(dim=0)
+    networks = [member for member in one.trained.members if isinstance(member, torch.nn.Module)]
+    logits = torch.stack([network(batch)[:, 0] for network in networks]).mean(dim=0)
     slopes = torch.autograd.grad(logits.sum(), list(inputs.values()))
     return {name: slope.nan_to_num(0.0, 0.0, 0.0) for name, slope in zip(inputs, slopes, strict=True)}
 

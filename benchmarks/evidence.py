@@ -10,7 +10,9 @@ the drift, of which it is one of six witnesses.
 
 Prints for each kind of deletion: the share of the planted that move the predicted log-odds the right way, with the interval over
 persons; the change in log-odds (median of its size, and the shares above 0.1 and 0.25); its rank correlation with the true
-change; and the same share among those on whose direction the members agree, which alone the report shows. Then the median change
+change; and the same share among those on whose direction the members agree, which alone the report shows. *1 or more* are those
+among the planted whose true change is as large as that of a disease, *turned around* those that do by interaction the contrary
+of what they would do in a sum. Then the median change
 by planted diseases, by how many of the patient's diseases are planted.
 """
 
@@ -72,10 +74,12 @@ class Tested:
 @dataclass(frozen=True)
 class Deletion:
     """Something less of a patient (by number): other notes, another summary, the ordinary course of the signal ``code``; None
-    where it stays. ``true``: by how much what was deleted changed the true log-odds."""
+    where it stays. ``true``: by how much what was deleted changed the true log-odds; ``added``: by how much it would have, if the
+    parts of the risk only added up."""
 
     patient: int
     true: float
+    added: float
     notes: str | None = None
     summary: str | None = None
     code: str | None = None
@@ -84,15 +88,16 @@ class Deletion:
 @dataclass(frozen=True)
 class Found:
     """What D deletions did: the ``person`` of each, by how much what was deleted had changed the members' log-odds [M,D], and
-    the true ones [D]."""
+    the true ones [D]. ``reverse`` [D]: whether the other parts of the risk turn its effect around."""
 
     person: NDArray[np.str_]
     change: Array
     true: Array
+    reverse: NDArray[np.bool_]
 
     def where(self, chosen: NDArray[np.bool_]) -> "Found":
         """Those ``chosen`` [D]."""
-        return Found(self.person[chosen], self.change[:, chosen], self.true[chosen])
+        return Found(self.person[chosen], self.change[:, chosen], self.true[chosen], self.reverse[chosen])
 
 
 def main() -> None:
@@ -110,6 +115,8 @@ def main() -> None:
             size = np.abs(found.true)
             for kind, chosen in (
                 (f"planted {name}", size >= options.planted),
+                (f"planted {name}, 1 or more", size >= max(options.planted, 1.0)),
+                (f"planted {name}, turned around", (size >= options.planted) & found.reverse),
                 (f"{name}, little risk", (size > 0) & (size < options.planted)),
                 (f"{name}, no risk", size == 0),
             ):
@@ -119,6 +126,7 @@ def main() -> None:
             np.concatenate([one.person for one in each]),
             np.concatenate([one.change for one in each], axis=1),
             np.concatenate([one.true for one in each]),
+            np.concatenate([one.reverse for one in each]),
         )
         if found.true.size:
             print(f"{kind:<40}{row(found)}", flush=True)
@@ -187,10 +195,10 @@ def cited(one: Tested) -> dict[str, list[Deletion]]:
         for node in told.record.nodes:
             summary = what_if.summary_without(told.record, node.node_index)
             notes = what_if.notes_without(told.notes or "", told.record, node.node_index)
-            diseases.append(Deletion(n, of_disease(one, n, node.node_index), notes, summary))
+            diseases.append(Deletion(n, *of_disease(one, n, node.node_index), notes, summary))
         for code in what_if.abnormal(told.record):
             summary = what_if.summary_without_signal(told.record, code)
-            signals.append(Deletion(n, of_signal(one, n, code), summary=summary, code=code))
+            signals.append(Deletion(n, *of_signal(one, n, code), summary=summary, code=code))
     return {"disease": diseases, "abnormal signal": signals}
 
 
@@ -202,8 +210,8 @@ def otherwise(one: Tested) -> dict[str, list[Deletion]]:
         for code in what_if.abnormal(told.record):
             true = of_signal(one, n, code)
             kept = [said.text for said in told.record.provenance if not rests_on(said, code)]
-            alone.append(Deletion(n, true, code=code))
-            all_of_it.append(Deletion(n, true, summary=" ".join(kept), code=code))
+            alone.append(Deletion(n, *true, code=code))
+            all_of_it.append(Deletion(n, *true, summary=" ".join(kept), code=code))
     return {"signal, in the series alone": alone, "signal, with all statements": all_of_it}
 
 
@@ -226,17 +234,17 @@ def uncited(one: Tested) -> dict[str, list[Deletion]]:
         notes, record = told.notes or "", told.record
         own = what_if.abnormal(record)
         signals += [
-            Deletion(n, of_signal(one, n, code), code=code)
+            Deletion(n, *of_signal(one, n, code), code=code)
             for f, code in enumerate(features)
             if code not in own and measured[n, f]
         ]
         spans = [(entity.start, entity.end) for entity in record.entities if entity.node_index is None][:1]
-        mentions += [Deletion(n, 0.0, notes[:start] + notes[end:]) for start, end in spans]
+        mentions += [Deletion(n, 0.0, 0.0, notes[:start] + notes[end:]) for start, end in spans]
         routine = [sentence for sentence in PHRASES.routine if sentence in notes][:1]
-        sentences += [Deletion(n, 0.0, notes.replace(sentence, "", 1)) for sentence in routine]
+        sentences += [Deletion(n, 0.0, 0.0, notes.replace(sentence, "", 1)) for sentence in routine]
         kept = [said.text for said in record.provenance if not isinstance(said.evidence, OfNotes)]
         if len(kept) < len(record.provenance):
-            asides.append(Deletion(n, 0.0, summary=" ".join(kept)))
+            asides.append(Deletion(n, 0.0, 0.0, summary=" ".join(kept)))
     return {
         "signal, not cited": signals,
         "mention, not the patient's": mentions,
@@ -245,30 +253,33 @@ def uncited(one: Tested) -> dict[str, list[Deletion]]:
     }
 
 
-def of_disease(one: Tested, n: int, column: int) -> float:
-    """By how much a disease (its number in the graph) changes the true log-odds of patient ``n``."""
+def of_disease(one: Tested, n: int, column: int) -> tuple[float, float]:
+    """By how much a disease (its number in the graph) changes the log-odds of patient ``n``: the true ones, those of a sum."""
     if column >= len(one.graph.diseases):
-        return 0.0  # a parent, which nobody has but by one of its own
+        return 0.0, 0.0  # a parent, which nobody has but by one of its own
     stay = slice(int(one.row[n]), int(one.row[n]) + 1)
-    hospital, without = one.hospital, one.hospital.asserted[stay].copy()
+    series, without = one.hospital.series[stay], one.hospital.asserted[stay].copy()
     without[0, column] = False
-    return log_odds(one, hospital.series[stay], hospital.asserted[stay], stay) - log_odds(
-        one, hospital.series[stay], without, stay
-    )
+    return differences(one, stay, series, without)
 
 
-def of_signal(one: Tested, n: int, code: str) -> float:
-    """By how much the drift changes the true log-odds of patient ``n``, if the signal carries it; 0 for others."""
+def of_signal(one: Tested, n: int, code: str) -> tuple[float, float]:
+    """By how much the drift changes the log-odds of patient ``n`` if the signal carries it, as ``of_disease``; 0 for others."""
     if code not in DRIFTING:
-        return 0.0
+        return 0.0, 0.0
     stay = slice(int(one.row[n]), int(one.row[n]) + 1)
-    series, asserted = one.hospital.series[stay], one.hospital.asserted[stay]
-    return log_odds(one, series, asserted, stay) - log_odds(one, 0 * series, asserted, stay)
+    return differences(one, stay, 0 * one.hospital.series[stay], one.hospital.asserted[stay])
 
 
-def log_odds(one: Tested, series: Array, asserted: NDArray[np.bool_], stay: slice) -> float:
-    """The true log-odds of a stay with this series part and these diseases."""
-    return float(one.risk.log_odds(series, one.hospital.wording[stay], asserted, one.graph)[0])
+def differences(one: Tested, stay: slice, series: Array, asserted: NDArray[np.bool_]) -> tuple[float, float]:
+    """The log-odds of a stay minus those with this ``series`` part and these diseases: the true ones, and those of a sum."""
+    hospital = one.hospital
+    own, other = (hospital.series[stay], hospital.asserted[stay]), (series, asserted)
+    true, added = (
+        [float(risk.log_odds(part, hospital.wording[stay], diseases, one.graph)[0]) for part, diseases in (own, other)]
+        for risk in (one.risk, Risk())
+    )
+    return true[0] - true[1], added[0] - added[1]
 
 
 def changed(one: Tested, deletions: Sequence[Deletion]) -> Batch:
@@ -294,7 +305,8 @@ def tried(one: Tested, deletions: Sequence[Deletion], hospital: str) -> Found:
     parts = [deletions[at : at + PAIRS] for at in range(0, len(deletions), PAIRS)]
     without = torch.cat([one.trained.of_members(changed(one, part))[..., 0].double() for part in parts], dim=1)
     persons = np.array([hospital + one.persons[deletion.patient] for deletion in deletions])
-    return Found(persons, (own[:, number] - without).numpy(), np.array([deletion.true for deletion in deletions]))
+    true, added = (np.array([getattr(deletion, name) for deletion in deletions]) for name in ("true", "added"))
+    return Found(persons, (own[:, number] - without).numpy(), true, true * added < 0)
 
 
 def row(found: Found) -> str:
@@ -345,10 +357,10 @@ def by_share(hospitals: Sequence[Tested], least: float) -> list[tuple[str, str, 
             if place:
                 place[0].extend(change[own & planted])
                 place[1].extend(change[own & (true == 0)])
-    return [
-        (f"{some} of {many} are planted", *(f"{np.median(one):+.2f}" if len(one) >= 10 else "" for one in both))
-        for (many, some), both in changes.items()
-    ]
+    cells = {
+        place: [f"{np.median(one):+.2f}" if len(one) >= 10 else "" for one in both] for place, both in changes.items()
+    }
+    return [(f"{some} of {many} are planted", first, second) for (many, some), (first, second) in cells.items()]
 
 
 if __name__ == "__main__":

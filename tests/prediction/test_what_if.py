@@ -254,6 +254,7 @@ def test_a_patient_with_an_ordinary_course_and_no_statement_loses_nothing(emerge
 def test_members_agree_only_if_none_changes_the_other_way(emerge: Trained) -> None:
     fitted, batch, told = asked(emerge)
     contrary = copy.deepcopy(emerge.members[0])
+    assert isinstance(contrary, torch.nn.Module)
     contrary.register_forward_hook(lambda network, given, logits: -logits)
     for other, agree in ((emerge.members[0], 1.0), (contrary, 0.0)):
         pair = dataclasses.replace(emerge, members=(emerge.members[0], other), experts=())
