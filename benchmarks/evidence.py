@@ -105,7 +105,7 @@ def main() -> None:
     options = arguments(__doc__)
     hospitals = [tested(seed, options) for seed in options.seeds]
     print(
-        f"{'what is deleted':<40}{'number':>7}   {'right way':<20}{'size':>7}{'>0.1':>6}{'>0.25':>7}{'rank':>7}"
+        f"{'what is deleted':<54}{'number':>7}   {'right way':<20}{'size':>7}{'>0.1':>6}{'>0.25':>7}{'rank':>7}"
         f"   agreed   right way of these"
     )
     every: dict[str, list[Found]] = {}
@@ -129,7 +129,7 @@ def main() -> None:
             np.concatenate([one.reverse for one in each]),
         )
         if found.true.size:
-            print(f"{kind:<40}{row(found)}", flush=True)
+            print(f"{kind:<54}{row(found)}", flush=True)
     print("\nmedian change by a disease      planted   no risk")
     for title, planted, others in by_share(hospitals, options.planted):
         print(f"{title:<32}{planted:>7}   {others:>7}")
