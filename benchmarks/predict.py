@@ -66,6 +66,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
     """Seconds of each step, summed over all patients."""
     seconds: dict[str, float] = {}
+    assert ready.donors is not None and ready.ordinary is not None, "a run, not a model folder"
 
     def take(name: str, work: Callable[[], Any]) -> Any:
         result, taken = timed(work)
@@ -86,6 +87,10 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
         take(
             "risks without each disease",
             partial(what_if.without_diseases, ready.trained, ready.fitted, batch, texts),
+        )
+        take(
+            "risks without each abnormal signal",
+            partial(what_if.without_signals, ready.trained, ready.fitted, batch, texts, ready.ordinary),
         )
         for name in what_if.modalities(ready.trained):
             take(

@@ -132,7 +132,7 @@ class Model:
         made = pl.DataFrame(rows, infer_schema_length=None)
         if not any(_is_pandas(frame) for frame in frames.values()):
             return made
-        import pandas
+        import pandas  # type: ignore[import-untyped]
 
         return pandas.DataFrame(made.to_dict(as_series=False))
 

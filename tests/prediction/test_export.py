@@ -81,9 +81,14 @@ def test_explained_it_says_what_diseases_add_and_of_inputs_only_with_patients(
         assert {name: risk.tolist() for name, risk in full.without.items()} == {
             name: risk.tolist() for name, risk in answer.without.items()
         }
-        assert {node: risk.tolist() for node, risk in bare.without_disease.items()} == {
-            node: risk.tolist() for node, risk in answer.without_disease.items()
-        }
+        assert bare.without_signal == {} and set(full.without_signal) == set(answer.without_signal)
+        for ours, theirs in (
+            (bare.without_disease, answer.without_disease),
+            (full.without_signal, answer.without_signal),
+        ):
+            assert {key: one.risk.tolist() for key, one in ours.items()} == {
+                key: one.risk.tolist() for key, one in theirs.items()
+            }
 
 
 def test_the_service_takes_it_and_names_the_runs_manifest(model: Path, emerge: Trained) -> None:

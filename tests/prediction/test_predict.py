@@ -104,10 +104,12 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
             contributions = [one["contributions"][name] for one in told[patient]["risks"]]
             np.testing.assert_allclose(contributions, expected, atol=1e-6)
     for row in told.values():
-        for disease in row["diseases"]:
+        assert row["abnormal_signals"] or "No abnormal signal" in row["summary"]
+        for part in (*row["diseases"], *row["abnormal_signals"]):
             for risk in row["risks"]:
                 label = risk["label_code"]
-                assert np.isclose(disease["contribution"][label], risk["y_prob"] - disease["risk_without"][label])
+                assert np.isclose(part["contribution"][label], risk["y_prob"] - part["risk_without"][label])
+                assert part["agreed"][label] is True, "of a single member"
 
 
 def test_without_explanations_the_risks_are_the_same_and_the_contributions_empty(
@@ -127,6 +129,7 @@ def test_without_explanations_the_risks_are_the_same_and_the_contributions_empty
         other = explained[patient]
         assert (one["summary"], one["lacking"]) == (other["summary"], other["lacking"])
         assert one["risks"][0]["contributions"] == {} and all(not node["risk_without"] for node in one["diseases"])
+        assert all(not signal["risk_without"] for signal in one["abnormal_signals"])
 
 
 def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
@@ -137,7 +140,9 @@ def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
     told = lines(tmp_path / "risks.csv").values()
     assert all(risk["contributions"].keys() <= {"ehr"} for one in told for risk in one["risks"])
     diseases = [disease for one in told for disease in one["diseases"]]
-    assert diseases and all(one["risk_without"] == one["contribution"] == {} for one in diseases)
+    assert diseases and all(one["risk_without"] == one["contribution"] == one["agreed"] == {} for one in diseases)
+    signals = [signal for one in told for signal in one["abnormal_signals"]]
+    assert signals and all(one["risk_without"].keys() == {"mortality", "readmission"} for one in signals)
 
 
 def test_tables_of_ones_own_without_outcomes_give_the_same_and_again_the_same_bytes(

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from emerge_ehr.config import Model
 from emerge_ehr.fields import Component
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.prediction import what_if
+from emerge_ehr.models.window_statistics import statistics
+from emerge_ehr.prediction import ordinary, what_if
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import fitted as fitted_things
 from emerge_ehr.preprocess.fitted import Fitted
@@ -18,7 +20,7 @@ from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.faithfulness import Faithfulness
 from emerge_ehr.rag.records_file import Record, RecordedMention
-from emerge_ehr.rag.summaries import OfMention, OfModel, OfPerson, OfSignal, OfTriples, Statement
+from emerge_ehr.rag.summaries import OfManifestations, OfMention, OfModel, OfPerson, OfSignal, OfTriples, Statement
 from emerge_ehr.storage import schema, table_files
 from emerge_ehr.training import inputs
 from emerge_ehr.training.trained import Trained, load
@@ -47,7 +49,7 @@ def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without
     assert [list(risks) for risks in found] == [[node.node_index for node in one.record.nodes] for one in told]
     arrays = {name: value.numpy() for name, value in vars(batch).items()}
     for n, one in enumerate(told):
-        for node, risk in found[n].items():
+        for node, without in found[n].items():
             row = {name: value[n : n + 1].copy() for name, value in arrays.items()}
             notes = one.notes or ""
             for entity in reversed(one.record.entities):
@@ -63,9 +65,9 @@ def test_the_risk_without_a_disease_is_that_of_texts_written_and_encoded_without
                 row[f"{name}_tokens_mask"][0] = np.arange(row[f"{name}_tokens"].shape[1]) < len(pieces)
 
             alone = Batch(**{name: torch.from_numpy(value) for name, value in row.items()})
-            np.testing.assert_allclose(risk, trained.probability(alone)[0], atol=1e-6)
+            np.testing.assert_allclose(without.risk, trained.probability(alone)[0], atol=1e-6)
     base = trained.probability(batch)
-    assert any(abs(base[n] - risk).max() > 1e-6 for n, risks in enumerate(found) for risk in risks.values())
+    assert any(abs(base[n] - one.risk).max() > 1e-6 for n, each in enumerate(found) for one in each.values())
 
 
 def test_a_method_that_reads_no_text_is_not_asked_about_diseases(
@@ -106,7 +108,7 @@ def test_without_the_notes_at_hand_only_the_summary_changes(emerge: Trained) -> 
 
     row = batch.select(torch.tensor([some]))
     expected = emerge.probability(dataclasses.replace(row, summary_embedding=torch.from_numpy(summary)))[0]
-    np.testing.assert_allclose(without[some][node], expected, atol=1e-6)
+    np.testing.assert_allclose(without[some][node].risk, expected, atol=1e-6)
 
 
 def test_statements_of_a_language_model_go_by_what_they_cite() -> None:
@@ -181,6 +183,140 @@ def test_the_risk_without_a_modality_is_the_mean_over_those_of_training_patients
             for d in range(3)
         ]
         np.testing.assert_allclose(found[n], np.mean(risks, axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d", "gradient_boosting"])
+def test_the_risk_without_a_signal_is_that_with_an_ordinary_course_and_without_its_statements(
+    run_of: Callable[[str], Path], method: str
+) -> None:
+    trained = load(run_of(method))
+    fitted, batch, told = asked(trained)
+    courses = ordinary.of(trained)
+    found = what_if.without_signals(trained, fitted, batch, told, courses)
+    assert [list(one) for one in found] == [
+        list(dict.fromkeys(signal.code for signal in one.record.abnormal_signals)) for one in told
+    ]
+    features = [feature["name"] for feature in trained.dataset.metadata["features"]]
+    reads_text = trained.config.baseline is None
+    for n in range(0, len(told), 5):
+        length = int(batch.ehr_length[n])
+        for code, without in found[n].items():
+            row = {name: value[n : n + 1].clone() for name, value in vars(batch).items()}
+            for name, course in zip(("ehr", "ehr_mask"), courses.courses(length), strict=True):
+                row[name][0, :length, features.index(code)] = course[:, features.index(code)]
+            if reads_text:
+                kept = " ".join(
+                    said.text
+                    for said in told[n].record.provenance
+                    if not (isinstance(said.evidence, OfSignal) and said.evidence.code == code)
+                )
+                assert len(kept) < len(told[n].record.summary)
+                row["summary_embedding"] = torch.from_numpy(fitted.summary.encode([kept]))
+                pieces = fitted.summary.split(kept)[:4]
+                row["summary_tokens"][:] = 0
+                row["summary_tokens"][0, : len(pieces)] = torch.from_numpy(fitted.summary.encode(pieces))
+                row["summary_tokens_mask"][0] = torch.arange(row["summary_tokens"].shape[1]) < len(pieces)
+            np.testing.assert_allclose(without.risk, trained.probability(Batch(**row))[0], atol=1e-6)
+    base = trained.probability(batch)
+    assert any(abs(base[n] - one.risk).max() > 1e-6 for n, each in enumerate(found) for one in each.values())
+
+
+def test_of_a_method_without_texts_the_encoders_are_not_needed_and_one_that_reads_notes_alone_has_no_signals(
+    run_of: Callable[[str], Path], emerge: Trained
+) -> None:
+    series = load(run_of("gru_d"))
+    fitted, batch, told = asked(series)
+    with_encoders, without = (
+        what_if.without_signals(series, encoders, batch, told, ordinary.of(series)) for encoders in (fitted, None)
+    )
+    assert all(
+        np.array_equal(one[code].risk, other[code].risk)
+        for one, other in zip(with_encoders, without, strict=True)
+        for code in one
+    )
+    of_notes = dataclasses.replace(emerge.config, baseline=Component("note_only"))
+    reader = dataclasses.replace(emerge, config=of_notes)
+    assert what_if.without_signals(reader, fitted, batch, told, ordinary.of(emerge)) == [{} for _ in told]
+
+
+def test_a_patient_with_an_ordinary_course_and_no_statement_loses_nothing(emerge: Trained) -> None:
+    fitted, batch, told = asked(emerge)
+    courses = ordinary.of(emerge)
+    some = next(n for n, one in enumerate(told) if one.record.abnormal_signals)
+    code = told[some].record.abnormal_signals[0].code
+    row = what_if.with_ordinary(emerge, batch.select(torch.tensor([some])), [code], courses)
+    bare = dataclasses.replace(told[some].record, provenance=told[some].record.provenance[:1])
+    row = dataclasses.replace(row, summary_embedding=torch.from_numpy(fitted.summary.encode([bare.provenance[0].text])))
+    (found,) = what_if.without_signals(emerge, fitted, row, [Told(None, bare)], courses)
+    np.testing.assert_allclose(found[code].risk, emerge.probability(row)[0], atol=1e-6)
+
+
+def test_members_agree_only_if_none_changes_the_other_way(emerge: Trained) -> None:
+    fitted, batch, told = asked(emerge)
+    contrary = copy.deepcopy(emerge.members[0])
+    assert isinstance(contrary, torch.nn.Module)
+    contrary.register_forward_hook(lambda network, given, logits: -logits)
+    for other, agree in ((emerge.members[0], 1.0), (contrary, 0.0)):
+        pair = dataclasses.replace(emerge, members=(emerge.members[0], other), experts=())
+        moved = [one.agreed for each in what_if.without_diseases(pair, fitted, batch, told) for one in each.values()]
+        assert np.mean(moved) == pytest.approx(agree, abs=0.05), "a few change nothing"
+
+
+def test_the_ordinary_course_is_that_of_the_training_patient_nearest_to_the_medians(emerge: Trained) -> None:
+    train = inputs.mapped(emerge.dataset, "train").whole()
+    length = train.ehr.shape[1]
+    value, mask = ordinary.of(emerge).courses(length)
+    found = statistics(train.ehr, train.ehr_mask > 0).reshape(len(train), 8, -1).numpy()
+    for f in range(value.shape[1]):
+        measured = train.ehr_mask[:, :, f].any(dim=1).numpy()
+        own = found[measured, :, f].astype(np.float64)
+        known = [column[~np.isnan(column)] for column in own.T]
+        away = [
+            (own[:, k] - np.quantile(column, 0.5, method="lower")) if len(column) else np.zeros(len(own))
+            for k, column in enumerate(known)
+        ]
+        spread = [
+            max(np.sqrt(np.nanmean(one**2)), 1e-6) if len(column) else 1
+            for one, column in zip(away, known, strict=True)
+        ]
+        distance = np.nansum([(one / by) ** 2 for one, by in zip(away, spread, strict=True)], axis=0)
+        lender = train.select(torch.from_numpy(np.flatnonzero(measured)[[distance.argmin()]]))
+        assert torch.equal(value[:, f], lender.ehr[0, :, f]) and torch.equal(mask[:, f], lender.ehr_mask[0, :, f])
+
+
+def test_a_course_is_cut_to_the_window_or_carried_forward_and_one_never_measured_stays_so(emerge: Trained) -> None:
+    train = inputs.mapped(emerge.dataset, "train").whole()
+    hours = train.ehr.shape[1]
+    lengths = torch.where(torch.arange(len(train)) % 2 > 0, 6, 12)
+    inside = (torch.arange(hours) < lengths[:, None])[..., None]
+    never = torch.arange(train.ehr.shape[2]) > 0
+    some = dataclasses.replace(
+        train, ehr=train.ehr * inside * never, ehr_mask=train.ehr_mask * inside * never, ehr_length=lengths
+    )
+    courses = ordinary.Ordinary(some)
+    value, mask = courses.courses(9)
+    assert value.shape == mask.shape == (9, train.ehr.shape[2])
+    lenders = some.select(torch.nonzero(lengths == 12)[:, 0])
+    for f in range(1, value.shape[1]):
+        assert (lenders.ehr[:, :9, f] == value[:, f]).all(dim=1).any(), "of one who was observed for as long"
+    assert not mask[:, 0].any() and not value[:, 0].any()
+    value, mask = courses.courses(hours)
+    assert (value[12:] == value[11]).all() and not mask[12:].any() and mask[:12].any()
+
+
+def test_what_joins_a_signal_to_a_disease_goes_with_the_disease() -> None:
+    slow = OfSignal("heart_rate", "heart rate", "low", 42.0, "beats/min", 7, -3.2, 5)
+    said = (
+        Statement("Old.", OfPerson(90.0, None)),
+        Statement("Slow heart.", slow),
+        Statement("Slow heart of myxoedema.", OfManifestations(3, ("heart_rate",), ("Bradycardia",))),
+        Statement("Slow, old.", OfModel((slow, OfPerson(90.0, None)))),
+        Statement("Slow by myxoedema.", OfModel((slow, OfMention(3, "myxoedema")))),
+    )
+    record = dataclasses.replace(EMPTY, provenance=said)
+    assert what_if.summary_without_signal(record, "heart_rate") == "Old. Slow heart of myxoedema. Slow by myxoedema."
+    assert what_if.summary_without_signal(record, "ph") == " ".join(one.text for one in said)
+    assert what_if.summary_without(record, 3) == "Old. Slow heart. Slow, old."
 
 
 def test_donors_are_training_patients_and_the_same_each_time(emerge: Trained) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from emerge_ehr.config import Config, Model
 from emerge_ehr.fields import Component
+from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction.what_if import Without
 from emerge_ehr.report import charts, figures, material, report, sections
 from emerge_ehr.report.patients import Change, View
 from emerge_ehr.training import train
@@ -58,6 +60,8 @@ def test_only_what_the_method_reads_is_told_as_read_and_the_rest_is_marked(
         rows = [row.text for row in view.one("table", class_="changes").all("th", scope="row")]
         assert {row for row in rows if row.startswith("others’")} == {f"others’ {titles[name]}" for name in read_by_it}
         assert any(row.startswith("nothing of") for row in rows) == (texts and bool(view.all("div", class_="disease")))
+        abnormal = "No signal is abnormal" not in view.text and read_by_it != {"note"}
+        assert any(row.startswith("ordinary") for row in rows) == abnormal
         marked = headings(view)
         assert marked["Vital signs and labs"] == ("ehr" not in read_by_it)
         assert marked["Summary and its evidence"] == ("summary" not in read_by_it)
@@ -89,6 +93,42 @@ def test_a_disease_is_a_reason_from_a_point_on_and_stands_among_those_that_are_n
     assert found["named"] == [f"disease {n}" for n in (0, 1, 2, 3, 6)]
     found = report.reasons(given(changes[:1], 8), ("note",))
     assert found["disease"] is None and found["named"] == [f"disease {n}" for n in range(5)]
+
+
+def test_a_signal_is_a_reason_by_itself_and_what_the_members_disagree_on_is_none() -> None:
+    changes = [
+        Change("heart rate", 0.9, -0.3, signal="heart_rate", agreed=False),
+        Change("pH", 0.9, -0.05, signal="ph"),
+        Change("disease 0", 0.9, -0.2, 0, agreed=False),
+        Change("disease 1", 0.9, 0.02, 1),
+    ]
+    found = report.reasons(given(changes, 2), ("ehr", "note", "summary"))
+    assert found["signal"].words == "pH" and found["disease"].words == "disease 1" and not found["modalities"]
+    found = report.reasons(given(changes[:1], 0), ("ehr",))
+    assert found["signal"] is None
+
+
+def test_a_change_that_the_members_disagree_on_is_listed_without_a_number(
+    copied: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = what_if.without_signals
+
+    def disagreeing(*given: Any) -> list[dict[str, Without]]:
+        return [
+            {code: Without(one.risk, one.agreed & (code != "heart_rate")) for code, one in each.items()}
+            for each in judged(*given)
+        ]
+
+    monkeypatch.setattr(what_if, "without_signals", disagreeing)
+    rows = [
+        (row.one("th").text, row.all("td")[0].text)
+        for view in written(copied).all("article", class_="patient")
+        for row in view.one("table", class_="changes").one("tbody").all("tr")
+        if row.one("th").text.startswith("ordinary")
+    ]
+    unclear = {name for name, cell in rows if "members of the run disagree" in cell}
+    assert unclear == {"ordinary heart rate"} and len({name for name, _ in rows}) > 3
+    assert all(("disagree" in cell) == (name == "ordinary heart rate") for name, cell in rows)
 
 
 def test_the_first_screen_and_the_table_of_changes_agree(page: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
+from emerge_ehr.prediction.what_if import Without
 from emerge_ehr.rag import records_file
 from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
 
@@ -47,17 +48,19 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
         {
             **node,
             "definition": definitions[node["node_index"]],
-            "risk_without": by_label(names, without) if without is not None else {},
-            "contribution": by_label(names, answer.risk - without) if without is not None else {},
+            **what_it_changes(names, answer.risk, answer.without_disease.get(node["node_index"])),
         }
         for node in record["nodes"]
-        for without in (answer.without_disease.get(node["node_index"]),)
+    ]
+    signals = [
+        {**signal, **what_it_changes(names, answer.risk, answer.without_signal.get(signal["code"]))}
+        for signal in record["abnormal_signals"]
     ]
     return {
         "patient_id": answer.patient_id,
         "risks": risks,
         "lacking": list(answer.lacking),
-        "abnormal_signals": record["abnormal_signals"],
+        "abnormal_signals": signals,
         "diseases": diseases,
         "summary": record["summary"],
         "statements": record["provenance"],
@@ -66,6 +69,9 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
     }
 
 
-def by_label(names: Sequence[str], values: Risks) -> dict[str, float]:
-    """Map the labels' names to their values [K]."""
-    return dict(zip(names, values.tolist(), strict=True))
+def what_it_changes(names: Sequence[str], risk: Risks, without: Without | None) -> dict[str, dict[str, Any]]:
+    """What a disease or a signal is to the ``risk`` [K], by label; nothing where the run's method does not read of it."""
+    if without is None:
+        return {"risk_without": {}, "contribution": {}, "agreed": {}}
+    values = {"risk_without": without.risk, "contribution": risk - without.risk, "agreed": without.agreed}
+    return {key: dict(zip(names, by_label.tolist(), strict=True)) for key, by_label in values.items()}

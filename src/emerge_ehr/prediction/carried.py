@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from emerge_ehr.config import from_record
 from emerge_ehr.fields import UserError
 from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import ARRAYS, KINDS, Dataset
 from emerge_ehr.training import trained as runs
@@ -43,8 +44,14 @@ def load(folder: Path) -> Trained:
         ) from None
 
 
-def donors(folder: Path) -> Batch | None:
-    """The training patients who stand in for a modality; None where the folder holds no patients."""
+def patients(folder: Path) -> tuple[Batch, Ordinary] | tuple[None, None]:
+    """The training patients who stand in for a modality, and those who lend the ordinary course of a signal (``what_if``); None
+    and None where the folder holds no patients."""
     if not (folder / schema.DONORS).is_file():
-        return None
-    return Batch(**load_file(folder / schema.DONORS))
+        return None, None
+    tensors = load_file(folder / schema.DONORS)
+    both = [
+        Batch(**{key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{kind}.")})
+        for kind in ("donors", "candidates")
+    ]
+    return both[0], Ordinary(both[1])

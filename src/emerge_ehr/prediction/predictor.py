@@ -1,4 +1,4 @@
-"""Predicts for new patients with a finished run, as in training, and computes what each modality and disease changes.
+"""Predicts for new patients with a finished run, as in training, and computes what each modality, disease and signal changes.
 
 Everything fitted comes from the run's artefacts; the knowledge graph and the encoders must be those of training.
 """
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +21,9 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.models import absence
 from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
-from emerge_ehr.prediction import carried, what_if
-from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.prediction import carried, ordinary, what_if
+from emerge_ehr.prediction.ordinary import Ordinary
+from emerge_ehr.prediction.what_if import Told, Without
 from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.evidence import FoundEvidence
@@ -49,8 +51,9 @@ class Answer:
     """What the run predicts for one patient. ``risk`` [K]; ``lowest`` and ``highest`` [K]: the extremes over its members.
 
     ``lacking``: the modalities that the run reads and the patient does not have. ``without``: the risks [K] without each of the
-    others. ``without_disease``: the risks [K] without each linked disease, by node_index; empty where the run reads no texts.
-    Both are empty where no explanation was asked for.
+    others. ``without_disease``: those without each linked disease, by node_index; empty where the run reads no texts.
+    ``without_signal``: those without each abnormal signal, by code; empty where the run reads neither series nor summaries. All
+    are empty where no explanation was asked for.
     """
 
     patient_id: str
@@ -59,7 +62,8 @@ class Answer:
     highest: Risks
     lacking: tuple[str, ...]
     without: dict[str, Risks]
-    without_disease: dict[int, Risks]
+    without_disease: dict[int, Without]
+    without_signal: dict[str, Without]
     record: Record
 
 
@@ -67,7 +71,7 @@ class Answer:
 class Predictor:
     """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
-    ``outcomes`` [K]: the labels in words. ``donors``: see ``what_if``; None where the model holds no patients.
+    ``outcomes`` [K]: the labels in words. ``donors`` and ``ordinary``: see ``what_if``; None where the model holds no patients.
     """
 
     trained: Trained
@@ -76,6 +80,7 @@ class Predictor:
     tools: rag.Tools
     auditor: Auditor
     donors: Batch | None
+    ordinary: Ordinary | None
     thresholds: Risks
     outcomes: tuple[Outcome, ...]
 
@@ -121,31 +126,48 @@ class Predictor:
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
     def ask(self, batch: Batch, found: FoundEvidence, *, explain: bool = True) -> Iterator[Answer]:
-        """Compute the patients' risks from all of their data and, to ``explain`` them, without each modality and disease."""
+        """Compute the patients' risks from all of their data and, to ``explain`` them, without each modality, disease and
+        abnormal signal."""
         logits = self.trained.of_members(batch)
         risks = runs.together(logits)
         lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
-        diseases, without = self._explained(batch, found, records) if explain else ([{}] * len(records), {})
+        nothing: list[dict[Any, Without]] = [{} for _ in records]
+        diseases, signals, without = self._explained(batch, found, records) if explain else (nothing, nothing, {})
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         read = what_if.modalities(self.trained)
         for n, record in enumerate(records):
-            lacking = tuple(name for name in read if not has[name][n])
-            without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], lacking, without_each, diseases[n], record)
+            yield Answer(
+                patient_id=record.patient_id,
+                risk=risks[n],
+                lowest=lowest[n],
+                highest=highest[n],
+                lacking=tuple(name for name in read if not has[name][n]),
+                without={name: risk[n] for name, risk in without.items() if has[name][n]},
+                without_disease=diseases[n],
+                without_signal=signals[n],
+                record=record,
+            )
 
     def _explained(
         self, batch: Batch, found: FoundEvidence, records: Sequence[Record]
-    ) -> tuple[list[dict[int, Risks]], dict[str, Risks]]:
-        """The risks of the patients without each disease of theirs, and [N,K] without each modality."""
+    ) -> tuple[list[dict[int, Without]], list[dict[str, Without]], dict[str, Risks]]:
+        """The risks of the patients without each disease and without each abnormal signal of theirs, and [N,K] without each
+        modality."""
+        nothing: list[dict[str, Without]] = [{} for _ in records]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
-        if self.donors is None:
-            return diseases, {}
-        return diseases, {
-            name: what_if.without_modality(self.trained, batch, name, self.donors)
-            for name in what_if.modalities(self.trained)
-        }
+        if self.donors is None or self.ordinary is None:
+            return diseases, nothing, {}
+        signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary)
+        return (
+            diseases,
+            signals,
+            {
+                name: what_if.without_modality(self.trained, batch, name, self.donors)
+                for name in what_if.modalities(self.trained)
+            },
+        )
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
@@ -174,7 +196,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
         saved,
         tools,
         evidence.auditor(config, task, tools, expected.signals),
-        carried.donors(run_dir) if is_model else what_if.donors(trained),
+        *(carried.patients(run_dir) if is_model else (what_if.donors(trained), ordinary.of(trained))),
         _thresholds(trained),
         task.outcomes(trained.label_names),
     )

@@ -1,4 +1,4 @@
-"""What a risk becomes when a modality or a disease is removed from the model's input.
+"""What a risk becomes when a modality, a disease or an abnormal signal is removed from the model's input.
 
 A modality that is simply blanked is an input the model never saw: a learned "no note" vector, for example, means nothing where
 every training patient has a note. Therefore a patient's modality is replaced by that of training patients, the ``donors``, one
@@ -8,6 +8,12 @@ contribution).
 A disease is removed from the texts that the model reads: the statements of the summary that rest on it, and its mentions in the
 notes. Signals stay, because no measurement is known to be caused by the disease. Nothing is retrieved again, so other diseases'
 statements stay as they are, even those that name the removed disease as a neighbour.
+
+A signal is replaced by its ordinary course (``ordinary.py``), and the summary's statements that rest on it go. A statement that
+joins it to a disease stays: it tells of the disease as well, and goes with that.
+
+Small changes of a text move every number of its embedding a little. What they do to the risk is noise where the members of the
+run do not agree on its direction, and is told apart by that.
 """
 
 import dataclasses
@@ -23,15 +29,19 @@ from emerge_ehr import components
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import MODALITIES, Batch
+from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag.records_file import Record
+from emerge_ehr.rag.summaries import OfSignal, Statement
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import inputs
+from emerge_ehr.training import trained as runs
 from emerge_ehr.training.trained import Hours, Trained
 
 DONORS = 16
-PAIRS = 2048  # pairs of patient and disease per call of the model
+ROUNDING = 1e-5  # a change in log-odds that may come from computing other patients beside
+PAIRS = 2048  # pairs of patient and disease, or of patient and signal, per call of the model
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,15 @@ class Told:
 
     notes: str | None
     record: Record
+
+
+@dataclass(frozen=True)
+class Without:
+    """The ``risk`` [K] without a disease or a signal. ``agreed`` [K]: whether no two members of the run change their own risks
+    in opposite directions; so always with a single member."""
+
+    risk: NDArray[np.float64]
+    agreed: NDArray[np.bool_]
 
 
 def donors(trained: Trained, count: int = DONORS) -> Batch:
@@ -64,6 +83,11 @@ def reads_texts(trained: Trained) -> bool:
     return bool({"note", "summary"} & set(modalities(trained)))
 
 
+def reads_signals(trained: Trained) -> bool:
+    """Whether the method reads the series or summaries, and so reads of abnormal signals."""
+    return bool({"ehr", "summary"} & set(modalities(trained)))
+
+
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
     """The risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over ``others``."""
     of_others = trained.hours(others) if name == "ehr" else None
@@ -83,17 +107,18 @@ def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, of_other
 
 
 def without_diseases(
-    trained: Trained, fitted: Fitted, batch: Batch, patients: Sequence[Told]
-) -> list[dict[int, NDArray[np.float64]]]:
-    """For each patient, a dict from the node_index of every linked disease to the risks [K] without that disease.
+    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told]
+) -> list[dict[int, Without]]:
+    """For each patient, a dict from the node_index of every linked disease to the risks without that disease.
 
-    ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on.
-    Where a patient's notes are not available, only the summary changes. The dicts are empty where the method reads neither
-    notes nor summaries.
+    ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on,
+    which may be None for a method that reads no text. Where a patient's notes are not available, only the summary changes. The
+    dicts are empty where the method reads neither notes nor summaries.
     """
-    risks_without: list[dict[int, NDArray[np.float64]]] = [{} for _ in patients]
-    if not reads_texts(trained):
-        return risks_without
+    found: list[dict[int, Without]] = [{} for _ in patients]
+    if fitted is None or not reads_texts(trained):
+        return found
+    own = trained.of_members(batch)
     pairs = [(n, node.node_index) for n, patient in enumerate(patients) for node in patient.record.nodes]
     for at in range(0, len(pairs), PAIRS):
         chunk = pairs[at : at + PAIRS]
@@ -101,10 +126,67 @@ def without_diseases(
         distinct, which = torch.unique(rows, return_inverse=True)
         hours = trained.hours(batch.select(distinct))
         changed = _without(trained, fitted, batch.select(rows), patients, chunk)
-        risks = trained.probability(changed, hours.select(which) if hours else None)
-        for (n, node), risk in zip(chunk, risks, strict=True):
-            risks_without[n][node] = risk
-    return risks_without
+        without = trained.of_members(changed, hours.select(which) if hours else None)
+        for (n, node), one in zip(chunk, _judged(without, own[:, rows]), strict=True):
+            found[n][node] = one
+    return found
+
+
+def without_signals(
+    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told], ordinary: Ordinary
+) -> list[dict[str, Without]]:
+    """For each patient, a dict from the code of every abnormal signal to the risks without that signal.
+
+    ``patients`` and ``fitted`` as for ``without_diseases``. The dicts are empty where the method reads neither series nor
+    summaries.
+    """
+    found: list[dict[str, Without]] = [{} for _ in patients]
+    if not reads_signals(trained):
+        return found
+    read = modalities(trained)
+    own = trained.of_members(batch)
+    pairs = [(n, code) for n, one in enumerate(patients) for code in abnormal(one.record)]
+    for at in range(0, len(pairs), PAIRS):
+        chunk = pairs[at : at + PAIRS]
+        numbers = torch.tensor([n for n, _ in chunk])
+        rows = batch.select(numbers)
+        if "ehr" in read:
+            rows = with_ordinary(trained, rows, [code for _, code in chunk], ordinary)
+        if "summary" in read and fitted is not None:
+            summaries = [summary_without_signal(patients[n].record, code) for n, code in chunk]
+            rows = _with_summaries(trained, fitted, rows, summaries)
+        for (n, code), one in zip(chunk, _judged(trained.of_members(rows), own[:, numbers]), strict=True):
+            found[n][code] = one
+    return found
+
+
+def _judged(without: Tensor, own: Tensor) -> list[Without]:
+    """What the members' logits [M,N,K] without something say of N patients, whose ``own`` logits are these."""
+    change = own - without
+    agreed = ~((change > ROUNDING).any(dim=0) & (change < -ROUNDING).any(dim=0)).numpy()
+    return [Without(*one) for one in zip(runs.together(without), agreed, strict=True)]
+
+
+def abnormal(record: Record) -> list[str]:
+    """The codes of the patient's abnormal signals, the most extreme first; one that was both high and low stands once."""
+    return list(dict.fromkeys(signal.code for signal in record.abnormal_signals))
+
+
+def with_ordinary(trained: Trained, rows: Batch, codes: Sequence[str], ordinary: Ordinary) -> Batch:
+    """The patients with the ordinary course of a signal in place of their own; ``codes`` names the signal of each."""
+    column = {feature["name"]: f for f, feature in enumerate(trained.dataset.metadata["features"])}
+    value, mask = rows.ehr.clone(), rows.ehr_mask.clone()
+    for n, (code, length) in enumerate(zip(codes, rows.ehr_length.tolist(), strict=True)):
+        of_value, of_mask = ordinary.courses(length)
+        value[n, :length, column[code]] = of_value[:, column[code]]
+        mask[n, :length, column[code]] = of_mask[:, column[code]]
+    return dataclasses.replace(rows, ehr=value, ehr_mask=mask)
+
+
+def _with_summaries(trained: Trained, fitted: Fitted, rows: Batch, summaries: Sequence[str]) -> Batch:
+    """The patients with these summaries in place of their own."""
+    limit, least = trained.config.token_level.summary_chunks, rows.summary_tokens.shape[1]
+    return dataclasses.replace(rows, **_encoded("summary", fitted.summary, summaries, limit, least))
 
 
 def _without(
@@ -114,9 +196,7 @@ def _without(
     read, limits = modalities(trained), trained.config.token_level
     if "summary" in read:
         summaries = [summary_without(patients[n].record, node) for n, node in pairs]
-        least = rows.summary_tokens.shape[1]
-        changed = _encoded("summary", fitted.summary, summaries, limits.summary_chunks, least)
-        rows = dataclasses.replace(rows, **changed)
+        rows = _with_summaries(trained, fitted, rows, summaries)
     known = [
         (at, source.notes, source.record, node) for at, (n, node) in enumerate(pairs) if (source := patients[n]).notes
     ]
@@ -141,6 +221,15 @@ def _encoded(name: str, encoder: FittedEncoder, written: Sequence[str], limit: i
 def summary_without(record: Record, node_index: int) -> str:
     """The summary without the statements that rest on the disease."""
     return " ".join(statement.text for statement in record.provenance if node_index not in statement.nodes)
+
+
+def summary_without_signal(record: Record, code: str) -> str:
+    """The summary without the statements that rest on the signal, and on no disease."""
+    return " ".join(statement.text for statement in record.provenance if not _of_signal(statement, code))
+
+
+def _of_signal(statement: Statement, code: str) -> bool:
+    return not statement.nodes and any(isinstance(item, OfSignal) and item.code == code for item in statement.items)
 
 
 def notes_without(notes: str, record: Record, node_index: int) -> str:

@@ -56,6 +56,11 @@ class Material:
         return what_if.reads_texts(self.trained)
 
     @property
+    def reads_signals(self) -> bool:
+        """Whether the method reads signals, or summaries that tell of them."""
+        return what_if.reads_signals(self.trained)
+
+    @property
     def shows_notes(self) -> bool:
         """Whether the report shows the text of notes, and texts that quote it."""
         return self.settings.notes == "include" or (self.settings.notes == "auto" and not self.credentialed)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import subgroups
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction.what_if import Without
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
 from emerge_ehr.rag import records_file as rag_records
@@ -29,12 +30,15 @@ from emerge_ehr.training import inputs
 
 @dataclass(frozen=True)
 class Change:
-    """What the risk becomes without a modality or a disease; ``disease`` is its number in the view, None for a modality."""
+    """What the risk becomes without a modality, a disease or an abnormal signal. ``disease``: its number in the view, and
+    ``signal``: its code; None for the others. ``agreed``: as in ``what_if.Without``; a modality's change always counts."""
 
     words: str
     risk: float
     change: float
     disease: int | None = None
+    signal: str | None = None
+    agreed: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,24 +181,37 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
 def _changes(
     material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
 ) -> list[tuple[Change, ...]]:
-    """For each patient, what the chosen label's risk becomes without each modality, and then without each disease."""
-    trained, config = material.trained, material.config
-    base = trained.probability(batch)[:, material.main.column]
+    """For each patient, what the chosen label's risk becomes without each modality, each abnormal signal, and each disease."""
+    trained, config, column = material.trained, material.config, material.main.column
+    base = trained.probability(batch)[:, column]
     others = what_if.donors(trained)
     rows: list[list[Change]] = [[] for _ in records]
     for name in material.reads:
-        risks = what_if.without_modality(trained, batch, name, others)[:, material.main.column]
+        risks = what_if.without_modality(trained, batch, name, others)[:, column]
         for n, risk in enumerate(risks.tolist()):
             rows[n].append(Change(MODALITIES[name], risk, risk - float(base[n])))
-    if not material.reads_texts:
-        return [tuple(row) for row in rows]
-    tools = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir)
+    encoders = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir) if material.reads_texts else None
     sources = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
-    for n, without in enumerate(what_if.without_diseases(trained, tools, batch, sources)):
-        for number, node in enumerate(records[n].nodes):
-            risk = float(without[node.node_index][material.main.column])
-            rows[n].append(Change(node.name, risk, risk - float(base[n]), number))
+    signals = what_if.without_signals(trained, encoders, batch, sources, ordinary.of(trained))
+    diseases = what_if.without_diseases(trained, encoders, batch, sources)
+    for n, record in enumerate(records):
+        labels = {signal.code: signal.label for signal in record.abnormal_signals}
+        rows[n] += [
+            Change(labels[code], *_risk(without, column, base[n]), signal=code, agreed=bool(without.agreed[column]))
+            for code, without in signals[n].items()
+        ]
+        rows[n] += [
+            Change(node.name, *_risk(without, column, base[n]), number, agreed=bool(without.agreed[column]))
+            for number, node in enumerate(record.nodes)
+            if (without := diseases[n].get(node.node_index)) is not None
+        ]
     return [tuple(row) for row in rows]
+
+
+def _risk(without: Without, column: int, base: float) -> tuple[float, float]:
+    """The risk without something, and by how much it differs from the ``base``."""
+    risk = float(without.risk[column])
+    return risk, risk - float(base)
 
 
 def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | None]:

@@ -117,17 +117,19 @@ def _content(run: Material) -> dict[str, Any]:
 
 def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:
     """The reasons behind a patient's risk, among the modalities that the model ``reads``: inputs that change the risk by a
-    percentage point or more, abnormal signals, and diseases that the notes name. ``signals`` and ``named`` are None where the
-    model does not read of them."""
-    changes = [change for change in view.changes if round(abs(change.change), 3) >= TELLING]
+    percentage point or more (of signals and diseases, those on whose direction the members agree), abnormal signals, and
+    diseases that the notes name. ``signals`` and ``named`` are None where the model does not read of them."""
+    changes = [change for change in view.changes if change.agreed and round(abs(change.change), 3) >= TELLING]
     changes.sort(key=lambda change: -abs(change.change))
     disease = next((change for change in changes if change.disease is not None), None)
+    signal = next((change for change in changes if change.signal is not None), None)
     shown = list(range(len(view.diseases)))[:NAMED]
     if disease is not None and disease.disease is not None and disease.disease not in shown:
         shown[-1] = disease.disease
     return {
-        "modalities": [change for change in changes if change.disease is None],
+        "modalities": [change for change in changes if change.disease is None and change.signal is None],
         "disease": disease,
+        "signal": signal,
         "signals": view.abnormal[:3] if {"ehr", "summary"} & set(reads) else None,
         "named": [view.diseases[n].name for n in shown] if {"note", "summary"} & set(reads) else None,
     }
