@@ -3,19 +3,27 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import conformal
 from emerge_ehr.prediction import what_if
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
 from emerge_ehr.rag import records_file
-from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
+from emerge_ehr.storage.schema import CONTRIBUTION, RISKS, SET
 
 
-def header(modalities: Sequence[str]) -> list[str]:
-    """The columns of the table that predict writes.
+def header(modalities: Sequence[str], sets: bool) -> list[str]:
+    """The columns of the table that predict writes; with ``sets`` of possible outcomes, if the run has any.
 
-    >>> header(["ehr"])[-2:]
+    >>> header(["ehr"], False)[-2:]
     ['highest', 'contribution_ehr']
     """
-    return [*RISKS.names, *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities)]
+    return [
+        *RISKS.names,
+        *([SET.name] if sets else []),
+        *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities),
+    ]
 
 
 def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[list[Any]]:
@@ -25,7 +33,8 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
         without = [answer.without.get(name) for name in modalities]
         contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
         extremes = float(answer.lowest[k]), float(answer.highest[k])
-        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *contributions]
+        of_set = [] if answer.possible is None else conformal.written(answer.possible[[k]])
+        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *of_set, *contributions]
 
 
 def lacking(answer: Answer, modalities: Sequence[str]) -> list[str]:
@@ -45,6 +54,7 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
             "above_threshold": bool(answer.risk[k] >= run.thresholds[k]),
             "lowest": float(answer.lowest[k]),
             "highest": float(answer.highest[k]),
+            **({} if answer.possible is None else _set(answer.possible[[k]])),
             "contributions": {part: float(answer.risk[k] - risk[k]) for part, risk in answer.without.items()},
         }
         for k, name in enumerate(names)
@@ -70,6 +80,12 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
         "faithfulness": record["faithfulness"],
         "failures": record["failures"],
     }
+
+
+def _set(possible: NDArray[np.bool_]) -> dict[str, str]:
+    """The set [1,2] of possible outcomes, and what it says."""
+    (text,) = conformal.written(possible)
+    return {SET.name: text, "answer": conformal.WORDS[text]}
 
 
 def by_label(names: Sequence[str], values: Risks) -> dict[str, float]:

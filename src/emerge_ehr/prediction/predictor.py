@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.evidence import FoundEvidence
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.preprocess.inputs import new_patients, raw_patients
+from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records as rag
@@ -49,7 +51,8 @@ class Answer:
     """What the run predicts for one patient. ``risk`` [K]; ``lowest`` and ``highest`` [K]: the extremes over its members.
 
     ``without``: the risks [K] without each modality that the run reads and the patient has. ``without_disease``: the risks [K]
-    without each linked disease, by node_index; empty where the run reads no texts.
+    without each linked disease, by node_index; empty where the run reads no texts. ``possible``: the sets [K,2] of outcomes that
+    are possible, where the run has sets.
     """
 
     patient_id: str
@@ -59,6 +62,7 @@ class Answer:
     without: dict[str, Risks]
     without_disease: dict[int, Risks]
     record: Record
+    possible: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,10 @@ class Predictor:
 
     def answers(self, tables: CheckedTables) -> Iterator[Answer]:
         """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
+        people, at = checked.patients(tables.cohort), 0
         for batch, block_evidence in self.blocks(tables):
-            yield from self.ask(batch, block_evidence)
+            yield from self.ask(batch, block_evidence, people[at : at + len(batch)])
+            at += len(batch)
 
     def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, FoundEvidence]]:
         """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
@@ -118,11 +124,15 @@ class Predictor:
             arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
-    def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
-        """Compute the patients' risks from all of their data, and without each modality and disease."""
+    def ask(self, batch: Batch, found: FoundEvidence, people: pl.DataFrame) -> Iterator[Answer]:
+        """Compute the patients' risks from all of their data, and without each modality and disease.
+
+        ``people``: the rows of patients.csv.
+        """
         logits = self.trained.of_members(batch)
-        risks = runs.together(logits)
-        lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
+        risks = self.trained.risks(logits.mean(dim=0))
+        possible = self.trained.sets and self.trained.sets.of(risks, people)
+        lowest, highest = (self.trained.risks(extreme(dim=0)) for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
         diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
@@ -133,7 +143,8 @@ class Predictor:
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         for n, record in enumerate(records):
             without_each = {name: risk[n] for name, risk in without.items() if has[name][n]}
-            yield Answer(record.patient_id, risks[n], lowest[n], highest[n], without_each, diseases[n], record)
+            extremes, of_sets = (lowest[n], highest[n]), None if possible is None else possible[n]
+            yield Answer(record.patient_id, risks[n], *extremes, without_each, diseases[n], record, of_sets)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
