@@ -13,8 +13,10 @@ from emerge_ehr.config import Config, Report
 from emerge_ehr.evaluation import conformal
 from emerge_ehr.prediction import predict
 from emerge_ehr.report import report
+from emerge_ehr.storage import schema
 from emerge_ehr.training.trained import load
 from emerge_ehr.transfer import evaluate
+from tests.places import ROOT
 
 TEXT = {"patient_id": pl.String}
 
@@ -36,6 +38,8 @@ def test_predict_gives_the_runs_own_calibrated_risks_and_sets_and_says_when_it_d
     of_run = pl.read_csv(run / "sets.csv", schema_overrides=TEXT)
     assert both["set"].to_list() == of_run["set"].to_list() and set(found["set"]) <= set(conformal.READ)
     assert found.columns[found.columns.index("highest") + 1] == "set"
+    described = (ROOT / "docs" / "prediction.md").read_text("utf-8")
+    assert f"| `{schema.SET.name}` | {schema.SET.meaning}" in described
     assert (found["lowest"] <= found["y_prob"] + 1e-9).all() and (found["y_prob"] <= found["highest"] + 1e-9).all()
     trained = load(run)
     assert trained.maps[0] is not None and trained.maps[1] is None and trained.sets is not None
@@ -58,6 +62,13 @@ def test_evaluate_judges_the_calibrated_risks(run: Path, hospital: Config, tmp_p
     written = pl.read_csv(run / "predictions.csv", schema_overrides=TEXT).filter(pl.col("split") == "test")
     both = written.join(found, on=["patient_id", "label_code"], how="left", suffix="_here")
     np.testing.assert_allclose(both["y_prob"], both["y_prob_here"], atol=1e-6)
+    covered = [pl.read_csv(folder / "coverage.csv").drop("split") for folder in (run, tmp_path / "out")]
+    assert covered[0].equals(covered[1])
+    about = json.loads((tmp_path / "out" / "evaluation.json").read_text())["sets"]["labels"]["mortality"]["covered"][
+        "1"
+    ]
+    told = f"Sets: {about['value']:.1%} of {about['patients']} samples with the outcome"
+    assert told in (tmp_path / "out" / "evaluation.md").read_text()
 
 
 def test_the_report_tells_of_calibration_and_sets_and_gives_each_patient_an_answer(run: Path, hospital: Config) -> None:

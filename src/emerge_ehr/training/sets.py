@@ -177,6 +177,9 @@ def judge(
         if chosen.training.members > 1
         else "",
     )
+    for name, of_label in labels.items():
+        shown = [row for row in rows if row.label_code == name and row.group == conformal.ALL]
+        of_label["covered"] = {row.outcome: {"patients": row.patients, "value": row.covered} for row in shown}
     about = {"coverage": config.coverage, "groups": list(config.groups), "guarantee": guarantee, "labels": labels}
     columns = [field.name for field in dataclasses.fields(Coverage)]
     return about, {
