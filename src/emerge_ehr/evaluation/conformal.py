@@ -129,4 +129,5 @@ def covered(label: Array, possible: Possible) -> NDArray[np.bool_]:
 
 def answered(possible: Possible) -> NDArray[np.bool_]:
     """Whether each set [N] holds a single outcome, so that the model gives an answer."""
-    return possible.sum(axis=1) == 1
+    single: NDArray[np.bool_] = possible.sum(axis=1) == 1
+    return single

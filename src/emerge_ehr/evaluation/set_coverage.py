@@ -58,13 +58,12 @@ def coverage(
     chosen = {(*key, outcome): rows & having[outcome] for key, rows in inside.items() for outcome in OUTCOMES}
     held, sure = conformal.covered(label, possible), conformal.answered(possible)
     intervals = _shares(np.array(list(chosen.values())), held, persons, sampling)
-    return [
-        Coverage(
-            *(*where, *key, int(rows.sum()), found.value, found.low, found.high),
-            answered=float(sure[rows].mean()) if rows.any() else None,
-        )
-        for (key, rows), found in zip(chosen.items(), intervals, strict=True)
-    ]
+    rows = []
+    for (key, inside_of), found in zip(chosen.items(), intervals, strict=True):
+        answered = float(sure[inside_of].mean()) if inside_of.any() else None
+        values = (found.value, found.low, found.high, answered)
+        rows.append(Coverage(*where, *key, int(inside_of.sum()), *values))
+    return rows
 
 
 def _shares(chosen: NDArray[np.bool_], of: NDArray[np.bool_], persons: Persons, sampling: Sampling) -> list[Interval]:

@@ -98,9 +98,13 @@ def _maps(chosen: Calibration, judged: Predictions) -> tuple[Maps, list[str]]:
 
 def together(parts: Sequence[Predictions]) -> Predictions:
     """The patients of all ``parts``, one after the other."""
-    names = ("label", "defined", "probability")
-    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return dataclasses.replace(parts[0], patient_id=[name for part in parts for name in part.patient_id], **whole)
+    return dataclasses.replace(
+        parts[0],
+        patient_id=[name for part in parts for name in part.patient_id],
+        label=np.concatenate([part.label for part in parts]),
+        defined=np.concatenate([part.defined for part in parts]),
+        probability=np.concatenate([part.probability for part in parts]),
+    )
 
 
 def applied(maps: Maps, probability: Array) -> Array:
