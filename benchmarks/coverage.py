@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,8 @@ def main() -> None:
         print("\n".join(calibration(every)))
         print("\n".join(as_a_run(every, options.coverage, [])))
         print("\n".join(as_a_run(every, options.coverage, options.groups)))
-        for wanted in ([], options.groups):
+        by: list[list[str]] = [[], options.groups]
+        for wanted in by:
             print("\n".join(split_again(every, wanted, options)))
 
 
@@ -81,7 +83,8 @@ def fitted(case: Case, options: argparse.Namespace) -> dict[str, Fitted]:
     kept = config.processed_dir.parent / "members.npz"
     if not kept.is_file():
         prepare(case, True)
-        np.savez(kept, **dict(_fit(case, options.members)))
+        arrays_of: dict[str, Any] = dict(_fit(case, options.members))
+        np.savez(kept, **arrays_of)
     arrays = dict(np.load(kept))
     people, outside, attributes = _people(case)
     return {
@@ -202,12 +205,11 @@ def split_again(every: Mapping[int, Fitted], wanted: list[str], options: argpars
                     if rows.sum() >= options.least:
                         means.setdefault((seed, f"{attribute} {group}"), []).append(float(held[rows].mean()))
     title = f"by outcome and {', '.join(wanted)}" if wanted else "by outcome"
-    mean, low, high = (of(found, axis=0) for of in (np.mean, np.min, np.max))
+    mean, low, high = np.mean(found, axis=0), np.min(found, axis=0), np.max(found, axis=0)
     yield f"sets, split again {options.splits} times, {title}: mean (lowest to highest split)"
-    for name, *of in zip(
-        ("covered", "outcome 0", "outcome 1", "answered", "wrong answers"), mean, low, high, strict=True
-    ):
-        yield f"  {name:<14} {of[0]:.3f} ({of[1]:.3f} to {of[2]:.3f})"
+    titles = ("covered", "outcome 0", "outcome 1", "answered", "wrong answers")
+    for n, name in enumerate(titles):
+        yield f"  {name:<14} {mean[n]:.3f} ({low[n]:.3f} to {high[n]:.3f})"
     of_groups = {key: float(np.mean(values)) for key, values in means.items()}
     inside = sum(abs(value - options.coverage) <= 0.02 for value in of_groups.values())
     yield f"  subgroups of at least {options.least}: {inside} of {len(of_groups)} cover {options.coverage:.0%} within 2 points"

@@ -59,10 +59,10 @@ def coverage(
     held, sure = conformal.covered(label, possible), conformal.answered(possible)
     intervals = _shares(np.array(list(chosen.values())), held, persons, sampling)
     rows = []
-    for (key, inside_of), found in zip(chosen.items(), intervals, strict=True):
-        answered = float(sure[inside_of].mean()) if inside_of.any() else None
-        values = (found.value, found.low, found.high, answered)
-        rows.append(Coverage(*where, *key, int(inside_of.sum()), *values))
+    for ((attribute, group, outcome), having_it), found in zip(chosen.items(), intervals, strict=True):
+        answered = float(sure[having_it].mean()) if having_it.any() else None
+        counted = (int(having_it.sum()), found.value, found.low, found.high, answered)
+        rows.append(Coverage(*where, attribute, group, outcome, *counted))
     return rows
 
 

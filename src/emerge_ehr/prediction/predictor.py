@@ -131,7 +131,7 @@ class Predictor:
         """
         logits = self.trained.of_members(batch)
         risks = self.trained.risks(logits.mean(dim=0))
-        possible = self.trained.sets and self.trained.sets.of(risks, people)
+        possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
         lowest, highest = (self.trained.risks(extreme(dim=0)) for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]

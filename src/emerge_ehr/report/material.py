@@ -86,7 +86,9 @@ def load(config: Config) -> Material:
             privacy.credentialed(chosen, made_of=trained.dataset.metadata.get("inputs", {}))
             for chosen in (config, trained.config)
         ),
-        possible=trained.sets and sets.read([folder], trained.dataset.split["test"], trained.label_names),
+        possible=None
+        if trained.sets is None
+        else sets.read([folder], trained.dataset.split["test"], trained.label_names),
     )
 
 

@@ -98,9 +98,8 @@ def _labels(config: Config, dataset: Dataset) -> Iterator[Array]:
 
 def fit(chosen: Calibration, judged: Predictions, patients: pl.DataFrame | None) -> tuple[OfRun, list[str]]:
     """The sets that ``judged`` patients give, and warnings of groups in which an outcome can never be left out."""
-    groups = _groups(
-        chosen.groups, results.aligned(judged.patient_id, patients) if chosen.groups else None, len(judged.label)
-    )
+    table = None if patients is None else results.aligned(judged.patient_id, patients)
+    groups = _groups(chosen.groups, table, len(judged.label))
     labels, told = {}, []
     least = conformal.needed(chosen.coverage)
     for k, name in enumerate(judged.label_names):

@@ -177,9 +177,10 @@ def _train(
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone, fabric)
         fitted = methods.together(each)
-        outside = methods.held_out(each, team).split([len(parts["train"]), len(parts["val"])])
+        outside, count = methods.held_out(each, team), len(parts["train"])
         judged = [
-            _predictions(dataset, name, parts[name], of) for name, of in zip(("train", "val"), outside, strict=True)
+            _predictions(dataset, name, parts[name], logits)
+            for name, logits in (("train", outside[:count]), ("val", outside[count:]))
         ]
         tested: dict[str, Predictions] = {}  # by file
         if not of_folds:
@@ -275,8 +276,8 @@ def _publish(
         if predictions[-1].thresholds is not None:
             columns = ("patient_id", "label_code", "threshold")
             results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))
-        for name, (columns, rows) in files.items():
-            results.write_rows(folder / name, columns, rows)
+        for name, (heads, rows) in files.items():
+            results.write_rows(folder / name, heads, rows)
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
