@@ -61,8 +61,8 @@ def coverage(
     rows = []
     for ((attribute, group, outcome), having_it), found in zip(chosen.items(), intervals, strict=True):
         answered = float(sure[having_it].mean()) if having_it.any() else None
-        counted = (int(having_it.sum()), found.value, found.low, found.high, answered)
-        rows.append(Coverage(*where, attribute, group, outcome, *counted))
+        share = found.value, found.low, found.high
+        rows.append(Coverage(*where, attribute, group, outcome, int(having_it.sum()), *share, answered))
     return rows
 
 
