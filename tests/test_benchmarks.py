@@ -20,6 +20,10 @@ ALONE = {
     "bootstrap": ("--patients 400 --resamples 20 --loop 5 --rounds 1", "scikit-learn"),
     "convert": ("--stays 40 --repeats 1 --folder FOLDER", "emerge convert"),
     "evidence": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "of 5 are planted"),
+    "coverage": (
+        "--seeds 1 --stays 500 --members 2 --splits 2 --coverage 0.6 --least 20 --folder FOLDER",
+        "hospital 1",
+    ),
     "faithfulness": ("", "set aside"),
     "harder": ("--stays 300 --read 20", "site b, long notes"),
     "lacking": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "slope of the former"),

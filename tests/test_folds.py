@@ -46,6 +46,7 @@ def finished(small_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                 "split": {"folds": FOLDS},
                 "model": {"hidden_size": 16},
                 "training": {"members": 1, "max_epochs": 3, "bootstrap_resamples": 20},
+                "calibration": {"method": "platt", "coverage": 0.5},
             },
             "test",
         )
@@ -98,6 +99,8 @@ def test_the_runs_test_predictions_are_those_of_the_folds_judged_at_their_own_th
         parts.append(of_test(of_fold.run_dir).with_columns(threshold=pl.lit(of_threshold), point=pl.lit(cut)))
     pooled = pl.concat(parts).sort("patient_id")
     assert whole.equals(pooled.drop("threshold", "point"))
+    sets = [of_test(of_fold.run_dir, "sets.csv") for of_fold in config.of_folds()]
+    assert of_test(config.run_dir, "sets.csv").sort("patient_id").equals(pl.concat(sets).sort("patient_id"))
     truth, risk = pooled["y_true"].to_numpy(), pooled["y_prob"].to_numpy()
     evaluated = json.loads((config.run_dir / "metrics.json").read_text())
     values = {key: one["value"] for key, one in evaluated["splits"]["test"]["mortality"]["metrics"].items()}

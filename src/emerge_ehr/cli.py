@@ -118,10 +118,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     runs.add_argument(
         "--recalibrate-by",
-        choices=["logistic", "intercept", "closed_test", "isotonic"],
+        choices=["logistic", "intercept", "closed_test", "isotonic", "venn_abers"],
         default="closed_test",
-        help="with --recalibrate: slope and intercept, the intercept alone, the simplest that a closed test allows (default), or "
-        "isotonic regression",
+        help="with --recalibrate: slope and intercept, the intercept alone, the simplest that a closed test allows (default), "
+        "isotonic regression, or a Venn-Abers predictor",
     )
     runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen on")
     runs.add_argument("--port", type=int, default=8000, help="with serve: the port to listen on; 0 takes any free one")

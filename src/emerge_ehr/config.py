@@ -298,6 +298,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How risks are made to mean what they say (docs/evaluation.md).
+
+    ``method``: the map by which all risks of the run go, fitted on patients of training and validation whom the members that
+    judged them had not been trained on; "none" leaves risks as the model gives them. ``coverage``: 0.9 for sets of outcomes that
+    hold the true one of 90 of 100 patients with each outcome, where the model may say that it does not know; 0 for none.
+    ``groups``: attributes of subgroups, such as "sex" and "age", within each of whose groups that is to hold.
+    """
+
+    method: Literal["none", "platt", "isotonic", "venn_abers"] = "none"
+    coverage: Annotated[float, Ge(0), Lt(1)] = 0.0
+    groups: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """What ``report.html`` shows (docs/report.md).
 
@@ -367,6 +382,7 @@ class Config:
     baseline: Annotated[Component | None, TRAINING] = None  # if given, this method is trained instead of EMERGE
     training: Training = Training()
     evaluation: Annotated[Evaluation, EVALUATION] = Evaluation()
+    calibration: Annotated[Calibration, EVALUATION] = Calibration()
     report: Annotated[Report, REPORT] = Report()
     compute: Annotated[Compute, WORK] = Compute()
 
@@ -480,6 +496,11 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
     _refuse_landmarks(config.cohort, where)
     refuse_repeated(config.model.experts, f"{where}: model.experts")
     refuse_repeated(config.evaluation.sensitivities, f"{where}: evaluation.sensitivities")
+    refuse_repeated(config.calibration.groups, f"{where}: calibration.groups")
+    if config.calibration.groups and not config.calibration.coverage:
+        raise UserError(
+            f"{where}: calibration.groups are those of sets; set calibration.coverage too, for example to 0.9"
+        )
     return config
 
 

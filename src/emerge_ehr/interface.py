@@ -123,7 +123,7 @@ class Model:
             UserError: tables are missing, or do not fit each other or the run.
         """
         modalities = what_if.modalities(self.ready.trained)
-        header = answers.header(modalities)
+        header = answers.header(modalities, self.ready.trained.sets is not None)
         frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes}
         found = self._asked(folder, frames, explain=explain)
         rows = [

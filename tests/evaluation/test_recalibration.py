@@ -1,5 +1,7 @@
 """Recalibration against scikit-learn, and what it does to risks that are too extreme and too low."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -66,7 +68,47 @@ def test_the_closed_test_takes_the_simplest_change_that_likelihood_ratios_do_not
 def test_what_cannot_be_fitted_is_none() -> None:
     risk, one_class = np.array([0.1, 0.2, 0.3, 0.4]), np.zeros(4)
     separated, alike = np.array([0.0, 0.0, 1.0, 1.0]), np.full(4, 0.3)
-    methods = ("logistic", "intercept", "closed_test", "isotonic")
-    assert [recalibration.fit(method, one_class, risk) for method in methods] == [None] * 4
-    assert [recalibration.fit(method, separated, risk) is None for method in methods] == [True, False, True, False]
-    assert [recalibration.fit(method, separated, alike) is None for method in methods] == [True, False, True, False]
+    methods: tuple[recalibration.Method, ...] = ("logistic", "intercept", "closed_test", "isotonic", "venn_abers")
+    slopeless = [True, False, True, False, False]
+    assert [recalibration.fit(method, one_class, risk) for method in methods] == [None] * 5
+    assert [recalibration.fit(method, separated, risk) is None for method in methods] == slopeless
+    assert [recalibration.fit(method, separated, alike) is None for method in methods] == slopeless
+
+
+def venn_abers_by_hand(label: np.ndarray, probability: np.ndarray, new: float) -> float:
+    """An isotonic regression with the new patient among those that it is fitted on, once without the outcome and once with it."""
+    absent, present = (
+        IsotonicRegression(y_min=0, y_max=1)
+        .fit(np.append(probability, new), np.append(label, outcome))
+        .predict([new])[0]
+        for outcome in (0.0, 1.0)
+    )
+    return float(present / (1 - absent + present))
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_venn_abers_is_two_isotonic_regressions_with_the_new_patient_in_them(digits: int) -> None:
+    label, probability = case(3, patients=150)
+    probability = np.round(probability, digits)
+    found = recalibration.fit("venn_abers", label, probability)
+    assert found is not None
+    new = np.concatenate([np.round(np.linspace(0, 1, 21), 2), probability[:20]])
+    expected = [venn_abers_by_hand(label, probability, risk) for risk in new]
+    np.testing.assert_allclose(found.apply(new), expected, atol=1e-12)
+    assert found.apply(new).min() > 0 and found.apply(new).max() < 1
+    assert np.geterr() == {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+
+
+@pytest.mark.parametrize("method", ["logistic", "isotonic", "venn_abers"])
+def test_what_was_fitted_is_the_same_after_it_was_written_and_read(method: recalibration.Method) -> None:
+    label, probability = case(5)
+    found = recalibration.fit(method, label, probability)
+    assert found is not None
+    record = json.loads(json.dumps(recalibration.recorded(found)))
+    new = np.linspace(0, 1, 101)
+    assert recalibration.restored(record).apply(new).tolist() == found.apply(new).tolist()
+    damaged = [{**record, "kind": "other"}, {**record, "more": 1}, {"kind": method}, [], None]
+    damaged += [{**record, name: [float("nan")]} for name in record if name != "kind"]
+    for wrong in damaged:
+        with pytest.raises(ValueError, match="recalibrate"):
+            recalibration.restored(wrong)

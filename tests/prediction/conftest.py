@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from emerge_ehr.config import Config, load
+from emerge_ehr.config import Calibration, Config, load
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.fields import Component
@@ -20,6 +20,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "token_level": {"fusion": Component("token_level")},
     "gru_d": {"baseline": Component("gru_d")},
     "gradient_boosting": {"baseline": Component("gradient_boosting")},
+    "calibrated": {
+        "baseline": Component("logistic_regression", {"modalities": ["ehr", "note", "summary"], "penalty": "l1"}),
+        "calibration": Calibration(method="platt", coverage=0.7, groups=("sex",)),
+        "members": 2,
+    },
 }
 
 
@@ -53,11 +58,14 @@ def run_of(hospital: Config) -> Iterator[Callable[[str], Path]]:
     def run_dir(method: str) -> Path:
         if method not in done:
             chosen = METHODS[method]
-            model = {name: value for name, value in chosen.items() if name != "baseline"}
+            others = {"baseline", "calibration", "members"}
+            model = {name: value for name, value in chosen.items() if name not in others}
             done[method] = hospital.run_dir.parent / method
             config = dataclasses.replace(
                 hospital,
                 baseline=chosen.get("baseline"),
+                calibration=chosen.get("calibration", Calibration()),
+                training=dataclasses.replace(hospital.training, members=chosen.get("members", 1)),
                 model=dataclasses.replace(hospital.model, **model),
                 paths=dataclasses.replace(hospital.paths, run_dir=done[method]),
             )

@@ -3,19 +3,27 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from emerge_ehr.evaluation import conformal
 from emerge_ehr.prediction.predictor import Answer, Predictor, Risks
 from emerge_ehr.prediction.what_if import Without
 from emerge_ehr.rag import records_file
-from emerge_ehr.storage.schema import CONTRIBUTION, RISKS
+from emerge_ehr.storage.schema import CONTRIBUTION, RISKS, SET
 
 
-def header(modalities: Sequence[str]) -> list[str]:
-    """The columns of the table that predict writes.
+def header(modalities: Sequence[str], sets: bool) -> list[str]:
+    """The columns of the table that predict writes; with ``sets`` of possible outcomes, if the run has any.
 
-    >>> header(["ehr"])[-2:]
+    >>> header(["ehr"], False)[-2:]
     ['highest', 'contribution_ehr']
     """
-    return [*RISKS.names, *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities)]
+    return [
+        *RISKS.names,
+        *([SET.name] if sets else []),
+        *(CONTRIBUTION.name.replace("<modality>", name) for name in modalities),
+    ]
 
 
 def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[list[Any]]:
@@ -25,7 +33,8 @@ def rows(answer: Answer, run: Predictor, modalities: Sequence[str]) -> Iterator[
         without = [answer.without.get(name) for name in modalities]
         contributions = [None if risk_without is None else risk - float(risk_without[k]) for risk_without in without]
         extremes = float(answer.lowest[k]), float(answer.highest[k])
-        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *contributions]
+        of_set = [] if answer.possible is None else conformal.written(answer.possible[[k]])
+        yield [answer.patient_id, label, risk, threshold, int(risk >= threshold), *extremes, *of_set, *contributions]
 
 
 def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
@@ -40,6 +49,7 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
             "above_threshold": bool(answer.risk[k] >= run.thresholds[k]),
             "lowest": float(answer.lowest[k]),
             "highest": float(answer.highest[k]),
+            **({} if answer.possible is None else _set(answer.possible[[k]])),
             "contributions": {part: float(answer.risk[k] - risk[k]) for part, risk in answer.without.items()},
         }
         for k, name in enumerate(names)
@@ -75,3 +85,9 @@ def what_it_changes(names: Sequence[str], risk: Risks, without: Without | None) 
         return {"risk_without": {}, "contribution": {}, "agreed": {}}
     values = {"risk_without": without.risk, "contribution": risk - without.risk, "agreed": without.agreed}
     return {key: dict(zip(names, by_label.tolist(), strict=True)) for key, by_label in values.items()}
+
+
+def _set(possible: NDArray[np.bool_]) -> dict[str, str]:
+    """The set [1,2] of possible outcomes, and what it says."""
+    (text,) = conformal.written(possible)
+    return {SET.name: text, "answer": conformal.WORDS[text]}

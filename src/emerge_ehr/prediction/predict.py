@@ -50,7 +50,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
 def _write(found: Iterable[Answer], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
-    rows.write(spreadsheet.line(answers.header(modalities)))
+    rows.write(spreadsheet.line(answers.header(modalities, ready.trained.sets is not None)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
     for answer in found:

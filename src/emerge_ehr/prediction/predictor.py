@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.evidence import FoundEvidence
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.preprocess.inputs import new_patients, raw_patients
+from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records as rag
@@ -53,7 +55,8 @@ class Answer:
     ``lacking``: the modalities that the run reads and the patient does not have. ``without``: the risks [K] without each of the
     others. ``without_disease``: those without each linked disease, by node_index; empty where the run reads no texts.
     ``without_signal``: those without each abnormal signal, by code; empty where the run reads neither series nor summaries. All
-    are empty where no explanation was asked for.
+    are empty where no explanation was asked for. ``possible``: the sets [K,2] of outcomes that are possible, where the run has
+    sets.
     """
 
     patient_id: str
@@ -65,6 +68,7 @@ class Answer:
     without_disease: dict[int, Without]
     without_signal: dict[str, Without]
     record: Record
+    possible: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,10 @@ class Predictor:
 
     def answers(self, tables: CheckedTables, *, explain: bool = True) -> Iterator[Answer]:
         """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
+        people, at = checked.patients(tables.cohort), 0
         for batch, block_evidence in self.blocks(tables):
-            yield from self.ask(batch, block_evidence, explain=explain)
+            yield from self.ask(batch, block_evidence, people[at : at + len(batch)], explain=explain)
+            at += len(batch)
 
     def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, FoundEvidence]]:
         """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
@@ -125,12 +131,18 @@ class Predictor:
             arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
-    def ask(self, batch: Batch, found: FoundEvidence, *, explain: bool = True) -> Iterator[Answer]:
+    def ask(
+        self, batch: Batch, found: FoundEvidence, people: pl.DataFrame, *, explain: bool = True
+    ) -> Iterator[Answer]:
         """Compute the patients' risks from all of their data and, to ``explain`` them, without each modality, disease and
-        abnormal signal."""
+        abnormal signal.
+
+        ``people``: the rows of patients.csv.
+        """
         logits = self.trained.of_members(batch)
-        risks = runs.together(logits)
-        lowest, highest = (extreme(dim=0).double().sigmoid().numpy() for extreme in (logits.amin, logits.amax))
+        risks = self.trained.risks(logits.mean(dim=0))
+        possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
+        lowest, highest = (self.trained.risks(extreme(dim=0)) for extreme in (logits.amin, logits.amax))
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         nothing: list[dict[Any, Without]] = [{} for _ in records]
         diseases, signals, without = self._explained(batch, found, records) if explain else (nothing, nothing, {})
@@ -147,6 +159,7 @@ class Predictor:
                 without_disease=diseases[n],
                 without_signal=signals[n],
                 record=record,
+                possible=None if possible is None else possible[n],
             )
 
     def _explained(

@@ -36,7 +36,6 @@ from emerge_ehr.rag.records_file import Record
 from emerge_ehr.rag.summaries import OfSignal, Statement
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import inputs
-from emerge_ehr.training import trained as runs
 from emerge_ehr.training.trained import Hours, Trained
 
 DONORS = 16
@@ -127,7 +126,7 @@ def without_diseases(
         hours = trained.hours(batch.select(distinct))
         changed = _without(trained, fitted, batch.select(rows), patients, chunk)
         without = trained.of_members(changed, hours.select(which) if hours else None)
-        for (n, node), one in zip(chunk, _judged(without, own[:, rows]), strict=True):
+        for (n, node), one in zip(chunk, _judged(trained, without, own[:, rows]), strict=True):
             found[n][node] = one
     return found
 
@@ -155,16 +154,16 @@ def without_signals(
         if "summary" in read and fitted is not None:
             summaries = [summary_without_signal(patients[n].record, code) for n, code in chunk]
             rows = _with_summaries(trained, fitted, rows, summaries)
-        for (n, code), one in zip(chunk, _judged(trained.of_members(rows), own[:, numbers]), strict=True):
+        for (n, code), one in zip(chunk, _judged(trained, trained.of_members(rows), own[:, numbers]), strict=True):
             found[n][code] = one
     return found
 
 
-def _judged(without: Tensor, own: Tensor) -> list[Without]:
+def _judged(trained: Trained, without: Tensor, own: Tensor) -> list[Without]:
     """What the members' logits [M,N,K] without something say of N patients, whose ``own`` logits are these."""
     change = own - without
     agreed = ~((change > ROUNDING).any(dim=0) & (change < -ROUNDING).any(dim=0)).numpy()
-    return [Without(*one) for one in zip(runs.together(without), agreed, strict=True)]
+    return [Without(*one) for one in zip(trained.risks(without.mean(dim=0)), agreed, strict=True)]
 
 
 def abnormal(record: Record) -> list[str]:

@@ -15,6 +15,7 @@ from emerge_ehr.prediction import what_if
 from emerge_ehr.preprocess.inputs import own_notes
 from emerge_ehr.report.wording import Label, labels
 from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet
+from emerge_ehr.training import sets
 from emerge_ehr.training import trained as runs
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.results import Predictions
@@ -24,7 +25,7 @@ from emerge_ehr.training.trained import Trained
 @dataclass(frozen=True)
 class Material:
     """What a report is made of. ``settings`` come from the present config, everything else from the run. ``main``: the label by
-    whose risk patients are ranked."""
+    whose risk patients are ranked. ``possible``: the sets of outcomes [N,K,2] of test patients, where the run has any."""
 
     trained: Trained
     settings: Report
@@ -34,6 +35,7 @@ class Material:
     labels: tuple[Label, ...]
     main: Label
     credentialed: bool
+    possible: sets.Possible | None = None
 
     @property
     def config(self) -> Config:
@@ -89,6 +91,9 @@ def load(config: Config) -> Material:
             privacy.credentialed(chosen, made_of=trained.dataset.metadata.get("inputs", {}))
             for chosen in (config, trained.config)
         ),
+        possible=None
+        if trained.sets is None
+        else sets.read([folder], trained.dataset.split["test"], trained.label_names),
     )
 
 

@@ -19,7 +19,7 @@ from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.patient_links import LeftOut
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.rag.summaries import OfPerson
-from emerge_ehr.report import evidence, graph, series
+from emerge_ehr.report import certainty, evidence, graph, series
 from emerge_ehr.report.material import Material, notes
 from emerge_ehr.report.wording import MODALITIES, moment, stated
 from emerge_ehr.signals.abnormal import AbnormalSignal
@@ -69,7 +69,8 @@ class View:
     """What the page shows of one patient. ``rank`` 1 is highest risk of the chosen label; ``risks`` and ``outcomes`` are those
     of all K labels. ``extremes``: the lowest and the highest risk of the chosen label by a member of the run; None where it has
     one member, or where the risks shown are those of other models (cross-validation). ``over_time``: with landmarks, each hour at
-    which the stay was judged and the risk of the chosen label then."""
+    which the stay was judged and the risk of the chosen label then. ``answer``: what the chosen label's set says, and the set;
+    None for a run without sets."""
 
     key: str
     patient_id: str
@@ -94,6 +95,7 @@ class View:
     extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
     over_time: tuple[tuple[int, float], ...]
+    answer: tuple[str, str] | None = None
 
 
 def ranked(material: Material) -> list[int]:
@@ -175,6 +177,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         extremes=known.extremes,
         abnormal=record.abnormal_signals,
         over_time=known.over_time,
+        answer=certainty.answer(material, row),
     )
 
 
@@ -218,8 +221,11 @@ def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | No
     """The lowest and the highest risk of each patient by a member; None as in ``View``."""
     if len(material.trained.members) == 1 or material.metrics.get("folds"):
         return [None] * len(batch)
-    risks = material.trained.of_members(batch)[..., material.main.column].double().sigmoid()
-    return list(zip(risks.amin(dim=0).tolist(), risks.amax(dim=0).tolist(), strict=True))
+    logits = material.trained.of_members(batch)
+    low, high = (
+        material.trained.risks(extreme(dim=0))[:, material.main.column] for extreme in (logits.amin, logits.amax)
+    )
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def _over_time(material: Material, names: Sequence[str]) -> list[tuple[tuple[int, float], ...]]:

@@ -16,7 +16,7 @@ from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import SMALL_CLASS, SMALL_PATIENTS
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction import what_if
-from emerge_ehr.report import charts, material, page, patients, sections
+from emerge_ehr.report import certainty, charts, material, page, patients, sections
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.patients import View
 from emerge_ehr.report.wording import MODALITIES
@@ -93,6 +93,8 @@ def _content(run: Material) -> dict[str, Any]:
         "metrics": sections.metrics(run),
         "plain": sections.plain(run),
         "experts": sections.experts(run),
+        "calibrated": certainty.calibrated(run),
+        "sets": certainty.sets(run),
         "curves": [(label, charts.evaluation(*run.test.known(label.column))) for label in run.labels],
         "spread": charts.spread(*run.test.known(run.main.column)),
         "training": charts.training(run.history, run.metrics.get("best_epoch")),

@@ -151,8 +151,23 @@ PREDICTIONS = Table(
 PLAIN_PREDICTIONS = "plain_predictions.csv"
 NETWORK_PREDICTIONS = "network_predictions.csv"
 JUDGED = "judged.csv"
-SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED)
-RISKS = Table(  # written to the file that --output names, with one more column (CONTRIBUTION) per modality that the run reads
+COVERAGE = "coverage.csv"  # and, with calibration.coverage, how often sets hold the outcome, in all and by subgroup
+SET = Column(
+    "set",
+    "text",
+    "the outcomes that are possible at calibration.coverage: {0}, {1}, {0 1} (the model does not know) or {} (unlike both)",
+    choices=("{0}", "{1}", "{0 1}", "{}"),
+)
+SETS = Table(  # with calibration.coverage
+    "sets.csv",
+    "train",
+    (PATIENT, Column("split", "text", "test", choices=("test",)), LABEL_CODE, SET),
+    key=("patient_id", "label_code"),
+)
+SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED, SETS.file, COVERAGE)
+# written to the file that --output names, with SET where the run has calibration.coverage, and with one more column per modality
+# that the run reads (CONTRIBUTION)
+RISKS = Table(
     "risks.csv",
     "predict",
     (

@@ -38,7 +38,20 @@ from emerge_ehr.storage.schema import (
     SOME_RUN_FILES,
     SPLIT,
 )
-from emerge_ehr.training import devices, folds, inputs, members, methods, parallel, plain, results, seeds, tables
+from emerge_ehr.training import (
+    calibrated,
+    devices,
+    folds,
+    inputs,
+    members,
+    methods,
+    parallel,
+    plain,
+    results,
+    seeds,
+    sets,
+    tables,
+)
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.patients import Patients, joined
 from emerge_ehr.training.results import Predictions
@@ -75,6 +88,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
         dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
         if torchrun.is_first_here():
             inputs.check(config, dataset)
+            sets.check(config, dataset)
         code = [artefacts.versions(LIBRARIES), components.record(config, methods.sockets(config))]
         same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), *code]
     devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
@@ -126,6 +140,7 @@ def _of_fold(config: Config, fabric: "Fabric") -> Dataset:
         dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
         if torchrun.is_first_here():
             inputs.check(config, dataset)
+            sets.check(config, dataset)
     return dataset
 
 
@@ -162,7 +177,11 @@ def _train(
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone, fabric)
         fitted = methods.together(each)
-        validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
+        outside, count = methods.held_out(each, team), len(parts["train"])
+        judged = [
+            _predictions(dataset, name, parts[name], logits)
+            for name, logits in (("train", outside[:count]), ("val", outside[count:]))
+        ]
         tested: dict[str, Predictions] = {}  # by file
         if not of_folds:
             tested[PREDICTIONS.file] = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
@@ -177,8 +196,11 @@ def _train(
                 elif config.baseline is None:
                     reads, own = emerge.modalities_read(config.model), tested[PREDICTIONS.file]
                     tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen)
-                predictions = [validation, tested.pop(PREDICTIONS.file)]
-                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, tested)
+                own = tested.pop(PREDICTIONS.file)
+                done = calibrated.fit(config, fitted, judged, own, of_folds)
+                fitted, files, told = sets.added(config, done, of_folds, patients, _sampling(config))
+                told = [*warnings, *done.warnings, *told]
+                evaluated = _report(config, fitted, done.predictions, patients, told, manifest, tested, files)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -201,11 +223,12 @@ def _report(
     warnings: Sequence[str],
     manifest: dict[str, Any],
     others: Mapping[str, Predictions],
+    files: sets.Files,
 ) -> dict[str, Any]:
     """Evaluate, write the run folder, and return the metrics.
 
     ``others``: predictions of the test split to compare the run's with, each by its file: the plain method's (none for a
-    baseline) and, where there are experts, those of the network alone.
+    baseline) and, where there are experts, those of the network alone. ``files``: what else to write.
     """
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
@@ -220,7 +243,7 @@ def _report(
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-    _publish(config, fitted, predictions, others, groups, reported, marked)
+    _publish(config, fitted, predictions, others, groups, reported, marked, files)
     return evaluated
 
 
@@ -236,6 +259,7 @@ def _publish(
     groups: Sequence[Subgroup],
     metrics: dict[str, Any],
     manifest: dict[str, Any],
+    files: sets.Files,
 ) -> None:
     """Write the run folder; checkpoints and a report of an earlier run there are removed."""
     earlier = config.run_dir / PREDICTIONS.file
@@ -252,6 +276,8 @@ def _publish(
         if predictions[-1].thresholds is not None:
             columns = ("patient_id", "label_code", "threshold")
             results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))
+        for name, (heads, rows) in files.items():
+            results.write_rows(folder / name, heads, rows)
         artefacts.write_json(folder / "metrics.json", metrics)
         results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
         artefacts.write_json(folder / "config.json", to_dict(recorded(config)))

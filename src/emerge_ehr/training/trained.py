@@ -22,8 +22,10 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import experts, loop, members, methods, patients
+from emerge_ehr.training import calibrated, experts, loop, members, methods, patients, sets
+from emerge_ehr.training.calibrated import Maps
 from emerge_ehr.training.experts import Experts
+from emerge_ehr.training.sets import OfRun
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Hours:
 class Trained:
     """``dataset`` is what the run was trained on; ``members`` have the weights of their best epochs, on the CPU.
 
-    ``experts``: those of each member, where the run has any.
+    ``experts``: those of each member, where the run has any. ``maps``: what calibrates the risk of each label; none for a run
+    that does not calibrate. ``sets``: what decides which outcomes are possible, with ``calibration.coverage``.
     """
 
     run_dir: Path
@@ -50,6 +53,8 @@ class Trained:
     dataset: Dataset
     members: tuple[nn.Module | Estimator, ...]
     experts: tuple[Experts, ...] = ()
+    maps: Maps = ()
+    sets: OfRun | None = None
 
     @property
     def label_names(self) -> list[str]:
@@ -60,9 +65,13 @@ class Trained:
     def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
         """Risks [N,K]; for test patients of the run's own data they are those in ``predictions.csv``.
 
-        They are the mean of the members' logits. ``hours``: as for ``of_members``.
+        They are the mean of the members' logits, calibrated. ``hours``: as for ``of_members``.
         """
-        return together(self.of_members(batch, hours))
+        return self.risks(self.of_members(batch, hours).mean(dim=0))
+
+    def risks(self, logits: Tensor) -> NDArray[np.float64]:
+        """The risks [..., K] of logits [..., K], calibrated as the run does it."""
+        return calibrated.risks(self.maps, logits)
 
     def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
         """The logits of each of M members [M,N,K]. How far they lie apart is the run's own uncertainty.
@@ -117,12 +126,6 @@ class Trained:
         return {name: torch.stack([member[name] for member in joined]).mean(dim=0).numpy() for name in joined[0]}
 
 
-def together(logits: Tensor) -> NDArray[np.float64]:
-    """The risks [N,K] of members' logits [M,N,K]."""
-    risks: NDArray[np.float64] = logits.mean(dim=0).double().sigmoid().numpy()
-    return risks
-
-
 def load(run_dir: Path) -> Trained:
     """The run in ``run_dir``.
 
@@ -146,11 +149,13 @@ def of(run_dir: Path, config: Config, manifest: dict[str, Any], dataset: Dataset
     """
     count, folder = config.training.members, run_dir / "checkpoints"
     places = [folder] if count == 1 else [folder / members.name(number) for number in range(1, count + 1)]
+    names = dataset.metadata["label_names"]
+    maps, possible = calibrated.load(config, names, folder), sets.load(config, names, folder)
     networks = tuple(_member(config, dataset, place) for place in places)
     if config.baseline is not None or not config.model.experts:
-        return Trained(run_dir, config, manifest, dataset, networks)
+        return Trained(run_dir, config, manifest, dataset, networks, maps=maps, sets=possible)
     beside = tuple(_experts(config, dataset, place) for place in places)
-    return Trained(run_dir, config, manifest, dataset, networks, beside)
+    return Trained(run_dir, config, manifest, dataset, networks, beside, maps, possible)
 
 
 def _experts(config: Config, dataset: Dataset, folder: Path) -> Experts:

@@ -1,7 +1,7 @@
 """Stage evaluate: a finished run on tables with outcomes, such as another hospital's: its metrics there, and what shifted.
 
 Writes ``evaluation.json``, ``evaluation.md``, ``predictions.csv``, ``subgroups.csv`` and ``drift.csv`` into one folder, all
-or none.
+or none; for a run with sets also ``sets.csv`` and ``coverage.csv``.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
-from emerge_ehr.training import results
+from emerge_ehr.training import results, sets
 from emerge_ehr.training.results import Predictions, Thresholds
 from emerge_ehr.transfer import drift, judging, labelled, pages, profile
 from emerge_ehr.transfer.drift import Shift
@@ -60,6 +60,8 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
     judged = Judged(patients, here, drawn, maps)
     evaluation, groups = _evaluated(ready, judged)
     evaluation |= _about(ready, tables, found, judged, recalibrate_by, shifts)
+    of_sets, files = _sets(ready, judged)
+    evaluation |= of_sets
     evaluation["warnings"] = [*found.warnings, *told, *unfit, *judging.turned_around(judged)]
     for warning in evaluation["warnings"][len(found.warnings) :]:
         log.warning("%s", warning)
@@ -68,6 +70,8 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
         results.write_rows(folder / schema.EVALUATED.file, schema.EVALUATED.names, judging.rows(judged))
         results.write_csv(folder / schema.SUBGROUPS, Subgroup, [dataclasses.astuple(row) for row in groups])
         results.write_csv(folder / schema.DRIFT, Shift, [dataclasses.astuple(row) for row in shifts])
+        for name, (columns, rows) in files.items():
+            results.write_rows(folder / name, columns, rows)
         (folder / schema.EVALUATION_PAGE).write_text(pages.page(evaluation, groups, shifts), "utf-8")
     print(pages.printed(evaluation, shifts))
     print(f"evaluation: {output / schema.EVALUATION_PAGE}")
@@ -133,8 +137,7 @@ def _predictions(ready: Predictor, tables: CheckedTables, probability: Array) ->
 def _evaluated(ready: Predictor, judged: Judged) -> tuple[dict[str, Any], list[Subgroup]]:
     """The metrics on the tables, beside those on the run's own test split and, where it is recalibrated, before and after that
     on the persons who were not drawn; and the rows of subgroups.csv."""
-    config, here = ready.trained.config, judged.here
-    sampling = Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
+    here, sampling = judged.here, _sampling(ready)
     metrics = artefacts.read_json(ready.trained.run_dir / "metrics.json", "train")
     cuts = here.thresholds or {}
     splits = {OWN_TEST: metrics["splits"]["test"], HERE: results.judged(here, cuts, sampling, judged.patients)}
@@ -144,6 +147,21 @@ def _evaluated(ready: Predictor, judged: Judged) -> tuple[dict[str, Any], list[S
     groups = results.subgroups([here, here], metrics["thresholds"], sampling, judged.patients)
     found = {"thresholds": metrics["thresholds"], "splits": splits}
     return {**results.resampled(sampling, judged.patients), **found}, groups
+
+
+def _sets(ready: Predictor, judged: Judged) -> tuple[dict[str, Any], sets.Files]:
+    """How often the run's sets hold the outcome here, and files of that; nothing for a run without sets."""
+    of_run = ready.trained.sets
+    if of_run is None:
+        return {}, {}
+    possible = of_run.of(judged.here.probability, judged.patients)
+    about, files = sets.judge(ready.trained.config, of_run, judged.here, possible, judged.patients, _sampling(ready))
+    return {"sets": about}, files
+
+
+def _sampling(ready: Predictor) -> Sampling:
+    config = ready.trained.config
+    return Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
 
 
 def _about(

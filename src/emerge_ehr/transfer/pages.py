@@ -5,6 +5,7 @@ from typing import Any
 
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import Subgroup
+from emerge_ehr.fields import listed
 from emerge_ehr.training import tables
 from emerge_ehr.transfer.drift import SMALL, Shift
 
@@ -51,6 +52,7 @@ def page(evaluation: Mapping[str, Any], groups: Sequence[Subgroup], shifts: Sequ
         lines += ["", f"## {_plain(name)}", "", *_markdown(_metrics(evaluation, name))]
         lines += ["", *_markdown(_points(evaluation, name))]
         lines += _recalibrated(evaluation, name)
+        lines += _covered(evaluation, name)
         if of_label := [row for row in groups if row.label_code == name]:
             lines += ["", "### Subgroups", "", *_markdown(_subgroups(of_label))]
             lines += [
@@ -120,6 +122,21 @@ def _recalibrated(evaluation: Mapping[str, Any], label: str) -> Iterator[str]:
     found = (evaluation.get("recalibration") or {}).get("labels", {}).get(label)
     if found:
         yield from ("", "Recalibration: " + ", ".join(f"{name} {value:.4g}" for name, value in found.items()) + ".")
+
+
+def _covered(evaluation: Mapping[str, Any], label: str) -> Iterator[str]:
+    """How often the run's sets hold the outcome here, beside what was promised where patients are like those of the fit."""
+    if not (about := evaluation.get("sets")):
+        return
+    of_label = about["labels"][label]
+    shares = [
+        f"{of['value']:.1%} of {of['patients']} samples {words} the outcome"
+        for words, of in (("with", of_label["covered"]["1"]), ("without", of_label["covered"]["0"]))
+        if of["patients"]
+    ]
+    answered = f"; {of_label['test']['answered']:.1%} get an answer" if shares else ""
+    told = f"{listed(shares) or 'nobody'} have it in their set (coverage.csv), at {about['coverage']:.0%}{answered}"
+    yield from ("", f"Sets: {told}.")
 
 
 def _subgroups(rows: Sequence[Subgroup]) -> Rows:
