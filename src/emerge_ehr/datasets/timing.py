@@ -9,7 +9,7 @@ after the window, so that a label is undefined where this decides.
 """
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.datasets.sources import Source
+from emerge_ehr.fields import UserError
 
 DEATH = "death"  # the label_code in label.csv
 DATED = datetime.time(23, 59, 59)
@@ -83,6 +84,12 @@ def with_ends(cohort: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     return ended(others.join(told, on="patient_id", how="left", maintain_order="left"))
 
 
+def followed(cohort: pl.DataFrame) -> pl.DataFrame:
+    """``cohort`` with ``hours_to_end``, from the end of its window to the end of the stay in hospital."""
+    span = pl.col("end") - pl.col("window_end")
+    return cohort.with_columns((span.dt.total_seconds() / 3600).alias("hours_to_end"))
+
+
 def ended(cohort: pl.DataFrame) -> pl.DataFrame:
     """``cohort`` with ``end_from`` for its own ``window_end`` and ``end``."""
     dated = pl.col("end").dt.time() == DATED
@@ -109,6 +116,16 @@ def recorded(
     lost = {reason: samples["patient_id"].to_list() for reason, samples in undefined.items()}
     kept = [name for samples in lost.values() for name in samples]
     return rows.filter(~pl.col("patient_id").is_in(kept)), lost, list(_told(ends.filter(decided), timing))
+
+
+def refuse_unordered(values: Sequence[float], key: str) -> None:
+    """Check that the config's list ``key`` of times is not empty, and that each is later than the one before.
+
+    Raises:
+        UserError: it is not so.
+    """
+    if not values or list(values) != sorted(set(values)):
+        raise UserError(f"{key} = {list(values)}: must be one or more times, each later than the one before")
 
 
 def _of_stays(cohort: pl.DataFrame) -> pl.DataFrame:

@@ -22,6 +22,7 @@ from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training.inputs import label_warnings, rows_of
+from emerge_ehr.training.reported import Reported
 
 COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
 FEW = 30  # a test split with fewer patients of the rarer outcome gets a warning
@@ -100,12 +101,13 @@ def splits(material: Material) -> list[SplitRow]:
     """A row per split: training, validation and test."""
     dataset = material.trained.dataset
     table = load_patients(material.config.processed_dir, dataset.patient_id)
-    return [_split(dataset, name, table, material.config.cohort) for name in ("train", "val", "test")]
+    rule, told = material.config.cohort, material.trained.reported
+    return [_split(dataset, name, table, rule, told) for name in ("train", "val", "test")]
 
 
-def _split(dataset: Dataset, name: str, table: pl.DataFrame | None, rule: Cohort) -> SplitRow:
+def _split(dataset: Dataset, name: str, table: pl.DataFrame | None, rule: Cohort, told: Reported) -> SplitRow:
     rows = rows_of(dataset, name)
-    label, defined = dataset.label[rows], dataset.label_mask[rows] > 0
+    label, defined = told.outcomes(dataset.label[rows], dataset.label_mask[rows])
     length = dataset.ehr_length[rows]
     hours = length * rule.bin_hours
     if rule.window != "whole":  # the last bin may reach beyond the window
@@ -149,6 +151,12 @@ def plain(run: Material) -> dict[str, Any] | None:
     """The plain method's name, and how the AUROC of the main outcome differs from its own; None for a baseline."""
     beside = run.metrics.get("plain_method")
     return beside and {"name": beside["name"], "found": beside["splits"]["test"][run.main.code]["auroc"]}
+
+
+def in_time(run: Material) -> dict[str, Any] | None:
+    """What was measured of the test split over all horizons (``Survival``); None where the outcomes have no time."""
+    found = run.metrics.get("in_time")
+    return found and found["splits"]["test"]
 
 
 def experts(run: Material) -> dict[str, Any] | None:

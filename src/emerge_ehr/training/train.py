@@ -38,9 +38,23 @@ from emerge_ehr.storage.schema import (
     SOME_RUN_FILES,
     SPLIT,
 )
-from emerge_ehr.training import devices, folds, inputs, members, methods, parallel, plain, results, seeds, tables
+from emerge_ehr.training import (
+    devices,
+    folds,
+    horizons,
+    inputs,
+    members,
+    methods,
+    parallel,
+    plain,
+    reported,
+    results,
+    seeds,
+    tables,
+)
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.patients import Patients, joined
+from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
 
 if TYPE_CHECKING:
@@ -147,6 +161,7 @@ def _train(
             untrained = methods.build(config, dataset)
             parts = inputs.parts(config, dataset)
             persons = inputs.persons_trained(config, dataset)
+            told = reported.of(config, dataset.metadata["label_names"])
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
         logger.info("%s", _told(config, len(team[0].train), size))
@@ -162,23 +177,28 @@ def _train(
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone, fabric)
         fitted = methods.together(each)
-        validation = _predictions(dataset, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :])
+        validation = _predictions(
+            dataset, told, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :]
+        )
         tested: dict[str, Predictions] = {}  # by file
         if not of_folds:
-            tested[PREDICTIONS.file] = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
+            tested[PREDICTIONS.file] = _predictions(dataset, told, "test", parts["test"], fitted.logits(parts["test"]))
             if each is not alone:
                 of_network = methods.together(alone).logits(parts["test"])
-                tested[NETWORK_PREDICTIONS] = _predictions(dataset, "test", parts["test"], of_network)
+                tested[NETWORK_PREDICTIONS] = _predictions(dataset, told, "test", parts["test"], of_network)
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
                 if of_folds:
-                    tested = folds.all_tested(of_folds, dataset)
+                    tested = folds.all_tested(of_folds, dataset, told.names)
                 elif config.baseline is None:
                     reads, own = emerge.modalities_read(config.model), tested[PREDICTIONS.file]
-                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen)
+                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen, told)
                 predictions = [validation, tested.pop(PREDICTIONS.file)]
-                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, tested)
+                in_time = horizons.judged(
+                    predictions, told, horizons.shares(parts["train"], told), patients, _sampling(config)
+                )
+                evaluated = _report(config, fitted, predictions, patients, warnings, manifest, tested, in_time)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -201,14 +221,17 @@ def _report(
     warnings: Sequence[str],
     manifest: dict[str, Any],
     others: Mapping[str, Predictions],
+    in_time: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Evaluate, write the run folder, and return the metrics.
 
     ``others``: predictions of the test split to compare the run's with, each by its file: the plain method's (none for a
     baseline) and, where there are experts, those of the network alone.
+    ``in_time``: what was measured over all horizons; empty where the outcomes have no time.
     """
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    evaluated |= {"in_time": in_time} if in_time else {}
     if predictions[-1].thresholds is not None:
         evaluated["folds"] = config.split.folds
     for file, beside in others.items():
@@ -275,14 +298,15 @@ def recorded(config: Config) -> Config:
     return decides.with_defaults(config, lambda said: not said.recorded)
 
 
-def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:
+def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, logits: Tensor) -> Predictions:
+    label, defined = told.outcomes(part.label.numpy(), part.label_mask.numpy())
     return Predictions(
         split=name,
         patient_id=dataset.split[name],
-        label_names=dataset.metadata["label_names"],
-        label=part.label.double().numpy(),
-        defined=part.label_mask.numpy() > 0,
-        probability=logits.double().sigmoid().numpy(),
+        label_names=told.names,
+        label=label,
+        defined=defined,
+        probability=told.risks(logits),
     )
 
 

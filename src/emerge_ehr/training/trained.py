@@ -1,6 +1,7 @@
 """A finished run, ready to predict: its settings, the data it was trained on, and its members with their best weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import experts, loop, members, methods, patients
+from emerge_ehr.training import experts, loop, members, methods, patients, reported
 from emerge_ehr.training.experts import Experts
+from emerge_ehr.training.reported import Reported
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,22 @@ class Trained:
     members: tuple[nn.Module | Estimator, ...]
     experts: tuple[Experts, ...] = ()
 
+    @cached_property
+    def reported(self) -> Reported:
+        """What the run reports of the K labels that it has learned."""
+        return reported.of(self.config, self.dataset.metadata["label_names"])
+
     @property
     def label_names(self) -> list[str]:
-        """The names of the K labels."""
-        names: list[str] = self.dataset.metadata["label_names"]
-        return names
+        """The names of the H risks that the run reports."""
+        return self.reported.names
 
     def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
-        """Risks [N,K]; for test patients of the run's own data they are those in ``predictions.csv``.
+        """Risks [N,H]; for test patients of the run's own data they are those in ``predictions.csv``.
 
-        They are the mean of the members' logits. ``hours``: as for ``of_members``.
+        They are those of the mean of the members' logits. ``hours``: as for ``of_members``.
         """
-        return together(self.of_members(batch, hours))
+        return self.reported.risks(self.of_members(batch, hours).mean(dim=0))
 
     def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
         """The logits of each of M members [M,N,K]. How far they lie apart is the run's own uncertainty.
@@ -115,12 +121,6 @@ class Trained:
             {name: torch.cat([part[name] for part in of_member]) for name in of_member[0]} for of_member in attended
         ]
         return {name: torch.stack([member[name] for member in joined]).mean(dim=0).numpy() for name in joined[0]}
-
-
-def together(logits: Tensor) -> NDArray[np.float64]:
-    """The risks [N,K] of members' logits [M,N,K]."""
-    risks: NDArray[np.float64] = logits.mean(dim=0).double().sigmoid().numpy()
-    return risks
 
 
 def load(run_dir: Path) -> Trained:

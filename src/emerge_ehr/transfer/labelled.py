@@ -27,10 +27,12 @@ FEW = 10  # fewer samples with the outcome are told
 
 @dataclass(frozen=True)
 class LabelledTables:
-    """The tables of the N samples that are evaluated. ``known``: who was left out as the run has learned from them;
+    """The tables of the N samples that are evaluated. ``judged``: the same with the outcomes that the run reports in place of the
+    labels that its model learned. ``known``: who was left out as the run has learned from them;
     ``unlabelled``: how many samples were left out because none of the run's outcomes is defined for them."""
 
     tables: CheckedTables
+    judged: CheckedTables
     known: Known
     unlabelled: int
     warnings: list[str]
@@ -62,8 +64,16 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
     patients = new_patients.of_rows(patients, kept)
     if hours := run.trained.config.cohort.landmarks:
         patients, _ = landmarks.expand(patients, {}, hours, task.timing)
-    told = [*patients.warnings, *warnings, *known.warnings, *_doubts(patients)]
-    return LabelledTables(patients, known, unlabelled, told)
+    reported = run.trained.reported
+    outcome, defined = reported.outcomes(patients.label, patients.label_mask)
+    judged = dataclasses.replace(
+        patients,
+        label_names=tuple(reported.names),
+        label=outcome.astype(np.float32),
+        label_mask=defined.astype(np.float32),
+    )
+    told = [*patients.warnings, *warnings, *known.warnings, *_doubts(judged)]
+    return LabelledTables(patients, judged, known, unlabelled, told)
 
 
 def _outcomes(

@@ -11,7 +11,7 @@ from emerge_ehr.datasets import timing
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
 from emerge_ehr.datasets.timing import Timing
-from emerge_ehr.fields import Positive, listed, refuse_repeated
+from emerge_ehr.fields import Positive, listed
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ class DeathWithin:
 
 def build(options: Options) -> Task:
     """Build the task."""
-    refuse_repeated(options.hours, "[task] hours")
+    timing.refuse_unordered(options.hours, "[task] hours")
     return DeathWithin(options)

@@ -133,9 +133,13 @@ def measured(
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
     """The rows of patients.csv for ``CheckedTables.cohort``; columns that ``static.csv`` does not have are empty.
 
-    With landmarks, the column ``landmark`` tells the hour of each sample.
+    With landmarks, the column ``landmark`` tells the hour of each sample; for outcomes in time, ``died`` and ``hours_to_end``
+    tell how and when its stay in hospital ended.
     """
     names = [column.name for column in schema.PATIENTS.columns]
+    if "end" in cohort.columns:
+        cohort = timing.followed(cohort)
+        names += [schema.DIED, schema.HOURS_TO_END]
     names += [name for name in (schema.LANDMARK,) if name in cohort.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)
