@@ -138,8 +138,8 @@ def risks(config: Config, dataset: Any, told: Any, *, direct: bool, count: int) 
         each = [methods.fit(config, dataset, one, fabric, {}) for one in team]
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, each, fabric)
-        logits = methods.together(each).logits(parts["test"])
-    return dataclasses.replace(told, intervals=told.intervals and not direct).risks(logits)
+        logits = torch.stack([one.logits(parts["test"]) for one in each])
+    return dataclasses.replace(told, intervals=told.intervals and not direct).together(logits)
 
 
 if __name__ == "__main__":

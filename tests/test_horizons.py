@@ -90,14 +90,14 @@ def test_new_patients_and_other_tables_get_the_same_risks(finished: Config) -> N
     predict.run(run=finished.run_dir, tables=finished.table_dir, output=Path("risks.csv"), offline=True)
     now = pl.read_csv("risks.csv", schema_overrides={"patient_id": pl.String})
     own = pl.read_csv(finished.run_dir / "predictions.csv", schema_overrides={"patient_id": pl.String})
+    own = own.filter(pl.col("split") == "test").sort("patient_id", "label_code")
     joined = own.join(now, on=["patient_id", "label_code"], suffix="_now")
     assert joined.height == own.height and np.allclose(joined["y_prob"], joined["y_prob_now"], atol=1e-6)
     assert (now["lowest"] <= now["y_prob"]).all() and (now["y_prob"] <= now["highest"]).all()
     evaluate.run(finished.run_dir, finished.table_dir, Path("evaluation"), None, "logistic", offline=True)
-    test = own.filter(pl.col("split") == "test").sort("patient_id", "label_code")
     there = pl.read_csv("evaluation/predictions.csv", schema_overrides={"patient_id": pl.String})
     there = there.sort("patient_id", "label_code")
-    assert there.select("patient_id", "label_code", "y_true").equals(test.select("patient_id", "label_code", "y_true"))
+    assert there.select("patient_id", "label_code", "y_true").equals(own.select("patient_id", "label_code", "y_true"))
 
 
 def test_the_audit_and_the_report_know_the_horizons(finished: Config) -> None:

@@ -11,6 +11,7 @@ from emerge_ehr.datasets import timing
 from emerge_ehr.datasets.timing import DEATH, Timing
 from emerge_ehr.evaluation import hazards
 from emerge_ehr.training import objective
+from emerge_ehr.training.reported import Reported
 
 END = datetime(2150, 1, 3)
 DAYS = (1, 2, 5)
@@ -65,6 +66,15 @@ def test_incidence_is_that_of_a_walk_through_the_intervals_and_adds_up_with_thos
             if rng.random() < expit(LOGITS[0, 3 + number]):
                 break
     np.testing.assert_allclose(death[0], dead / 20000, atol=0.015)
+
+
+def test_members_who_predict_hazards_are_put_together_by_their_risks() -> None:
+    logits = torch.from_numpy(np.random.default_rng(3).normal(0, 3, (4, 50, 6)))
+    hazard, plain = Reported(["a", "b", "c"], intervals=True), Reported(list("abcdef"))
+    together, each = hazard.together(logits), hazard.risks(logits)
+    assert (each.min(axis=0) <= together).all() and (together <= each.max(axis=0)).all()
+    np.testing.assert_allclose(together, np.mean([hazards.incidence(own)[0] for own in logits.numpy()], axis=0))
+    np.testing.assert_allclose(plain.together(logits), expit(logits.numpy().mean(axis=0)))
 
 
 def test_outcomes_by_each_horizon_follow_from_the_labels_of_intervals() -> None:

@@ -121,7 +121,7 @@ class Predictor:
     def ask(self, batch: Batch, found: FoundEvidence) -> Iterator[Answer]:
         """Compute the patients' risks from all of their data, and without each modality and disease."""
         logits = self.trained.of_members(batch)
-        risks, of_each = self.trained.reported.risks(logits.mean(dim=0)), self.trained.reported.risks(logits)
+        risks, of_each = self.trained.reported.together(logits), self.trained.reported.risks(logits)
         lowest, highest = of_each.min(axis=0), of_each.max(axis=0)
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]

@@ -42,13 +42,13 @@ def predict(
 ) -> Predictions:
     """The plain method's predictions of ``test`` from the modalities ``reads``, in place of EMERGE's ``predictions``.
 
-    It has the same members, whose logits are averaged.
+    It has the same members, which are put together in the same way.
     """
     modalities = _ordered(reads)
     columns = table(test, modalities, settings.batch_size)
     fitted = [fit(member.train, member.validation, modalities, settings, member.seed) for member in team]
-    logits = np.stack([member.logits(columns) for member in fitted]).mean(axis=0)
-    return dataclasses.replace(predictions, probability=reported.risks(torch.from_numpy(logits)))
+    logits = torch.from_numpy(np.stack([member.logits(columns) for member in fitted]))
+    return dataclasses.replace(predictions, probability=reported.together(logits))
 
 
 def _ordered(reads: Sequence[str]) -> list[str]:

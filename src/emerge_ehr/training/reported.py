@@ -35,6 +35,16 @@ class Reported:
         found: Array = logits.double().sigmoid().numpy()
         return found
 
+    def together(self, logits: Tensor) -> Array:
+        """The risks [N,H] of several members, from the logits of each [M,N,K].
+
+        Logits are averaged, or of hazards the risks: those of averaged hazards may lie outside the members' own.
+        """
+        if self.intervals:
+            mean: Array = self.risks(logits).mean(axis=0)
+            return mean
+        return self.risks(logits.mean(dim=0))
+
     def outcomes(self, label: NDArray[np.floating], mask: NDArray[np.floating]) -> tuple[Array, NDArray[np.bool_]]:
         """Labels and mask [N,K] -> the outcomes [N,H], and where they are defined [N,H]."""
         values, defined = label.astype(np.float64), mask > 0

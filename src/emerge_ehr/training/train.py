@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import torch
 from torch import Tensor
 
 from emerge_ehr import components, decides, torchrun
@@ -177,15 +178,15 @@ def _train(
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, alone, fabric)
         fitted = methods.together(each)
-        validation = _predictions(
-            dataset, told, "val", parts["val"], methods.held_out(each, team)[len(parts["train"]) :]
-        )
+        held_out = methods.held_out(each, team)[len(parts["train"]) :]
+        validation = _predictions(dataset, told, "val", parts["val"], held_out[None])
         tested: dict[str, Predictions] = {}  # by file
         if not of_folds:
-            tested[PREDICTIONS.file] = _predictions(dataset, told, "test", parts["test"], fitted.logits(parts["test"]))
+            of_members = torch.stack([one.logits(parts["test"]) for one in each])
+            tested[PREDICTIONS.file] = _predictions(dataset, told, "test", parts["test"], of_members)
             if each is not alone:
-                of_network = methods.together(alone).logits(parts["test"])
-                tested[NETWORK_PREDICTIONS] = _predictions(dataset, told, "test", parts["test"], of_network)
+                of_networks = torch.stack([one.logits(parts["test"]) for one in alone])
+                tested[NETWORK_PREDICTIONS] = _predictions(dataset, told, "test", parts["test"], of_networks)
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
@@ -299,6 +300,7 @@ def recorded(config: Config) -> Config:
 
 
 def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, logits: Tensor) -> Predictions:
+    """``logits`` [M,N,K]: those of the members who predict the patients of ``part``."""
     label, defined = told.outcomes(part.label.numpy(), part.label_mask.numpy())
     return Predictions(
         split=name,
@@ -306,7 +308,7 @@ def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, lo
         label_names=told.names,
         label=label,
         defined=defined,
-        probability=told.risks(logits),
+        probability=told.together(logits),
     )
 
 

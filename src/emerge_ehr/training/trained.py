@@ -66,9 +66,9 @@ class Trained:
     def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
         """Risks [N,H]; for test patients of the run's own data they are those in ``predictions.csv``.
 
-        They are those of the mean of the members' logits. ``hours``: as for ``of_members``.
+        ``hours``: as for ``of_members``.
         """
-        return self.reported.risks(self.of_members(batch, hours).mean(dim=0))
+        return self.reported.together(self.of_members(batch, hours))
 
     def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
         """The logits of each of M members [M,N,K]. How far they lie apart is the run's own uncertainty.
