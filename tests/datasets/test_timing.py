@@ -36,7 +36,7 @@ def drawn(count: int = 300) -> list[tuple[datetime, int]]:
     return [(END + int(rng.integers(1, 200)) * HOURS, int(rng.integers(2))) for _ in range(count)]
 
 
-def told(labels: timing.Labels) -> list[list[int | None]]:
+def told(labels: timing.LabelArrays) -> list[list[int | None]]:
     return [[int(v) if m else None for v, m in zip(*row, strict=True)] for row in zip(*labels, strict=True)]
 
 

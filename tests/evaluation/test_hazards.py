@@ -73,7 +73,10 @@ def test_members_who_predict_hazards_are_put_together_by_their_risks() -> None:
     hazard, plain = Reported(["a", "b", "c"], intervals=True), Reported(list("abcdef"))
     together, each = hazard.together(logits), hazard.risks(logits)
     assert (each.min(axis=0) <= together).all() and (together <= each.max(axis=0)).all()
-    np.testing.assert_allclose(together, np.mean([hazards.incidence(own)[0] for own in logits.numpy()], axis=0))
+    assert (np.diff(together, axis=1) >= 0).all()
+    odds = [np.log(own / (1 - own)) for own in (hazards.incidence(one)[0] for one in logits.numpy())]
+    np.testing.assert_allclose(together, expit(np.mean(odds, axis=0)), atol=1e-9)
+    np.testing.assert_allclose(hazard.together(logits[:1]), each[0], atol=1e-9)
     np.testing.assert_allclose(plain.together(logits), expit(logits.numpy().mean(axis=0)))
 
 

@@ -24,7 +24,7 @@ DEATH = "death"  # the label_code in label.csv
 DATED = datetime.time(23, 59, 59)
 UNKNOWN = "outcome unknown"
 UNDECIDED = "time of death known by date only, which decides no label"
-Labels = tuple[NDArray[np.float32], NDArray[np.float32]]
+LabelArrays = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Timing:
     intervals: bool
     given: str = ""
 
-    def labels(self, cohort: pl.DataFrame) -> Labels:
+    def labels(self, cohort: pl.DataFrame) -> LabelArrays:
         """The labels [N,K] of samples with the columns of ``with_ends``, 0 where undefined, and 1 where they are defined [N,K].
 
         K is B, or 2 B with ``intervals``: death in each interval, then discharge alive in each. A label of an interval is defined
@@ -165,6 +165,6 @@ def _hours(spans: NDArray[np.timedelta64]) -> NDArray[np.float64]:
     return found
 
 
-def _arrays(yes: NDArray[np.bool_], no: NDArray[np.bool_]) -> Labels:
+def _arrays(yes: NDArray[np.bool_], no: NDArray[np.bool_]) -> LabelArrays:
     """The labels where they are known to be 1 and to be 0, and where either is known."""
     return yes.astype(np.float32), (yes | no).astype(np.float32)

@@ -16,7 +16,7 @@ from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.catalogue import Metric
 from emerge_ehr.fields import to_dict
 from emerge_ehr.report.material import Material
-from emerge_ehr.report.wording import percent
+from emerge_ehr.report.wording import labels, percent
 from emerge_ehr.signals.signals import described
 from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
@@ -160,16 +160,18 @@ def in_time(run: Material) -> dict[str, Any] | None:
 
 
 def experts(run: Material) -> dict[str, Any] | None:
-    """The weights of network and experts by what a patient has (the most first), and how the AUROC differs from the network's
-    alone; None for a run without experts."""
+    """The weights of network and experts by what a patient has (the most first), ``of`` what, and how the AUROC differs from the
+    network's alone; None for a run without experts."""
     weights = run.metrics.get("experts")
     if not weights:
         return None
-    of_main = weights[run.main.code]
+    learned = run.metadata["label_names"][run.main.column]  # of hazards, death in the interval that ends at the horizon
+    of_main = weights[learned]
     by_choice = {
         title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count("+"), title == "nothing"))
     }
-    return {"weights": by_choice, "found": run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]}
+    found = run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]
+    return {"weights": by_choice, "found": found, "of": labels(run.task, [learned])[0].title}
 
 
 def metrics(material: Material) -> list[MetricRow]:

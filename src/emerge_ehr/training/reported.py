@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.evaluation import hazards
+from emerge_ehr.evaluation.calibration import logit
 from emerge_ehr.evaluation.metrics import Array
 
 
@@ -36,12 +38,13 @@ class Reported:
         return found
 
     def together(self, logits: Tensor) -> Array:
-        """The risks [N,H] of several members, from the logits of each [M,N,K].
+        """The risks [N,H] of several members, from the logits of each [M,N,K]: the log-odds of their risks are averaged.
 
-        Logits are averaged, or of hazards the risks: those of averaged hazards may lie outside the members' own.
+        Of hazards it is not the logits, as the risk that follows from averaged hazards may lie outside the members' own.
         """
         if self.intervals:
-            mean: Array = self.risks(logits).mean(axis=0)
+            odds = torch.from_numpy(logit(self.risks(logits)))
+            mean: Array = odds.mean(dim=0).sigmoid().numpy()
             return mean
         return self.risks(logits.mean(dim=0))
 
