@@ -53,8 +53,8 @@ def main() -> None:
         for name, way, found in judged(case, options.methods, options.ways, options.members):
             rows.setdefault((name, way), []).append(found)
             print(row(case.name, name, way, found), flush=True)
-    for (name, way), found in rows.items():
-        print(row("mean", name, way, list(np.mean(found, axis=0))))
+    for (name, way), of_hospitals in rows.items():
+        print(row("mean", name, way, list(np.mean(of_hospitals, axis=0))))
 
 
 def row(hospital: str, name: str, way: str, found: Sequence[float]) -> str:
@@ -139,7 +139,8 @@ def risks(config: Config, dataset: Any, told: Any, *, direct: bool, count: int) 
         if config.baseline is None and config.model.experts:
             each = methods.with_experts(config, dataset, joined(parts["train"], parts["val"]), team, each, fabric)
         logits = torch.stack([one.logits(parts["test"]) for one in each])
-    return dataclasses.replace(told, intervals=told.intervals and not direct).together(logits)
+    found: Array = dataclasses.replace(told, intervals=told.intervals and not direct).together(logits)
+    return found
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def weights(horizons: Array) -> Array:
         return np.full(len(horizons), np.nan)
     steps = np.diff(horizons)
     each: Array = (np.append(steps, 0) + np.append(0, steps)) / 2
-    return each / steps.sum()
+    shares: Array = each / steps.sum()
+    return shares
 
 
 @dataclass(frozen=True)
