@@ -26,6 +26,7 @@ ALONE = {
     ),
     "faithfulness": ("", "set aside"),
     "harder": ("--stays 300 --read 20", "site b, long notes"),
+    "horizons": ("--seeds 1 --stays 300 --members 2 --methods network --folder FOLDER", "mean"),
     "lacking": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "slope of the former"),
     "landmarks": ("--seeds 1 --stays 300 --hours 6 48 --members 2 --folder FOLDER", "mean"),
     "llm": ("--requests 40 --patients 20", "ms per patient"),

@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from emerge_ehr import config as configs
+from emerge_ehr.datasets import timing
+from emerge_ehr.datasets.timing import Timing
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import landmarks
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
@@ -70,6 +72,34 @@ def test_each_sample_has_what_was_known_by_its_hour_and_its_stays_outcome(tables
             if who == stays[stay] and (time is None or kind == "surrogate" or time < START + timedelta(hours=hour))
         ]
         assert sorted(told) == sorted(known)
+
+
+def test_an_outcome_in_time_is_counted_from_the_landmark(tables: CheckedTables) -> None:
+    """Stay a dies 50 hours after it began, c after 5, d leaves alive after 20, and of b only the day is known."""
+    ends = {"a": (50, 1), "c": (5, 1), "d": (20, 0)}
+    rows = [(stay, START + timedelta(hours=hour), value) for stay, (hour, value) in ends.items()]
+    rows += [("b", datetime(2150, 1, 2, 23, 59, 59), 1)]
+    written = pl.DataFrame(rows, schema=["patient_id", "label_time", "label_value"], orient="row")
+    times = Timing((timedelta(hours=24), timedelta(hours=48)), ("one", "two"), intervals=False)
+    timed = dataclasses.replace(
+        tables, cohort=timing.with_ends(tables.cohort, written.with_columns(label_code=pl.lit(timing.DEATH)))
+    )
+    expanded, _ = landmarks.expand(timed, SPLIT, HOURS, times)
+    found = {
+        name: [int(value) if known else None for value, known in zip(*of, strict=True)]
+        for name, *of in zip(expanded.cohort["patient_id"], expanded.label, expanded.label_mask, strict=True)
+    }
+    assert found == {
+        "a@06h": [0, 1],
+        "a@12h": [0, 1],
+        "a@24h": [0, 1],
+        "a@48h": [1, 1],
+        "b@06h": [None, 1],  # hours 15.5 to 39.5 of the stay
+        "b@12h": [None, 1],
+        "b@24h": [1, 1],
+        "d@06h": [0, 0],
+        "d@12h": [0, 0],
+    }
 
 
 def test_what_comes_after_a_landmark_does_not_change_its_sample(tables: CheckedTables) -> None:

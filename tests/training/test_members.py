@@ -141,7 +141,7 @@ def test_the_extremes_are_those_of_the_members_and_their_mean_is_the_risk(prepar
     batch = inputs.mapped(run.dataset, "test").whole()
     each = torch.stack([loop.predict(member, batch, 32) for member in run.members])  # type: ignore[arg-type]
     torch.testing.assert_close(run.of_members(batch), each)
-    assert (run.risks(each.mean(dim=0)) == run.probability(batch)).all()
+    assert (run.together(each) == run.probability(batch)).all()
 
 
 @pytest.mark.parametrize("processes", [2, 3])

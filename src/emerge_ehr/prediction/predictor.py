@@ -140,9 +140,9 @@ class Predictor:
         ``people``: the rows of patients.csv.
         """
         logits = self.trained.of_members(batch)
-        risks = self.trained.risks(logits.mean(dim=0))
+        risks, of_each = self.trained.together(logits), self.trained.risks(logits)
         possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
-        lowest, highest = (self.trained.risks(extreme(dim=0)) for extreme in (logits.amin, logits.amax))
+        lowest, highest = of_each.min(axis=0), of_each.max(axis=0)
         records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
         nothing: list[dict[Any, Without]] = [{} for _ in records]
         diseases, signals, without = self._explained(batch, found, records) if explain else (nothing, nothing, {})

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from emerge_ehr import components
 from emerge_ehr.embeddings import FittedEncoder
+from emerge_ehr.evaluation.calibration import logit
 from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
@@ -161,9 +162,13 @@ def without_signals(
 
 def _judged(trained: Trained, without: Tensor, own: Tensor) -> list[Without]:
     """What the members' logits [M,N,K] without something say of N patients, whose ``own`` logits are these."""
-    change = own - without
+    if trained.reported.intervals:  # a member's own risk follows from all of its hazards together
+        own, of_each = (torch.from_numpy(logit(trained.reported.risks(logits))) for logits in (own, without))
+    else:
+        of_each = without
+    change = own - of_each
     agreed = ~((change > ROUNDING).any(dim=0) & (change < -ROUNDING).any(dim=0)).numpy()
-    return [Without(*one) for one in zip(trained.risks(without.mean(dim=0)), agreed, strict=True)]
+    return [Without(*one) for one in zip(trained.together(without), agreed, strict=True)]
 
 
 def abnormal(record: Record) -> list[str]:

@@ -159,7 +159,7 @@ def tables_and_split(config: Config, task: Task, fold: int = 0) -> tuple[Checked
     tables = read(config.table_dir, config, task)
     split = _split(config, tables.cohort, fold)
     if config.cohort.landmarks:
-        tables, split = landmarks.expand(tables, split, config.cohort.landmarks)
+        tables, split = landmarks.expand(tables, split, config.cohort.landmarks, task.timing)
     return sparsity.thin(tables, split, config.sparsity, config.seed)
 
 

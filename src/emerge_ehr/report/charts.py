@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr.evaluation import curves
+from emerge_ehr.evaluation import curves, survival
 from emerge_ehr.report import figures
 from emerge_ehr.report.figures import Chart, PlottedLine
 
@@ -147,6 +147,35 @@ def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:
         _by_epoch(members, "Loss", "Cross-entropy after each epoch.", (x, loss), losses, best_epoch),
         _by_epoch(members, "Validation", "How well validation patients are ranked.", (x, score), scores, best_epoch),
     ]
+
+
+def incidence(label: Array, risk: Array, horizons: Sequence[float]) -> Chart | None:
+    """Predicted and observed cumulative incidence [N,H] by the ``horizons`` [H] (hours), in thirds of the risk by the last one.
+
+    None where the outcomes have no time, or fewer samples than thirds.
+    """
+    thirds = survival.thirds(label, risk) if len(horizons) else []
+    if not thirds:
+        return None
+    days = np.array([0.0, *horizons]) / 24
+    highest = max(float(max(third.predicted[-1], third.observed[-1])) for third in thirds)
+    axes = figures.axis("days after the prediction", days), figures.axis("share who died", [0, highest], within=(0, 1))
+    lines = []
+    for name, third in zip(("lowest", "middle", "highest"), thirds, strict=True):
+        for kind, style, shares in (
+            ("predicted", "other points", third.predicted),
+            ("observed", "model points", third.observed),
+        ):
+            values = np.array([0.0, *shares])
+            marks = [
+                f"{name} third, {kind} by day {day:g}: {value:.3f} of {third.patients}"
+                for day, value in zip(days, values, strict=True)
+            ]
+            lines.append(figures.line(f"{name} third, {kind}", style, axes, days, values, marks))
+    told = (
+        "Death in hospital by day, predicted and observed (Aalen–Johansen), in thirds of the risk by the last horizon."
+    )
+    return Chart("Cumulative incidence", told, *axes, tuple(lines))
 
 
 def _of(history: pl.DataFrame, *columns: str) -> Array:

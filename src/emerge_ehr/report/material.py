@@ -43,6 +43,12 @@ class Material:
         return self.trained.config
 
     @property
+    def task(self) -> Task:
+        """The run's task."""
+        task: Task = components.build("task", self.config.task)
+        return task
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What preprocessing recorded."""
         return self.trained.dataset.metadata

@@ -221,11 +221,8 @@ def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | No
     """The lowest and the highest risk of each patient by a member; None as in ``View``."""
     if len(material.trained.members) == 1 or material.metrics.get("folds"):
         return [None] * len(batch)
-    logits = material.trained.of_members(batch)
-    low, high = (
-        material.trained.risks(extreme(dim=0))[:, material.main.column] for extreme in (logits.amin, logits.amax)
-    )
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    risks = material.trained.risks(material.trained.of_members(batch))[..., material.main.column]
+    return list(zip(risks.min(axis=0).tolist(), risks.max(axis=0).tolist(), strict=True))
 
 
 def _over_time(material: Material, names: Sequence[str]) -> list[tuple[tuple[int, float], ...]]:

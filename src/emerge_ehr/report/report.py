@@ -95,6 +95,8 @@ def _content(run: Material) -> dict[str, Any]:
         "experts": sections.experts(run),
         "calibrated": certainty.calibrated(run),
         "sets": certainty.sets(run),
+        "in_time": sections.in_time(run),
+        "incidence": charts.incidence(*run.test.known_at_all(), run.trained.reported.horizons),
         "curves": [(label, charts.evaluation(*run.test.known(label.column))) for label in run.labels],
         "spread": charts.spread(*run.test.known(run.main.column)),
         "training": charts.training(run.history, run.metrics.get("best_epoch")),

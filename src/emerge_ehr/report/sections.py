@@ -16,12 +16,13 @@ from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.catalogue import Metric
 from emerge_ehr.fields import to_dict
 from emerge_ehr.report.material import Material
-from emerge_ehr.report.wording import percent
+from emerge_ehr.report.wording import labels, percent
 from emerge_ehr.signals.signals import described
 from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training.inputs import label_warnings, rows_of
+from emerge_ehr.training.reported import Reported
 
 COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
 FEW = 30  # a test split with fewer patients of the rarer outcome gets a warning
@@ -100,12 +101,13 @@ def splits(material: Material) -> list[SplitRow]:
     """A row per split: training, validation and test."""
     dataset = material.trained.dataset
     table = load_patients(material.config.processed_dir, dataset.patient_id)
-    return [_split(dataset, name, table, material.config.cohort) for name in ("train", "val", "test")]
+    rule, told = material.config.cohort, material.trained.reported
+    return [_split(dataset, name, table, rule, told) for name in ("train", "val", "test")]
 
 
-def _split(dataset: Dataset, name: str, table: pl.DataFrame | None, rule: Cohort) -> SplitRow:
+def _split(dataset: Dataset, name: str, table: pl.DataFrame | None, rule: Cohort, told: Reported) -> SplitRow:
     rows = rows_of(dataset, name)
-    label, defined = dataset.label[rows], dataset.label_mask[rows] > 0
+    label, defined = told.outcomes(dataset.label[rows], dataset.label_mask[rows])
     length = dataset.ehr_length[rows]
     hours = length * rule.bin_hours
     if rule.window != "whole":  # the last bin may reach beyond the window
@@ -151,17 +153,25 @@ def plain(run: Material) -> dict[str, Any] | None:
     return beside and {"name": beside["name"], "found": beside["splits"]["test"][run.main.code]["auroc"]}
 
 
+def in_time(run: Material) -> dict[str, Any] | None:
+    """What was measured of the test split over all horizons (``Survival``); None where the outcomes have no time."""
+    found = run.metrics.get("in_time")
+    return found and found["splits"]["test"]
+
+
 def experts(run: Material) -> dict[str, Any] | None:
-    """The weights of network and experts by what a patient has (the most first), and how the AUROC differs from the network's
-    alone; None for a run without experts."""
+    """The weights of network and experts by what a patient has (the most first), ``of`` what, and how the AUROC differs from the
+    network's alone; None for a run without experts."""
     weights = run.metrics.get("experts")
     if not weights:
         return None
-    of_main = weights[run.main.code]
+    learned = run.metadata["label_names"][run.main.column]  # of hazards, death in the interval that ends at the horizon
+    of_main = weights[learned]
     by_choice = {
         title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count("+"), title == "nothing"))
     }
-    return {"weights": by_choice, "found": run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]}
+    found = run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]
+    return {"weights": by_choice, "found": found, "of": labels(run.task, [learned])[0].title}
 
 
 def metrics(material: Material) -> list[MetricRow]:

@@ -128,6 +128,10 @@ PATIENTS = Table(
     key=("patient_id",),
 )
 
+DIED, HOURS_TO_END = (
+    "died",
+    "hours_to_end",
+)  # more columns of patients.csv, for outcomes in time: how and when the stay ended
 LANDMARK = (
     "landmark"  # one more column of patients.csv, with cohort.landmarks: the hour of the stay at which the sample is
 )

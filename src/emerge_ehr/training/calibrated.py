@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from emerge_ehr.config import Calibration, Config
 from emerge_ehr.evaluation import recalibration
@@ -23,6 +22,7 @@ from emerge_ehr.evaluation.recalibration import Method, Recalibration
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.training.methods import FittedMethod
+from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
 
 FILE = "calibration.json"  # in the folder of the checkpoints
@@ -49,6 +49,19 @@ class Calibrated:
     judged: Predictions
     predictions: Sequence[Predictions]
     warnings: Sequence[str]
+
+
+def check(config: Config, told: Reported) -> None:
+    """Check that the risks which the run reports can be calibrated, each by a map of its own.
+
+    Raises:
+        UserError: they follow from hazards, and the risk by a later day could become the lower one.
+    """
+    if told.intervals and (config.calibration.method != "none" or config.calibration.coverage):
+        raise UserError(
+            f"[calibration] does not go with task '{config.task.name}', whose risks by several days belong together; leave it "
+            "out, or take the task 'death_within'"
+        )
 
 
 def fit(
@@ -113,11 +126,6 @@ def applied(maps: Maps, probability: Array) -> Array:
         return probability
     columns = [probability[..., k] if of is None else of.apply(probability[..., k]) for k, of in enumerate(maps)]
     return np.stack(columns, axis=-1)
-
-
-def risks(maps: Maps, logits: Tensor) -> Array:
-    """The calibrated risks [..., K] of logits [..., K]."""
-    return applied(maps, logits.double().sigmoid().numpy())
 
 
 def _calibrated(maps: Maps, part: Predictions) -> Predictions:

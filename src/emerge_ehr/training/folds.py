@@ -21,20 +21,19 @@ from emerge_ehr.training.results import Predictions, Thresholds
 from emerge_ehr.training.trained import settings
 
 
-def all_tested(of_folds: Sequence[Config], dataset: Dataset) -> dict[str, Predictions]:
+def all_tested(of_folds: Sequence[Config], dataset: Dataset, labels: list[str]) -> dict[str, Predictions]:
     """The test predictions of the finished runs of all folds, for all patients of ``dataset`` in its order, by file: the runs'
-    own, and what there is of those that they are compared with."""
+    own, and what there is of those that they are compared with. ``labels``: of which risks."""
     run_dirs = [of_fold.run_dir for of_fold in of_folds]
     for run_dir in run_dirs:
         settings(run_dir)  # refuses files that have changed since
     names = (PREDICTIONS.file, PLAIN_PREDICTIONS, NETWORK_PREDICTIONS)
-    return {name: _tested(run_dirs, dataset, name) for name in names if (run_dirs[0] / name).is_file()}
+    return {name: _tested(run_dirs, dataset, name, labels) for name in names if (run_dirs[0] / name).is_file()}
 
 
-def _tested(run_dirs: Sequence[Path], dataset: Dataset, file: str) -> Predictions:
+def _tested(run_dirs: Sequence[Path], dataset: Dataset, file: str, names: list[str]) -> Predictions:
     """The test predictions in ``file`` of the runs of all folds."""
     tables = [_read(run_dir / file).with_columns(fold=pl.lit(number)) for number, run_dir in enumerate(run_dirs)]
-    names: list[str] = dataset.metadata["label_names"]
     patients = dataset.patient_id.tolist()
     wanted = pl.DataFrame({"patient_id": patients}).join(pl.DataFrame({"label_code": names}), how="cross")
     rows = wanted.join(pl.concat(tables), on=["patient_id", "label_code"], how="left", maintain_order="left")

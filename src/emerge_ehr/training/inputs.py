@@ -2,11 +2,12 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config, Llm
@@ -27,6 +28,7 @@ IN_MEMORY = (
 )  # bytes: `training.data = "auto"` copies arrays of up to this size into memory, for all processes together
 
 FEW = 10  # fewer patients with the outcome in a split are told
+MANY = 4  # labels of a split, from which on they are told in one line
 
 logger = logging.getLogger(__name__)
 
@@ -136,24 +138,40 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
 
 def label_warnings(dataset: Dataset) -> Iterable[str]:
     """A warning for each split and label whose metrics are undefined, because it has one class only or no defined outcome, or
-    rest on a handful of patients with the outcome."""
+    rest on a handful of patients with the outcome. Where many labels of a split do, one warning tells of all."""
     for name, title in SPLITS.items():
         rows = rows_of(dataset, name)
-        for column, label_name in enumerate(dataset.metadata["label_names"]):
-            label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
-            values = np.unique(label)
-            if len(values) == 1:
-                yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
-            elif len(values) and (few := int(label.sum())) < FEW:
-                yield (
-                    f"{title} split: only {few} patients have {label_name}; its metrics, and what validation selects, are mostly "
-                    "chance"
-                )
-            elif not len(values):
-                yield f"{title} split: {label_name} is defined for no patient; its metrics are undefined"
+        told = list(_label_warnings(dataset, rows, title))
+        yield from told if len(told) < MANY else [_in_one(dataset, rows, title)]
 
 
-def rows_of(dataset: Dataset, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _in_one(dataset: Dataset, rows: NDArray[np.int64], title: str) -> str:
+    label, mask = dataset.label[rows], dataset.label_mask[rows] > 0
+    positives, known = ((part * mask).sum(axis=0).astype(int) for part in (label, mask))
+    names = dataset.metadata["label_names"]
+    few = [f"{name} {n} of {of}" for name, n, of in zip(names, positives, known, strict=True) if n < FEW or n == of]
+    return (
+        f"{title} split: {len(few)} labels have fewer than {FEW} patients with the outcome, or none without it "
+        f"({', '.join(few)}); what is learned or selected by them is mostly chance, and fewer labels may do better"
+    )
+
+
+def _label_warnings(dataset: Dataset, rows: NDArray[np.int64], title: str) -> Iterator[str]:
+    for column, label_name in enumerate(dataset.metadata["label_names"]):
+        label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
+        values = np.unique(label)
+        if len(values) == 1:
+            yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+        elif len(values) and (few := int(label.sum())) < FEW:
+            yield (
+                f"{title} split: only {few} patients have {label_name}; its metrics, and what validation selects, are mostly "
+                "chance"
+            )
+        elif not len(values):
+            yield f"{title} split: {label_name} is defined for no patient; its metrics are undefined"
+
+
+def rows_of(dataset: Dataset, name: str) -> NDArray[np.int64]:
     """The rows of a split's patients, in the split's order."""
     row = {patient: index for index, patient in enumerate(dataset.patient_id.tolist())}
     return np.array([row[patient] for patient in dataset.split[name]], dtype=np.int64)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
+import torch
 
 from emerge_ehr.config import Training
 from emerge_ehr.evaluation.resampling import Sampling
@@ -17,6 +17,7 @@ from emerge_ehr.models.linear_classifier import STRENGTHS, LinearClassifier
 from emerge_ehr.training import results
 from emerge_ehr.training.members import Member
 from emerge_ehr.training.patients import Patients, table
+from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
 
 NAME = "logistic regression with an L1 penalty"
@@ -32,17 +33,22 @@ def fit(
 
 
 def predict(
-    reads: Sequence[str], team: Sequence[Member], test: Patients, predictions: Predictions, settings: Training
+    reads: Sequence[str],
+    team: Sequence[Member],
+    test: Patients,
+    predictions: Predictions,
+    settings: Training,
+    reported: Reported,
 ) -> Predictions:
     """The plain method's predictions of ``test`` from the modalities ``reads``, in place of EMERGE's ``predictions``.
 
-    It has the same members, whose logits are averaged.
+    It has the same members, which are put together in the same way.
     """
     modalities = _ordered(reads)
     columns = table(test, modalities, settings.batch_size)
     fitted = [fit(member.train, member.validation, modalities, settings, member.seed) for member in team]
-    risk = expit(np.stack([member.logits(columns) for member in fitted]).mean(axis=0))
-    return dataclasses.replace(predictions, probability=risk)
+    logits = torch.from_numpy(np.stack([member.logits(columns) for member in fitted]))
+    return dataclasses.replace(predictions, probability=reported.together(logits))
 
 
 def _ordered(reads: Sequence[str]) -> list[str]:

@@ -43,6 +43,11 @@ class Predictions:
         rows = self.defined[:, column]
         return self.label[rows, column], self.probability[rows, column]
 
+    def known_at_all(self) -> tuple[Array, Array]:
+        """Labels and probabilities [n,K] of the patients for whom every outcome is defined."""
+        rows = self.defined.all(axis=1)
+        return self.label[rows], self.probability[rows]
+
 
 @dataclass(frozen=True)
 class Thresholds:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import torch
 from torch import Tensor
 
 from emerge_ehr import components, decides, torchrun
@@ -42,11 +43,13 @@ from emerge_ehr.training import (
     calibrated,
     devices,
     folds,
+    horizons,
     inputs,
     members,
     methods,
     parallel,
     plain,
+    reported,
     results,
     seeds,
     sets,
@@ -54,6 +57,7 @@ from emerge_ehr.training import (
 )
 from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.patients import Patients, joined
+from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
 
 if TYPE_CHECKING:
@@ -88,6 +92,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
         dataset = load_dataset(config.processed_dir, inspect=torchrun.is_first_here())
         if torchrun.is_first_here():
             inputs.check(config, dataset)
+            calibrated.check(config, reported.of(config, dataset.metadata["label_names"]))
             sets.check(config, dataset)
         code = [artefacts.versions(LIBRARIES), components.record(config, methods.sockets(config))]
         same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), *code]
@@ -162,6 +167,7 @@ def _train(
             untrained = methods.build(config, dataset)
             parts = inputs.parts(config, dataset)
             persons = inputs.persons_trained(config, dataset)
+            told = reported.of(config, dataset.metadata["label_names"])
             team = members.divided(parts["train"], parts["val"], persons, chosen.members, config.seed)
         size = methods.parameters(untrained)
         logger.info("%s", _told(config, len(team[0].train), size))
@@ -179,28 +185,30 @@ def _train(
         fitted = methods.together(each)
         outside, count = methods.held_out(each, team), len(parts["train"])
         judged = [
-            _predictions(dataset, name, parts[name], logits)
+            _predictions(dataset, told, name, parts[name], logits[None])
             for name, logits in (("train", outside[:count]), ("val", outside[count:]))
         ]
         tested: dict[str, Predictions] = {}  # by file
         if not of_folds:
-            tested[PREDICTIONS.file] = _predictions(dataset, "test", parts["test"], fitted.logits(parts["test"]))
+            of_members = torch.stack([one.logits(parts["test"]) for one in each])
+            tested[PREDICTIONS.file] = _predictions(dataset, told, "test", parts["test"], of_members)
             if each is not alone:
-                of_network = methods.together(alone).logits(parts["test"])
-                tested[NETWORK_PREDICTIONS] = _predictions(dataset, "test", parts["test"], of_network)
+                of_networks = torch.stack([one.logits(parts["test"]) for one in alone])
+                tested[NETWORK_PREDICTIONS] = _predictions(dataset, told, "test", parts["test"], of_networks)
         evaluated: dict[str, Any] = {}
         with devices.together(fabric):
             if torchrun.is_first():
                 if of_folds:
-                    tested = folds.all_tested(of_folds, dataset)
+                    tested = folds.all_tested(of_folds, dataset, told.names)
                 elif config.baseline is None:
                     reads, own = emerge.modalities_read(config.model), tested[PREDICTIONS.file]
-                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen)
-                own = tested.pop(PREDICTIONS.file)
-                done = calibrated.fit(config, fitted, judged, own, of_folds)
-                fitted, files, told = sets.added(config, done, of_folds, patients, _sampling(config))
-                told = [*warnings, *done.warnings, *told]
-                evaluated = _report(config, fitted, done.predictions, patients, told, manifest, tested, files)
+                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen, told)
+                done = calibrated.fit(config, fitted, judged, tested.pop(PREDICTIONS.file), of_folds)
+                fitted, files, of_sets = sets.added(config, done, of_folds, patients, _sampling(config))
+                constant = horizons.shares(parts["train"], told)
+                in_time = horizons.judged(done.predictions, told, constant, patients, _sampling(config))
+                known = [*warnings, *done.warnings, *of_sets]
+                evaluated = _report(config, fitted, done.predictions, patients, known, manifest, tested, files, in_time)
     for tracker in fitted.trackers:
         tracker.close(results.flat(evaluated))
     return evaluated
@@ -224,14 +232,17 @@ def _report(
     manifest: dict[str, Any],
     others: Mapping[str, Predictions],
     files: sets.Files,
+    in_time: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Evaluate, write the run folder, and return the metrics.
 
     ``others``: predictions of the test split to compare the run's with, each by its file: the plain method's (none for a
-    baseline) and, where there are experts, those of the network alone. ``files``: what else to write.
+    baseline) and, where there are experts, those of the network alone. ``files``: what else to write. ``in_time``: what was
+    measured over all horizons; empty where the outcomes have no time.
     """
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
+    evaluated |= {"in_time": in_time} if in_time else {}
     if predictions[-1].thresholds is not None:
         evaluated["folds"] = config.split.folds
     for file, beside in others.items():
@@ -301,14 +312,16 @@ def recorded(config: Config) -> Config:
     return decides.with_defaults(config, lambda said: not said.recorded)
 
 
-def _predictions(dataset: Dataset, name: str, part: Patients, logits: Tensor) -> Predictions:
+def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, logits: Tensor) -> Predictions:
+    """``logits`` [M,N,K]: those of the members who predict the patients of ``part``."""
+    label, defined = told.outcomes(part.label.numpy(), part.label_mask.numpy())
     return Predictions(
         split=name,
         patient_id=dataset.split[name],
-        label_names=dataset.metadata["label_names"],
-        label=part.label.double().numpy(),
-        defined=part.label_mask.numpy() > 0,
-        probability=logits.double().sigmoid().numpy(),
+        label_names=told.names,
+        label=label,
+        defined=defined,
+        probability=told.together(logits),
     )
 
 

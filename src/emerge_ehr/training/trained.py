@@ -1,6 +1,7 @@
 """A finished run, ready to predict: its settings, the data it was trained on, and its members with their best weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import calibrated, experts, loop, members, methods, patients, sets
+from emerge_ehr.training import calibrated, experts, loop, members, methods, patients, reported, sets
 from emerge_ehr.training.calibrated import Maps
 from emerge_ehr.training.experts import Experts
+from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.sets import OfRun
 
 
@@ -56,22 +58,30 @@ class Trained:
     maps: Maps = ()
     sets: OfRun | None = None
 
+    @cached_property
+    def reported(self) -> Reported:
+        """What the run reports of the K labels that it has learned."""
+        return reported.of(self.config, self.dataset.metadata["label_names"])
+
     @property
     def label_names(self) -> list[str]:
-        """The names of the K labels."""
-        names: list[str] = self.dataset.metadata["label_names"]
-        return names
+        """The names of the H risks that the run reports."""
+        return self.reported.names
 
     def probability(self, batch: Batch, hours: Hours | None = None) -> NDArray[np.float64]:
-        """Risks [N,K]; for test patients of the run's own data they are those in ``predictions.csv``.
+        """Risks [N,H]; for test patients of the run's own data they are those in ``predictions.csv``.
 
-        They are the mean of the members' logits, calibrated. ``hours``: as for ``of_members``.
+        They are those of all members together, calibrated. ``hours``: as for ``of_members``.
         """
-        return self.risks(self.of_members(batch, hours).mean(dim=0))
+        return self.together(self.of_members(batch, hours))
+
+    def together(self, logits: Tensor) -> NDArray[np.float64]:
+        """The risks [N,H] of all members, from the logits of each [M,N,K], calibrated as the run does it."""
+        return calibrated.applied(self.maps, self.reported.together(logits))
 
     def risks(self, logits: Tensor) -> NDArray[np.float64]:
-        """The risks [..., K] of logits [..., K], calibrated as the run does it."""
-        return calibrated.risks(self.maps, logits)
+        """The risks [..., H] of logits [..., K], calibrated as the run does it."""
+        return calibrated.applied(self.maps, self.reported.risks(logits))
 
     def of_members(self, batch: Batch, hours: Hours | None = None) -> Tensor:
         """The logits of each of M members [M,N,K]. How far they lie apart is the run's own uncertainty.
@@ -149,7 +159,7 @@ def of(run_dir: Path, config: Config, manifest: dict[str, Any], dataset: Dataset
     """
     count, folder = config.training.members, run_dir / "checkpoints"
     places = [folder] if count == 1 else [folder / members.name(number) for number in range(1, count + 1)]
-    names = dataset.metadata["label_names"]
+    names = reported.of(config, dataset.metadata["label_names"]).names
     maps, possible = calibrated.load(config, names, folder), sets.load(config, names, folder)
     networks = tuple(_member(config, dataset, place) for place in places)
     if config.baseline is not None or not config.model.experts:

@@ -52,10 +52,10 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
         log.warning("%s", warning)
     patients = checked.patients(found.tables.cohort)
     drawn = judging.drawn(patients, recalibrate, ready.trained.config.seed)
-    judging.refuse_unfit(found.tables, drawn)
+    judging.refuse_unfit(found.judged, drawn)
     log.info("evaluate: %d samples of %s with %s", patients.height, tables, run)
-    probability, shifts, told = _predicted(ready, found.tables)
-    here = _predictions(ready, found.tables, probability)
+    probability, shifts, told = _predicted(ready, found)
+    here = _predictions(ready, found.judged, probability)
     maps, unfit = judging.fitted(here, drawn, recalibrate_by) if recalibrate else ((), [])
     judged = Judged(patients, here, drawn, maps)
     evaluation, groups = _evaluated(ready, judged)
@@ -77,13 +77,13 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
     print(f"evaluation: {output / schema.EVALUATION_PAGE}")
 
 
-def _predicted(ready: Predictor, tables: CheckedTables) -> tuple[Array, list[Shift], list[str]]:
-    """The risks [N,K], the drift table (empty where the run's artefacts do not name patients), and warnings."""
+def _predicted(ready: Predictor, found: LabelledTables) -> tuple[Array, list[Shift], list[str]]:
+    """The risks [N,H], the drift table (empty where the run's artefacts do not name patients), and warnings."""
     data, config = ready.trained.dataset, ready.trained.config
     bounds, vocabulary = profile.training_range(data), profile.known_words(ready.trained)
     risks, series, notes = [], [], []
     records: list[Record] = []
-    for batch, evidence in ready.blocks(tables):
+    for batch, evidence in ready.blocks(found.tables):
         risks.append(ready.trained.probability(batch))
         arrays = (batch.ehr.numpy(), batch.ehr_mask.numpy(), batch.ehr_length.numpy())
         series.append(profile.series(*arrays, bounds))
@@ -99,7 +99,9 @@ def _predicted(ready: Predictor, tables: CheckedTables) -> tuple[Array, list[Shi
         return np.concatenate(risks), [], [*told, "the run's artefacts do not name patients: drift is not measured"]
     if before.noted.any() and not vocabulary:
         told.append("the words of the training notes are not known any more: words are not compared")
-    here = profile.of_tables(tables, profile.joined(series, tables.hourly.value), notes, records, vocabulary)
+    here = profile.of_tables(
+        found.judged, profile.joined(series, found.tables.hourly.value), notes, records, vocabulary
+    )
     signals = ready.expected.signals
     scale = drift.Scale(
         [signal.name for signal in signals],

@@ -2,6 +2,7 @@
 from."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from emerge_ehr import components, decides
 from emerge_ehr.datasets import sources
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.datasets.timing import DEATH
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs import landmarks, new_patients, raw_patients, tables
@@ -25,10 +27,12 @@ FEW = 10  # fewer samples with the outcome are told
 
 @dataclass(frozen=True)
 class LabelledTables:
-    """The tables of the N samples that are evaluated. ``known``: who was left out as the run has learned from them;
+    """The tables of the N samples that are evaluated. ``judged``: the same with the outcomes that the run reports in place of the
+    labels that its model learned. ``known``: who was left out as the run has learned from them;
     ``unlabelled``: how many samples were left out because none of the run's outcomes is defined for them."""
 
     tables: CheckedTables
+    judged: CheckedTables
     known: Known
     unlabelled: int
     warnings: list[str]
@@ -46,10 +50,12 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
         )
     patients = run.tables(folder)
     raw = raw_patients.are_raw(folder, run.trained.config)
-    rows, warnings = _raw_outcomes(folder, run, patients) if raw else _outcomes(folder, run, patients)
-    names = list(patients.label_names)
-    label, mask = tables.outcomes(folder / schema.LABEL.file, rows, patients.cohort, names)
-    patients = dataclasses.replace(patients, label=label, label_mask=mask)
+    task: Task = components.build("task", run.trained.config.task)
+    names = (DEATH,) if task.timing else patients.label_names
+    rows, warnings = (_raw_outcomes if raw else _outcomes)(folder, run, patients, names)
+    path = folder / schema.LABEL.file
+    cohort, label, mask = tables.labelled(path, rows, patients.cohort, task, list(patients.label_names))
+    patients = dataclasses.replace(patients, cohort=cohort, label=label, label_mask=mask)
     known = trained_on.find(run.trained, patients)
     defined = mask.any(axis=1)
     kept, unlabelled = np.flatnonzero(defined & ~known.rows), int((~defined & ~known.rows).sum())
@@ -57,13 +63,23 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
         raise UserError(f"{folder}: nobody to evaluate on: {_why_nobody(known, unlabelled)}")
     patients = new_patients.of_rows(patients, kept)
     if hours := run.trained.config.cohort.landmarks:
-        patients, _ = landmarks.expand(patients, {}, hours)
-    told = [*patients.warnings, *warnings, *known.warnings, *_doubts(patients)]
-    return LabelledTables(patients, known, unlabelled, told)
+        patients, _ = landmarks.expand(patients, {}, hours, task.timing)
+    reported = run.trained.reported
+    outcome, defined = reported.outcomes(patients.label, patients.label_mask)
+    judged = dataclasses.replace(
+        patients,
+        label_names=tuple(reported.names),
+        label=outcome.astype(np.float32),
+        label_mask=defined.astype(np.float32),
+    )
+    told = [*patients.warnings, *warnings, *known.warnings, *_doubts(judged)]
+    return LabelledTables(patients, judged, known, unlabelled, told)
 
 
-def _outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tuple[pl.DataFrame, list[str]]:
-    """The rows of the run's labels in label.csv, which is as ``convert`` wrote it, or a user's own.
+def _outcomes(
+    folder: Path, run: Predictor, patients: CheckedTables, names: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of label.csv, which is as ``convert`` wrote it, or a user's own; ``names``: the codes that the run needs of it.
 
     Raises:
         UserError: the file was changed, its outcomes were made by other rules, or none is the run's.
@@ -80,10 +96,12 @@ def _outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tuple[pl
                 f"{own['options']}; convert with the run's [task]"
             )
     rows = table_files.read_table(folder, schema.LABEL)
-    return rows, _unlike(folder / schema.LABEL.file, sorted(rows["label_code"].unique()), patients.label_names)
+    return rows, _unlike(folder / schema.LABEL.file, sorted(rows["label_code"].unique()), names)
 
 
-def _raw_outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tuple[pl.DataFrame, list[str]]:
+def _raw_outcomes(
+    folder: Path, run: Predictor, patients: CheckedTables, names: Sequence[str]
+) -> tuple[pl.DataFrame, list[str]]:
     """The labels that ``convert`` would make of the raw files in ``folder``, by the run's task.
 
     As there, outcomes that were known before the observation window ended are left out.
@@ -93,8 +111,8 @@ def _raw_outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tupl
     task: Task = components.build("task", config.task)
     rows = task.labels(patients.cohort, sources.chosen(there)).table
     path = folder / schema.LABEL.file
-    warnings = _unlike(path, sorted(rows["label_code"].unique()), patients.label_names)
-    early = known_in_window(rows.filter(pl.col("label_code").is_in(list(patients.label_names))), patients.cohort)
+    warnings = _unlike(path, sorted(rows["label_code"].unique()), names)
+    early = known_in_window(rows.filter(pl.col("label_code").is_in(list(names))), patients.cohort)
     if early.height:
         warnings.append(
             f"{path.name}: {early.height} outcomes were known before the observation window ended, and are left out"
@@ -102,7 +120,7 @@ def _raw_outcomes(folder: Path, run: Predictor, patients: CheckedTables) -> tupl
     return rows.join(early, on=["patient_id", "label_code"], how="anti"), warnings
 
 
-def _unlike(path: Path, there: list[str], names: tuple[str, ...]) -> list[str]:
+def _unlike(path: Path, there: list[str], names: Sequence[str]) -> list[str]:
     """Warnings of outcomes that only the tables or only the run have.
 
     Raises:

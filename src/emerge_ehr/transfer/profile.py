@@ -120,6 +120,7 @@ def of_training(run: Trained, bounds: Range, vocabulary: Mapping[str, float] | N
     patients = load_patients(run.config.processed_dir, data.patient_id[rows])
     if patients is None:
         return None
+    label, defined = run.reported.outcomes(data.label[rows], data.label_mask[rows])
     records = records_file.read(run.config.processed_dir, set(data.split["train"]))
     noted = data.note_mask[rows] > 0
     notes = training_notes(run)
@@ -128,8 +129,8 @@ def of_training(run: Trained, bounds: Range, vocabulary: Mapping[str, float] | N
         persons=persons(patients["subject_id"].to_list()),
         age=_ages(patients),
         groups=subgroups.groups(patients),
-        label=data.label[rows].astype(np.float64),
-        defined=data.label_mask[rows] > 0,
+        label=label,
+        defined=defined,
         series=series(data.ehr[rows], data.ehr_mask[rows], data.ehr_length[rows], bounds),
         noted=noted,
         words=Words(length, unknown, vocabulary or {}),

@@ -14,7 +14,7 @@ import pytest
 
 from emerge_ehr import components
 from emerge_ehr.config import Cohort, Config, load
-from emerge_ehr.datasets import wording
+from emerge_ehr.datasets import timing, wording
 from emerge_ehr.datasets.convert import cohort as cohort_rules
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.sources import Source, mimic4
@@ -203,6 +203,28 @@ def test_an_unknown_outcome_is_no_survival() -> None:
     found = task("mortality").labels(stays_of({"died": None}, {"died": 7}, {"died": 0}), Records({}))
     assert values(found) == {"stay2": 0}
     assert found.undefined == {"outcome unknown": ["stay0", "stay1"]}
+
+
+# --- death within so many hours
+
+
+def test_death_within_hours_in_the_demo_agrees_with_a_plain_loop(
+    demo: tuple[pl.DataFrame, Source], admissions: dict[str, dict[str, str]], icu_stays: list[dict[str, str]]
+) -> None:
+    built, hours = task("death_within"), (24, 48, 168)
+    assert built.timing is not None
+    ends = timing.with_ends(demo[0], built.labels(*demo).table)
+    label, defined = built.timing.labels(ends)
+    assert defined.all()
+    found = dict(zip(ends["patient_id"], label.tolist(), strict=True))
+    windows = dict(demo[0].select("patient_id", "window_end").rows())
+    expected = {}
+    for stay in icu_stays:
+        row, end = admissions[stay["hadm_id"]], windows[stay["stay_id"]]
+        died = row["hospital_expire_flag"] == "1"
+        expected[stay["stay_id"]] = [float(died and moment(row["deathtime"]) <= end + of * HOURS) for of in hours]
+    assert found == expected
+    assert 0 < sum(row[0] for row in expected.values()) < sum(row[2] for row in expected.values()) < 20
 
 
 # --- readmission

@@ -68,17 +68,18 @@ def check(examined: Examined) -> Iterator[Finding]:
             yield Finding(f"the finished {title}", "skipped", f"{each} was trained on {run.config.processed_dir}")
             continue
         predicted = Predicted(table_files.read_table(each, PREDICTIONS))
-        yield _split(examined, title, predicted)
+        yield _split(examined, title, run, predicted)
         yield from _anew(examined, title, run, predicted)
         yield _figures(title, run, predicted)
         yield _validation(examined, title, run)
         yield _telling(title, run, predicted)
 
 
-def _split(examined: Examined, title: str, predicted: Predicted) -> Finding:
+def _split(examined: Examined, title: str, run: Trained, predicted: Predicted) -> Finding:
     """Whether the samples of each split, and their outcomes, are those of the artefacts."""
     dataset, wrong = examined.dataset, []
-    for column, label in enumerate(dataset.metadata["label_names"]):
+    outcome, defined = run.reported.outcomes(dataset.label, dataset.label_mask)
+    for column, label in enumerate(run.label_names):
         for split in ("val", "test"):
             rows = predicted.of(split, label)
             if set(rows["patient_id"]) != set(dataset.split[split]):
@@ -86,7 +87,7 @@ def _split(examined: Examined, title: str, predicted: Predicted) -> Finding:
                 continue
             order = {patient: row for row, patient in enumerate(dataset.patient_id.tolist())}
             at = [order[patient] for patient in rows["patient_id"]]
-            here = np.where(dataset.label_mask[at, column] > 0, dataset.label[at, column], -1)
+            here = np.where(defined[at, column], outcome[at, column], -1)
             if not np.array_equal(rows["y_true"].fill_null(-1).to_numpy(), here):
                 wrong.append(f"{split} has other outcomes of {label} than the artefacts")
     return judged(
@@ -100,8 +101,8 @@ def _anew(examined: Examined, title: str, run: Trained, predicted: Predicted) ->
     everyone = inputs.mapped(examined.dataset, "test")
     rows = np.sort(rng.permutation(len(everyone))[:MOST_ASKED])
     batch = everyone.select(torch.from_numpy(rows))
-    logits, uncalibrated = run.of_members(batch).mean(dim=0), dataclasses.replace(run, maps=())
-    together = uncalibrated.risks(logits)
+    logits, uncalibrated = run.of_members(batch), dataclasses.replace(run, maps=())
+    together = uncalibrated.together(logits)
     apart = spread(uncalibrated, batch, together, rng)
     check = f"{title}: the same in other orders and batches"
     wrong = f"risks of test samples differ by up to {apart:.2g} with the order and the batch" if apart > SAME else None
@@ -114,7 +115,8 @@ def _anew(examined: Examined, title: str, run: Trained, predicted: Predicted) ->
     ]
     told_risks = np.stack([column.fill_null(np.inf).to_numpy() for column in kept], axis=1)
     # a calibrated risk may lie on a step of its map, so that the last digits decide which side it is told from
-    low, high = (run.risks(logits + moved) for moved in (-SAME, SAME))
+    near = np.stack([run.together(logits + moved) for moved in (-SAME, 0.0, SAME)])
+    low, high = near.min(axis=0), near.max(axis=0)
     off = np.maximum(low - told_risks, told_risks - high).max()
     wrong = f"risks in {PREDICTIONS.file} differ from the model's by up to {off:.2g}" if off > ANEW else None
     yield judged(f"{title}: predictions are the model's", wrong, f"{len(batch)} test samples predicted again")

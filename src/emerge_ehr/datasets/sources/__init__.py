@@ -135,8 +135,16 @@ def all_open(source: Source, checksums: Collection[str]) -> bool:
 
 
 def chosen(config: Config) -> Source:
-    """Build the source that the config names. ``label_codes``: the outcomes to predict, empty for all that the source has."""
+    """Build the source that the config names."""
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
-    label_codes = components.build("task", config.task).codes or ()
-    source: Source = components.build("source", config.source, seed=config.seed, label_codes=label_codes, **folders)
+    codes = source_labels(config)
+    source: Source = components.build("source", config.source, seed=config.seed, label_codes=codes, **folders)
     return source
+
+
+def source_labels(config: Config) -> tuple[str, ...]:
+    """The outcomes of a source's own ``label.csv`` that the task predicts, or makes its labels of; empty for all of them."""
+    task = components.build("task", config.task)
+    if task.timing is None:
+        return task.codes or ()
+    return (task.timing.given,) if task.timing.given else ()

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 import polars as pl
 
 from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Task(Protocol):
     @property
     def codes(self) -> tuple[str, ...] | None:
         """The label codes in the model's order; None for those in ``label.csv``, sorted."""
+
+    @property
+    def timing(self) -> Timing | None:
+        """How labels follow from the time at which a stay ends, if they do; ``labels`` then gives these times."""
 
     def outcomes(self, codes: Sequence[str]) -> tuple[Outcome, ...]:
         """Words for the outcomes with these label codes, in the same order."""

@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.timing import Timing
 from emerge_ehr.fields import UserError, refuse_repeated
 from emerge_ehr.signals import spelling
 
@@ -28,6 +29,7 @@ class Given:
     from_codes: ClassVar[bool] = False
     # a sample may be anything that a row of the source's tables stands for
     sample: ClassVar[SampleWords | None] = SampleWords("record", "record", "patient record")
+    timing: ClassVar[Timing | None] = None
     options: Options
 
     @property

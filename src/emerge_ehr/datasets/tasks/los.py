@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.timing import Timing
 from emerge_ehr.datasets.window import stay_end
 from emerge_ehr.fields import Positive, UserError, refuse_repeated
 
@@ -26,6 +27,7 @@ class LengthOfStay:
 
     from_codes: ClassVar[bool] = False
     sample: ClassVar[SampleWords | None] = None
+    timing: ClassVar[Timing | None] = None
     options: Options
 
     @property

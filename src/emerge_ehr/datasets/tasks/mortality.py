@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.timing import Timing
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Mortality:
 
     from_codes: ClassVar[bool] = False
     sample: ClassVar[SampleWords | None] = None
+    timing: ClassVar[Timing | None] = None
 
     @property
     def question(self) -> str:

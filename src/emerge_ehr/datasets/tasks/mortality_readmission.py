@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task, mortality, readmission
+from emerge_ehr.datasets.timing import Timing
 
 Options = readmission.Options
 
@@ -19,6 +20,7 @@ class MortalityReadmission:
 
     from_codes: ClassVar[bool] = False
     sample: ClassVar[SampleWords | None] = None
+    timing: ClassVar[Timing | None] = None
     options: Options
 
     @property

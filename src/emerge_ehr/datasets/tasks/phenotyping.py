@@ -17,6 +17,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.sources._raw import icd9_codes
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.timing import Timing
 
 # condition -> CCS category, in alphabetical order
 CATEGORIES = {
@@ -62,6 +63,7 @@ class Phenotyping:
 
     from_codes: ClassVar[bool] = True
     sample: ClassVar[SampleWords | None] = None
+    timing: ClassVar[Timing | None] = None
 
     @property
     def question(self) -> str:

@@ -8,6 +8,7 @@ import polars as pl
 
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Outcome, SampleWords, Task
+from emerge_ehr.datasets.timing import Timing
 from emerge_ehr.datasets.window import TRANSFER
 from emerge_ehr.fields import Positive
 
@@ -29,6 +30,7 @@ class Readmission:
 
     from_codes: ClassVar[bool] = False
     sample: ClassVar[SampleWords | None] = None
+    timing: ClassVar[Timing | None] = None
     options: Options
 
     @property

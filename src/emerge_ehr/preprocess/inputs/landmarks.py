@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emerge_ehr.datasets import timing
+from emerge_ehr.datasets.timing import Timing
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
 from emerge_ehr.storage.schema import LANDMARK
@@ -21,10 +23,13 @@ log = logging.getLogger(__name__)
 Split = dict[str, list[str]]
 
 
-def expand(tables: CheckedTables, split: Mapping[str, list[str]], hours: Sequence[int]) -> tuple[CheckedTables, Split]:
+def expand(
+    tables: CheckedTables, split: Mapping[str, list[str]], hours: Sequence[int], times: Timing | None = None
+) -> tuple[CheckedTables, Split]:
     """The tables and the split with a sample for each landmark that a stay reaches, in order of ``patient_id``.
 
-    ``split`` is of the stays in ``tables``; a stay's samples are in the split of the stay.
+    ``split`` is of the stays in ``tables``; a stay's samples are in the split of the stay. ``times``: the task's, whose labels
+    depend on the landmark; without it a sample has the labels of its stay.
     """
     cohort = samples(tables.cohort.with_row_index("row"), hours)
     rows = cohort["row"].to_numpy()
@@ -34,13 +39,15 @@ def expand(tables: CheckedTables, split: Mapping[str, list[str]], hours: Sequenc
     hourly = _until(tables.hourly, rows, steps)
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
     warnings = [f"{unmeasured} of {len(rows)} samples have no measurement before their landmark"] if unmeasured else []
+    cohort = timing.ended(cohort) if times else cohort
+    label, mask = times.labels(cohort) if times else (tables.label[rows], tables.label_mask[rows])
     expanded = dataclasses.replace(
         tables,
         cohort=cohort.drop("row", "stay"),
         hourly=hourly,
         notes=notes(tables.notes, cohort),
-        label=tables.label[rows],
-        label_mask=tables.label_mask[rows],
+        label=label,
+        label_mask=mask,
         warnings=[*tables.warnings, *warnings],
     )
     of_stay = {stay: own["patient_id"].to_list() for (stay,), own in cohort.group_by("stay", maintain_order=True)}

@@ -14,6 +14,7 @@ import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Config
+from emerge_ehr.datasets import sources
 from emerge_ehr.datasets.convert import unlabelled
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.wording import sample
@@ -38,7 +39,8 @@ def read(folder: Path, run: Expected, config: Config) -> CheckedTables:
     Raises:
         UserError: a file is missing or faulty, or no patient is left.
     """
-    learned = {"signals": run.signals, "dated": run.dated, "label_codes": run.label_names}
+    codes = sources.source_labels(config) or run.label_names
+    learned = {"signals": run.signals, "dated": run.dated, "label_codes": codes}
     source: Source = components.call("of_run", "source", config.source, raw_dir=folder, **learned)
     with tempfile.TemporaryDirectory(prefix="emerge-") as aside:
         records = unlabelled.convert(config, source, Path(aside))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr import components, decides
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import sources
+from emerge_ehr.datasets import sources, timing
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
@@ -31,8 +31,9 @@ NOTES = pl.Schema(
 class CheckedTables:
     """The tables of stage convert, checked, for N patients in order of ``patient_id`` and K labels.
 
-    ``cohort`` has age, sex and ``positive``, which is the first label: splits are stratified by it. ``label`` and ``label_mask``
-    are [N, K].
+    ``cohort`` has age, sex and ``positive``, which is the first label, or with ``Task.timing`` whether the patient died: splits
+    are stratified by it. With ``Task.timing`` it also has the columns of ``timing.with_ends``. ``label`` and ``label_mask`` are
+    [N, K].
     """
 
     cohort: pl.DataFrame
@@ -55,8 +56,9 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     provenance = _provenance(folder, config)
     joined = persons(folder)
     checks.refuse_windows(folder / schema.COHORT.file, joined, config.cohort)
-    names, label, mask = _labels(folder, joined, task)
-    joined = joined.with_columns(pl.Series("positive", label[:, 0].astype(np.int64)))
+    joined, names, label, mask = _labels(folder, joined, task)
+    positive = joined["died"] if task.timing else pl.Series(label[:, 0].astype(np.int64))
+    joined = joined.with_columns(positive.alias("positive"))
     notes = _notes(folder, joined, provenance)
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
@@ -133,9 +135,13 @@ def measured(
 def patients(cohort: pl.DataFrame) -> pl.DataFrame:
     """The rows of patients.csv for ``CheckedTables.cohort``; columns that ``static.csv`` does not have are empty.
 
-    With landmarks, the column ``landmark`` tells the hour of each sample; with several hospitals, ``site`` tells the sample's.
+    With landmarks, the column ``landmark`` tells the hour of each sample; with several hospitals, ``site`` tells the sample's;
+    for outcomes in time, ``died`` and ``hours_to_end`` tell how and when its stay in hospital ended.
     """
     names = [column.name for column in schema.PATIENTS.columns]
+    if "end" in cohort.columns:
+        cohort = timing.followed(cohort)
+        names += [schema.DIED, schema.HOURS_TO_END]
     names += [name for name in (schema.LANDMARK, schema.SITE) if name in cohort.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)
@@ -214,19 +220,36 @@ def recorded(folder: Path) -> Mapping[str, Any]:
 
 def _labels(
     folder: Path, cohort: pl.DataFrame, task: Task
-) -> tuple[tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
-    """The labels' names [K], their values [N, K] (0 where undefined), and a mask [N, K] that is 1 where they are defined."""
+) -> tuple[pl.DataFrame, tuple[str, ...], NDArray[np.float32], NDArray[np.float32]]:
+    """As ``labelled``, with the labels' names [K] after the cohort."""
     path = folder / schema.LABEL.file
     rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
-    label, mask = outcomes(path, rows, cohort, names)
+    cohort, label, mask = labelled(path, rows, cohort, task, names)
     lost = cohort.filter(~pl.Series(mask.any(axis=1)))["patient_id"]
     if len(lost) or not names:
+        wanted = f"{timing.DEATH} that decides one of them" if task.timing else " or ".join(names)
         raise UserError(
-            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {' or '.join(names)}; "
+            f"{path}: patient_id '{lost[0] if len(lost) else ''}' of cohort.csv has no label_code {wanted}; "
             "give it a row, or choose another task"
         )
-    return names, label, mask
+    return cohort, names, label, mask
+
+
+def labelled(
+    path: Path, rows: pl.DataFrame, cohort: pl.DataFrame, task: Task, names: Sequence[str]
+) -> tuple[pl.DataFrame, NDArray[np.float32], NDArray[np.float32]]:
+    """The cohort (with the columns of ``timing.with_ends`` where the task has a ``timing``), and the labels ``names`` [K] of its
+    samples as ``outcomes`` gives them.
+
+    Raises:
+        UserError: as ``outcomes``.
+    """
+    if task.timing is None:
+        return cohort, *outcomes(path, rows, cohort, names)
+    outcomes(path, rows, cohort, (timing.DEATH,))  # refuses what no outcome can be
+    cohort = timing.with_ends(cohort, rows)
+    return cohort, *task.timing.labels(cohort)
 
 
 def outcomes(
