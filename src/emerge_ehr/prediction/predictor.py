@@ -203,13 +203,15 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     task: Task = components.build("task", config.task)
     tools = evidence.tools(config, task, evidence.graph(config), connect(of_new_patients), LOCAL)
     _refuse_other_files(trained, tools)
+    donors, courses = carried.patients(run_dir) if is_model else (what_if.donors(trained), ordinary.of(trained))
     return Predictor(
         trained,
         expected,
         saved,
         tools,
         evidence.auditor(config, task, tools, expected.signals),
-        *(carried.patients(run_dir) if is_model else (what_if.donors(trained), ordinary.of(trained))),
+        donors,
+        courses,
         _thresholds(trained),
         task.outcomes(trained.label_names),
     )
