@@ -5,9 +5,12 @@
 Each repetition divides the persons of a half anew into ``--folds`` folds, everything is fitted without the fold that is tested
 (as with ``split.folds``, docs/evaluation.md), and each method has the same members. EMERGE and its network alone are one
 training: the former is the latter with its experts. Prints AUROC, AUPRC and calibration slope of each repetition, in which
-everyone is tested once; their means over the repetitions; and differences, paired by person. An interval is over persons, of the
-mean over the repetitions: whoever is drawn brings the risks of all repetitions along. What other folds or other members would
-change does not enter it; the rows of the repetitions show that.
+everyone is tested once; their means over the repetitions; and differences, paired by person. *Within folds*: AUROC of pairs that
+one model predicted. Where folds are small, the models of the folds differ in their mean risk, which says nothing about a patient,
+and the AUROC of all pairs falls below that, even below 0.5.
+
+An interval is over persons, of the mean over the repetitions: whoever is drawn brings the risks of all repetitions along. What
+other folds or other members would change does not enter it; the rows of the repetitions show that.
 
 Tables and artefacts of a half, and the risks of each of its repetitions, are written below ``--folder``. A repetition whose risks
 are there is not fitted again: after a change of the code, give another folder.
@@ -15,7 +18,7 @@ are there is not fitted again: after a change of the code, give another folder.
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,14 +26,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.rivals import METHODS, SCORES, Array, Case, fit, merged, scores
+from benchmarks.rivals import METHODS, SCORES, Array, Case, fit, merged
 from emerge_ehr.evaluation.measure import measure
 from emerge_ehr.evaluation.resampling import Interval, Sampling, persons, sample
 
 HALVES = {"eicu": "eicu-crd-demo-2.0-half", "mimic3": "mimic-iii-demo-1.4-half"}
 EXPERTS = ["gradient_boosting", "logistic_regression"]
 RIVALS = ["gradient boosting", "L1 regression"]
-COMPARED = ("auroc", "auprc")
+WITHIN = "auroc within folds"
+COMPARED = ("auroc", WITHIN, "auprc")
 RESAMPLES = 1000
 
 
@@ -44,7 +48,8 @@ def main() -> None:
             for number in range(1, options.repeats + 1):
                 repeats.append(repeat(half, number, options, pool))
                 for name in repeats[-1]["method"].unique(maintain_order=True):
-                    told = scores(*of_method(repeats[-1], name))
+                    found = scored(repeats[-1], name)(np.ones((1, repeats[-1]["patient_id"].n_unique())))
+                    told = {score: float(value[0]) for score, value in found.items()}
                     print(f"{half:<8} {number:<6} {name:<20} {written(told)}", flush=True)
             report(half, repeats)
 
@@ -63,13 +68,13 @@ def arguments() -> argparse.Namespace:
 
 
 def repeat(half: str, number: int, options: argparse.Namespace, pool: ProcessPoolExecutor) -> pl.DataFrame:
-    """The risks of everyone by each method (columns ``patient_id, subject_id, label, risk, method``), in the order of the ids."""
+    """Everyone's risk by each method: columns ``patient_id, subject_id, label, risk, method, fold``, in the order of the ids."""
     path: Path = options.folder / half / f"risks_{number}.parquet"
     if not path.is_file():
         case = at_hand(half, number, options)
         prepare(case)
         names = ["network", *RIVALS]
-        jobs = [(of_fold, name, options.members) for of_fold in folds(case) for name in names]
+        jobs = [(*of_fold, name, options.members) for of_fold in enumerate(folds(case), 1) for name in names]
         found = pl.concat(list(pool.map(risks, *zip(*jobs, strict=True))))
         found.sort("method", "patient_id").write_parquet(path)
     return pl.read_parquet(path)
@@ -117,7 +122,7 @@ def folds(case: Case) -> list[Case]:
     ]
 
 
-def risks(of_fold: Case, name: str, members: int) -> pl.DataFrame:
+def risks(fold: int, of_fold: Case, name: str, members: int) -> pl.DataFrame:
     """The risks of the persons of a fold by a method that is fitted on the others; of the network with experts too."""
     from emerge_ehr.storage.dataset import load_dataset
 
@@ -131,33 +136,43 @@ def risks(of_fold: Case, name: str, members: int) -> pl.DataFrame:
                 "label": result.test.label,
                 "risk": result.test.risk,
             }
-        ).with_columns(method=pl.lit("EMERGE" if method.endswith("experts") else method))
+        ).with_columns(method=pl.lit("EMERGE" if method.endswith("experts") else method), fold=pl.lit(fold))
         for method, result in fit(of_fold, name, METHODS[name], options).items()
     ]
     return pl.concat(columns)
 
 
-def of_method(risk: pl.DataFrame, name: str) -> tuple[Array, Array]:
-    """Labels and risks [N] by the method."""
+def scored(risk: pl.DataFrame, name: str) -> Callable[[Array], dict[str, Array]]:
+    """A function from counts [R,N] of the patients to the scores of the method, each [R]."""
     rows = risk.filter(pl.col("method") == name)
-    return rows["label"].to_numpy(), rows["risk"].to_numpy()
+    label, probability, fold = (rows[column].to_numpy() for column in ("label", "risk", "fold"))
+    of_all = measure(label, probability, SCORES)
+
+    def found(counts: Array) -> dict[str, Array]:
+        areas, pairs = [], []
+        for number in np.unique(fold):
+            own = fold == number
+            positive, negative = (counts[:, own] @ (label[own] == side) for side in (1, 0))
+            pairs.append(positive * negative)
+            areas.append(np.nan_to_num(measure(label[own], probability[own], ["auroc"])(counts[:, own])["auroc"]))
+        within = np.sum(np.multiply(areas, pairs), axis=0) / np.sum(pairs, axis=0)
+        return {WITHIN: within, **of_all(counts)}
+
+    return found
 
 
 def report(half: str, repeats: Sequence[pl.DataFrame]) -> None:
     """Print the means over the repetitions, and the differences between our methods and the others."""
     methods = ["EMERGE", "network", *RIVALS]
     first = repeats[0].filter(pl.col("method") == methods[0])
-    people, label = persons(first["subject_id"].to_list()), first["label"].to_numpy()
-    print(f"\n{half}: {len(label)} stays, {int(label.sum())} positive, means of {len(repeats)} repetitions")
-    risk = {name: [of_method(one, name)[1] for one in repeats] for name in methods}
+    deaths = int(first["label"].sum())
+    print(f"\n{half}: {first.height} stays, {deaths} positive, means of {len(repeats)} repetitions")
+    pairs = [(one, other) for one in methods[:2] for other in methods if other not in (one, methods[0])]
+    measures = {name: [scored(one, name) for one in repeats] for name in methods}
 
     def means(counts: Array) -> dict[str, Array]:
-        found = {
-            name: {score: np.mean([of(counts)[score] for of in each], axis=0) for score in SCORES}
-            for name, each in measures.items()
-        }
+        found = {name: averaged([of(counts) for of in each]) for name, each in measures.items()}
         alone = {f"{name}, {score}": value for name, of in found.items() for score, value in of.items()}
-        pairs = [(one, other) for one in methods[:2] for other in methods if other not in (one, methods[0])]
         gaps = {
             f"{one} minus {other}, {score}": found[one][score] - found[other][score]
             for one, other in pairs
@@ -165,18 +180,20 @@ def report(half: str, repeats: Sequence[pl.DataFrame]) -> None:
         }
         return alone | gaps
 
-    measures = {name: [measure(label, one, SCORES) for one in each] for name, each in risk.items()}
+    people = persons(first["subject_id"].to_list())
     for title, drawn in sample(means, people, Sampling(RESAMPLES, 0, "percentile")).items():
-        print(f"  {title:<48} {interval(drawn.interval('undefined'), signed=' minus ' in title)}", flush=True)
-    for one, other in (("EMERGE", RIVALS[0]), ("network", RIVALS[0])):
-        gaps = [scores(label, a)[0] - scores(label, b)[0] for a, b in zip(risk[one], risk[other], strict=True)]
-        print(f"  {one} minus {other}, auroc of each repetition: {'  '.join(f'{gap:+.3f}' for gap in gaps)}")
+        print(f"  {title:<52} {interval(drawn.interval('undefined'), signed=' minus ' in title)}", flush=True)
 
 
-def written(values: list[float]) -> str:
-    """AUROC, AUPRC and calibration slope as text."""
-    auroc, auprc, slope = values
-    return f"{auroc:.3f} ({auprc:.3f}), slope {slope:.2f}"
+def averaged(each: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The mean of each score over the repetitions."""
+    return {score: np.mean([of[score] for of in each], axis=0) for score in each[0]}
+
+
+def written(told: Mapping[str, float]) -> str:
+    """A method's scores of one repetition as text."""
+    within, auroc, auprc, slope = (told[name] for name in (WITHIN, *SCORES))
+    return f"{auroc:.3f} (within folds {within:.3f}), AUPRC {auprc:.3f}, slope {slope:.2f}"
 
 
 def interval(found: Interval, *, signed: bool) -> str:
