@@ -39,6 +39,10 @@ ALONE = {
 }
 WITH_OPEN_DATA = {
     "entities": ("--data DATA --megabytes 0.02", "MB/s"),
+    "halves": (
+        "--data DATA --halves mimic3 --repeats 1 --folds 2 --members 2 --folder FOLDER",
+        "network minus gradient boosting",
+    ),
     "linking": ("accuracy --kg DATA/primekg-open --ncbi DATA/ncbi-disease/NCBIdevelopset_corpus.txt", "chosen on"),
     "linking_titles": ("accuracy --data DATA", "held out"),
     "scale": ("--kg DATA/primekg-open --stays 60 --characters 400 --largest 1", "one site"),
@@ -104,11 +108,11 @@ def test_alone(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", WITH_OPEN_DATA)
-def test_on_the_open_data(name: str) -> None:
+def test_on_the_open_data(name: str, tmp_path: Path) -> None:
     if not (SHARED / "primekg-open").is_dir():
         pytest.skip(f"the open data are not at {SHARED}")
     options, words = WITH_OPEN_DATA[name]
-    assert words.lower() in run(name, options, DATA=SHARED).lower()
+    assert words.lower() in run(name, options, DATA=SHARED, FOLDER=tmp_path).lower()
 
 
 @pytest.mark.full
