@@ -166,7 +166,7 @@ def _of_site(counts: Mapping[str, int], site: str) -> dict[str, int]:
     return {f"{reason} ({site})": count for reason, count in counts.items()}
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int, label_codes: tuple[str, ...]) -> Source:
+def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int, label_codes: tuple[str, ...] = ()) -> Source:
     """Build the sources of all sites.
 
     Raises:
