@@ -82,7 +82,7 @@ def test_questions_are_in_memory_only_while_they_are_asked(serve: Serve, client:
 
 
 def test_no_more_requests_at_once_than_allowed(serve: Serve, client: Client) -> None:
-    server = serve(model, lambda n, body: Fault(seconds=0.05))
+    server = serve(model, lambda n, body: Fault(seconds=0.3))  # long enough to overlap on a busy machine
     ask(client(server, concurrency=3), 12)
     assert server.most_at_once == 3
 

@@ -41,18 +41,16 @@ def test_a_folder_and_frames_give_what_the_stage_predict_writes(
             of_pandas[name][column] = pd.to_datetime(of_pandas[name][column])
     answers = [
         model.predict(hospital.table_dir, explain=True),
-        model.predict(**of_polars, explain=True),
-        pl.DataFrame(model.predict(**of_pandas, explain=True).to_dict("list")),
+        model.predict(**of_polars),
+        pl.DataFrame(model.predict(**of_pandas).to_dict("list")),
     ]
     for answer in answers:
         assert answer.columns == expected.columns
         assert answer["patient_id"].to_list() == expected["patient_id"].to_list()
         assert (answer["y_prob"] - expected["y_prob"]).abs().max() == 0.0
-    brief = model.predict(hospital.table_dir)
-    assert (
-        brief["y_prob"].to_list() == answers[0]["y_prob"].to_list()
-        and brief["contribution_ehr"].null_count() == brief.height
-    )
+    explained, brief, _ = answers
+    assert explained["contribution_ehr"].null_count() == 0
+    assert brief["contribution_ehr"].null_count() == brief.height
 
 
 def test_it_says_what_it_predicts_of_what(model: "emerge_ehr.Model") -> None:
