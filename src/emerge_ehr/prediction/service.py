@@ -10,6 +10,7 @@ import html
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -165,9 +166,12 @@ def _read(body: bytes) -> Asked:
     except UserError as error:
         raise RefusedError(422, str(error)) from None
     except ValidationError as error:
-        # where and why, without what was sent: that may not be a JSON value, or may be a whole note
-        mistakes = [{"loc": ["body", *one["loc"]], "msg": one["msg"]} for one in error.errors()[:20]]
-        raise RefusedError(422, mistakes) from None
+        raise RefusedError(422, _mistakes(error.errors(), "body")) from None
+
+
+def _mistakes(errors: Sequence[Any], *within: str) -> list[dict[str, Any]]:
+    """Where and why, without what was sent: that may not be a JSON value, or may be a whole note."""
+    return [{"loc": [*within, *one["loc"]], "msg": one["msg"]} for one in errors[:20]]
 
 
 async def _waited(request: "Request", waiting: asyncio.Future[Any]) -> bool:
@@ -224,8 +228,7 @@ def _application(hosts: list[str], key: str | None) -> "FastAPI":
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        mistakes = [{"loc": list(one["loc"]), "msg": one["msg"]} for one in error.errors()[:20]]
-        return JSONResponse({"detail": mistakes}, 422, HEADERS)
+        return JSONResponse({"detail": _mistakes(error.errors())}, 422, HEADERS)
 
     def description() -> dict[str, Any]:
         if not app.openapi_schema:
