@@ -20,6 +20,7 @@ from emerge_ehr.models.patient_memory import PatientMemory
 from emerge_ehr.prediction import predict, predictor
 from emerge_ehr.prediction.service import build
 from emerge_ehr.training.trained import Trained
+from emerge_ehr.transfer import evaluate
 from tests.places import MAIN
 
 
@@ -95,6 +96,12 @@ def test_the_service_takes_it_and_names_the_runs_manifest(model: Path, emerge: T
     client = TestClient(build(predictor.load(model, offline=True), ["*"]))
     manifest = hashlib.sha256((emerge.run_dir / "manifest.json").read_bytes()).hexdigest()
     assert client.get("/version").json()["model"] == manifest
+
+
+def test_evaluate_says_in_a_line_that_it_needs_the_run_itself(model: Path, hospital: Config, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no patients to compare with; name the run"):
+        evaluate.run(model, hospital.table_dir, tmp_path / "evaluation", None, "closed_test", offline=True)
+    assert not (tmp_path / "evaluation").exists()
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -18,7 +18,8 @@ from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
-from emerge_ehr.prediction import predictor
+from emerge_ehr.fields import UserError
+from emerge_ehr.prediction import carried, predictor
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
@@ -46,6 +47,10 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
         UserError: the run or the tables do not fit, the persons do not allow to recalibrate, or ``output`` cannot be written.
     """
     artefacts.require_output_folder(output, [run, tables], schema.EVALUATION)
+    if carried.is_model(run):
+        raise UserError(
+            f"{run}: a model folder of --stage export holds no patients to compare with; name the run that it was made of"
+        )
     ready = predictor.load(run, offline=offline)
     found = labelled.read(tables, ready)
     for warning in found.warnings:
