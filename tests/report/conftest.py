@@ -20,12 +20,13 @@ from emerge_ehr.storage import artefacts
 from emerge_ehr.training import train
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 ATTACK = (
     "<script>window.pwned=1</script></script><img src=x onerror=window.pwned=1> ]]> <!-- <style>* {display:none}</style> "
     "'\" onmouseover=window.pwned=1 \u202egnihtemos\u202c \x07\x1b[31m \u2028 {{ 7 * 7 }} &lt;b&gt; "
 )
+DESKTOP = {"width": 1280, "height": 900}
 TOML = """
 dataset = "generated"
 run_name = "report 1"
@@ -124,3 +125,31 @@ def browser() -> Iterator["Browser"]:
         browser = driver.chromium.launch(executable_path=found[0], args=["--no-sandbox"])  # root has no sandbox
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def opened(browser: "Browser", page: Path) -> Iterator[Callable[..., "Page"]]:
+    """Opens the report; at the end nothing may have complained, run, or been asked for."""
+    complaints: list[str] = []
+    asked: list[str] = []
+    contexts = []
+
+    def go(size: dict[str, int] = DESKTOP, **options: Any) -> "Page":
+        contexts.append(browser.new_context(viewport=size, **options))  # type: ignore[arg-type]
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(page.as_uri())
+        return tab
+
+    yield go
+    for context in contexts:
+        for tab in context.pages:
+            if tab.evaluate("'pwned' in window"):
+                complaints.append("a note's markup ran")
+            assert tab.url.split("#")[0] == page.as_uri()
+        context.close()
+    assert complaints == []
+    assert set(asked) == {page.as_uri()}

@@ -1,44 +1,18 @@
 """The report in a real Chromium: nothing runs or is asked for that is not ours; search, sort and views work; it fits a phone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.report.conftest import DESKTOP
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture
-def opened(browser: "Browser", page: Path) -> Iterator[Callable[..., "Page"]]:
-    """Opens the report; at the end nothing may have complained, run, or been asked for."""
-    complaints: list[str] = []
-    asked: list[str] = []
-    contexts = []
-
-    def go(size: dict[str, int] = DESKTOP, **options: Any) -> "Page":
-        contexts.append(browser.new_context(viewport=size, **options))  # type: ignore[arg-type]
-        tab = contexts[-1].new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(page.as_uri())
-        return tab
-
-    yield go
-    for context in contexts:
-        for tab in context.pages:
-            if tab.evaluate("'pwned' in window"):
-                complaints.append("a note's markup ran")
-            assert tab.url.split("#")[0] == page.as_uri()
-        context.close()
-    assert complaints == []
-    assert set(asked) == {page.as_uri()}
+PHONE = {"width": 390, "height": 844}
 
 
 def shown(tab: "Page") -> list[str]:
@@ -104,14 +78,14 @@ def test_a_search_finds_patients_by_number_and_by_disease(opened: Callable[..., 
     first = items.first.get_attribute("data-id") or ""
     tab.fill("#search", first)
     assert [item.get_attribute("data-id") for item in items.all() if item.is_visible()] == [first]
-    assert tab.text_content("#found") == "1 of 12 patients"
+    assert tab.text_content("#found") == "1 of 12 stays"
     disease = (items.nth(2).get_attribute("data-diseases") or "").split("|")[0]
     tab.fill("#search", disease.upper())
     found = [item for item in items.all() if item.is_visible()]
     assert 1 <= len(found) < 12
     assert all(disease in (item.get_attribute("data-diseases") or "") for item in found)
     tab.fill("#search", "no such disease")
-    assert tab.text_content("#found") == "0 of 12 patients"
+    assert tab.text_content("#found") == "0 of 12 stays"
 
 
 def test_patients_are_sorted_by_risk_number_and_outcome(opened: Callable[..., "Page"]) -> None:

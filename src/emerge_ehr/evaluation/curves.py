@@ -54,6 +54,32 @@ class DecisionCurve:
     treat_all: Array
 
 
+@dataclass(frozen=True)
+class Alerts:
+    """What an alert at or above each threshold [B] comes to, per sample: ``alerts`` all, ``right`` those with the outcome,
+    ``missed`` the samples with the outcome and no alert. ``share``: samples with the outcome."""
+
+    threshold: Array
+    alerts: Array
+    right: Array
+    missed: Array
+    share: float
+
+
+def alerts(label: Array, probability: Array, thresholds: Array) -> Alerts | None:
+    """The alerts of label [N] (0/1) and probability [N] at ``thresholds`` [B]; None where there are no samples.
+
+    >>> found = alerts(np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.9, 0.1, 0.4]), np.array([0.3]))
+    >>> found.alerts.tolist(), found.right.tolist(), found.missed.tolist()
+    ([0.5], [0.25], [0.25])
+    """
+    if not len(label):
+        return None
+    raised = probability[:, None] >= thresholds
+    right = (raised * label[:, None]).mean(axis=0)
+    return Alerts(thresholds, raised.mean(axis=0), right, label.mean() - right, float(label.mean()))
+
+
 def roc(label: Array, probability: Array) -> Roc | None:
     """The ROC curve of label [N] (0/1) and probability [N]; None where there is one class only.
 

@@ -29,7 +29,11 @@ tags:
 """
 USE = """This is research software and no medical device. It was made to study how well series, notes and retrieved knowledge
 predict this outcome, on records like those it learned from. It must not decide on anybody's treatment. Before it is used at
-another hospital, judge it there: `--stage evaluate` compares it with outcomes and says what has shifted."""
+another hospital, judge it there: --stage evaluate compares it with outcomes and says what has shifted."""
+LIMITS = (
+    "Other hospitals measure, write and treat in other ways: expect other risks there, and check calibration first.",
+    "What each input adds to a risk says what the prediction rests on, not what would happen to the patient.",
+)
 NO_PATIENTS = """The folder holds no patient's data: settings, weights, means and deviations, the vocabulary of the text encoder
 (words that at least two training documents hold), the index of the knowledge graph, and metrics. Weights are fitted on patients;
 that nobody can be recognised from weights has not been shown."""
@@ -142,8 +146,7 @@ def _limits(trained: Trained, metrics: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"- {warning}" for warning in told if warning not in named)
     if named:
         yield f"- {len(named)} more warnings name single patients; they stand in the run's own records."
-    yield "- Other hospitals measure, write and treat in other ways: expect other risks there, and check calibration first."
-    yield "- What each input adds to a risk says what the prediction rests on, not what would happen to the patient."
+    yield from (f"- {text}" for text in LIMITS)
 
 
 def _patients(record: Mapping[str, Any]) -> str:

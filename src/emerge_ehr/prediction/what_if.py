@@ -127,25 +127,31 @@ def without_diseases(
         hours = trained.hours(batch.select(distinct))
         changed = _without(trained, fitted, batch.select(rows), patients, chunk)
         without = trained.of_members(changed, hours.select(which) if hours else None)
-        for (n, node), one in zip(chunk, _judged(trained, without, own[:, rows]), strict=True):
+        for (n, node), one in zip(chunk, judged(trained, without, own[:, rows]), strict=True):
             found[n][node] = one
     return found
 
 
 def without_signals(
-    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told], ordinary: Ordinary
+    trained: Trained,
+    fitted: Fitted | None,
+    batch: Batch,
+    patients: Sequence[Told],
+    ordinary: Ordinary,
+    asked: Sequence[Sequence[str]] | None = None,
 ) -> list[dict[str, Without]]:
     """For each patient, a dict from the code of every abnormal signal to the risks without that signal.
 
-    ``patients`` and ``fitted`` as for ``without_diseases``. The dicts are empty where the method reads neither series nor
-    summaries.
+    ``patients`` and ``fitted`` as for ``without_diseases``. ``asked``: the signals of each patient to ask about, if not the
+    abnormal ones. The dicts are empty where the method reads neither series nor summaries.
     """
     found: list[dict[str, Without]] = [{} for _ in patients]
     if not reads_signals(trained):
         return found
     read = modalities(trained)
     own = trained.of_members(batch)
-    pairs = [(n, code) for n, one in enumerate(patients) for code in abnormal(one.record)]
+    codes = [abnormal(one.record) for one in patients] if asked is None else asked
+    pairs = [(n, code) for n, of_patient in enumerate(codes) for code in of_patient]
     for at in range(0, len(pairs), PAIRS):
         chunk = pairs[at : at + PAIRS]
         numbers = torch.tensor([n for n, _ in chunk])
@@ -155,12 +161,12 @@ def without_signals(
         if "summary" in read and fitted is not None:
             summaries = [summary_without_signal(patients[n].record, code) for n, code in chunk]
             rows = _with_summaries(trained, fitted, rows, summaries)
-        for (n, code), one in zip(chunk, _judged(trained, trained.of_members(rows), own[:, numbers]), strict=True):
+        for (n, code), one in zip(chunk, judged(trained, trained.of_members(rows), own[:, numbers]), strict=True):
             found[n][code] = one
     return found
 
 
-def _judged(trained: Trained, without: Tensor, own: Tensor) -> list[Without]:
+def judged(trained: Trained, without: Tensor, own: Tensor) -> list[Without]:
     """What the members' logits [M,N,K] without something say of N patients, whose ``own`` logits are these."""
     if trained.reported.intervals:  # a member's own risk follows from all of its hazards together
         own, of_each = (torch.from_numpy(logit(trained.reported.risks(logits))) for logits in (own, without))

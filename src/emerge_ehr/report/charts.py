@@ -7,7 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr.evaluation import curves, survival
+from emerge_ehr.evaluation import bands, curves, survival
+from emerge_ehr.evaluation.bands import Band
+from emerge_ehr.evaluation.resampling import Persons, Sampling
 from emerge_ehr.report import figures
 from emerge_ehr.report.figures import Chart, PlottedLine
 
@@ -46,31 +48,33 @@ def spread(label: Array, probability: Array) -> SpreadChart | None:
     return SpreadChart(yes, no, highest)
 
 
-def evaluation(label: Array, probability: Array) -> list[Chart]:
-    """ROC, precision and recall, calibration and decision curve of outcomes [N] and risks [N]; undefined charts are left out."""
+def evaluation(label: Array, probability: Array, persons: Persons, sampling: Sampling) -> list[Chart]:
+    """ROC, precision and recall, calibration and decision curve of outcomes [N] and risks [N] of ``persons`` [N]; undefined
+    charts are left out."""
     charts = [
-        _roc(label, probability),
-        _precision_recall(label, probability),
+        _roc(label, probability, persons, sampling),
+        _precision_recall(label, probability, persons, sampling),
         _calibration(label, probability),
-        _decision(label, probability),
+        _decision(label, probability, persons, sampling),
     ]
     return [chart for chart in charts if chart is not None]
 
 
-def _roc(label: Array, probability: Array) -> Chart | None:
+def _roc(label: Array, probability: Array, persons: Persons, sampling: Sampling) -> Chart | None:
     curve = curves.roc(label, probability)
     if curve is None:
         return None
     x, y = figures.share_axis("1 − specificity"), figures.share_axis("sensitivity")
     words = "sensitivity {y:.2f} at specificity {x:.2f}"
     lines = (
+        *_band((x, y), bands.roc(label, probability, persons, sampling)),
         figures.line("chance", "reference", (x, y), [0, 1], [0, 1]),
         _curve("model", (x, y), curve.false_positive_rate, curve.sensitivity, (1 - curve.false_positive_rate, words)),
     )
     return Chart("ROC", "How many with the outcome are found, against how many false alarms that costs.", x, y, lines)
 
 
-def _precision_recall(label: Array, probability: Array) -> Chart | None:
+def _precision_recall(label: Array, probability: Array, persons: Persons, sampling: Sampling) -> Chart | None:
     curve = curves.precision_recall(label, probability)
     if curve is None:
         return None
@@ -78,6 +82,7 @@ def _precision_recall(label: Array, probability: Array) -> Chart | None:
     share = float(label.mean())
     words = "precision {y:.2f} at sensitivity {x:.2f}"
     lines = (
+        *_band((x, y), bands.precision_recall(label, probability, persons, sampling)),
         figures.line(f"chance ({share:.2f})", "reference", (x, y), [0, 1], [share, share]),
         _curve("model", (x, y), curve.recall, curve.precision, (curve.recall, words)),
     )
@@ -109,7 +114,7 @@ def _calibration(label: Array, probability: Array) -> Chart | None:
     )
 
 
-def _decision(label: Array, probability: Array) -> Chart | None:
+def _decision(label: Array, probability: Array, persons: Persons, sampling: Sampling) -> Chart | None:
     curve = curves.decision_curve(label, probability, THRESHOLDS)
     if curve is None:
         return None
@@ -119,12 +124,20 @@ def _decision(label: Array, probability: Array) -> Chart | None:
     inside = curve.treat_all >= y.low
     words = "net benefit {y:.3f} at threshold {x:.2f}"
     lines = (
+        *_band((x, y), bands.net_benefit(label, probability, THRESHOLDS, persons, sampling)),
         figures.line("treat nobody", "reference", (x, y), [0, 1], [0, 0]),
         figures.line("treat all", "other", (x, y), curve.threshold[inside], curve.treat_all[inside]),
         _curve("model", (x, y), curve.threshold, np.maximum(curve.model, y.low), (curve.threshold, words)),
     )
     title = "What acting on the model gains over treating all or nobody, by the risk at which one would act."
     return Chart("Decision curve", title, x, y, lines)
+
+
+def _band(axes: tuple[figures.Axis, figures.Axis], band: Band | None) -> list[PlottedLine]:
+    """The pointwise interval of a curve as an area; empty where there is none."""
+    if band is None:
+        return []
+    return [figures.area("95 % interval", "interval area", axes, band.at, band.low, band.high)]
 
 
 def training(history: pl.DataFrame, best_epoch: int | None) -> list[Chart]:

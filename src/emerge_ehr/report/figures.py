@@ -115,6 +115,16 @@ def line(
     return PlottedLine(name, style, path(drawn), tuple(dots))
 
 
+def area(name: str, style: str, axes: tuple[Axis, Axis], x: ArrayLike, low: ArrayLike, high: ArrayLike) -> PlottedLine:
+    """The area between ``low`` and ``high``, cut at the ends of the y axis."""
+    places = np.column_stack([np.asarray(values, dtype=np.float64) for values in (x, low, high)])
+    places = places[np.isfinite(places).all(axis=1)]
+    places[:, 1:] = places[:, 1:].clip(axes[1].low, axes[1].high)
+    there = [(across(axes[0], at), up(axes[1], top)) for at, _, top in places.tolist()]
+    back = [(across(axes[0], at), up(axes[1], bottom)) for at, bottom, _ in places[::-1].tolist()]
+    return PlottedLine(name, style, f"{path(there + back)}Z" if there else "")
+
+
 def hovered(x: NDArray[np.float64], y: NDArray[np.float64], words: str, count: int = 12) -> list[tuple[int, str]]:
     """Some points of a long curve, evenly spread: the index and the title of each, which is ``words`` filled with x and y."""
     return [(int(n), words.format(x=x[n], y=y[n])) for n in _thin(len(x), count)]

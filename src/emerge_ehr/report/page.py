@@ -76,6 +76,7 @@ def environment() -> Environment:
         "ordinal",
         "metric",
         "attribute_title",
+        "capitalised",
     ):
         made.filters[name] = getattr(wording, name)
     made.globals["split_titles"] = SPLITS

@@ -7,48 +7,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import subgroups
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.prediction import ordinary, what_if
-from emerge_ehr.prediction.what_if import Without
-from emerge_ehr.preprocess import fitted
 from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
 from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.patient_links import LeftOut
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.rag.summaries import OfPerson
 from emerge_ehr.report import certainty, evidence, graph, series
+from emerge_ehr.report.attention import Looked, looked
+from emerge_ehr.report.changes import Change, changes
 from emerge_ehr.report.material import Material, notes
-from emerge_ehr.report.wording import MODALITIES, moment, stated
+from emerge_ehr.report.moved import Moved
+from emerge_ehr.report.wording import stated
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import inputs
-
-
-@dataclass(frozen=True)
-class Change:
-    """What the risk becomes without a modality, a disease or an abnormal signal. ``disease``: its number in the view, and
-    ``signal``: its code; None for the others. ``agreed``: as in ``what_if.Without``; a modality's change always counts."""
-
-    words: str
-    risk: float
-    change: float
-    disease: int | None = None
-    signal: str | None = None
-    agreed: bool = True
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Where the model's attention went. ``hours``: a bar per hour as x, width, share of the greatest weight, title.
-    ``hours_share``: the sum of the hours' weights. ``texts``: the texts' names and weights."""
-
-    hours: tuple[tuple[float, float, float, str], ...]
-    hours_share: float
-    texts: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +34,7 @@ class Known:
     facts: tuple[str, ...]
     looked: Looked | None
     changes: tuple[Change, ...]
+    moved: Moved
     extremes: tuple[float, float] | None
     note: str | None
     over_time: tuple[tuple[int, float], ...]
@@ -92,6 +68,7 @@ class View:
     quotes: bool
     left_out: tuple[LeftOut, ...]
     changes: tuple[Change, ...]
+    moved: Moved
     extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
     over_time: tuple[tuple[int, float], ...]
@@ -131,11 +108,20 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     records = [by_name[name] for name in names]
     texts = notes(material, names)
     batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
-    facts, looked = _facts(material, names, records), _looked(material, batch)
-    changes = _changes(material, batch, records, texts)
+    facts, attention = _facts(material, names, records), looked(material, batch)
+    changed, of_series = changes(material, batch, records, texts)
     extremes, over_time = _extremes(material, batch), _over_time(material, names)
     known = [
-        Known(records[n], facts[n], looked[n], changes[n], extremes[n], (texts or {}).get(name), over_time[n])
+        Known(
+            record=records[n],
+            facts=facts[n],
+            looked=attention[n],
+            changes=changed[n],
+            moved=of_series[n],
+            extremes=extremes[n],
+            note=(texts or {}).get(name),
+            over_time=over_time[n],
+        )
         for n, name in enumerate(names)
     ]
     scale = series.scale(material.metadata, config.abnormal.threshold, config.cohort.bin_hours)
@@ -174,47 +160,12 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         quotes=not shown and any(statement.quotes for statement in record.provenance),
         left_out=record.left_out,
         changes=known.changes,
+        moved=known.moved,
         extremes=known.extremes,
         abnormal=record.abnormal_signals,
         over_time=known.over_time,
         answer=certainty.answer(material, row),
     )
-
-
-def _changes(
-    material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
-) -> list[tuple[Change, ...]]:
-    """For each patient, what the chosen label's risk becomes without each modality, each abnormal signal, and each disease."""
-    trained, config, column = material.trained, material.config, material.main.column
-    base = trained.probability(batch)[:, column]
-    others = what_if.donors(trained)
-    rows: list[list[Change]] = [[] for _ in records]
-    for name in material.reads:
-        risks = what_if.without_modality(trained, batch, name, others)[:, column]
-        for n, risk in enumerate(risks.tolist()):
-            rows[n].append(Change(MODALITIES[name], risk, risk - float(base[n])))
-    encoders = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir) if material.reads_texts else None
-    sources = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
-    signals = what_if.without_signals(trained, encoders, batch, sources, ordinary.of(trained))
-    diseases = what_if.without_diseases(trained, encoders, batch, sources)
-    for n, record in enumerate(records):
-        labels = {signal.code: signal.label for signal in record.abnormal_signals}
-        rows[n] += [
-            Change(labels[code], *_risk(without, column, base[n]), signal=code, agreed=bool(without.agreed[column]))
-            for code, without in signals[n].items()
-        ]
-        rows[n] += [
-            Change(node.name, *_risk(without, column, base[n]), number, agreed=bool(without.agreed[column]))
-            for number, node in enumerate(record.nodes)
-            if (without := diseases[n].get(node.node_index)) is not None
-        ]
-    return [tuple(row) for row in rows]
-
-
-def _risk(without: Without, column: int, base: float) -> tuple[float, float]:
-    """The risk without something, and by how much it differs from the ``base``."""
-    risk = float(without.risk[column])
-    return risk, risk - float(base)
 
 
 def _extremes(material: Material, batch: Batch) -> list[tuple[float, float] | None]:
@@ -234,40 +185,6 @@ def _over_time(material: Material, names: Sequence[str]) -> list[tuple[tuple[int
     for sample, risk in zip(material.test.patient_id, risks, strict=True):
         of_stay.setdefault(stay_of(sample), []).append((hour_of(sample), risk))
     return [tuple(sorted(of_stay[stay_of(name)])) for name in names]
-
-
-def _looked(material: Material, batch: Batch) -> list[Looked | None]:
-    """The attention of each patient; None where the method has none."""
-    attention = material.trained.attention(batch)
-    if attention is None:
-        return [None] * len(batch)
-    bin_hours = material.config.cohort.bin_hours
-    return [
-        _one_looked({name: weights[n] for name, weights in attention.items()}, bin_hours) for n in range(len(batch))
-    ]
-
-
-def _one_looked(weights: Mapping[str, NDArray[np.float32]], bin_hours: int) -> Looked:
-    hours = weights.get("ehr", np.zeros(0, np.float32))
-    width = series.WIDTH / max(1, len(hours))
-    greatest = float(hours.max()) if hours.size and hours.max() > 0 else 1.0
-    bars = tuple(
-        (
-            round(hour * width, 2),
-            round(width, 2),
-            round(float(weight) / greatest, 2),
-            f"{moment(hour, bin_hours)}: {weight:.3f}",
-        )
-        for hour, weight in enumerate(hours)
-    )
-    texts: list[tuple[str, float]] = []
-    for name, text_weights in weights.items():
-        if name == "text":
-            titles = ("note and summary fused", "note", "summary") if len(text_weights) == 3 else ("text",)
-            texts += [(title, float(weight)) for title, weight in zip(titles, text_weights, strict=True)]
-        elif name != "ehr":
-            texts.append((f"{name}, all pieces", float(text_weights.sum())))
-    return Looked(bars, float(hours.sum()), tuple(texts))
 
 
 def _facts(material: Material, names: Sequence[str], records: Sequence[Record]) -> list[tuple[str, ...]]:

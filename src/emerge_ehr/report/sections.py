@@ -1,15 +1,13 @@
 """What the report says of the run as a whole, as plain values for the templates."""
 
 import itertools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from emerge_ehr.audit.audit import AUDIT
 from emerge_ehr.config import Cohort
 from emerge_ehr.datasets.sources._raw.surrogate_notes import WARNING as SURROGATE
 from emerge_ehr.evaluation import catalogue
@@ -18,14 +16,12 @@ from emerge_ehr.fields import to_dict
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.wording import labels, percent
 from emerge_ehr.signals.signals import described
-from emerge_ehr.storage import artefacts, spreadsheet, table_files
+from emerge_ehr.storage import spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
-from emerge_ehr.storage.schema import METADATA
-from emerge_ehr.training.inputs import label_warnings, rows_of
+from emerge_ehr.training.inputs import rows_of
 from emerge_ehr.training.reported import Reported
 
 COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
-FEW = 30  # a test split with fewer patients of the rarer outcome gets a warning
 
 
 @dataclass(frozen=True)
@@ -239,59 +235,6 @@ def group_metrics(subgroups: Mapping[str, Sequence[Group]]) -> list[Metric]:
     return [
         metric for metric in catalogue.shown("report_subgroups") if all(metric.key in group.metrics for group in groups)
     ]
-
-
-def warnings(material: Material) -> list[str]:
-    """What a reader must know before reading the numbers: leaks, outcomes of only one kind, few patients, failures."""
-    metadata, rag = material.metadata, material.metadata.get("rag", {})
-    texts = [
-        f"audit: {finding['check']}: {finding['detail']}"
-        for finding in audit(material)
-        if finding["verdict"] in ("failed", "warning")
-    ]
-    texts += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
-    texts += label_warnings(material.trained.dataset)
-    texts += _few(material)
-    already_said = " ".join(texts)
-    if names := [name for name in metadata.get("never_measured_in_training", []) if name not in already_said]:
-        texts.append(f"never measured in any training patient: {', '.join(names)}")
-    texts = [_labelled(text, metadata["features"]) for text in texts]
-    for key, words in (
-        ("entity_failures", "patients whose notes the entity extractor could not read"),
-        ("summary_failures", "patients for whom the summariser gave nothing"),
-        ("patients_with_unsupported_claims", "patients whose summary claims what their evidence does not support"),
-    ):
-        if rag.get(key):
-            texts.append(f"{rag[key]} {words}")
-    return list(dict.fromkeys(text[0].upper() + text[1:] for text in texts if text))
-
-
-def _few(material: Material) -> Iterator[str]:
-    """Yield a warning per outcome that is too rare in the test split to trust its numbers, the chosen outcome first."""
-    outcomes = splits(material)[2].outcomes
-    for label in sorted(material.labels, key=lambda other: other.code != material.main.code):
-        positive, known = outcomes[label.column]
-        few = min(positive, known - positive)
-        if 0 < few < FEW:
-            rarer = f"only {few} of {known} patients are of the rarer outcome"
-            yield f"test split, {label.title}: {rarer}; read intervals, not points"
-
-
-def _labelled(text: str, features: Sequence[Mapping[str, Any]]) -> str:
-    """The text with the codes of signals replaced by their names."""
-    for name in (feature["name"] for feature in features):
-        text = re.sub(rf"\b{re.escape(name)}\b", described(name).label, text) if "_" in name else text
-    return text
-
-
-def audit(material: Material) -> list[dict[str, str]]:
-    """The findings of ``--stage audit`` on the present artefacts; none if it was not run since they were made."""
-    folder = material.config.processed_dir
-    if not (folder / AUDIT).is_file():
-        return []
-    record = artefacts.read_json(folder / AUDIT, "audit")
-    findings: list[dict[str, str]] = record["findings"]
-    return findings if record["metadata"] == artefacts.checksum(folder / METADATA) else []
 
 
 def has_surrogates(material: Material) -> bool:

@@ -1,6 +1,6 @@
 """A patient's signals, hour by hour (or bin by bin), as small figures: what was measured, carried forward, and is abnormal."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ class SignalFigure:
     ``line`` steps from measurement to measurement, as the model's input does; ``before`` is the training mean, which the model
     reads before the first measurement. ``dots``: the normal measurements; ``abnormal``: those beyond the threshold. ``band``: top
     and height of the normal range. ``values``: the measurements by hour, for the page's script; empty where the last one is
-    carried forward.
+    carried forward. ``axis``: the greatest and the least value that the figure has room for. ``reference``: the usual adult range
+    in words, and the y coordinates of its bounds that lie within the figure.
     """
 
     code: str
@@ -37,6 +38,8 @@ class SignalFigure:
     last: str
     spread: str
     hours: int
+    axis: tuple[str, str]
+    reference: tuple[str, tuple[float, ...]] | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class SignalScale:
     std: NDArray[np.float64]
     threshold: float
     bin_hours: int
+    reference: tuple[tuple[float, float] | None, ...]
 
     def values(self, ehr: NDArray[np.float32]) -> NDArray[np.float64]:
         """Convert standardised values [T,F] to the signals' units [T,F]."""
@@ -69,6 +73,7 @@ def scale(metadata: Mapping[str, Any], threshold: float, bin_hours: int) -> Sign
         np.array(statistics["std"]),
         threshold,
         bin_hours,
+        tuple(feature.get("reference") and (feature["reference"][0], feature["reference"][1]) for feature in features),
     )
 
 
@@ -132,4 +137,21 @@ def _signal(
         last=number(float(known[-1])),
         spread="–".join(dict.fromkeys(number(float(measurement)) for measurement in (known.min(), known.max()))),
         hours=len(hours),
+        axis=(_end(high), _end(low)),
+        reference=_reference(rule.reference[feature], unit, low, high, up),
     )
+
+
+def _end(value: float) -> str:
+    """An end of the axis, with three significant digits: there is no room for more."""
+    return number(float(f"{value:.3g}"))
+
+
+def _reference(
+    bounds: tuple[float, float] | None, unit: str, low: float, high: float, up: Callable[[float], float]
+) -> tuple[str, tuple[float, ...]] | None:
+    """The usual range in words, and where its bounds lie in a figure from ``low`` to ``high``; None where none is known."""
+    if bounds is None:
+        return None
+    words = [wording.measured(bound, unit) if bounds[0] == bounds[1] else number(bound) for bound in bounds]
+    return "–".join(dict.fromkeys(words)), tuple(up(bound) for bound in dict.fromkeys(bounds) if low <= bound <= high)

@@ -18,6 +18,7 @@ ATTRIBUTES = {
 }
 # short forms of units, as a figure has little room and names the signal before the value; a score has no unit
 UNITS = {"degrees Celsius": "°C", "fraction": "", "points": "", "pH": ""}
+ORDINARY_WORD = re.compile(r"[a-z]+(?=[\s,:]|$)")
 LOWERED = ("and", "of", "or", "the", "to")
 
 
@@ -116,7 +117,16 @@ def moment(step: int, bin_hours: int) -> str:
     >>> moment(7, 1), moment(2, 24)
     ('hour 7', 'hours 48–71')
     """
-    return f"hour {step}" if bin_hours == 1 else f"hours {step * bin_hours}–{(step + 1) * bin_hours - 1}"
+    return span(step * bin_hours, (step + 1) * bin_hours - 1)
+
+
+def span(first: int, last: int) -> str:
+    """Hours of the window, from the ``first`` to the ``last``.
+
+    >>> span(36, 41), span(3, 3)
+    ('hours 36–41', 'hour 3')
+    """
+    return f"hour {first}" if first == last else f"hours {first}–{last}"
 
 
 def stated(text: str) -> str:
@@ -131,6 +141,15 @@ def stated(text: str) -> str:
         r"\w+", lambda word: lowered if (lowered := word[0].lower()) in LOWERED else lowered.capitalize(), text
     )
     return words[0].upper() + words[1:]
+
+
+def capitalised(text: str) -> str:
+    """The text as a sentence: its first letter is a capital, unless it begins with a path, a file or a code.
+
+    >>> capitalised("audit: leak"), capitalised("data/x.csv: empty"), capitalised("heart_rate: none"), capitalised("e.csv is")
+    ('Audit: leak', 'data/x.csv: empty', 'heart_rate: none', 'e.csv is')
+    """
+    return text[0].upper() + text[1:] if ORDINARY_WORD.match(text) else text
 
 
 def decimal(value: float | None) -> str:

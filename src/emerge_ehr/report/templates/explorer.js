@@ -28,18 +28,27 @@
   addEventListener("hashchange", open);
   open();
 
-  const items = [...list.children], controls = byId("controls"), search = byId("search"), sort = byId("sort"), found = byId("found");
+  const items = [...list.children], controls = byId("controls"), search = byId("search"), sort = byId("sort"), found = byId("found"), kind = byId("shown");
+  const threshold = byId("threshold");
   controls.hidden = false;
   controls.addEventListener("submit", (event) => event.preventDefault());
+  // What an alert at the chosen threshold would be for a patient: right, false, missed, or rightly none.
+  const call = (item) => {
+    const column = item.dataset.main, outcome = item.dataset.outcomes.split(" ")[column];
+    if (!threshold || outcome === "-1") return "";
+    const alert = risk(item, column) >= threshold.value / 100;
+    return outcome === "1" ? (alert ? "right" : "miss") : (alert ? "false" : "quiet");
+  };
   const filter = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
     for (const item of items) {
-      const text = `${item.dataset.id} ${item.dataset.diseases}`.toLowerCase();
-      item.hidden = !words.every((word) => text.includes(word));
+      const text = `${item.dataset.id} ${item.dataset.diseases} ${item.dataset.signals}`.toLowerCase();
+      item.hidden = !words.every((word) => text.includes(word)) || (kind.value !== "all" && call(item) !== kind.value);
       left += item.hidden ? 0 : 1;
     }
-    found.textContent = `${left} of ${items.length} patients`;
+    const at = kind.value === "all" || !threshold ? "" : `, for alerts from ${threshold.value} % on`;
+    found.textContent = `${left} of ${items.length} ${found.dataset.sample}${at}`;
   };
   const risk = (item, column) => Number(item.dataset.risks.split(" ")[column]);
   const order = () => {
@@ -53,8 +62,85 @@
     list.append(...items.sort(compare));
   };
   search.addEventListener("input", filter);
+  kind.addEventListener("change", filter);
   sort.addEventListener("change", order);
   filter();
+
+  // The slider reads what the table of every threshold says.
+  if (threshold) {
+    const words = byId("threshold-words"), shown = byId("threshold-shown"), every = byId("every-threshold"), sample = words.dataset.sample;
+    byId("alerting").hidden = false;
+    const move = () => {
+      const cells = [...every.querySelector(`tr[data-percent="${threshold.value}"]`).cells].map((cell) => cell.textContent);
+      shown.textContent = `${threshold.value} %`;
+      words.textContent = `Of 100 ${sample}, ${cells[1]} raise an alert, and ${cells[2]} of these alerts are right (PPV ${cells[6]}). ` +
+        `${cells[3]} with the outcome are missed (sensitivity ${cells[4]}, specificity ${cells[5]}).`;
+    };
+    threshold.addEventListener("input", () => { move(); filter(); });
+    move();
+  }
+
+  // Every figure as SVG and every table as CSV. The colours of a figure are written into it, as its file has no style sheet.
+  const PAINT = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "stroke-linecap", "opacity", "font-family", "font-size", "text-anchor", "vector-effect"];
+  const named = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 60) || "report";
+  const save = (name, type, text) => {
+    const link = document.createElement("a"), url = URL.createObjectURL(new Blob([text], { type }));
+    link.href = url; link.download = name; link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  };
+  const drawing = (svg) => {
+    const copy = svg.cloneNode(true), own = [svg, ...svg.querySelectorAll("*")], copies = [copy, ...copy.querySelectorAll("*")];
+    own.forEach((element, n) => {
+      const style = getComputedStyle(element);
+      for (const key of PAINT) copies[n].setAttribute(key, style.getPropertyValue(key));
+      copies[n].removeAttribute("class");
+    });
+    const box = svg.getBoundingClientRect(), ground = document.createElementNS("http://www.w3.org/2000/svg", "rect"), [x, y, width, height] = svg.getAttribute("viewBox").split(" ");
+    for (const [key, value] of Object.entries({ x, y, width, height, fill: getComputedStyle(root).getPropertyValue("--card") })) ground.setAttribute(key, value);
+    copy.prepend(ground);
+    copy.setAttribute("width", Math.round(box.width)); copy.setAttribute("height", Math.round(box.height));
+    return new XMLSerializer().serializeToString(copy);
+  };
+  const written = (table) => [...table.rows].map((row) => [...row.cells].flatMap((cell) => {
+    const text = cell.textContent.trim().replace(/\s+/g, " ").replace(/\u2212/g, "-");
+    const safe = /^[=+@-]/.test(text) && Number.isNaN(Number(text)) && !/^[+-][\d.]+ /.test(text) ? `'${text}` : text; // no formula for spreadsheets
+    return [/[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe, ...Array(cell.colSpan - 1).fill("")];
+  }).join(",")).join("\r\n") + "\r\n";
+  const button = (label, what, act) => {
+    const made = document.createElement("button");
+    made.type = "button"; made.className = "get"; made.textContent = label; made.setAttribute("aria-label", `${label} of ${what}`);
+    made.addEventListener("click", act);
+    return made;
+  };
+  const offer = (place, label, what, act, before) => {
+    const near = before ? place.previousElementSibling : place.lastElementChild;
+    const row = near && near.classList.contains("gets") ? near : document.createElement("div");
+    row.className = "gets";
+    row.append(button(label, what, act));
+    if (!row.parentNode) { if (before) place.before(row); else place.append(row); }
+  };
+  const equip = (part) => {
+    for (const table of part.querySelectorAll("table")) {
+      const what = table.caption ? table.caption.textContent.trim() : "table", place = table.closest(".scroll") || table;
+      offer(place, "CSV", what, () => save(`${named(what)}.csv`, "text/csv", written(table)), true);
+    }
+    for (const svg of part.querySelectorAll("figure svg[role=img], svg.heat, svg.graph")) {
+      const figure = svg.closest("figure"), what = svg.getAttribute("aria-label");
+      offer(figure || svg.closest(".scroll"), "SVG", what, () => save(`${named(what)}.svg`, "image/svg+xml", drawing(svg)), !figure);
+    }
+  };
+  for (const part of document.querySelectorAll("main > section:not(#patients)")) equip(part);
+  const equipped = new WeakSet();
+  const equipShown = () => { const shown = views.querySelector(".shown"); if (shown && !equipped.has(shown)) { equipped.add(shown); equip(shown); } };
+  addEventListener("hashchange", equipShown);
+  equipShown();
+
+  // Browsers that cannot open what is folded by style alone get it opened for the time of printing.
+  if (!CSS.supports("selector(details::details-content)")) {
+    const folded = () => document.querySelectorAll("details:not([open])");
+    addEventListener("beforeprint", () => folded().forEach((part) => { part.open = true; part.dataset.folded = ""; }));
+    addEventListener("afterprint", () => document.querySelectorAll("details[data-folded]").forEach((part) => { part.open = false; delete part.dataset.folded; }));
+  }
 
   // What a statement rests on lights up with it.
   const light = (event, on) => {

@@ -1,0 +1,71 @@
+"""What each patient's risk becomes without a modality, a signal, some of its hours, or a disease."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction.what_if import Without
+from emerge_ehr.preprocess import fitted
+from emerge_ehr.rag.records_file import Record
+from emerge_ehr.report import moved
+from emerge_ehr.report.material import Material
+from emerge_ehr.report.moved import Moved
+from emerge_ehr.report.wording import MODALITIES
+from emerge_ehr.signals.signals import described
+from emerge_ehr.storage.schema import FITTED
+
+TELLING = 0.01  # an input that changes the risk by this much is named as a reason
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the risk becomes without a modality, a disease or a signal. ``disease``: its number in the view, and
+    ``signal``: its code; None for the others. ``agreed``: as in ``what_if.Without``; a modality's change always counts."""
+
+    words: str
+    risk: float
+    change: float
+    disease: int | None = None
+    signal: str | None = None
+    agreed: bool = True
+
+
+def changes(
+    material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
+) -> tuple[list[tuple[Change, ...]], list[Moved]]:
+    """For each patient, what the chosen label's risk becomes without each modality, signal and disease; and what of the series
+    moved it. Signals are the abnormal ones, and others that change the risk by ``TELLING`` or more."""
+    trained, config, column = material.trained, material.config, material.main.column
+    base = trained.probability(batch)[:, column].tolist()
+    others = what_if.donors(trained)
+    rows: list[list[Change]] = [[] for _ in records]
+    for name in material.reads:
+        risks = what_if.without_modality(trained, batch, name, others)[:, column]
+        for n, risk in enumerate(risks.tolist()):
+            rows[n].append(Change(MODALITIES[name], risk, risk - base[n]))
+    encoders = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir) if material.reads_texts else None
+    sources = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
+    abnormal, courses = [what_if.abnormal(record) for record in records], ordinary.of(trained)
+    asked = moved.asked_signals(material, batch, abnormal)
+    signals = what_if.without_signals(trained, encoders, batch, sources, courses, asked)
+    of_series = moved.moved(material, batch, base, signals, courses)
+    diseases = what_if.without_diseases(trained, encoders, batch, sources)
+    for n, record in enumerate(records):
+        rows[n] += [
+            Change(described(code).label, risk, change, signal=code, agreed=agreed)
+            for code in moved.rows(of_series[n], abnormal[n], TELLING)
+            for risk, change, agreed in [of_series[n].signals[code]]
+        ]
+        rows[n] += [
+            Change(node.name, *_risk(without, column, base[n]), number, agreed=bool(without.agreed[column]))
+            for number, node in enumerate(record.nodes)
+            if (without := diseases[n].get(node.node_index)) is not None
+        ]
+    return [tuple(row) for row in rows], of_series
+
+
+def _risk(without: Without, column: int, base: float) -> tuple[float, float]:
+    """The risk without something, and by how much it differs from the ``base``."""
+    risk = float(without.risk[column])
+    return risk, risk - base
