@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from emerge_ehr.config import Config, Model, Training, load
@@ -21,6 +22,10 @@ pytest_plugins = ["tests.tiny_models"]
 # Several processes run tests, and stages that tests start: with more threads than CPUs they would wait for each other.
 # It is read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine may take a second for what takes a millisecond; and a test that passed must pass again.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
