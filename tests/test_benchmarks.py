@@ -16,6 +16,7 @@ BENCHMARKS = ROOT / "benchmarks"
 # Scripts that need nothing but a folder to write to, here FOLDER, with the words that they print last
 ALONE = {
     "accelerator": ("--device cpu", "embedding on cpu"),
+    "hours": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "the most telling block"),
     "attributions": ("--seeds 1 --stays 300 --members 2 --folder FOLDER", "attention, networks alone"),
     "bootstrap": ("--patients 400 --resamples 20 --loop 5 --rounds 1", "scikit-learn"),
     "convert": ("--stays 40 --repeats 1 --folder FOLDER", "emerge convert"),
