@@ -44,6 +44,9 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
 }
+# Stages of the pipeline that also work with a finished run, or a model, in place of a config; the module's function and the
+# options it takes.
+OF_A_RUN = {"report": ("emerge_ehr.report.report", "run_of", ("run",))}
 # The options that the other stages take.
 OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run", "deep")
 
@@ -82,7 +85,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     runs = parser.add_argument_group("finished runs")
     runs.add_argument(
-        "--run", type=Path, metavar="FOLDER", help="with predict, evaluate, serve and export: a finished run"
+        "--run", type=Path, metavar="FOLDER", help="with predict, evaluate, serve, export and report: a finished run"
     )
     runs.add_argument(
         "--tables",
@@ -127,8 +130,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     runs.add_argument("--port", type=int, default=8000, help="with serve: the port to listen on; 0 takes any free one")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
     options = parser.parse_args(argv)
-    needed = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else ("config",)
-    for name in needed:
+    for name in _taken(options) if options.stage in WITH_RUNS or _of_a_run(options) else ("config",):
         if not name.endswith("?") and getattr(options, name) is None:
             parser.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
@@ -147,10 +149,21 @@ def _program() -> str:
     return "python src/main.py" if typed.endswith(".py") else typed
 
 
+def _of_a_run(options: argparse.Namespace) -> bool:
+    """Whether a stage of the pipeline is to work with a finished run."""
+    return options.stage in OF_A_RUN and options.run is not None
+
+
+def _taken(options: argparse.Namespace) -> tuple[str, ...]:
+    """The options that the stage takes, marked as in ``WITH_RUNS``."""
+    if _of_a_run(options):
+        return OF_A_RUN[options.stage][2]
+    return WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else OF_PIPELINE
+
+
 def _refuse_untaken(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """End the process with a message if an option was given that the stage would ignore."""
-    marked = WITH_RUNS[options.stage][1] if options.stage in WITH_RUNS else OF_PIPELINE
-    taken = [name.removesuffix("?") for name in marked]
+    taken = [name.removesuffix("?") for name in _taken(options)]
     for name, value in vars(options).items():
         if name not in ("stage", "verbose", *taken) and value != parser.get_default(name):
             flags = ", ".join(f"--{option.replace('_', '-')}" for option in taken)
@@ -220,6 +233,9 @@ def run(options: argparse.Namespace) -> int:
             module, marked = WITH_RUNS[options.stage]
             names = [name.removesuffix("?") for name in marked]
             importlib.import_module(module).run(**{name: getattr(options, name) for name in names})
+        elif _of_a_run(options):
+            module, function, names_taken = OF_A_RUN[options.stage]
+            getattr(importlib.import_module(module), function)(**{name: getattr(options, name) for name in names_taken})
         else:
             run_pipeline(options)
     except UserError as error:

@@ -19,6 +19,9 @@ TOO_GOOD = 0.99  # an AUROC of deaths and admissions from records that nobody re
 
 def warnings(material: Material) -> list[str]:
     """Leaks, outcomes of only one kind, few patients, results too good to be true, and failures."""
+    if not material.has_patients:
+        told = [*_too_good(material), *material.metrics.get("warnings", [])]
+        return list(dict.fromkeys(capitalised(_labelled(text, material.metadata["features"])) for text in told))
     metadata, rag = material.metadata, material.metadata.get("rag", {})
     texts = [
         f"audit: {finding['check']}: {finding['detail']}"

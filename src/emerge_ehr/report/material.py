@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from emerge_ehr import components, privacy
 from emerge_ehr.config import Config, Report
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
-from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction import carried, what_if
 from emerge_ehr.preprocess.inputs import own_notes
 from emerge_ehr.report.wording import Label, labels
 from emerge_ehr.storage import artefacts, publishing, schema, spreadsheet
@@ -69,6 +70,11 @@ class Material:
         return what_if.reads_signals(self.trained)
 
     @property
+    def has_patients(self) -> bool:
+        """Whether the patients are at hand; those of a model that was exported are not."""
+        return bool(self.test.patient_id)
+
+    @property
     def shows_notes(self) -> bool:
         """Whether the report shows the text of notes, and texts that quote it."""
         return self.settings.notes == "include" or (self.settings.notes == "auto" and not self.credentialed)
@@ -100,6 +106,28 @@ def load(config: Config) -> Material:
         possible=None
         if trained.sets is None
         else sets.read([folder], trained.dataset.split["test"], trained.label_names),
+    )
+
+
+def of_model(folder: Path) -> Material:
+    """What the model in ``folder`` (``export``) carries: settings and metrics, and no patients.
+
+    Raises:
+        UserError: the folder is damaged.
+    """
+    trained = carried.load(folder)
+    task: Task = components.build("task", trained.config.task)
+    outcomes = labels(task, trained.label_names)
+    nobody = np.zeros((0, len(trained.label_names)))
+    return Material(
+        trained=trained,
+        settings=Report(notes="omit"),
+        metrics=artefacts.read_json(folder / "metrics.json", "export"),
+        history=pl.DataFrame(schema=dict.fromkeys(HISTORY, pl.Float64)),
+        test=Predictions("test", [], trained.label_names, nobody, nobody > 0, nobody),
+        labels=outcomes,
+        main=outcomes[0],
+        credentialed=False,
     )
 
 

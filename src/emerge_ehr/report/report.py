@@ -19,7 +19,7 @@ from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import SMALL_CLASS, SMALL_PATIENTS
 from emerge_ehr.export import card
 from emerge_ehr.fields import UserError, listed
-from emerge_ehr.prediction import what_if
+from emerge_ehr.prediction import carried, what_if
 from emerge_ehr.report import (
     alerting,
     cautions,
@@ -41,10 +41,15 @@ from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.schema import REPORT
 from emerge_ehr.training import results, seeds
+from emerge_ehr.training import trained as runs
 
 SOCKETS: tuple[str, ...] = ()
 LARGEST = 6_000_000  # bytes of the file
 NAMED = 5  # diseases named among the reasons at most
+# in place of ``_data`` where the patients are not at hand
+NO_DATA = dict.fromkeys(
+    ("surrogates", "audit", "flow", "rows", "measured", "characteristics", "splits", "missing", "rag")
+)
 # the parts of the page that the checklist points to -> the template's variable without which the part is not there
 PLACES = {
     "answer": "",
@@ -56,10 +61,10 @@ PLACES = {
     "data": "",
     "flow": "flow",
     "rows": "measured",
-    "table-1": "",
+    "table-1": "characteristics",
     "inputs": "",
-    "splits": "",
-    "missing": "",
+    "splits": "splits",
+    "missing": "missing",
     "use": "",
     "limits": "",
     "provenance": "",
@@ -78,6 +83,23 @@ def run(config: Config) -> None:
         print(f"report: {write(seed_config)}")
 
 
+def run_of(run: Path) -> None:
+    """Write the report of the finished run in the folder ``run``, or of a model that was exported there, and print its path.
+
+    A model carries no patients: its report tells of metrics, subgroups, inputs, intended use and limits.
+
+    Raises:
+        UserError: the folder holds neither, or is damaged.
+    """
+    if carried.is_model(run):
+        artefacts.require_writable(run)
+        path = _publish(run, page.whole({**_content(material.of_model(run)), "views": [], "asked": 0}))
+    else:
+        config, _ = runs.settings(run)
+        path = write(config)
+    print(f"report: {path}")
+
+
 def write(config: Config) -> Path:
     """Write the report of the run in ``config.run_dir``. Returns its path.
 
@@ -86,10 +108,13 @@ def write(config: Config) -> Path:
     """
     loaded = material.load(config)
     artefacts.require_writable(config.run_dir)
-    html = _fitting(loaded)
-    with publishing.publish(config.run_dir) as folder:
+    return _publish(config.run_dir, _fitting(loaded))
+
+
+def _publish(run_dir: Path, html: str) -> Path:
+    with publishing.publish(run_dir) as folder:
         (folder / REPORT).write_text(html, "utf-8")
-    return config.run_dir / REPORT
+    return run_dir / REPORT
 
 
 def _fitting(run: Material) -> str:
@@ -131,7 +156,7 @@ def _content(run: Material) -> dict[str, Any]:
         "reasons": functools.partial(reasons, reads=run.reads),
         "donors": min(what_if.DONORS, len(run.trained.dataset.split["train"])),
     }
-    content = {**said, **_performance(run), **_data(run, words.word)}
+    content = {**said, **_performance(run), **(_data(run, words.word) if run.has_patients else NO_DATA)}
     return {**content, **_reporting(run, content)}
 
 
@@ -149,9 +174,11 @@ def _performance(run: Material) -> dict[str, Any]:
         "plain": sections.plain(run),
         "experts": sections.experts(run),
         "calibrated": certainty.calibrated(run),
-        "sets": certainty.sets(run),
+        "sets": certainty.sets(run) if run.has_patients else None,
         "in_time": sections.in_time(run),
-        "incidence": charts.incidence(*run.test.known_at_all(), run.trained.reported.horizons),
+        "incidence": charts.incidence(*run.test.known_at_all(), run.trained.reported.horizons)
+        if run.has_patients
+        else None,
         "curves": [
             (
                 label,
