@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from emerge_ehr.config import Calibration, Config, load
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.export import export
 from emerge_ehr.fields import Component
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.training import train
@@ -79,6 +81,15 @@ def run_of(hospital: Config) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture(scope="session")
 def emerge(run_of: Callable[[str], Path]) -> Trained:
     return load_run(run_of("emerge"))
+
+
+@pytest.fixture(scope="session")
+def exported(emerge: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run as a model folder that was moved after it was written."""
+    folder = tmp_path_factory.mktemp("model")
+    export.run(emerge.run_dir, folder / "written", with_patients=False)
+    shutil.move(folder / "written", folder / "model")
+    return folder / "model"
 
 
 @pytest.fixture(scope="session")

@@ -24,13 +24,9 @@ from emerge_ehr.transfer import evaluate
 from tests.places import MAIN
 
 
-@pytest.fixture(scope="module")
-def model(emerge: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run as a model folder that was moved after it was written."""
-    folder = tmp_path_factory.mktemp("model")
-    export.run(emerge.run_dir, folder / "written", with_patients=False)
-    shutil.move(folder / "written", folder / "model")
-    return folder / "model"
+@pytest.fixture
+def model(exported: Path) -> Path:
+    return exported
 
 
 def test_elsewhere_it_predicts_to_the_same_bytes(
