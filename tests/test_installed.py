@@ -1,5 +1,7 @@
 """The package as others install it: a wheel in an environment of its own, beside libraries whose names must stay theirs."""
 
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -9,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import ROOT
+from tests.places import MAIN, ROOT
 
 pytestmark = pytest.mark.slow
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+    clean = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
+    }  # which could lead to the checkout
+    return subprocess.run(command, cwd=cwd, env=clean, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +74,53 @@ def test_installed_it_leaves_the_datasets_library_alone_and_runs_from_any_folder
         done = run(environment / "bin" / "emerge-ehr", "--stage", stage, "--config", "small.toml", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "data" / "tables" / "small" / "mortality" / "cohort.csv").is_file()
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the wheel alone. The libraries that it needs are seen through a path file where the tests have them:
+    installing PyTorch once more would need a network and gigabytes."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).stdout.strip()
+    (Path(site) / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    install = (
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--force-reinstall",
+        wheel,
+    )
+    done = run(sys.executable, *install, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("explained", [False, True], ids=["risks alone", "explained, with training patients"])
+def test_an_exported_folder_predicts_to_the_same_bytes_where_there_is_no_checkout_and_no_run(
+    bare: Path, small_pipeline: Path, tmp_path: Path, explained: bool
+) -> None:
+    home, away = tmp_path / "home", tmp_path / "away"
+    shutil.copytree(small_pipeline, home)
+    options, kept = ([], ["--with-patients"]) if explained else (["--no-explain"], [])
+    asked = ("--tables", "tables", "--output", "risks.csv", "--offline", *options)
+    shutil.copytree(home / "data" / "tables" / "synthetic" / "mortality", home / "tables")
+    for command in (("export", "--output", "model", *kept), ("predict", *asked)):
+        done = run(sys.executable, MAIN, "--run", "runs/small", "--stage", *command, cwd=home)
+        assert done.returncode == 0, done.stderr
+    away.mkdir()
+    for name in ("model", "tables"):
+        shutil.move(home / name, away / name)
+    home.rename(tmp_path / "gone")  # nothing of the run is found where it was
+    probe = run(bare / "bin" / "python", "-c", "import emerge_ehr; print(emerge_ehr.__file__)", cwd=away)
+    assert probe.stdout.startswith(str(bare)), probe.stderr
+    done = run(bare / "bin" / "emerge-ehr", "--run", "model", "--stage", "predict", *asked, cwd=away)
+    assert done.returncode == 0, done.stderr
+    for name in ("risks.csv", "risks.evidence.jsonl"):
+        assert (away / name).read_bytes() == (tmp_path / "gone" / name).read_bytes()

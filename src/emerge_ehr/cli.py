@@ -29,6 +29,9 @@ PIPELINE = {
     "train": "emerge_ehr.training.train",
     "report": "emerge_ehr.report.report",
 }
+AFTER_TRAINING = (
+    "emerge_ehr.export.after_training"  # follows ``train``: the run's model folder, where the config asks for it
+)
 # Not part of ``--stage all``; each module has ``run(config)``.
 CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
@@ -301,3 +304,5 @@ def run_stages(config: "Config", names: Sequence[str], where: str, function: str
         logging.getLogger(__name__).info("stage %s", name)
         with privacy.owner_only(config, name):
             getattr(stage, function)(config)
+            if name == "train" and torchrun.is_first():
+                importlib.import_module(AFTER_TRAINING).run(config)

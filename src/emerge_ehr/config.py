@@ -262,7 +262,8 @@ class Training:
     not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
     much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
     beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch by batch; "auto" copies them while
-    they are small (docs/training.md). The result is the same.
+    they are small (docs/training.md). The result is the same. ``export``: a finished run folder also gets ``model/``, as
+    ``--stage export`` writes it.
     """
 
     members: Annotated[Positive, TRAINING] = 5
@@ -282,6 +283,7 @@ class Training:
     deterministic: Annotated[bool, TRAINING] = False
     loggers: Annotated[tuple[Literal["tensorboard", "mlflow"], ...], EVALUATION] = ()
     data: Annotated[Literal["auto", "memory", "mapped"], WORK] = "auto"
+    export: Annotated[bool, WORK] = False
     bootstrap_resamples: Annotated[Positive, EVALUATION] = 1000
 
 

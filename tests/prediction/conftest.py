@@ -1,13 +1,16 @@
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from emerge_ehr.config import Calibration, Config, load
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.export import export
 from emerge_ehr.fields import Component
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.training import train
@@ -78,3 +81,42 @@ def run_of(hospital: Config) -> Iterator[Callable[[str], Path]]:
 @pytest.fixture(scope="session")
 def emerge(run_of: Callable[[str], Path]) -> Trained:
     return load_run(run_of("emerge"))
+
+
+@pytest.fixture(scope="session")
+def exported(emerge: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run as a model folder that was moved after it was written."""
+    folder = tmp_path_factory.mktemp("model")
+    export.run(emerge.run_dir, folder / "written", with_patients=False)
+    shutil.move(folder / "written", folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def patients(hospital: Config) -> list[dict[str, Any]]:
+    """Six of the hospital's patients, as requests name them."""
+    folder = hospital.table_dir
+    tables = {
+        name: pl.read_csv(folder / f"{name}.csv", infer_schema=False)
+        for name in ("cohort", "static", "dynamic", "notes")
+    }
+    persons = tables["cohort"].join(tables["static"], on="patient_id").head(6)
+    of = {name: tables[name].partition_by("patient_id", as_dict=True) for name in ("dynamic", "notes")}
+    return [
+        {
+            "patient_id": row["patient_id"],
+            "age": float(row["age"]),
+            "sex": row["sex"],
+            "window_start": row["window_start"],
+            "window_end": row["window_end"],
+            "measurements": [
+                {"time": one["event_time"], "code": one["code"], "value": float(one["value"])}
+                for one in of["dynamic"][row["patient_id"],].iter_rows(named=True)
+            ],
+            "notes": [
+                {"time": one["note_time"], "type": one["note_type"], "text": one["text"]}
+                for one in of["notes"][row["patient_id"],].iter_rows(named=True)
+            ],
+        }
+        for row in persons.iter_rows(named=True)
+    ]

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from emerge_ehr import cli
 from emerge_ehr.config import Config
 from emerge_ehr.export import export
 from emerge_ehr.fields import Component, UserError
@@ -24,13 +26,9 @@ from emerge_ehr.transfer import evaluate
 from tests.places import MAIN
 
 
-@pytest.fixture(scope="module")
-def model(emerge: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run as a model folder that was moved after it was written."""
-    folder = tmp_path_factory.mktemp("model")
-    export.run(emerge.run_dir, folder / "written", with_patients=False)
-    shutil.move(folder / "written", folder / "model")
-    return folder / "model"
+@pytest.fixture
+def model(exported: Path) -> Path:
+    return exported
 
 
 def test_elsewhere_it_predicts_to_the_same_bytes(
@@ -143,3 +141,46 @@ def test_places_that_hold_something_else_are_refused(emerge: Trained, tmp_path: 
         with pytest.raises(UserError, match="--output"):
             export.run(emerge.run_dir, output, with_patients=False)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_with_export_the_stage_train_leaves_the_model_of_this_training_in_the_run_folder(
+    hospital: Config, tmp_path: Path
+) -> None:
+    def trained(**changes: Any) -> Path:
+        training = dataclasses.replace(hospital.training, max_epochs=1, **changes)
+        paths = dataclasses.replace(hospital.paths, run_dir=tmp_path / "run")
+        cli.run_stages(dataclasses.replace(hospital, training=training, paths=paths), ["train"], "the settings")
+        return tmp_path / "run"
+
+    run = trained()
+    assert not (run / "model").exists()
+    alone = everything(run)
+    assert trained(export=True) == run
+    with_model = everything(run)
+    assert {name: content for name, content in with_model.items() if not name.startswith("model/")} == alone
+    export.run(run, tmp_path / "elsewhere", with_patients=False)
+    assert everything(run / "model") == everything(tmp_path / "elsewhere")
+    (run / "model" / "metrics.json").unlink()
+    trained(export=True)
+    assert everything(run) == with_model
+    trained()
+    assert everything(run) == with_model  # it is of this run still
+    trained(learning_rate=0.1)
+    assert not (run / "model").exists() and everything(run).keys() == alone.keys()
+
+
+def test_a_run_that_may_not_be_exported_is_finished_all_the_same_and_the_reason_is_told(
+    hospital: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "mine.txt").write_text("mine")
+    training = dataclasses.replace(hospital.training, max_epochs=1, export=True)
+    config = dataclasses.replace(hospital, training=training, paths=dataclasses.replace(hospital.paths, run_dir=run))
+    cli.run_stages(config, ["train"], "the settings")
+    assert "training.export:" in caplog.text and "holds other files, such as mine.txt" in caplog.text
+    assert (run / "manifest.json").is_file() and [path.name for path in (run / "model").iterdir()] == ["mine.txt"]

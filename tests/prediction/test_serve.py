@@ -85,36 +85,6 @@ def service(emerge: Trained) -> Iterator[Service]:
     assert "stopped" in found.log[-1] and "Traceback" not in "".join(found.log)
 
 
-@pytest.fixture(scope="module")
-def patients(hospital: Config) -> list[dict[str, Any]]:
-    """Six of the hospital's patients, as requests name them."""
-    folder = hospital.table_dir
-    tables = {
-        name: pl.read_csv(folder / f"{name}.csv", infer_schema=False)
-        for name in ("cohort", "static", "dynamic", "notes")
-    }
-    persons = tables["cohort"].join(tables["static"], on="patient_id").head(6)
-    of = {name: tables[name].partition_by("patient_id", as_dict=True) for name in ("dynamic", "notes")}
-    return [
-        {
-            "patient_id": row["patient_id"],
-            "age": float(row["age"]),
-            "sex": row["sex"],
-            "window_start": row["window_start"],
-            "window_end": row["window_end"],
-            "measurements": [
-                {"time": one["event_time"], "code": one["code"], "value": float(one["value"])}
-                for one in of["dynamic"][row["patient_id"],].iter_rows(named=True)
-            ],
-            "notes": [
-                {"time": one["note_time"], "type": one["note_type"], "text": one["text"]}
-                for one in of["notes"][row["patient_id"],].iter_rows(named=True)
-            ],
-        }
-        for row in persons.iter_rows(named=True)
-    ]
-
-
 def test_the_service_says_what_the_stage_predict_writes(
     service: Service, patients: list[dict[str, Any]], emerge: Trained, hospital: Config, tmp_path: Path
 ) -> None:

@@ -57,6 +57,15 @@ def run(run: Path, output: Path, with_patients: bool) -> None:
             user's, or ``output`` cannot be written.
     """
     artefacts.require_output_folder(output, [run], schema.MODEL)
+    write(run, output, with_patients=with_patients)
+
+
+def write(run: Path, output: Path, *, with_patients: bool) -> None:
+    """Write the folder ``output``, wherever it is.
+
+    Raises:
+        UserError: as ``run``.
+    """
     trained = runs.load(run)
     config = trained.config
     _refuse_own_files(config)

@@ -23,6 +23,7 @@ from emerge_ehr.llm.client import connect
 from emerge_ehr.models import absence
 from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
 from emerge_ehr.prediction import carried, ordinary, what_if
+from emerge_ehr.prediction.fhir import folder as fhir_folder
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.prediction.what_if import Told, Without
 from emerge_ehr.preprocess import evidence, fitted, texts
@@ -89,11 +90,14 @@ class Predictor:
     outcomes: tuple[Outcome, ...]
 
     def tables(self, folder: Path) -> CheckedTables:
-        """Read the tables in ``folder``: those that ``convert`` makes, or what the run's own source reads.
+        """Read the tables in ``folder``: those that ``convert`` makes, what the run's own source reads, or FHIR bundles (also a
+        single file).
 
         Raises:
             UserError: they do not fit each other or the run.
         """
+        if fhir_folder.are_bundles(folder):
+            return fhir_folder.read(folder, self.expected)
         publishing.finish_interrupted(folder)
         if raw_patients.are_raw(folder, self.trained.config):
             return raw_patients.read(folder, self.expected, self.trained.config)

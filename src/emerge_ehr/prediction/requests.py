@@ -100,19 +100,27 @@ def read(body: bytes) -> Asked:
     """The patients in a request's body.
 
     Raises:
-        UserError: it is not JSON, holds too much, or has an object with a key twice.
+        UserError: as ``parsed``.
         ValidationError: a field is wrong.
+    """
+    return Asked.model_validate(parsed(body))
+
+
+def parsed(body: bytes) -> Any:
+    """A request's body as JSON values.
+
+    Raises:
+        UserError: it is not JSON, holds too much, or has an object with a key twice.
     """
     if body.count(b"{") + body.count(b"[") > MOST_PARTS:
         raise UserError(f"the body holds more than {MOST_PARTS} objects and lists; send fewer patients at a time")
     try:
-        sent = json.loads(body, object_pairs_hook=_object)
+        return json.loads(body, object_pairs_hook=_object)
     except RecursionError:
         raise UserError("the body is nested too deeply") from None
     except ValueError as error:  # no JSON, no text, or a number with thousands of digits; its text may quote the body
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"the body is not JSON in UTF-8{place}") from None
-    return Asked.model_validate(sent)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

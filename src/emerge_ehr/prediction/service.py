@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction import access, limits, requests
 from emerge_ehr.prediction.counted import Counted
+from emerge_ehr.prediction.fhir import contents, patients
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.requests import Asked
 from emerge_ehr.prediction.turns import MOST_WAITING, Turns
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 PAGE_HEADERS = {**HEADERS, "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 AGAIN = {**HEADERS, "Retry-After": "1"}
+JSON, FHIR_JSON = "application/json", "application/fhir+json"
 GONE = 499  # what servers log of a client that did not wait; nobody reads the answer
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>EMERGE service</title><style>body{{font:1rem/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}}
@@ -36,7 +38,8 @@ pre{{overflow:auto;background:#8881;padding:1rem}}:root{{color-scheme:light dark
 <h1>EMERGE service</h1><p>Run <code>{run}</code>, which predicts the risk of {outcomes}.
 The full description is at <a href="openapi.json">openapi.json</a>.
 <h2>POST /predict</h2><p>At most {patients} patients and {size} MiB. Windows of {hours} h. Codes and units: {signals}.
-<pre>{example}</pre><p>Answers <code>{{"predictions": [...], "warnings": [...]}}</code>; 422 says what is wrong with a request.
+<pre>{example}</pre><p>Or a FHIR R4 Bundle (application/fhir+json): Patient, Encounter, Location, Observation, DocumentReference.
+<p>Answers <code>{{"predictions": [...], "warnings": [...]}}</code>; 422 says what is wrong with a request.
 With <code>?explain=true</code> it also says what each input and disease adds to the risk, which takes ten times as long.
 <h2>GET /health, /ready, /version, /metrics</h2><p>Whether the service runs; whether it takes requests now; its model and code;
 counts and durations for Prometheus.</html>"""
@@ -121,14 +124,14 @@ async def _predict(request: "Request", turns: Turns, budget: limits.Budget, *, e
 
     if turns.full:
         raise RefusedError(503, f"{MOST_WAITING} patients wait already; ask again", AGAIN)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RefusedError(415, "the body must be application/json")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in (JSON, FHIR_JSON):
+        raise RefusedError(415, f"the body must be {JSON} or {FHIR_JSON}")
     length = limits.length(request.headers.get("content-length"))
     if not budget.take(length):
         raise RefusedError(503, "too many large requests at once; ask again", AGAIN)
     try:
         body = await _body(request)
-        asked = await run_in_threadpool(_read, body)
+        asked, bundle = await run_in_threadpool(_read, body, turns.run)
         del body
     finally:
         budget.give_back(length)
@@ -140,7 +143,10 @@ async def _predict(request: "Request", turns: Turns, budget: limits.Budget, *, e
     except UserError as error:
         raise RefusedError(422, str(error)) from None
     log.info("%d patients answered", len(predictions))
-    return JSONResponse({"predictions": predictions, "warnings": warnings}, 200, HEADERS), len(predictions)
+    answer = {"predictions": predictions, "warnings": warnings}
+    if bundle:
+        answer |= {"warnings": [*bundle.warnings, *warnings], "fhir": bundle.record()}
+    return JSONResponse(answer, 200, HEADERS), len(predictions)
 
 
 async def _body(request: "Request") -> bytes:
@@ -157,12 +163,18 @@ async def _body(request: "Request") -> bytes:
         raise RefusedError(GONE, "") from None
 
 
-def _read(body: bytes) -> Asked:
-    """The patients in a body."""
+def _read(body: bytes, run: Predictor) -> tuple[Asked, patients.Read | None]:
+    """The patients in a body, and, where it is a FHIR resource, what there is to tell of it."""
     from pydantic import ValidationError
 
     try:
-        return requests.read(body)
+        sent = requests.parsed(body)
+        if not isinstance(sent, dict) or "resourceType" not in sent:
+            return Asked.model_validate(sent), None
+        found = patients.read(sent, run.expected)
+        return Asked.model_construct(patients=found.patients), found
+    except contents.NotInstalledError as error:
+        raise RefusedError(501, str(error)) from None
     except UserError as error:
         raise RefusedError(422, str(error)) from None
     except ValidationError as error:
@@ -194,7 +206,10 @@ def _described() -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Asked"}}},
+            "content": {
+                JSON: {"schema": {"$ref": "#/components/schemas/Asked"}},
+                FHIR_JSON: {"schema": {"type": "object", "description": "a Bundle of FHIR R4 (docs/prediction.md)"}},
+            },
         }
     }
 

@@ -242,6 +242,7 @@ METADATA = "metadata.json"  # preprocess: features, units, fitted statistics, en
 SPLIT = "split.json"  # preprocess: train/val/test -> patient ids
 FITTED = "fitted"  # preprocess: folder with what was fitted on the training split
 REPORT = "report.html"  # report: in the run folder
+EXPORTED = "model"  # with training.export, the folder of the run folder that holds what export writes
 MANIFEST = "manifest.json"  # train: what the run depends on, and the checksums of its files
 RUN_FILES = (  # train: in the run folder, beside checkpoints/
     MANIFEST,

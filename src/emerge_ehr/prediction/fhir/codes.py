@@ -1,0 +1,71 @@
+"""The LOINC codes and UCUM units of the 17 signals, from ``codes.csv``: how a FHIR value becomes one in the signal's own unit.
+
+This material contains content from LOINC (http://loinc.org). LOINC is copyright Regenstrief Institute, Inc. and the LOINC
+Committee and is available at no cost under the license at http://loinc.org/license.
+
+A row with a ``unit``: the value times ``scale`` plus ``offset``; or, where ``above`` is given, 1 if the value is greater, else 0.
+A row with an ``answer``: the LOINC answer code of that many points. A unit or an answer that has no row is not guessed.
+"""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("codes.csv")
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
+ANNOTATION = re.compile(r"\{[^{}]*\}")  # UCUM: braces hold a remark, which means nothing
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a value in this unit becomes one of the signal."""
+
+    scale: float
+    offset: float
+    above: float | None
+
+    def of_signal(self, value: float) -> float:
+        """The value in the signal's unit.
+
+        >>> round(Unit(5 / 9, -160 / 9, None).of_signal(98.6), 6), Unit(1.0, 0.0, 3.0).of_signal(3.5)
+        (37.0, 1.0)
+        """
+        return value * self.scale + self.offset if self.above is None else float(value > self.above)
+
+
+@dataclass(frozen=True)
+class Codes:
+    """``signal``: of a LOINC code; ``units``: by LOINC code and unit; ``scores``: by LOINC code and answer code."""
+
+    signal: Mapping[str, str]
+    units: Mapping[tuple[str, str], Unit]
+    scores: Mapping[tuple[str, str], float]
+
+    def unit(self, loinc: str, ucum: str) -> Unit | None:
+        """The unit, whatever remarks it carries; None where the signal has none such.
+
+        >>> known().unit("8867-4", "{beats}/min"), known().unit("8867-4", "mm[Hg]"), known().unit("9269-2", "{score}")
+        (Unit(scale=1.0, offset=0.0, above=None), None, Unit(scale=1.0, offset=0.0, above=None))
+        """
+        return self.units.get((loinc, ANNOTATION.sub("", ucum) or "1"))
+
+
+@cache
+def known() -> Codes:
+    """What ``codes.csv`` says."""
+    signal: dict[str, str] = {}
+    units: dict[tuple[str, str], Unit] = {}
+    scores: dict[tuple[str, str], float] = {}
+    with FILE.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            loinc = row["loinc"]
+            signal[loinc] = row["signal"]
+            if row["answer"]:
+                scores[loinc, row["answer"]] = float(row["score"])
+            else:
+                above = float(row["above"]) if row["above"] else None
+                units[loinc, row["unit"]] = Unit(float(row["scale"]), float(row["offset"]), above)
+    return Codes(signal, units, scores)

@@ -1,0 +1,174 @@
+"""Observations as measurements of the run's signals: panels by their components, coded scores by their points.
+
+Only what was validated counts: final, amended and corrected. A preliminary value may be of a monitor that nobody has looked at.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from emerge_ehr.prediction.fhir import codes
+from emerge_ehr.prediction.fhir.contents import Contents, Resource
+from emerge_ehr.prediction.fhir.stays import Stay
+from emerge_ehr.prediction.fhir.times import effective
+from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS, Signal
+from emerge_ehr.storage import schema
+
+FINAL = ("final", "amended", "corrected")
+POINTS = "http://hl7.org/fhir/StructureDefinition/ordinalValue"  # an extension of a coding
+SCORE_UNIT = "1"
+
+
+class Measured(NamedTuple):
+    """A measurement in the signal's unit; ``time`` in UTC."""
+
+    time: datetime
+    code: str
+    value: float
+
+
+class LeftOutError(Exception):
+    """Why an observation, or a component of one, is not read."""
+
+
+def measurements(contents: Contents, stays: Sequence[Stay], signals: Sequence[Signal]) -> list[list[Measured]]:
+    """The measurements of each stay, in the order of the bundle; what is not read is counted in ``contents.left_out``.
+
+    Raises:
+        UserError: a value is no number that can be computed with.
+    """
+    names = {one.name for one in signals if (ours := SIGNAL_BY_NAME.get(one.name)) and ours.unit == one.unit}
+    found: list[list[Measured]] = [[] for _ in stays]
+    of_patient = {stay.patient: (stay, rows) for stay, rows in zip(stays, found, strict=True)}
+    for observation in contents.of_kind["Observation"]:
+        try:
+            stay, rows, time = _placed(observation, contents, of_patient)
+        except LeftOutError as reason:
+            contents.left_out[f"Observation: {reason}"] += 1
+            continue
+        rows.extend(_values(observation, stay, time, names, contents.left_out))
+    for rows in found:
+        rows.extend(_sums(rows, names))
+    return found
+
+
+def _placed(
+    observation: Resource, contents: Contents, of_patient: Mapping[Resource, tuple[Stay, list[Measured]]]
+) -> tuple[Stay, list[Measured], datetime]:
+    """Whose an observation is, and of when."""
+    content = observation.content
+    if (status := content.get("status")) not in FINAL:
+        raise LeftOutError(f"status {status}")
+    patient = contents.meant(content.get("subject"))
+    if patient is None or patient not in of_patient:
+        raise LeftOutError("of no patient of the bundle")
+    time = effective(content)
+    if time is None:
+        raise LeftOutError("no effective time of day")
+    return *of_patient[patient], time
+
+
+def _values(
+    observation: Resource, stay: Stay, time: datetime, names: set[str], left_out: Counter[str]
+) -> Iterator[Measured]:
+    """The measurements of an observation: its own value, if it has one, and those of its components."""
+    content = observation.content
+    components = content.get("component", [])
+    parts = [(content, "")] if _has_value(content) or not (components or content.get("hasMember")) else []
+    parts += [(part, f"component[{number}].") for number, part in enumerate(components)]
+    for part, place in parts:
+        try:
+            code, value = _value(observation, part, place, names)
+            if not stay.window_start <= time < stay.window_end:
+                raise LeftOutError("outside the window")
+        except LeftOutError as reason:
+            left_out[f"Observation: {reason}"] += 1
+        else:
+            yield Measured(time, code, value)
+
+
+def _has_value(part: Mapping[str, Any]) -> bool:
+    return any(key.startswith("value") for key in part)
+
+
+def _value(observation: Resource, part: Mapping[str, Any], place: str, names: set[str]) -> tuple[str, float]:
+    """The signal of an observation or a component, and the value in the signal's unit."""
+    known = codes.known()
+    codings = part["code"].get("coding", [])
+    loincs = [one["code"] for one in codings if one.get("system") == codes.LOINC and one.get("code") in known.signal]
+    if not loincs:
+        raise LeftOutError("code not mapped")
+    if len({known.signal[loinc] for loinc in loincs}) > 1:
+        raise LeftOutError("codes of several signals")
+    signal = known.signal[loincs[0]]
+    if signal not in names:
+        raise LeftOutError("a signal that the run does not know")
+    if not _has_value(part):
+        raise LeftOutError("no value")
+    if "valueQuantity" in part:
+        return signal, _of_quantity(observation, part["valueQuantity"], f"{place}valueQuantity", loincs[0])
+    if "valueInteger" in part and known.unit(loincs[0], SCORE_UNIT) and SIGNAL_BY_NAME[signal].score:
+        return signal, _number(observation, part["valueInteger"], f"{place}valueInteger")
+    if "valueCodeableConcept" in part:
+        return signal, _of_answer(observation, part["valueCodeableConcept"], f"{place}valueCodeableConcept", loincs)
+    raise LeftOutError("value not a quantity")
+
+
+def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str, loinc: str) -> float:
+    """A quantity in the signal's unit. A bound, such as > 600, counts as the bound itself, as when tables are converted."""
+    if "value" not in quantity:
+        raise LeftOutError("no value")
+    if "code" not in quantity or quantity.get("system") != codes.UCUM:
+        raise LeftOutError("no UCUM unit")
+    unit = codes.known().unit(loinc, quantity["code"])
+    if unit is None:
+        raise LeftOutError("a unit that the signal has not")
+    return _number(observation, unit.of_signal(_number(observation, quantity["value"], place)), place)
+
+
+def _of_answer(observation: Resource, concept: Mapping[str, Any], place: str, loincs: Sequence[str]) -> float:
+    """The points of a coded answer: of LOINC's answer lists, or those that the coding states."""
+    scores = codes.known().scores
+    if not SIGNAL_BY_NAME[codes.known().signal[loincs[0]]].score:
+        raise LeftOutError("value not a quantity")
+    found: set[float] = set()
+    for coding in concept.get("coding", []):
+        stated = [
+            one["valueDecimal"] for one in coding.get("extension", []) if one["url"] == POINTS and "valueDecimal" in one
+        ]
+        found |= {_number(observation, one, place) for one in stated}
+        if coding.get("system") == codes.LOINC:
+            found |= {scores[loinc, coding["code"]] for loinc in loincs if (loinc, coding.get("code")) in scores}
+    if len(found) != 1:
+        raise LeftOutError("an answer whose points are not known")
+    return found.pop()
+
+
+def _number(observation: Resource, value: float | str, place: str) -> float:
+    """The value as a number that can be computed with.
+
+    Raises:
+        UserError: it is too large.
+    """
+    number = float(value)
+    if not math.isfinite(number) or abs(number) > schema.LARGEST:
+        raise observation.mistake(place, "not a finite number that a measurement can have")
+    return number
+
+
+def _sums(rows: Sequence[Measured], names: set[str]) -> list[Measured]:
+    """The measurements that are the sum of others of the same time, such as the total of the Glasgow coma scale, where it is
+    not charted itself; as when tables are converted."""
+    sums: list[Measured] = []
+    for signal in (one for one in SIGNALS if one.sum_of and one.name in names):
+        charted = {row.time for row in rows if row.code == signal.name}
+        parts: dict[datetime, list[Measured]] = defaultdict(list)
+        for row in rows:
+            if row.code in signal.sum_of and row.time not in charted:
+                parts[row.time].append(row)
+        for time, found in parts.items():
+            if sorted(row.code for row in found) == sorted(signal.sum_of):
+                sums.append(Measured(time, signal.name, sum(row.value for row in found)))
+    return sums
