@@ -51,7 +51,18 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 # options it takes.
 OF_A_RUN = {"report": ("emerge_ehr.report.report", "run_of", ("run",))}
 # The options that the other stages take.
-OF_PIPELINE = ("config", "seed", "seeds", "resume", "offline", "primekg_full", "primekg_lightweight", "dry_run", "deep")
+OF_PIPELINE = (
+    "config",
+    "seed",
+    "seeds",
+    "resume",
+    "offline",
+    "primekg_full",
+    "primekg_lightweight",
+    "dry_run",
+    "deep",
+    "check",
+)
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -85,6 +96,11 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--deep", action="store_true", help="with --stage audit: also look for mistakes that take minutes to find"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="with --stage convert: write nothing; print which files, signals and notes the source has, and what it lacks",
     )
     runs = parser.add_argument_group("finished runs")
     runs.add_argument(
@@ -140,6 +156,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--dry-run only works with --stage preprocess and --stage benchmark")
     if options.deep and options.stage != "audit":
         parser.error("--deep only works with --stage audit")
+    if options.check and options.stage != "convert":
+        parser.error("--check only works with --stage convert")
     if options.recalibrate is None and options.recalibrate_by != parser.get_default("recalibrate_by"):
         parser.error("--recalibrate-by needs --recalibrate N")
     _refuse_untaken(parser, options)
@@ -272,7 +290,7 @@ def run_pipeline(options: argparse.Namespace) -> None:
         primekg="full" if options.primekg_full else "lightweight" if options.primekg_lightweight else None,
     )
     names = list(PIPELINE) if options.stage == "all" else [options.stage]
-    function = "estimate" if options.dry_run else "run_deep" if options.deep else "run"
+    function = "estimate" if options.dry_run else "run_deep" if options.deep else "check" if options.check else "run"
     run_stages(config, names, str(options.config), function)
 
 

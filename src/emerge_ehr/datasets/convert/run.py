@@ -11,7 +11,7 @@ import polars as pl
 from emerge_ehr import components, decides
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, window, wording
-from emerge_ehr.datasets.convert import cohort, doubts, harmonise, row_table
+from emerge_ehr.datasets.convert import cohort, doubts, harmonise, inventory, row_table
 from emerge_ehr.datasets.convert.harmonise import Measured
 from emerge_ehr.datasets.sources import Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
@@ -75,6 +75,11 @@ def run(config: Config) -> None:
     for warning in warnings:
         log.warning("%s", warning)
     _log_result(config, sample, measured, notes)
+
+
+def check(config: Config) -> None:
+    """Print what the source has and lacks; see ``inventory``."""
+    inventory.check(config)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -1,0 +1,91 @@
+"""``convert --check``: what a source has and lacks, all of it at once, with nothing written."""
+
+import dataclasses
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from emerge_ehr.config import Config, load
+from emerge_ehr.datasets import download
+from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.fields import UserError
+from tests.small_hospital import CONFIG
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """A generated hospital, downloaded and nothing more."""
+    folder = tmp_path_factory.mktemp("inventory")
+    (folder / "small.toml").write_text(CONFIG.replace("stays = 220", "stays = 60"))
+    config = load(folder / "small.toml")
+    names = ("raw_dir", "kg_dir", "table_dir")
+    paths = dataclasses.replace(config.paths, **{name: folder / name for name in names})
+    config = dataclasses.replace(config, paths=paths)
+    download.run(config)
+    return config
+
+
+def told(config: Config, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    """Title -> lines of what is printed."""
+    capsys.readouterr()
+    try:
+        convert.check(config)
+    finally:
+        printed = capsys.readouterr().out
+    parts = [part.splitlines() for part in printed.split("\n\n")]
+    return {title: [line.strip() for line in lines] for title, *lines in parts}
+
+
+def test_what_is_told_is_what_convert_then_counts_and_nothing_is_written(
+    hospital: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(hospital, capsys)
+    assert not hospital.table_dir.exists()
+    convert.run(hospital)
+    provenance = json.loads((hospital.table_dir / "provenance.json").read_text())
+    rows = [re.split(r"\s{2,}", line) for line in found["measurements"][1:] if not line.startswith("warning")]
+    flow = {(line["table"], line["signal"]): line for line in provenance["measurements"]["flow"]}
+    assert {(row[0], row[1]) for row in rows} == set(flow) and len(flow) > 15
+    for row in rows:
+        line = flow[row[0], row[1]]
+        assert int(row[2]) == line["in_file"] and int(row[3]) >= line["in_windows"]
+    labels = pl.read_csv(hospital.table_dir / "label.csv")
+    known, positive = re.findall(r"\d+", found["task mortality (of this config)"][0])
+    assert int(known) >= labels.height and int(positive) >= labels["label_value"].sum()
+    assert any(line.startswith("icu/chartevents.csv") and "itemid" in line for line in found["files"])
+    shutil.rmtree(hospital.table_dir)
+
+
+def test_every_lack_is_told_at_once(hospital: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = shutil.copytree(hospital.raw_dir, tmp_path / "raw")
+    charted = next(raw.glob("icu/chartevents.csv*"))
+    text = gzip.decompress(charted.read_bytes()) if charted.suffix == ".gz" else charted.read_bytes()
+    (raw / "icu/chartevents.csv").write_bytes(text.replace(b"charttime", b"when", 1))
+    if charted.suffix == ".gz":
+        charted.unlink()
+    stays = next(raw.glob("hosp/diagnoses_icd.csv*"))
+    stays.unlink()
+    config = dataclasses.replace(hospital, paths=dataclasses.replace(hospital.paths, raw_dir=raw))
+    capsys.readouterr()
+    with pytest.raises(UserError, match=r"lacking: files, measurements \(see above\)"):
+        convert.check(config)
+    printed = capsys.readouterr().out
+    assert re.search(r"files\n  lacking: .*diagnoses_icd", printed)
+    assert re.search(r"diagnoses\n  lacking: .*diagnoses_icd", printed)
+    assert re.search(r"measurements\n  lacking: .*chartevents\.csv.*charttime", printed)
+    assert "task mortality (of this config)\n  mortality: known for" in printed
+
+
+def test_a_cohort_without_stays_is_told_and_what_is_there_all_the_same(
+    hospital: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = dataclasses.replace(hospital, cohort=dataclasses.replace(hospital.cohort, min_stay_hours=100_000))
+    with pytest.raises(UserError, match=r"lacking: stays"):
+        convert.check(config)
+    printed = capsys.readouterr().out
+    assert "60 stays of" in printed and "admissions\n  " in printed
