@@ -43,7 +43,7 @@ def rewrite(path: Path, change: Callable[[str, list[str | None]], list[str | Non
     table = pl.read_csv(path, infer_schema=False)
     columns = {name: change(name, table[name].to_list()) for name in table.columns}
     text = pl.DataFrame(columns, schema=dict.fromkeys(table.columns, pl.String)).write_csv().encode()
-    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    path.write_bytes(gzip.compress(text, compresslevel=1) if path.suffix == ".gz" else text)
 
 
 def as_floats(name: str, texts: list[str | None]) -> list[str | None]:
