@@ -15,6 +15,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from emerge_ehr.cli import main
+from tests import in_process
 from tests.places import MAIN
 from tests.small_hospital import CONFIG
 
@@ -124,8 +125,8 @@ def test_train_without_artefacts_says_what_to_run_first(tmp_path: Path) -> None:
         ("train", "--stage preprocess"),
         ("report", "no such run folder"),
     ):
-        done = run(tmp_path, "--stage", stage, expected=2)
-        assert hint in done.stderr and "Traceback" not in done.stderr
+        done = in_process.run(tmp_path, "--config", "small.toml", "--stage", stage)
+        assert done.returncode == 2 and hint in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
 
 

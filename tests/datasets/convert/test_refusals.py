@@ -55,6 +55,14 @@ def config(hospital: Path, tmp_path: Path) -> Config:
     )
 
 
+@pytest.fixture(scope="module")
+def processed(hospital: Path, tables: Path) -> Path:
+    """The artefacts made of those tables."""
+    paths = Paths(hospital / "raw", hospital / "kg", tables, hospital / "processed", cache_dir=hospital / "cache")
+    preprocess.run(Config(dataset="d", run_name="r", paths=paths, source=Component("mimic4")))
+    return hospital / "processed"
+
+
 def change(path: Path, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     zipped = path.suffix == ".gz"
     table = pl.read_csv(path, infer_schema=False)
@@ -261,13 +269,13 @@ def test_tables_without_notes_leave_that_modality_masked(own: Config) -> None:
 
 @pytest.mark.parametrize("file", ["cohort.csv", "static.csv", "label.csv", "dynamic.csv", "notes.csv"])
 @pytest.mark.parametrize("spelt", ["{}.0", " {} "])
-def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(own: Config, file: str, spelt: str) -> None:
+def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(
+    own: Config, processed: Path, file: str, spelt: str
+) -> None:
     folder = own.table_dir
-    preprocess.run(own)
-    before = load_dataset(own.processed_dir)
     change(folder / file, lambda table: table.with_columns(pl.format(spelt, "patient_id").alias("patient_id")))
     preprocess.run(own)
-    after = load_dataset(own.processed_dir)
+    before, after = load_dataset(processed), load_dataset(own.processed_dir)
     assert after.split == before.split and np.array_equal(after.ehr, before.ehr)
     told = [warning for warning in after.metadata["warnings"] if warning not in before.metadata["warnings"]]
     assert len(told) == 1 and told[0].startswith(f"{file}: ") and "have an id with blanks around it" in told[0]
@@ -293,13 +301,13 @@ def test_codes_that_differ_from_a_signal_by_case_are_told(own: Config) -> None:
 
 
 @pytest.mark.parametrize("words", [{"F": "f", "M": "m"}, {"F": "Female", "M": "MALE"}])
-def test_sexes_of_ones_own_tables_may_be_words_or_in_lower_case(own: Config, words: dict[str, str]) -> None:
+def test_sexes_of_ones_own_tables_may_be_words_or_in_lower_case(
+    own: Config, processed: Path, words: dict[str, str]
+) -> None:
     folder = own.table_dir
-    preprocess.run(own)
-    before = load_dataset(own.processed_dir)
     change(folder / "static.csv", lambda table: table.with_columns(pl.col("sex").replace(words)))
     preprocess.run(own)
-    assert np.array_equal(load_dataset(own.processed_dir).static, before.static)
+    assert np.array_equal(load_dataset(own.processed_dir).static, load_dataset(processed).static)
 
 
 def test_one_file_of_notes_needs_no_list(config: Config) -> None:
