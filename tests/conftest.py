@@ -1,7 +1,9 @@
 """Paths and configs that tests share."""
 
 import dataclasses
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from tests.chat_server import Body, ChatServer, Fault
 from tests.places import MAIN, ROOT, SHARED
 
 pytest_plugins = ["tests.tiny_models"]
+Once = Callable[[str, Callable[[Path], None]], Path]
 
 # Several processes run tests, and stages that tests start: with more threads than CPUs they would wait for each other.
 # It is read when torch is imported.
@@ -54,15 +57,40 @@ def demo_config(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def small_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Gives the folder of a name, which is made once a session: by the process of pytest-xdist that asks first; the others wait.
+
+    What is made there is only read: another process may read it at the same time.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        made, ended = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not ended.exists():
+                shutil.rmtree(made, ignore_errors=True)  # of one that failed
+                made.mkdir()
+                make(made)
+                ended.touch()
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_pipeline(once: Once) -> Path:
     """A folder with ``small.toml``, in which the command line has run every stage of it. Read it only."""
-    folder = tmp_path_factory.mktemp("small_pipeline")
+    return once("small_pipeline", run_small_pipeline)
+
+
+def run_small_pipeline(folder: Path) -> None:
     (folder / "small.toml").write_text(small_hospital.CONFIG)
     command = [sys.executable, str(MAIN), "--config", "small.toml", "--stage", "all"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "AUROC" in done.stdout and done.stdout.endswith("report: runs/small/report.html\n")
-    return folder
 
 
 @pytest.fixture(scope="session")

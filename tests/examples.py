@@ -49,4 +49,4 @@ def edit(path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     changed = change(table)
     assert not changed.equals(table), f"{path}: nothing was changed"
     text = changed.write_csv().encode()
-    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    path.write_bytes(gzip.compress(text, compresslevel=1) if path.suffix == ".gz" else text)

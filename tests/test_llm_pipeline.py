@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
+from tests import in_process
 from tests.chat_server import Body, ChatServer, Fault, chaos, copying_model
 from tests.places import MAIN
 
@@ -41,6 +42,7 @@ retries = 4
 price_input = 1.0
 price_output = 2.0
 """
+KEY = {"DEEPSEEK_API_KEY": "sk-secret-key"}
 ARTEFACTS = ("emerge_dataset.npz", "metadata.json", "split.json", "rag_records.csv")
 
 
@@ -49,15 +51,13 @@ def command(*arguments: str) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=200, check=False, env=environment()
-    )
+    done = in_process.run(folder, "--config", "llm.toml", *arguments, **KEY)
     assert done.returncode == expected, done.stderr
     return done
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "DEEPSEEK_API_KEY": "sk-secret-key"}
+    return {**os.environ, **KEY}
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,13 @@ The message names the key and, where there is one, the nearest right key.
 import dataclasses
 import datetime
 import difflib
+import functools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import TypeAdapter, ValidationError
@@ -79,8 +80,8 @@ def parse(shape: type[T], raw: Mapping[str, Any], where: str) -> T:
     nested = _components_nested(shape, raw)
     _refuse_unknown(shape, nested, where, "")
     try:
-        adapter: TypeAdapter[T] = TypeAdapter(shape)
-        return adapter.validate_json(json.dumps(nested, default=str), strict=True)
+        filled: T = _adapter(cast(Hashable, shape)).validate_json(json.dumps(nested, default=str), strict=True)
+        return filled
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -102,7 +103,7 @@ def refuse_repeated(values: Sequence[object], key: str) -> None:
 
 def to_dict(value: Any) -> Any:
     """A dataclass as plain JSON values, for manifests."""
-    return TypeAdapter(type(value)).dump_python(value, mode="json")
+    return _adapter(cast(Hashable, type(value))).dump_python(value, mode="json")
 
 
 def plain(kind: Any) -> Any:
@@ -112,6 +113,12 @@ def plain(kind: Any) -> Any:
     <class 'int'>
     """
     return get_args(kind)[0] if get_origin(kind) is Annotated else kind
+
+
+@functools.cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    """What fills ``shape``: pydantic takes a hundredth of a second to make it, and a stage reads the same options many times."""
+    return TypeAdapter(shape)
 
 
 def _leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ PRIVATE_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 STAGES = {
     stage: places for stage, places in OUTPUTS.items() if stage != "report"
 }  # which writes into the folder of train
-FULL_SIZES = [16, 300, pytest.param(40, marks=pytest.mark.full), pytest.param(1000, marks=pytest.mark.full)]
+FULL_SIZES = [16, *(pytest.param(size, marks=pytest.mark.full) for size in (40, 300, 1000))]
 
 
 @pytest.fixture(scope="session")

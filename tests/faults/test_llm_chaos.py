@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph
+from tests import in_process
 from tests.chat_server import Body, ChatServer, Fault, copying_model, question
 from tests.faults.conftest import TALLY
 from tests.places import MAIN
@@ -127,9 +128,7 @@ def environment() -> dict[str, str]:
 
 
 def run(folder: Path, stage: str) -> str:
-    done = subprocess.run(
-        command(stage), cwd=folder, capture_output=True, text=True, timeout=1500, check=False, env=environment()
-    )
+    done = in_process.run(folder, *command(stage)[2:], TEST_KEY=KEY)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
 

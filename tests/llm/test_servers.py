@@ -410,6 +410,6 @@ def test_a_configured_form_does_not_overwrite_what_was_found_out(serve: Serve, c
 
 def test_a_server_that_never_answers_is_given_up_after_few_questions(serve: Serve, client: Client) -> None:
     server = serve(model, lambda n, body: Fault(seconds=0.3))
-    with pytest.raises(UserError, match=r"no answer in 0.05 s, after 5 retries"):
-        ask(client(server, timeout_seconds=0.05, retries=5), 100)
+    with pytest.raises(UserError, match=r"no answer in 0.05 s, after 3 retries"):
+        ask(client(server, timeout_seconds=0.05, retries=3), 100)
     assert len(server.requests) <= 40

@@ -12,6 +12,7 @@ from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.export import export
 from emerge_ehr.fields import Component
+from emerge_ehr.prediction import predict
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.training import train
 from emerge_ehr.training.trained import Trained
@@ -120,3 +121,11 @@ def patients(hospital: Config) -> list[dict[str, Any]]:
         }
         for row in persons.iter_rows(named=True)
     ]
+
+
+@pytest.fixture(scope="session")
+def explained(emerge: Trained, hospital: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``risks.csv`` of that run, of the hospital's own tables, with its evidence beside it. Read it only."""
+    output = tmp_path_factory.mktemp("explained") / "risks.csv"
+    predict.run(emerge.run_dir, hospital.table_dir, output, offline=True)
+    return output

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import json
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from emerge_ehr.cli import main
 from emerge_ehr.config import Config, Llm
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.fields import Component, UserError
@@ -28,6 +30,10 @@ RunOf = Callable[[str], Path]
 
 def predicted(run: Path, tables: Path, output: Path) -> pl.DataFrame:
     predict.run(run, tables, output, offline=True)
+    return read(output)
+
+
+def read(output: Path) -> pl.DataFrame:
     return pl.read_csv(output, schema_overrides={"patient_id": pl.String})
 
 
@@ -70,9 +76,9 @@ def test_the_same_patients_get_the_risks_that_training_wrote(
 
 
 def test_the_columns_of_the_risks_are_those_of_the_schema_and_of_the_documentation(
-    emerge: Trained, hospital: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    emerge: Trained, explained: Path
 ) -> None:
-    found = predicted(emerge.run_dir, hospital.table_dir, tmp_path / "risks.csv")
+    found = read(explained)
     contributions = [f"contribution_{name}" for name in ("ehr", "note", "summary")]
     assert found.columns == [*schema.RISKS.names, *contributions]
     for column in schema.RISKS.columns:
@@ -83,18 +89,15 @@ def test_the_columns_of_the_risks_are_those_of_the_schema_and_of_the_documentati
         assert f"| `{column.name}` | {column.meaning} |" in documented
     assert pl.read_csv(emerge.run_dir / schema.PREDICTIONS.file).columns == list(schema.PREDICTIONS.names)
     assert ", ".join(schema.PREDICTIONS.names) in (ROOT / "docs" / "training.md").read_text("utf-8")
-    assert "highest risk of in-hospital death: " in capsys.readouterr().out
 
 
-def test_contributions_and_evidence_are_those_of_the_what_ifs(
-    emerge: Trained, hospital: Config, tmp_path: Path
-) -> None:
-    found = predicted(emerge.run_dir, hospital.table_dir, tmp_path / "risks.csv")
+def test_contributions_and_evidence_are_those_of_the_what_ifs(emerge: Trained, explained: Path) -> None:
+    found = read(explained)
     ready = predictor.load(emerge.run_dir, offline=True)
     data = emerge.dataset
     batch = inputs.mapped(data, "test").whole()
     risks = emerge.probability(batch)
-    told = lines(tmp_path / "risks.csv")
+    told = lines(explained)
     for name in ("ehr", "note", "summary"):
         without = what_if.without_modality(emerge, batch, name, ready.donors)
         for n, patient in enumerate(data.split["test"]):
@@ -113,20 +116,20 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(
 
 
 def test_without_explanations_the_risks_are_the_same_and_the_contributions_empty(
-    emerge: Trained, own: Path, tmp_path: Path
+    emerge: Trained, explained: Path, own: Path, tmp_path: Path
 ) -> None:
-    with_them = predicted(emerge.run_dir, own, tmp_path / "with.csv")
-    command = [sys.executable, str(MAIN), "--stage", "predict", "--no-explain", "--offline"]
+    with_them = read(explained)
+    options = ["--stage", "predict", "--no-explain", "--offline"]
     places = ["--run", str(emerge.run_dir), "--tables", str(own), "--output", str(tmp_path / "without.csv")]
-    subprocess.run([*command, *places], check=True, capture_output=True, timeout=300)
-    without = pl.read_csv(tmp_path / "without.csv", schema_overrides={"patient_id": pl.String})
+    assert main([*options, *places]) == 0
+    without = read(tmp_path / "without.csv")
     known = [name for name in without.columns if not name.startswith("contribution")]
     assert without.select(known).equals(with_them.select(known))
     added = [name for name in without.columns if name.startswith("contribution")]
     assert added and all(without[name].null_count() == without.height for name in added)
-    explained, brief = lines(tmp_path / "with.csv"), lines(tmp_path / "without.csv")
+    full, brief = lines(explained), lines(tmp_path / "without.csv")
     for patient, one in brief.items():
-        other = explained[patient]
+        other = full[patient]
         assert (one["summary"], one["lacking"]) == (other["summary"], other["lacking"])
         assert one["risks"][0]["contributions"] == {} and all(not node["risk_without"] for node in one["diseases"])
         assert all(not signal["risk_without"] for signal in one["abnormal_signals"])
@@ -146,13 +149,14 @@ def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
 
 
 def test_tables_of_ones_own_without_outcomes_give_the_same_and_again_the_same_bytes(
-    emerge: Trained, hospital: Config, own: Path, tmp_path: Path
+    emerge: Trained, explained: Path, own: Path, tmp_path: Path
 ) -> None:
-    predict.run(emerge.run_dir, hospital.table_dir, tmp_path / "a.csv", offline=True)
-    for name in ("b.csv", "b.csv"):
-        predict.run(emerge.run_dir, own, tmp_path / name, offline=True)
-        assert (tmp_path / name).read_bytes() == (tmp_path / "a.csv").read_bytes()
-        assert (tmp_path / "b.evidence.jsonl").read_bytes() == (tmp_path / "a.evidence.jsonl").read_bytes()
+    for name in ("b.csv", "b.evidence.jsonl"):  # of an earlier prediction
+        (tmp_path / name).write_text("earlier\n")
+    predict.run(emerge.run_dir, own, tmp_path / "b.csv", offline=True)
+    assert (tmp_path / "b.csv").read_bytes() == explained.read_bytes()
+    evidence = explained.with_name("risks.evidence.jsonl")
+    assert (tmp_path / "b.evidence.jsonl").read_bytes() == evidence.read_bytes()
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -290,30 +294,30 @@ def test_tables_that_do_not_fit_the_run_are_refused_in_a_line(
     assert "\n" not in str(refusal.value) and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
+def test_what_convert_recorded_of_the_tables_must_fit_the_run(
+    emerge: Trained, hospital: Config, tmp_path: Path
+) -> None:
+    tables = tmp_path / "tables"
+    shutil.copytree(hospital.table_dir, tables)
+    recorded = artefacts.read_json(tables / schema.PROVENANCE, "convert")
+    recorded |= {"task": {"name": "los"}, "source": {"name": "eicu", "options": {}}}
+    artefacts.write_json(tables / schema.PROVENANCE, recorded)
+    predict.run(emerge.run_dir, tables, tmp_path / "other_source.csv", offline=True, explain=False)
+    changes: tuple[tuple[Callable[[dict], None], str], ...] = (
         (
             lambda p: p["cohort"].update(window_hours=24),
             "converted with cohort.window_hours = 24, the run learned from 48",
         ),
         (lambda p: p["signals"][7].update(unit="mmol/L"), "glucose is in 'mmol/L', the run learned from 'mg/dL'"),
         (lambda p: p["tables"].update({"dynamic.csv": "0"}), "changed since --stage convert wrote it"),
-    ],
-)
-def test_what_convert_recorded_of_the_tables_must_fit_the_run(
-    emerge: Trained, hospital: Config, tmp_path: Path, change: Callable[[dict], None], expected: str
-) -> None:
-    tables = tmp_path / "tables"
-    shutil.copytree(hospital.table_dir, tables)
-    provenance = artefacts.read_json(tables / schema.PROVENANCE, "convert")
-    provenance |= {"task": {"name": "los"}, "source": {"name": "eicu", "options": {}}}
-    artefacts.write_json(tables / schema.PROVENANCE, provenance)
-    predict.run(emerge.run_dir, tables, tmp_path / "other_source.csv", offline=True)
-    change(provenance)
-    artefacts.write_json(tables / schema.PROVENANCE, provenance)
-    with pytest.raises(UserError, match=expected):
-        predict.run(emerge.run_dir, tables, tmp_path / "risks.csv", offline=True)
+    )
+    ready = predictor.load(emerge.run_dir, offline=True)
+    for change, expected in changes:
+        provenance = copy.deepcopy(recorded)
+        change(provenance)
+        artefacts.write_json(tables / schema.PROVENANCE, provenance)
+        with pytest.raises(UserError, match=expected):
+            ready.tables(tables)
 
 
 def test_places_where_nothing_may_be_written_are_refused_before_any_work(
@@ -410,16 +414,20 @@ def test_a_run_whose_texts_a_model_wrote_asks_it_for_what_is_new_only(
     )  # a failure is told with its patient, and ends nothing
 
 
-def test_the_command_line_predicts_and_says_who_is_at_highest_risk(emerge: Trained, own: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(MAIN), "--stage", "predict", "--run", str(emerge.run_dir)]
-    done = subprocess.run([*command, "--tables", str(own)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "--stage predict needs --output" in done.stderr
+def test_the_command_line_predicts_and_says_who_is_at_highest_risk(
+    emerge: Trained, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--stage", "predict", "--run", str(emerge.run_dir), "--tables", str(own)]
+    with pytest.raises(SystemExit):
+        main(options)
+    assert "--stage predict needs --output" in capsys.readouterr().err
     output = tmp_path / "made" / "risks.csv"
-    command += ["--tables", str(own), "--output", str(output)]
+    command = [sys.executable, str(MAIN), *options, "--output", str(output), "--no-explain"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = pl.read_csv(output, schema_overrides={"patient_id": pl.String}).filter(pl.col("label_code") == "mortality")
     highest = found.sort("y_prob", descending=True)[0, "patient_id"]
+    assert "highest risk of in-hospital death: " in done.stdout
     assert f"patient {highest}" in done.stdout and str(output) in done.stdout and "per second" in done.stdout
 
 

@@ -16,6 +16,7 @@ from emerge_ehr.training import train
 from tests.places import ROOT
 
 VARIANTS: dict[str, dict[str, Any]] = {
+    "experts": {"experts": ("gradient_boosting", "logistic_regression")},
     **{f"series {name}": {"series": Component(name)} for name in components.names("model.series")},
     **{f"text fusion {name}": {"text_fusion": Component(name)} for name in components.names("model.text_fusion")},
     **{f"fusion {name}": {"fusion": Component(name)} for name in components.names("model.fusion")},
@@ -25,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one modality": {"modalities": ("note",)},
 }
 TRAINING: dict[str, dict[str, Any]] = {
+    "two members": {"members": 2},
     "cosine": {"scheduler": "cosine"},
     "plateau": {"scheduler": "plateau"},
     "balanced": {"class_weights": "balanced"},
@@ -53,8 +55,10 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Config:
         source=Component("synthetic", {"stays": 200}),
         task=Component("mortality_readmission"),
         token_level=dataclasses.replace(config.token_level, note_chunks=4, summary_chunks=4),
-        model=dataclasses.replace(config.model, hidden_size=16),
-        training=dataclasses.replace(config.training, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"),
+        model=dataclasses.replace(config.model, hidden_size=16, experts=()),
+        training=dataclasses.replace(
+            config.training, members=1, max_epochs=2, bootstrap_resamples=20, accelerator="cpu"
+        ),
     )
     for stage in (download, convert, preprocess):
         stage.run(config)

@@ -55,17 +55,35 @@ def config(hospital: Path, tmp_path: Path) -> Config:
     )
 
 
+@pytest.fixture(scope="module")
+def processed(hospital: Path, tables: Path) -> Path:
+    """The artefacts made of those tables."""
+    paths = Paths(hospital / "raw", hospital / "kg", tables, hospital / "processed", cache_dir=hospital / "cache")
+    preprocess.run(Config(dataset="d", run_name="r", paths=paths, source=Component("mimic4")))
+    return hospital / "processed"
+
+
 def change(path: Path, edit: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
     zipped = path.suffix == ".gz"
     table = pl.read_csv(path, infer_schema=False)
     text = edit(table).write_csv().encode()
-    path.write_bytes(gzip.compress(text) if zipped else text)
+    path.write_bytes(gzip.compress(text, compresslevel=1) if zipped else text)
 
 
-def own(config: Config) -> Config:
-    """Converted tables as a user's own: without the record of convert."""
-    convert.run(config)
-    (config.table_dir / "provenance.json").unlink()
+@pytest.fixture(scope="module")
+def tables(hospital: Path) -> Path:
+    """The tables of the hospital as a user's own: without the record of convert."""
+    paths = Paths(hospital / "raw", hospital / "kg", hospital / "tables", cache_dir=hospital / "cache")
+    source = {"notes_file": (str(hospital / "raw" / "note" / "notes.csv.gz"),)}
+    convert.run(Config(dataset="d", run_name="r", paths=paths, source=Component("mimic4", source)))
+    (hospital / "tables" / "provenance.json").unlink()
+    return hospital / "tables"
+
+
+@pytest.fixture
+def own(config: Config, tables: Path) -> Config:
+    """With a copy of those tables."""
+    shutil.copytree(tables, config.table_dir)
     return config
 
 
@@ -105,28 +123,26 @@ def test_a_note_stamped_with_a_bare_day_counts_as_that_days_end(config: Config) 
     assert notes.height and (notes["note_time"].dt.time() == datetime.time(23, 59, 59)).all()
 
 
-def test_convert_does_not_replace_tables_that_it_did_not_write(config: Config) -> None:
-    before = (own(config).table_dir / "label.csv").read_bytes()
-    refused(convert.run, config, "would be replaced")
-    assert (config.table_dir / "label.csv").read_bytes() == before
+def test_convert_does_not_replace_tables_that_it_did_not_write(own: Config) -> None:
+    before = (own.table_dir / "label.csv").read_bytes()
+    refused(convert.run, own, "would be replaced")
+    assert (own.table_dir / "label.csv").read_bytes() == before
 
 
-def test_codes_of_a_users_own_tables_become_features(config: Config) -> None:
-    change(
-        own(config).table_dir / "dynamic.csv", lambda table: table.with_columns(("lab " + pl.col("code")).alias("code"))
-    )
-    preprocess.run(config)
-    metadata = json.loads((config.processed_dir / "metadata.json").read_text())
+def test_codes_of_a_users_own_tables_become_features(own: Config) -> None:
+    change(own.table_dir / "dynamic.csv", lambda table: table.with_columns(("lab " + pl.col("code")).alias("code")))
+    preprocess.run(own)
+    metadata = json.loads((own.processed_dir / "metadata.json").read_text())
     assert "lab heart_rate" in [feature["name"] for feature in metadata["features"]]
     assert not metadata["never_measured_in_training"]
 
 
-def test_values_of_another_unit_are_warned_of(config: Config) -> None:
+def test_values_of_another_unit_are_warned_of(own: Config) -> None:
     warm = pl.col("code") == "temperature"
     fahrenheit = pl.when(warm).then(pl.col("value").cast(pl.Float64) * 1.8 + 32).otherwise(pl.col("value").cast(float))
-    change(own(config).table_dir / "dynamic.csv", lambda table: table.with_columns(fahrenheit.alias("value")))
-    preprocess.run(config)
-    warnings = json.loads((config.processed_dir / "metadata.json").read_text())["warnings"]
+    change(own.table_dir / "dynamic.csv", lambda table: table.with_columns(fahrenheit.alias("value")))
+    preprocess.run(own)
+    warnings = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
     assert any("of temperature lie outside 25-45 degrees Celsius" in warning for warning in warnings)
 
 
@@ -143,13 +159,13 @@ def test_values_of_another_unit_are_warned_of(config: Config) -> None:
     ],
 )
 def test_tables_that_would_leak_or_mislead_are_refused(
-    config: Config, file: str, column: str, value: str, expected: str
+    own: Config, file: str, column: str, value: str, expected: str
 ) -> None:
     first = pl.int_range(pl.len()) == 0
     cell = pl.when(first).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
-    change(own(config).table_dir / file, lambda table: table.with_columns(cell))
-    refused(preprocess.run, config, expected)
-    assert not config.processed_dir.exists()
+    change(own.table_dir / file, lambda table: table.with_columns(cell))
+    refused(preprocess.run, own, expected)
+    assert not own.processed_dir.exists()
 
 
 def test_tables_changed_after_convert_are_refused(config: Config) -> None:
@@ -221,7 +237,7 @@ def test_a_row_that_stands_twice_is_named_with_its_file(config: Config, name: st
 def test_a_doubled_column_name_is_refused(config: Config) -> None:
     path = config.raw_dir / "icu" / "chartevents.csv.gz"
     text = gzip.decompress(path.read_bytes()).replace(b"valueuom", b"valuenum", 1)
-    path.write_bytes(gzip.compress(text))
+    path.write_bytes(gzip.compress(text, compresslevel=1))
     refused(convert.run, config, "two columns are named 'valuenum'")
 
 
@@ -241,42 +257,42 @@ def test_chart_rows_without_a_time_are_counted(config: Config) -> None:
     assert "no sample has a measurement of heart_rate" in provenance["warnings"]
 
 
-def test_tables_without_notes_leave_that_modality_masked(config: Config) -> None:
-    (own(config).table_dir / "notes.csv").unlink()
-    preprocess.run(config)
-    dataset = load_dataset(config.processed_dir)
+def test_tables_without_notes_leave_that_modality_masked(own: Config) -> None:
+    (own.table_dir / "notes.csv").unlink()
+    preprocess.run(own)
+    dataset = load_dataset(own.processed_dir)
     assert not dataset.note_mask.any() and not dataset.note_embedding.any()
     assert any("no notes" in warning for warning in dataset.metadata["warnings"])
-    train.run(config)
-    assert np.isfinite(pl.read_csv(config.run_dir / "predictions.csv")["y_prob"].to_numpy()).all()
+    train.run(own)
+    assert np.isfinite(pl.read_csv(own.run_dir / "predictions.csv")["y_prob"].to_numpy()).all()
 
 
 @pytest.mark.parametrize("file", ["cohort.csv", "static.csv", "label.csv", "dynamic.csv", "notes.csv"])
 @pytest.mark.parametrize("spelt", ["{}.0", " {} "])
-def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(config: Config, file: str, spelt: str) -> None:
-    folder = own(config).table_dir
-    preprocess.run(config)
-    before = load_dataset(config.processed_dir)
+def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(
+    own: Config, processed: Path, file: str, spelt: str
+) -> None:
+    folder = own.table_dir
     change(folder / file, lambda table: table.with_columns(pl.format(spelt, "patient_id").alias("patient_id")))
-    preprocess.run(config)
-    after = load_dataset(config.processed_dir)
+    preprocess.run(own)
+    before, after = load_dataset(processed), load_dataset(own.processed_dir)
     assert after.split == before.split and np.array_equal(after.ehr, before.ehr)
     told = [warning for warning in after.metadata["warnings"] if warning not in before.metadata["warnings"]]
     assert len(told) == 1 and told[0].startswith(f"{file}: ") and "have an id with blanks around it" in told[0]
 
 
 @pytest.mark.parametrize("file", ["static.csv", "dynamic.csv", "notes.csv"])
-def test_ids_with_leading_zeros_are_refused_naming_both(config: Config, file: str) -> None:
-    folder = own(config).table_dir
+def test_ids_with_leading_zeros_are_refused_naming_both(own: Config, file: str) -> None:
+    folder = own.table_dir
     change(folder / file, lambda table: table.with_columns(("00" + pl.col("patient_id")).alias("patient_id")))
-    refused(preprocess.run, config, rf"{file}: patient_id .*, but '(00)?\d+' is \(write ids one way in all tables\)")
+    refused(preprocess.run, own, rf"{file}: patient_id .*, but '(00)?\d+' is \(write ids one way in all tables\)")
 
 
-def test_codes_that_differ_from_a_signal_by_case_are_told(config: Config) -> None:
+def test_codes_that_differ_from_a_signal_by_case_are_told(own: Config) -> None:
     renamed = pl.col("code").replace({"heart_rate": "Heart_Rate", "glucose": "GLUCOSE"})
-    change(own(config).table_dir / "dynamic.csv", lambda table: table.with_columns(renamed.alias("code")))
-    preprocess.run(config)
-    warnings = json.loads((config.processed_dir / "metadata.json").read_text())["warnings"]
+    change(own.table_dir / "dynamic.csv", lambda table: table.with_columns(renamed.alias("code")))
+    preprocess.run(own)
+    warnings = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
     for code, name in (("Heart_Rate", "heart_rate"), ("GLUCOSE", "glucose")):
         assert (
             f"code '{code}' is a feature of its own, since it is not spelt '{name}'; rename it if it is that signal"
@@ -285,13 +301,13 @@ def test_codes_that_differ_from_a_signal_by_case_are_told(config: Config) -> Non
 
 
 @pytest.mark.parametrize("words", [{"F": "f", "M": "m"}, {"F": "Female", "M": "MALE"}])
-def test_sexes_of_ones_own_tables_may_be_words_or_in_lower_case(config: Config, words: dict[str, str]) -> None:
-    folder = own(config).table_dir
-    preprocess.run(config)
-    before = load_dataset(config.processed_dir)
+def test_sexes_of_ones_own_tables_may_be_words_or_in_lower_case(
+    own: Config, processed: Path, words: dict[str, str]
+) -> None:
+    folder = own.table_dir
     change(folder / "static.csv", lambda table: table.with_columns(pl.col("sex").replace(words)))
-    preprocess.run(config)
-    assert np.array_equal(load_dataset(config.processed_dir).static, before.static)
+    preprocess.run(own)
+    assert np.array_equal(load_dataset(own.processed_dir).static, load_dataset(processed).static)
 
 
 def test_one_file_of_notes_needs_no_list(config: Config) -> None:
@@ -303,20 +319,20 @@ def test_one_file_of_notes_needs_no_list(config: Config) -> None:
     assert expected.height and table_files.read_table(config.table_dir, schema.NOTES).equals(expected)
 
 
-def test_an_archive_beside_a_table_must_hold_the_same(config: Config) -> None:
-    folder = own(config).table_dir
+def test_an_archive_beside_a_table_must_hold_the_same(own: Config) -> None:
+    folder = own.table_dir
     (folder / "dynamic.csv.gz").write_bytes(gzip.compress((folder / "dynamic.csv").read_bytes()))
-    preprocess.run(config)
+    preprocess.run(own)
     (folder / "dynamic.csv.gz").write_bytes(gzip.compress(b"patient_id,event_time,code,value\n"))
-    refused(preprocess.run, config, r"dynamic.csv: stands beside dynamic.csv.gz, whose content differs; remove")
+    refused(preprocess.run, own, r"dynamic.csv: stands beside dynamic.csv.gz, whose content differs; remove")
 
 
-def test_old_and_doubled_notes_of_ones_own_tables_are_told(config: Config) -> None:
+def test_old_and_doubled_notes_of_ones_own_tables_are_told(own: Config) -> None:
     first = pl.int_range(pl.len()) == 0
     old = pl.when(first).then(pl.lit("1800-01-01 10:00:00")).otherwise("note_time").alias("note_time")
-    path = own(config).table_dir / "notes.csv"
+    path = own.table_dir / "notes.csv"
     change(path, lambda table: pl.concat([table.with_columns(old), table.tail(3)]))
-    preprocess.run(config)
-    warnings = json.loads((config.processed_dir / "metadata.json").read_text())["warnings"]
+    preprocess.run(own)
+    warnings = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
     assert "1 notes are dated more than 365 days before the observation window: are they right?" in warnings
     assert "3 notes stand twice in their patient's text: remove them" in warnings

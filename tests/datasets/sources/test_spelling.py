@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def rewrite(path: Path, change: Callable[[str, list[str | None]], list[str | Non
     table = pl.read_csv(path, infer_schema=False)
     columns = {name: change(name, table[name].to_list()) for name in table.columns}
     text = pl.DataFrame(columns, schema=dict.fromkeys(table.columns, pl.String)).write_csv().encode()
-    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    path.write_bytes(gzip.compress(text, compresslevel=1) if path.suffix == ".gz" else text)
 
 
 def as_floats(name: str, texts: list[str | None]) -> list[str | None]:
@@ -67,23 +68,43 @@ def other_sexes(name: str, texts: list[str | None]) -> list[str | None]:
     return [SEXES.get(text or "", text) for text in texts] if name.lower() in ("gender", "sex") else texts
 
 
-def converted(made: Config) -> dict[str, list[tuple[object, ...]]]:
+Tables = dict[str, list[tuple[object, ...]]]
+
+
+def converted(made: Config) -> Tables:
     convert.run(made)
     return {table.file: table_files.read_table(made.table_dir, table).rows() for table in TABLES}
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], tuple[Config, Tables]]:
+    """Copies the raw files of a source's example, which are made and converted once, into a folder; also gives the tables."""
+    known: dict[str, tuple[Path, Tables]] = {}
+
+    def copied(plug: str, folder: Path) -> tuple[Config, Tables]:
+        if plug not in known:
+            made = config(plug, tmp_path_factory.mktemp(plug))
+            example("source", plug).raw_files(made.raw_dir)  # type: ignore[union-attr]
+            known[plug] = made.raw_dir, converted(made)
+        shutil.copytree(known[plug][0], folder / "raw")
+        return config(plug, folder), known[plug][1]
+
+    return copied
 
 
 @pytest.mark.parametrize("change", [as_floats, with_zeros, other_times, other_sexes])
 @pytest.mark.parametrize("plug", WITH_FILES)
 def test_another_usual_spelling_gives_the_same_tables(
-    plug: str, change: Callable[[str, list[str | None]], list[str | None]], tmp_path: Path
+    plug: str,
+    change: Callable[[str, list[str | None]], list[str | None]],
+    hospitals: Callable[[str, Path], tuple[Config, Tables]],
+    tmp_path: Path,
 ) -> None:
-    made = config(plug, tmp_path)
-    example("source", plug).raw_files(made.raw_dir)  # type: ignore[union-attr]
+    made, before = hospitals(plug, tmp_path)
     if not csvs(made.raw_dir) or plug == "synthetic":
         pytest.skip(f"'{plug}' reads no CSVs that others wrote")
     if plug == "tables" and change is with_zeros:
         pytest.skip("ids of a user's own tables are text, in which zeros may mean something")
-    before = converted(made)
     contents = {path: path.read_bytes() for path in csvs(made.raw_dir)}
     for path in contents:
         rewrite(path, change)
@@ -98,11 +119,13 @@ FLAG = re.compile(r"(?i)^hospital_expire_flag$|^label_value$|^error$|^iserror$")
 @pytest.mark.parametrize("spelt", ["{}.0", "{}.00", " {} ", "0{}"])
 @pytest.mark.parametrize(("plug", "column"), [("mimic4", "flag"), ("mimic3", "flag"), ("tables", "label_value")])
 def test_flags_of_outcomes_that_were_written_as_floats_are_the_same_outcomes(
-    plug: str, column: str, spelt: str, tmp_path: Path
+    plug: str,
+    column: str,
+    spelt: str,
+    hospitals: Callable[[str, Path], tuple[Config, Tables]],
+    tmp_path: Path,
 ) -> None:
-    made = config(plug, tmp_path)
-    example("source", plug).raw_files(made.raw_dir)  # type: ignore[union-attr]
-    before = converted(made)
+    made, before = hospitals(plug, tmp_path)
     changed = []
 
     def respelt(name: str, texts: list[str | None]) -> list[str | None]:
@@ -125,12 +148,13 @@ REAL = {
 }
 
 
+def as_floats_and_other_times(name: str, texts: list[str | None]) -> list[str | None]:
+    return other_times(name, as_floats(name, texts))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [as_floats, other_times])
 @pytest.mark.parametrize("plug", REAL)
-def test_so_it_is_with_real_records(
-    plug: str, change: Callable[[str, list[str | None]], list[str | None]], tmp_path: Path
-) -> None:
+def test_so_it_is_with_real_records(plug: str, tmp_path: Path) -> None:
     if not REAL[plug].is_dir():
         pytest.skip(f"there are no real records at {REAL[plug]}")
     made = config(plug, tmp_path)
@@ -148,7 +172,7 @@ def test_so_it_is_with_real_records(
             "admissions",
             "note",
         ):
-            rewrite(path, change)
+            rewrite(path, as_floats_and_other_times)
     assert converted(made) == before
 
 
@@ -158,10 +182,9 @@ def test_so_it_is_with_real_records(
     [("mimic4", "icu/chartevents"), ("mimic4", "hosp/labevents"), ("mimic3", "CHARTEVENTS"), ("mimic3", "LABEVENTS")],
 )
 def test_a_time_that_is_none_is_named_with_its_row_and_the_formats(
-    plug: str, file: str, text: str, tmp_path: Path
+    plug: str, file: str, text: str, hospitals: Callable[[str, Path], tuple[Config, Tables]], tmp_path: Path
 ) -> None:
-    made = config(plug, tmp_path)
-    example("source", plug).raw_files(made.raw_dir)  # type: ignore[union-attr]
+    made, _ = hospitals(plug, tmp_path)
     path = made.raw_dir / f"{file}.csv.gz"
     rewrite(path, lambda name, texts: [text] * len(texts) if name.lower() == "charttime" else texts)
     with pytest.raises(UserError) as caught:
@@ -172,9 +195,10 @@ def test_a_time_that_is_none_is_named_with_its_row_and_the_formats(
 
 
 @pytest.mark.parametrize("plug", ["mimic4", "mimic3", "eicu", "meds"])
-def test_sexes_that_cannot_be_read_are_counted_and_told(plug: str, tmp_path: Path) -> None:
-    made = config(plug, tmp_path)
-    example("source", plug).raw_files(made.raw_dir)  # type: ignore[union-attr]
+def test_sexes_that_cannot_be_read_are_counted_and_told(
+    plug: str, hospitals: Callable[[str, Path], tuple[Config, Tables]], tmp_path: Path
+) -> None:
+    made, _ = hospitals(plug, tmp_path)
     for path in csvs(made.raw_dir):
         rewrite(path, lambda name, texts: ["U"] * len(texts) if name.lower() == "gender" else texts)
     for path in made.raw_dir.rglob("*.parquet"):

@@ -1,6 +1,8 @@
 """What a fault is, what may come of it, and the check of both. README.md says how one is added."""
 
 import re
+import shutil
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,32 +94,77 @@ def ending(outcome: Outcome, cases: Cases) -> Cases:
     return {kind: (damage, outcome) for kind, (damage, _) in cases.items()}
 
 
-def everything(folder: Path) -> dict[str, bytes]:
-    """The bytes of every file below ``folder``, or what else stands there; caches left out."""
-    contents = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if name.startswith(CACHES):
-            continue
-        if path.is_symlink():
-            contents[name] = f"link to {path.readlink()}".encode()
-        elif path.is_file():
-            contents[name] = path.read_bytes() if path.stat().st_mode & 0o400 else b"unreadable"
-    return contents
+Mark = tuple[int, int, int]  # mode, and of all but a folder size and time of change
+
+
+@dataclass(frozen=True)
+class Clean:
+    """The undamaged pipeline in ``folder``: the ``marks`` of what lies in it, by which a change is known, and the ``files``."""
+
+    folder: Path
+    marks: dict[str, Mark]
+    files: dict[str, bytes]
+
+    def everything(self, work: Path) -> dict[str, bytes]:
+        """The bytes of every file in ``work``, a copy that may be damaged; what bears the mark of before is not read again."""
+        marks = marks_below(work)
+        return {
+            name: self.files[name] if mark == self.marks.get(name) else _bytes(work / name)
+            for name, mark in marks.items()
+            if _is_compared(name, mark)
+        }
+
+    def mend(self, work: Path) -> None:
+        """Make ``work`` a copy of the undamaged pipeline again. What is in a folder sorts after it."""
+        marks = marks_below(work)
+        for name in sorted((name for name in marks if marks[name] != self.marks.get(name)), reverse=True):
+            (work / name).rmdir() if stat.S_ISDIR(marks[name][0]) else (work / name).unlink()
+        for name in sorted(name for name in self.marks if marks.get(name) != self.marks[name]):
+            if stat.S_ISDIR(self.marks[name][0]):
+                (work / name).mkdir()
+            else:
+                shutil.copy2(self.folder / name, work / name, follow_symlinks=False)
+
+
+def clean(folder: Path) -> Clean:
+    """Read the pipeline that no fault has touched."""
+    marks = marks_below(folder)
+    return Clean(
+        folder, marks, {name: _bytes(folder / name) for name, mark in marks.items() if _is_compared(name, mark)}
+    )
+
+
+def marks_below(folder: Path) -> dict[str, Mark]:
+    marks = {}
+    for path in folder.rglob("*"):
+        known = path.lstat()
+        is_folder = stat.S_ISDIR(known.st_mode)
+        mark = (known.st_mode, 0 if is_folder else known.st_size, 0 if is_folder else known.st_mtime_ns)
+        marks[path.relative_to(folder).as_posix()] = mark
+    return marks
+
+
+def _is_compared(name: str, mark: Mark) -> bool:
+    """Folders and caches are not."""
+    return not stat.S_ISDIR(mark[0]) and not name.startswith(CACHES)
+
+
+def _bytes(path: Path) -> bytes:
+    return f"link to {path.readlink()}".encode() if path.is_symlink() else path.read_bytes()
 
 
 def judge(
     fault: Fault,
     work: Path,
-    clean: dict[str, bytes],
+    clean: Clean,
     run: Callable[[list[str]], tuple[int, str, str]],
 ) -> None:
-    """Damage, run, compare. ``clean``: what stood in ``work`` before. ``run``: exit code, stderr, and all other output."""
+    """Damage, run, compare. ``work`` is a copy of ``clean``. ``run``: exit code, stderr, and all other output."""
     fault.damage(work / fault.input)
-    before = everything(work)
+    before = clean.everything(work)
     config = [] if fault.stage in WITH_RUNS else ["--config", fault.config]
     code, errors, output = run([*config, "--stage", fault.stage, *fault.options])
-    after = everything(work)
+    after = clean.everything(work)
     shown = f"exit code {code}\n{errors}\n{output}"
     assert not (work / "executed").exists(), "a pickle was read"
     assert "Traceback" not in errors + output, shown
@@ -134,14 +181,14 @@ def judge(
         everything_said = shown + "".join(after[name].decode("utf-8", "replace") for name in records)
         assert outcome.text and outcome.text in everything_said, f"{outcome.text}\n{shown}"
     elif outcome.kind == "same":
-        damaged = differing_files(clean, before)
+        damaged = differing_files(clean.files, before)
         ours, theirs = (
             {
                 name: content
                 for name, content in files.items()
                 if name not in damaged and Path(name).name not in RECORDS_OF_INPUTS
             }
-            for files in (after, clean)
+            for files in (after, clean.files)
         )
         assert ours == theirs, differing_files(theirs, ours)
     else:

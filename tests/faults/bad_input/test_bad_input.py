@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from tests.faults.bad_input import (
     sources,
     tables,
 )
-from tests.faults.bad_input.fault import Fault, everything, judge
+from tests.faults.bad_input.fault import Clean, Fault, judge
+from tests.faults.bad_input.fault import clean as read_clean
 from tests.faults.conftest import TALLY
 from tests.places import MAIN
 
@@ -57,32 +59,39 @@ def parameters(faults: list[Fault]) -> list[object]:
 
 
 @pytest.fixture(scope="session")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pipeline")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        finished.build(folder)
-    return folder
+def pipeline(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    def build(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            finished.build(folder)
+
+    return once("bad_input", build)
 
 
 @pytest.fixture(scope="session")
-def clean(pipeline: Path) -> dict[str, bytes]:
-    return everything(pipeline)
+def clean(pipeline: Path) -> Clean:
+    return read_clean(pipeline)
+
+
+@pytest.fixture(scope="session")
+def copy(clean: Clean, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the pipeline that one fault after the other damages; a copy each is ten times the writing."""
+    return shutil.copytree(clean.folder, tmp_path_factory.mktemp("copy") / "work", symlinks=True)
 
 
 @pytest.fixture
-def work(pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the pipeline, which is the current folder."""
-    shutil.copytree(pipeline, tmp_path / "work", symlinks=True)
-    monkeypatch.chdir(tmp_path / "work")
-    return tmp_path / "work"
+def work(clean: Clean, copy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The copy, which is the current folder and is mended after the fault."""
+    monkeypatch.chdir(copy)
+    yield copy
+    clean.mend(copy)
 
 
 @pytest.mark.parametrize("fault", parameters(FAULTS))
 def test_bad_input_is_refused_in_one_line_or_handled_and_said_so(
     fault: Fault,
     work: Path,
-    clean: dict[str, bytes],
+    clean: Clean,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -103,7 +112,7 @@ def test_bad_input_is_refused_in_one_line_or_handled_and_said_so(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", AS_PROCESSES, ids=lambda fault: fault.name)
-def test_so_it_is_for_a_real_process(fault: Fault, work: Path, clean: dict[str, bytes]) -> None:
+def test_so_it_is_for_a_real_process(fault: Fault, work: Path, clean: Clean) -> None:
     def run(argv: list[str]) -> tuple[int, str, str]:
         command = [sys.executable, str(MAIN), *argv]
         done = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=120, check=False)

@@ -349,14 +349,14 @@ def brute_force(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(SEPARATORS)), max_size=12))
 def test_places_are_those_of_a_slow_search_word_by_word(parts: list[tuple[str, str]]) -> None:
     text = "".join(word + separator for word, separator in parts)
     assert [(entity.start, entity.end) for entity in mentions_in(text)] == brute_force(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.text(max_size=80),
     st.sampled_from(["asthma", "AKI", "Crohn's disease", "breast and ovarian cancer (BOC)"]),
@@ -449,8 +449,8 @@ def test_most_diagnoses_of_the_real_demo_name_a_disease_of_the_graph(
     titles = pl.read_csv(demo_raw / "hosp" / "d_icd_diagnoses.csv.gz", infer_schema=False)
     given_codes = pl.read_csv(demo_raw / "hosp" / "diagnoses_icd.csv.gz", infer_schema=False)
     rows = given_codes.join(titles, on=["icd_code", "icd_version"])["long_title"].to_list()
-    mentions = [any(entity.linked for entity in reader(title)) for title in rows]
-    assert len(rows) > 4_000 and sum(mentions) / len(mentions) > 0.6
+    named = {title: any(entity.linked for entity in reader(title)) for title in set(rows)}
+    assert len(rows) > 4_000 and sum(named[title] for title in rows) / len(rows) > 0.6
 
 
 def test_the_status_cases_are_read_as_written(reader: Callable[[str], list[Entity]]) -> None:

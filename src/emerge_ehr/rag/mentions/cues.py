@@ -10,7 +10,9 @@ form, so that ``h/o`` is ``h o``.
   before it; ``touching``: a mention right beside the cue.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from emerge_ehr.rag.entities import Status
@@ -295,7 +297,8 @@ TABLE: tuple[tuple[Cue, str], ...] = (
 )
 
 
-def phrases() -> dict[str, Cue]:
+@cache
+def phrases() -> Mapping[str, Cue]:
     """Folded phrase -> cue. Where two rows hold the same phrase the first row wins, unless the other is a section's.
 
     The spellings of a phrase that the table does not hold come last.

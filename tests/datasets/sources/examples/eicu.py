@@ -143,7 +143,7 @@ def write(raw: Path, name: str, rows: Iterable[dict[str, Any]]) -> None:
     writer.writeheader()
     for row in rows:
         writer.writerow(row | {column: row.get(column) or EMPTY for column in columns if column in TEXTS})
-    (raw / f"{name}.csv.gz").write_bytes(gzip.compress(text.getvalue().replace(EMPTY, '""').encode()))
+    (raw / f"{name}.csv.gz").write_bytes(gzip.compress(text.getvalue().replace(EMPTY, '""').encode(), compresslevel=1))
 
 
 def stay(stay_id: int, hadm_id: int, person: str, **other: Any) -> dict[str, Any]:
