@@ -57,12 +57,13 @@ def test_the_table_of_alerts_is_what_counting_gives(root: Element, finished: Con
         right, positive = (raised & (found["y_true"] == 1)).sum(), (found["y_true"] == 1).sum()
         assert float(row[1]) == pytest.approx(100 * raised.sum() / found.height, abs=0.051)
         assert float(row[2]) == pytest.approx(100 * right / found.height, abs=0.051)
-        assert float(row[3]) == pytest.approx(100 * (positive - right) / found.height, abs=0.051)
-        assert float(row[4].rstrip("\u00a0%")) == pytest.approx(100 * right / positive, abs=0.51)
+        assert float(row[3]) == pytest.approx(100 * (raised.sum() - right) / found.height, abs=0.051)
+        assert float(row[4]) == pytest.approx(100 * (positive - right) / found.height, abs=0.051)
+        assert float(row[5].rstrip("\u00a0%")) == pytest.approx(100 * right / positive, abs=0.51)
         if raised.sum():
-            assert float(row[6].rstrip("\u00a0%")) == pytest.approx(100 * right / raised.sum(), abs=0.51)
+            assert float(row[7].rstrip("\u00a0%")) == pytest.approx(100 * right / raised.sum(), abs=0.51)
         else:
-            assert row[6] == "–"
+            assert row[7] == "–"
 
 
 def test_every_link_of_the_page_leads_somewhere_and_no_place_is_there_twice(root: Element) -> None:
@@ -168,3 +169,37 @@ def test_what_is_too_good_to_be_true_is_told(finished: Config) -> None:
 def test_a_validation_split_of_a_few_is_told(finished: Config) -> None:
     told = " ".join(cautions.warnings(material.load(finished)))
     assert re.search(r"Validation split: it has only \d+, and epochs and thresholds were chosen on them", told)
+
+
+def test_invented_patients_are_told_as_such_on_the_first_page_and_with_each_of_them(root: Element) -> None:
+    assert "The patients are invented" in root.one("section", id="answer").text
+    assert all("invented" in view.one("header").text for view in root.all("article", class_="patient"))
+
+
+def test_a_training_that_was_cut_off_is_told(finished: Config) -> None:
+    found = material.load(finished)
+    for best, told in (([2, 2, 1], True), ([1, 1, 2], False)):
+        metrics = {**found.metrics, "best_epoch_of_members": best}
+        said = [text for text in cautions.warnings(dataclasses.replace(found, metrics=metrics)) if "best epoch" in text]
+        assert bool(said) == told
+        assert not told or "of 2 of 3 members is the last that was allowed (training.max_epochs = 2)" in said[0]
+
+
+def test_what_moved_the_risk_is_told_before_what_is_abnormal(root: Element) -> None:
+    texts = [[item.text for item in view.one("ul", class_="reasons").all("li")] for view in root.all("article")]
+    both = [
+        (
+            next(n for n, text in enumerate(of) if "ordinary" in text),
+            next(n for n, text in enumerate(of) if "Abnormal" in text),
+        )
+        for of in texts
+        if any("Abnormal" in text for text in of) and any("ordinary" in text for text in of)
+    ]
+    assert both and all(moved < abnormal for moved, abnormal in both)
+
+
+def test_the_aim_of_an_operating_point_stands_beside_what_was_reached(root: Element) -> None:
+    for table in root.all("table", class_="metrics"):
+        if point := table.attributes["data-point"]:
+            row = next(row for row in table.one("tbody").all("tr") if row.one("th").text == "sensitivity")
+            assert f"aimed at {point}" in row.text

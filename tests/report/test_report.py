@@ -145,7 +145,7 @@ def test_the_patient_of_highest_risk_is_named_first_with_risk_outcome_and_reason
     assert f"patient {patient}" in answer.text
     assert f"{100 * risk:.0f} %" in answer.text or f"{100 * risk:.1f} %" in answer.text
     assert re.search("what happened: (died|survived)", answer.text)
-    assert "Abnormal:" in answer.text or "No signal is abnormal" in answer.text
+    assert "Abnormal, whether or not" in answer.text or "No signal is abnormal" in answer.text
     assert "The notes name" in answer.text
     assert root.all("article", class_="patient")[0].attributes["id"] == "p1"
 

@@ -14,12 +14,13 @@ THRESHOLDS = np.round(np.arange(0.01, 1.0, 0.01), 2)
 
 @dataclass(frozen=True)
 class AlertRow:
-    """One threshold, in percent. Per 100 samples: how many raise an alert, how many of these have the outcome, how many with the
-    outcome raise none. ``sensitivity`` and ``ppv`` are shares; texts, as the page shows them."""
+    """One threshold, in percent. Per 100 samples: how many raise an alert, how many do with and without the outcome, and how many
+    with the outcome raise none. ``sensitivity`` and ``ppv`` are shares; texts, as the page shows them."""
 
     percent: int
     alerts: str
     right: str
+    false: str
     missed: str
     sensitivity: str
     specificity: str
@@ -52,6 +53,7 @@ def alerting(material: Material) -> Alerting | None:
                 percent=round(100 * threshold),
                 alerts=f"{100 * alerts:.1f}",
                 right=f"{100 * right:.1f}",
+                false=f"{100 * (alerts - right):.1f}",
                 missed=f"{100 * missed:.1f}",
                 sensitivity=_share(right, found.share),
                 specificity=_share(1 - found.share - (alerts - right), 1 - found.share),

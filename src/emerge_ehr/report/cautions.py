@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emerge_ehr.audit.audit import AUDIT
+from emerge_ehr.datasets import wording
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.wording import capitalised
 from emerge_ehr.signals.signals import described
@@ -29,6 +30,7 @@ def warnings(material: Material) -> list[str]:
         if finding["verdict"] in ("failed", "warning")
     ]
     texts += _too_good(material)
+    texts += _undertrained(material)
     texts += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
     texts += label_warnings(material.trained.dataset)
     texts += _few(material)
@@ -44,6 +46,29 @@ def warnings(material: Material) -> list[str]:
         if rag.get(key):
             texts.append(f"{rag[key]} {words}")
     return list(dict.fromkeys(capitalised(text) for text in texts if text))
+
+
+def of_design(material: Material) -> Iterator[str]:
+    """Yield the limits that follow from what the run is: for whom and when it predicts, and how many outcomes tested it."""
+    rule, main = material.config.cohort, material.metrics["splits"]["test"][material.main.code]
+    word = wording.predicted(material.config).word
+    hours = f" of at least {rule.min_stay_hours:g} hours" if rule.min_stay_hours else ""
+    yield (
+        f"It was made of {word}s{hours}, and predicts once for each, from {wording.window(rule)}: it says nothing of those who "
+        "died or left before, or of any other time."
+    )
+    yield f"It was tested on {main['patients']} {word}s, of which {main['positives']} had the outcome."
+    yield "No score of severity (SOFA, SAPS, APACHE) was computed to compare it with."
+
+
+def _undertrained(material: Material) -> Iterator[str]:
+    """Yield a warning if training was cut off while it still improved."""
+    best = material.metrics.get("best_epoch_of_members") or [material.metrics.get("best_epoch")]
+    last = [epoch for epoch in best if epoch == material.config.training.max_epochs]
+    if 2 * len(last) > len(best):
+        of_members = f" of {len(last)} of {len(best)} members" if len(best) > 1 else ""
+        allowed = f"training.max_epochs = {last[0]}"
+        yield f"the best epoch{of_members} is the last that was allowed ({allowed}): more epochs may do better"
 
 
 def _too_good(material: Material) -> Iterator[str]:

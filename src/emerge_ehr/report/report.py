@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import wording
 from emerge_ehr.evaluation import catalogue
@@ -149,6 +150,7 @@ def _content(run: Material) -> dict[str, Any]:
         "method": "EMERGE" if run.config.baseline is None else f"the baseline {run.config.baseline.name}",
         "asked_for": run.task.question if len(run.labels) == 1 else run.main.title,
         "sample": words.word,
+        "invented": getattr(components.options("source", run.config.source), "invented", False),
         "candidate": wording.candidate(run.config).word,
         "window": wording.observed(run.config.cohort, words),
         "sources": listed([MODALITIES[name] for name in run.reads]),
@@ -217,10 +219,20 @@ def _data(run: Material, sample: str) -> dict[str, Any]:
 def _reporting(run: Material, content: Mapping[str, Any]) -> dict[str, Any]:
     """Intended use, limits, the checklist, and provenance. ``content``: the other parts, as far as the run has them."""
     there = [place for place, needs in PLACES.items() if not needs or content[needs]]
-    titles = {"table-1": "Table 1", "use": "Intended use", "limits": "Known limits", "inputs": "What the model reads"}
+    titles = {
+        "answer": "the first page",
+        "table-1": "Table 1",
+        "use": "Intended use",
+        "limits": "Known limits",
+        "inputs": "What the model reads",
+        "flow": "Who is in",
+        "rows": "What was read, left out and kept",
+        "missing": "How much was measured",
+        "alerts": "What alerts would mean",
+    }
     return {
         "intended": card.USE.replace("\n", " "),
-        "limits": card.LIMITS,
+        "limits": [*cautions.of_design(run), *card.LIMITS],
         "tripod": tripod.items(there),
         "places": {place: titles.get(place, place.capitalize()) for place in PLACES},
         "provenance": sections.provenance(run),

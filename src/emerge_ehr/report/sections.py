@@ -21,6 +21,7 @@ from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.training.inputs import rows_of
 from emerge_ehr.training.reported import Reported
 
+INTERCEPT = "intercept"
 COLUMNS = 48  # columns of the missingness figure at most; longer windows are shown in blocks of hours
 
 
@@ -167,7 +168,13 @@ def experts(run: Material) -> dict[str, Any] | None:
         title: of_main[title] for title in sorted(of_main, key=lambda title: (-title.count("+"), title == "nothing"))
     }
     found = run.metrics["network_alone"]["splits"]["test"][run.main.code]["auroc"]
-    return {"weights": by_choice, "found": found, "of": labels(run.task, [learned])[0].title}
+    names = dict.fromkeys(name for of_choice in by_choice.values() for name in of_choice if name != INTERCEPT)
+    return {
+        "weights": by_choice,
+        "columns": [*names, INTERCEPT],
+        "found": found,
+        "of": labels(run.task, [learned])[0].title,
+    }
 
 
 def metrics(material: Material) -> list[MetricRow]:

@@ -105,7 +105,10 @@ def _signal(
 ) -> SignalFigure:
     hours = np.flatnonzero(measured)
     known, mean, spread = value[hours], float(rule.mean[feature]), rule.threshold * float(rule.std[feature])
-    low, high = min(known.min(), mean - spread), max(known.max(), mean + spread)
+    least, most = described(rule.names[feature]).plausible
+    bottom, top = max(mean - spread, least), min(mean + spread, most)  # of the band
+    low, high = min(known.min(), bottom), max(known.max(), top)
+    high = high if high > low else low + 1.0
 
     def up(measurement: float) -> float:
         return round(HEIGHT - EDGE - float((measurement - low) / (high - low)) * (HEIGHT - 2 * EDGE), 1)
@@ -132,7 +135,7 @@ def _signal(
             )
             for n in np.flatnonzero(beyond)
         ),
-        band=(up(mean + spread), round(up(mean - spread) - up(mean + spread), 1)),
+        band=(up(top), round(up(bottom) - up(top), 1)),
         values=",".join(number(float(value[hour])) if measured[hour] else "" for hour in range(length)),
         last=number(float(known[-1])),
         spread="–".join(dict.fromkeys(number(float(measurement)) for measurement in (known.min(), known.max()))),

@@ -14,15 +14,18 @@
 
   // The open patient: the one that the address names, or that holds what the address names.
   views.classList.add("scripted");
-  const open = () => {
-    const target = location.hash.length > 1 ? byId(decodeURIComponent(location.hash.slice(1))) : null;
-    const named = target && target.closest(".patient");
-    const shown = named || views.querySelector(".shown") || views.firstElementChild;
+  const show = (shown) => {
     for (const view of views.children) view.classList.toggle("shown", view === shown);
     for (const link of list.querySelectorAll("a")) {
       const current = link.hash === `#${shown.id}`;
       if (current) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
     }
+    dispatchEvent(new Event("patientshown"));
+  };
+  const open = () => {
+    const target = location.hash.length > 1 ? byId(decodeURIComponent(location.hash.slice(1))) : null;
+    const named = target && target.closest(".patient");
+    show(named || views.querySelector(".shown") || views.firstElementChild);
     if (named) { target.scrollIntoView(); if (target === named) named.focus({ preventScroll: true }); }
   };
   addEventListener("hashchange", open);
@@ -43,12 +46,18 @@
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let left = 0;
     for (const item of items) {
-      const text = `${item.dataset.id} ${item.dataset.diseases} ${item.dataset.signals}`.toLowerCase();
+      const text = `${item.dataset.id} ${item.dataset.diseases} ${item.dataset.signals} ${item.dataset.facts}`.toLowerCase();
       item.hidden = !words.every((word) => text.includes(word)) || (kind.value !== "all" && call(item) !== kind.value);
       left += item.hidden ? 0 : 1;
     }
     const at = kind.value === "all" || !threshold ? "" : `, for alerts from ${threshold.value} % on`;
-    found.textContent = `${left} of ${items.length} ${found.dataset.sample}${at}`;
+    const hidden = found.dataset.total - items.length;
+    found.textContent = `${left} of ${items.length} ${found.dataset.sample}${at}` + (hidden ? `; ${hidden} more of the test split are not shown here` : "");
+    // the open patient is one that fits
+    const fitting = items.filter((item) => !item.hidden).map((item) => byId(item.querySelector("a").hash.slice(1)));
+    const shown = views.querySelector(".shown");
+    byId("none-shown").hidden = fitting.length > 0;
+    if (!fitting.includes(shown)) { shown?.classList.remove("shown"); if (fitting.length) show(fitting[0]); }
   };
   const risk = (item, column) => Number(item.dataset.risks.split(" ")[column]);
   const order = () => {
@@ -73,8 +82,9 @@
     const move = () => {
       const cells = [...every.querySelector(`tr[data-percent="${threshold.value}"]`).cells].map((cell) => cell.textContent);
       shown.textContent = `${threshold.value} %`;
-      words.textContent = `Of 100 ${sample}, ${cells[1]} raise an alert, and ${cells[2]} of these alerts are right (PPV ${cells[6]}). ` +
-        `${cells[3]} with the outcome are missed (sensitivity ${cells[4]}, specificity ${cells[5]}).`;
+      threshold.setAttribute("aria-valuetext", `${threshold.value} %`);
+      words.textContent = `Of 100 ${sample}, ${cells[1]} raise an alert: ${cells[2]} are right and ${cells[3]} false (PPV ${cells[7]}). ` +
+        `${cells[4]} with the outcome are missed (sensitivity ${cells[5]}, specificity ${cells[6]}).`;
     };
     threshold.addEventListener("input", () => { move(); filter(); });
     move();
@@ -89,6 +99,13 @@
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   };
   const drawing = (svg) => {
+    const before = root.dataset.theme;
+    root.dataset.theme = "light"; // a figure that leaves the page is for paper
+    const text = painted(svg);
+    if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
+    return text;
+  };
+  const painted = (svg) => {
     const copy = svg.cloneNode(true), own = [svg, ...svg.querySelectorAll("*")], copies = [copy, ...copy.querySelectorAll("*")];
     own.forEach((element, n) => {
       const style = getComputedStyle(element);
@@ -101,7 +118,7 @@
     copy.setAttribute("width", Math.round(box.width)); copy.setAttribute("height", Math.round(box.height));
     return new XMLSerializer().serializeToString(copy);
   };
-  const written = (table) => [...table.rows].map((row) => [...row.cells].flatMap((cell) => {
+  const written = (table) => [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains("bars")).flatMap((cell) => {
     const text = cell.textContent.trim().replace(/\s+/g, " ").replace(/\u2212/g, "-");
     const safe = /^[=+@-]/.test(text) && Number.isNaN(Number(text)) && !/^[+-][\d.]+ /.test(text) ? `'${text}` : text; // no formula for spreadsheets
     return [/[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe, ...Array(cell.colSpan - 1).fill("")];
@@ -132,7 +149,7 @@
   for (const part of document.querySelectorAll("main > section:not(#patients)")) equip(part);
   const equipped = new WeakSet();
   const equipShown = () => { const shown = views.querySelector(".shown"); if (shown && !equipped.has(shown)) { equipped.add(shown); equip(shown); } };
-  addEventListener("hashchange", equipShown);
+  addEventListener("patientshown", equipShown);
   equipShown();
 
   // Browsers that cannot open what is folded by style alone get it opened for the time of printing.

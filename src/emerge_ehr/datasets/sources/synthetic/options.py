@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
 
@@ -21,6 +21,8 @@ class Options:
     ``notes``: the planted sentences alone, or within the sections, tables and copied text of real notes. ``death_times``: a
     death ends the stay when it would have ended anyway, or the sooner the higher the risk.
     """
+
+    invented: ClassVar[bool] = True  # its patients
 
     stays: Positive = 2000
     interactions: Annotated[float, Ge(0), Le(10)] = 0.0
