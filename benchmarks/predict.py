@@ -82,7 +82,7 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
         seconds[rest] = seconds.get(rest, 0.0) + whole - entities
         batch = take("encoding", partial(ready.encode, block, evidence))
         take("model", partial(ready.trained.probability, batch))
-        records = [rag_records.from_row(row) for row in evidence.records.iter_rows(named=True)]
+        records = [rag_records.from_own_row(row) for row in evidence.records.iter_rows(named=True)]
         texts = [Told(*pair) for pair in zip(evidence.notes, records, strict=True)]
         take(
             "risks without each disease",

@@ -1,6 +1,6 @@
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from emerge_ehr.fields import Component
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.window_statistics import statistics
 from emerge_ehr.prediction import ordinary, what_if
-from emerge_ehr.prediction.what_if import Told
+from emerge_ehr.prediction.what_if import Told, Without
 from emerge_ehr.preprocess import fitted as fitted_things
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag import records as rag
@@ -158,6 +158,30 @@ def test_what_was_fitted_is_in_the_checksums_and_gives_the_same_arrays(emerge: T
     assert np.array_equal(fitted.static(cohort), data.static)
     named = {path.name for path in (config.processed_dir / schema.FITTED).iterdir()}
     assert {f"fitted/{name}" for name in named} <= data.metadata["artefacts"].keys()
+
+
+@pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d", "gradient_boosting"])
+def test_several_modalities_at_once_and_known_logits_change_no_risk_by_a_bit(
+    run_of: Callable[[str], Path], method: str
+) -> None:
+    trained = load(run_of(method))
+    fitted, batch, told = asked(trained)
+    others, names = what_if.donors(trained, 3), what_if.modalities(trained)
+    together = what_if.without_modalities(trained, batch, names, others)
+    assert list(together) == list(names)
+    for name in names:
+        assert together[name].tolist() == what_if.without_modality(trained, batch, name, others).tolist()
+    courses, own = ordinary.of(trained), trained.of_members(batch)
+    assert told_of(what_if.without_diseases(trained, fitted, batch, told, own)) == told_of(
+        what_if.without_diseases(trained, fitted, batch, told)
+    )
+    assert told_of(what_if.without_signals(trained, fitted, batch, told, courses, own)) == told_of(
+        what_if.without_signals(trained, fitted, batch, told, courses)
+    )
+
+
+def told_of(found: Sequence[Mapping[Any, Without]]) -> list[dict[Any, tuple[list[float], list[bool]]]]:
+    return [{key: (one.risk.tolist(), one.agreed.tolist()) for key, one in each.items()} for each in found]
 
 
 @pytest.mark.parametrize("method", ["emerge", "token_level", "gru_d", "gradient_boosting"])

@@ -56,6 +56,12 @@ RECORD = Record(
 )
 
 
+@pytest.mark.parametrize("record", [RECORD, dataclasses.replace(RECORD, summary="", provenance=(), patient_id='"7"')])
+def test_a_row_of_ones_own_and_a_row_of_a_file_are_the_same_record(record: Record) -> None:
+    row = dict(zip(COLUMNS, records_file.to_row(record), strict=True))
+    assert records_file.from_own_row(row) == records_file.from_row(row) == record
+
+
 def written(folder: Path, **columns: str) -> Path:
     rows = [records_file.to_row(RECORD), records_file.to_row(dataclasses.replace(RECORD, patient_id="8"))]
     rows[1] = tuple(columns.get(name, value) for name, value in zip(COLUMNS, rows[1], strict=True))

@@ -8,6 +8,7 @@ raise the noise of the last components to the level of the first.)
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,13 @@ class FittedTfidfSvd:
         """``[N, D]``: a row per text, zero if it holds no term of the vocabulary."""
         if not texts:
             return np.zeros((0, len(self.components)), dtype=np.float32)
-        unit = _unit(_vectoriser(self.terms, self.idf).transform(texts) @ self.components.T)
+        unit = _unit(self._vectoriser.transform(texts) @ self.components.T)
         with_terms = np.any(unit != 0, axis=1, keepdims=True)
         return np.where(with_terms, (unit - self.centre) / self.scale, 0).astype(np.float32)
+
+    @cached_property
+    def _vectoriser(self) -> Any:
+        return _vectoriser(self.terms, self.idf)
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``: as ``encode``."""

@@ -40,12 +40,14 @@ def blocks(trained: Trained, batch: Batch, row: int, code: str | None, size: int
     ]
 
 
-def without_hours(trained: Trained, batch: Batch, asked: Sequence[Asked], ordinary: Ordinary) -> list[Without]:
-    """The risks without the measurements of each block.
+def without_hours(
+    trained: Trained, batch: Batch, asked: Sequence[Asked], ordinary: Ordinary, own: Tensor | None = None
+) -> list[Without]:
+    """The risks without the measurements of each block. ``own``: the members' logits of ``batch``, where they are known.
 
     The method must read the series.
     """
-    own = trained.of_members(batch)
+    own = trained.of_members(batch) if own is None else own
     found: list[Without] = []
     for at in range(0, len(asked), what_if.PAIRS):
         chunk = asked[at : at + what_if.PAIRS]

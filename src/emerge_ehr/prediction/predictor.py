@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from emerge_ehr import components, privacy
 from emerge_ehr.compute.local import LOCAL
@@ -147,9 +148,11 @@ class Predictor:
         risks, of_each = self.trained.together(logits), self.trained.risks(logits)
         possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
         lowest, highest = of_each.min(axis=0), of_each.max(axis=0)
-        records = [rag_records.from_row(row) for row in found.records.iter_rows(named=True)]
+        records = [rag_records.from_own_row(row) for row in found.records.iter_rows(named=True)]
         nothing: list[dict[Any, Without]] = [{} for _ in records]
-        diseases, signals, without = self._explained(batch, found, records) if explain else (nothing, nothing, {})
+        diseases, signals, without = (
+            self._explained(batch, found, records, logits) if explain else (nothing, nothing, {})
+        )
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         read = what_if.modalities(self.trained)
         for n, record in enumerate(records):
@@ -167,24 +170,18 @@ class Predictor:
             )
 
     def _explained(
-        self, batch: Batch, found: FoundEvidence, records: Sequence[Record]
+        self, batch: Batch, found: FoundEvidence, records: Sequence[Record], own: Tensor
     ) -> tuple[list[dict[int, Without]], list[dict[str, Without]], dict[str, Risks]]:
         """The risks of the patients without each disease and without each abnormal signal of theirs, and [N,K] without each
-        modality."""
+        modality. ``own``: the members' logits."""
         nothing: list[dict[str, Without]] = [{} for _ in records]
         sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
-        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources)
+        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources, own)
         if self.donors is None or self.ordinary is None:
             return diseases, nothing, {}
-        signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary)
-        return (
-            diseases,
-            signals,
-            {
-                name: what_if.without_modality(self.trained, batch, name, self.donors)
-                for name in what_if.modalities(self.trained)
-            },
-        )
+        signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary, own)
+        names = what_if.modalities(self.trained)
+        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:

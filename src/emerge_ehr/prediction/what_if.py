@@ -25,10 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emerge_ehr import components
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.evaluation.calibration import logit
-from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
@@ -71,11 +69,7 @@ def donors(trained: Trained, count: int = DONORS) -> Batch:
 
 def modalities(trained: Trained) -> tuple[str, ...]:
     """The modalities that the method reads, and that can therefore be removed, in the order of ``MODALITIES``."""
-    config = trained.config
-    if config.baseline is None:
-        return emerge.modalities_read(config.model)
-    read = components.stated("baseline", config.baseline, "reads")
-    return tuple(name for name in MODALITIES if name in read)
+    return trained.reads
 
 
 def reads_texts(trained: Trained) -> bool:
@@ -90,26 +84,41 @@ def reads_signals(trained: Trained) -> bool:
 
 def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
     """The risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over ``others``."""
-    of_others = trained.hours(others) if name == "ehr" else None
+    return without_modalities(trained, batch, [name], others)[name]
+
+
+def without_modalities(
+    trained: Trained, batch: Batch, names: Sequence[str], others: Batch
+) -> dict[str, NDArray[np.float64]]:
+    """By name the risks [N,K] without each of these modalities, as ``without_modality``; the patients' series are read once."""
+    of_others = trained.hours(others) if "ehr" in names else None
+    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     # all pairs of a few patients in one call: a call costs as much as a hundred rows
-    parts = torch.split(torch.arange(len(batch)), max(1, trained.config.training.batch_size // len(others)))
-    return np.concatenate([_averaged(trained, batch.select(part), name, others, of_others) for part in parts])
+    for part in torch.split(torch.arange(len(batch)), max(1, trained.config.training.batch_size // len(others))):
+        rows = batch.select(part)
+        own = trained.hours(rows) if set(names) - {"ehr"} else None
+        for name in names:
+            found[name].append(_averaged(trained, rows, name, others, of_others if name == "ehr" else own))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, of_others: Hours | None) -> NDArray[np.float64]:
-    """As ``without_modality``. ``of_others``: what the encoders of the series return for the ``others``, who lend theirs."""
+def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, hours: Hours | None) -> NDArray[np.float64]:
+    """As ``without_modality``. ``hours``: what the encoders of the series return for the ``others``, if these lend theirs, or
+    else for the patients."""
     row, donor = torch.arange(len(batch)).repeat_interleave(len(others)), torch.arange(len(others)).repeat(len(batch))
     lent = {field: getattr(others, field)[donor] for field in MODALITIES[name]}
-    hours, whose = (of_others, donor) if name == "ehr" else (trained.hours(batch), row)
+    whose = donor if name == "ehr" else row
     risks = trained.probability(dataclasses.replace(batch.select(row), **lent), hours.select(whose) if hours else None)
     mean: NDArray[np.float64] = risks.reshape(len(batch), len(others), -1).mean(axis=1)
     return mean
 
 
 def without_diseases(
-    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told]
+    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told], own: Tensor | None = None
 ) -> list[dict[int, Without]]:
     """For each patient, a dict from the node_index of every linked disease to the risks without that disease.
+
+    ``own``: the members' logits of ``batch``, where they are known.
 
     ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on,
     which may be None for a method that reads no text. Where a patient's notes are not available, only the summary changes. The
@@ -118,7 +127,7 @@ def without_diseases(
     found: list[dict[int, Without]] = [{} for _ in patients]
     if fitted is None or not reads_texts(trained):
         return found
-    own = trained.of_members(batch)
+    own = trained.of_members(batch) if own is None else own
     pairs = [(n, node.node_index) for n, patient in enumerate(patients) for node in patient.record.nodes]
     for at in range(0, len(pairs), PAIRS):
         chunk = pairs[at : at + PAIRS]
@@ -138,18 +147,19 @@ def without_signals(
     batch: Batch,
     patients: Sequence[Told],
     ordinary: Ordinary,
+    own: Tensor | None = None,
     asked: Sequence[Sequence[str]] | None = None,
 ) -> list[dict[str, Without]]:
     """For each patient, a dict from the code of every abnormal signal to the risks without that signal.
 
-    ``patients`` and ``fitted`` as for ``without_diseases``. ``asked``: the signals of each patient to ask about, if not the
-    abnormal ones. The dicts are empty where the method reads neither series nor summaries.
+    ``patients``, ``fitted`` and ``own`` as for ``without_diseases``. ``asked``: the signals of each patient to ask about, if not
+    the abnormal ones. The dicts are empty where the method reads neither series nor summaries.
     """
     found: list[dict[str, Without]] = [{} for _ in patients]
     if not reads_signals(trained):
         return found
     read = modalities(trained)
-    own = trained.of_members(batch)
+    own = trained.of_members(batch) if own is None else own
     codes = [abnormal(one.record) for one in patients] if asked is None else asked
     pairs = [(n, code) for n, of_patient in enumerate(codes) for code in of_patient]
     for at in range(0, len(pairs), PAIRS):

@@ -37,20 +37,20 @@ def changes(
     """For each patient, what the chosen label's risk becomes without each modality, signal and disease; and what of the series
     moved it. Signals are the abnormal ones, and others that change the risk by ``TELLING`` or more."""
     trained, config, column = material.trained, material.config, material.main.column
-    base = trained.probability(batch)[:, column].tolist()
+    own = trained.of_members(batch)
+    base = trained.together(own)[:, column].tolist()
     others = what_if.donors(trained)
     rows: list[list[Change]] = [[] for _ in records]
-    for name in material.reads:
-        risks = what_if.without_modality(trained, batch, name, others)[:, column]
-        for n, risk in enumerate(risks.tolist()):
+    for name, risks in what_if.without_modalities(trained, batch, material.reads, others).items():
+        for n, risk in enumerate(risks[:, column].tolist()):
             rows[n].append(Change(MODALITIES[name], risk, risk - base[n]))
     encoders = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir) if material.reads_texts else None
     sources = [what_if.Told((texts or {}).get(record.patient_id), record) for record in records]
     abnormal, courses = [what_if.abnormal(record) for record in records], ordinary.of(trained)
     asked = moved.asked_signals(material, batch, abnormal)
-    signals = what_if.without_signals(trained, encoders, batch, sources, courses, asked)
-    of_series = moved.moved(material, batch, base, signals, courses)
-    diseases = what_if.without_diseases(trained, encoders, batch, sources)
+    signals = what_if.without_signals(trained, encoders, batch, sources, courses, own, asked)
+    of_series = moved.moved(material, batch, own, signals, courses)
+    diseases = what_if.without_diseases(trained, encoders, batch, sources, own)
     for n, record in enumerate(records):
         rows[n] += [
             Change(described(code).label, risk, change, signal=code, agreed=agreed)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.prediction import hours
 from emerge_ehr.prediction.ordinary import Ordinary
@@ -49,10 +51,12 @@ class Moved:
 
 
 def moved(
-    material: Material, batch: Batch, base: Sequence[float], without: Sequence[dict[str, Without]], ordinary: Ordinary
+    material: Material, batch: Batch, own: Tensor, without: Sequence[dict[str, Without]], ordinary: Ordinary
 ) -> list[Moved]:
-    """What moved the chosen label's risk of each patient. ``base``: their risks; ``without``: those without each signal."""
+    """What moved the chosen label's risk of each patient. ``own``: the members' logits [M,N,K]; ``without``: the risks without
+    each signal."""
     column = material.main.column
+    base = material.trained.together(own)[:, column].tolist()
     signals = [
         {code: _told(of, column, base[n]) for code, of in of_patient.items()} for n, of_patient in enumerate(without)
     ]
@@ -64,7 +68,7 @@ def moved(
         closer = sorted(of_patient, key=lambda code: -abs(of_patient[code][1]))[:CLOSER]
         for code in (None, *closer):
             asked += hours.blocks(material.trained, batch, row, code, size)
-    found = hours.without_hours(material.trained, batch, asked, ordinary)
+    found = hours.without_hours(material.trained, batch, asked, ordinary, own)
     told: list[list[tuple[hours.Asked, tuple[float, float, bool]]]] = [[] for _ in signals]
     for block, of_block in zip(asked, found, strict=True):
         told[block.row].append((block, _told(of_block, column, base[block.row])))

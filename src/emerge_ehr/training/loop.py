@@ -84,7 +84,8 @@ def predict(model: nn.Module, patients: Patients, batch_size: int, fabric: "Fabr
     first, step = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     parts = torch.split(torch.arange(len(patients)), batch_size)[first::step]
     logits = torch.zeros(len(patients), patients.label.shape[1], device=device)
-    model.eval()
+    if model.training:  # telling every part of it takes as long as a few patients
+        model.eval()
     with torch.no_grad():
         for part, batch in zip(parts, batches(patients, parts), strict=True):
             logits[part.to(device)] = model(batch.to(device))

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from emerge_ehr import components
 from emerge_ehr.config import Config, from_record
 from emerge_ehr.fields import UserError
-from emerge_ehr.models import absence
+from emerge_ehr.models import absence, emerge
 from emerge_ehr.models.baselines import Estimator
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.models.emerge import Emerge
 from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
@@ -62,6 +62,14 @@ class Trained:
     def reported(self) -> Reported:
         """What the run reports of the K labels that it has learned."""
         return reported.of(self.config, self.dataset.metadata["label_names"])
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The modalities that the method reads, in the order of ``MODALITIES``."""
+        if self.config.baseline is None:
+            return emerge.modalities_read(self.config.model)
+        read = components.stated("baseline", self.config.baseline, "reads")
+        return tuple(name for name in MODALITIES if name in read)
 
     @property
     def label_names(self) -> list[str]:
