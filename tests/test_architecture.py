@@ -14,6 +14,7 @@ from emerge_ehr import components
 from emerge_ehr.comparison import grid, points
 from emerge_ehr.config import Config, load
 from emerge_ehr.decides import statements
+from emerge_ehr.tuning import search
 from tests.other_values import value
 from tests.places import ROOT
 
@@ -33,7 +34,7 @@ FLOORS = [
     {"preprocess"},
     {"training"},
     {"audit", "prediction", "comparison"},
-    {"transfer", "export"},
+    {"transfer", "export", "tuning"},
     {"report"},
     {"cli"},
     {"interface"},
@@ -78,11 +79,12 @@ def test_the_source_folder_holds_the_package_and_the_entry_point_alone() -> None
 
 
 GRIDS = sorted(ROOT.glob("configs/benchmark/*.toml"))
+SEARCHES = sorted(ROOT.glob("configs/tune/*.toml"))
 
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(ROOT.glob("configs/**/*.toml")) if path not in GRIDS]
+    [path for path in sorted(ROOT.glob("configs/**/*.toml")) if path not in (*GRIDS, *SEARCHES)]
     + sorted(ROOT.glob("tests/configs/*.toml")),
     ids=str,
 )
@@ -94,6 +96,17 @@ def test_every_config_loads_and_its_plugs_take_their_options(path: Path) -> None
 def test_every_grid_loads_and_each_of_its_points_is_a_valid_config(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # a grid's base is relative to the current folder
     assert len(points.points(grid.load(path), path)) > 1
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=str)
+def test_every_search_loads_and_each_end_of_its_ranges_is_a_valid_config(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    found = search.load(path)
+    for end in (0, -1):
+        values = {key: (of.choices or (of.low, of.high))[end] for key, of in found.tune.items()}
+        assert search.config_of(found, values, str(path))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("socket", components.SOCKETS)

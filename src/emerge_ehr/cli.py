@@ -45,6 +45,7 @@ WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "serve": ("emerge_ehr.prediction.serve", ("run", "host", "port", "offline")),
     "export": ("emerge_ehr.export.export", ("run", "output", "with_patients")),
     "benchmark": ("emerge_ehr.comparison.benchmark", ("config", "dry_run", "offline")),
+    "tune": ("emerge_ehr.tuning.tune", ("config", "offline")),
     "compare": ("emerge_ehr.comparison.compare", ("runs", "output?")),
 }
 # Stages of the pipeline that also work with a finished run, or a model, in place of a config; the module's function and the
