@@ -15,6 +15,7 @@ from emerge_ehr.rag import records as rag
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.storage.schema import NOTES
 from emerge_ehr.storage.table_files import read_table
+from tests import in_process
 from tests.places import MAIN, ROOT
 
 STAND_INS = {
@@ -112,15 +113,6 @@ def test_a_model_that_is_not_here_stops_every_stage_before_any_work(tmp_path: Pa
     encoder = {"name": "huggingface", "model": "nobody/nothing", "revision": "0" * 40}
     (tmp_path / "small.toml").write_text(f"embedding = {toml(encoder)}\n" + HOSPITAL)
     for stage in ("download", "preprocess"):
-        command = [
-            sys.executable,
-            str(MAIN),
-            "--config",
-            "small.toml",
-            "--stage",
-            stage,
-            "--offline",
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = in_process.run(tmp_path, "--config", "small.toml", "--stage", stage, "--offline")
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert f"'nobody/nothing' at {'0' * 40} is not on this disk" in done.stderr
