@@ -1,8 +1,6 @@
 """The configs with language models, tiny models in the big ones' place; one through all stages by the command line, offline."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.storage.schema import NOTES
 from emerge_ehr.storage.table_files import read_table
 from tests import in_process
-from tests.places import MAIN, ROOT
+from tests.places import ROOT
 
 STAND_INS = {
     "BAAI/bge-m3": "sentence",
@@ -69,8 +67,7 @@ def stood_in(value: Any, models: Path) -> Any:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, str(MAIN), "--config", "small.toml", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = in_process.run(folder, "--config", "small.toml", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
