@@ -25,6 +25,8 @@ import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["llama"], sep="\n")
 endef
 export PINS CONSTRAINTS SUPPLY LLAMA
+# modules are compiled once, not by each of the hundreds of processes that tests start
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow test-all llama check sbom vulnerabilities clean
 

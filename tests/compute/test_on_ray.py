@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from emerge_ehr.storage.artefacts import checksums
+from tests import in_process
 from tests.places import MAIN, ROOT
 from tests.small_hospital import CONFIG
 
@@ -88,7 +89,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "local.toml").write_text(CONFIG)
     (folder / "ray.toml").write_text(CONFIG + RAY)
     for stage in ("download", "convert", "preprocess"):
-        Run(folder, stage, "local.toml").ended()
+        assert in_process.run(folder, "--config", "local.toml", "--stage", stage).returncode == 0
     (folder / PROCESSED).rename(folder / "expected")
     return folder
 

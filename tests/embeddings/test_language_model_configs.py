@@ -1,8 +1,6 @@
 """The configs with language models, tiny models in the big ones' place; one through all stages by the command line, offline."""
 
 import json
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ from emerge_ehr.rag import records as rag
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.storage.schema import NOTES
 from emerge_ehr.storage.table_files import read_table
-from tests.places import MAIN, ROOT
+from tests import in_process
+from tests.places import ROOT
 
 STAND_INS = {
     "BAAI/bge-m3": "sentence",
@@ -68,8 +67,7 @@ def stood_in(value: Any, models: Path) -> Any:
 
 
 def run(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, str(MAIN), "--config", "small.toml", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = in_process.run(folder, "--config", "small.toml", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stderr
 
@@ -112,15 +110,6 @@ def test_a_model_that_is_not_here_stops_every_stage_before_any_work(tmp_path: Pa
     encoder = {"name": "huggingface", "model": "nobody/nothing", "revision": "0" * 40}
     (tmp_path / "small.toml").write_text(f"embedding = {toml(encoder)}\n" + HOSPITAL)
     for stage in ("download", "preprocess"):
-        command = [
-            sys.executable,
-            str(MAIN),
-            "--config",
-            "small.toml",
-            "--stage",
-            stage,
-            "--offline",
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = in_process.run(tmp_path, "--config", "small.toml", "--stage", stage, "--offline")
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert f"'nobody/nothing' at {'0' * 40} is not on this disk" in done.stderr

@@ -76,7 +76,9 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", list(OUTPUTS)[1:])
+@pytest.mark.parametrize(
+    "stage", ["convert", "train", *(pytest.param(stage, marks=pytest.mark.full) for stage in ("preprocess", "report"))]
+)
 def test_two_runs_of_a_stage_at_once_are_told_apart(hospital: Hospital, stage: str, tmp_path: Path) -> None:
     work = hospital.before(stage, tmp_path)
     both = [

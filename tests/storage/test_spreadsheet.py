@@ -4,8 +4,6 @@ import csv
 import dataclasses
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,7 @@ from hypothesis import strategies as st
 from emerge_ehr.rag import records_file
 from emerge_ehr.storage.spreadsheet import line, plain_texts, safe, safe_texts
 from emerge_ehr.training import folds, results, train
-from tests.places import MAIN
+from tests import in_process
 from tests.training.conftest import small_config
 
 RUN = ["=cmd|' /C calc'!A0", "+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "-5", "'=1", "''+1"]
@@ -93,8 +91,8 @@ def test_the_files_of_a_run_and_of_its_comparison_hold_no_formula_and_name_the_s
     other = dataclasses.replace(config.paths, run_dir=tmp_path / "runs" / "other")
     for each in (config, dataclasses.replace(config, seed=3, paths=other)):
         train.run(each)
-    command = [sys.executable, str(MAIN), "--stage", "compare", "--runs", str(config.run_dir), str(other.run_dir)]
-    subprocess.run([*command, "--output", "compared.csv"], cwd=tmp_path, check=True, capture_output=True)
+    runs = ("--runs", str(config.run_dir), str(other.run_dir))
+    assert in_process.run(tmp_path, "--stage", "compare", *runs, "--output", "compared.csv").returncode == 0
     files = [*config.run_dir.glob("*.csv"), tmp_path / "compared.csv"]
     assert {"predictions.csv", "plain_predictions.csv", "subgroups.csv"} <= {path.name for path in files}
     assert not [cell for path in files for cell in cells(path) if runs_as_formula(cell)]
@@ -125,8 +123,7 @@ def test_the_risks_of_new_patients_hold_no_formula(small_pipeline: Path, tmp_pat
         table = pl.read_csv(small_pipeline / f"data/tables/synthetic/mortality/{name}.csv", infer_schema=False)
         table.with_columns("=" + pl.col("patient_id")).write_csv(tables / f"{name}.csv")
     given = ("--run", "runs/small", "--tables", str(tables), "--output", str(tmp_path / "risks.csv"))
-    command = [sys.executable, str(MAIN), "--stage", "predict", *given]
-    subprocess.run(command, cwd=small_pipeline, check=True, capture_output=True)
+    assert in_process.run(small_pipeline, "--stage", "predict", "--no-explain", *given).returncode == 0
     assert not [cell for cell in cells(tmp_path / "risks.csv") if runs_as_formula(cell)]
     risks = plain_texts(pl.read_csv(tmp_path / "risks.csv", infer_schema=False))
     assert set(risks["patient_id"]) == set(pl.read_csv(tables / "cohort.csv", infer_schema=False)["patient_id"])

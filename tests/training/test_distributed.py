@@ -20,6 +20,7 @@ from emerge_ehr import torchrun
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts, publishing
+from tests import in_process
 from tests.places import MAIN
 
 Prepare = Callable[..., Config]
@@ -58,7 +59,8 @@ def run(toml: str, *launcher: str, name: str, stage: str = "train") -> subproces
 @pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one(prepared: Prepare, toy_toml: str) -> None:
     prepared(patients=139)
-    alone, together = run(toy_toml, sys.executable, name="alone"), run(toy_toml, *TORCHRUN, name="together")
+    alone = in_process.run(Path(), "--stage", "train", "--config", written(toy_toml, "alone"))
+    together = run(toy_toml, *TORCHRUN, name="together")
     assert alone.returncode == together.returncode == 0, together.stderr
     assert together.stdout.count("patients  positive") == 1
     for name in ("train_loss", "val_loss", "val_auroc", "val_auprc"):
@@ -98,7 +100,8 @@ def test_two_nodes_read_from_disk_and_give_the_model_of_one_process_the_same_eac
     prepared: Prepare, toy_toml: str
 ) -> None:
     prepared(patients=139)
-    assert run(toy_toml, sys.executable, name="alone").returncode == 0
+    alone = in_process.run(Path(), "--stage", "train", "--config", written(toy_toml, "alone"))
+    assert alone.returncode == 0, alone.stderr
     config = written(toy_toml, "nodes", 'data = "mapped"\n')
     runs = []
     for _ in range(2):

@@ -24,7 +24,7 @@ from tests.faults.bad_input import (
     sources,
     tables,
 )
-from tests.faults.bad_input.fault import Clean, Fault, judge
+from tests.faults.bad_input.fault import Clean, Fault, Outcome, judge
 from tests.faults.bad_input.fault import clean as read_clean
 from tests.faults.conftest import TALLY
 from tests.places import MAIN
@@ -49,13 +49,30 @@ def sample(faults: list[Fault]) -> set[str]:
     return {*chosen.values(), *left.values()}
 
 
+def alike(faults: list[Fault]) -> set[str]:
+    """Names of those whose like is in two others: the same general damage before the same stage ends in the same way in two other
+    files. Which two differs from kind to kind, so that every file has its turn."""
+    groups: dict[tuple[str, str, Outcome], list[str]] = {}
+    for fault in faults:
+        if fault.kind in GENERAL:
+            groups.setdefault((fault.stage, fault.kind, fault.outcome), []).append(fault.name)
+    left: set[str] = set()
+    for number, names in enumerate(groups.values()):
+        start = number % len(names)
+        left.update((names[start:] + names[:start])[2:])
+    return left
+
+
 def parameters(faults: list[Fault]) -> list[object]:
-    """For ``parametrize``: all but the sample are marked ``slow``."""
-    in_gate = sample(faults)
-    return [
-        pytest.param(fault, id=fault.name, marks=[] if fault.name in in_gate else [pytest.mark.slow])
-        for fault in faults
-    ]
+    """For ``parametrize``: all but the sample are marked ``slow``, and those that are alike ``full``."""
+    in_gate, in_full = sample(faults), alike(faults)
+
+    def marks(fault: Fault) -> list[pytest.MarkDecorator]:
+        if fault.name in in_gate:
+            return []
+        return [pytest.mark.full if fault.name in in_full else pytest.mark.slow]
+
+    return [pytest.param(fault, id=fault.name, marks=marks(fault)) for fault in faults]
 
 
 @pytest.fixture(scope="session")

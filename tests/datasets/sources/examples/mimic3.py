@@ -244,7 +244,7 @@ def write(folder: Path, tables: Tables, demo: bool = False) -> Path:
     for name, columns in HEADERS.items():
         rows = [] if demo and name == "NOTEEVENTS" else tables[name]
         path = folder / (f"{name}.csv" if demo else f"{name}.csv.gz")
-        with path.open("wt", newline="") if demo else gzip.open(path, "wt", newline="", compresslevel=1) as file:
+        with path.open("wt", newline="") if demo else gzip.open(path, "wt", newline="") as file:
             names = columns.split()
             file.write(",".join(f.lower() if demo else f'"{f}"' for f in names) + "\n")
             quoted: Callable[[Any], str] = plain if demo else always
