@@ -203,3 +203,11 @@ def test_the_aim_of_an_operating_point_stands_beside_what_was_reached(root: Elem
         if point := table.attributes["data-point"]:
             row = next(row for row in table.one("tbody").all("tr") if row.one("th").text == "sensitivity")
             assert f"aimed at {point}" in row.text
+
+
+def test_the_most_wrong_risks_are_shown(root: Element, finished: Config) -> None:
+    found = predictions(finished)
+    missed = found.filter(pl.col("y_true") == 1).sort("y_prob").row(0, named=True)
+    alarmed = found.filter(pl.col("y_true") == 0).sort("y_prob", descending=True).row(0, named=True)
+    shown = {item.attributes["data-id"] for item in root.one("ol", id="list").all("li")}
+    assert len(shown) == 12 < found.height and {str(missed["patient_id"]), str(alarmed["patient_id"])} <= shown

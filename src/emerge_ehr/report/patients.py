@@ -81,18 +81,31 @@ def ranked(material: Material) -> list[int]:
     return order
 
 
-def chosen(patients: int, most: int) -> list[int]:
-    """The ranks to show, from 0: all if there are at most ``most`` patients. Else half of the ``most`` are the highest ranks, and
-    the others are spread evenly over the rest.
+def most_wrong(material: Material) -> list[int]:
+    """The ranks, from 0, of the patient with the outcome at lowest risk, and of the one without it at highest risk."""
+    outcome, known = (values[:, material.main.column] for values in (material.test.label, material.test.defined))
+    order = ranked(material)
+    missed = [rank for rank, row in enumerate(order) if known[row] and outcome[row] > 0]
+    alarmed = [rank for rank, row in enumerate(order) if known[row] and outcome[row] <= 0]
+    return [*missed[-1:], *alarmed[:1]]
 
-    >>> chosen(10, 4)
-    [0, 1, 6, 9]
+
+def chosen(patients: int, most: int, also: Sequence[int] = ()) -> list[int]:
+    """The ranks to show, from 0: all if there are at most ``most`` patients. Else half of the ``most`` are the highest ranks, and
+    the others are spread evenly over the rest, but for those in ``also``, which are among them.
+
+    >>> chosen(10, 4), chosen(10, 4, also=[5])
+    ([0, 1, 6, 9], [0, 1, 5, 9])
     """
     if patients <= most:
         return list(range(patients))
     highest = (most + 1) // 2
     rest = np.linspace(highest, patients - 1, most - highest + 1).round().astype(int)[1:]
-    return [*range(highest), *rest.tolist()]
+    spread: list[int] = rest.tolist()
+    for rank in also:
+        if rank >= highest and rank not in spread and len(spread) > len(also):
+            spread[min(range(len(spread)), key=lambda n: abs(spread[n] - rank))] = rank
+    return [*range(highest), *sorted(spread)]
 
 
 def views(material: Material, ranks: Sequence[int]) -> list[View]:

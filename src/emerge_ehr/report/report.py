@@ -127,7 +127,7 @@ def _fitting(run: Material) -> str:
     content, there = _content(run), len(run.test.patient_id)
     most, known, empty = min(run.settings.patients, there), dict[int, View](), 0
     while most:
-        ranks = patients.chosen(there, most)
+        ranks = patients.chosen(there, most, patients.most_wrong(run))
         new = [rank for rank in ranks if rank not in known]
         if new:
             known |= dict(zip(new, patients.views(run, new), strict=True))
