@@ -96,6 +96,10 @@ def test_every_form_of_the_tables_gives_the_same_with_and_without_the_vocabulary
     own, ours = both(mimic, tmp_path, "mortality", form, vocabulary=vocabulary)
     same(own, ours)
     assert ours[schema.NOTES.file].equals(own[schema.NOTES.file])
+    made = config(tmp_path, Component("omop", omop_of_mimic4.OPTIONS), tmp_path / "omop")
+    told = record(made)
+    assert told["notes"]["counts"]["notes read"] == omop_of_mimic4.tables(mimic)["note"].height
+    assert {flow["table"] for flow in told["measurements"]["flow"]} == {"measurement"}
 
 
 @pytest.mark.parametrize("task", TASKS)

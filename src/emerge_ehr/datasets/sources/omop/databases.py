@@ -3,7 +3,7 @@
 import importlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,11 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 
 SUFFIXES = (".duckdb", ".sqlite", ".sqlite3", ".db")
-BATCH = 50_000  # rows
+BATCH, CHUNK = (
+    50_000,
+    500_000,
+)  # rows of a query, and rows of a table of DuckDB among which those of a query are looked for
+MEMORY = "1GB"  # of DuckDB, which would keep in memory what it has read
 INSTALL = "it needs duckdb: pip install 'emerge-ehr[omop]', or uv sync --extra omop"
 LISTED = {
     "duckdb": "select table_catalog, table_schema, table_name, column_name from information_schema.columns "
@@ -24,6 +28,7 @@ LISTED = {
     "sqlite": "select '', 'main', m.name, c.name from sqlite_master m, pragma_table_info(m.name) c "
     "where m.type in ('table', 'view') order by c.cid",
 }
+STORED = "select 1 from duckdb_tables() where database_name = '{}' and schema_name = '{}' and table_name = '{}'"
 
 
 class Place(NamedTuple):
@@ -70,27 +75,50 @@ class Database:
 
     def scan(self, table: Place, columns: Mapping[str, str], only: Mapping[str, Sequence[int]]) -> pl.LazyFrame:
         """Columns (name -> as it is written) as texts, of the rows whose columns in ``only`` have one of the numbers."""
-        chosen = ", ".join(f'cast("{written}" as varchar)' for written in columns.values())
-        place = ".".join(f'"{part}"' for part in table if part)
-        where = [f'"{columns[name]}" in ({", ".join(map(str, numbers)) or "null"})' for name, numbers in only.items()]
-        query = f"select {chosen} from {place}" + (f" where {' and '.join(where)}" if where else "")
         schema = pl.Schema(dict.fromkeys(columns, pl.String()))
 
         def batches(
             with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
         ) -> Iterator[pl.DataFrame]:
-            for rows in self._batches(query):
-                batch = pl.DataFrame(rows, schema=schema, orient="row")
-                batch = batch if predicate is None else batch.filter(predicate)
-                batch = batch if with_columns is None else batch.select(with_columns)
-                if n_rows is not None:
-                    batch = batch.head(n_rows)
-                    n_rows -= batch.height
-                yield batch
+            wanted = schema.names() if with_columns is None else with_columns
+            roots = [] if predicate is None else predicate.meta.root_names()
+            names = [name for name in schema.names() if name in {*wanted, *roots}]
+            for batch in self._frames(table, {name: columns[name] for name in names}, columns, only):
+                rows = batch if predicate is None else batch.filter(predicate)
+                rows = rows.select(wanted) if n_rows is None else rows.select(wanted).head(n_rows)
+                n_rows = None if n_rows is None else n_rows - rows.height
+                yield rows
                 if n_rows == 0:
                     return
 
         return register_io_source(batches, schema=schema)
+
+    def _frames(
+        self, table: Place, chosen: Mapping[str, str], columns: Mapping[str, str], only: Mapping[str, Sequence[int]]
+    ) -> Iterator[pl.DataFrame]:
+        """The ``chosen`` columns (name -> as it is written) of a table, some rows at a time."""
+        texts = ", ".join(f'cast("{written}" as varchar) as "{name}"' for name, written in chosen.items()) or "''"
+        place = ".".join(f'"{part}"' for part in table if part)
+        where = [
+            f'cast("{columns[name]}" as bigint) in ({", ".join(map(str, numbers)) or "null"})'
+            for name, numbers in only.items()
+        ]
+        query = f"select {texts} from {place} where {' and '.join(where) or 'true'}"
+        if self._kind == "sqlite" or not self._is_stored(table):  # a view has no numbers of rows
+            schema = pl.Schema(dict.fromkeys(chosen, pl.String()))
+            for rows in self._batches(query):
+                yield pl.DataFrame(rows, schema=schema, orient="row")
+            return
+        with self._telling(), closing(self._connect()) as connection:
+            last = connection.execute(f"select max(rowid) from {place}").fetchall()[0][0]
+            for first in range(0, 0 if last is None else last + 1, CHUNK):
+                part = f"{query} and rowid >= {first} and rowid < {first + CHUNK}"
+                yield pl.DataFrame(connection.sql(part)).cast(pl.String)
+
+    def _is_stored(self, table: Place) -> bool:
+        """Whether a table of DuckDB is one, not a view."""
+        found = [row for batch in self._batches(STORED.format(*table)) for row in batch]
+        return bool(found)
 
     @cached_property
     def _kind(self) -> str:
@@ -105,7 +133,7 @@ class Database:
     def _connect(self) -> Any:
         if self._kind == "sqlite":
             return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-        return self._duckdb().connect(str(self.path), read_only=True)
+        return self._duckdb().connect(str(self.path), read_only=True, config={"memory_limit": MEMORY})
 
     def _duckdb(self) -> Any:
         try:
@@ -114,18 +142,21 @@ class Database:
             raise UserError(f"{self.path}: {INSTALL}") from None
 
     def _batches(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of a query, some at a time.
+        """The rows of a query, some at a time."""
+        with self._telling(), closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(query)
+            while rows := cursor.fetchmany(BATCH):
+                yield rows
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Make one line of an error of the database.
 
         Raises:
             UserError: the database cannot be read.
         """
-        errors: tuple[type[Exception], ...] = (sqlite3.Error,)
-        if self._kind == "duckdb":
-            errors = (self._duckdb().Error,)
+        error_of = sqlite3.Error if self._kind == "sqlite" else self._duckdb().Error
         try:
-            with closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
-                cursor.execute(query)
-                while rows := cursor.fetchmany(BATCH):
-                    yield rows
-        except errors as error:
+            yield
+        except error_of as error:
             raise UserError(f"{self.path}: cannot be read: {first_line(error)}; get the file again") from None

@@ -109,9 +109,10 @@ class Tables:
         else:
             frame = self._scan_csv(self.path(name), there)
         kinds = frame.collect_schema()
-        typed = [_typed(column, kind, kinds.get(column)) for column, kind in columns.items()]
-        chosen = [pl.col(column).is_in(list(numbers)) for column, numbers in wanted.items()]
-        return frame.select(typed).filter(*chosen) if chosen else frame.select(typed)
+        for column in wanted:  # before the texts of other rows are read
+            frame = frame.filter(_typed(column, ID, kinds[column]).is_in(list(wanted[column])))
+        frame = frame.with_columns(_without_needless(kinds))
+        return frame.select(_typed(column, kind, kinds.get(column)) for column, kind in columns.items())
 
     def read(
         self, name: str, columns: Schema, needed: Sequence[str], only: Mapping[str, Sequence[int]] | None = None
@@ -156,6 +157,15 @@ class Tables:
         if len(files) > 1:
             raise UserError(f"{files[0]}: stands beside {files[1].name}; leave one file of table {name} there")
         return files[0] if files else None
+
+
+def _without_needless(kinds: pl.Schema) -> list[pl.Expr]:
+    """The texts of dates, null where the time is known: few are needed, and to read one takes longer than to read a time."""
+    names = [name for name in kinds if name.endswith("_date") and kinds[name] == kinds.get(f"{name}time") == TEXT]
+    return [
+        pl.when((pl.col(f"{name}time").str.len_bytes() == 0).fill_null(value=True)).then(name).alias(name)
+        for name in names
+    ]
 
 
 def _typed(name: str, kind: pl.DataType, stored: pl.DataType | None) -> pl.Expr:
