@@ -313,6 +313,20 @@ def test_ids_are_looked_up_in_the_vocabulary_by_their_codes_and_what_it_says_cou
     assert found == [(TIME, "gcs_motor", 2.0), (TIME, "temperature", pytest.approx(37))]
 
 
+def test_a_published_unit_is_read_whatever_code_the_vocabulary_has_of_it(tmp_path: Path) -> None:
+    names = ("concept_id", "vocabulary_id", "concept_code", "concept_name")
+    units = [(8653, "UCUM", "C", "degree Celsius"), (8510, "UCUM", "U", "unit"), (8840, "UCUM", "mmol/L", "another")]
+    rows = [dict(zip(names, unit, strict=True)) for unit in units]
+    given = [row(3020891, 37, unit_concept_id=8653), row(3010421, 7.3, unit_concept_id=8510)]
+    found, dropped, _ = measured(tmp_path, *given, row(3004501, 10, unit_concept_id=8840), concept=rows)
+    assert [(code, round(value, 1)) for _, code, value in found] == [
+        ("glucose", 180.2),
+        ("ph", 7.3),
+        ("temperature", 37),
+    ]
+    assert not dropped
+
+
 def test_a_vocabulary_with_tabs_as_it_is_downloaded_is_read(tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -334,7 +348,7 @@ def test_details_that_adjoin_are_one_stay_and_others_are_not(tmp_path: Path) -> 
     ward = detail(104, "05 20:00", "06 01:00", visit_detail_concept_id=9201)
     rows = [
         detail(100, "01 10:00", "02 10:00"),
-        detail(101, "02 10:00", "03 10:00"),
+        detail(101, "02 10:01", "03 10:00"),
         detail(102, "03 12:00", "05 10:00"),
         ward,
     ]

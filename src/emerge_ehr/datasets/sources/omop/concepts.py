@@ -86,33 +86,30 @@ def published() -> pl.DataFrame:
 
 
 def _ids(tables: Tables) -> pl.DataFrame:
-    """``kind, concept_id, means`` of all ids that mean something here."""
+    """``kind, concept_id, means`` of all ids that mean something here.
+
+    What the vocabulary says of a published id counts, except for a unit whose code there is none of the signals' units: units
+    have several codes, and old ones.
+    """
+    ours = published().select("kind", "concept_id", "means")
     if not tables.has("concept"):
-        return published().select("kind", "concept_id", "means")
-    known = _by_code()
-    unit = pl.col("vocabulary_id") == "UCUM"
+        return ours
+    known = _by_code().unique(["vocabulary_id", "concept_code"])
     rows = tables.scan("concept", CONCEPT, tuple(CONCEPT)).join(
-        known.lazy().unique(["vocabulary_id", "concept_code"]), on=["vocabulary_id", "concept_code"], how="left"
+        known.lazy(), on=["vocabulary_id", "concept_code"], how="left"
     )
+    unit = pl.col("vocabulary_id") == "UCUM"
+    rows = rows.filter(unit | pl.col("concept_id").is_in(ours["concept_id"].implode()) | pl.col("means").is_not_null())
+    found = collect(rows, tables.path("concept")).unique("concept_id", keep="first", maintain_order=True)
     ucum = pl.col("concept_code").str.replace_all(codes.ANNOTATION.pattern, "").replace("", "1")
-    published_ids = pl.col("concept_id").is_in(published()["concept_id"].implode())
-    rows = rows.filter(unit | published_ids | pl.col("means").is_not_null())
-    found = collect(rows, tables.path("concept")).with_columns(
-        pl.when(unit).then(pl.lit("unit")).otherwise("kind").alias("kind"),
-        pl.coalesce("means", pl.when(unit).then(ucum)).alias("means"),
+    read = ucum.is_in(sorted({name for _, name in codes.known().units}))
+    units = ours.filter(kind="unit").select("concept_id", pl.col("means").alias("as published"))
+    found = found.join(units, on="concept_id", how="left").with_columns(
+        pl.when(unit | pl.col("as published").is_not_null()).then(pl.lit("unit")).otherwise("kind").alias("kind"),
+        pl.coalesce("means", pl.when(unit & read).then(ucum), "as published", pl.when(unit).then(ucum)).alias("means"),
     )
-    others = published().join(found, on="concept_id", how="anti")
-    # the vocabulary may have replaced the code of a published id by one that no table of ours has
-    silent = (
-        found.filter(pl.col("means").is_null())
-        .select("concept_id")
-        .join(published().filter(pl.col("concept_code").is_null()), on="concept_id")
-    )
-    columns = ("kind", "concept_id", "means")
-    told = found.drop_nulls("means").select(columns)
-    return pl.concat([told, others.select(columns), silent.select(columns)]).unique(
-        ["kind", "concept_id"], keep="first"
-    )
+    others = ours.join(found, on="concept_id", how="anti")
+    return pl.concat([found.drop_nulls("means").select(ours.columns), others])
 
 
 def _by_code() -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -33,6 +34,7 @@ PERSON = {
     "race_concept_id": ID,
     **dict.fromkeys(("gender_source_value", "race_source_value", "ethnicity_source_value"), TEXT),
 }
+GAP = timedelta(minutes=1)  # between details that adjoin, as 23:59 and 0:00 do
 SEXES = {8507: "M", 8532: "F"}  # standard concepts
 MALE_FEMALE = (list(SEXES), list(SEXES.values()))
 
@@ -157,15 +159,17 @@ def _details(tables: Tables, visits: pl.DataFrame, options: Options) -> pl.DataF
 
 
 def _merged(details: pl.DataFrame) -> pl.DataFrame:
-    """Add ``stay_id``, the same for details of one visit of which each begins by the time that one before it ends.
+    """Add ``stay_id``, the same for details of one visit, each of which begins when one before it ends, or up to ``GAP`` later.
 
     >>> ids = {"visit_detail_id": [1, 2, 3], "subject_id": 7, "visit_occurrence_id": 5}
-    >>> _merged(pl.DataFrame({**ids, "intime": [1, 4, 9], "outtime": [4, 6, 11]}))["stay_id"].to_list()
+    >>> hours = pl.DataFrame({**ids, "intime": [1, 4, 9], "outtime": [4, 6, 11]})
+    >>> times = [pl.from_epoch(pl.col(name) * 3600).alias(name) for name in ("intime", "outtime")]
+    >>> _merged(hours.with_columns(times))["stay_id"].to_list()
     [1, 1, 3]
     """
     whose = ["subject_id", "visit_occurrence_id"]
     ordered = details.sort(*whose, "intime", "visit_detail_id", nulls_last=True)
-    begins = (pl.col("intime") > pl.col("outtime").cum_max().shift(1).over(whose)).fill_null(value=True)
+    begins = (pl.col("intime") > pl.col("outtime").cum_max().shift(1).over(whose) + GAP).fill_null(value=True)
     alone = pl.col("visit_occurrence_id").is_null()  # nobody knows whether they adjoin
     ordered = ordered.with_columns((begins | alone).cum_sum().alias("run"))
     own = pl.coalesce("visit_detail_id", "visit_occurrence_id")
