@@ -12,7 +12,7 @@ UCUM, LOINC = "http://unitsofmeasure.org", "http://loinc.org"
 CHARTED = {
     "capillary_refill_rate": ("44963-7", "s"),
     "diastolic_blood_pressure": ("8462-4", "mm[Hg]"),
-    "fraction_inspired_oxygen": ("3150-6", "1"),
+    "fraction_inspired_oxygen": ("3150-0", "1"),
     "gcs_eye": ("9267-6", "{score}"),
     "gcs_motor": ("9268-4", "{score}"),
     "gcs_total": ("9269-2", "{score}"),

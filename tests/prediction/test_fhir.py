@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 import emerge_ehr
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import predict, predictor
-from emerge_ehr.prediction.fhir import codes, patients
+from emerge_ehr.prediction.fhir import patients
 from emerge_ehr.prediction.fhir.patients import Read
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.service import build
+from emerge_ehr.signals import codes
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS
 from emerge_ehr.training.trained import Trained
 from tests import fhir_bundles
@@ -188,8 +189,8 @@ def test_what_is_not_read_is_counted_by_reason_and_changes_no_measurement(ready:
         ("29463-7", 176.37, "[lb_av]", "weight", 80.0),
         ("8302-2", 70, "[in_i]", "height", 177.8),
         ("15074-8", 10, "mmol/L", "glucose", 180.156),
-        ("3150-6", 40, "%", "fraction_inspired_oxygen", 0.4),
-        ("3150-6", 0.4, "{fraction}", "fraction_inspired_oxygen", 0.4),
+        ("3150-0", 40, "%", "fraction_inspired_oxygen", 0.4),
+        ("3150-0", 0.4, "{fraction}", "fraction_inspired_oxygen", 0.4),
         ("59408-5", 97, "%", "oxygen_saturation", 97.0),
         ("2744-1", 7.31, "[pH]", "ph", 7.31),
         ("8478-0", 10, "kPa", "mean_blood_pressure", 75.0062),

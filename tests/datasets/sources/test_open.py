@@ -28,6 +28,7 @@ def is_open(name: str, raw_dir: Path, **options: Any) -> bool:
         ("eicu", {}, False),
         ("eicu", {"project": "eicu-crd-demo"}, True),
         ("meds", {"signals": {}}, False),
+        ("omop", {}, False),
         ("tables", {}, False),
         ("synthetic", {}, True),
     ],

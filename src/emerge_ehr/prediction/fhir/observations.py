@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from emerge_ehr.prediction.fhir import codes
 from emerge_ehr.prediction.fhir.contents import Contents, Resource
 from emerge_ehr.prediction.fhir.stays import Stay
 from emerge_ehr.prediction.fhir.times import effective
+from emerge_ehr.signals import codes
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS, Signal
 from emerge_ehr.storage import schema
 
+LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 FINAL = ("final", "amended", "corrected")
 POINTS = "http://hl7.org/fhir/StructureDefinition/ordinalValue"  # an extension of a coding
 SCORE_UNIT = "1"
@@ -97,7 +98,7 @@ def _value(observation: Resource, part: Mapping[str, Any], place: str, names: se
     """The signal of an observation or a component, and the value in the signal's unit."""
     known = codes.known()
     codings = part["code"].get("coding", [])
-    loincs = [one["code"] for one in codings if one.get("system") == codes.LOINC and one.get("code") in known.signal]
+    loincs = [one["code"] for one in codings if one.get("system") == LOINC and one.get("code") in known.signal]
     if not loincs:
         raise LeftOutError("code not mapped")
     if len({known.signal[loinc] for loinc in loincs}) > 1:
@@ -120,7 +121,7 @@ def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str,
     """A quantity in the signal's unit. A bound, such as > 600, counts as the bound itself, as when tables are converted."""
     if "value" not in quantity:
         raise LeftOutError("no value")
-    if "code" not in quantity or quantity.get("system") != codes.UCUM:
+    if "code" not in quantity or quantity.get("system") != UCUM:
         raise LeftOutError("no UCUM unit")
     unit = codes.known().unit(loinc, quantity["code"])
     if unit is None:
@@ -139,7 +140,7 @@ def _of_answer(observation: Resource, concept: Mapping[str, Any], place: str, lo
             one["valueDecimal"] for one in coding.get("extension", []) if one["url"] == POINTS and "valueDecimal" in one
         ]
         found |= {_number(observation, one, place) for one in stated}
-        if coding.get("system") == codes.LOINC:
+        if coding.get("system") == LOINC:
             found |= {scores[loinc, coding["code"]] for loinc in loincs if (loinc, coding.get("code")) in scores}
     if len(found) != 1:
         raise LeftOutError("an answer whose points are not known")

@@ -151,6 +151,9 @@ def unreadable(path: Path, error: Exception) -> UserError | OSError:
 
 def _unread_field(path: Path, kind: str, name: str) -> UserError:
     """The error for a column's first field that is not of its kind; its row is looked up, since Polars does not say it."""
+    rule = {"datetime": NOT_A_TIME, "i64": "is not a whole number", "f64": NOT_A_NUMBER}[kind]
+    if not path.name.lower().endswith((".csv", ".csv.gz")):
+        return UserError(f"{path}: a field of column {name} {rule}; mend it")
     unread = {"datetime": unread_time, "i64": unread_number, "f64": unread_decimal}[kind]("field")
     wanted = [pl.col(column).alias("field") for column in header(path) if column.lower() == name.lower()]
     rows = pl.scan_csv(path, infer_schema=False, glob=False).select(wanted).with_row_index("row").filter(unread)
@@ -162,7 +165,6 @@ def _unread_field(path: Path, kind: str, name: str) -> UserError:
     except (pl.exceptions.PolarsError, OSError) as error:  # a damaged archive, whose wrong text comes before its end
         return UserError(f"{path}: cannot be read: {first_line(error)}; get the file again or mend that row")
     where, text = (f" row {first['row'][0] + 2}", repr(first["field"][0][:80])) if first.height else ("", "a field")
-    rule = {"datetime": NOT_A_TIME, "i64": "is not a whole number", "f64": NOT_A_NUMBER}[kind]
     return UserError(f"{path}{where}: {name} {text} {rule}; mend that row")
 
 

@@ -1,4 +1,4 @@
-"""The LOINC codes and UCUM units of the 17 signals, from ``codes.csv``: how a FHIR value becomes one in the signal's own unit.
+"""The LOINC codes and UCUM units of the 17 signals, from ``codes.csv``: how a value of FHIR or OMOP becomes one of the signal.
 
 This material contains content from LOINC (http://loinc.org). LOINC is copyright Regenstrief Institute, Inc. and the LOINC
 Committee and is available at no cost under the license at http://loinc.org/license.
@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 
 FILE = Path(__file__).with_name("codes.csv")
-LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 ANNOTATION = re.compile(r"\{[^{}]*\}")  # UCUM: braces hold a remark, which means nothing
 
 

@@ -1,0 +1,179 @@
+"""Finds the tables of the common data model in ``raw_dir``: a CSV or Parquet file each, or one DuckDB or SQLite file for all.
+
+What the tables hold is typed alike, whatever they are read from. Names are read in any case.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import final
+
+import polars as pl
+
+from emerge_ehr.datasets.sources._raw import raw_csv
+from emerge_ehr.datasets.sources._raw.number_fields import decimal
+from emerge_ehr.datasets.sources._raw.raw_csv import header
+from emerge_ehr.datasets.sources.omop.databases import SUFFIXES, Database
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.csv_rows import refuse_ragged
+from emerge_ehr.storage.ids import whole_number
+from emerge_ehr.storage.times import strict_time
+
+REQUIRED = ("person", "visit_occurrence", "measurement")
+# Table -> what is lost without it
+OPTIONAL = {
+    "visit_detail": "ICU stays are those among the visits themselves, else stays are admissions",
+    "observation": "scores that are charted there",
+    "death": "deaths are those that a discharge tells of",
+    "condition_occurrence": "task phenotyping",
+    "note": "notes: that modality is masked",
+    "concept": "measurements are known by the concept ids in the program's table alone, and ICD versions by the codes' form",
+}
+FORMS = (".csv", ".csv.gz", ".parquet")
+Schema = Mapping[str, pl.DataType]
+TIME, ID, NUMBER, TEXT = pl.Datetime("us"), pl.Int64(), pl.Float64(), pl.String()
+READERS = {TIME: strict_time, ID: whole_number, NUMBER: decimal}
+
+
+@final
+@dataclass(frozen=True)
+class Tables:
+    """The tables in ``raw_dir``; ``schema`` is that of a database."""
+
+    raw_dir: Path
+    schema: str = ""
+
+    def check(self) -> None:
+        """Check that the tables are there that a source cannot be without.
+
+        Raises:
+            UserError: one is missing.
+        """
+        for name in REQUIRED:
+            if not self.has(name):
+                there = ", ".join(sorted(path.name for path in self._present)[:8]) or "nothing"
+                raise UserError(
+                    f"{self.raw_dir}: no table {name} ({name}.csv, {name}.csv.gz, {name}.parquet, or a table of one DuckDB or "
+                    f"SQLite file); there: {there}; check paths.raw_dir"
+                )
+
+    def missing(self) -> list[str]:
+        """A warning of the optional tables that are not there, and what is lost with each."""
+        lost = [f"{name} ({loss})" for name, loss in OPTIONAL.items() if not self.has(name)]
+        return [f"{self.raw_dir}: tables that are not there: {'; '.join(lost)}"] if lost else []
+
+    def paths(self) -> list[Path]:
+        """The files that are read."""
+        if self._database:
+            return [self._database.path]
+        return [path for name in (*REQUIRED, *OPTIONAL) if (path := self._file(name))]
+
+    def path(self, name: str) -> Path:
+        """The file that a table is in."""
+        return self._database.path if self._database else self._file(name) or self.raw_dir / f"{name}.csv"
+
+    def has(self, name: str) -> bool:
+        """Whether there is a table of that name.
+
+        Raises:
+            UserError: there are several.
+        """
+        return (self._database.table(name) if self._database else self._file(name)) is not None
+
+    def scan(
+        self, name: str, columns: Schema, needed: Sequence[str], only: Mapping[str, Sequence[int]] | None = None
+    ) -> pl.LazyFrame:
+        """The ``columns`` of a table (in lower case -> type); those that it does not have are null, if they are not ``needed``.
+
+        ``only``: columns that are needed -> the numbers of which a row must have one.
+
+        Raises:
+            UserError: a column that is needed is missing, or the table cannot be read.
+        """
+        table = self._database and self._database.table(name)
+        names = self._database.columns[table] if self._database and table else self._columns(self.path(name))
+        written = {column.lower(): column for column in names}
+        for column in needed:
+            if column not in written:
+                raise UserError(f"{self.path(name)}: table {name} has no column '{column}'; it has: {', '.join(names)}")
+        there = {column: written[column] for column in columns if column in written}
+        wanted = only or {}
+        if self._database and table:
+            frame = self._database.scan(table, there, wanted)
+        elif self.path(name).suffix == ".parquet":
+            frame = pl.scan_parquet(self.path(name), glob=False).select(
+                pl.col(old).alias(new) for new, old in there.items()
+            )
+        else:
+            frame = self._scan_csv(self.path(name), there)
+        kinds = frame.collect_schema()
+        for column in wanted:  # before the texts of other rows are read
+            frame = frame.filter(_typed(column, ID, kinds[column]).is_in(list(wanted[column])))
+        frame = frame.with_columns(_without_needless(kinds))
+        return frame.select(_typed(column, kind, kinds.get(column)) for column, kind in columns.items())
+
+    def read(
+        self, name: str, columns: Schema, needed: Sequence[str], only: Mapping[str, Sequence[int]] | None = None
+    ) -> pl.DataFrame:
+        """As ``scan``, in memory."""
+        return raw_csv.collect(self.scan(name, columns, needed, only), self.path(name))
+
+    def _scan_csv(self, path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
+        """The columns of a CSV (name -> as it is written) as texts. Vocabularies come with tabs and unquoted."""
+        if "\t" not in header(path)[0]:
+            refuse_ragged(path)
+            frame = pl.scan_csv(path, infer_schema=False, glob=False)
+        else:
+            frame = pl.scan_csv(path, infer_schema=False, glob=False, separator="\t", quote_char=None)
+        return frame.select(pl.col(old).alias(new) for new, old in columns.items())
+
+    def _columns(self, path: Path) -> list[str]:
+        if path.suffix != ".parquet":
+            names = header(path)
+            return names[0].split("\t") if "\t" in names[0] else names
+        try:
+            return pl.scan_parquet(path, glob=False).collect_schema().names()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UserError(f"{path}: not a readable parquet file: {first_line(error)}; get it again") from None
+
+    @cached_property
+    def _present(self) -> list[Path]:
+        return sorted(path for path in self.raw_dir.iterdir() if path.is_file()) if self.raw_dir.is_dir() else []
+
+    @cached_property
+    def _database(self) -> Database | None:
+        """The database that holds the tables, if there is one."""
+        files = [path for path in self._present if path.suffix.lower() in SUFFIXES]
+        if len(files) > 1:
+            raise UserError(
+                f"{self.raw_dir}: holds several databases ({files[0].name}, {files[1].name}); leave one there"
+            )
+        return Database(files[0], self.schema) if files else None
+
+    def _file(self, name: str) -> Path | None:
+        files = [path for path in self._present if path.name.lower() in {name + form for form in FORMS}]
+        if len(files) > 1:
+            raise UserError(f"{files[0]}: stands beside {files[1].name}; leave one file of table {name} there")
+        return files[0] if files else None
+
+
+def _without_needless(kinds: pl.Schema) -> list[pl.Expr]:
+    """The texts of dates, null where the time is known: few are needed, and to read one takes longer than to read a time."""
+    names = [name for name in kinds if name.endswith("_date") and kinds[name] == kinds.get(f"{name}time") == TEXT]
+    return [
+        pl.when((pl.col(f"{name}time").str.len_bytes() == 0).fill_null(value=True)).then(name).alias(name)
+        for name in names
+    ]
+
+
+def _typed(name: str, kind: pl.DataType, stored: pl.DataType | None) -> pl.Expr:
+    """A column as ``kind``, whatever it is stored as; null where the table does not have it."""
+    if stored is None:
+        return pl.lit(None, kind).alias(name)
+    if stored == TEXT:
+        return READERS[kind](name) if kind in READERS else pl.col(name)
+    if kind == TIME and isinstance(stored, pl.Datetime) and stored.time_zone:
+        return pl.col(name).dt.replace_time_zone(None).cast(TIME)
+    return pl.col(name).cast(kind)
