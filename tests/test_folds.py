@@ -157,7 +157,9 @@ def test_report_predict_and_compare_take_the_run(
     first = weights.all("tr")[1]
     assert first.one("th").text == "ehr, note, summary" and len(weights.all("tr")) == 1 + 2**3
     told = [cell.text.replace("−", "-") for cell in first.all("td")]
-    assert told == [f"{value:.2f}" for value in evaluated["experts"]["mortality"]["ehr+note+summary"].values()]
+    heads = [head.text.replace(" ", "_") for head in weights.all("tr")[0].all("th")][1:]
+    values = evaluated["experts"]["mortality"]["ehr+note+summary"]
+    assert told == [f"{values[name]:.2f}" for name in heads] and heads[-1] == "intercept"
     predict.run(config.run_dir, config.table_dir, folder / "risks.csv", offline=True)
     assert pl.read_csv(folder / "risks.csv").height == len(load_dataset(config.processed_dir).patient_id)
     first = compare.load(config.run_dir)

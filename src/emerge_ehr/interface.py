@@ -9,6 +9,8 @@
 Frames are of pandas or Polars. Mistakes are ``emerge_ehr.UserError``, in one line.
 """
 
+import logging
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 
+log = logging.getLogger(__name__)
 Frame = Any  # a pandas or a Polars DataFrame
 
 
@@ -39,6 +42,10 @@ def run(
     if unknown := [name for name in stages if name not in {**cli.PIPELINE, **cli.CHECKS}]:
         known = ", ".join({**cli.PIPELINE, **cli.CHECKS})
         raise UserError(f"stages: '{unknown[0]}' is none of {known}")
+    if not isinstance(settings, str | Path | Mapping):
+        raise UserError(
+            f"settings: {type(settings).__name__} given; give the path of a TOML file, or its content as a dictionary"
+        )
     if isinstance(settings, Mapping):
         where = "the settings"
         chosen = config.fill(settings if seed is None else {**settings, "seed": seed}, where)
@@ -160,15 +167,30 @@ class Model:
         """The patients' tables; frames go through files that only their owner can read, and that are gone at once."""
         given = [name for name, frame in frames.items() if frame is not None]
         if folder is not None:
+            if not isinstance(cast("object", folder), str | Path):
+                kind = type(folder).__name__
+                raise UserError(
+                    f"predict: {kind} given; give the path of a folder of tables, or the frames by their names"
+                )
             if given:
                 raise UserError(f"predict: a folder and the frame '{given[0]}' are given; give one or the other")
-            return self.ready.tables(Path(folder))
+            return _told(self.ready.tables(Path(folder)))
         if not given:
             raise UserError("predict: give a folder of tables, or the frames cohort, static and dynamic")
         with privacy.owner_only(), tempfile.TemporaryDirectory(prefix="emerge-") as scratch:
             for name in given:
                 _write(frames[name], Path(scratch) / f"{name}.csv", name)
-            return self.ready.tables(Path(scratch))
+            try:
+                return _told(self.ready.tables(Path(scratch)))
+            except UserError as error:  # a frame has a name, and no place
+                raise UserError(str(error).replace(f"{scratch}{os.sep}", "")) from None
+
+
+def _told(tables: CheckedTables) -> CheckedTables:
+    """The tables, whose warnings are logged: Python prints them, unless the program decides otherwise."""
+    for warning in tables.warnings:
+        log.warning("%s", warning)
+    return tables
 
 
 def _is_pandas(frame: Frame) -> bool:

@@ -21,6 +21,7 @@ from emerge_ehr.fields import Component, UserError
 from emerge_ehr.models.patient_memory import PatientMemory
 from emerge_ehr.prediction import predict, predictor
 from emerge_ehr.prediction.service import build
+from emerge_ehr.storage import schema
 from emerge_ehr.training.trained import Trained
 from emerge_ehr.transfer import evaluate
 from tests.places import MAIN
@@ -184,3 +185,17 @@ def test_a_run_that_may_not_be_exported_is_finished_all_the_same_and_the_reason_
     cli.run_stages(config, ["train"], "the settings")
     assert "training.export:" in caplog.text and "holds other files, such as mine.txt" in caplog.text
     assert (run / "manifest.json").is_file() and [path.name for path in (run / "model").iterdir()] == ["mine.txt"]
+
+
+def test_nothing_of_an_earlier_export_stays(emerge: Trained, tmp_path: Path) -> None:
+    export.run(emerge.run_dir, tmp_path / "model", with_patients=True)
+    (tmp_path / "model" / "report.html").write_text("of the model before")
+    assert (tmp_path / "model" / schema.DONORS).is_file()
+    export.run(emerge.run_dir, tmp_path / "model", with_patients=False)
+    left = {
+        path.relative_to(tmp_path / "model").as_posix() for path in (tmp_path / "model").rglob("*") if path.is_file()
+    }
+    record = json.loads((tmp_path / "model" / schema.MODEL).read_text())
+    assert left == {*record["files"], schema.MODEL}
+    with pytest.raises(UserError, match="a model that was exported already"):
+        export.run(tmp_path / "model", tmp_path / "again", with_patients=False)

@@ -203,6 +203,7 @@ def test_a_body_over_the_limit_is_refused_and_the_service_goes_on(
     service: Service, patients: list[dict[str, Any]]
 ) -> None:
     assert service.predict(b" " * (17 * 2**20)).status_code == 413
+    assert 'status="413"' in httpx.get(f"{service.url}/metrics").text, "what the framework refuses is counted too"
 
     def endless() -> Iterator[bytes]:
         for _ in range(40):

@@ -76,3 +76,13 @@ def test_a_folder_that_is_neither_is_told_in_a_line(model: Path, tmp_path: Path)
     command = [sys.executable, str(MAIN), "--stage", "report", "--run", str(model), "--config", "x.toml"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and "--config does not go with --stage report" in done.stderr
+
+
+def test_a_copy_of_a_run_is_reported_on_where_it_lies(copied: Config, finished: Config) -> None:
+    """The copy remembers the folder it was made in, where another run may lie by now."""
+    original, copy = finished.run_dir / "report.html", copied.run_dir / "report.html"
+    copy.unlink(missing_ok=True)
+    before = original.stat().st_mtime_ns if original.is_file() else None
+    report.run_of(copied.run_dir)
+    assert copy.is_file()
+    assert (original.stat().st_mtime_ns if original.is_file() else None) == before

@@ -20,7 +20,7 @@ from emerge_ehr.config import Config, Paths
 from emerge_ehr.export import card
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models.patient_memory import PatientMemory
-from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction import carried, ordinary, what_if
 from emerge_ehr.preprocess import evidence
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import new_patients
@@ -66,6 +66,8 @@ def write(run: Path, output: Path, *, with_patients: bool) -> None:
     Raises:
         UserError: as ``run``.
     """
+    if carried.is_model(run):
+        raise UserError(f"{run}: a model that was exported already; copy the folder, or export the run it was made of")
     trained = runs.load(run)
     config = trained.config
     _refuse_own_files(config)
@@ -75,7 +77,9 @@ def write(run: Path, output: Path, *, with_patients: bool) -> None:
             f"{run}: {keeps}, so that the folder would hold data of single patients; --with-patients exports it all the same"
         )
     graph = evidence.graph(config)
-    with publishing.publish(output) as folder:
+    # nothing of an earlier export may stay: its report, its members, or its patients
+    earlier = [path.name for path in output.iterdir()] if output.is_dir() else []
+    with publishing.publish(output, [name for name in earlier if name != publishing.INCOMING]) as folder:
         _copy_run(trained, folder)
         shutil.copytree(config.processed_dir / schema.FITTED, folder / schema.FITTED)
         components.call(

@@ -64,6 +64,7 @@ def build(run: Predictor, hosts: list[str], key: str | None = None) -> "FastAPI"
     """
     from fastapi import Request
     from fastapi.responses import HTMLResponse, JSONResponse, Response
+    from starlette.exceptions import HTTPException
 
     app = _application(hosts, key)
     turns, counted, budget, page = Turns(run), Counted(), limits.Budget(), _page(run)
@@ -97,12 +98,17 @@ def build(run: Predictor, hosts: list[str], key: str | None = None) -> "FastAPI"
     @app.post("/predict", openapi_extra=_described())
     async def predict(request: Request, explain: bool = False) -> Response:
         """The risks of new patients, in the order of the request; with ``explain``, also what they rest on."""
-        began = time.perf_counter()
+        began, status, patients = time.perf_counter(), 500, 0
         try:
             answer, patients = await _predict(request, turns, budget, explain=explain)
+            status = answer.status_code
         except RefusedError as refused:
-            answer, patients = JSONResponse({"detail": refused.detail}, refused.status, refused.headers), 0
-        counted.answered(answer.status_code, time.perf_counter() - began, patients)
+            answer, status = JSONResponse({"detail": refused.detail}, refused.status, refused.headers), refused.status
+        except HTTPException as refused:  # of the framework, as for a body that is too large
+            status = refused.status_code
+            raise
+        finally:
+            counted.answered(status, time.perf_counter() - began, patients)
         return answer
 
     @app.get("/", include_in_schema=False)

@@ -4,6 +4,7 @@ The report says what was predicted for whom and how well, and shows patients one
 The same run gives the same bytes.
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Mapping, Sequence
@@ -96,8 +97,8 @@ def run_of(run: Path) -> None:
         artefacts.require_writable(run)
         path = _publish(run, page.whole({**_content(material.of_model(run)), "views": [], "asked": 0}))
     else:
-        config, _ = runs.settings(run)
-        path = write(config)
+        config, _ = runs.settings(run)  # of the run, which may have been made in another folder
+        path = write(dataclasses.replace(config, paths=dataclasses.replace(config.paths, run_dir=run)))
     print(f"report: {path}")
 
 

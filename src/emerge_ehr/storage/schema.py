@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["text", "id", "sex", "number", "time"]
-LARGEST = 1e30  # far below the largest number of single precision (3.4e38); nothing larger is a measurement
+LARGEST = 1e12  # nothing larger is a measurement; its square, in deviations, is a number in single precision (3.4e38)
 
 # Format numbers. Files written with another number are refused, and their stage has to be run again. Raise a number
 TABLES_FORMAT = 3  # when convert would make other tables of the same raw files and settings

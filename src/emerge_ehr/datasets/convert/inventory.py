@@ -61,6 +61,11 @@ def _section(title: str, lines: Callable[[], Iterator[str]]) -> list[str]:
     except UserError as error:
         print(f"  lacking: {error}")
         return [title]
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"  lacking: {error.filename}: {error.strerror}")
+        return [title]
     return []
 
 
