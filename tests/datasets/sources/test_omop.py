@@ -111,6 +111,14 @@ def test_the_demo_gives_the_same_cohort_outcomes_and_values_as_from_its_own_file
     assert ours[schema.NOTES.file].is_empty()  # the demo has none, and source omop makes none of codes
 
 
+def test_so_do_whole_admissions_of_the_demo(demo_raw: Path, tmp_path: Path) -> None:
+    omop_of_mimic4.write(demo_raw, tmp_path / "omop", "parquet")
+    rule = Cohort(anchor="hospital", window="whole", min_stay_hours=1)
+    made = [config(tmp_path, Component("mimic4", {}), demo_raw)]
+    made.append(config(tmp_path, Component("omop", omop_of_mimic4.OPTIONS), tmp_path / "omop"))
+    same(*(converted(dataclasses.replace(one, cohort=rule)) for one in made))
+
+
 # --- a small hospital: one person, one admission, one ICU stay
 
 PERSON = {"person_id": 1, "gender_concept_id": 8532, "year_of_birth": 1950}
@@ -631,6 +639,21 @@ def test_of_several_schemas_of_a_database_the_options_name_one(tmp_path: Path) -
     with pytest.raises(UserError, match=r"table \w+ is in several schemas \(cdm, old\); set source.schema to one"):
         stays(made)
     assert stays(dataclasses.replace(made, source=Component("omop", {"schema": "CDM"})))["stay_id"].to_list() == ["100"]
+
+
+def test_views_of_a_database_are_read_as_tables_are(tmp_path: Path) -> None:
+    made = small(tmp_path)
+    raw = tmp_path / "other"
+    raw.mkdir()
+    tables = _tables(made.raw_dir)
+    _database(raw / "hospital.duckdb", tables, ("stored",))
+    with duckdb.connect(str(raw / "hospital.duckdb")) as connection:
+        connection.execute("create schema seen")
+        for name in tables:
+            connection.execute(f"create view seen.{name} as select * from stored.{name}")
+    source = Component("omop", {"schema": "seen"})
+    seen = dataclasses.replace(made, source=source, paths=dataclasses.replace(made.paths, raw_dir=raw))
+    assert stays(seen).equals(stays(made))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 ``concepts.csv`` has the standard concepts whose ids are published. ``means`` is a LOINC code of ``signals/codes.csv``, whose
 units and answers then hold; a UCUM unit; a LOINC answer code; or normal or abnormal, of capillary refill. Where the tables have
 the vocabulary itself (``concept``), ids are looked up in it by LOINC, SNOMED and UCUM codes, and what it says of an id counts.
+
+This material contains content from LOINC (http://loinc.org). LOINC is copyright Regenstrief Institute, Inc. and the LOINC
+Committee and is available at no cost under the license at http://loinc.org/license.
 """
 
 from collections.abc import Mapping
