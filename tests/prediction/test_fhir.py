@@ -30,7 +30,6 @@ from tests import fhir_bundles
 from tests.fhir_bundles import bundle, entry, named, observation, of_unit, resource, searchset
 from tests.places import ROOT
 
-
 Bundle = dict[str, Any]
 
 

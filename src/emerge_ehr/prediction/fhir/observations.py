@@ -192,8 +192,8 @@ def _number(observation: Resource, value: float | str, place: str) -> float:
 
 
 def _one_per_moment(rows: Sequence[Measured], left_out: Counter[str]) -> list[Measured]:
-    """One measurement for each signal and time: the plausible ones of the lowest rank count, and of these the median, or the worse
-    of scores."""
+    """One measurement for each signal and time: the plausible ones of the lowest rank count, and of these the median, or of
+    scores the worse."""
     moments: dict[tuple[datetime, str], list[Measured]] = defaultdict(list)
     for row in rows:
         moments[row.time, row.code].append(row)
