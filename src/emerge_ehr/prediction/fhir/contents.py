@@ -6,6 +6,7 @@ Narratives and contained resources are not read, and an attachment's data is dec
 
 import importlib
 import importlib.util
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -62,7 +63,8 @@ class Contents:
     timestamp: str | None
     of_kind: dict[str, list[Resource]]
     at: dict[str, Resource] = field(default_factory=dict)  # by fullUrl
-    named: dict[str, list[Resource]] = field(default_factory=lambda: defaultdict(list))  # by kind and id, of any server
+    named: dict[tuple[str, str], Resource] = field(default_factory=dict)  # by server, and kind and id
+    servers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # of each kind and id
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: list[str] = field(default_factory=list)
 
@@ -80,9 +82,9 @@ class Contents:
             found, name = self.at.get(f"{server}/{text}"), text
         if found is not None:
             return found
-        anywhere = not server and not text.startswith(WEB)
-        fitting = [one for one in self.named.get(name, ()) if anywhere or not one.server]
-        return fitting[0] if len(fitting) == 1 else None
+        if not server and not text.startswith(WEB) and len(self.servers.get(name, ())) == 1:
+            return self.named[self.servers[name][0], name]
+        return self.named.get(("", name)) if server or text.startswith(WEB) else None
 
     def identity(self, patient: Resource) -> str:
         """What a patient is called in an answer: the id, or the address where there is none or other servers have it too."""
@@ -143,6 +145,8 @@ def _add(contents: Contents, number: int, entry: Any) -> None:
     assert isinstance(resource, dict)
     name = f"{kind}/{resource['id']}" if isinstance(resource.get("id"), str) else ""
     shown = name or f"{where} ({kind})"
+    if kind == "Patient" and not name and resource.get("identifier"):
+        name = f"Patient without an id: {json.dumps(resource, sort_keys=True)}"  # the same where all of it is
     url = url.partition("/_history/")[0]
     found = Resource(kind, shown, _validated(kind, shown, resource), url)
     if (other := _same(contents, found, name)) is not None:
@@ -157,23 +161,18 @@ def _add(contents: Contents, number: int, entry: Any) -> None:
     if url:
         contents.at[url] = found
     if name:
-        contents.named[name].append(found)
+        contents.named[found.server, name] = found
+        contents.servers[name].append(found.server)
     contents.of_kind[kind].append(found)
 
 
 def _same(contents: Contents, found: Resource, name: str) -> Resource | None:
-    """The resource that is there already under the address or the name of another; of two servers, a name means two.
-
-    Patients without an id are the same where all is, and a record number is among it.
-    """
+    """The resource that is there already under the address or the name of another; of two servers, a name means two."""
     if found.full_url in contents.at:
         return contents.at[found.full_url]
-    for other in contents.named.get(name, ()):
-        if not (found.server and other.server and found.server != other.server):
-            return other
-    if found.kind == "Patient" and not name and found.content.get("identifier"):
-        return next((one for one in contents.of_kind["Patient"] if one.content == found.content), None)
-    return None
+    servers = contents.servers.get(name, [])
+    fitting = [found.server, ""] if found.server else servers[:1]
+    return next((contents.named[server, name] for server in fitting if (server, name) in contents.named), None)
 
 
 @cache

@@ -27,6 +27,7 @@ DISCHARGE_CODES = (
     *("18842-5", "11490-0", "28655-9", "29761-4", "34105-7", "34106-5", "34745-0", "57058-0"),
     *("59258-4", "28574-2", "8648-8", "11535-2", "8653-8", "18743-5", "64297-5"),
 )
+LONGEST_CONTENT_TYPE = 200  # characters
 LONGEST_KIND = 200  # characters of a note's type, as in the service's own JSON
 
 
@@ -112,7 +113,7 @@ def _text(document: Resource, attachment: Mapping[str, Any], place: str) -> str:
         UserError: it is too long.
     """
     content_type = attachment.get("contentType", "")
-    if content_type.partition(";")[0].strip().lower() != "text/plain":
+    if len(content_type) > LONGEST_CONTENT_TYPE or content_type.partition(";")[0].strip().lower() != "text/plain":
         raise LeftOutError("not text/plain")
     if "data" not in attachment:
         raise LeftOutError("text not in the bundle")

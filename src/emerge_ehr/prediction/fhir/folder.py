@@ -18,6 +18,7 @@ FILES = (BUNDLE, LINES, ".jsonl", ".xml", ".txt", ".gz", ".zip")  # what a user 
 TAKEN = f"--tables takes a folder of tables, or a FHIR bundle of R4 as a file '{BUNDLE}' or a folder of such files"
 TABLES = (schema.COHORT.file, schema.STATIC.file, schema.DYNAMIC.file, schema.DYNAMIC.parts, schema.PROVENANCE)
 BEGINNING = 2**20  # bytes
+TOLD = 10  # bundles passed over that are told one by one
 SOME = 20  # files of a folder within, of which one at least is a bundle
 
 
@@ -80,7 +81,8 @@ def read(place: Path, run: Expected) -> CheckedTables:
             found = _of_file(file, run)
         except (NoPatientError, NoStayError) as error:
             lacking.append(UserError(f"{file}: {error}"))
-            warnings.append(f"{file.name}: passed over: {error}")
+            if len(lacking) <= TOLD:
+                warnings.append(f"{file.name}: passed over: {error}")
             continue
         for patient in found.patients:
             if (name := patient.patient_id) in people:
@@ -92,6 +94,10 @@ def read(place: Path, run: Expected) -> CheckedTables:
         warnings += [f"{file.name}: {warning}" for warning in found.warnings]
     if not people:
         raise lacking[0]
+    if len(lacking) > TOLD:
+        warnings.append(
+            f"{len(lacking) - TOLD} more bundles are passed over, having no Patient or no stay to predict for"
+        )
     told = patients.Read([], dict(sorted(left_out.items())), [], warnings).lines()
     try:
         made = requests.tables(requests.Asked.model_construct(patients=list(people.values())), run)

@@ -78,7 +78,7 @@ def of(patient: Resource, contents: Contents, run: Expected) -> Stay:
 
 def count_unused(contents: Contents, stays: Sequence[Stay]) -> None:
     """Count the encounters that are not predicted for in ``contents.left_out``."""
-    chosen, predicted = [stay.encounter for stay in stays], [stay.patient for stay in stays]
+    chosen, predicted = {stay.encounter for stay in stays}, {stay.patient for stay in stays}
     for encounter in contents.of_kind["Encounter"]:
         patient = contents.meant(encounter.content.get("subject"), encounter)
         if encounter in chosen:
