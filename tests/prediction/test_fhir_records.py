@@ -167,6 +167,24 @@ def test_a_patient_without_a_stay_is_left_out_and_told_and_refuses_no_other(read
     assert "not predicted: Patient/visitor: no Encounter of this patient is in-progress" in found.warnings[0]
 
 
+@pytest.mark.parametrize("hours", [20, 60])
+def test_a_stay_that_is_too_short_is_left_out_and_told_and_refuses_no_other(ready: Predictor, hours: int) -> None:
+    of = searchset()
+    period = {
+        "start": "2150-03-01T13:00:00Z",
+        "end": f"2150-03-0{1 + (13 + hours) // 24}T{(13 + hours) % 24:02}:00:00Z",
+    }
+    second = named(searchset(), "stay-2150") | {"id": "short", "subject": {"reference": "Patient/2"}, "period": period}
+    second.pop("location")
+    of["entry"] += [{"resource": {"resourceType": "Patient", "id": "2"}}, {"resource": second}]
+    found = read(of, ready)
+    assert [one.patient_id for one in found.patients][1:] == (["2"] if hours == 60 else [])
+    assert found.left_out.get("Encounter: of a patient who is not predicted", 0) == (hours == 20)
+    assert any("Encounter/short.period.start: the stay is known for 20.0 h" in one for one in found.warnings) == (
+        hours == 20
+    )
+
+
 WARDS = {"resource": {"resourceType": "Location", "id": "ward"}}
 VISITOR = {"resource": {"resourceType": "Patient", "id": "visitor"}}
 
