@@ -2,11 +2,14 @@
 entries name each other by urn:uuid."""
 
 import base64
+import json
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+SEARCHSET = Path(__file__).parent / "prediction" / "bundles" / "searchset.json"
 UCUM, LOINC = "http://unitsofmeasure.org", "http://loinc.org"
 # signal -> LOINC code and UCUM unit in which a chart has it
 CHARTED = {
@@ -114,3 +117,35 @@ def quantity(signal: str, value: float) -> dict[str, Any]:
 
 def bundle(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
+
+
+def searchset() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(SEARCHSET.read_text("utf-8"))
+    return found
+
+
+def resource(of: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The last resource of this kind."""
+    return next(one["resource"] for one in reversed(of["entry"]) if one["resource"]["resourceType"] == kind)
+
+
+def named(of: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one["resource"] for one in of["entry"] if one["resource"]["id"] == name)
+
+
+def observation(loinc: str = "8867-4", **other: Any) -> dict[str, Any]:
+    """One more heart rate of the patient in the search result, but for what is changed."""
+    value = {"valueQuantity": {"value": 90, "system": UCUM, "code": "/min"}}
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"coding": [{"system": LOINC, "code": loinc}]},
+        "subject": {"reference": "Patient/eq081-VQEgP8drUUqCWzHfw3"},
+        "effectiveDateTime": "2150-03-01T15:00:00Z",
+        **({} if any(key.startswith("value") for key in other) else value),
+        **other,
+    }
+
+
+def of_unit(value: float, unit: str | None, system: str = UCUM) -> dict[str, Any]:
+    return {"value": value, **({} if unit is None else {"system": system, "code": unit})}

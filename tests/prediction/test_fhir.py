@@ -27,11 +27,10 @@ from emerge_ehr.signals import codes
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS
 from emerge_ehr.training.trained import Trained
 from tests import fhir_bundles
-from tests.fhir_bundles import bundle, entry
+from tests.fhir_bundles import bundle, entry, named, observation, of_unit, resource, searchset
 from tests.places import ROOT
 
 Bundle = dict[str, Any]
-SEARCHSET = Path(__file__).with_name("bundles") / "searchset.json"
 
 
 @pytest.fixture(scope="module")
@@ -88,26 +87,12 @@ def test_the_stage_predict_takes_a_folder_or_a_file_of_bundles(
     with pytest.raises(UserError, match=f"Patient/{named[0]} is in .*{named[0]}.json too"):
         ready.tables(folder)
     (folder / "twice.json").write_text("{")
-    with pytest.raises(UserError, match=r"twice.json: not JSON"):
+    with pytest.raises(UserError, match=r"twice.json: the file is not JSON"):
         ready.tables(folder)
-
-
-def searchset() -> Bundle:
-    found: Bundle = json.loads(SEARCHSET.read_text("utf-8"))
-    return found
 
 
 def read(of: Bundle, ready: Predictor) -> Read:
     return patients.read(of, ready.expected)
-
-
-def resource(of: Bundle, kind: str) -> dict[str, Any]:
-    """The last resource of this kind."""
-    return next(one["resource"] for one in reversed(of["entry"]) if one["resource"]["resourceType"] == kind)
-
-
-def named(of: Bundle, name: str) -> dict[str, Any]:
-    return next(one["resource"] for one in of["entry"] if one["resource"]["id"] == name)
 
 
 def test_a_record_system_s_search_result_is_read_as_a_person_reads_it(ready: Predictor, client: TestClient) -> None:
@@ -135,24 +120,6 @@ def test_a_record_system_s_search_result_is_read_as_a_person_reads_it(ready: Pre
     assert (window["window_start"], window["measurements"], window["notes"]) == ("2150-03-01T13:00:00Z", 7, 1)
 
 
-def observation(loinc: str = "8867-4", **other: Any) -> dict[str, Any]:
-    """One more heart rate of the patient in the search result, but for what is changed."""
-    value = {"valueQuantity": {"value": 90, "system": fhir_bundles.UCUM, "code": "/min"}}
-    return {
-        "resourceType": "Observation",
-        "status": "final",
-        "code": {"coding": [{"system": fhir_bundles.LOINC, "code": loinc}]},
-        "subject": {"reference": "Patient/eq081-VQEgP8drUUqCWzHfw3"},
-        "effectiveDateTime": "2150-03-01T15:00:00Z",
-        **({} if any(key.startswith("value") for key in other) else value),
-        **other,
-    }
-
-
-def quantity(value: float, unit: str | None, system: str = fhir_bundles.UCUM) -> dict[str, Any]:
-    return {"value": value, **({} if unit is None else {"system": system, "code": unit})}
-
-
 LEFT_OUT: dict[str, dict[str, Any]] = {
     "status entered-in-error": observation(status="entered-in-error"),
     "status cancelled": observation(status="cancelled"),
@@ -164,8 +131,19 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     ),
     "value not a quantity": observation(valueString="90 per minute"),
     "no value": observation(valueQuantity={"unit": "/min"}),
+    "a value beside dataAbsentReason": observation(dataAbsentReason={"text": "the probe fell off"}),
+    "effectivePeriod ends before its start": observation(
+        effectiveDateTime=None, effectivePeriod={"start": "2150-03-01T16:00:00Z", "end": "2150-03-01T15:00:00Z"}
+    ),
+    "a modifierExtension, which may change what it means": observation(
+        modifierExtension=[{"url": "https://example.org/negated", "valueBoolean": True}]
+    ),
+    "a bound that may be on either side of the limit": observation(
+        "44963-7", valueQuantity=of_unit(2, "s") | {"comparator": ">"}
+    ),
+    "a comparator that R4 does not have": observation(valueQuantity=of_unit(90, "/min") | {"comparator": "~"}),
     "no UCUM unit": observation(valueQuantity={"value": 90, "unit": "bpm"}),
-    "a unit that the signal has not": observation(valueQuantity=quantity(90, "Hz")),
+    "a unit that the signal has not": observation(valueQuantity=of_unit(90, "Hz")),
     "outside the window": observation(effectiveDateTime="2150-03-01T12:59:59Z"),
     "of no patient of the bundle": observation(subject={"reference": "Patient/another"}),
     "an answer whose points are not known": observation("9267-6", valueCodeableConcept={"text": "opens eyes"}),
@@ -204,7 +182,7 @@ def test_units_become_those_of_the_run(
     ready: Predictor, code: str, value: float, unit: str, signal: str, expected: float
 ) -> None:
     of = searchset()
-    of["entry"].append({"resource": observation(code, valueQuantity=quantity(value, unit))})
+    of["entry"].append({"resource": observation(code, valueQuantity=of_unit(value, unit))})
     (patient,) = read(of, ready).patients
     added = [one for one in patient.measurements if one.time == datetime(2150, 3, 1, 15)]
     assert [(one.code, one.value) for one in added] == [(signal, pytest.approx(expected, abs=1e-3))]
@@ -244,7 +222,7 @@ MISTAKES: dict[str, tuple[Callable[[Bundle], object], str]] = {
     ),
     "a time without a zone": (
         lambda b: named(b, "hr-1").update(effectiveDateTime="2150-03-01T13:30:00"),
-        "Observation/hr-1.effectiveDateTime: ",
+        "Observation/hr-1.effectiveDateTime: a time of day without a zone is no time of R4; write it as 2150-03-01T13:30:00Z",
     ),
     "an element that there is not": (
         lambda b: named(b, "hr-1").update(pulse=1),
@@ -267,21 +245,36 @@ MISTAKES: dict[str, tuple[Callable[[Bundle], object], str]] = {
         lambda b: named(b, "stay-2150").update(period={"start": "2150-03-01"}),
         "Encounter/stay-2150.period.start: missing, or without a time of day",
     ),
+    "a time without seconds": (
+        lambda b: named(b, "hr-1").update(effectiveDateTime="2150-03-01T13:30Z"),
+        "Observation/hr-1.effectiveDateTime: a time of day without seconds is no time of R4",
+    ),
+    "a stay of R5": (
+        lambda b: named(b, "stay-2150").update({"class": [{"coding": [{"code": "IMP"}]}]}),
+        "('class' is as in FHIR R5; FHIR R4 is read, so convert the bundle)",
+    ),
     "a stay that ended early": (
         lambda b: named(b, "stay-2150")["period"].update(end="2150-03-02T08:00:00-05:00"),
         "Encounter/stay-2150.location[1].period.start: the stay is known for 24.0 h, and the run predicts from 48 h",
     ),
+    "a stay that ends on a day before it begins": (
+        lambda b: named(b, "stay-2150")["period"].update(end="2150-02-27"),
+        "Encounter/stay-2150.period.end: is before its start",
+    ),
+    "an ICU that is left before it is entered": (
+        lambda b: named(b, "stay-2150")["location"][1]["period"].update(end="2150-02"),
+        "Encounter/stay-2150.location[1].period.end: is before its start",
+    ),
+    "a stay in an ICU that ended the day after": (
+        lambda b: (
+            named(b, "stay-2150")["location"].__delitem__(2)
+            or named(b, "stay-2150")["location"][1]["period"].update(end="2150-03-02")
+        ),
+        "Encounter/stay-2150.location[1].period.start: the stay is known for 40.0 h, and the run predicts from 48 h",
+    ),
     "a stay that ends before it begins": (
         lambda b: named(b, "stay-2150")["period"].update(end="2149-03-02T08:00:00-05:00"),
         "Encounter/stay-2150.period.end: is before its start",
-    ),
-    "a note that is no base64": (
-        lambda b: named(b, "note-1")["content"][1]["attachment"].update(data="!"),
-        "DocumentReference/note-1.content[1].attachment.data: not text in utf-8 as base64",
-    ),
-    "a note in another charset": (
-        lambda b: named(b, "note-1")["content"][1]["attachment"].update(contentType="text/plain; charset=utf-7"),
-        "DocumentReference/note-1.content[1].attachment.contentType: its charset is none of",
     ),
     "a note too long": (
         lambda b: named(b, "note-1")["content"][1]["attachment"].update(data=base64.b64encode(b"x" * 500_001).decode()),
@@ -384,6 +377,32 @@ def document(**changes: Any) -> Bundle:
     return of
 
 
+CHARSET = "its charset is none of utf-8, ascii, iso8859-1, iso8859-15, cp1252"
+
+
+def text_of(**attachment: str) -> dict[str, Any]:
+    """The content of a document: a text in German, but for what is changed."""
+    data = base64.b64encode("Pneumonie, früher Asthma.".encode(attachment.pop("encoding", "utf-8"))).decode()
+    return {"attachment": {"contentType": "text/plain", "data": data, **attachment}}
+
+
+@pytest.mark.parametrize(
+    "attachment",
+    [
+        {"contentType": "text/plain; charset=utf-8; format=flowed"},
+        {"contentType": "text/plain; format=flowed"},
+        {"contentType": 'Text/Plain;charset="UTF8"'},
+        {"contentType": "text/plain; format=flowed; charset=ISO-8859-1", "encoding": "latin-1"},
+        {"contentType": "text/plain; charset=latin1", "encoding": "latin-1"},
+    ],
+)
+def test_parameters_of_a_content_type_are_read_as_they_may_be_written(
+    ready: Predictor, attachment: dict[str, str]
+) -> None:
+    (note,) = read(document(content=[text_of(**attachment)]), ready).patients[0].notes
+    assert note.text == "Pneumonie, früher Asthma."
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -393,6 +412,12 @@ def document(**changes: Any) -> Bundle:
         ({"context": {"encounter": [{"reference": "Encounter/of-last-year"}]}}, "of another stay"),
         ({"context": {}, "date": "2149-03-01T13:00:00Z"}, "of another stay"),
         ({"subject": {"reference": "Patient/another"}}, "of no patient of the bundle"),
+        ({"type": {"coding": [{"system": fhir_bundles.LOINC, "code": "18842-5"}]}}, "a discharge summary or the like"),
+        ({"type": {"text": "Discharge Summary"}}, "a discharge summary or the like"),
+        ({"content": [text_of(contentType="text/plain; charset=utf-7")]}, CHARSET),
+        ({"content": [text_of(contentType="text/plain; charset=none-such")]}, CHARSET),
+        ({"content": [text_of(data="!")]}, "data not text in utf-8 as base64"),
+        ({"content": [text_of(data="/w==")]}, "data not text in utf-8 as base64"),
     ],
 )
 def test_notes_of_others_of_other_stays_or_written_later_are_left_out(
@@ -448,4 +473,4 @@ def test_the_example_of_the_page_is_answered_as_the_page_says(client: TestClient
     page = (ROOT / "docs" / "prediction.md").read_text("utf-8")
     asked, told = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
     answer = ask(client, asked).json()
-    assert answer["fhir"] == told and answer["predictions"][0]["diseases"][0]["surface"] == "pneumonia"
+    assert {"fhir": answer["fhir"]} == told and answer["predictions"][0]["diseases"][0]["surface"] == "pneumonia"

@@ -5,6 +5,8 @@ Committee and is available at no cost under the license at http://loinc.org/lice
 
 A row with a ``unit``: the value times ``scale`` plus ``offset``; or, where ``above`` is given, 1 if the value is greater, else 0.
 A row with an ``answer``: the LOINC answer code of that many points. A unit or an answer that has no row is not guessed.
+``rank``: of several values of a signal at one time those of the lowest count, as when tables are converted: pressures of an
+arterial line (0), those of which nobody says how they were measured (1), those of a cuff (2). Empty where it does not matter.
 """
 
 import csv
@@ -15,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 FILE = Path(__file__).with_name("codes.csv")
+GREATER, LESS = (">", ">="), ("<", "<=")
 ANNOTATION = re.compile(r"\{[^{}]*\}")  # UCUM: braces hold a remark, which means nothing
 
 
@@ -34,12 +37,27 @@ class Unit:
         """
         return value * self.scale + self.offset if self.above is None else float(value > self.above)
 
+    def of_bound(self, comparator: str, bound: float) -> float | None:
+        """What a bound, such as ``> 600``, counts as: the bound itself, or the side of the limit on which every such value is;
+        None where the values may be on both sides.
+
+        >>> refill = Unit(1.0, 0.0, 3.0)
+        >>> [refill.of_bound(*said) for said in ((">", 3), (">=", 3), ("<", 2), ("<=", 3), (">", 2), ("<", 4))]
+        [1.0, 1.0, 0.0, 0.0, None, None]
+        """
+        if self.above is None:
+            return self.of_signal(bound)
+        if comparator in GREATER:  # "3 s or more" is how a delayed refill is charted
+            return 1.0 if bound >= self.above else None
+        return 0.0 if bound <= self.above else None
+
 
 @dataclass(frozen=True)
 class Codes:
-    """``signal``: of a LOINC code; ``units``: by LOINC code and unit; ``scores``: by LOINC code and answer code."""
+    """``signal`` and ``rank``: of a LOINC code; ``units``: by LOINC code and unit; ``scores``: by LOINC code and answer code."""
 
     signal: Mapping[str, str]
+    rank: Mapping[str, int]
     units: Mapping[tuple[str, str], Unit]
     scores: Mapping[tuple[str, str], float]
 
@@ -56,15 +74,16 @@ class Codes:
 def known() -> Codes:
     """What ``codes.csv`` says."""
     signal: dict[str, str] = {}
+    rank: dict[str, int] = {}
     units: dict[tuple[str, str], Unit] = {}
     scores: dict[tuple[str, str], float] = {}
     with FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             loinc = row["loinc"]
-            signal[loinc] = row["signal"]
+            signal[loinc], rank[loinc] = row["signal"], int(row["rank"] or 0)
             if row["answer"]:
                 scores[loinc, row["answer"]] = float(row["score"])
             else:
                 above = float(row["above"]) if row["above"] else None
                 units[loinc, row["unit"]] = Unit(float(row["scale"]), float(row["offset"]), above)
-    return Codes(signal, units, scores)
+    return Codes(signal, rank, units, scores)

@@ -1,17 +1,19 @@
 """Observations as measurements of the run's signals: panels by their components, coded scores by their points.
 
 Only what was validated counts: final, amended and corrected. A preliminary value may be of a monitor that nobody has looked at.
+Of several values of a signal at one time one is kept, as when tables are converted (``datasets/convert/harmonise``).
 """
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from emerge_ehr.prediction.fhir.contents import Contents, Resource
-from emerge_ehr.prediction.fhir.stays import Stay
-from emerge_ehr.prediction.fhir.times import effective
+from emerge_ehr.prediction.fhir.stays import Stay, whose
+from emerge_ehr.prediction.fhir.times import effective, span
 from emerge_ehr.signals import codes
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS, Signal
 from emerge_ehr.storage import schema
@@ -20,14 +22,16 @@ LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 FINAL = ("final", "amended", "corrected")
 POINTS = "http://hl7.org/fhir/StructureDefinition/ordinalValue"  # an extension of a coding
 SCORE_UNIT = "1"
+UNSTATED = 1  # the rank of a pressure of which nobody says how it was measured
 
 
 class Measured(NamedTuple):
-    """A measurement in the signal's unit; ``time`` in UTC."""
+    """A measurement in the signal's unit; ``time`` in UTC. ``rank``: see ``signals/codes``."""
 
     time: datetime
     code: str
     value: float
+    rank: int = 0
 
 
 class LeftOutError(Exception):
@@ -51,6 +55,7 @@ def measurements(contents: Contents, stays: Sequence[Stay], signals: Sequence[Si
             continue
         rows.extend(_values(observation, stay, time, names, contents.left_out))
     for rows in found:
+        rows[:] = _one_per_moment(rows, contents.left_out)
         rows.extend(_sums(rows, names))
     return found
 
@@ -62,9 +67,13 @@ def _placed(
     content = observation.content
     if (status := content.get("status")) not in FINAL:
         raise LeftOutError(f"status {status}")
-    patient = contents.meant(content.get("subject"))
+    if content.get("modifierExtension"):
+        raise LeftOutError("a modifierExtension, which may change what it means")
+    patient = contents.meant(content.get("subject"), observation)
     if patient is None or patient not in of_patient:
-        raise LeftOutError("of no patient of the bundle")
+        raise LeftOutError(whose(patient))
+    if span(content.get("effectivePeriod", {})).backwards:
+        raise LeftOutError("effectivePeriod ends before its start")
     time = effective(content)
     if time is None:
         raise LeftOutError("no effective time of day")
@@ -81,21 +90,43 @@ def _values(
     parts += [(part, f"component[{number}].") for number, part in enumerate(components)]
     for part, place in parts:
         try:
-            code, value = _value(observation, part, place, names)
+            measured = _value(observation, part, place, names, time)
             if not stay.window_start <= time < stay.window_end:
                 raise LeftOutError("outside the window")
         except LeftOutError as reason:
             left_out[f"Observation: {reason}"] += 1
         else:
-            yield Measured(time, code, value)
+            yield measured
 
 
 def _has_value(part: Mapping[str, Any]) -> bool:
     return any(key.startswith("value") for key in part)
 
 
-def _value(observation: Resource, part: Mapping[str, Any], place: str, names: set[str]) -> tuple[str, float]:
-    """The signal of an observation or a component, and the value in the signal's unit."""
+def _value(observation: Resource, part: Mapping[str, Any], place: str, names: set[str], time: datetime) -> Measured:
+    """An observation or a component as a measurement of its signal."""
+    signal, loincs = _signal(part, names)
+    if not _has_value(part):
+        raise LeftOutError("no value")
+    if "dataAbsentReason" in part:
+        raise LeftOutError("a value beside dataAbsentReason")
+    ranks = {codes.known().rank[loinc] for loinc in loincs}
+    rank = min(ranks - {UNSTATED} or ranks)  # a general code beside one that says how it was measured
+    if "valueQuantity" in part:
+        value = _of_quantity(observation, part["valueQuantity"], f"{place}valueQuantity", loincs[0])
+    elif "valueInteger" in part and codes.known().unit(loincs[0], SCORE_UNIT) and SIGNAL_BY_NAME[signal].score:
+        value = _number(observation, part["valueInteger"], f"{place}valueInteger")
+    elif "valueCodeableConcept" in part:
+        value = _of_answer(observation, part["valueCodeableConcept"], f"{place}valueCodeableConcept", loincs)
+    else:
+        raise LeftOutError("value not a quantity")
+    return Measured(time, signal, value, rank)
+
+
+def _signal(part: Mapping[str, Any], names: set[str]) -> tuple[str, list[str]]:
+    """The signal of an observation or a component, and its LOINC codes that say so."""
+    if part.get("modifierExtension"):
+        raise LeftOutError("a modifierExtension, which may change what it means")
     known = codes.known()
     codings = part["code"].get("coding", [])
     loincs = [one["code"] for one in codings if one.get("system") == LOINC and one.get("code") in known.signal]
@@ -106,19 +137,12 @@ def _value(observation: Resource, part: Mapping[str, Any], place: str, names: se
     signal = known.signal[loincs[0]]
     if signal not in names:
         raise LeftOutError("a signal that the run does not know")
-    if not _has_value(part):
-        raise LeftOutError("no value")
-    if "valueQuantity" in part:
-        return signal, _of_quantity(observation, part["valueQuantity"], f"{place}valueQuantity", loincs[0])
-    if "valueInteger" in part and known.unit(loincs[0], SCORE_UNIT) and SIGNAL_BY_NAME[signal].score:
-        return signal, _number(observation, part["valueInteger"], f"{place}valueInteger")
-    if "valueCodeableConcept" in part:
-        return signal, _of_answer(observation, part["valueCodeableConcept"], f"{place}valueCodeableConcept", loincs)
-    raise LeftOutError("value not a quantity")
+    return signal, loincs
 
 
 def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str, loinc: str) -> float:
-    """A quantity in the signal's unit. A bound, such as > 600, counts as the bound itself, as when tables are converted."""
+    """A quantity in the signal's unit. A bound, such as > 600, counts as the bound itself, as when tables are converted, except
+    where a limit decides."""
     if "value" not in quantity:
         raise LeftOutError("no value")
     if "code" not in quantity or quantity.get("system") != UCUM:
@@ -126,7 +150,15 @@ def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str,
     unit = codes.known().unit(loinc, quantity["code"])
     if unit is None:
         raise LeftOutError("a unit that the signal has not")
-    return _number(observation, unit.of_signal(_number(observation, quantity["value"], place)), place)
+    number, comparator = _number(observation, quantity["value"], place), quantity.get("comparator")
+    if comparator is None:
+        return _number(observation, unit.of_signal(number), place)
+    if comparator not in (*codes.GREATER, *codes.LESS):
+        raise LeftOutError("a comparator that R4 does not have")
+    value = unit.of_bound(comparator, number)
+    if value is None:
+        raise LeftOutError("a bound that may be on either side of the limit")
+    return _number(observation, value, place)
 
 
 def _of_answer(observation: Resource, concept: Mapping[str, Any], place: str, loincs: Sequence[str]) -> float:
@@ -157,6 +189,26 @@ def _number(observation: Resource, value: float | str, place: str) -> float:
     if not math.isfinite(number) or abs(number) > schema.LARGEST:
         raise observation.mistake(place, "not a finite number that a measurement can have")
     return number
+
+
+def _one_per_moment(rows: Sequence[Measured], left_out: Counter[str]) -> list[Measured]:
+    """One measurement for each signal and time: the plausible ones of the lowest rank count, and of these the median, or of
+    scores the worse."""
+    moments: dict[tuple[datetime, str], list[Measured]] = defaultdict(list)
+    for row in rows:
+        moments[row.time, row.code].append(row)
+    kept: list[Measured] = []
+    for found in moments.values():
+        signal = SIGNAL_BY_NAME[found[0].code]
+        low, high = signal.plausible
+        plausible = [row for row in found if low <= row.value <= high] or found
+        best = [row for row in plausible if row.rank == min(row.rank for row in plausible)]
+        values = [row.value for row in best]
+        value = min(values) if signal.score == "low" else max(values) if signal.score else statistics.median(values)
+        kept.append(best[0]._replace(value=value))
+        if len(found) > 1:
+            left_out["Observation: another value at the same time"] += len(found) - 1
+    return kept
 
 
 def _sums(rows: Sequence[Measured], names: set[str]) -> list[Measured]:

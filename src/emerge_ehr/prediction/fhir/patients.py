@@ -12,13 +12,17 @@ from emerge_ehr.prediction.fhir import documents, observations, stays
 from emerge_ehr.prediction.fhir.contents import Contents, Resource
 from emerge_ehr.prediction.fhir.documents import Written
 from emerge_ehr.prediction.fhir.observations import Measured
-from emerge_ehr.prediction.fhir.stays import Stay
+from emerge_ehr.prediction.fhir.stays import NoStayError, Stay
 from emerge_ehr.prediction.fhir.times import written
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 
 SEX = {"female": "F", "male": "M"}
 OLDEST = 120  # years
 LONGEST_ID = 200  # characters, as in the service's own JSON; an id of FHIR has 64 at most
+
+
+class NoPatientError(UserError):
+    """A bundle has no Patient, as one that lists a hospital's wards or staff."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,43 @@ def read(bundle: Mapping[str, Any], run: Expected) -> Read:
     """The patients of a ``bundle``, as JSON gave it, for a run that expects ``run``.
 
     Raises:
-        UserError: it is not a bundle of FHIR R4, or has no patient whose stay can be told; or the library that validates is
-            not installed.
+        NoPatientError: it has no Patient.
+        NoStayError: none of its patients has a stay to predict for.
+        UserError: it is not a bundle of FHIR R4, or the library that validates is not installed.
     """
     found = taken_apart.read(bundle)
     people = found.of_kind["Patient"]
     if not 1 <= len(people) <= requests.MOST_PATIENTS:
-        raise UserError(f"Bundle.entry: {len(people)} Patients; send 1 to {requests.MOST_PATIENTS}")
-    of_people = [stays.of(patient, found, run) for patient in people]
+        kind = UserError if people else NoPatientError
+        raise kind(f"Bundle.entry: {len(people)} Patients; send 1 to {requests.MOST_PATIENTS}")
+    of_people = _stays(people, found, run)
+    stays.count_unused(found, of_people)
     measured = observations.measurements(found, of_people, run.signals)
     texts = documents.notes(found, of_people)
     patients = [_patient(*one, found) for one in zip(of_people, measured, texts, strict=True)]
-    windows = [_window(*one) for one in zip(of_people, measured, texts, strict=True)]
+    windows = [_window(*one, found) for one in zip(of_people, measured, texts, strict=True)]
     return Read(patients, dict(sorted(found.left_out.items())), windows, found.warnings)
 
 
-def _identity(patient: Resource) -> str:
-    return str(patient.content.get("id") or patient.full_url or patient.name)[:LONGEST_ID]
+def _stays(people: Sequence[Resource], found: Contents, run: Expected) -> list[Stay]:
+    """The stays of those who have one to predict for; the others are told, and are refused only where nobody is left."""
+    of_people: list[Stay] = []
+    lacking: list[NoStayError] = []
+    for patient in people:
+        try:
+            of_people.append(stays.of(patient, found, run))
+        except NoStayError as error:
+            lacking.append(error)
+    if not of_people:
+        raise lacking[0]
+    if lacking:
+        found.left_out["Patient: no stay to predict for"] += len(lacking)
+    found.warnings += [f"not predicted: {error}" for error in lacking]
+    return of_people
+
+
+def _identity(patient: Resource, found: Contents) -> str:
+    return found.identity(patient)[:LONGEST_ID]
 
 
 def _patient(stay: Stay, measured: Sequence[Measured], texts: Sequence[Written], found: Contents) -> requests.Patient:
@@ -70,7 +94,7 @@ def _patient(stay: Stay, measured: Sequence[Measured], texts: Sequence[Written],
         if len(rows) > most:
             raise UserError(f"{stay.patient.name}: {len(rows)} {kind}, and at most {most} are read; send fewer")
     return requests.Patient(
-        patient_id=_identity(stay.patient),
+        patient_id=_identity(stay.patient, found),
         age=_age(stay, found),
         sex=SEX.get(stay.patient.content.get("gender", "")),  # type: ignore[arg-type]
         window_start=stay.window_start,
@@ -104,9 +128,9 @@ def completed_years(born: str, when: datetime) -> int:
     return when.year - year - ((when.month, when.day)[: len(rest)] < tuple(rest))
 
 
-def _window(stay: Stay, measured: Sequence[Measured], texts: Sequence[Written]) -> dict[str, Any]:
+def _window(stay: Stay, measured: Sequence[Measured], texts: Sequence[Written], found: Contents) -> dict[str, Any]:
     return {
-        "patient_id": _identity(stay.patient),
+        "patient_id": _identity(stay.patient, found),
         "encounter": stay.encounter.name,
         "begins_at": stay.begins,
         "window_start": written(stay.window_start),

@@ -6,14 +6,14 @@ their own. **From when.** The beginning of its last stay in an ICU, where a Loca
 beginning of the encounter.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction.fhir.contents import Contents, Resource
-from emerge_ehr.prediction.fhir.times import moment, written
+from emerge_ehr.prediction.fhir.times import moment, span, written
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 
 COUNTED = ("in-progress", "onleave", "finished")
@@ -21,6 +21,10 @@ INPATIENT = ("IMP", "ACUTE", "NONAC")
 ACT_CODE, ROLE_CODE = (f"http://terminology.hl7.org/CodeSystem/v3-{name}" for name in ("ActCode", "RoleCode"))
 INTENSIVE = ("ICU", "CCU")  # of RoleCode, for adults
 DEEPEST = 5  # locations within locations: bed, room, ward, unit, house
+
+
+class NoStayError(UserError):
+    """A patient has no stay to predict for, or none that can be told from the others, or it was too short for the run."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,18 @@ def of(patient: Resource, contents: Contents, run: Expected) -> Stay:
     """The stay of the ``patient``, and the window that the run observes.
 
     Raises:
-        UserError: there is no stay, or none that can be told from the others, or it was too short for the run.
+        NoStayError: there is no stay, or none that can be told from the others, or it was too short for the run.
+        UserError: it has no beginning, or ends before it.
     """
     encounter, others = _chosen(patient, contents)
     whole = _period(encounter, encounter.content.get("period"), "period")
     if whole is None:
         raise encounter.mistake(
             "period.start", "missing, or without a time of day; the observation window begins there"
+        )
+    if whole.end is None and encounter.content.get("status") == "finished":
+        contents.warnings.append(
+            f"{encounter.name}: finished, but without period.end; it is taken to have lasted as long as the window"
         )
     intensive = _last_intensive(encounter, contents)
     observed = intensive or whole
@@ -67,22 +76,45 @@ def of(patient: Resource, contents: Contents, run: Expected) -> Stay:
     return Stay(patient, encounter, whole.start, f"{encounter.name}.{observed.element}", observed.start, end)
 
 
+def count_unused(contents: Contents, stays: Sequence[Stay]) -> None:
+    """Count the encounters that are not predicted for in ``contents.left_out``."""
+    chosen, predicted = {stay.encounter for stay in stays}, {stay.patient for stay in stays}
+    for encounter in contents.of_kind["Encounter"]:
+        patient = contents.meant(encounter.content.get("subject"), encounter)
+        if encounter in chosen:
+            continue
+        if (status := encounter.content.get("status")) not in COUNTED:
+            reason = f"status {status}"
+        elif patient in predicted:
+            reason = "not the one that is predicted for"
+        else:
+            reason = whose(patient)
+        contents.left_out[f"Encounter: {reason}"] += 1
+
+
+def whose(patient: Resource | None) -> str:
+    """Why what names this ``patient``, for whom nothing is predicted, is not read."""
+    if patient is None or patient.kind != "Patient":
+        return "of no patient of the bundle"
+    return "of a patient who is not predicted"
+
+
 def _chosen(patient: Resource, contents: Contents) -> tuple[Resource, int]:
     """The encounter to predict for, and how many others there are of its kind."""
     own = [
         one
         for one in contents.of_kind["Encounter"]
-        if one.content.get("status") in COUNTED and contents.meant(one.content.get("subject")) is patient
+        if one.content.get("status") in COUNTED and contents.meant(one.content.get("subject"), one) is patient
     ]
     if not own:
-        raise UserError(
+        raise NoStayError(
             f"{patient.name}: no Encounter of this patient is {', '.join(COUNTED)}; send the stay to predict for, with "
             "subject and period"
         )
     intensive = [one for one in own if any(_intensive_entries(one, contents))]
     candidates = intensive or [one for one in own if _is_inpatient(one)] or own
     if len(candidates) > 1 and candidates is own:
-        raise UserError(
+        raise NoStayError(
             f"{patient.name}: {len(own)} Encounters, none inpatient by class ({', '.join(INPATIENT)}) or in an ICU by location; "
             "send the stay to predict for alone"
         )
@@ -112,39 +144,46 @@ def _period(of: Resource, period: Mapping[str, Any] | None, element: str) -> Per
     Raises:
         UserError: it ends before it begins.
     """
-    start, end = (moment((period or {}).get(side, "")) for side in ("start", "end"))
-    if start is None:
-        return None
-    if end is not None and end < start:
+    found = span(period or {})
+    if found.backwards:
         raise of.mistake(f"{element}.end", "is before its start")
-    return Period(start, end, f"{element}.start")
+    return None if found.start is None else Period(found.start, found.end, f"{element}.start")
 
 
 def _intensive_entries(encounter: Resource, contents: Contents) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The numbered entries of ``Encounter.location`` that are in an ICU and were or are used."""
     for number, entry in enumerate(encounter.content.get("location", [])):
-        if entry.get("status", "active") in ("active", "completed") and _is_intensive(entry["location"], contents):
+        if entry.get("status", "active") in ("active", "completed") and _is_intensive(
+            encounter, entry["location"], contents
+        ):
             yield number, entry
 
 
-def _is_intensive(reference: Mapping[str, Any], contents: Contents) -> bool:
-    place = contents.meant(reference)
+def _is_intensive(encounter: Resource, reference: Mapping[str, Any], contents: Contents) -> bool:
+    place = contents.meant(reference, encounter)
     for _ in range(DEEPEST):
         if place is None or place.kind != "Location":
             return False
         codings = [coding for concept in place.content.get("type", []) for coding in concept.get("coding", [])]
         if any(one.get("system") == ROLE_CODE and one.get("code") in INTENSIVE for one in codings):
             return True
-        place = contents.meant(place.content.get("partOf"))
+        place = contents.meant(place.content.get("partOf"), place)
     return False
 
 
 def _last_intensive(encounter: Resource, contents: Contents) -> Period | None:
     """The last stay in an ICU: entries that follow each other without a gap, such as one bed after another, are one stay."""
-    numbered = _intensive_entries(encounter, contents)
-    found = [_period(encounter, entry.get("period"), f"location[{number}].period") for number, entry in numbered]
+    found: list[Period] = []
+    for number, entry in _intensive_entries(encounter, contents):
+        element = f"location[{number}].period"
+        if (stay := _period(encounter, entry.get("period"), element)) is not None:
+            found.append(stay)
+        else:
+            contents.warnings.append(
+                f"{encounter.name}.{element}.start: missing, or without a time of day; this stay in an ICU is not read"
+            )
     joined: Period | None = None
-    for period in sorted((one for one in found if one is not None), key=lambda one: one.start):
+    for period in sorted(found, key=lambda one: one.start):
         if joined is None or (joined.end is not None and period.start > joined.end):
             joined = period
         else:
@@ -164,9 +203,9 @@ def _window_end(encounter: Resource, observed: Period, whole: Period, contents: 
     least = observed.start + timedelta(hours=run.shortest - 1)
     if end <= least or (ended is not None and ended < end):
         shorter = min(known) - observed.start
-        raise encounter.mistake(
-            observed.element,
-            f"the stay is known for {shorter / timedelta(hours=1):.1f} h, and the run predicts from {hours} h",
+        raise NoStayError(
+            f"{encounter.name}.{observed.element}: the stay is known for {shorter / timedelta(hours=1):.1f} h, and the run "
+            f"predicts from {hours} h"
         )
     if made is not None and made < end:
         contents.warnings.append(

@@ -25,9 +25,6 @@ from emerge_ehr.signals.signals import SIGNAL_BY_NAME
 FILE = Path(__file__).with_name("concepts.csv")
 CONCEPT = {"concept_id": ID, "vocabulary_id": TEXT, "concept_code": TEXT, "concept_name": TEXT}
 NORMAL, CAPILLARY = {"normal": 0.0, "abnormal": 1.0}, "capillary_refill_rate"
-INVASIVE = ("76215-3", "76213-8", "76214-6")  # pressures of an arterial line, which count before those of a cuff
-NONINVASIVE = ("76534-7", "76535-4", "76536-2")  # which count after those of which nobody says how they were measured
-PRESSURES = ("systolic_blood_pressure", "diastolic_blood_pressure", "mean_blood_pressure")
 
 
 @dataclass(frozen=True)
@@ -145,8 +142,7 @@ def _signals(stated: Mapping[str, str]) -> pl.DataFrame:
             len({(factor.scale, factor.offset, factor.above) for _, factor in units}) == 1 and units[0][1].above is None
         )
         own = stated.get(signal) or (units[0][0] if same or signal in FRACTIONS else None)
-        rank = 0 if signal not in PRESSURES or loinc in INVASIVE else 2 if loinc in NONINVASIVE else 1
-        rows.append((loinc, signal, rank, own and (codes.ANNOTATION.sub("", own) or "1")))
+        rows.append((loinc, signal, known.rank[loinc], own and (codes.ANNOTATION.sub("", own) or "1")))
     schema = {"loinc": TEXT, "code": TEXT, "rank": pl.UInt8(), "own": TEXT}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
