@@ -222,6 +222,8 @@ TIME = "2020-03-01 11:30:00"
         (row(3009094, value_source_value="Inappropriate Words"), "gcs_verbal", 3),
         (row(3045676, 4, unit_concept_id=8555), "capillary_refill_rate", 1),
         (row(3045676, 2, unit_concept_id=8555), "capillary_refill_rate", 0),
+        (row(3045676, 3, unit_concept_id=8555, operator_concept_id=4172704), "capillary_refill_rate", 1),
+        (row(3045676, 3, unit_concept_id=8555, operator_concept_id=4171756), "capillary_refill_rate", 0),
         (row(3045676, value_as_concept_id=45878745), "capillary_refill_rate", 1),
         (row(3004501, value_source_value="GREATER THAN 500", unit_concept_id=8840), "glucose", 500),
     ],
@@ -240,6 +242,7 @@ def test_units_and_answers_become_those_of_the_signals(given: Row, code: str, va
         (row(3025315, 80), "without a unit, which the signal needs"),
         (row(3004501, 7), "without a unit, which the signal needs"),
         (row(3008223, value_as_concept_id=45877384), "no number"),  # an answer of another scale
+        (row(3045676, 2, unit_concept_id=8555, operator_concept_id=4172704), "no number"),  # may be 2.5 s or 5 s
         (row(3024171, 18, visit_occurrence_id=11), "of another stay or admission in the window"),
     ],
 )

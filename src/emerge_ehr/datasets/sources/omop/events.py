@@ -36,7 +36,7 @@ COLUMNS = {
 }
 NEEDED = ("person_id", "concept_id", "date")
 TABLES = ("measurement", "observation")
-BOUNDS = (4171754, 4171755, 4171756, 4172704)  # the operators <=, >=, <, >
+LESS, GREATER = (4171754, 4171756), (4171755, 4172704)  # the operators <= and <, >= and >
 DROPS = {
     "other_sample": "of another stay or admission in the window",
     "unit_unknown": "in a unit that the signal does not have",
@@ -123,6 +123,19 @@ def events(
     return Events(tables.path(name), frame, name, DROPS, REPAIRS, counts.read)
 
 
+def _above() -> pl.Expr:
+    """1 where the value lies above the limit of a signal that is read as above or not, else 0; null where a bound tells neither
+    (as ``codes.Unit.of_bound``)."""
+    number, limit, operator = (pl.col(name) for name in ("value_as_number", "above", "operator_concept_id"))
+    return (
+        pl.when(operator.is_in(GREATER))
+        .then(pl.when(number >= limit).then(pl.lit(1.0, NUMBER)))
+        .when(operator.is_in(LESS))
+        .then(pl.when(number <= limit).then(pl.lit(0.0, NUMBER)))
+        .otherwise((number > limit).cast(NUMBER))
+    )
+
+
 def _with_values(rows: pl.LazyFrame, meanings: Meanings) -> pl.LazyFrame:
     """``FRAME`` of the rows: a number in its unit, else an answer or words of a score, else a number in the text.
 
@@ -162,10 +175,10 @@ def _with_values(rows: pl.LazyFrame, meanings: Meanings) -> pl.LazyFrame:
     )
     sent = units.converted(pl.col("shown"), code, pl.col("bounds_unit"), (scale, offset))
     own = pl.when(pl.col("above").is_null()).then(pl.col("value_as_number") * scale + offset)
-    value = pl.coalesce(own.otherwise((pl.col("value_as_number") > pl.col("above")).cast(NUMBER)), "score")
+    value = pl.coalesce(own.otherwise(_above()), "score")
     shown = pl.when(pl.col("above").is_null() | pl.col("bounds_unit").is_not_null()).then(sent)
     by_number = pl.coalesce("value_as_number", "shown").is_not_null() & ~by_score
-    operator = pl.col("operator_concept_id").is_in(BOUNDS) & pl.col("value_as_number").is_not_null()
+    operator = pl.col("operator_concept_id").is_in([*LESS, *GREATER]) & pl.col("value_as_number").is_not_null()
     bound = operator.fill_null(value=False) | (
         parts.field("bound").fill_null(value=False) & pl.col("value_as_number").is_null()
     )
