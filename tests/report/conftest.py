@@ -112,9 +112,12 @@ def page(finished: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.write(in_folder(finished, folder, patients=12))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """The Chromium of this machine, without a window."""
+    """The Chromium of this machine, without a window.
+
+    While it is open an event loop runs in this thread, so that no test of another module may find it open.
+    """
     from playwright.sync_api import sync_playwright
 
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
