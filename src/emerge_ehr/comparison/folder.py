@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from running this grid while the context is open.
+    """Keep other processes from running this grid, or search of ``tuning``, while the context is open.
 
     Raises:
         UserError: another process runs it.

@@ -32,7 +32,7 @@ def blocks(trained: Trained, batch: Batch, row: int, code: str | None, size: int
     """The blocks of ``size`` steps in which the patient in this row has measurements of the signal, or of any signal."""
     length = int(batch.ehr_length[row])
     mask = batch.ehr_mask[row, :length]
-    measured = (mask if code is None else mask[:, [_columns(trained)[code]]]).any(dim=1)
+    measured = (mask if code is None else mask[:, [what_if.columns(trained)[code]]]).any(dim=1)
     return [
         Asked(row, code, start, end)
         for start in range(0, length, size)
@@ -59,7 +59,7 @@ def without_hours(
 
 def _exchanged(trained: Trained, rows: Batch, asked: Sequence[Asked], ordinary: Ordinary) -> Batch:
     value, mask = rows.ehr.clone(), rows.ehr_mask.clone()
-    column = _columns(trained)
+    column = what_if.columns(trained)
     for n, (block, length) in enumerate(zip(asked, rows.ehr_length.tolist(), strict=True)):
         which = slice(None) if block.code is None else slice(column[block.code], column[block.code] + 1)
         _exchange(value[n, :length, which], mask[n, :length, which], ordinary.courses(length), which, block)
@@ -73,7 +73,3 @@ def _exchange(value: Tensor, mask: Tensor, courses: tuple[Tensor, Tensor], which
         own[hours] = course[hours, which]
     carried = mask[block.end :].cumsum(dim=0) == 0
     value[block.end :] = torch.where(carried, value[block.end - 1], value[block.end :])
-
-
-def _columns(trained: Trained) -> dict[str, int]:
-    return {feature["name"]: f for f, feature in enumerate(trained.dataset.metadata["features"])}

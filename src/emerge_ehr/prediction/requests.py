@@ -4,6 +4,7 @@ What a request may hold is bounded before anything is built of it, and reading e
 hostile body must cost little more than its bytes.
 """
 
+import functools
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -106,31 +107,31 @@ def read(body: bytes) -> Asked:
     return Asked.model_validate(parsed(body))
 
 
-def parsed(body: bytes) -> Any:
-    """A request's body as JSON values.
+def parsed(body: bytes, name: str = "the body") -> Any:
+    """A request's body, or a file, as JSON values; messages call it by its ``name``.
 
     Raises:
         UserError: it is not JSON, holds too much, or has an object with a key twice.
     """
     if body.count(b"{") + body.count(b"[") > MOST_PARTS:
-        raise UserError(f"the body holds more than {MOST_PARTS} objects and lists; send fewer patients at a time")
+        raise UserError(f"{name} holds more than {MOST_PARTS} objects and lists; send fewer patients at a time")
     try:
-        return json.loads(body, object_pairs_hook=_object)
+        return json.loads(body, object_pairs_hook=functools.partial(_object, name))
     except RecursionError:
-        raise UserError("the body is nested too deeply") from None
+        raise UserError(f"{name} is nested too deeply") from None
     except ValueError as error:  # no JSON, no text, or a number with thousands of digits; its text may quote the body
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise UserError(f"the body is not JSON in UTF-8{place}") from None
+        raise UserError(f"{name} is not JSON in UTF-8{place}") from None
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MOST_KEYS:
-        raise UserError(f"an object in the body has more than {MOST_KEYS} keys")
+        raise UserError(f"an object in {name} has more than {MOST_KEYS} keys")
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise UserError(f"the key {twice[:40]!r} stands twice in one object of the body; send it once")
+        raise UserError(f"the key {twice[:40]!r} stands twice in one object of {name}; send it once")
     return found
 
 

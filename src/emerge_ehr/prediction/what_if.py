@@ -192,9 +192,14 @@ def abnormal(record: Record) -> list[str]:
     return list(dict.fromkeys(signal.code for signal in record.abnormal_signals))
 
 
+def columns(trained: Trained) -> dict[str, int]:
+    """The code of each signal -> its column in the series."""
+    return {feature["name"]: f for f, feature in enumerate(trained.dataset.metadata["features"])}
+
+
 def with_ordinary(trained: Trained, rows: Batch, codes: Sequence[str], ordinary: Ordinary) -> Batch:
     """The patients with the ordinary course of a signal in place of their own; ``codes`` names the signal of each."""
-    column = {feature["name"]: f for f, feature in enumerate(trained.dataset.metadata["features"])}
+    column = columns(trained)
     value, mask = rows.ehr.clone(), rows.ehr_mask.clone()
     for n, (code, length) in enumerate(zip(codes, rows.ehr_length.tolist(), strict=True)):
         of_value, of_mask = ordinary.courses(length)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.prediction import ordinary, what_if
-from emerge_ehr.prediction.what_if import Without
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.report import moved
@@ -58,14 +57,9 @@ def changes(
             for risk, change, agreed in [of_series[n].signals[code]]
         ]
         rows[n] += [
-            Change(node.name, *_risk(without, column, base[n]), number, agreed=bool(without.agreed[column]))
+            Change(node.name, risk, change, number, agreed=agreed)
             for number, node in enumerate(record.nodes)
             if (without := diseases[n].get(node.node_index)) is not None
+            for risk, change, agreed in [moved.told_of(without, column, base[n])]
         ]
     return [tuple(row) for row in rows], of_series
-
-
-def _risk(without: Without, column: int, base: float) -> tuple[float, float]:
-    """The risk without something, and by how much it differs from the ``base``."""
-    risk = float(without.risk[column])
-    return risk, risk - base

@@ -11,7 +11,7 @@ from emerge_ehr.evaluation import subgroups
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.wording import attribute_title, count, number, percent
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.training.inputs import rows_of
+from emerge_ehr.training.inputs import SPLITS, rows_of
 
 MOST = 8  # groups of an attribute that have a row of their own
 
@@ -39,14 +39,9 @@ def characteristics(material: Material, sample: str) -> Characteristics:
     dataset = material.trained.dataset
     splits = {"all": np.arange(len(dataset.patient_id))}
     if not material.metrics.get("folds"):
-        splits |= {title: rows_of(dataset, name) for name, title in _TITLES.items()}
-    else:
-        splits = {"all": np.unique(np.concatenate([rows_of(dataset, name) for name in _TITLES]))}
+        splits |= {title: rows_of(dataset, name) for name, title in SPLITS.items()}
     table = load_patients(material.config.processed_dir, dataset.patient_id)
     return Characteristics(tuple(splits), tuple(_rows(material, table, list(splits.values()), sample)))
-
-
-_TITLES = {"train": "training", "val": "validation", "test": "test"}
 
 
 def _rows(

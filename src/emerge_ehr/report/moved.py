@@ -58,7 +58,7 @@ def moved(
     column = material.main.column
     base = material.trained.together(own)[:, column].tolist()
     signals = [
-        {code: _told(of, column, base[n]) for code, of in of_patient.items()} for n, of_patient in enumerate(without)
+        {code: told_of(of, column, base[n]) for code, of in of_patient.items()} for n, of_patient in enumerate(without)
     ]
     if "ehr" not in material.reads:
         return [Moved(of_patient, {}, ()) for of_patient in signals]
@@ -71,7 +71,7 @@ def moved(
     found = hours.without_hours(material.trained, batch, asked, ordinary, own)
     told: list[list[tuple[hours.Asked, tuple[float, float, bool]]]] = [[] for _ in signals]
     for block, of_block in zip(asked, found, strict=True):
-        told[block.row].append((block, _told(of_block, column, base[block.row])))
+        told[block.row].append((block, told_of(of_block, column, base[block.row])))
     steps, bin_hours = batch.ehr.shape[1], material.config.cohort.bin_hours
     return [_of_patient(of, told[row], steps, bin_hours) for row, of in enumerate(signals)]
 
@@ -88,7 +88,8 @@ def asked_signals(material: Material, batch: Batch, abnormal: Sequence[Sequence[
     ]
 
 
-def _told(without: Without, column: int, base: float) -> tuple[float, float, bool]:
+def told_of(without: Without, column: int, base: float) -> tuple[float, float, bool]:
+    """The risk without something, by how much it differs from the ``base``, and whether the members agree on the direction."""
     risk = float(without.risk[column])
     return risk, risk - float(base), bool(without.agreed[column])
 

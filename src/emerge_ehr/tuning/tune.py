@@ -12,7 +12,7 @@ import json
 import logging
 import multiprocessing
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import polars as pl
 
 from emerge_ehr import components, privacy
 from emerge_ehr.comparison import preparation
-from emerge_ehr.comparison.folder import RUNS
+from emerge_ehr.comparison.folder import RUNS, held
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.storage import artefacts, publishing, spreadsheet
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 STUDY, TRIALS, SUMMARY, BEST = "study.db", "trials.csv", "tune.md", "best.toml"
 WHY, SEARCHED = "why", "searched"  # attributes in the study: of a trial that failed, and of the study
-HELD = ".tune"  # a folder in the search's, locked while it runs
 LISTED = 10  # trials in the summary
 WAIT = 120.0  # seconds for which a process waits for another that writes the study
 
@@ -55,7 +54,7 @@ def run(config: Path, offline: bool) -> None:
     if (folder / MANIFEST).is_file():
         raise UserError(f"{config}: {folder} is the folder of a run; give the search another `name`")
     artefacts.require_writable(folder)
-    with _held(folder), privacy.owner_only(base):
+    with held(folder), privacy.owner_only(base):
         study = _study(search, folder, base)
         _fail_interrupted(study)
         left = search.trials - len(study.trials)
@@ -63,23 +62,6 @@ def run(config: Path, offline: bool) -> None:
         if left > 0:
             _optimize(search, folder, offline, left)
         print(_publish(search, folder, study))
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Keep other processes from starting this search while the context is open.
-
-    Raises:
-        UserError: another process runs it.
-    """
-    lock = folder / HELD
-    lock.mkdir(parents=True, exist_ok=True)
-    with publishing.locked(lock):
-        publishing.finish_interrupted(folder)
-        try:
-            yield
-        finally:
-            lock.rmdir()
 
 
 def _checked(config: Config, offline: bool) -> Config:

@@ -120,9 +120,9 @@ def _of_file(file: Path, run: Expected) -> patients.Read:
     with artefacts.naming(file):
         content = file.read_bytes()
     try:
-        bundle = requests.parsed(content)
-    except UserError as error:  # its words are those of the service
-        raise UserError(f"{file}: {str(error).replace('the body', 'the file')}") from None
+        bundle = requests.parsed(content, "the file")
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     try:
         if not isinstance(bundle, dict):
             raise UserError("not a JSON object; write a FHIR bundle")
