@@ -54,7 +54,8 @@ class Events:
     sample's window, have no time, or occur twice; a source may drop rows outside the window itself to save work
     (``window.inside``). Further columns of ``frame`` are optional:
 
-    - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``)
+    - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``);
+      of a signal that is summed, the item, since two items may have the same value at one time
     - ``drops``: name of a boolean column -> the reason why rows where it is true are left out
     - ``repairs``: name of a boolean column -> what was done to rows where it is true, which are kept
 
