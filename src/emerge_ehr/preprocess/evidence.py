@@ -83,14 +83,33 @@ def _phenotypes(config: Config) -> Path:
     return Path(config.retrieval.options.get("phenotypes_file", signal_phenotypes.BUILT_IN))
 
 
+def with_phenotypes(config: Config, chosen: rag.Tools, signals: tuple[Signal, ...]) -> rag.Tools:
+    """The same tools, which know the phenotypes that these ``signals`` show, too."""
+    if not any(signal.high_shows or signal.low_shows for signal in signals):
+        return chosen
+    return replace(chosen, connections=connections.build(chosen.graph, _shown(config, signals)))
+
+
+def _shown(config: Config, signals: tuple[Signal, ...]) -> dict[tuple[str, str], list[str]]:
+    """(signal, direction) -> the phenotypes that it shows, by the table of phenotypes and the list of signals."""
+    shown = {key: list(names) for key, names in signal_phenotypes.read(_phenotypes(config)).items()}
+    for signal in signals:
+        for direction, names in (("high", signal.high_shows), ("low", signal.low_shows)):
+            if names:
+                known = shown.setdefault((signal.name, direction), [])
+                known += [name for name in names if name not in known]
+    return shown
+
+
 def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal, ...]) -> faithfulness.Auditor:
     """Build what checks summaries about these ``signals`` against the evidence."""
     default = Component("rules")
     same = config.entities == default  # building another takes seconds
     built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
     dictionary = replace(cast(Rules, built), pool=LOCAL)  # it runs in the process that makes the records
-    shown = signal_phenotypes.read(_phenotypes(config))
-    return faithfulness.build(chosen.graph, dictionary, signals, shown, task.question, window(config.cohort))
+    return faithfulness.build(
+        chosen.graph, dictionary, signals, _shown(config, signals), task.question, window(config.cohort)
+    )
 
 
 def find(

@@ -90,6 +90,7 @@ def _make(
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, graph, chat, pool)
     tables, split = tables_and_split(config, task, fold)
+    tools = evidence.with_phenotypes(config, tools, tables.signals)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
@@ -145,6 +146,7 @@ def estimate(config: Config) -> None:
     tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
     for fold in range(config.split.folds + 1):  # each has signals that are abnormal by statistics of its own
         tables, split = tables_and_split(config, task, fold)
+        tools = evidence.with_phenotypes(config, tools, tables.signals)
         training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
         auditor = evidence.auditor(config, task, tools, tables.signals)
         evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))

@@ -62,8 +62,8 @@ class Filling:
     """Hourly values that are filled with rows, in any order and in batches of any size.
 
     ``since [N, T, F]``: microseconds from the bin's start to the measurement now in ``hourly.value``. They fit into 32 bits for
-    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time. ``hour [F]``: whether a
-    bin has the last of a feature's values, their sum or the highest.
+    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time. ``hour [F]``: whether
+    a bin has the last of a feature's values, their sum or the highest.
     """
 
     hourly: Hourly
@@ -72,7 +72,7 @@ class Filling:
     hour: tuple[Hour, ...] = ()
 
     def fill(self, placed: pl.DataFrame) -> None:
-        """Keep the last measurement of each bin since the window's start, or add to what it has. ``placed``: rows from ``place``."""
+        """Keep the last measurement of each bin since the window's start, or add to it. ``placed``: rows from ``place``."""
         value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
         _, bins, features = self.hourly.value.shape
         length = self.hourly.bin_hours * HOUR

@@ -15,7 +15,16 @@ from emerge_ehr.signals.unit_forms import SAME, Factors
 
 # column -> the tables that its items may be in
 MIMIC = ("chart", "lab", "output", "input", "procedure")
-EICU = ("patient", "vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting", "respiratoryCharting", "respiratoryCare", "treatment")
+EICU = (
+    "patient",
+    "vitalPeriodic",
+    "vitalAperiodic",
+    "lab",
+    "nurseCharting",
+    "respiratoryCharting",
+    "respiratoryCare",
+    "treatment",
+)
 TABLES: Mapping[str, tuple[str, ...]] = {"mimic": MIMIC, "mimic3": MIMIC, "eicu": EICU}
 LASTING = ("input", "procedure", "respiratoryCare", "treatment")  # what lasts for a while, rather than being measured
 WRITTEN = re.compile(r"(\w+):\s*(.*?)(?:\s*\[([^\[\]]*)\])?")

@@ -29,9 +29,7 @@ class Reading:
     one_plausible: pl.Expr
 
 
-def read(
-    number: pl.Expr, text: pl.Expr, code: pl.Expr, close: float, signals: tuple[Signal, ...] = SIGNALS
-) -> Reading:
+def read(number: pl.Expr, text: pl.Expr, code: pl.Expr, close: float, signals: tuple[Signal, ...] = SIGNALS) -> Reading:
     """Choose between the ``number`` and the number in the ``text``, both in the unit of the signal ``code``, either may be null.
 
     ``close``: the relative difference up to which they agree, as after a conversion and rounding; of a pH, the difference.

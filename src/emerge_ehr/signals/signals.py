@@ -28,7 +28,7 @@ class Signal:
     ``percent``: a value above 1 was charted in percent. ``sum_of``: where all these signals were charted at one time, their sum
     is a measurement of this one. ``score``: only certain numbers occur, so that a mean of two values means nothing; the worse
     of two is the low or the high one. ``dated``: its times are dates without a time of day. ``hour``: the value of an hour is
-    the last in it, or the sum or the highest of all; those of a sum add up where they are of one time, too. ``molar_mass`` (g/mol)
+    the last in it, or the sum or the highest of all; those of a sum add up where they are of one time. ``molar_mass`` (g/mol)
     and ``charge`` of the substance, for conversions; 0 if not known. ``high_shows``, ``low_shows``: the phenotypes that a high or
     low value shows, as the knowledge graph names them.
     """
@@ -67,18 +67,22 @@ def read(chosen: str) -> tuple[Signal, ...]:
 def _signal(row: Row) -> Signal:
     cells = row.cells
     if not NAME.fullmatch(cells["name"]):
-        raise UserError(f"{row.where}: name '{cells['name']}' is not of small letters, digits and _, beginning with a letter")
+        raise UserError(
+            f"{row.where}: name '{cells['name']}' is not of small letters, digits and _, beginning with a letter"
+        )
     ends = {kind: _range(row, kind) for kind in ("plausible", "reference")}
     reference = ends["reference"]
     if reference and math.inf in map(abs, reference):
         raise UserError(f"{row.where}: give both reference_low and reference_high, or neither")
     mass, charge = (_number(row, name) or 0.0 for name in ("molar_mass", "charge"))
     if mass < 0 or charge < 0 or charge != int(charge):
-        raise UserError(f"{row.where}: molar_mass is a number of g/mol and charge a whole number, both above 0 or empty")
+        raise UserError(
+            f"{row.where}: molar_mass is a number of g/mol and charge a whole number, both above 0 or empty"
+        )
     if unit_forms.forms(cells["unit"]) is None:
         known = ", ".join(unit_forms.FAMILIES)
         raise UserError(
-            f"{row.where}: unit '{cells['unit']}' is unknown; there are {known}, what numbers mean, such as '0 no, 1 yes', or none"
+            f"{row.where}: unit '{cells['unit']}' is unknown; there are {known}, none, and what numbers mean ('0 no, 1 yes')"
         )
     return Signal(
         cells["name"],
@@ -121,7 +125,9 @@ def _number(row: Row, name: str) -> float | None:
 
 def _choice(row: Row, name: str, *choices: str) -> str:
     if row.cells[name] not in choices:
-        raise UserError(f"{row.where}: {name} '{row.cells[name]}' is none of {', '.join(filter(None, choices))}; or leave it empty")
+        raise UserError(
+            f"{row.where}: {name} '{row.cells[name]}' is none of {', '.join(filter(None, choices))}; or leave it empty"
+        )
     return row.cells[name]
 
 
@@ -139,8 +145,8 @@ def described(code: str) -> Signal:
 
 
 def to_record(signal: Signal) -> dict[str, Any]:
-    """The signal as JSON values, for ``provenance.json`` and ``metadata.json``. Of what the benchmark says of its signals only the
-    words, unit and reference range are told again."""
+    """The signal as JSON values, for ``provenance.json`` and ``metadata.json``. Of a benchmark signal only the words,
+    unit and reference range are told again."""
     usual = SIGNAL_BY_NAME.get(signal.name, Signal(signal.name, signal.label))
     own = {name: getattr(signal, name) for name in RECORDED if getattr(signal, name) != getattr(usual, name)}
     if "plausible" in own:

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage.csv_rows import where_not_utf8
 
 COLUMNS = (
     *("name", "label", "unit", "molar_mass", "charge", "plausible_low", "plausible_high", "reference_low"),
@@ -34,6 +33,11 @@ def path(chosen: str) -> Path:
     return OURS.get(chosen, Path(chosen))
 
 
+def own_file(chosen: str) -> list[Path]:
+    """The file of a user's own list; none for one of ours."""
+    return [] if chosen in OURS else [Path(chosen)]
+
+
 def rows(chosen: str) -> list[Row]:
     """The rows of the list, each signal once.
 
@@ -42,7 +46,9 @@ def rows(chosen: str) -> list[Row]:
     """
     file = path(chosen)
     if chosen not in OURS and not file.is_file():
-        raise UserError(f"[source] signals = '{chosen}' is neither {' nor '.join(OURS)} nor a file; give the path of a CSV")
+        raise UserError(
+            f"[source] signals = '{chosen}' is neither {' nor '.join(OURS)} nor a file; give the path of a CSV"
+        )
     first: dict[str, int] = {}
     found = []
     for number, cells in _read(file):
@@ -52,11 +58,10 @@ def rows(chosen: str) -> list[Row]:
         if name in first:
             raise UserError(f"{where}: name '{name}' stands twice, first in row {first[name]}; remove one of the rows")
         first[name] = number
-        if not any(text for column, text in cells.items() if column != "name"):
-            if name not in _ours():
-                raise UserError(f"{where}: '{name}' is none of our signals{_near(name, _ours())}; fill the other columns")
-            cells = _ours()[name]
-        found.append(Row(where, cells))
+        described = any(text for column, text in cells.items() if column != "name")
+        if not described and name not in _ours():
+            raise UserError(f"{where}: '{name}' is none of our signals{_near(name, _ours())}; fill the other columns")
+        found.append(Row(where, cells if described else _ours()[name]))
     if not found:
         raise UserError(f"{file}: holds no signal; give it a row for each")
     return found
@@ -73,7 +78,7 @@ def _read(file: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror}); check [source] signals") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not a UTF-8 CSV: {error}{where_not_utf8(file, error)}") from None
+        raise UserError(f"{file}: not a CSV in UTF-8: {error}; save it as one") from None
     for number, line in read:
         if len(line) != len(header):
             raise UserError(f"{file} row {number}: {len(line)} fields, the header has {len(header)}; mend that row")
@@ -84,7 +89,9 @@ def _read(file: Path) -> list[tuple[int, dict[str, str]]]:
 def _check_header(file: Path, header: list[str]) -> None:
     for name in header:
         if name not in COLUMNS:
-            raise UserError(f"{file}: unknown column '{name}'{_near(name, COLUMNS)}; known columns: {', '.join(COLUMNS)}")
+            raise UserError(
+                f"{file}: unknown column '{name}'{_near(name, COLUMNS)}; known columns: {', '.join(COLUMNS)}"
+            )
         if header.count(name) > 1:
             raise UserError(f"{file}: column '{name}' stands twice; remove one")
     if "name" not in header:

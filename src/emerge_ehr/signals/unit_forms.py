@@ -102,8 +102,8 @@ def forms(unit: str, molar_mass: float = 0, charge: int = 0) -> dict[str, Factor
     """Every spelling that can be converted to ``unit``, with its factors; none where the unit only says what numbers mean, or is
     empty. None if the unit is unknown. ``molar_mass`` and ``charge`` are 0 where they do not matter or are not known.
 
-    >>> forms("mmol/L", molar_mass=90.08)["mg/dl"], forms("0 normal, 1 delayed"), forms("bushels")
-    ((0.11101243339253997, 0.0), {}, None)
+    >>> forms("mg/dL", molar_mass=180.156)["mmol/l"], forms("0 normal, 1 delayed"), forms("bushels")
+    ((18.0156, 0.0), {}, None)
     """
     if not unit or FLAG.fullmatch(unit):
         return {}
@@ -113,7 +113,10 @@ def forms(unit: str, molar_mass: float = 0, charge: int = 0) -> dict[str, Factor
     family, (own, shift) = found
     per_mmol = {id(MASS): molar_mass / 10, id(SUBSTANCE): 1.0, id(CHARGE): float(charge)}
     chosen: dict[str, Factors] = {}
-    for other in [family, *(kind for kind in (MASS, SUBSTANCE, CHARGE) if id(family) in per_mmol and kind is not family)]:
+    for other in [
+        family,
+        *(kind for kind in (MASS, SUBSTANCE, CHARGE) if id(family) in per_mmol and kind is not family),
+    ]:
         ratio = 1.0
         if other is not family:
             if not (per_mmol[id(family)] and per_mmol[id(other)]):

@@ -1,6 +1,7 @@
 """Units in which the values of signals are written, and how each is converted to the signal's unit (``unit_forms``).
 
-``signals``: those that ``code`` names; by default those of the benchmark. A value in a unit that is not listed for its signal is another quantity or cannot be read: it must not be taken as it is.
+``signals``: those that ``code`` names; by default those of the benchmark. A value in a unit that is not listed for
+its signal is another quantity or cannot be read: it must not be taken as it is.
 """
 
 from collections.abc import Mapping
@@ -66,7 +67,11 @@ def is_known(code: pl.Expr, unit: pl.Expr, signals: tuple[Signal, ...] = SIGNALS
 
 
 def converted(
-    value: pl.Expr, code: pl.Expr, unit: pl.Expr, otherwise: tuple[pl.Expr, pl.Expr], signals: tuple[Signal, ...] = SIGNALS
+    value: pl.Expr,
+    code: pl.Expr,
+    unit: pl.Expr,
+    otherwise: tuple[pl.Expr, pl.Expr],
+    signals: tuple[Signal, ...] = SIGNALS,
 ) -> pl.Expr:
     """``value`` in the signal's unit; null where ``unit`` is not one of the signal's.
 

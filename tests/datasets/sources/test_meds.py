@@ -21,7 +21,6 @@ from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import select, with_windows
 from emerge_ehr.datasets.convert.harmonise import Measured, write_dynamic
 from emerge_ehr.datasets.sources import Source, mimic4
-from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
 from emerge_ehr.fields import Component, UserError, parse
 from emerge_ehr.storage import schema
@@ -29,6 +28,7 @@ from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.table_files import read_table
 from tests.datasets.plain_loops import one_per_moment
 from tests.datasets.sources.examples.meds import COLUMNS, IDS, Row, at, person, write
+from tests.mimic_items import CHART, LAB
 from tests.places import MAIN, ROOT
 
 MAPPING = ROOT / "configs" / "mimic4_meds.toml"

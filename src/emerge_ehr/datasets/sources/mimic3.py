@@ -29,6 +29,8 @@ from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, ti
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.ids import is_true, stated
 
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
@@ -60,8 +62,9 @@ class Mimic3:
         return self.options.project in physionet.OPEN and not self.options.notes_file
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -76,7 +79,7 @@ class Mimic3:
         """The raw tables that are read, and the notes or the code tables that surrogate notes are made from."""
         notes = self._note_paths()
         found = [find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))]
-        return [*found, *self._more().values(), *notes]
+        return [*found, *self._more().values(), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``ICUSTAYS`` with their admissions and patients; age in whole years at ICU admission, 90 for all above 89.

@@ -20,6 +20,8 @@ from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, ti
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.ids import stated
 
 HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
@@ -46,8 +48,9 @@ class Mimic4:
         return self.options.project in physionet.OPEN and not self.options.notes_file
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -74,7 +77,7 @@ class Mimic4:
         notes = self._note_paths()
         found = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
         found += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
-        return [*found, *self._more().values(), *notes]
+        return [*found, *self._more().values(), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``icustays`` with their admissions and patients; age = anchor age + years since the anchor year.
@@ -111,8 +114,8 @@ class Mimic4:
         return self.wanted.signals
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """The signals from ``chartevents``, ``labevents`` and, where the list has items in them, ``outputevents``, ``inputevents``
-        and ``procedureevents``."""
+        """The signals from ``chartevents``, ``labevents`` and, where the list has items in them, ``outputevents``,
+        ``inputevents`` and ``procedureevents``."""
         charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
         for path in (charted, drawn):
             refuse_without_rows(path)

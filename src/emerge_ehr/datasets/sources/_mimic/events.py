@@ -72,7 +72,11 @@ def labs(path: Path, rows: pl.LazyFrame, read: Wanted, cohort: pl.DataFrame) -> 
     )
     events = events.join(samples, on="subject_id")
     remark = pl.col("comments").str.strip_chars()
-    by_remark = pl.col("valuenum").is_null() & ~numbers.is_bound(pl.col("text"), read.signals) & numbers.is_bound(remark, read.signals)
+    by_remark = (
+        pl.col("valuenum").is_null()
+        & ~numbers.is_bound(pl.col("text"), read.signals)
+        & numbers.is_bound(remark, read.signals)
+    )
     events = events.with_columns(
         pl.when(by_remark).then(remark).otherwise("text").alias("text"),
         pl.lit(None, pl.Float64).alias("score"),
@@ -177,7 +181,9 @@ def _in_signals_unit(events: pl.LazyFrame, read: Wanted) -> pl.LazyFrame:
     text = pl.when(~repeated.fill_null(value=False) & pl.col("score").is_null()).then("text")
     code, own, parts = pl.col("code"), (pl.col("scale"), pl.col("offset")), pl.col("parsed").struct
     written = pl.coalesce(pl.when(pl.col("valuenum").is_null()).then("score"), parts.field("number"))
-    events = events.with_columns(unit.alias("number_unit"), numbers.parsed(text, read.signals).alias("parsed")).with_columns(
+    events = events.with_columns(
+        unit.alias("number_unit"), numbers.parsed(text, read.signals).alias("parsed")
+    ).with_columns(
         pl.coalesce(parts.field("unit"), "number_unit").alias("text_unit"),
         numbers.as_written(written, text, code, read.signals).alias("written"),
         numbers.as_written(pl.col("valuenum"), text, code, read.signals).alias("shown"),

@@ -24,7 +24,10 @@ def treatments(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, sta
     its numbers mean ("0 not given, 1 given") is 1 while an item of it runs; any other is the item's rate. Hours in which nothing
     runs are 0 for samples of which the file has a row that begins before the end of the window.
     """
-    counts, rows = RowCounts(), _rows(path, stay_id if match == "stay_id" else match).rename({stay_id: "stay_id"}, strict=False)
+    counts, rows = (
+        RowCounts(),
+        _rows(path, stay_id if match == "stay_id" else match).rename({stay_id: "stay_id"}, strict=False),
+    )
     samples = cohort.lazy().select(pl.col(match).cast(pl.Int64), "n", "window_end")
     times = (strict_time(name) for name in ("starttime", "endtime"))
     rows = rows.with_columns(*times).rename({"starttime": "start", "endtime": "end"})

@@ -1,13 +1,13 @@
-"""What lasts for a while, such as an infusion or ventilation: its value at the start of every hour of the window, and where it begins.
+"""What lasts for a while, such as an infusion: its value at the start of every hour of the window, and where it begins.
 
-An hour in which nothing runs has the value 0, if the sample is one of those of which the file tells before the window's end at all.
+An hour in which nothing runs has the value 0, if the file tells of the sample at all before the end of its window.
 """
 
 import polars as pl
 
 
 def hourly(periods: pl.LazyFrame, cohort: pl.DataFrame, charted: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows ``n, event_time, code, value`` inside the windows; of several periods of a signal at one time the highest value counts.
+    """Rows ``n, event_time, code, value`` inside the windows; of several periods at one time the highest value counts.
 
     ``periods``: ``n, code, start, end, value``, the end excluded. ``charted``: ``n, code``, a row for each signal of the samples
     whose hours without a period count as 0.
@@ -44,6 +44,10 @@ def _since(time: pl.Expr) -> pl.Expr:
 
 def _hours(rows: pl.LazyFrame, first: pl.Expr, end: pl.Expr) -> pl.LazyFrame:
     """A row for each whole hour of the window from ``first`` to before ``end``."""
-    each = rows.with_columns(pl.int_ranges(first, end).alias("hour")).explode("hour", empty_as_null=True).drop_nulls("hour")
+    each = (
+        rows.with_columns(pl.int_ranges(first, end).alias("hour"))
+        .explode("hour", empty_as_null=True)
+        .drop_nulls("hour")
+    )
     time = pl.col("window_start") + pl.duration(hours=pl.col("hour"))
     return each.select("n", time.alias("event_time"), "code", "value")

@@ -20,7 +20,8 @@ REPAIRS = {"other_unit": "converted from another unit", **readings.ONE_PLAUSIBLE
 def result_columns(events: pl.LazyFrame, known: tuple[Signal, ...]) -> pl.LazyFrame:
     """``n, event_time, code, value, rank`` of the signals ``known``, and the flags of ``DROPS`` and ``REPAIRS``.
 
-    ``events``: ``n, event_time, code, scale, offset, rank, labresult, labresulttext, labmeasurenamesystem, labmeasurenameinterface``.
+    ``events``: ``n, event_time, code, scale, offset, rank, labresult, labresulttext, labmeasurenamesystem,
+    labmeasurenameinterface``.
     """
     code, text = pl.col("code"), pl.col("labresulttext").str.strip_chars()
     system, interface = pl.col("labmeasurenamesystem"), pl.col("labmeasurenameinterface")

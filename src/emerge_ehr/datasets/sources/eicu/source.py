@@ -17,14 +17,15 @@ from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.raw_csv import find, look, read
 from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
-from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
 from emerge_ehr.datasets.sources.eicu import treatments
+from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
 from emerge_ehr.datasets.sources.eicu.items import Wanted, wanted
 from emerge_ehr.datasets.sources.eicu.outcomes import HOSPITAL, OUTCOMES, PERSON, YEAR, outcomes
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.signals.signals import Signal
-from emerge_ehr.signals.table import BENCHMARK
+from emerge_ehr.signals.table import BENCHMARK, own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.sexes import known_sex
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ class Eicu:
         return self.options.project in physionet.OPEN
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for the tables that are required.
@@ -116,7 +118,7 @@ class Eicu:
                 f"{self.raw_dir}: none of {', '.join(MEASURED)} is there (.csv.gz or .csv): there is nothing to measure; "
                 "check paths.raw_dir, or run --stage download"
             )
-        return [patient, *paths.values()]
+        return [patient, *paths.values(), *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The unit stays in ``patient``, a row per stay. Ages above 89 are 90.

@@ -1,4 +1,4 @@
-"""What eICU tells of treatments: ventilation in ``respiratoryCare``, from a start to an end, and entries of the list ``treatment``.
+"""What eICU tells of treatments: ventilation in ``respiratoryCare``, from start to end, and entries of the list ``treatment``.
 
 An entry says that something was given when it was written, and nothing of when it began or ended; so there are ones and no zeros.
 """

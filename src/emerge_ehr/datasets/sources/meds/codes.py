@@ -13,7 +13,7 @@ from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import units
-from emerge_ehr.signals.units import FAHRENHEIT, INCH, POUND, SAME
+from emerge_ehr.signals.unit_forms import FAHRENHEIT, INCH, POUND, SAME
 
 UNITS = {"same": SAME, "fahrenheit": FAHRENHEIT, "pound": POUND, "inch": INCH}
 SURE = 3  # letters of another signal's unit at the end of a code that its pattern spells out
