@@ -99,6 +99,7 @@ def test_what_a_record_tells_of_a_signal_comes_back_and_of_the_benchmarks_it_tel
     for signal in WIDE:
         record = to_record(signal)
         again = from_record(record)
+        assert to_record(again) == record
         told = ("name", "label", "unit", "reference", "hour", "high_shows", "low_shows", "score")
         assert [getattr(again, name) for name in told] == [getattr(signal, name) for name in told]
         if signal in SIGNALS:

@@ -17,6 +17,7 @@ from emerge_ehr.signals import table, unit_forms
 from emerge_ehr.signals.table import Row
 
 Hour = Literal["last", "sum", "max"]
+ANY = (-math.inf, math.inf)
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 RECORDED = ("dated", "plausible", "score", "hour", "high_shows", "low_shows")  # where they are not as usual
 
@@ -36,7 +37,7 @@ class Signal:
     name: str
     label: str
     unit: str = ""
-    plausible: tuple[float, float] = (-math.inf, math.inf)
+    plausible: tuple[float, float] = ANY
     reference: tuple[float, float] | None = None
     percent: bool = False
     sum_of: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ def _signal(row: Row) -> Signal:
         cells["name"],
         cells["label"] or cells["name"].replace("_", " "),
         cells["unit"],
-        ends["plausible"] or (-math.inf, math.inf),
+        ends["plausible"] or ANY,
         reference,
         percent=_choice(row, "percent", "", "yes") == "yes",
         sum_of=tuple(_parts(cells["sum_of"])),
@@ -149,7 +150,7 @@ def to_record(signal: Signal) -> dict[str, Any]:
     unit and reference range are told again."""
     usual = SIGNAL_BY_NAME.get(signal.name, Signal(signal.name, signal.label))
     own = {name: getattr(signal, name) for name in RECORDED if getattr(signal, name) != getattr(usual, name)}
-    if "plausible" in own:
+    if own.pop("plausible", ANY) != ANY:
         own["plausible"] = [end if math.isfinite(end) else None for end in signal.plausible]
     return {"name": signal.name, "label": signal.label, "unit": signal.unit, "reference": signal.reference, **own}
 
