@@ -153,8 +153,10 @@ class Auditor:
         """All claims of one statement in ``rest``, its text without words of the notes in quotation marks."""
         text = statement.text
         quotations, rest = self._quotations(rest, patient, subjects)
+        values = self.reader.words.values
+        diseases = [entity for entity in statement.entities if text[entity.start : entity.end].lower() not in values]
         in_graph, rest = disease_claims.claims(
-            text, rest, patient, subjects, statement.entities, statement.named, self.reader.nodes
+            text, rest, patient, subjects, diseases, statement.named, self.reader.nodes
         )
         of_person, rest = person_claims.claims(rest, text, patient, subjects)
         in_documents = {float(n) for node in subjects for n in self.documents[node].numbers}
