@@ -1,0 +1,178 @@
+"""The pages of the site: what lies in docs/ and at the root, with links that hold there, and what is written from the code.
+
+A link to a document leads to its page. A link to any other file of the checkout (a config, a table, a test) leads to a page that
+shows the file, which is made because something links to it.
+"""
+
+import json
+import os
+import posixpath
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from website.reference import commands, files, interface, plugs, settings
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = Path(__file__).with_name("zensical.toml")
+# Documents outside docs/ -> their pages
+MOVED = {
+    "README.md": "how_to/index.md",
+    "ARCHITECTURE.md": "project/architecture.md",
+    "CONTRIBUTING.md": "project/contributing.md",
+    "CHANGELOG.md": "project/changelog.md",
+    "docs/tutorial.ipynb": "tutorials/notebook.md",
+}
+WRITTEN: dict[str, Callable[[], str]] = {
+    "reference/settings.md": settings.page,
+    "reference/plugs.md": plugs.page,
+    "reference/files.md": files.page,
+    "reference/commands.md": commands.page,
+    "reference/interface.md": interface.page,
+}
+PICTURES = (".png", ".svg")
+LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]*)((?:#[^)\s]*)?\))")
+ITEM = re.compile(r"\s*([-*]|\d+\.) ")
+
+
+@dataclass
+class Site:
+    """Page -> its Markdown; ``pictures`` are copied as they are; ``wanted`` are files of the checkout that a page links to."""
+
+    pages: dict[str, str] = field(default_factory=dict)
+    pictures: set[str] = field(default_factory=set)
+    wanted: list[str] = field(default_factory=list)
+
+
+def collect(root: Path = ROOT) -> Site:
+    """All pages of the site, by the path they get below its folder of pages."""
+    site = Site({page: write() for page, write in WRITTEN.items()})
+    for path in sorted((root / "docs").rglob("*.md")):
+        source = path.relative_to(root).as_posix()
+        site.pages[page_of(source)] = adapted(path.read_text("utf-8"), source, site, root)
+    for source in MOVED:
+        text = (root / source).read_text("utf-8")
+        text = notebook(text) if source.endswith(".ipynb") else how_to(text) if source == "README.md" else text
+        site.pages[page_of(source)] = adapted(text, source, site, root)
+    for source in site.wanted:  # which grows while folders are listed
+        site.pages[page_of(source)] = shown(source, site, root)
+    return site
+
+
+def page_of(source: str) -> str:
+    """The page of a file or folder of the checkout.
+
+    >>> page_of("docs/audit.md"), page_of("configs/omop.toml")
+    ('audit.md', 'files/configs/omop.toml.md')
+    """
+    if source in MOVED:
+        return MOVED[source]
+    if source.endswith(".md"):
+        return source.removeprefix("docs/") if source.startswith("docs/") else f"files/{source}"
+    return f"files/{source}.md"
+
+
+def adapted(text: str, source: str, site: Site, root: Path) -> str:
+    """The document with links that hold on its page, and with the blank lines that the site's Markdown needs around lists."""
+
+    def linked(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[2]))
+        if target.removeprefix("docs/") in WRITTEN:
+            page = target.removeprefix("docs/")
+        elif target.endswith(PICTURES):
+            page = target.removeprefix("docs/")
+            site.pictures.add(page)
+        else:
+            page = page_of(target)
+            if page.startswith("files/") and target not in site.wanted and (root / target).exists():
+                site.wanted.append(target)
+        return match[1] + posixpath.relpath(page, posixpath.dirname(page_of(source))) + match[3]
+
+    lines, fenced = list[str](), False
+    for line in text.splitlines():
+        fenced ^= line.lstrip().startswith("```")
+        before = lines[-1] if lines else ""
+        if not fenced and needs_blank(before, line):
+            lines.append("")
+        lines.append(line if fenced else LINK.sub(linked, line))
+    return "\n".join(lines) + "\n"
+
+
+def needs_blank(before: str, line: str) -> bool:
+    """Whether a list or table begins right below a paragraph, which GitHub takes for one and the site does not.
+
+    >>> needs_blank("**Learned.**", "- A gap."), needs_blank("- One", "- another"), needs_blank("", "- A gap.")
+    (True, False, False)
+    """
+    starts = bool(re.match(r"([-*]|\d+\.) ", line)) and not ITEM.match(before) and not before.startswith("  ")
+    return bool(before.strip()) and (starts or (line.startswith("|") and not before.startswith("|")))
+
+
+def notebook(text: str) -> str:
+    """The cells of a notebook, one after the other."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def how_to(readme: str) -> str:
+    """The README's tasks: the stages with what they read and write, the options, and what can be done with other data and models."""
+    parts = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", readme, re.MULTILINE | re.DOTALL))
+    stages, options = re.findall(r"(?:^\|.*\n)+", parts["Run it on MIMIC-IV"], re.MULTILINE)
+    return (
+        "# How to\n\nEach task has a command and a page of its own. Newcomers begin with the [tutorials](docs/tutorials/synthetic.md).\n\n"
+        f"## Install\n{parts['Install']}\n## Data, models, machines\n{parts['Your own data']}\n## New patients\n{parts['New patients']}\n"
+        "## Every stage\nEach is `emerge-ehr --stage NAME`, or `python src/main.py --stage NAME` in a checkout.\n\n"
+        f"{stages}\n## Every option\n{options}\n"
+    )
+
+
+def shown(source: str, site: Site, root: Path) -> str:
+    """The page of a file, or the list of what a folder holds."""
+    path = root / source
+    if path.is_dir():
+        listed = "\n".join(f"- [{one.name}]({path.name}/{one.name})" for one in sorted(path.iterdir()) if one.is_file())
+        return adapted(f"# `{source}`\n\n{listed}\n", source, site, root)
+    text = path.read_text("utf-8")
+    if source.endswith(".md"):
+        return adapted(text, source, site, root)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    kind = {".toml": "toml", ".py": "python", ".yaml": "yaml", ".csv": "text"}.get(path.suffix, "text")
+    return f"# `{source}`\n\n{fence}{kind}\n{text}{fence}\n"
+
+
+def write(folder: Path, root: Path = ROOT) -> Site:
+    """Write the pages and the builder's config into ``folder``, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    site = collect(root)
+    for page, text in site.pages.items():
+        path = folder / "pages" / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    for picture in site.pictures:
+        path = folder / "pages" / picture
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / "docs" / picture, path)
+    shutil.copytree(CONFIG.with_name("style"), folder / "pages" / "style")
+    shutil.copyfile(CONFIG, folder / CONFIG.name)
+    return site
+
+
+def navigation(entries: list[object]) -> list[str]:
+    """The pages of the config's ``nav``, in order."""
+    found = list[str]()
+    for entry in entries:
+        if isinstance(entry, str):
+            found.append(entry)
+        elif isinstance(entry, dict):
+            found += [page for value in entry.values() for page in navigation(value if isinstance(value, list) else [value])]
+    return found
+
+
+def relative(path: Path) -> str:
+    """A path as a person would type it here."""
+    return os.path.relpath(path)
