@@ -3,7 +3,7 @@
 import argparse
 
 from emerge_ehr import cli
-from website.reference.markdown import table
+from website.reference.markdown import sentence, table
 
 
 def page() -> str:
@@ -24,7 +24,9 @@ def taken(stage: str, actions: dict[str, argparse.Action]) -> str:
     if stage not in cli.WITH_RUNS:
         checks = {"dry_run": ("preprocess",), "deep": ("audit",), "check": ("convert",)}
         names = [name for name in cli.OF_PIPELINE if stage in checks.get(name, (stage,))]
-        return ", ".join(f"`{flag(actions[name])}`" if name == "config" else f"[`{flag(actions[name])}`]" for name in names)
+        listed = ", ".join(f"`{flag(actions[name])}`" if name == "config" else f"[`{flag(actions[name])}`]" for name in names)
+        others = [flag(actions[name]) for name in cli.OF_A_RUN.get(stage, ("", "", ()))[2]]
+        return listed + (f"; or {sentence(others)} alone" if others else "")
     said = []
     for marked in cli.WITH_RUNS[stage][1]:
         action = actions[marked.removesuffix("?")]
@@ -36,7 +38,7 @@ def taken(stage: str, actions: dict[str, argparse.Action]) -> str:
 def flag(action: argparse.Action) -> str:
     """An option as it is typed."""
     if isinstance(action, argparse.BooleanOptionalAction):
-        return action.option_strings[1 if action.default else 0]
+        return ", ".join(action.option_strings)
     several = " ..." if action.nargs == "+" else ""
     value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}{several}"
     return action.option_strings[0] + value

@@ -19,8 +19,19 @@ def prose(docstring: str | None) -> str:
     >>> prose("Read ``x``.\\n\\nRaises:\\n    UserError: it is missing.")
     'Read `x`.\\n\\n**Raises** `UserError`: it is missing.'
     """
-    text = inspect.cleandoc(docstring or "").replace("``", "`")
+    text = plain_text(inspect.cleandoc(docstring or "").replace("``", "`"))
     return re.sub(r"^Raises:\n\s+(\w+): ", r"**Raises** `\1`: ", text, flags=re.MULTILINE)
+
+
+def plain_text(text: str) -> str:
+    """Text of the code with links to the pages it names, and without what would be markup outside of code.
+
+    >>> plain_text("See docs/llm.md: `a<b>`, <name>.")
+    'See [llm.md](../llm.md): `a<b>`, &lt;name>.'
+    """
+    outside = re.split(r"(`[^`]*`)", text)
+    outside[::2] = [re.sub(r"docs/(\w+\.md)", r"[\1](../\1)", part.replace("<", "&lt;")) for part in outside[::2]]
+    return "".join(outside)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -10,17 +10,17 @@ from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.decides import statements
 from emerge_ehr.fields import Component, plain
-from website.reference.markdown import default, hints, kind, prose, table
+from website.reference.markdown import default, hints, kind, plain_text, prose, table
 
 ANNOTATED = Path(__file__).resolve().parents[2] / "configs" / "mimic4_demo.toml"
 DECIDES = {
-    "tables": "the tables: everything is made again, from `convert` on",
-    "artefacts": "the artefacts: `preprocess` again",
-    "training": "the model: `train` again",
-    "ending": "when training ends",
-    "evaluation": "what is reported of the model: `train` again",
+    "tables": "the tables; then `convert` has to run again",
+    "artefacts": "what `preprocess` makes of the tables",
+    "training": "what is trained",
+    "ending": "when training ends; a run that was stopped may be resumed with another value",
+    "evaluation": "what `train` reports of the model",
     "report": "the report",
-    None: "no result",
+    None: "no result: where files lie, how fast, on which machines",
 }
 HEADER = ("key", "value", "default", "decides", "")
 
@@ -32,7 +32,7 @@ def page() -> str:
     top = [name for name in fields if name not in sections]
     parts = [
         "# Settings\n\nA config is a TOML file. These are all its keys, with their defaults. An unknown key, a wrong type or a bad "
-        "choice is an error that names the key and the nearest right one.\n\nThe column *decides* says what another value of a key "
+        "choice is an error that names the key and the nearest right one. The column *decides* says what another value of a key "
         "changes first, and with it all that is made from it. A plug's own keys are on [the page of plugs](plugs.md).",
         "## At the top\n\n" + prose(Config.__doc__) + "\n\n" + table(HEADER, [row("", fields[name], Config) for name in top]),
     ]
@@ -51,9 +51,9 @@ def is_section(annotation: Any) -> bool:
 def row(section: str, spec: "dataclasses.Field[Any]", shape: type[Any]) -> tuple[str, ...]:
     """The line of one key."""
     key = f"{section}.{spec.name}" if section else spec.name
-    decided = DECIDES[statements(Config)[key].first]
+    decided = statements(Config)[key].first or "nothing"
     socket = f"[plug](plugs.md#{anchor(key)})" if key in components.SOCKETS else kind(hints(shape)[spec.name])
-    return f"`{spec.name}`", socket, default(spec), decided, meanings().get(key, "")
+    return f"`{spec.name}`", socket, default(spec), decided, plain_text(meanings().get(key, ""))
 
 
 def anchor(socket: str) -> str:
