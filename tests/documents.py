@@ -40,7 +40,9 @@ class Block:
     def commands(self) -> list[str]:
         """The commands, a line each, without comments and with continued lines joined."""
         joined = re.sub(r"\\\n\s*", "", self.text)
-        return [line.split(" #")[0].strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")]
+        return [
+            line.split(" #")[0].strip() for line in joined.splitlines() if line.strip() and not line.startswith("#")
+        ]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -56,7 +58,9 @@ def blocks(page: Path) -> list[Block]:
             text = "\n".join(lines[start + 1 : number]) + "\n"
             found.append(Block(page, start + 1, fence["language"], text, fence["title"] or "", reason))
             reason = ""
-        elif line.startswith("    ") and (start == 0 or not lines[start - 1].strip() or lines[start - 1].startswith("#")):
+        elif line.startswith("    ") and (
+            start == 0 or not lines[start - 1].strip() or lines[start - 1].startswith("#")
+        ):
             while number < len(lines) and (lines[number].startswith("    ") or not lines[number].strip()):
                 number += 1
             text = "\n".join(one[4:] for one in lines[start:number]).strip("\n") + "\n"
@@ -85,8 +89,14 @@ def follow(page: Path, folder: Path) -> list[str]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(block.text, "utf-8")
                 continue
-            assert block.language in ("python", "bash"), f"{block.where}: nobody runs '{block.language}'; name its file, or why not"
-            said = python(block, known) if block.language == "python" else bash(block, folder, fails=shown.startswith("error:"))
+            assert block.language in ("python", "bash"), (
+                f"{block.where}: nobody runs '{block.language}'; name its file, or why not"
+            )
+            said = (
+                python(block, known)
+                if block.language == "python"
+                else bash(block, folder, fails=shown.startswith("error:"))
+            )
             assert_printed(said, shown, block.where)
             printed.append(said)
     return printed
@@ -104,7 +114,9 @@ def bash(block: Block, folder: Path, *, fails: bool) -> str:
     """Run commands of ours in this process; there are no others that a page may ask a test to run."""
     said = ""
     for command in block.commands:
-        assert PROGRAM.match(command), f"{block.where}: a test does not run '{command}'; say why, in a comment before the block"
+        assert PROGRAM.match(command), (
+            f"{block.where}: a test does not run '{command}'; say why, in a comment before the block"
+        )
         done = in_process.run(folder, *shlex.split(PROGRAM.sub("", command)))
         assert done.returncode == (2 if fails else 0), f"{block.where}: {command}: {done.stderr[-2000:]}"
         said += done.stdout + done.stderr
@@ -117,7 +129,9 @@ def assert_printed(said: str, shown: str, where: str) -> None:
     for line in shown.splitlines():
         if line.strip() != "...":
             pattern = ".*".join(re.escape(part.strip(" ")) for part in line.split("..."))
-            assert any(re.fullmatch(rf"\s*{pattern}\s*", one) for one in lines), f"{where}: not printed: {line}\n{said[-3000:]}"
+            assert any(re.fullmatch(rf"\s*{pattern}\s*", one) for one in lines), (
+                f"{where}: not printed: {line}\n{said[-3000:]}"
+            )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests import small_hospital
 from tests.chat_server import ChatServer, copying_model
 from tests.documents import blocks, follow, importable
 from tests.places import ROOT, SHARED
@@ -61,7 +60,9 @@ def test_own_tables(tmp_path: Path) -> None:
     printed = follow(copy, tmp_path)
     assert (tmp_path / "runs" / "my_hospital" / "report.html").is_file()
     risks = next(one for one in printed if "above_threshold" in one)
-    assert len(re.findall(r"v00\d +0\.\d+", risks)) == 5 and len((tmp_path / "risks.csv").read_text().splitlines()) == 401
+    assert (
+        len(re.findall(r"v00\d +0\.\d+", risks)) == 5 and len((tmp_path / "risks.csv").read_text().splitlines()) == 401
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Write the site's pages and the builder's config into a folder: ``python -m website build/website``; ``make docs`` then builds them."""
+"""``python -m website build/website`` writes the pages and the builder's config there; ``make docs`` then builds the site."""
 
 import sys
 from pathlib import Path

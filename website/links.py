@@ -1,4 +1,4 @@
-"""Checks a built site: every link and picture leads to a file and an anchor of the site, and nothing is fetched from elsewhere."""
+"""Checks a built site: every link and picture leads to a file and a heading of it, and nothing is fetched from elsewhere."""
 
 import sys
 from collections import Counter
@@ -8,7 +8,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
-NOT_FETCHED = ("canonical", "prev", "next", "alternate", "edit")  # relations of <link> that a browser does not follow by itself
+NOT_FETCHED = (
+    "canonical",
+    "prev",
+    "next",
+    "alternate",
+    "edit",
+)  # relations of <link> that a browser does not follow by itself
 
 
 class Page(HTMLParser):
@@ -37,10 +43,16 @@ def problems(site: Path) -> tuple[Counter[str], list[str]]:
         if path.name == "404.html":  # its links are from the root of wherever the site lies
             continue
         where = path.relative_to(site.resolve())
-        outside = [address for address in page.fetched if urlsplit(address).scheme not in ("", "data")]
+        outside = [
+            address
+            for address in page.fetched
+            if urlsplit(address).scheme not in ("", "data") or address.startswith("//")
+        ]
         wrong += [f"{where}: fetches {address} when it is read; keep a copy in website/" for address in outside]
         counts.update(fetched=len(page.fetched), links=len(page.links))
-        inside = [link for link in (*page.links, *page.fetched) if not urlsplit(link).scheme and not link.startswith("//")]
+        inside = [
+            link for link in (*page.links, *page.fetched) if not urlsplit(link).scheme and not link.startswith("//")
+        ]
         wrong += [f"{where}: {problem}" for problem in broken(path, inside, pages)]
         counts.update(inside=len(inside))
     return counts, wrong
@@ -65,10 +77,9 @@ def main(site: Path) -> int:
     counts, wrong = problems(site)
     for line in wrong:
         print(line, file=sys.stderr)
-    print(
-        f"{site}: {counts['pages']} pages; {counts['inside']} of {counts['links'] + counts['fetched']} links and files are the site's own "
-        f"and were checked; {len(wrong)} do not hold"
-    )
+    total = counts["links"] + counts["fetched"]
+    checked = f"{counts['inside']} of {total} links and files are the site's own and were checked"
+    print(f"{site}: {counts['pages']} pages; {checked}; {len(wrong)} do not hold")
     return 1 if wrong or counts["pages"] < 2 else 0
 
 

@@ -5,7 +5,6 @@ shows the file, which is made because something links to it.
 """
 
 import json
-import os
 import posixpath
 import re
 import shutil
@@ -33,7 +32,7 @@ WRITTEN: dict[str, Callable[[], str]] = {
     "reference/interface.md": interface.page,
 }
 PICTURES = (".png", ".svg")
-LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]*)((?:#[^)\s]*)?\))")
+LINK = re.compile(r"((?:\[[\w/.]+\.(?:md|ipynb))?\]\()(?!https?:|mailto:|#)([^)#\s]*)((?:#[^)\s]*)?\))")
 ITEM = re.compile(r"\s*([-*]|\d+\.) ")
 
 
@@ -78,7 +77,7 @@ def adapted(text: str, source: str, site: Site, root: Path) -> str:
     """The document with links that hold on its page, and with the blank lines that the site's Markdown needs around lists."""
 
     def linked(match: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[2]))
+        target = resolved(source, match[2])
         if target.removeprefix("docs/") in WRITTEN:
             page = target.removeprefix("docs/")
         elif target.endswith(PICTURES):
@@ -88,7 +87,8 @@ def adapted(text: str, source: str, site: Site, root: Path) -> str:
             page = page_of(target)
             if page.startswith("files/") and target not in site.wanted and (root / target).exists():
                 site.wanted.append(target)
-        return match[1] + posixpath.relpath(page, posixpath.dirname(page_of(source))) + match[3]
+        name = f"[{title(root / target)}](" if match[1] != "](" else match[1]
+        return name + posixpath.relpath(page, posixpath.dirname(page_of(source))) + match[3]
 
     lines, fenced = list[str](), False
     for line in text.splitlines():
@@ -98,6 +98,13 @@ def adapted(text: str, source: str, site: Site, root: Path) -> str:
             lines.append("")
         lines.append(line if fenced else LINK.sub(linked, line))
     return "\n".join(lines) + "\n"
+
+
+def title(document: Path) -> str:
+    """The first heading of a document, by which a link is named on the site that is named by a path elsewhere."""
+    text = document.read_text("utf-8")
+    heading = re.search(r"^# (.+)$", notebook(text) if document.suffix == ".ipynb" else text, re.MULTILINE)
+    return heading[1] if heading else document.name
 
 
 def needs_blank(before: str, line: str) -> bool:
@@ -120,14 +127,15 @@ def notebook(text: str) -> str:
 
 
 def how_to(readme: str) -> str:
-    """The README's tasks: the stages with what they read and write, the options, and what can be done with other data and models."""
+    """The README's tasks: other data and models, new patients, and every stage and option."""
     parts = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", readme, re.MULTILINE | re.DOTALL))
     stages, options = re.findall(r"(?:^\|.*\n)+", parts["Run it on MIMIC-IV"], re.MULTILINE)
     return (
-        "# How to\n\nEach task has a command and a page of its own. Newcomers begin with the [tutorials](docs/tutorials/synthetic.md).\n\n"
-        f"## Install\n{parts['Install']}\n## Data, models, machines\n{parts['Your own data']}\n## New patients\n{parts['New patients']}\n"
-        "## Every stage\nEach is `emerge-ehr --stage NAME`, or `python src/main.py --stage NAME` in a checkout.\n\n"
-        f"{stages}\n## Every option\n{options}\n"
+        "# How to\n\nEach task has a command and a page of its own. "
+        "Newcomers begin with the [tutorials](docs/tutorials/synthetic.md).\n\n"
+        f"## Every stage\nEach is `emerge-ehr --stage NAME`, or `python src/main.py --stage NAME` in a checkout.\n\n{stages}\n"
+        f"## Data, models, machines\n{parts['Your own data']}\n## New patients\n{parts['New patients']}\n"
+        f"## Every option\n{options}\n## Install\n{parts['Install']}\n"
     )
 
 
@@ -169,10 +177,25 @@ def navigation(entries: list[object]) -> list[str]:
         if isinstance(entry, str):
             found.append(entry)
         elif isinstance(entry, dict):
-            found += [page for value in entry.values() for page in navigation(value if isinstance(value, list) else [value])]
+            found += [
+                page for value in entry.values() for page in navigation(value if isinstance(value, list) else [value])
+            ]
     return found
 
 
-def relative(path: Path) -> str:
-    """A path as a person would type it here."""
-    return os.path.relpath(path)
+def links_of(text: str) -> list[re.Match[str]]:
+    """The links of a page to other pages and pictures, outside of code."""
+    found, fenced = list[re.Match[str]](), False
+    for line in text.splitlines():
+        fenced ^= line.lstrip().startswith("```")
+        found += [] if fenced else LINK.finditer(line)
+    return found
+
+
+def resolved(page: str, link: str) -> str:
+    """Where a link of a page leads.
+
+    >>> resolved("tutorials/own_tables.md", "../audit.md")
+    'audit.md'
+    """
+    return posixpath.normpath(posixpath.join(posixpath.dirname(page), link))

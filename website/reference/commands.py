@@ -13,8 +13,11 @@ def page() -> str:
     stages = [*cli.PIPELINE, *cli.CHECKS, *cli.WITH_RUNS]
     return (
         f"# Commands\n\n{cli.ABOUT}\n\n`emerge-ehr`, or `python src/main.py` in a checkout, takes a stage and its options. "
-        "It ends with exit code 0 when it is done, 2 after a mistake, which it tells in one line, and 130 when it is interrupted.\n\n"
-        "## Stages\n\n" + table(("stage", "takes"), [(f"`{stage}`", taken(stage, actions)) for stage in ["all", *stages]]) + "\n\n"
+        "It ends with exit code 0 when it is done, 2 after a mistake, which it tells in one line, "
+        "and 130 when it is interrupted.\n\n"
+        "## Stages\n\n"
+        + table(("stage", "takes"), [(f"`{stage}`", taken(stage, actions)) for stage in ["all", *stages]])
+        + "\n\n"
         "## Options\n\n" + table(("option", "default", "meaning"), map(line, actions.values()))
     )
 
@@ -24,7 +27,9 @@ def taken(stage: str, actions: dict[str, argparse.Action]) -> str:
     if stage not in cli.WITH_RUNS:
         checks = {"dry_run": ("preprocess",), "deep": ("audit",), "check": ("convert",)}
         names = [name for name in cli.OF_PIPELINE if stage in checks.get(name, (stage,))]
-        listed = ", ".join(f"`{flag(actions[name])}`" if name == "config" else f"[`{flag(actions[name])}`]" for name in names)
+        listed = ", ".join(
+            f"`{flag(actions[name])}`" if name == "config" else f"[`{flag(actions[name])}`]" for name in names
+        )
         others = [flag(actions[name]) for name in cli.OF_A_RUN.get(stage, ("", "", ()))[2]]
         return listed + (f"; or {sentence(others)} alone" if others else "")
     said = []

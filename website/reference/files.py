@@ -15,7 +15,8 @@ def page() -> str:
     tables = {id(one): one for one in vars(schema).values() if isinstance(one, Table)}
     parts = [
         "# Files\n\nThe tables that stages write and read, and the arrays of a dataset. "
-        "[File formats](../file_formats.md) says what each stage checks, and what `convert` decides.\n\n" + prose(schema.__doc__)
+        "[File formats](../file_formats.md) says what each stage checks, and what `convert` decides.\n\n"
+        + prose(schema.__doc__)
     ]
     return "\n\n".join([*parts, *map(table_part, tables.values()), arrays()])
 
@@ -32,7 +33,10 @@ def table_part(one: Table) -> str:
 
 def values(column: Column) -> str:
     """What a field may hold."""
-    bounds = [f"{column.low:g} or more" if column.low is not None else "", f"{column.high:g} at most" if column.high is not None else ""]
+    bounds = [
+        f"{column.low:g} or more" if column.low is not None else "",
+        f"{column.high:g} at most" if column.high is not None else "",
+    ]
     choices = ", ".join(f"`{choice}`" for choice in column.choices)
     said = [choices, *bounds, "may be empty" if column.nullable else ""]
     return "; ".join(part for part in said if part)

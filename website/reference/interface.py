@@ -34,5 +34,7 @@ def part(name: str, value: Any) -> str:
 
 def signature(name: str, function: Any) -> str:
     """The signature as code, without modules before names."""
-    said = str(inspect.signature(function)).replace("collections.abc.", "").replace("pathlib.", "").replace("typing.", "")
+    said = (
+        str(inspect.signature(function)).replace("collections.abc.", "").replace("pathlib.", "").replace("typing.", "")
+    )
     return f"```python\n{name}{said}\n```"

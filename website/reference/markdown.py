@@ -59,7 +59,13 @@ def kind(annotation: Any) -> str:
         return f"{' or '.join(map(kind, arguments))}; may be left out"
     if arguments and get_origin(annotation) not in (dict, *_mappings()):
         return " or ".join(map(kind, arguments))
-    names = {int: "whole number", float: "number", bool: "`true` or `false`", str: "text", Component: "[plug](plugs.md)"}
+    names = {
+        int: "whole number",
+        float: "number",
+        bool: "`true` or `false`",
+        str: "text",
+        Component: "[plug](plugs.md)",
+    }
     return names.get(annotation) or ("path" if getattr(annotation, "__name__", "") == "Path" else "table")
 
 

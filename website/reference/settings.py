@@ -1,5 +1,5 @@
-"""Every key of a config: its type, default, bounds and what it decides, from the dataclasses of ``config.py``; what it is for, from
-the annotated config."""
+"""Every key of a config: its type, default, bounds and what it decides, from the dataclasses of ``config.py``; and what the
+annotated config says of it."""
 
 import dataclasses
 import re
@@ -31,10 +31,15 @@ def page() -> str:
     sections = [name for name in fields if is_section(hints(Config)[name])]
     top = [name for name in fields if name not in sections]
     parts = [
-        "# Settings\n\nA config is a TOML file. These are all its keys, with their defaults. An unknown key, a wrong type or a bad "
-        "choice is an error that names the key and the nearest right one. The column *decides* says what another value of a key "
-        "changes first, and with it all that is made from it. A plug's own keys are on [the page of plugs](plugs.md).",
-        "## At the top\n\n" + prose(Config.__doc__) + "\n\n" + table(HEADER, [row("", fields[name], Config) for name in top]),
+        "# Settings\n\nA config is a TOML file. These are all its keys, with their defaults. An unknown key, a wrong type or a "
+        "bad choice is an error that names the key and the nearest right one. A plug's own keys are on "
+        "[the page of plugs](plugs.md).\n\nThe column *decides* says what another value of a key changes first, and with it "
+        "all that is made from it:\n\n"
+        + table(("decides", ""), [(word or "nothing", said) for word, said in DECIDES.items()]),
+        "## At the top\n\n"
+        + prose(Config.__doc__)
+        + "\n\n"
+        + table(HEADER, [row("", fields[name], Config) for name in top]),
     ]
     for name in sections:
         shape = plain(hints(Config)[name])
