@@ -1,5 +1,6 @@
 """Each tutorial is done as it is written: its files are written, its commands and its Python run, and print what it shows."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -8,11 +9,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests import in_process
 from tests.chat_server import ChatServer, copying_model
 from tests.documents import blocks, follow, importable
 from tests.places import ROOT, SHARED
 
 TUTORIALS = ROOT / "docs" / "tutorials"
+CONVERT = ["--stage", "convert"]
 QUICK = {"model": "experts = []", "training": "members = 1\nmax_epochs = 3\nbootstrap_resamples = 50"}
 
 
@@ -63,6 +66,47 @@ def test_own_tables(tmp_path: Path) -> None:
     assert (
         len(re.findall(r"v00\d +0\.\d+", risks)) == 5 and len((tmp_path / "risks.csv").read_text().splitlines()) == 401
     )
+
+
+def changed(table: str, change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        change(pl.read_csv(folder / f"{table}.csv", infer_schema=False)).write_csv(folder / f"{table}.csv")
+
+    return write
+
+
+MISTAKES = {
+    "a column for each signal": changed("dynamic", lambda all: all.pivot("code", index=["patient_id", "event_time"])),
+    "dates as `01/31/2024`": changed(
+        "dynamic", lambda all: all.with_columns(pl.col("event_time").str.to_datetime().dt.strftime("%m/%d/%Y %H:%M"))
+    ),
+    "other ids in one table": changed("label", lambda all: all.with_columns(pl.col("patient_id").str.slice(1))),
+    "a label only of those who died": changed("label", lambda all: all.filter(pl.col("label_value") == "1")),
+    "`label_time` is the admission": changed(
+        "label", lambda all: all.with_columns(label_time=pl.col("label_time").str.to_datetime() - pl.duration(days=9))
+    ),
+}
+
+
+@pytest.mark.slow
+def test_the_mistakes_of_own_tables_are_told_as_the_page_says(tmp_path: Path) -> None:
+    page = TUTORIALS / "own_tables.md"
+    frames, tables, config = [one for one in blocks(page) if one.language in ("python", "toml")][:3]
+    with contextlib.chdir(tmp_path):
+        known: dict[str, object] = {}
+        exec(frames.text + tables.text, known)
+    told = dict(
+        re.findall(r"^\| (.+?) \| `(.+)` \|$", page.read_text("utf-8").partition("| what is said |")[2], re.MULTILINE)
+    )
+    assert told.keys() == MISTAKES.keys()
+    raw = tmp_path / "data" / "raw" / "my_hospital"
+    for number, (mistake, make) in enumerate(MISTAKES.items()):
+        here = tmp_path / str(number)
+        shutil.copytree(raw, here / "data" / "raw" / "my_hospital")
+        make(here / "data" / "raw" / "my_hospital")
+        (here / "my_hospital.toml").write_text(config.text)
+        both = [in_process.run(here, *how, "--config", "my_hospital.toml") for how in (CONVERT, [*CONVERT, "--check"])]
+        assert told[mistake] in " ".join(one.stdout + one.stderr for one in both), mistake
 
 
 @pytest.mark.slow
