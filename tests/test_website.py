@@ -73,6 +73,17 @@ def test_the_tasks_are_those_of_the_readme(site: pages.Site) -> None:
     )
 
 
+def test_what_belongs_to_an_item_of_a_list_stays_in_it(site: pages.Site) -> None:
+    """GitHub takes lines for an item's that are indented as its words are; the site's Markdown wants four blanks."""
+    paper, graph = site.pages["paper.md"], site.pages["knowledge_graph.md"]
+    assert (
+        "\n        data/raw/mimiciii/1.4/ " in paper
+        and "\n    or into other folders" in paper
+        and "\n\n3. PrimeKG is" in paper
+    )
+    assert "\n    - 1 if *y* is" in graph and "\n- " in graph
+
+
 def built(folder: Path, body: str) -> list[str]:
     folder.mkdir()
     (folder / "index.html").write_text('<a href="page.html#here">to the page</a><img src="data:,">', "utf-8")

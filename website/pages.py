@@ -90,14 +90,28 @@ def adapted(text: str, source: str, site: Site, root: Path) -> str:
         name = f"[{title(root / target)}](" if match[1] != "](" else match[1]
         return name + posixpath.relpath(page, posixpath.dirname(page_of(source))) + match[3]
 
-    lines, fenced = list[str](), False
+    lines, fenced, item, parted = list[str](), False, 0, False  # parted: an empty line stands within the item
     for line in text.splitlines():
         fenced ^= line.lstrip().startswith("```")
         before = lines[-1] if lines else ""
-        if not fenced and needs_blank(before, line):
+        begins = bool(re.match(r"([-*]|\d+\.) ", line))
+        if not fenced and (needs_blank(before, line) or (begins and parted and before.strip())):
             lines.append("")
-        lines.append(line if fenced else LINK.sub(linked, line))
+        item, parted = width_of_item(line, item), bool(item) and not begins and (parted or not line.strip())
+        indented = line.startswith(" " * item) and line.strip() and item
+        lines.append((" " * (4 - item) if indented else "") + (line if fenced else LINK.sub(linked, line)))
     return "\n".join(lines) + "\n"
+
+
+def width_of_item(line: str, item: int) -> int:
+    """By how much the lines are indented that belong to the list's item: the site's Markdown wants 4, whatever the bullet is.
+
+    >>> width_of_item("1. One", 0), width_of_item("   more", 3), width_of_item("", 3), width_of_item("Words.", 3)
+    (3, 3, 3, 0)
+    """
+    if begun := re.match(r"(?:[-*]|\d+\.) ", line):
+        return len(begun[0])
+    return item if not line.strip() or line.startswith(" ") else 0
 
 
 def title(document: Path) -> str:
