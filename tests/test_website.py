@@ -10,8 +10,8 @@ from emerge_ehr.config import Config
 from emerge_ehr.decides import statements
 from emerge_ehr.storage import schema
 from tests.documents import FENCE
-from tests.places import ROOT
 from website import links, pages
+from website.__main__ import main as write_pages
 
 NAVIGATION = pages.navigation(tomllib.loads(pages.CONFIG.read_text("utf-8"))["project"]["nav"])
 
@@ -115,10 +115,15 @@ def test_a_site_that_was_not_built_is_no_site_without_mistakes(tmp_path: Path) -
     assert links.main(tmp_path) == 1
 
 
-def test_the_folder_of_the_builder_is_made_anew(tmp_path: Path) -> None:
-    (tmp_path / "pages").mkdir()
-    (tmp_path / "pages" / "old.md").write_text("old")
-    site = pages.write(tmp_path)
-    written = {path.relative_to(tmp_path / "pages").as_posix() for path in (tmp_path / "pages").rglob("*.md")}
-    assert written == set(site.pages) and (tmp_path / "pages" / "images" / "method.svg").is_file()
-    assert (ROOT / "docs" / "index.md").is_file() and "old.md" not in written
+def test_the_folder_of_the_builder_is_made_anew_and_no_other_folder_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    (mine / "pages").mkdir(parents=True)
+    (mine / "pages" / "old.md").write_text("old")
+    assert write_pages([str(mine)]) == 2 and (mine / "pages" / "old.md").is_file()
+    assert "name a new or empty folder" in capsys.readouterr().err
+    (mine / pages.CONFIG.name).write_text("")  # of an earlier site
+    assert write_pages([str(mine)]) == 0
+    written = {path.relative_to(mine / "pages").as_posix() for path in (mine / "pages").rglob("*.md")}
+    assert "index.md" in written and "old.md" not in written and (mine / "pages" / "images" / "method.svg").is_file()

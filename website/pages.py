@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emerge_ehr.fields import UserError
 from website.reference import commands, files, interface, plugs, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,9 +169,16 @@ def shown(source: str, site: Site, root: Path) -> str:
 
 
 def write(folder: Path, root: Path = ROOT) -> Site:
-    """Write the pages and the builder's config into ``folder``, which is emptied first."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Write the pages and the builder's config into ``folder``, whose former pages are removed.
+
+    Raises:
+        UserError: it is a folder of something else.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG.name).is_file():
+        raise UserError(f"{folder}: holds other files than a website's; name a new or empty folder")
     site = collect(root)
+    shutil.rmtree(folder / "pages", ignore_errors=True)
+    shutil.rmtree(folder / "site", ignore_errors=True)
     for page, text in site.pages.items():
         path = folder / "pages" / page
         path.parent.mkdir(parents=True, exist_ok=True)
