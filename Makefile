@@ -24,11 +24,15 @@ define LLAMA
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["llama"], sep="\n")
 endef
-export PINS CONSTRAINTS SUPPLY LLAMA
+define DOCS
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"], sep="\n")
+endef
+export PINS CONSTRAINTS SUPPLY LLAMA DOCS
 # modules are compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-all llama check sbom vulnerabilities clean
+.PHONY: demo test test-slow test-all docs llama check sbom vulnerabilities clean
 
 demo: $(VENV)/installed
 	$(RUN) src/main.py --stage all --config configs/synthetic.toml
@@ -48,6 +52,18 @@ test-slow: $(VENV)/installed
 # every test there is, hundreds of kills and a thousand patients of a failing language model among them; two hours or so
 test-all: $(VENV)/installed $(VENV)/llama/installed
 	$(RUN) -m pytest -m "slow or not slow" --durations=25
+
+# the website, in build/website/site: pages from docs/ and from the code, built strictly, every link checked, nothing fetched
+docs: $(VENV)/installed $(VENV)/docs/installed
+	$(RUN) -m website build/website
+	$(VENV)/docs/bin/zensical build --strict --clean --config-file build/website/zensical.toml
+	$(RUN) -m website.links build/website/site
+
+$(VENV)/docs/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/docs
+	$(PYTHON) -c "$$DOCS" > $(VENV)/docs/requirements.txt
+	$(VENV)/docs/bin/pip install --quiet --no-deps --requirement $(VENV)/docs/requirements.txt
+	touch $@
 
 # a real server of a small language model (docs/llm.md): compiled, in ten minutes or so, for any CPU of its kind
 llama: $(VENV)/llama/installed
@@ -86,4 +102,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache

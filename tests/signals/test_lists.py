@@ -1,5 +1,6 @@
 """Lists of signals: ours, and what a user is told of mistakes in a list of their own."""
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from emerge_ehr.signals import items, signals, units
 from emerge_ehr.signals.signals import SIGNALS, from_record, to_record
 from emerge_ehr.signals.table import COLUMNS
 from tests.in_process import run
+from tests.places import ROOT
 
 WIDE = signals.read("wide")
 
@@ -93,6 +95,15 @@ def test_a_row_with_a_name_alone_stands_for_our_signal_and_a_new_one_may_have_it
         and found["lab", "50813"] == "lactate"
         and found["chart", "220045"] == "heart_rate"
     )
+
+
+def test_the_list_that_the_documentation_prints_is_read_as_it_says(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```csv\n(.*?)```", (ROOT / "docs" / "signals.md").read_text("utf-8"), re.DOTALL)
+    header, *rows = block.strip().splitlines()
+    own = written(tmp_path, *rows, header=header)
+    beats, lactate, ammonia = signals.read(own)
+    assert beats in SIGNALS and lactate in WIDE and ammonia.name == "ammonia"
+    assert {item.code for item in items.read(own, "mimic")} == {"heart_rate", "lactate", "ammonia"}
 
 
 def test_what_a_record_tells_of_a_signal_comes_back_and_of_the_benchmarks_it_tells_no_more_than_before() -> None:
