@@ -13,6 +13,7 @@ import polars as pl
 
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.meds_predictions import sample_id
 
 KEY = ("subject_id", "prediction_time")
 KINDS = (pl.Int64(), pl.Datetime("us"), pl.Boolean())
@@ -109,13 +110,6 @@ def once(rows: pl.DataFrame, where: str) -> PredictionTimes:
     doubts = {reason: count for reason, count in counts.items() if count}
     warnings = (f"{where}: " + ", ".join(f"{count} {reason}" for reason, count in doubts.items()),) if doubts else ()
     return PredictionTimes(table.with_columns(sample_id().alias("patient_id")), counts, warnings)
-
-
-def sample_id() -> pl.Expr:
-    """The id of a sample: the person's and the prediction time, with its fraction of a second if it has one."""
-    time = pl.col("prediction_time")
-    fraction = pl.when(time.dt.microsecond() > 0).then(pl.format(".{}", time.dt.strftime("%6f"))).otherwise(pl.lit(""))
-    return pl.format("{}-{}{}", "subject_id", time.dt.strftime("%Y%m%dT%H%M%S"), fraction)
 
 
 def _labels(path: Path) -> pl.DataFrame:

@@ -162,7 +162,9 @@ def _predictions(config: Config) -> Predictions | None:
         return None
     named = f"[task] name = '{config.task.name}' brings prediction times"
     if not components.needs("source", config.source, "predictions"):
-        raise UserError(f"{named}, which [source] name = '{config.source.name}' does not take; it needs the source meds")
+        raise UserError(
+            f"{named}, which [source] name = '{config.source.name}' does not take; it needs the source meds"
+        )
     rule = config.cohort
     if (rule.anchor, rule.window, rule.min_stay_hours) != ("icu", "last", 0):
         raise UserError(

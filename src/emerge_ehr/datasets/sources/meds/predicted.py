@@ -44,14 +44,19 @@ def stays(
     lost = [f"{count} {reason}" for reason, count in counts.items() if count]
     if not left.height:
         raise UserError(
-            f"{shards.raw_dir}: none of {rows.height} prediction times is left ({', '.join(lost)}); are the labels of this dataset?"
+            f"{shards.raw_dir}: none of {rows.height} prediction times is left ({', '.join(lost)}); are the labels of this "
+            "dataset?"
         )
-    told = [f"{rows.height - left.height} of {rows.height} prediction times are left out: {', '.join(lost)}"] if lost else []
+    told = (
+        [f"{rows.height - left.height} of {rows.height} prediction times are left out: {', '.join(lost)}"]
+        if lost
+        else []
+    )
     return Extract(_table(left, events, hospital), {**given.counts, **counts}, (*given.warnings, *told))
 
 
 def labels(given: PredictionTimes, code: str) -> pl.DataFrame:
-    """``patient_id, label_time, label_code, label_value``; when an outcome was known is not said, so it is the prediction time."""
+    """``patient_id, label_time, label_code, label_value``; the prediction time stands for when an outcome was known."""
     return given.table.select(
         "patient_id",
         pl.col("prediction_time").alias("label_time"),

@@ -20,7 +20,7 @@ INSTALL = f"python -m venv aces && aces/bin/pip install es-aces=={VERSION}"
 @final
 @dataclass(frozen=True)
 class Extraction:
-    """The prediction times of the dataset in ``raw_dir`` by the ACES task ``definition``; they are extracted when first asked for."""
+    """The prediction times of the dataset in ``raw_dir`` by the ACES task ``definition``; extracted when first asked for."""
 
     raw_dir: Path
     definition: Path

@@ -1,4 +1,4 @@
-"""Task aces: predicts what an ACES task definition asks, at the prediction times that it gives (Xu et al. 2025, arXiv 2406.19653).
+"""Task aces: predicts what an ACES task definition asks, at its prediction times (Xu et al. 2025, arXiv 2406.19653).
 
 A sample is a person at a prediction time. ACES decides who and when, and the outcome; it runs in an environment of its own, since
 es-aces needs an older polars than this package.
@@ -77,8 +77,8 @@ def build(options: Options) -> Task:
     """Build the task.
 
     Raises:
-        UserError: neither or both of ``labels`` and ``definition`` are given, or the label code says of a death that it was by the
-            prediction time.
+        UserError: neither or both of ``labels`` and ``definition`` are given, or the label code reads as a death that has
+            happened by the prediction time.
     """
     if (options.labels is None) == (options.definition is None):
         raise UserError(
