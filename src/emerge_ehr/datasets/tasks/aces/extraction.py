@@ -25,7 +25,7 @@ class Extraction:
     raw_dir: Path
     definition: Path
     predicates: Path | None
-    command: str
+    command: Path
     code: str
 
     def files(self) -> list[Path]:

@@ -31,7 +31,7 @@ class Options:
     labels: Path | None = None
     definition: Path | None = None
     predicates: Path | None = None
-    command: Name = "aces-cli"
+    command: Path = Path("aces-cli")
     label_code: Name = "outcome"
     outcome: Name = "the outcome"
 
