@@ -64,6 +64,8 @@ class Options:
     ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals may be those of ``signals.py`` or others.
     ``planned``: admissions that were planned. ``died``: discharges because of death, in upper or lower case. ``notes``: codes
     whose ``text_value`` is a note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
+    ``admission_id``: the column of the admission's id; "" where there is none, as in the export of eICU, whose column names the
+    hospital.
     """
 
     signals: Mapping[str, tuple[str | Coded, ...]]
@@ -80,6 +82,7 @@ class Options:
     diagnoses_icd9: Patterns = ("DIAGNOSIS//ICD//9//*",)
     diagnoses_icd10: Patterns = ("DIAGNOSIS//ICD//10//*",)
     notes: Patterns = ()
+    admission_id: str = "hadm_id"
 
 
 @final
@@ -172,7 +175,10 @@ class Meds:
             matched = counts.counting(matched).with_columns(dates.at_day_end(self._dates.codes, "meds_code"))
             matched = with_early_at_start(matched.join(windows, on="subject_id"))
             # Most rows are dropped here, before their texts are processed.
-            matched = matched.filter(inside()).with_columns(words.alias("text"))
+            text = pl.when(pl.col("stated").is_null()).then(words).alias("text")
+            matched = matched.filter(inside()).with_columns(
+                pl.coalesce("stated", "numeric_value").alias("numeric_value"), text
+            )
             matched = matched.join(score_table().lazy(), on=["code", "text"], how="left")
             flags = ((~same_sample).alias("other_sample"), anonymous.alias("anonymous"))
             matched = matched.with_columns(*by_the_rows_unit(), *flags)
@@ -239,7 +245,7 @@ class Meds:
 
     @cached_property
     def _shards(self) -> Shards:
-        return Shards(self.raw_dir)
+        return Shards(self.raw_dir, self.options.admission_id)
 
     @cached_property
     def _events(self) -> pl.DataFrame:
