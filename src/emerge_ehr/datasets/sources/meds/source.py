@@ -65,7 +65,8 @@ class Options:
     ``planned``: admissions that were planned. ``died``: discharges because of death, in upper or lower case. ``notes``: codes
     whose ``text_value`` is a note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
     ``admission_id``: the column of the admission's id; "" where there is none, as in the export of eICU, whose column names the
-    hospital.
+    hospital. ``midnight``: what a time at midnight is; "date": a date without a time, "time": as in exports that set every first
+    admission to midnight and count the other times from it.
     """
 
     signals: Mapping[str, tuple[str | Coded, ...]]
@@ -83,6 +84,7 @@ class Options:
     diagnoses_icd10: Patterns = ("DIAGNOSIS//ICD//10//*",)
     notes: Patterns = ()
     admission_id: str = "hadm_id"
+    midnight: Literal["date", "time"] = "date"
 
 
 @final
@@ -137,7 +139,7 @@ class Meds:
                 "; ".join(f"{n} of {stays.height} {reason}: their outcome is unknown" for reason, n in counts.items())
             )
         table = stays.with_columns(pl.col("subject_id").cast(pl.String)).drop("contradictory")
-        timed = dates.stays_at_day_end(table)
+        timed = Extract(table) if self.options.midnight == "time" else dates.stays_at_day_end(table)
         return Extract(timed.table, {**counts, **timed.counts}, (*warnings, *timed.warnings))
 
     def signals(self) -> tuple[Signal, ...]:
@@ -300,6 +302,8 @@ class Meds:
     @cached_property
     def _dates(self) -> Dates:
         """Which of the mapped codes have dates rather than times, over all shards."""
+        if self.options.midnight == "time":
+            return Dates((), (), 0, 0)
         codes = self._shards.matching(tuple(entry.code for _, entry in self._entries())).lazy().select("code")
         rows = (
             (path, shard.join(codes, on="code").group_by("code").agg(dates.counted(time="time")))
