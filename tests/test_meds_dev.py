@@ -1,6 +1,8 @@
 """The entry for MEDS-DEV: its commands are formatted as MEDS-DEV does, and train and predict on a small dataset."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,10 @@ def test_its_commands_train_and_predict_every_label_of_the_held_out_split(tmp_pa
     }
     train = commands()["train"].format(**given, output_dir=tmp_path / "train")
     places = {"output_dir": tmp_path / "predict", "model_initialization_dir": tmp_path / "train", "split": "held_out"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src")}
     for command in (train, commands()["predict"].format(**given, **places)):
-        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stderr
     found = pl.read_parquet(tmp_path / "predict" / "predictions.parquet")
     PredictionSchema.align(found.cast({COLUMNS[-1]: pl.Float32}).to_arrow())
