@@ -743,3 +743,32 @@ def test_an_organ_donor_who_is_registered_again_is_no_sample(tmp_path: Path, tol
 def test_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no ready-made labels"):
         source(tmp_path).records("labels")
+
+
+@pytest.mark.parametrize(("midnight", "counts_from"), [("date", at(40) - timedelta(seconds=1)), ("time", at(16))])
+def test_an_admission_at_midnight_is_a_date_or_a_time_as_the_config_says(
+    midnight: str, counts_from: datetime, tmp_path: Path
+) -> None:
+    write(tmp_path, [*person(1, (16, 120)), (1, at(20), "HR", 70.0)])  # 16 hours after eight o'clock
+    assert source(tmp_path, midnight=midnight).stays().table["intime"].to_list() == [counts_from]
+
+
+def test_a_code_that_ends_in_a_word_stands_for_the_number_that_the_config_says(tmp_path: Path) -> None:
+    eyes = [(1, at(hour), f"EYES//0//{word}") for hour, word in enumerate(("spontaan", "geen reactie", "anders"), 1)]
+    write(tmp_path, [*person(1), *eyes])
+    entries = [{"code": "EYES//*//spontaan", "value": 4}, {"code": "EYES//*//geen reactie", "value": 1}]
+    plug = source(tmp_path, {"gcs_eye": entries})
+    rows, _ = measured(plug, cohort_of(plug), tmp_path)
+    assert [(time, value) for _, time, _, value in rows] == [
+        (f"{at(1):%Y-%m-%d %H:%M:%S}", 4.0),
+        (f"{at(2):%Y-%m-%d %H:%M:%S}", 1.0),
+    ]
+
+
+def test_a_column_of_ids_that_are_no_admissions_is_left_aside(tmp_path: Path) -> None:
+    rows: list[Row] = [(*row, None, None, 459) for subject in (1, 2) for row in person(subject)]
+    full = [(*row[:3], None, None, 459) for row in rows]
+    write(tmp_path, full, {**COLUMNS, "hadm_id": pl.Int64})
+    hospital = source(tmp_path).stays().table["hadm_id"].to_list()
+    assert hospital == ["459", "459"]
+    assert source(tmp_path, admission_id="").stays().table["hadm_id"].to_list() == ["1-1", "2-1"]
