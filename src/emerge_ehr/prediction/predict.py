@@ -4,14 +4,15 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
 from emerge_ehr import privacy
+from emerge_ehr.datasets import sources
 from emerge_ehr.prediction import answers, predictor, what_if
 from emerge_ehr.prediction.predictor import Answer, Predictor
-from emerge_ehr.storage import artefacts, schema, spreadsheet
+from emerge_ehr.storage import artefacts, meds_predictions, schema, spreadsheet
 
 log = logging.getLogger(__name__)
 LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
@@ -40,11 +41,33 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
         table.open("w", encoding="utf-8", newline="") as rows,
         lines.open("w", encoding="utf-8") as evidence_lines,
     ):
-        highest = _write(ready.answers(patients, explain=explain), ready, rows, evidence_lines)
+        risks: dict[str, float] = {}
+        found = _noting(ready.answers(patients, explain=explain), risks)
+        highest = _write(found, ready, rows, evidence_lines)
+    if sources.bring_predictions(ready.trained.config):
+        _write_for_meds(risks, float(ready.thresholds[0]), output.with_suffix(".parquet"))
     seconds = time.perf_counter() - began
     print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
     print(*highest, sep="\n")
     print(f"risks: {output}\nevidence: {evidence}")
+
+
+def _noting(found: Iterable[Answer], risks: dict[str, float]) -> Iterator[Answer]:
+    """The answers as they come; the risk of the first outcome is put into ``risks``, by patient."""
+    for answer in found:
+        risks[answer.patient_id] = float(answer.risk[0])
+        yield answer
+
+
+def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) -> None:
+    above = [risk >= threshold for risk in risks.values()]
+    rows = meds_predictions.table(list(risks), list(risks.values()), above, None)
+    if rows is None:
+        log.warning("%s is not written: not all patients have the ids of prediction times", path)
+        return
+    with artefacts.replacing(path) as file:
+        meds_predictions.write(rows, file)
+    print(f"for meds-evaluation: {path}")
 
 
 def _write(found: Iterable[Answer], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:

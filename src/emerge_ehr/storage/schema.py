@@ -168,7 +168,10 @@ SETS = Table(  # with calibration.coverage
     (PATIENT, Column("split", "text", "test", choices=("test",)), LABEL_CODE, SET),
     key=("patient_id", "label_code"),
 )
-SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED, SETS.file, COVERAGE)
+# train and evaluate, where the task brings prediction times: those of the test split, or of the persons that a run was evaluated
+# on, in the schema of meds-evaluation; predict writes the like beside --output, without outcomes (``meds_predictions``)
+MEDS_PREDICTIONS = "predictions.parquet"
+SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED, SETS.file, COVERAGE, MEDS_PREDICTIONS)
 # written to the file that --output names, with SET where the run has calibration.coverage, and with one more column per modality
 # that the run reads (CONTRIBUTION)
 RISKS = Table(

@@ -42,8 +42,10 @@ def check(config: Config) -> None:
         lacking += _section("measurements", lambda: _measurements(config, source, found[0]))
         _section("notes", lambda: _notes(source, found[0]))
         lacking += _section(f"task {config.task.name} (of this config)", lambda: _labels(config.task, source, found[0]))
-        for name in components.names("task"):
-            if name != config.task.name:
+        # one that brings prediction times needs a definition, and at these times no stay's outcome is known
+        others = [] if sources.bring_predictions(config) else components.names("task")
+        for name in others:
+            if name != config.task.name and not components.offers("task", Component(name), "predictions"):
                 _section(f"task {name}", lambda name=name: _labels(Component(name), source, found[0]))  # type: ignore[misc]
     if lacking:
         raise UserError(

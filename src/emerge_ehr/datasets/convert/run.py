@@ -130,8 +130,7 @@ def _sample(config: Config, source: Source, task: Task) -> SelectedCohort:
         *labels.warnings,
         *doubts.excluded(flow),
         *doubts.early_outcomes(early.join(stays, on="patient_id", how="semi")),
-        *doubts.strange_times(stays),
-        *doubts.late_windows(table, stays, config.cohort),
+        *([] if sources.bring_predictions(config) else doubts.of_times(table, stays, config.cohort)),
     ]
     return SelectedCohort(numbered, table, known.counts, flow, warnings, known.dated)
 

@@ -13,6 +13,8 @@ import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Config, Download
+from emerge_ehr.datasets.predictions import Predictions
+from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
 
 Match = Literal["stay_id", "hadm_id"]  # the id by which raw rows are matched to samples: ICU stay or hospital admission
@@ -138,9 +140,40 @@ def all_open(source: Source, checksums: Collection[str]) -> bool:
 def chosen(config: Config) -> Source:
     """Build the source that the config names."""
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
-    codes = source_labels(config)
-    source: Source = components.build("source", config.source, seed=config.seed, label_codes=codes, **folders)
+    codes, predictions = source_labels(config), _predictions(config)
+    source: Source = components.build(
+        "source", config.source, seed=config.seed, label_codes=codes, predictions=predictions, **folders
+    )
     return source
+
+
+def bring_predictions(config: Config) -> bool:
+    """Whether the task brings prediction times, so that samples are no stays, and nobody says when an outcome was known."""
+    return components.offers("task", config.task, "predictions")
+
+
+def _predictions(config: Config) -> Predictions | None:
+    """The prediction times that the task brings, if it brings any; it then decides who is a sample, and when its window ends.
+
+    Raises:
+        UserError: the source takes none, or ``[cohort]`` would decide that too.
+    """
+    components.build("task", config.task)
+    if not bring_predictions(config):
+        return None
+    named = f"[task] name = '{config.task.name}' brings prediction times"
+    if not components.needs("source", config.source, "predictions"):
+        raise UserError(
+            f"{named}, which [source] name = '{config.source.name}' does not take; it needs the source meds"
+        )
+    rule = config.cohort
+    if (rule.anchor, rule.window, rule.min_stay_hours) != ("icu", "last", 0):
+        raise UserError(
+            f"{named}, at which the window ends: set [cohort] window = 'last', min_stay_hours = 0 and no anchor; "
+            f"window_hours = {rule.window_hours} is then how many hours before it the window begins"
+        )
+    found: Predictions = components.call("predictions", "task", config.task, raw_dir=config.raw_dir)
+    return found
 
 
 def source_labels(config: Config) -> tuple[str, ...]:
