@@ -30,7 +30,6 @@ from tests import meds_of_mimic4
 from tests.conftest import Once
 from tests.datasets.plain_loops import one_per_moment
 from tests.datasets.sources.examples.meds import COLUMNS, IDS, Row, at, person, write
-from tests.mimic_items import CHART, LAB
 from tests.places import MAIN, ROOT
 
 MAPPING = ROOT / "configs" / "mimic4_meds.toml"
