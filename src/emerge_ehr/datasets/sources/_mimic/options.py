@@ -22,7 +22,7 @@ class Options:
 
     ``notes_file``: one or several CSVs of notes; by default those in ``raw_dir`` (MIMIC-IV-Note's ``note/``, MIMIC-III's
     ``NOTEEVENTS``). Without any, surrogate notes are made from billing codes. Columns that are not named here are looked for
-    under their usual names.
+    under their usual names. ``treatments``: prescriptions and infusions are read too (docs/treatments.md).
     """
 
     project: str = ""
@@ -33,6 +33,7 @@ class Options:
     note_text_column: str = ""
     include_discharge_summaries: bool = False
     notes_after_window: bool = False
+    treatments: bool = False
 
     def note_files(self, paths: tuple[Path, ...], error_column: str = "") -> NoteFiles:
         """The options for reading the notes in ``paths``.
