@@ -28,7 +28,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
         UserError: the run or the tables do not fit, or ``output`` cannot be written.
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
-    artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
+    artefacts.require_output(output, [run], [tables / table.file for table in schema.EVERY_TABLE])
     ready = predictor.load(run, offline=offline)
     patients = ready.tables(tables)
     for warning in patients.warnings:

@@ -13,6 +13,7 @@ from emerge_ehr import components
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
 from emerge_ehr.config import Config
+from emerge_ehr.datasets.sources import asks_treatments
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import window
 from emerge_ehr.fields import Component
@@ -26,6 +27,7 @@ from emerge_ehr.rag import records as rag
 from emerge_ehr.rag.entities.rules import Rules
 from emerge_ehr.rag.faithfulness import faithfulness
 from emerge_ehr.rag.ranking import connections, signal_phenotypes
+from emerge_ehr.rag.treatments import given
 from emerge_ehr.signals import abnormal
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Statistics
@@ -120,10 +122,13 @@ def find(
     names = tables.cohort["patient_id"].to_list()
     notes, starts = rag.joined_notes(tables.notes, names), rag.note_starts(tables.notes, names)
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
+    treated = given.of_samples(tables.treatments, tables.cohort, chosen.graph) if asks_treatments(config) else None
     patients = [
-        rag.PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n]) for n, (patient, age, sex) in persons
+        rag.PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n], treated.given[n] if treated else ())
+        for n, (patient, age, sex) in persons
     ]
-    return FoundEvidence(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
+    records, counts = rag.records(patients, chosen, audit, tables.hourly, config.linking)
+    return FoundEvidence(notes, records, {**counts, **(treated.counts if treated else {})})
 
 
 def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence) -> dict[str, NDArray[Any]]:

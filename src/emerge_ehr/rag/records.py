@@ -26,6 +26,7 @@ from emerge_ehr.rag.ranking.places import NoteStart
 from emerge_ehr.rag.records_file import Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
+from emerge_ehr.rag.treatments import Given, contraindications
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.signals.hourly import Hourly
 
@@ -58,6 +59,7 @@ class PatientFacts:
     notes: str
     starts: Sequence[NoteStart]
     signals: Sequence[AbnormalSignal]
+    treatments: Sequence[Given] = ()
 
 
 def joined_notes(notes: pl.DataFrame, patients: Sequence[str]) -> list[str]:
@@ -109,6 +111,8 @@ class Tally:
     left_out: tuple[Reason, ...]
     summary_failed: bool
     audit: Faithfulness
+    contraindications: int = 0
+    of_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ class Recorder:
         connected = self.connections.of(chosen.links, patient.signals, patient.notes)
         beyond = {left.node_index for left in chosen.left_out if left.reason == "beyond max_nodes"}
         told = asides.told(case.linked, beyond)
+        beside = ((left.node_index, left.name) for left in chosen.left_out)
         return Evidence(
             patient.age,
             patient.sex,
@@ -158,6 +163,12 @@ class Recorder:
             connected,
             asides.asides(case.extraction.entities, told, case.unlinked, patient.notes, chosen.parts),
             chosen.left_out,
+            patient.treatments,
+            contraindications.of_patient(
+                self.connections.graph,
+                [*((link.node_index, link.name) for link in chosen.links), *beside],
+                patient.treatments,
+            ),
         )
 
     def records(self, cases: Sequence[Case]) -> list[WrittenRecord]:
@@ -176,7 +187,12 @@ class Recorder:
             WrittenRecord(
                 records_file.to_row(_record(case, known, summary, audit)),
                 Tally(
-                    len(known.links), tuple(left.reason for left in known.left_out), summary.failure is not None, audit
+                    len(known.links),
+                    tuple(left.reason for left in known.left_out),
+                    summary.failure is not None,
+                    audit,
+                    len(known.contraindications),
+                    len(known.contraindications) - len(known.told_contraindications),
                 ),
             )
             for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True)
@@ -221,6 +237,10 @@ def records(
             for entity in settled.entities
         ),
     }
+    if any(patient.treatments for patient in patients):
+        counts["contraindications"] = sum(tally.contraindications for tally in tallies)
+        counts["contraindications_in_diseases_left_out"] = sum(tally.of_left_out for tally in tallies)
+        counts["samples_with_a_contraindication"] = sum(tally.contraindications > 0 for tally in tallies)
     return pl.concat(tables), {**counts, **faithfulness.totals([tally.audit for tally in tallies])}
 
 
@@ -279,6 +299,8 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
         entity_backend=extraction.backend,
         summary_backend=summary.backend,
         failures=tuple(failure for failure in (extraction.failure, summary.failure) if failure),
+        treatments=tuple(evidence.treatments),
+        contraindications=tuple(evidence.contraindications),
     )
 
 

@@ -113,6 +113,30 @@ NOTES = Table(
     ),
 )
 TABLES = (DYNAMIC, STATIC, LABEL, COHORT, NOTES)
+TREATMENTS = Table(  # only with source.treatments
+    "treatments.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("start_time", "time", "when it began, inside the observation window"),
+        Column(
+            "end_time",
+            "time",
+            "when it ended, inside the window; empty if that was later or is not known",
+            nullable=True,
+        ),
+        Column("drug", "text", "the source's name of what was given"),
+        Column("route", "text", "as the source states it", nullable=True),
+        Column(
+            "dose",
+            "text",
+            "as the source states it: of a prescription the dose, of an infusion the rate",
+            nullable=True,
+        ),
+        Column("kind", "text", "prescription or infusion", choices=("prescription", "infusion")),
+    ),
+)
+EVERY_TABLE = (*TABLES, TREATMENTS)
 
 PATIENTS = Table(
     "patients.csv",

@@ -14,8 +14,10 @@ import polars as pl
 from emerge_ehr import components
 from emerge_ehr.config import Config, Download
 from emerge_ehr.datasets.predictions import Predictions
+from emerge_ehr.datasets.treatments import Treatments
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.storage.schema import TREATMENTS
 
 Match = Literal["stay_id", "hadm_id"]  # the id by which raw rows are matched to samples: ICU stay or hospital admission
 
@@ -182,3 +184,33 @@ def source_labels(config: Config) -> tuple[str, ...]:
     if task.timing is None:
         return task.codes or ()
     return (task.timing.given,) if task.timing.given else ()
+
+
+def asks_treatments(config: Config) -> bool:
+    """Whether ``source.treatments`` asks for what the patients were given."""
+    return config.source.options.get("treatments") is True
+
+
+def treatments(config: Config, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments | None:
+    """What was begun in the windows of ``cohort``, from the raw files in ``raw_dir``.
+
+    None where the config does not ask for it, or new records have none.
+
+    A source that has treatments has an option ``treatments`` and a function of that name.
+
+    Raises:
+        UserError: a file is missing or faulty.
+    """
+    if not asks_treatments(config):
+        return None
+    found: Treatments | None = components.call(
+        "treatments", "source", config.source, raw_dir=raw_dir, cohort=cohort, match=match
+    )
+    return found
+
+
+def ignored_treatments(config: Config, folder: Path) -> list[str]:
+    """A warning where ``treatments.csv`` is in the folder, and the config does not ask for it."""
+    if asks_treatments(config) or not (folder / TREATMENTS.file).is_file():
+        return []
+    return [f"{folder / TREATMENTS.file} is not read; source.treatments = true would read it (docs/treatments.md)"]

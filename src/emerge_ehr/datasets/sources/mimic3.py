@@ -10,7 +10,8 @@ from emerge_ehr.config import Download
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
-from emerge_ehr.datasets.sources._mimic import outcomes, tables, treatments
+from emerge_ehr.datasets.sources._mimic import outcomes, running, tables
+from emerge_ehr.datasets.sources._mimic import treatments as mimic_treatments
 from emerge_ehr.datasets.sources._mimic.items import Wanted, wanted
 from emerge_ehr.datasets.sources._mimic.options import Options
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
@@ -26,6 +27,7 @@ from emerge_ehr.datasets.sources._raw.raw_csv import (
     scan,
 )
 from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
+from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
@@ -36,6 +38,7 @@ from emerge_ehr.storage.ids import is_true, stated
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
 CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
 NOTES = "NOTEEVENTS"
+TREATMENTS = ("PRESCRIPTIONS", "INPUTEVENTS_MV", "INPUTEVENTS_CV", "D_ITEMS")  # with source.treatments
 CAREVUE_SUBSET = "mimic3-carevue"
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
@@ -72,14 +75,16 @@ class Mimic3:
             self.inputs()
             return
         codes = () if self._note_paths() else CODES
-        names = [f"{name}.csv" for name in (*TABLES, *tables.needed(self.wanted, tables.MIMIC3).values(), *codes)]
+        more = tables.needed(self.wanted, tables.MIMIC3).values()
+        names = [f"{name}.csv" for name in dict.fromkeys((*TABLES, *more, *codes, *self._treatments))]
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
         """The raw tables that are read, and the notes or the code tables that surrogate notes are made from."""
         notes = self._note_paths()
-        found = [find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))]
-        return [*found, *self._more().values(), *notes, *own_file(self.options.signals)]
+        codes = () if notes else CODES
+        found = [find(self.raw_dir, name) for name in (*TABLES, *codes, *self._treatments)]
+        return [*dict.fromkeys([*found, *self._more().values()]), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``ICUSTAYS`` with their admissions and patients; age in whole years at ICU admission, 90 for all above 89.
@@ -133,7 +138,7 @@ class Mimic3:
             text = dict.fromkeys(("charttime", "value", "valueuom", "iserror"), pl.String)
             rows = scan(path, {"itemid": ID, **IDS, "icustay_id": ID, **text}).rename({"iserror": "error"})
             return self._chart(table, path, rows.with_columns(pl.col("value").alias("valuenum")), cohort, match)
-        return treatments.treatments(path, self.wanted.of(table), cohort, match, "icustay_id")
+        return running.running(path, self.wanted.of(table), cohort, match, "icustay_id")
 
     def _chart(self, table: str, path: Path, rows: pl.LazyFrame, cohort: pl.DataFrame, match: Match) -> Events:
         rows = rows.rename({"icustay_id": "stay_id"})
@@ -185,6 +190,10 @@ class Mimic3:
         rows = read(find(self.raw_dir, "PATIENTS"), columns, key=("subject_id",))
         return rows.with_columns(pl.coalesce("dod_hosp", "dod", "dod_ssn").alias("dod")).drop("dod_ssn")
 
+    @property
+    def _treatments(self) -> tuple[str, ...]:
+        return TREATMENTS if self.options.treatments else ()
+
     def _note_paths(self) -> tuple[Path, ...]:
         """The user's files of notes, else ``NOTEEVENTS`` unless it has only a header."""
         if self.options.notes_file:
@@ -221,3 +230,17 @@ def _age() -> pl.Expr:
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Mimic3(options, raw_dir, wanted(options.signals, "mimic", "mimic3"))
+
+
+def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments:
+    """The prescriptions, whose times are dates, and the infusions charted in MetaVision and in CareVue, begun in the windows of
+    ``cohort``. A row of CareVue is one charted rate."""
+    prescribed, metavision, carevue, items = (find(raw_dir, name) for name in TREATMENTS)
+    charted = ("charttime", "charttime")
+    return together(
+        [
+            mimic_treatments.prescriptions(prescribed, cohort, "startdate", "enddate", dates=True),
+            mimic_treatments.infusions(metavision, items, cohort, match, "icustay_id"),
+            mimic_treatments.infusions(carevue, items, cohort, match, "icustay_id", charted),
+        ]
+    )

@@ -10,13 +10,15 @@ from emerge_ehr.config import Download
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
-from emerge_ehr.datasets.sources._mimic import outcomes, tables, treatments
+from emerge_ehr.datasets.sources._mimic import outcomes, running, tables
+from emerge_ehr.datasets.sources._mimic import treatments as mimic_treatments
 from emerge_ehr.datasets.sources._mimic.items import Wanted, wanted
 from emerge_ehr.datasets.sources._mimic.options import Options
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
 from emerge_ehr.datasets.sources._raw.raw_csv import Schema, find, look, read, refuse_orphans, refuse_without_rows, scan
 from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
+from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
@@ -28,6 +30,8 @@ HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
 CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
 ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
+TREATMENTS = ("prescriptions", "pharmacy")  # in hosp/, with source.treatments; the infusions are in icu/
+INFUSIONS = "inputevents"
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # types of planned admissions
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
@@ -58,9 +62,10 @@ class Mimic4:
             self.inputs()
             return
         codes = () if self._note_paths() else CODES
-        names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes)] + [
-            f"icu/{name}.csv.gz" for name in (*ICU, *tables.needed(self.wanted, tables.MIMIC4).values())
-        ]
+        hospital, icu = self._treatments()
+        more = tables.needed(self.wanted, tables.MIMIC4).values()
+        names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes, *hospital)]
+        names += [f"icu/{name}.csv.gz" for name in dict.fromkeys((*ICU, *more, *icu))]
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
@@ -75,9 +80,11 @@ class Mimic4:
                 f"{self.raw_dir}: holds {names}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
             )
         notes = self._note_paths()
-        found = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
-        found += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
-        return [*found, *self._more().values(), *notes, *own_file(self.options.signals)]
+        hospital, icu = self._treatments()
+        codes = () if notes else CODES
+        found = [find(self.raw_dir / "hosp", name) for name in (*HOSPITAL, *codes, *hospital)]
+        found += [find(self.raw_dir / "icu", name) for name in (*ICU, *icu) if name != "d_items" or icu]
+        return [*dict.fromkeys([*found, *self._more().values()]), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``icustays`` with their admissions and patients; age = anchor age + years since the anchor year.
@@ -137,7 +144,7 @@ class Mimic4:
             text = dict.fromkeys(("charttime", "value", "valueuom"), pl.String)
             rows = scan(path, {"itemid": ID, **IDS, "stay_id": ID, **text})
             return self._chart(table, path, rows.with_columns(pl.col("value").alias("valuenum")), cohort, match)
-        return treatments.treatments(path, self.wanted.of(table), cohort, match, "stay_id")
+        return running.running(path, self.wanted.of(table), cohort, match, "stay_id")
 
     def _chart(self, table: str, path: Path, rows: pl.LazyFrame, cohort: pl.DataFrame, match: Match) -> Events:
         rows = rows.with_columns(pl.lit(value=False).alias("in_error"), stated("stay_id"))
@@ -200,6 +207,10 @@ class Mimic4:
         }
         return read(self._find("hosp", "patients"), columns, key=("subject_id",))
 
+    def _treatments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The files of treatments in ``hosp/`` and in ``icu/``, if the options ask for them."""
+        return (TREATMENTS, (INFUSIONS,)) if self.options.treatments else ((), ())
+
     def _note_paths(self) -> tuple[Path, ...]:
         paths = (look(self.raw_dir / "note", name) for name in NOTES)
         return self.options.notes_file or tuple(path for path in paths if path)
@@ -214,3 +225,15 @@ class Mimic4:
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
     return Mimic4(options, raw_dir, wanted(options.signals, "mimic"))
+
+
+def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments:
+    """The prescriptions and infusions that were begun in the windows of ``cohort``."""
+    hospital, icu = raw_dir / "hosp", raw_dir / "icu"
+    prescribed, entered = (find(hospital, name) for name in TREATMENTS)
+    return together(
+        [
+            mimic_treatments.prescriptions(prescribed, cohort, "starttime", "stoptime", entered),
+            mimic_treatments.infusions(find(icu, INFUSIONS), find(icu, "d_items"), cohort, match),
+        ]
+    )

@@ -120,6 +120,27 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
         )
 
 
+def refuse_treatments_outside(where: Path, treatments: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Check that every treatment begins in its patient's window, and states no end outside it.
+
+    Raises:
+        UserError: one does not.
+    """
+    timed = treatments.join(cohort.select("patient_id", "window_start", "window_end"), on="patient_id")
+    rules = {
+        "start_time": (pl.col("start_time") < pl.col("window_start"), "remove them"),
+        "end_time": (pl.col("end_time") < pl.col("start_time"), "leave end_time empty where it is not known"),
+    }
+    for name, (early, remedy) in rules.items():
+        outside = timed.filter((early | (pl.col(name) >= pl.col("window_end"))).fill_null(value=False))
+        if outside.height:
+            patient, time = outside.select("patient_id", name).row(0)
+            raise UserError(
+                f"{where}: {outside.height} rows with a {name} outside the observation window (or an end before the start), "
+                f"first: {patient} at {time}; {remedy}"
+            )
+
+
 def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
     """Check that every row belongs to a patient of the cohort.
 

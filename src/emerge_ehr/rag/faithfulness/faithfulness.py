@@ -24,7 +24,7 @@ from emerge_ehr.rag.faithfulness import (
 )
 from emerge_ehr.rag.faithfulness import evidence as known
 from emerge_ehr.rag.faithfulness.evidence import DiseaseDocuments, PatientEvidence
-from emerge_ehr.rag.faithfulness.names_in_text import blanked
+from emerge_ehr.rag.faithfulness.names_in_text import blanked, literal
 from emerge_ehr.rag.faithfulness.notes_text import NotesText
 from emerge_ehr.rag.faithfulness.reading import Reader, Statement
 from emerge_ehr.rag.names import name_index, normal
@@ -140,6 +140,7 @@ class Auditor:
         own = sorted(subjects)
         return (
             tuple([patient.objects[node] for node in own]),
+            tuple((name, patient.treated[name]) for _, _, name in literal(statement.text, patient.treated)),
             tuple([patient.noted.get(key) for key in (*own, *statement.keys)]),
             frozenset((s.code, s.direction) for s in patient.signals if s.code in statement.signals),
             (bool(patient.signals), bool(patient.counts)),

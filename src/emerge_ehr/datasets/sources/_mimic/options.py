@@ -23,7 +23,7 @@ class Options:
 
     ``notes_file``: one or several CSVs of notes; by default those in ``raw_dir`` (MIMIC-IV-Note's ``note/``, MIMIC-III's
     ``NOTEEVENTS``). Without any, surrogate notes are made from billing codes. Columns that are not named here are looked for
-    under their usual names.
+    under their usual names. ``treatments``: prescriptions and infusions are read too (docs/treatments.md).
 
     ``signals``: the list of signals that are read: "benchmark", "wide", or the path of a CSV of your own (docs/signals.md).
     """
@@ -37,6 +37,7 @@ class Options:
     include_discharge_summaries: bool = False
     notes_after_window: bool = False
     signals: str = BENCHMARK
+    treatments: bool = False
 
     def note_files(self, paths: tuple[Path, ...], error_column: str = "") -> NoteFiles:
         """The options for reading the notes in ``paths``.

@@ -1,64 +1,90 @@
-"""Infusions and procedures of MIMIC, which last from a start to an end: rates, and whether something is given or done at all."""
+"""Prescriptions and infusions of MIMIC-III and IV, as the rows that ``datasets.treatments.of_windows`` takes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources import Events, Match
-from emerge_ehr.datasets.sources._mimic.items import Wanted, item_table
-from emerge_ehr.datasets.sources._raw import lasting
-from emerge_ehr.datasets.sources._raw.number_fields import decimal
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
-from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.signals import unit_forms, units
-from emerge_ehr.storage.ids import stated
-from emerge_ehr.storage.times import strict_time
+from emerge_ehr.datasets import treatments
+from emerge_ehr.datasets.sources import Match
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, read, scan
+from emerge_ehr.datasets.treatments import RAW, Treatments
 
-DROPS = {"unit_unknown": "in a unit that the signal does not have", "backwards": "whose end is not after their start"}
+DILUENT = "BASE"  # drug_type of what a drug is dissolved in
+CANCELLED = "Rewritten"  # statusdescription of an infusion's row that another one corrects
+DILUENTS = "rows of the cohort's stays that are diluents (drug_type BASE), left out"
+CORRECTED = "rows of the cohort's stays that others correct (Rewritten), left out"
 
 
-def treatments(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_id: str) -> Events:
-    """What is infused or done, by the hour (``lasting``); the rows of another stay or admission are passed over.
+def prescriptions(
+    path: Path, cohort: pl.DataFrame, start: str, end: str, entered: Path | None = None, *, dates: bool = False
+) -> Treatments:
+    """The prescriptions of the cohort's admissions, without diluents.
 
-    ``stay_id``: what the file calls the id of a stay. A signal whose unit says what
-    its numbers mean ("0 not given, 1 given") is 1 while an item of it runs; any other is the item's rate. Hours in which nothing
-    runs are 0 for samples of which the file has a row that begins before the end of the window.
+    ``entered``: the file ``pharmacy``, which says when each was entered: their start may be written earlier. ``dates`` as in
+    ``of_windows``.
     """
-    counts, rows = (
-        RowCounts(),
-        _rows(path, stay_id if match == "stay_id" else match).rename({stay_id: "stay_id"}, strict=False),
+    texts = (
+        start,
+        end,
+        "drug_type",
+        "drug",
+        "dose_val_rx",
+        "dose_unit_rx",
+        "route",
+        *(["pharmacy_id"] if entered else []),
     )
-    samples = cohort.lazy().select(pl.col(match).cast(pl.Int64), "n", "window_end")
-    times = (strict_time(name) for name in ("starttime", "endtime"))
-    rows = rows.with_columns(*times).rename({"starttime": "start", "endtime": "end"})
-    told = rows.join(samples, on=match).filter(pl.col("start") < pl.col("window_end")).select(pl.col("n").unique())
-    codes = pl.LazyFrame({"code": sorted({item.code for item in read.items})}, schema={"code": pl.String})
-    charted = collect(told, path).lazy().join(codes, how="cross")
-    wanted = rows.filter(pl.col("itemid").is_in(read.ids)).join(item_table(read).lazy(), on="itemid")
-    # few rows, read here once: what follows takes them twice
-    periods = collect(counts.counting(wanted).join(samples, on=match).with_columns(decimal("rate")), path).lazy()
-    flags = [signal.name for signal in read.signals if unit_forms.FLAG.fullmatch(signal.unit)]
-    code, flag = pl.col("code"), pl.col("code").is_in(flags)
-    own = (pl.col("scale"), pl.col("offset"))
-    value = units.converted(pl.col("rate"), code, pl.col("rateuom"), own, read.signals)
-    unknown = ~flag & ~units.is_known(code, pl.col("rateuom"), read.signals)
-    periods = periods.with_columns(
-        pl.when(flag).then(1.0).otherwise(value).alias("value"),
-        unknown.alias("unit_unknown"),
-        (pl.col("end") <= pl.col("start")).fill_null(value=True).alias("backwards"),
+    own = cohort.lazy().select(pl.col("hadm_id").cast(pl.Int64), "patient_id")
+    found = scan(path, {"hadm_id": pl.Int64, **dict.fromkeys(texts, pl.String)}).join(own, on="hadm_id")
+    rows = collect(found, path).with_columns(pl.lit(None, pl.String).alias("ordered"))
+    if entered:
+        orders = scan(entered, {"pharmacy_id": pl.String, "entertime": pl.String})
+        known = collect(orders.join(rows.lazy(), on="pharmacy_id", how="semi"), entered)
+        first = known.group_by("pharmacy_id").agg(pl.col("entertime").min().alias("ordered"))
+        rows = rows.drop("ordered").join(first, on="pharmacy_id", how="left")
+    main = rows.filter((pl.col("drug_type") != DILUENT).fill_null(value=True))
+    named = main.rename({start: "start_time", end: "end_time"}).with_columns(
+        pl.concat_str("dose_val_rx", "dose_unit_rx", separator=" ").alias("dose"), pl.lit("prescription").alias("kind")
     )
-    wrong = pl.col("unit_unknown") | pl.col("backwards") | pl.col("value").is_null()
-    left_out = periods.filter(wrong).select("n", pl.col("start").alias("event_time"), "code", "value", *DROPS)
-    kept = lasting.hourly(periods.filter(~wrong).select("n", "code", "start", "end", "value"), cohort, charted)
-    kept = kept.with_columns(pl.lit(value=False).alias(name) for name in DROPS)
-    frame = pl.concat([kept.select("n", "event_time", "code", "value", *DROPS), left_out])
-    return Events(path, frame, drops=DROPS, read=counts.read)
+    return _counting(
+        treatments.of_windows(named.select(RAW), cohort, dates=dates), {DILUENTS: rows.height - main.height}
+    )
 
 
-def _rows(path: Path, key: str) -> pl.LazyFrame:
-    """The rows with the id ``key``, ``itemid`` and the texts ``starttime, endtime, rate, rateuom``, which procedures lack."""
-    names = {name.lower() for name in header(path)}
-    text = dict.fromkeys(("starttime", "endtime", "rate", "rateuom"), pl.String)
-    there = {name: kind for name, kind in text.items() if name in names or not name.startswith("rate")}
-    rows = scan(path, {"itemid": pl.Int64, key: pl.Int64, **there}).with_columns(stated(key))
-    return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in text if name not in there)
+def infusions(
+    path: Path,
+    items: Path,
+    cohort: pl.DataFrame,
+    match: Match,
+    stay: str = "stay_id",
+    times: tuple[str, str] | None = None,
+) -> Treatments:
+    """What was given to the cohort's stays (or admissions) by the ICU's charts.
+
+    ``items``: the file ``d_items``, which has the names. ``stay``: the column with the stay's id. ``times``: the columns of start
+    and end or, where rows have one time, that one twice.
+    """
+    start, end = times or ("starttime", "endtime")
+    status = ("statusdescription",) if times is None else ()
+    rated = ("rate", "rateuom")
+    ids = dict.fromkeys(("itemid", "hadm_id", stay), pl.Int64)
+    rows = scan(path, {**ids, **dict.fromkeys((*dict.fromkeys((start, end)), *rated, *status), pl.String)})
+    key = stay if match == "stay_id" else "hadm_id"
+    own = cohort.lazy().select(pl.col(match).cast(pl.Int64).alias(key), "patient_id")
+    found = collect(rows.join(own, on=key), path)
+    kept = found.filter((pl.col(*status) != CANCELLED).fill_null(value=True)) if status else found
+    names = read(items, {"itemid": pl.Int64, "label": pl.String}).unique("itemid", keep="first", maintain_order=True)
+    named = kept.join(names, on="itemid", how="left").with_columns(
+        pl.col(start).alias("start_time"),
+        (pl.col(end) if start != end else pl.lit(None, pl.String)).alias("end_time"),
+        pl.lit(None, pl.String).alias("ordered"),
+        pl.col("label").alias("drug"),
+        pl.lit(None, pl.String).alias("route"),
+        pl.concat_str(*rated, separator=" ").alias("dose"),
+        pl.lit("infusion").alias("kind"),
+    )
+    return _counting(treatments.of_windows(named.select(RAW), cohort), {CORRECTED: found.height - kept.height})
+
+
+def _counting(found: Treatments, more: dict[str, int]) -> Treatments:
+    return replace(found, counts={**{reason: count for reason, count in more.items() if count}, **found.counts})
