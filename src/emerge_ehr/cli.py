@@ -37,7 +37,7 @@ CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
 # default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "offline")),
+    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "workers", "offline")),
     "evaluate": (
         "emerge_ehr.transfer.evaluate",
         ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),
@@ -129,6 +129,13 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="with predict: also what each input and disease adds to a risk, which takes most of the time",
     )
     runs.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with predict: the number of processes; by default one per core, up to 8, where there are many patients",
+    )
+    runs.add_argument(
         "--with-patients",
         action="store_true",
         help="with export: the folder may hold what a method, or a what-if, keeps of single training patients",
@@ -159,6 +166,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error("--deep only works with --stage audit")
     if options.check and options.stage != "convert":
         parser.error("--check only works with --stage convert")
+    if options.workers < 0:
+        parser.error("--workers must be 0 (as many as there are cores) or more")
     if options.recalibrate is None and options.recalibrate_by != parser.get_default("recalibrate_by"):
         parser.error("--recalibrate-by needs --recalibrate N")
     _refuse_untaken(parser, options)

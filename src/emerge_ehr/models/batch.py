@@ -6,6 +6,7 @@ D1 and D2 embedding widths of note and summary, C1 and C2 pieces of them, K labe
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -78,9 +79,27 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ehr)
 
+    @cached_property
+    def statistics(self) -> dict[torch.dtype, Tensor]:
+        """The statistics of the window [N,8F] in each precision in which they were asked for (``window_statistics.of_batch``)."""
+        return {}
+
     def select(self, index: Tensor) -> Self:
         """The patients at ``index`` [n], in that order."""
-        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in SHAPES})
+        selected = dataclasses.replace(self, **{name: getattr(self, name)[index] for name in SHAPES})
+        selected.statistics.update({dtype: known[index] for dtype, known in self.statistics.items()})
+        return selected
+
+    def lent(self, index: Tensor, modality: str, others: "Batch", lenders: Tensor) -> "Batch":
+        """The patients at ``index`` [n] with a modality of the ``others`` at ``lenders`` [n] in place of their own."""
+        fields = {
+            name: getattr(others, name)[lenders] if name in MODALITIES[modality] else getattr(self, name)[index]
+            for name in SHAPES
+        }
+        whole, rows = (others, lenders) if modality == "ehr" else (self, index)
+        made = Batch(**fields)
+        made.statistics.update({dtype: known[rows] for dtype, known in whole.statistics.items()})
+        return made
 
     def to(self, device: torch.device) -> Self:
         """The same patients on ``device``."""

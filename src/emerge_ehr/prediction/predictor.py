@@ -41,7 +41,7 @@ from emerge_ehr.rag.records_file import Record
 from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import trained as runs
-from emerge_ehr.training.trained import Trained
+from emerge_ehr.training.trained import Hours, Trained
 
 BLOCK = 512  # patients at a time: bounds memory; progress is logged after each block
 Risks = NDArray[np.float64]
@@ -141,12 +141,13 @@ class Predictor:
 
         ``people``: the rows of patients.csv.
         """
-        logits = self.trained.of_members(batch)
+        hours = self.trained.hours(batch) if explain else None
+        logits = self.trained.of_members(batch, hours)
         risks, of_each = self.trained.together(logits), self.trained.risks(logits)
         possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
         lowest, highest = of_each.min(axis=0), of_each.max(axis=0)
         nothing: list[dict[Any, Without]] = [{} for _ in found.records]
-        diseases, signals, without = self._explained(batch, found, logits) if explain else (nothing, nothing, {})
+        diseases, signals, without = self._explained(batch, found, logits, hours) if explain else (nothing, nothing, {})
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         read = what_if.modalities(self.trained)
         for n, record in enumerate(found.records):
@@ -164,18 +165,18 @@ class Predictor:
             )
 
     def _explained(
-        self, batch: Batch, found: NewEvidence, own: Tensor
+        self, batch: Batch, found: NewEvidence, own: Tensor, hours: Hours | None
     ) -> tuple[list[dict[int, Without]], list[dict[str, Without]], dict[str, Risks]]:
         """The risks of the patients without each disease and without each abnormal signal of theirs, and [N,K] without each
-        modality. ``own``: the members' logits."""
+        modality. ``own`` and ``hours``: the members' logits, and what their encoders read of the series."""
         nothing: list[dict[str, Without]] = [{} for _ in found.records]
         sources = [Told(notes, record) for notes, record in zip(found.notes, found.records, strict=True)]
-        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources, own)
+        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources, own, hours)
         if self.donors is None or self.ordinary is None:
             return diseases, nothing, {}
         signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary, own)
         names = what_if.modalities(self.trained)
-        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors)
+        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors, hours)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:

@@ -55,6 +55,7 @@ MOST_ASIDES, MOST_OWN = 6, 12  # names of each kind; of the patient's own findin
 class Options:
     """``definition_characters``: the most of a definition that is quoted; ``max_characters``: the most of a summary."""
 
+    light: ClassVar[bool] = True
     definition_characters: Positive = 300
     max_characters: Annotated[int, Ge(200)] = 12000
 
