@@ -17,6 +17,8 @@ def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
 
     A batch keeps them, since every member of a run asks for the same.
     """
+    if torch.compiler.is_compiling():  # in training, where each batch is read once
+        return statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
     if dtype not in batch.statistics:
         batch.statistics[dtype] = statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
     return batch.statistics[dtype]

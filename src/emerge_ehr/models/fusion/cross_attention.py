@@ -140,4 +140,4 @@ def _times(rows: Tensor, tokens: Tensor, whose: Tensor | None) -> Tensor:
     together = rows.new_zeros(len(tokens), int(place.max()) + 1, *rows.shape[1:])
     together[whose, place] = rows
     product = together.flatten(1, 2) @ tokens
-    return product.unflatten(1, together.shape[1:3])[whose, place]
+    return product.view(*together.shape[:3], -1)[whose, place]
