@@ -18,7 +18,7 @@ by planted diseases, by how many of the patient's diseases are planted.
 
 import argparse
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from emerge_ehr.datasets.sources.synthetic.phrases import PHRASES
 from emerge_ehr.datasets.sources.synthetic.risk import Risk
 from emerge_ehr.fields import UserError
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction import ordinary, passages, what_if
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import fitted
@@ -195,11 +195,24 @@ def cited(one: Tested) -> dict[str, list[Deletion]]:
         for node in told.record.nodes:
             summary = what_if.summary_without(told.record, node.node_index)
             notes = what_if.notes_without(told.notes or "", told.record, node.node_index)
-            diseases.append(Deletion(n, *of_disease(one, n, node.node_index), notes, summary))
+            diseases.append(Deletion(n, *of_diseases(one, n, [node.node_index]), notes, summary))
         for code in what_if.abnormal(told.record):
             summary = what_if.summary_without_signal(told.record, code)
             signals.append(Deletion(n, *of_signal(one, n, code), summary=summary, code=code))
-    return {"disease": diseases, "abnormal signal": signals}
+    return {"disease": diseases, "abnormal signal": signals, "passage of the notes": by_passage(one)}
+
+
+def by_passage(one: Tested) -> list[Deletion]:
+    """The passages of the notes, deleted as the report does it: those that alone mention a disease of the patient."""
+    found = []
+    for n, told in enumerate(one.told):
+        for passage in passages.passages(told.notes or ""):
+            columns = passages.known_alone(told.record, passage)
+            if columns:
+                notes = passages.notes_without(told.notes or "", passage)
+                summary = passages.summary_without(told.record, passage)
+                found.append(Deletion(n, *of_diseases(one, n, columns), notes, summary))
+    return found
 
 
 def otherwise(one: Tested) -> dict[str, list[Deletion]]:
@@ -253,13 +266,12 @@ def uncited(one: Tested) -> dict[str, list[Deletion]]:
     }
 
 
-def of_disease(one: Tested, n: int, column: int) -> tuple[float, float]:
-    """By how much a disease (its number in the graph) changes the log-odds of patient ``n``: the true ones, those of a sum."""
-    if column >= len(one.graph.diseases):
-        return 0.0, 0.0  # a parent, which nobody has but by one of its own
+def of_diseases(one: Tested, n: int, columns: Collection[int]) -> tuple[float, float]:
+    """By how much diseases (their numbers in the graph) change the log-odds of patient ``n``: the true ones, those of a sum."""
     stay = slice(int(one.row[n]), int(one.row[n]) + 1)
     series, without = one.hospital.series[stay], one.hospital.asserted[stay].copy()
-    without[0, column] = False
+    # beyond these are parents, which nobody has but by one of their own
+    without[0, [column for column in columns if column < len(one.graph.diseases)]] = False
     return differences(one, stay, series, without)
 
 

@@ -73,7 +73,9 @@ def test_only_what_the_method_reads_is_told_as_read_and_the_rest_is_marked(
 
 def given(changes: list[Change], diseases: int) -> View:
     named = [SimpleNamespace(name=f"disease {n}") for n in range(diseases)]
-    return cast(View, SimpleNamespace(changes=changes, diseases=named, abnormal=(), moved=Moved({}, {}, ())))
+    return cast(
+        View, SimpleNamespace(changes=changes, diseases=named, abnormal=(), moved=Moved({}, {}, ()), passages=())
+    )
 
 
 def test_every_input_that_changes_the_risk_by_a_point_is_a_reason_the_largest_first() -> None:

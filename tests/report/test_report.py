@@ -18,7 +18,7 @@ import pytest
 from emerge_ehr.config import Cohort, Config, Model
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.fields import Component, UserError
-from emerge_ehr.report import material, patients, report
+from emerge_ehr.report import material, patients, report, told_by_notes
 from emerge_ehr.report import page as pages
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_dataset
@@ -286,8 +286,9 @@ def test_the_patients_shown_are_the_highest_half_and_an_even_spread_of_the_other
     [(True, "auto", False), (True, "include", True), (False, "omit", False), (False, "auto", True)],
 )
 def test_note_text_of_credentialed_records_is_left_out_unless_asked_for(
-    copied: Config, credentialed: bool, notes: str, shown: bool
+    copied: Config, credentialed: bool, notes: str, shown: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(told_by_notes, "LEAST", 0.0)  # the run hardly learnt anything
     config = in_folder(copied, copied.run_dir, patients=6, notes=notes)
     config = dataclasses.replace(config, credentialed=credentialed)
     html = report.write(config).read_text("utf-8")
@@ -298,12 +299,34 @@ def test_note_text_of_credentialed_records_is_left_out_unless_asked_for(
         denied = [one["surface"] for one in json.loads(row["entities"]) if one["status"] == "negated"]
         view = root.one("article", id=item.one("a").attributes["href"][1:])
         assert bool(view.all("mark", class_="negated")) == (shown and bool(denied))
+        told = [row.text for row in view.one("table", class_="passages").all("th", scope="row")]
+        assert told and all(text.startswith("“" if shown else "passage ") for text in told)
     assert ("gnihtemos" in html) == shown
     assert ("similarity" in html) and ((" as “" in html) == shown)
     assert ("Note text is left out" in html) == (not shown)
     assert ("This file holds data of individual patients" in html) == credentialed
     if not shown:
         assert 'notes = "include"' in root.one("p", id="notes-omitted").text
+
+
+def test_the_passages_that_moved_a_risk_are_words_of_the_notes_the_most_telling_first(
+    copied: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told_by_notes, "LEAST", 0.0)
+    root = read(report.write(in_folder(copied, copied.run_dir, patients=6)).read_text("utf-8"))
+    notes = pl.read_csv(copied.table_dir / "notes.csv", infer_schema=False)
+    for view in root.all("article", class_="patient"):
+        patient = view.one("h3").text.removeprefix("Patient ")
+        own = " ".join(" ".join(notes.filter(pl.col("patient_id") == patient)["text"]).split())
+        listed = [
+            [cell.text for cell in row.all() if cell.tag in ("th", "td")]
+            for row in view.one("table", class_="passages").one("tbody").all("tr")
+        ]
+        for words, *_ in listed:
+            text = re.sub(r"”( names .*)?$", "", words).removeprefix("“")
+            assert all(" ".join(part.split()) in own for part in text.split(" … "))
+        changes = [float(change.replace("−", "-")) for *_, change in listed]
+        assert changes == sorted(changes, key=abs, reverse=True)
 
 
 def test_summaries_of_language_models_are_left_out_with_the_notes(copied: Config, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ run do not agree on its direction, and is told apart by that.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -181,7 +182,7 @@ def without_signals(
             rows = with_ordinary(trained, rows, [code for _, code in chunk], ordinary)
         if "summary" in read and fitted is not None:
             summaries = [summary_without_signal(patients[n].record, code) for n, code in chunk]
-            rows = _with_summaries(trained, fitted, rows, summaries)
+            rows = with_texts(trained, fitted, rows, "summary", summaries)
         for (n, code), one in zip(chunk, judged(trained, trained.of_members(rows), own[:, numbers]), strict=True):
             found[n][code] = one
     return found
@@ -219,39 +220,39 @@ def with_ordinary(trained: Trained, rows: Batch, codes: Sequence[str], ordinary:
     return dataclasses.replace(rows, ehr=value, ehr_mask=mask)
 
 
-def _with_summaries(trained: Trained, fitted: Fitted, rows: Batch, summaries: Sequence[str]) -> Batch:
-    """The patients with these summaries in place of their own."""
-    limit, least = trained.config.token_level.summary_chunks, rows.summary_tokens.shape[1]
-    return dataclasses.replace(rows, **_encoded("summary", fitted.summary, summaries, limit, least))
+def with_texts(
+    trained: Trained, fitted: Fitted, rows: Batch, name: Literal["note", "summary"], written: Sequence[str]
+) -> Batch:
+    """The patients with these notes or summaries in place of their own."""
+    limits, least = trained.config.token_level, getattr(rows, f"{name}_tokens").shape[1]
+    limit = limits.note_chunks if name == "note" else limits.summary_chunks
+    encoder: FittedEncoder = fitted.note if name == "note" else fitted.summary
+    arrays = {
+        **texts.whole(name, encoder, written),
+        **texts.in_pieces(name, encoder, written, min(limit, least), least),
+    }
+    return dataclasses.replace(rows, **{field: torch.from_numpy(array) for field, array in arrays.items()})
 
 
 def _without(
     trained: Trained, fitted: Fitted, rows: Batch, patients: Sequence[Told], pairs: Sequence[tuple[int, int]]
 ) -> Batch:
     """Remove the disease from the texts of ``rows``, which holds a row per pair of patient and disease."""
-    read, limits = modalities(trained), trained.config.token_level
+    read = modalities(trained)
     if "summary" in read:
         summaries = [summary_without(patients[n].record, node) for n, node in pairs]
-        rows = _with_summaries(trained, fitted, rows, summaries)
+        rows = with_texts(trained, fitted, rows, "summary", summaries)
     known = [
         (at, source.notes, source.record, node) for at, (n, node) in enumerate(pairs) if (source := patients[n]).notes
     ]
     if "note" in read and known:
         notes = [notes_without(text, record, node) for _, text, record, node in known if text]
-        changed = _encoded("note", fitted.note, notes, limits.note_chunks, rows.note_tokens.shape[1])
         at = torch.tensor([at for at, *_ in known])
-        replaced = {name: getattr(rows, name).index_copy(0, at, changed_rows) for name, changed_rows in changed.items()}
+        changed = with_texts(trained, fitted, rows.select(at), "note", notes)
+        fields = MODALITIES["note"]
+        replaced = {field: getattr(rows, field).index_copy(0, at, getattr(changed, field)) for field in fields}
         rows = dataclasses.replace(rows, **replaced)
     return rows
-
-
-def _encoded(name: str, encoder: FittedEncoder, written: Sequence[str], limit: int, least: int) -> dict[str, Tensor]:
-    """The fields of a batch that hold the encoded texts, with ``least`` places for pieces."""
-    arrays = {
-        **texts.whole(name, encoder, written),
-        **texts.in_pieces(name, encoder, written, min(limit, least), least),
-    }
-    return {field: torch.from_numpy(array) for field, array in arrays.items()}
 
 
 def summary_without(record: Record, node_index: int) -> str:

@@ -1,4 +1,4 @@
-"""What each patient's risk becomes without a modality, a signal, some of its hours, or a disease."""
+"""What each patient's risk becomes without a modality, a signal, some of its hours, a disease, or a passage of the notes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from emerge_ehr.models.batch import Batch
 from emerge_ehr.prediction import ordinary, what_if
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.rag.records_file import Record
-from emerge_ehr.report import moved
+from emerge_ehr.report import moved, told_by_notes
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.moved import Moved
+from emerge_ehr.report.told_by_notes import ShownPassage
 from emerge_ehr.report.wording import MODALITIES
 from emerge_ehr.signals.signals import described
 from emerge_ehr.storage.schema import FITTED
@@ -32,9 +33,9 @@ class Change:
 
 def changes(
     material: Material, batch: Batch, records: Sequence[Record], texts: Mapping[str, str] | None
-) -> tuple[list[tuple[Change, ...]], list[Moved]]:
+) -> tuple[list[tuple[Change, ...]], list[Moved], list[tuple[ShownPassage, ...]]]:
     """For each patient, what the chosen label's risk becomes without each modality, signal and disease; and what of the series
-    moved it. Signals are the abnormal ones, and others that change the risk by ``TELLING`` or more."""
+    and of the notes moved it. Signals are the abnormal ones, and others that change the risk by ``TELLING`` or more."""
     trained, config, column = material.trained, material.config, material.main.column
     own = trained.of_members(batch)
     base = trained.together(own)[:, column].tolist()
@@ -62,4 +63,4 @@ def changes(
             if (without := diseases[n].get(node.node_index)) is not None
             for risk, change, agreed in [moved.told_of(without, column, base[n])]
         ]
-    return [tuple(row) for row in rows], of_series
+    return [tuple(row) for row in rows], of_series, told_by_notes.told(material, encoders, batch, sources, own)

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from emerge_ehr.report import wording
+from emerge_ehr.report import told_by_notes, wording
 from emerge_ehr.report.evidence import LONGEST_NOTE
 from emerge_ehr.training.inputs import SPLITS
 
@@ -81,6 +81,7 @@ def environment() -> Environment:
         made.filters[name] = getattr(wording, name)
     made.globals["split_titles"] = SPLITS
     made.globals["longest_note"] = LONGEST_NOTE
+    made.globals["most_passages"] = told_by_notes.MOST
     return made
 
 

@@ -20,6 +20,7 @@ from emerge_ehr.report.attention import Looked, looked
 from emerge_ehr.report.changes import Change, changes
 from emerge_ehr.report.material import Material, notes
 from emerge_ehr.report.moved import Moved
+from emerge_ehr.report.told_by_notes import ShownPassage
 from emerge_ehr.report.wording import stated
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage.dataset import load_patients
@@ -35,6 +36,7 @@ class Known:
     looked: Looked | None
     changes: tuple[Change, ...]
     moved: Moved
+    passages: tuple[ShownPassage, ...]
     extremes: tuple[float, float] | None
     note: str | None
     over_time: tuple[tuple[int, float], ...]
@@ -69,6 +71,7 @@ class View:
     left_out: tuple[LeftOut, ...]
     changes: tuple[Change, ...]
     moved: Moved
+    passages: tuple[ShownPassage, ...]
     extremes: tuple[float, float] | None
     abnormal: tuple[AbnormalSignal, ...]
     over_time: tuple[tuple[int, float], ...]
@@ -122,7 +125,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
     texts = notes(material, names)
     batch = inputs.mapped(dataset, "test").select(torch.from_numpy(rows))
     facts, attention = _facts(material, names, records), looked(material, batch)
-    changed, of_series = changes(material, batch, records, texts)
+    changed, of_series, of_notes = changes(material, batch, records, texts)
     extremes, over_time = _extremes(material, batch), _over_time(material, names)
     known = [
         Known(
@@ -131,6 +134,7 @@ def views(material: Material, ranks: Sequence[int]) -> list[View]:
             looked=attention[n],
             changes=changed[n],
             moved=of_series[n],
+            passages=of_notes[n],
             extremes=extremes[n],
             note=(texts or {}).get(name),
             over_time=over_time[n],
@@ -174,6 +178,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         left_out=record.left_out,
         changes=known.changes,
         moved=known.moved,
+        passages=known.passages,
         extremes=known.extremes,
         abnormal=record.abnormal_signals,
         over_time=known.over_time,

@@ -38,6 +38,7 @@ from emerge_ehr.report.changes import TELLING, Change
 from emerge_ehr.report.material import Material
 from emerge_ehr.report.moved import Block
 from emerge_ehr.report.patients import View
+from emerge_ehr.report.told_by_notes import ShownPassage
 from emerge_ehr.report.wording import MODALITIES
 from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.dataset import load_patients
@@ -243,8 +244,9 @@ def _reporting(run: Material, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:
     """The reasons behind a patient's risk, among the modalities that the model ``reads``: inputs that change the risk by a
-    percentage point or more (of signals, their hours and diseases, those on whose direction the members agree), abnormal signals,
-    and diseases that the notes name. ``signals`` and ``named`` are None where the model does not read of them."""
+    percentage point or more (of signals, their hours, diseases and passages, those on whose direction the members agree),
+    abnormal signals, and diseases that the notes name. ``signals`` and ``named`` are None where the model does not read of
+    them."""
     changes = [change for change in view.changes if change.agreed and _tells(change)]
     changes.sort(key=lambda change: -abs(change.change))
     disease = next((change for change in changes if change.disease is not None), None)
@@ -257,6 +259,7 @@ def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:
     return {
         "modalities": [change for change in changes if change.disease is None and change.signal is None],
         "disease": disease,
+        "passage": next((passage for passage in view.passages if _tells(passage)), None),
         "signal": signal,
         "hours": hours if hours is not None and _tells(hours) else None,
         "together": together if together is not None and _tells(together) else None,
@@ -265,5 +268,5 @@ def reasons(view: View, reads: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _tells(change: Change | Block) -> bool:
+def _tells(change: Change | Block | ShownPassage) -> bool:
     return round(abs(change.change), 3) >= TELLING
