@@ -29,7 +29,7 @@ from torch import Tensor
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.evaluation.calibration import logit
 from emerge_ehr.models import window_statistics
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
 from emerge_ehr.preprocess.fitted import Fitted
