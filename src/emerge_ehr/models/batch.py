@@ -6,8 +6,8 @@ D1 and D2 embedding widths of note and summary, C1 and C2 pieces of them, K labe
 
 import dataclasses
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ MODALITIES = {
     "note": ("note_embedding", "note_mask", "note_tokens", "note_tokens_mask"),
     "summary": ("summary_embedding", "summary_mask", "summary_tokens", "summary_tokens_mask"),
 }
+
+# Statistics that are known of a batch, for as long as it is in use.
+STATISTICS: "WeakKeyDictionary[Batch, dict[torch.dtype, Tensor]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ehr)
 
-    @cached_property
+    @property
     def statistics(self) -> dict[torch.dtype, Tensor]:
         """The statistics of the window [N,8F] in each precision in which they were asked for (``window_statistics.of_batch``)."""
-        return {}
+        return STATISTICS.setdefault(self, {})
 
     def select(self, index: Tensor) -> Self:
         """The patients at ``index`` [n], in that order."""
