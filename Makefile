@@ -24,11 +24,19 @@ define LLAMA
 import tomllib
 print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["llama"], sep="\n")
 endef
-export PINS CONSTRAINTS SUPPLY LLAMA
+define DOCS
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["docs"], sep="\n")
+endef
+define ACES
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["aces"], sep="\n")
+endef
+export PINS CONSTRAINTS SUPPLY LLAMA DOCS ACES
 # modules are compiled once, not by each of the hundreds of processes that tests start
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow test-all llama check sbom vulnerabilities clean
+.PHONY: demo test test-slow test-all docs llama aces check sbom vulnerabilities clean
 
 demo: $(VENV)/installed
 	$(RUN) src/main.py --stage all --config configs/synthetic.toml
@@ -42,12 +50,24 @@ check: $(VENV)/installed
 	$(RUN) -m pytest $(TWO)
 
 # what the gate leaves out and CI runs: whole pipelines, clusters, kills, a browser; 20 minutes or so
-test-slow: $(VENV)/installed
+test-slow: $(VENV)/installed $(VENV)/aces/installed
 	$(RUN) -m pytest $(TWO) -m "slow and not full" --durations=10
 
 # every test there is, hundreds of kills and a thousand patients of a failing language model among them; two hours or so
-test-all: $(VENV)/installed $(VENV)/llama/installed
+test-all: $(VENV)/installed $(VENV)/llama/installed $(VENV)/aces/installed
 	$(RUN) -m pytest -m "slow or not slow" --durations=25
+
+# the website, in build/website/site: pages from docs/ and from the code, built strictly, every link checked, nothing fetched
+docs: $(VENV)/installed $(VENV)/docs/installed
+	$(RUN) -m website build/website
+	$(VENV)/docs/bin/zensical build --strict --clean --config-file build/website/zensical.toml
+	$(RUN) -m website.links build/website/site
+
+$(VENV)/docs/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/docs
+	$(PYTHON) -c "$$DOCS" > $(VENV)/docs/requirements.txt
+	$(VENV)/docs/bin/pip install --quiet --no-deps --requirement $(VENV)/docs/requirements.txt
+	touch $@
 
 # a real server of a small language model (docs/llm.md): compiled, in ten minutes or so, for any CPU of its kind
 llama: $(VENV)/llama/installed
@@ -56,6 +76,15 @@ $(VENV)/llama/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)/llama
 	$(PYTHON) -c "$$LLAMA" > $(VENV)/llama/requirements.txt
 	CMAKE_ARGS="-DGGML_NATIVE=OFF" $(VENV)/llama/bin/pip install --quiet --requirement $(VENV)/llama/requirements.txt
+	touch $@
+
+# the command aces-cli (docs/meds.md), in an environment of its own since es-aces needs an older polars; half a minute
+aces: $(VENV)/aces/installed
+
+$(VENV)/aces/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)/aces
+	$(PYTHON) -c "$$ACES" > $(VENV)/aces/requirements.txt
+	$(VENV)/aces/bin/pip install --quiet --requirement $(VENV)/aces/requirements.txt
 	touch $@
 
 # what is installed, as CycloneDX, for whoever must clear software for a hospital network
@@ -86,4 +115,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache

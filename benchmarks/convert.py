@@ -34,16 +34,16 @@ FLOOR = """
 
 from pathlib import Path
 import polars as pl
-from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
+from emerge_ehr.datasets.sources._mimic.items import wanted
 from emerge_ehr.datasets.sources._raw.raw_csv import find
-raw, out = Path({raw!r}), Path({out!r})
+raw, out, read = Path({raw!r}), Path({out!r}), wanted("benchmark", "mimic")
 out.mkdir(parents=True)
 def rows(path, columns, items):
     kinds = {{"itemid": pl.Int64, "valuenum": pl.Float64, "stay_id": pl.Int64, "subject_id": pl.Int64, "hadm_id": pl.Int64}}
     scan = pl.scan_csv(path, schema_overrides=kinds, infer_schema=False).select(columns)
     scan.filter(pl.col("itemid").is_in(list(items))).sink_csv(out / path.name.removesuffix(".gz"))
-rows(find(raw / "icu", "chartevents"), ["stay_id", "charttime", "itemid", "value", "valuenum"], CHART)
-rows(find(raw / "hosp", "labevents"), ["subject_id", "hadm_id", "itemid", "charttime", "valuenum"], LAB)
+rows(find(raw / "icu", "chartevents"), ["stay_id", "charttime", "itemid", "value", "valuenum"], read.of("chart").ids)
+rows(find(raw / "hosp", "labevents"), ["subject_id", "hadm_id", "itemid", "charttime", "valuenum"], read.of("lab").ids)
 """
 ONEEHR = """
 from oneehr.data.converters.mimic4 import MIMIC4Converter

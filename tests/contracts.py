@@ -33,7 +33,7 @@ class Socket:
 
 DOWNLOAD = {"download": ["options", "offline"]}
 SOCKETS = {
-    "source": Socket(Source, {"raw_dir", "kg_dir", "seed", "label_codes"}),
+    "source": Socket(Source, {"raw_dir", "kg_dir", "seed", "label_codes", "predictions"}),
     "task": Socket(Task, set()),
     "knowledge_graph": Socket(KnowledgeGraph, {"folder", "cache_dir"}),
     "entities": Socket(EntityExtractor, {"graph", "llm", "pool"}),

@@ -66,8 +66,8 @@ OF_PIPELINE = (
 )
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; a mistake in it ends the process with a message and status 2."""
+def parser() -> argparse.ArgumentParser:
+    """Every option of the command line."""
     parser = argparse.ArgumentParser(prog=_program(), description=ABOUT)
     parser.add_argument("--config", type=Path, help="TOML file; configs/synthetic.toml needs no data")
     parser.add_argument(
@@ -156,21 +156,27 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     runs.add_argument("--host", default="127.0.0.1", help="with serve: the address to listen on")
     runs.add_argument("--port", type=int, default=8000, help="with serve: the port to listen on; 0 takes any free one")
     parser.add_argument("--verbose", action="store_true", help="more log lines")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; a mistake in it ends the process with a message and status 2."""
+    known = parser()
+    options = known.parse_args(argv)
     for name in _taken(options) if options.stage in WITH_RUNS or _of_a_run(options) else ("config",):
         if not name.endswith("?") and getattr(options, name) is None:
-            parser.error(f"--stage {options.stage} needs --{name}")
+            known.error(f"--stage {options.stage} needs --{name}")
     if options.dry_run and options.stage not in ("preprocess", "benchmark"):
-        parser.error("--dry-run only works with --stage preprocess and --stage benchmark")
+        known.error("--dry-run only works with --stage preprocess and --stage benchmark")
     if options.deep and options.stage != "audit":
-        parser.error("--deep only works with --stage audit")
+        known.error("--deep only works with --stage audit")
     if options.check and options.stage != "convert":
-        parser.error("--check only works with --stage convert")
+        known.error("--check only works with --stage convert")
     if options.workers < 0:
-        parser.error("--workers must be 0 (as many as there are cores) or more")
-    if options.recalibrate is None and options.recalibrate_by != parser.get_default("recalibrate_by"):
-        parser.error("--recalibrate-by needs --recalibrate N")
-    _refuse_untaken(parser, options)
+        known.error("--workers must be 0 (as many as there are cores) or more")
+    if options.recalibrate is None and options.recalibrate_by != known.get_default("recalibrate_by"):
+        known.error("--recalibrate-by needs --recalibrate N")
+    _refuse_untaken(known, options)
     return options
 
 

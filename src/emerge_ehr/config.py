@@ -119,11 +119,14 @@ class Split:
     ``folds``: cross-validation, the way to report on fewer than a few thousand samples (docs/evaluation.md). The persons are
     divided into so many folds. For each, everything is fitted anew on the others, in the proportion of ``train`` to
     ``validation``, and tested on it; the run's own model is then fitted on all. 0: one test split.
+    ``file``: the split is not drawn but read: a table ``subject_id, split`` as CSV or Parquet, such as
+    ``metadata/subject_splits.parquet`` of a MEDS dataset.
     """
 
     train: Fraction = 0.7
     validation: Fraction = 0.1
     folds: Annotated[int, Ge(0), Le(100)] = 0
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -484,6 +487,8 @@ def fill(raw: Mapping[str, Any], where: str) -> Config:
         refuse_path(getattr(config, key), f"{where}: {key}")
     if config.split.train + config.split.validation >= 1:
         raise UserError(f"{where}: split.train + split.validation must be below 1, so that a test share is left")
+    if config.split.file is not None and config.split.folds:
+        raise UserError(f"{where}: split.file is one split, and split.folds asks for several; give one of them")
     if config.split.folds == 1:
         raise UserError(f"{where}: split.folds must be 0, for one test split, or at least 2")
     if config.model.hidden_size % config.model.heads:

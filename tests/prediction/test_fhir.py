@@ -125,7 +125,8 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
     "status cancelled": observation(status="cancelled"),
     "status preliminary": observation(status="preliminary"),
     "no effective time of day": observation(effectiveDateTime="2150-03-01"),
-    "code not mapped": observation("718-7"),
+    "code not mapped": observation("4548-4"),
+    "a signal that the run does not know": observation("718-7"),
     "codes of several signals": observation(
         code={"coding": [{"system": fhir_bundles.LOINC, "code": one} for one in ("8867-4", "9279-1")]}
     ),

@@ -12,6 +12,7 @@ from emerge_ehr.rag.faithfulness import Faithfulness, UnsupportedClaim
 from emerge_ehr.rag.patient_links import LeftOut, Link
 from emerge_ehr.rag.records_file import COLUMNS, Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.summaries import (
+    OfContraindications,
     OfDisease,
     OfManifestations,
     OfMention,
@@ -20,9 +21,11 @@ from emerge_ehr.rag.summaries import (
     OfNothing,
     OfPerson,
     OfSignal,
+    OfTreatments,
     OfTriples,
     Statement,
 )
+from emerge_ehr.rag.treatments import Contraindication, Given
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage import schema, table_files
 
@@ -107,3 +110,24 @@ def test_what_is_no_record_is_refused_with_file_row_and_column(
         records_file.read(folder)
     assert "\n" not in str(refused.value)
     assert [record.patient_id for record in records_file.read(folder, ["7"])] == ["7"]
+
+
+def test_treatments_are_columns_only_where_somebody_was_given_something(tmp_path: Path) -> None:
+    given = Given("heparin", 101, "infusion", 3, ("Heparin Sodium",))
+    against = Contraindication("heparin", 101, "infusion", 1, "pneumonia")
+    statements = (
+        Statement("Infused: heparin.", OfTreatments("infusion", ("heparin",))),
+        Statement("It is contraindicated.", OfContraindications(1, "infusion", ("heparin",), (101,))),
+    )
+    treated = dataclasses.replace(RECORD, treatments=(given,), contraindications=(against,), provenance=statements)
+    for name, records in (("with", [RECORD, treated]), ("without", [RECORD])):
+        folder = tmp_path / name
+        folder.mkdir()
+        records_file.write(records_file.table([records_file.to_row(record) for record in records]), folder)
+        assert records_file.read(folder) == records
+        header = (folder / schema.RAG_RECORDS).read_text().partition("\n")[0].split(",")
+        assert (set(records_file.OPTIONAL) <= set(header)) == (name == "with")
+        assert bool(set(records_file.OPTIONAL) & set(header)) == (name == "with")
+    assert not set(records_file.OPTIONAL) & records_file.plain(RECORD).keys()
+    assert records_file.plain(treated)["contraindications"][0]["disease"] == "pneumonia"
+    assert [statement.nodes for statement in statements] == [(), (1,)]

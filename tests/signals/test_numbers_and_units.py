@@ -5,6 +5,7 @@ import pytest
 
 from emerge_ehr.signals.numbers import is_bound, number, unit_of_bound
 from emerge_ehr.signals.signals import SIGNALS
+from emerge_ehr.signals.unit_forms import FAMILIES
 from emerge_ehr.signals.units import UNITS, converted, folded, is_known, is_stated
 
 
@@ -120,5 +121,5 @@ def test_without_a_unit_the_items_own_conversion_is_taken(unit: str | None) -> N
 
 def test_every_signal_has_an_entry_and_every_listed_unit_is_written_as_it_is_looked_up() -> None:
     assert set(UNITS) == {signal.name for signal in SIGNALS}
-    texts = [unit for forms in UNITS.values() for listed in forms for unit in listed.split("|")]
+    texts = [unit for family in FAMILIES.values() for listed in family for unit in listed.split("|")]
     assert pl.DataFrame({"unit": texts}).select(folded(pl.col("unit"))).to_series().to_list() == texts

@@ -14,13 +14,18 @@ from emerge_ehr.storage import schema, table_files
 
 
 def check(folder: Path, provenance: Mapping[str, Any]) -> list[Finding]:
-    """Findings on the measurements, notes and outcomes in ``folder``, compared with the windows in ``cohort.csv``.
+    """Findings on the measurements, notes, treatments and outcomes in ``folder``, compared with the windows in ``cohort.csv``.
 
     Raises:
         UserError: a table is missing or does not fit its schema.
     """
     windows = table_files.read_table(folder, schema.COHORT).select("patient_id", "window_start", "window_end")
-    return [measurements(folder, windows), *_notes(folder, windows, provenance), _outcomes(folder, windows)]
+    return [
+        measurements(folder, windows),
+        *_notes(folder, windows, provenance),
+        *_treatments(folder, windows),
+        _outcomes(folder, windows),
+    ]
 
 
 def measurements(folder: Path, windows: pl.DataFrame) -> Finding:
@@ -61,6 +66,19 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
         detail = f"{untimed} notes carry no time: they may have been written after the window"
         findings.append(Finding("notes without a time", "warning", detail))
     return findings
+
+
+def _treatments(folder: Path, windows: pl.DataFrame) -> list[Finding]:
+    """The finding on treatments; none where there are none, as by default."""
+    if not (folder / schema.TREATMENTS.file).is_file():
+        return []
+    given = table_files.read_table(folder, schema.TREATMENTS).join(windows, on="patient_id", how="left")
+    late = pl.any_horizontal(
+        pl.col(name).is_not_null() & (pl.col(name) >= pl.col("window_end")) for name in ("start_time", "end_time")
+    )
+    wrong = given.filter(late | (pl.col("start_time") < pl.col("window_start")) | pl.col("window_end").is_null()).height
+    problem = f"{wrong} of {given.height} treatments begin or end outside their patient's window" if wrong else None
+    return [judged("treatments inside the window", problem, f"{given.height} treatments")]
 
 
 def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:

@@ -1,11 +1,18 @@
 """Splits the samples by person, so that no person is in two splits. The seed decides, and outcomes are spread in proportion."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from emerge_ehr.config import Split
+from emerge_ehr.fields import UserError
+from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.ids import id_text
+
+# what files call the splits: MEDS, and others
+NAMES = {"train": "train", "tuning": "val", "val": "val", "validation": "val", "held_out": "test", "test": "test"}
 
 
 def split_by_subject(patients: pl.DataFrame, rule: Split, rng: np.random.Generator) -> dict[str, list[str]]:
@@ -43,6 +50,53 @@ def fold_by_subject(patients: pl.DataFrame, rule: Split, number: int, rng: np.ra
         cut = _cuts_in_two(len(rest), rule)
         assigned |= dict.fromkeys(order, "test") | dict.fromkeys(rest[:cut], "train") | dict.fromkeys(rest[cut:], "val")
     return _parts(patients, assigned)
+
+
+def split_by_file(patients: pl.DataFrame, path: Path) -> dict[str, list[str]]:
+    """The split that the table ``subject_id, split`` at ``path`` gives the persons; others in it are passed over.
+
+    Raises:
+        UserError: it does not fit, lacks a person, gives one person two splits, or leaves a split empty.
+    """
+    table = _split_file(path)
+    unknown = table.filter(~pl.col("split").is_in(list(NAMES)).fill_null(value=False))
+    of_cohort = table.join(patients, on="subject_id", how="semi")
+    if unknown.join(patients, on="subject_id", how="semi").height:
+        person, name = unknown.join(patients, on="subject_id", how="semi").select("subject_id", "split").row(0)
+        raise UserError(
+            f"{path}: the split of subject_id {person} is {name!r}; it must be one of {', '.join(NAMES)} (the names of MEDS are "
+            "train, tuning and held_out)"
+        )
+    assigned = {person: NAMES[name] for person, name in of_cohort.select("subject_id", "split").rows()}
+    if len(assigned) < of_cohort.n_unique():
+        twice = of_cohort.unique().filter(pl.col("subject_id").is_duplicated())["subject_id"][0]
+        raise UserError(f"{path}: subject_id {twice} is in two splits; a person belongs to one")
+    persons = patients["subject_id"].unique().sort()
+    if missing := persons.filter(~persons.is_in(list(assigned))).to_list():
+        raise UserError(
+            f"{path}: {len(missing)} of {persons.len()} persons of the cohort are not in it, such as subject_id {missing[0]}; "
+            "add them, or leave out split.file"
+        )
+    parts = _parts(patients, assigned)
+    if empty := [name for name, ids in parts.items() if not ids]:
+        raise UserError(
+            f"{path}: no person of the cohort is in the {empty[0]} split; name persons for train, tuning and held_out"
+        )
+    return parts
+
+
+def _split_file(path: Path) -> pl.DataFrame:
+    """``subject_id, split`` of a CSV or Parquet file, as text."""
+    try:
+        table = (
+            pl.read_parquet(path, glob=False) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path}: split.file cannot be read: {first_line(error)}") from None
+    for name in ("subject_id", "split"):
+        if name not in table.columns:
+            raise UserError(f"{path}: split.file has no column '{name}'; it has: {', '.join(table.columns)}")
+    return table.select(id_text(pl.col("subject_id").cast(pl.String)), pl.col("split").cast(pl.String)).unique()
 
 
 def _parts(patients: pl.DataFrame, assigned: Mapping[str, str]) -> dict[str, list[str]]:

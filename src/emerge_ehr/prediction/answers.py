@@ -72,6 +72,7 @@ def as_json(answer: Answer, run: Predictor) -> dict[str, Any]:
         "lacking": list(answer.lacking),
         "abnormal_signals": signals,
         "diseases": diseases,
+        **{name: record[name] for name in records_file.OPTIONAL if name in record},
         "summary": record["summary"],
         "statements": record["provenance"],
         "faithfulness": record["faithfulness"],

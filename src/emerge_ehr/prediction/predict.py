@@ -3,16 +3,17 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
 from emerge_ehr import privacy
+from emerge_ehr.datasets import sources
 from emerge_ehr.prediction import answers, predictor, spread, what_if
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.spread import Written
-from emerge_ehr.storage import artefacts, schema, spreadsheet
+from emerge_ehr.storage import artefacts, meds_predictions, schema, spreadsheet
 
 log = logging.getLogger(__name__)
 LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
@@ -28,7 +29,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
         UserError: the run or the tables do not fit, or ``output`` cannot be written.
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
-    artefacts.require_output(output, [run], [tables / table.file for table in schema.TABLES])
+    artefacts.require_output(output, [run], [tables / table.file for table in schema.EVERY_TABLE])
     ready = predictor.load(run, offline=offline)
     patients = ready.tables(tables)
     for warning in patients.warnings:
@@ -42,11 +43,32 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
         lines.open("w", encoding="utf-8") as evidence_lines,
         closing(spread.answered(ready, patients, explain=explain, workers=workers)) as found,
     ):
-        highest = _write(found, ready, rows, evidence_lines)
+        risks: dict[str, float] = {}
+        highest = _write(_noting(found, risks), ready, rows, evidence_lines)
+    if sources.bring_predictions(ready.trained.config):
+        _write_for_meds(risks, float(ready.thresholds[0]), output.with_suffix(".parquet"))
     seconds = time.perf_counter() - began
     print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
     print(*highest, sep="\n")
     print(f"risks: {output}\nevidence: {evidence}")
+
+
+def _noting(found: Iterable[Written], risks: dict[str, float]) -> Iterator[Written]:
+    """The blocks as they come; the risks of the first outcome are put into ``risks``, by patient."""
+    for block in found:
+        risks.update(block.first)
+        yield block
+
+
+def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) -> None:
+    above = [risk >= threshold for risk in risks.values()]
+    rows = meds_predictions.table(list(risks), list(risks.values()), above, None)
+    if rows is None:
+        log.warning("%s is not written: not all patients have the ids of prediction times", path)
+        return
+    with artefacts.replacing(path) as file:
+        meds_predictions.write(rows, file)
+    print(f"for meds-evaluation: {path}")
 
 
 def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:

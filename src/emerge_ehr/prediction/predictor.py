@@ -198,6 +198,7 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     expected = new_patients.expected(config, trained.dataset)
     task: Task = components.build("task", config.task)
     tools = evidence.tools(config, task, evidence.graph(config), connect(of_new_patients), LOCAL)
+    tools = evidence.with_phenotypes(config, tools, expected.signals)
     _refuse_other_files(trained, tools)
     donors, courses = carried.patients(run_dir) if is_model else (what_if.donors(trained), ordinary.of(trained))
     return Predictor(

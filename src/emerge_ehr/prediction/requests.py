@@ -17,11 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, model_validato
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks, new_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
-from emerge_ehr.preprocess.inputs.tables import NOTES, CheckedTables
+from emerge_ehr.preprocess.inputs.tables import NOTES, TREATMENTS, CheckedTables
 from emerge_ehr.storage import schema
 
 MOST_PATIENTS = 256
-MOST_MEASUREMENTS, MOST_NOTES = 50_000, 1000  # of one patient: 17 signals every minute of two days are 49,000
+MOST_MEASUREMENTS, MOST_NOTES, MOST_TREATMENTS = (
+    50_000,
+    1000,
+    5000,
+)  # of one patient: 17 signals every minute of two days are 49,000
 LONGEST_NOTE = 500_000  # characters; a long discharge summary has 60,000
 MOST_PARTS = 400_000  # objects and lists in a body: what 16 MiB of measurements hold
 MOST_KEYS = 30  # of one object; the largest has seven
@@ -46,6 +50,7 @@ COHORT = pl.Schema(
 )
 # what error messages call the parts of a request, in place of the tables' files
 PLACES = {schema.COHORT.file: "patients", schema.DYNAMIC.file: "measurements", schema.NOTES.file: "notes"}
+TREATMENTS_PLACE = Path("treatments")
 
 
 class Measurement(BaseModel):
@@ -66,6 +71,16 @@ class Note(BaseModel):
     text: Text
 
 
+class Treatment(BaseModel):
+    """One drug that was begun inside the window, by a prescription or an infusion; of no use to a run without treatments."""
+
+    model_config = ConfigDict(extra="forbid")
+    time: Time
+    drug: Id
+    route: Word | None = None
+    kind: Literal["prescription", "infusion"] = "prescription"
+
+
 class Patient(BaseModel):
     """One patient and the observation window, whose end is exclusive."""
 
@@ -79,6 +94,9 @@ class Patient(BaseModel):
         default_factory=list
     )
     notes: Annotated[list[Note], Field(max_length=MOST_NOTES, fail_fast=True)] = Field(default_factory=list)
+    treatments: Annotated[list[Treatment], Field(max_length=MOST_TREATMENTS, fail_fast=True)] = Field(
+        default_factory=list
+    )
 
 
 class Asked(BaseModel):
@@ -153,11 +171,27 @@ def tables(asked: Asked, run: Expected) -> CheckedTables:
     measured = [(p.patient_id, m.time, m.code, m.value) for p in asked.patients for m in p.measurements]
     written = [(p.patient_id, n.time, n.type, n.text) for p in asked.patients for n in p.notes]
     dynamic, notes = _frame(measured, DYNAMIC), _frame(written, NOTES)
+    people = _frame(cohort, COHORT)
     checked = new_patients.checked(
-        run, _frame(cohort, COHORT), dynamic.lazy(), lambda: None, notes, lambda table: Path(PLACES[table.file])
+        run,
+        people,
+        dynamic.lazy(),
+        lambda: None,
+        notes,
+        lambda table: Path(PLACES[table.file]),
+        _treatments(asked, people) if run.treatments else None,
     )
     checked.warnings.extend(checks.note_warnings(notes, checked.cohort))
+    if not run.treatments and any(patient.treatments for patient in asked.patients):
+        checked.warnings.append(new_patients.IGNORED)
     return checked
+
+
+def _treatments(asked: Asked, people: pl.DataFrame) -> pl.DataFrame:
+    given = [(p.patient_id, t.time, None, t.drug, t.route, None, t.kind) for p in asked.patients for t in p.treatments]
+    treatments = _frame(given, TREATMENTS)
+    checks.refuse_treatments_outside(TREATMENTS_PLACE, treatments, people)
+    return treatments
 
 
 def _frame(rows: list[tuple[Any, ...]], columns: pl.Schema) -> pl.DataFrame:
@@ -177,4 +211,10 @@ def example(run: Expected) -> dict[str, Any]:
         measurements=[Measurement(time=start + timedelta(minutes=30), code=signal, value=1.0)],
         notes=[Note(time=start + timedelta(minutes=45), type="Admission note", text="Known pneumonia.")],
     )
-    return Asked(patients=[patient]).model_dump(mode="json")
+    asked = Asked(patients=[patient]).model_dump(mode="json")
+    if run.treatments:
+        given = Treatment(time=start + timedelta(minutes=50), drug="Metoprolol", kind="prescription")
+        asked["patients"][0]["treatments"] = [given.model_dump(mode="json")]
+    else:
+        del asked["patients"][0]["treatments"]
+    return asked

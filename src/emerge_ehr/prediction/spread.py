@@ -45,13 +45,14 @@ class Asked:
 class Written:
     """The answers of a block of patients: the ``rows`` of the table and the ``lines`` of evidence, as text.
 
-    ``highest`` [K]: the patient at highest risk of each label, and the risk. ``failures``: of how many patients a language model
-    gave no entities or no summary. ``lacking``: how many lack each modality.
+    ``first``: each patient's risk of the first label. ``highest`` [K]: the patient at highest risk of each label, and the risk.
+    ``failures``: of how many patients a language model gave no entities or no summary. ``lacking``: how many lack each modality.
     """
 
     patients: int
     rows: str
     lines: str
+    first: dict[str, float]
     highest: list[tuple[str, float]]
     failures: int
     lacking: Counter[str]
@@ -88,17 +89,18 @@ def answer(asked: Asked, blocks: Sequence[CheckedTables]) -> list[Written]:
 
 def _written(asked: Asked, block: CheckedTables) -> Written:
     ready, modalities = asked.ready, what_if.modalities(asked.ready.trained)
-    rows, lines = list[str](), list[str]()
+    rows, lines, first = list[str](), list[str](), dict[str, float]()
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
     for one in ready.answers(block, explain=asked.explain):
         rows += [spreadsheet.line(row) for row in answers.rows(one, ready, modalities)]
         lines.append(json.dumps(answers.as_json(one, ready), ensure_ascii=False, allow_nan=False) + "\n")
+        first[one.patient_id] = float(one.risk[0])
         failures += bool(one.record.failures)
         lacking.update(one.lacking)
         own = [(one.patient_id, risk) for risk in one.risk.tolist()]
         highest = [higher(*pair) for pair in zip(highest, own, strict=True)]
-    return Written(block.cohort.height, "".join(rows), "".join(lines), highest, failures, lacking)
+    return Written(block.cohort.height, "".join(rows), "".join(lines), first, highest, failures, lacking)
 
 
 def higher(first: tuple[str, float], second: tuple[str, float]) -> tuple[str, float]:

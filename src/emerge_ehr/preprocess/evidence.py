@@ -13,6 +13,7 @@ from emerge_ehr import components
 from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.compute.work import Pool
 from emerge_ehr.config import Config
+from emerge_ehr.datasets.sources import asks_treatments
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import window
 from emerge_ehr.fields import Component
@@ -28,6 +29,7 @@ from emerge_ehr.rag.faithfulness import faithfulness
 from emerge_ehr.rag.ranking import connections, signal_phenotypes
 from emerge_ehr.rag.recorder import PatientFacts
 from emerge_ehr.rag.records_file import Record
+from emerge_ehr.rag.treatments import given
 from emerge_ehr.signals import abnormal
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Statistics
@@ -98,40 +100,68 @@ def _phenotypes(config: Config) -> Path:
     return Path(config.retrieval.options.get("phenotypes_file", signal_phenotypes.BUILT_IN))
 
 
+def with_phenotypes(config: Config, chosen: rag.Tools, signals: tuple[Signal, ...]) -> rag.Tools:
+    """The same tools, which know the phenotypes that these ``signals`` show, too."""
+    if not any(signal.high_shows or signal.low_shows for signal in signals):
+        return chosen
+    return replace(chosen, connections=connections.build(chosen.graph, _shown(config, signals)))
+
+
+def _shown(config: Config, signals: tuple[Signal, ...]) -> dict[tuple[str, str], list[str]]:
+    """(signal, direction) -> the phenotypes that it shows, by the table of phenotypes and the list of signals."""
+    shown = {key: list(names) for key, names in signal_phenotypes.read(_phenotypes(config)).items()}
+    for signal in signals:
+        for direction, names in (("high", signal.high_shows), ("low", signal.low_shows)):
+            if names:
+                known = shown.setdefault((signal.name, direction), [])
+                known += [name for name in names if name not in known]
+    return shown
+
+
 def auditor(config: Config, task: Task, chosen: rag.Tools, signals: tuple[Signal, ...]) -> faithfulness.Auditor:
     """Build what checks summaries about these ``signals`` against the evidence."""
     default = Component("rules")
     same = config.entities == default  # building another takes seconds
     built = chosen.extractor if same else components.build("entities", default, graph=chosen.graph)
     dictionary = replace(cast(Rules, built), pool=LOCAL)  # it runs in the process that makes the records
-    shown = signal_phenotypes.read(_phenotypes(config))
-    return faithfulness.build(chosen.graph, dictionary, signals, shown, task.question, window(config.cohort))
+    return faithfulness.build(
+        chosen.graph, dictionary, signals, _shown(config, signals), task.question, window(config.cohort)
+    )
 
 
 def find(
     config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
 ) -> FoundEvidence:
     """Find the signals that are abnormal against the training patients' ``statistics``, and the evidence in notes and graph."""
-    patients = _facts(config, tables, statistics)
+    patients, treated = _facts(config, chosen, tables, statistics)
     notes = [patient.notes for patient in patients]
-    return FoundEvidence(notes, *rag.records(patients, chosen, audit, tables.hourly, config.linking))
+    records, counts = rag.records(patients, chosen, audit, tables.hourly, config.linking)
+    return FoundEvidence(notes, records, {**counts, **treated})
 
 
 def of_new(
     config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
 ) -> NewEvidence:
     """As ``find``, for a few new patients."""
-    patients = _facts(config, tables, statistics)
+    patients, _ = _facts(config, chosen, tables, statistics)
     notes = [patient.notes for patient in patients]
     return NewEvidence(notes, rag.of_new(patients, chosen, audit, tables.hourly, config.linking))
 
 
-def _facts(config: Config, tables: CheckedTables, statistics: Statistics) -> list[PatientFacts]:
+def _facts(
+    config: Config, chosen: rag.Tools, tables: CheckedTables, statistics: Statistics
+) -> tuple[list[PatientFacts], dict[str, int]]:
+    """What is known of each sample before retrieval, and counts of the treatments, if they are asked for."""
     signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
     names = tables.cohort["patient_id"].to_list()
     notes, starts = rag.joined_notes(tables.notes, names), rag.note_starts(tables.notes, names)
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
-    return [PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n]) for n, (patient, age, sex) in persons]
+    treated = given.of_samples(tables.treatments, tables.cohort, chosen.graph) if asks_treatments(config) else None
+    facts = [
+        PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n], treated.given[n] if treated else ())
+        for n, (patient, age, sex) in persons
+    ]
+    return facts, treated.counts if treated else {}
 
 
 def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence | NewEvidence) -> dict[str, NDArray[Any]]:

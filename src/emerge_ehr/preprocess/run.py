@@ -14,7 +14,7 @@ from emerge_ehr.compute import pools
 from emerge_ehr.compute.local import Local
 from emerge_ehr.compute.work import Pool
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.splits import fold_by_subject, split_by_subject
+from emerge_ehr.datasets.splits import fold_by_subject, split_by_file, split_by_subject
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import sample
 from emerge_ehr.embeddings import TextEncoder
@@ -90,6 +90,7 @@ def _make(
     encoder: TextEncoder = components.build("embedding", config.embedding, **context)
     tools = evidence.tools(config, task, graph, chat, pool)
     tables, split = tables_and_split(config, task, fold)
+    tools = evidence.with_phenotypes(config, tools, tables.signals)
     training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
 
     statistics = tensors.fit(tables.hourly.value[training])
@@ -145,6 +146,7 @@ def estimate(config: Config) -> None:
     tools = evidence.tools(config, task, evidence.graph(config), chat, Local(config.compute.workers))
     for fold in range(config.split.folds + 1):  # each has signals that are abnormal by statistics of its own
         tables, split = tables_and_split(config, task, fold)
+        tools = evidence.with_phenotypes(config, tools, tables.signals)
         training = tables.cohort["patient_id"].is_in(split["train"]).to_numpy()
         auditor = evidence.auditor(config, task, tools, tables.signals)
         evidence.find(config, tools, auditor, tables, tensors.fit(tables.hourly.value[training]))
@@ -167,6 +169,7 @@ def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
     """What the artefacts are made of: the SHA-256 of the tables, of the graph's files and of the files that options name; the
     versions of libraries; and the record of plugs from other packages."""
     files = [*table_files.all_files(config.table_dir), *graph.inputs(), *components.files(config, SOCKETS)]
+    files += [config.split.file] if config.split.file else []
     return {
         "inputs": artefacts.hashes(files, graph.inputs()),
         "versions": artefacts.versions(LIBRARIES),
@@ -175,6 +178,8 @@ def made_of(config: Config, graph: KnowledgeGraph) -> MadeOf:
 
 
 def _split(config: Config, cohort: pl.DataFrame, fold: int) -> dict[str, list[str]]:
+    if config.split.file is not None:
+        return split_by_file(cohort, config.split.file)
     rng = np.random.default_rng(config.seed)
     folds, persons = config.split.folds, cohort["subject_id"].n_unique()
     if folds > persons:
@@ -199,6 +204,8 @@ def _left_out(tables: CheckedTables, split: dict[str, list[str]]) -> list[str]:
 
 def _rule(config: Config, fold: int) -> dict[str, Any]:
     """The record of how the split was made, for ``split.json``."""
+    if config.split.file is not None:
+        return {"file": config.split.file.name, "group": "subject_id"}
     ratios = {"train": config.split.train, "val": config.split.validation}
     folds = {"folds": config.split.folds, **({"fold": fold} if fold else {})} if config.split.folds else {}
     return {"seed": config.seed, "ratios": ratios, "group": "subject_id", **folds}

@@ -15,6 +15,7 @@ from emerge_ehr.rag.ranking.places import NoteStart
 from emerge_ehr.rag.records_file import Record, RecordedDocument, RecordedMention, RecordedTriple
 from emerge_ehr.rag.retrieval import Query, Retrieved, Retriever
 from emerge_ehr.rag.summaries import Evidence, Summarizer, Summary
+from emerge_ehr.rag.treatments import Given, contraindications
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
@@ -29,6 +30,7 @@ class PatientFacts:
     notes: str
     starts: Sequence[NoteStart]
     signals: Sequence[AbnormalSignal]
+    treatments: Sequence[Given] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Tally:
     left_out: tuple[Reason, ...]
     summary_failed: bool
     audit: Faithfulness
+    contraindications: int = 0
+    of_left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Recorder:
         connected = self.connections.of(chosen.links, patient.signals, patient.notes)
         beyond = {left.node_index for left in chosen.left_out if left.reason == "beyond max_nodes"}
         told = asides.told(case.linked, beyond)
+        beside = ((left.node_index, left.name) for left in chosen.left_out)
         return Evidence(
             patient.age,
             patient.sex,
@@ -105,12 +110,18 @@ class Recorder:
             connected,
             asides.asides(case.extraction.entities, told, case.unlinked, patient.notes, chosen.parts),
             chosen.left_out,
+            patient.treatments,
+            contraindications.of_patient(
+                self.connections.graph,
+                [*((link.node_index, link.name) for link in chosen.links), *beside],
+                patient.treatments,
+            ),
         )
 
     def records(self, cases: Sequence[Case]) -> list[Record]:
         """A record for each case; it does not depend on the other cases."""
         with collector.paused():
-            return [record for record, _ in self._made(cases)]
+            return [record for record, _, _ in self._made(cases)]
 
     def written(self, cases: Sequence[Case]) -> list[WrittenRecord]:
         """The records as rows of text, which take a fraction of their memory."""
@@ -123,12 +134,14 @@ class Recorder:
                         tuple(left.reason for left in record.left_out),
                         summary.failure is not None,
                         record.faithfulness,
+                        len(known.contraindications),
+                        len(known.contraindications) - len(known.told_contraindications),
                     ),
                 )
-                for record, summary in self._made(cases)
+                for record, summary, known in self._made(cases)
             ]
 
-    def _made(self, cases: Sequence[Case]) -> Iterator[tuple[Record, Summary]]:
+    def _made(self, cases: Sequence[Case]) -> Iterator[tuple[Record, Summary, Evidence]]:
         evidence = self.evidence(cases)
         written = [case.summary for case in cases if case.summary]
         summaries = self.summarizer.summarise(evidence) if self.summarizer else written
@@ -136,7 +149,7 @@ class Recorder:
         charted = [(case.patient.notes, case.charted) for case in cases]
         audits = self.auditor.audit(summaries, evidence, entities, charted)
         for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True):
-            yield _record(case, known, summary, audit), summary
+            yield _record(case, known, summary, audit), summary, known
 
 
 def _with(disease: Retrieved, connected: Connected | None) -> Retrieved:
@@ -177,6 +190,8 @@ def _record(case: Case, evidence: Evidence, summary: Summary, audit: Faithfulnes
         entity_backend=extraction.backend,
         summary_backend=summary.backend,
         failures=tuple(failure for failure in (extraction.failure, summary.failure) if failure),
+        treatments=tuple(evidence.treatments),
+        contraindications=tuple(evidence.contraindications),
     )
 
 

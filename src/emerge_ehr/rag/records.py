@@ -95,6 +95,10 @@ def records(
         tables.append(records_file.table([record.row for record in block]))
         tallies += [record.tally for record in block]
     counts = {**_counts(found, tallies), **faithfulness.totals([tally.audit for tally in tallies])}
+    if any(patient.treatments for patient in patients):
+        counts["contraindications"] = sum(tally.contraindications for tally in tallies)
+        counts["contraindications_in_diseases_left_out"] = sum(tally.of_left_out for tally in tallies)
+        counts["samples_with_a_contraindication"] = sum(tally.contraindications > 0 for tally in tallies)
     return pl.concat(tables), counts
 
 

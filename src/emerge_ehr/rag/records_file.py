@@ -20,6 +20,7 @@ from emerge_ehr.rag.entities import Status
 from emerge_ehr.rag.faithfulness import Faithfulness
 from emerge_ehr.rag.patient_links import LeftOut, Link
 from emerge_ehr.rag.summaries import Statement
+from emerge_ehr.rag.treatments import Contraindication, Given
 from emerge_ehr.signals.abnormal import AbnormalSignal
 from emerge_ehr.storage import artefacts, spreadsheet, table_files
 from emerge_ehr.storage.schema import RAG_RECORDS
@@ -59,7 +60,11 @@ class RecordedTriple(NamedTuple):
 @dataclass(frozen=True)
 class Record:
     """A row of the file. ``nodes`` are the linked diseases, the most important first, ``left_out`` those without a
-    place among them, ``provenance`` the statements of the summary with their evidence."""
+    place among them, ``provenance`` the statements of the summary with their evidence.
+
+    ``treatments`` and ``contraindications``: what was given, and what the graph holds against it in ``nodes`` and ``left_out``.
+    The file has these columns only where somebody was given something.
+    """
 
     patient_id: str
     abnormal_signals: tuple[AbnormalSignal, ...]
@@ -74,23 +79,30 @@ class Record:
     entity_backend: str
     summary_backend: str
     failures: tuple[str, ...]
+    treatments: tuple[Given, ...] = ()
+    contraindications: tuple[Contraindication, ...] = ()
 
 
+OPTIONAL = ("treatments", "contraindications")
 COLUMNS = tuple(column.name for column in dataclasses.fields(Record))
 TEXTS = tuple(column.name for column in dataclasses.fields(Record) if column.type is str)
 
 
 def plain(record: Record) -> dict[str, Any]:
-    """The record by column, as values that JSON can hold; the evidence of a statement stands beside its text."""
+    """The record by column, as values that JSON can hold; the evidence of a statement stands beside its text.
+
+    ``OPTIONAL`` columns are left out where they are empty.
+    """
     values = _adapter().dump_python(record)
     statements = [{"text": statement["text"], **statement["evidence"]} for statement in values["provenance"]]
-    return {**values, "provenance": statements}
+    absent = [name for name in OPTIONAL if not values[name]]
+    return {name: value for name, value in {**values, "provenance": statements}.items() if name not in absent}
 
 
 def to_row(record: Record) -> tuple[str, ...]:
     """The record as a row of the file, in the order of ``COLUMNS``."""
     values = plain(record)
-    return tuple(values[name] if name in TEXTS else _json(values[name]) for name in COLUMNS)
+    return tuple(values[name] if name in TEXTS else _json(values.get(name, [])) for name in COLUMNS)
 
 
 def from_row(row: Mapping[str, str | None]) -> Record:
@@ -116,7 +128,8 @@ def table(rows: Collection[tuple[str, ...]]) -> pl.DataFrame:
 
 
 def write(records: pl.DataFrame, folder: Path) -> None:
-    """Write the file: the rows of ``table``, in which a spreadsheet finds no formula."""
+    """Write the file: the rows of ``table``, in which a spreadsheet finds no formula, without empty ``OPTIONAL`` columns."""
+    records = records.drop([name for name in OPTIONAL if (records[name] == "[]").all()])
     table_files.write_table(spreadsheet.safe_texts(records), folder / RAG_RECORDS)
 
 
@@ -130,7 +143,9 @@ def read(folder: Path, patients: Collection[str] | None = None) -> list[Record]:
     if not path.is_file():
         raise UserError(f"{path}: missing; run --stage preprocess first")
     try:
-        written = pl.read_csv(path, infer_schema=False, glob=False).select(COLUMNS)
+        written = pl.read_csv(path, infer_schema=False, glob=False)
+        absent = [pl.lit("[]").alias(name) for name in OPTIONAL if name not in written.columns]
+        written = written.with_columns(absent).select(COLUMNS)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: damaged ({artefacts.first_line(error)}); run --stage preprocess again") from None
     rows = spreadsheet.plain_texts(written).with_row_index("line", 2)

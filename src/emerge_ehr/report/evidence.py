@@ -5,7 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emerge_ehr.rag.records_file import Record, RecordedTriple
-from emerge_ehr.rag.summaries import OfDisease, OfManifestations, OfMention, OfPerson, OfSignal, OfTriples, Statement
+from emerge_ehr.rag.summaries import (
+    OfContraindications,
+    OfDisease,
+    OfManifestations,
+    OfMention,
+    OfPerson,
+    OfSignal,
+    OfTreatments,
+    OfTriples,
+    Statement,
+)
+from emerge_ehr.rag.treatments import SAID
 
 QUOTED = re.compile(r", “.*”")
 LONGEST_NOTE = 20_000  # characters shown
@@ -62,6 +73,19 @@ class ShownStatement:
     doubts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ShownDrug:
+    """A drug that was given: its name, how, and the hour. ``written``: what the records call it; ``against``: the diseases of the
+    patient in which the graph holds it contraindicated."""
+
+    name: str
+    how: str
+    hour: int
+    in_graph: bool
+    written: tuple[str, ...]
+    against: tuple[str, ...]
+
+
 def segments(note: str, record: Record) -> list[Segment]:
     """The first ``LONGEST_NOTE`` characters of the note, cut at its mentions."""
     numbers = _numbers(record)
@@ -108,6 +132,25 @@ def diseases(record: Record) -> list[ShownDisease]:
     ]
 
 
+def given(record: Record) -> tuple[ShownDrug, ...]:
+    """What the patient was given, those drugs first that are contraindicated in a disease of the patient."""
+    against: dict[int, list[str]] = {}
+    for one in record.contraindications:
+        against.setdefault(one.drug_node_index, []).append(one.disease)
+    drugs = [
+        ShownDrug(
+            drug.name,
+            SAID[drug.kind],
+            drug.hour,
+            drug.node_index is not None,
+            drug.written,
+            tuple(against.get(drug.node_index, ())) if drug.node_index is not None else (),
+        )
+        for drug in record.treatments
+    ]
+    return tuple(sorted(drugs, key=lambda drug: not drug.against))
+
+
 def statements(record: Record, with_quotes: bool) -> list[ShownStatement]:
     """The summary's statements, each with the evidence it rests on.
 
@@ -142,6 +185,11 @@ def _supports(statement: Statement, numbers: Mapping[int, int]) -> list[Support]
             case OfManifestations() if item.node_index in numbers:
                 supports += [Support(f"s-{code}", code.replace("_", " ")) for code in item.codes]
                 supports.append(Support(f"t-{numbers[item.node_index]}", "phenotypes"))
+            case OfTreatments():
+                supports.append(Support("given", "what was given"))
+            case OfContraindications() if item.node_index in numbers:
+                supports.append(Support("given", "what was given"))
+                supports.append(Support(f"d-{numbers[item.node_index]}", "disease"))
             case OfTriples() if item.node_index in numbers:
                 supports.append(Support(f"t-{numbers[item.node_index]}", item.relation))
             case OfDisease() | OfMention() if item.node_index in numbers:

@@ -76,6 +76,7 @@ class View:
     abnormal: tuple[AbnormalSignal, ...]
     over_time: tuple[tuple[int, float], ...]
     answer: tuple[str, str] | None = None
+    given: tuple[evidence.ShownDrug, ...] = ()
 
 
 def ranked(material: Material) -> list[int]:
@@ -183,6 +184,7 @@ def _view(material: Material, scale: series.SignalScale, batch: Batch, place: tu
         abnormal=record.abnormal_signals,
         over_time=known.over_time,
         answer=certainty.answer(material, row),
+        given=evidence.given(record),
     )
 
 

@@ -39,7 +39,9 @@ _ITEMS = (
     Item("5b", "Methods", "dates of the data", (), "dates are shifted or absent in research records; name the years"),
     Item("6a", "Methods", "setting and centres", ("table-1",), f"units; {AUTHOR}which hospitals, and where"),
     Item("6b", "Methods", "who is eligible", ("flow",), "every exclusion, counted"),
-    Item("6c", "Methods", "treatments", (), "none is an input of the model; say what was usual care"),
+    Item(
+        "6c", "Methods", "treatments", (), "an input of the model only with source.treatments; say what was usual care"
+    ),
     Item(
         "7",
         "Methods",

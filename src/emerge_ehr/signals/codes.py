@@ -1,9 +1,10 @@
-"""The LOINC codes and UCUM units of the 17 signals, from ``codes.csv``: how a value of FHIR or OMOP becomes one of the signal.
+"""The LOINC codes and UCUM units of our signals, from ``codes.csv``: how a value of FHIR or OMOP becomes one of the signal.
 
 This material contains content from LOINC (http://loinc.org). LOINC is copyright Regenstrief Institute, Inc. and the LOINC
 Committee and is available at no cost under the license at http://loinc.org/license.
 
 A row with a ``unit``: the value times ``scale`` plus ``offset``; or, where ``above`` is given, 1 if the value is greater, else 0.
+A row with neither unit nor answer: the units that ``unit_forms`` converts to the signal's, as for laboratory values.
 A row with an ``answer``: the LOINC answer code of that many points. A unit or an answer that has no row is not guessed.
 ``rank``: of several values of a signal at one time those of the lowest count, as when tables are converted: pressures of an
 arterial line (0), those of which nobody says how they were measured (1), those of a cuff (2). Empty where it does not matter.
@@ -16,8 +17,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from emerge_ehr.signals import signals, unit_forms
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import BENCHMARK
+
 FILE = Path(__file__).with_name("codes.csv")
 GREATER, LESS = (">", ">="), ("<", "<=")
+BRACKETS = str.maketrans("", "", "[]")
 ANNOTATION = re.compile(r"\{[^{}]*\}")  # UCUM: braces hold a remark, which means nothing
 
 
@@ -54,12 +60,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class Codes:
-    """``signal`` and ``rank``: of a LOINC code; ``units``: by LOINC code and unit; ``scores``: by LOINC code and answer code."""
+    """``signal`` and ``rank``: of a LOINC code; ``units``: by LOINC code and unit; ``scores``: by LOINC code and answer code.
+
+    ``described``: our signals by name.
+    """
 
     signal: Mapping[str, str]
     rank: Mapping[str, int]
     units: Mapping[tuple[str, str], Unit]
     scores: Mapping[tuple[str, str], float]
+    described: Mapping[str, Signal]
 
     def unit(self, loinc: str, ucum: str) -> Unit | None:
         """The unit, whatever remarks it carries; None where the signal has none such.
@@ -67,23 +77,32 @@ class Codes:
         >>> known().unit("8867-4", "{beats}/min"), known().unit("8867-4", "mm[Hg]"), known().unit("9269-2", "{score}")
         (Unit(scale=1.0, offset=0.0, above=None), None, Unit(scale=1.0, offset=0.0, above=None))
         """
-        return self.units.get((loinc, ANNOTATION.sub("", ucum) or "1"))
+        plain = ANNOTATION.sub("", ucum) or "1"
+        if (loinc, "") in self.units:
+            signal = self.described[self.signal[loinc]]
+            forms = unit_forms.forms(signal.unit, signal.molar_mass, signal.charge) or {}
+            factors = forms.get(plain.translate(BRACKETS).lower())
+            return factors and Unit(*factors, None)
+        return self.units.get((loinc, plain))
 
 
 @cache
-def known() -> Codes:
-    """What ``codes.csv`` says."""
+def known(chosen: str = BENCHMARK) -> Codes:
+    """What ``codes.csv`` says of the signals of one of our lists."""
+    described = {signal.name: signal for signal in signals.read(chosen)}
     signal: dict[str, str] = {}
     rank: dict[str, int] = {}
     units: dict[tuple[str, str], Unit] = {}
     scores: dict[tuple[str, str], float] = {}
     with FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
+            if row["signal"] not in described:
+                continue
             loinc = row["loinc"]
             signal[loinc], rank[loinc] = row["signal"], int(row["rank"] or 0)
             if row["answer"]:
                 scores[loinc, row["answer"]] = float(row["score"])
             else:
                 above = float(row["above"]) if row["above"] else None
-                units[loinc, row["unit"]] = Unit(float(row["scale"]), float(row["offset"]), above)
-    return Codes(signal, rank, units, scores)
+                units[loinc, row["unit"]] = Unit(float(row["scale"] or 1), float(row["offset"] or 0), above)
+    return Codes(signal, rank, units, scores, described)

@@ -1,5 +1,7 @@
 """Hourly tensors of N samples, T hours and F features: the last value of each hour, forward fill, training statistics.
 
+Of a signal whose ``Signal.hour`` says so, an hour has the sum of its values, or the highest of them, instead.
+
 With ``cohort.bin_hours`` above 1, T counts longer bins, such as days, and what is said of an hour holds for a bin.
 """
 
@@ -11,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.signals import Hour
 
 Floats = NDArray[np.float32]
 HOUR = 3_600_000_000  # microseconds
@@ -59,15 +62,17 @@ class Filling:
     """Hourly values that are filled with rows, in any order and in batches of any size.
 
     ``since [N, T, F]``: microseconds from the bin's start to the measurement now in ``hourly.value``. They fit into 32 bits for
-    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time.
+    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time. ``hour [F]``: whether
+    a bin has the last of a feature's values, their sum or the highest.
     """
 
     hourly: Hourly
     since: NDArray[np.uint32] | NDArray[np.uint64]
     ties: list[pl.DataFrame] = field(default_factory=list)
+    hour: tuple[Hour, ...] = ()
 
     def fill(self, placed: pl.DataFrame) -> None:
-        """Keep the last measurement of each bin since the window's start. ``placed``: rows from ``place``."""
+        """Keep the last measurement of each bin since the window's start, or add to it. ``placed``: rows from ``place``."""
         value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)
         _, bins, features = self.hourly.value.shape
         length = self.hourly.bin_hours * HOUR
@@ -75,6 +80,10 @@ class Filling:
         cell = (pl.col("n").cast(pl.Int64) * bins + at_bin) * features + pl.col("f").cast(pl.Int64)
         kind = pl.UInt32 if since.dtype == np.uint32 else pl.UInt64
         own = placed.lazy().filter(at_bin < bins)
+        whole = [feature for feature, hour in enumerate(self.hour) if hour != "last"]
+        if whole:
+            self._fill_whole(own.select(cell.alias("cell"), "f", "value").filter(pl.col("f").is_in(whole)).collect())
+            own = own.filter(~pl.col("f").is_in(whole))
         own = own.select(cell.alias("cell"), (pl.col("since") % length).cast(kind), pl.col("value").cast(pl.Float32))
         last = (
             own.filter(pl.col("since") == pl.col("since").max().over("cell")).unique().sort("cell", "value").collect()
@@ -88,6 +97,16 @@ class Filling:
             self.ties.append(pl.concat([last.filter(pl.len().over("cell") > 1), one.filter(pl.Series(tied)), before]))
         wins = np.isnan(old) | (later > since[at])
         value[at[wins]], since[at[wins]] = new[wins], later[wins]
+
+    def _fill_whole(self, rows: pl.DataFrame) -> None:
+        """Sums and highest values. ``rows``: ``cell, f, value``."""
+        value = self.hourly.value.reshape(-1)
+        for feature in rows["f"].unique().to_list():
+            own = rows.filter(f=feature).group_by("cell")
+            summed = self.hour[feature] == "sum"
+            found = own.agg(pl.col("value").sum() if summed else pl.col("value").max())
+            at, new = found["cell"].to_numpy(), found["value"].to_numpy().astype(np.float32)
+            value[at] = np.nan_to_num(value[at], nan=0.0) + new if summed else np.fmax(value[at], new)
 
     def settled(self, scores: Collection[str] = ()) -> Hourly:
         """The values, when all rows were filled in. Of several at one time the median counts, as in ``convert``: of an even
@@ -108,8 +127,16 @@ class Filling:
         return self.hourly
 
 
-def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None, bin_hours: int = 1) -> Filling:
+def empty(
+    cohort: pl.DataFrame,
+    features: tuple[str, ...],
+    hours: int | None,
+    bin_hours: int = 1,
+    hour: tuple[Hour, ...] = (),
+) -> Filling:
     """Hourly values without any measurement yet, in bins of ``bin_hours``; T covers ``hours``, or the longest window if None.
+
+    ``hour [F]``: as in ``Filling``; empty if a bin has the last value of every feature.
 
     >>> from datetime import datetime
     >>> times = {"window_start": [datetime(2150, 1, 1)], "window_end": [datetime(2150, 1, 3, 6)]}
@@ -130,7 +157,7 @@ def empty(cohort: pl.DataFrame, features: tuple[str, ...], hours: int | None, bi
         )
     value = np.full(shape, np.nan, dtype=np.float32)
     since = np.zeros(shape, dtype=np.uint32 if bin_hours == 1 else np.uint64)
-    return Filling(Hourly(value, np.minimum(whole, bins), features, bin_hours), since)
+    return Filling(Hourly(value, np.minimum(whole, bins), features, bin_hours), since, hour=hour)
 
 
 def fit(value: Floats) -> Statistics:

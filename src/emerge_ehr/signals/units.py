@@ -1,6 +1,7 @@
-"""Units in which the benchmark's signals are written, and how each is converted to the signal's unit (``signals``).
+"""Units in which the values of signals are written, and how each is converted to the signal's unit (``unit_forms``).
 
-A value in a unit that is not listed for its signal is another quantity or cannot be read: it must not be taken as it is.
+``signals``: those that ``code`` names; by default those of the benchmark. A value in a unit that is not listed for
+its signal is another quantity or cannot be read: it must not be taken as it is.
 """
 
 from collections.abc import Mapping
@@ -8,67 +9,21 @@ from functools import cache
 
 import polars as pl
 
-SAME = (1.0, 0.0)
-FAHRENHEIT = (5 / 9, -160 / 9)
-KELVIN = (1.0, -273.15)
-POUND, OUNCE, GRAM = (0.45359237, 0.0), (0.45359237 / 16, 0.0), (0.001, 0.0)
-INCH, FOOT, METRE, MILLIMETRE = (2.54, 0.0), (30.48, 0.0), (100.0, 0.0), (0.1, 0.0)
-KILOPASCAL = (7.50061683, 0.0)
-MILLIMOLE_OF_GLUCOSE = (18.0156, 0.0)  # mg/dL per mmol/L, from the molar mass of 180.156 g/mol
+from emerge_ehr.signals import unit_forms
+from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.signals.unit_forms import Factors
 
 FACTORS = pl.Struct({"stated": pl.Boolean, "scale": pl.Float64, "offset": pl.Float64})
 # Texts that state no unit.
 NONE = ("", "-", ".", "none", "null", "nan", "na", "n/a", "unk", "nounit", "nounits", "unknown")
-_PRESSURE = {
-    "mmhg|mm_hg|millimeterhg|millimetersofmercury|millimetermercurycolumn|torr": SAME,
-    "kpa|kilopascal": KILOPASCAL,
-    "cmh2o|cm_h2o": (0.73555924, 0.0),
-}
-_POINTS = {"points|point|score|scores|pts|1": SAME}
-# signal -> unit texts as ``folded`` gives them -> (scale, offset)
-UNITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "capillary_refill_rate": {},
-    "diastolic_blood_pressure": _PRESSURE,
-    "systolic_blood_pressure": _PRESSURE,
-    "mean_blood_pressure": _PRESSURE,
-    # A fraction and a percentage are told apart by the value (``Signal.percent``), since charts mix them under one unit;
-    # CareVue in MIMIC-III writes its fractions under "torr".
-    "fraction_inspired_oxygen": {"%|percent|pct|fraction|decfrc|decimalfraction|ratio|1|torr": SAME},
-    "gcs_eye": _POINTS,
-    "gcs_motor": _POINTS,
-    "gcs_total": _POINTS,
-    "gcs_verbal": _POINTS,
-    "glucose": {
-        "mg/dl|mgs/dl|mg/100ml|mg%|milligram/deciliter": SAME,
-        "mmol/l|mm/l|mmols/l|millimole/liter": MILLIMOLE_OF_GLUCOSE,
-        "mg/l": (0.1, 0.0),
-        "g/l": (100.0, 0.0),
-    },
-    "heart_rate": {"bpm|beats/min|beats/minute|beat/min|beat/minute|/min|1/min|min-1|counts/minute": SAME},
-    "height": {
-        "cm|centimeter|centimeters|centimetre|centimetres": SAME,
-        "in|inch|inches|ins|in_i|in_us": INCH,
-        "ft|foot|feet|ft_i": FOOT,
-        "m|meter|meters|metre|metres": METRE,
-        "mm|millimeter|millimeters|millimetre|millimetres": MILLIMETRE,
-    },
-    "oxygen_saturation": {"%|percent|pct": SAME, "fraction|decfrc|ratio": (100.0, 0.0)},
-    "respiratory_rate": {
-        "bpm|breaths/min|breaths/minute|breath/min|insp/min|resp/min|br/min|brpm|/min|1/min|min-1|counts/minute": SAME
-    },
-    "temperature": {
-        "degc|c|cel|celsius|degreec|degreecelsius|degreescelsius|degreesc|degcelsius": SAME,
-        "degf|f|fahrenheit|degreef|degreefahrenheit|degreesfahrenheit|degreesf|degfahrenheit": FAHRENHEIT,
-        "k|kelvin": KELVIN,
-    },
-    "weight": {
-        "kg|kgs|kilogram|kilograms|kilo|kilos": SAME,
-        "lb|lbs|pound|pounds|lb_av": POUND,
-        "oz|ounce|ounces|oz_av": OUNCE,
-        "g|gm|gms|gram|grams": GRAM,
-    },
-    "ph": {"ph|phunit|phunits|units|unit|1": SAME},
-}
+
+
+def known(signals: tuple[Signal, ...]) -> Mapping[str, Mapping[str, Factors]]:
+    """Of each signal the spellings of units, as ``folded`` gives them, and their factors."""
+    return {signal.name: unit_forms.forms(signal.unit, signal.molar_mass, signal.charge) or {} for signal in signals}
+
+
+UNITS = known(SIGNALS)
 
 
 def folded(unit: pl.Expr) -> pl.Expr:
@@ -84,12 +39,12 @@ def folded(unit: pl.Expr) -> pl.Expr:
     return pl.when(~text.is_in(NONE)).then(text)
 
 
-def scale(code: pl.Expr, unit: pl.Expr) -> pl.Expr:
+def scale(code: pl.Expr, unit: pl.Expr, signals: tuple[Signal, ...] = SIGNALS) -> pl.Expr:
     """What a value of the signal ``code`` in ``unit`` is multiplied with; null if the unit is unknown or not stated."""
-    return factors(code, unit).struct.field("scale")
+    return factors(code, unit, signals).struct.field("scale")
 
 
-def offset(code: pl.Expr, unit: pl.Expr) -> pl.Expr:
+def offset(code: pl.Expr, unit: pl.Expr, signals: tuple[Signal, ...] = SIGNALS) -> pl.Expr:
     """What is added after ``scale``; null if the unit is unknown or not stated.
 
     >>> rows = pl.DataFrame({"code": ["glucose", "temperature", "heart_rate"], "unit": ["mmol/L", "°F", "mmHg"]})
@@ -97,7 +52,7 @@ def offset(code: pl.Expr, unit: pl.Expr) -> pl.Expr:
     >>> rows.select((90.0 * scale(code, unit) + offset(code, unit)).round(1)).to_series().to_list()
     [1621.4, 32.2, None]
     """
-    return factors(code, unit).struct.field("offset")
+    return factors(code, unit, signals).struct.field("offset")
 
 
 def is_stated(unit: pl.Expr) -> pl.Expr:
@@ -105,36 +60,42 @@ def is_stated(unit: pl.Expr) -> pl.Expr:
     return folded(unit).is_not_null()
 
 
-def is_known(code: pl.Expr, unit: pl.Expr) -> pl.Expr:
+def is_known(code: pl.Expr, unit: pl.Expr, signals: tuple[Signal, ...] = SIGNALS) -> pl.Expr:
     """Whether values of the signal can be converted from ``unit``, or no unit is stated."""
-    found = factors(code, unit).struct
+    found = factors(code, unit, signals).struct
     return ~found.field("stated") | found.field("scale").is_not_null()
 
 
-def converted(value: pl.Expr, code: pl.Expr, unit: pl.Expr, otherwise: tuple[pl.Expr, pl.Expr]) -> pl.Expr:
+def converted(
+    value: pl.Expr,
+    code: pl.Expr,
+    unit: pl.Expr,
+    otherwise: tuple[pl.Expr, pl.Expr],
+    signals: tuple[Signal, ...] = SIGNALS,
+) -> pl.Expr:
     """``value`` in the signal's unit; null where ``unit`` is not one of the signal's.
 
     Where no unit is stated, ``otherwise`` is taken: the scale and offset that follow from the item's definition.
     """
-    found = factors(code, unit).struct
+    found = factors(code, unit, signals).struct
     factor = pl.when(found.field("stated")).then(found.field("scale")).otherwise(otherwise[0])
     shift = pl.when(found.field("stated")).then(found.field("offset")).otherwise(otherwise[1])
     return value * factor + shift
 
 
-def factors(code: pl.Expr, unit: pl.Expr) -> pl.Expr:
+def factors(code: pl.Expr, unit: pl.Expr, signals: tuple[Signal, ...] = SIGNALS) -> pl.Expr:
     """Whether a unit is ``stated``, and ``scale, offset`` of the signal ``code`` in ``unit``, as the functions give them."""
     pairs = pl.struct(code.cast(pl.String).alias("code"), unit.alias("unit"))
-    return pairs.map_batches(_looked_up, return_dtype=FACTORS, is_elementwise=True)
+    return pairs.map_batches(lambda rows: _looked_up(rows, signals), return_dtype=FACTORS, is_elementwise=True)
 
 
-def _looked_up(pairs: pl.Series) -> pl.Series:
+def _looked_up(pairs: pl.Series, signals: tuple[Signal, ...]) -> pl.Series:
     """Each pair is taken apart once, since preparing the patterns of ``folded`` takes long, and most rows state no unit."""
     table = pairs.struct.unnest()
     different = table.filter(pl.col("unit").is_not_null()).unique()
     found = pl.DataFrame(schema={"code": pl.String, "unit": pl.String, **FACTORS.to_schema()})
     if not different.is_empty():
-        keys, pairs_of = _listed()
+        keys, pairs_of = _listed(signals)
         key = pl.concat_str("code", folded(pl.col("unit")), separator="\t")
         found = different.with_columns(
             is_stated(pl.col("unit")).alias("stated"),
@@ -151,18 +112,13 @@ def _looked_up(pairs: pl.Series) -> pl.Series:
 
 
 @cache
-def every() -> tuple[str, ...]:
+def every(signals: tuple[Signal, ...] = SIGNALS) -> tuple[str, ...]:
     """All units of all signals, as ``folded`` gives them; a bare 1 is none that a text would state."""
-    return tuple(sorted({pair.partition("\t")[2] for pair in _listed()[0]} - {"1"}))
+    return tuple(sorted({pair.partition("\t")[2] for pair in _listed(signals)[0]} - {"1"}))
 
 
 @cache
-def _listed() -> tuple[tuple[str, ...], tuple[tuple[float, float], ...]]:
+def _listed(signals: tuple[Signal, ...]) -> tuple[tuple[str, ...], tuple[Factors, ...]]:
     """``signal<tab>unit`` and the factors of each."""
-    pairs = {
-        f"{code}\t{unit}": factors
-        for code, forms in UNITS.items()
-        for texts, factors in forms.items()
-        for unit in texts.split("|")
-    }
+    pairs = {f"{code}\t{unit}": factors for code, forms in known(signals).items() for unit, factors in forms.items()}
     return tuple(pairs), tuple(pairs.values())

@@ -113,6 +113,30 @@ NOTES = Table(
     ),
 )
 TABLES = (DYNAMIC, STATIC, LABEL, COHORT, NOTES)
+TREATMENTS = Table(  # only with source.treatments
+    "treatments.csv",
+    "convert",
+    (
+        PATIENT,
+        Column("start_time", "time", "when it began, inside the observation window"),
+        Column(
+            "end_time",
+            "time",
+            "when it ended, inside the window; empty if that was later or is not known",
+            nullable=True,
+        ),
+        Column("drug", "text", "the source's name of what was given"),
+        Column("route", "text", "as the source states it", nullable=True),
+        Column(
+            "dose",
+            "text",
+            "as the source states it: of a prescription the dose, of an infusion the rate",
+            nullable=True,
+        ),
+        Column("kind", "text", "prescription or infusion", choices=("prescription", "infusion")),
+    ),
+)
+EVERY_TABLE = (*TABLES, TREATMENTS)
 
 PATIENTS = Table(
     "patients.csv",
@@ -168,7 +192,10 @@ SETS = Table(  # with calibration.coverage
     (PATIENT, Column("split", "text", "test", choices=("test",)), LABEL_CODE, SET),
     key=("patient_id", "label_code"),
 )
-SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED, SETS.file, COVERAGE)
+# train and evaluate, where the task brings prediction times: those of the test split, or of the persons that a run was evaluated
+# on, in the schema of meds-evaluation; predict writes the like beside --output, without outcomes (``meds_predictions``)
+MEDS_PREDICTIONS = "predictions.parquet"
+SOME_RUN_FILES = (PLAIN_PREDICTIONS, NETWORK_PREDICTIONS, JUDGED, SETS.file, COVERAGE, MEDS_PREDICTIONS)
 # written to the file that --output names, with SET where the run has calibration.coverage, and with one more column per modality
 # that the run reads (CONTRIBUTION)
 RISKS = Table(

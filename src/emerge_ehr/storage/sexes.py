@@ -2,11 +2,11 @@
 
 import polars as pl
 
-SEXES = {"f": "F", "female": "F", "m": "M", "male": "M"}
+SEXES = {"f": "F", "female": "F", "vrouw": "F", "m": "M", "male": "M", "man": "M"}
 
 
 def known_sex(sex: pl.Expr) -> pl.Expr:
-    """``F`` or ``M`` of the letter or the English word in any case; null for anything else.
+    """``F`` or ``M`` of the letter or the English or Dutch word in any case; null for anything else.
 
     >>> pl.DataFrame({"sex": ["f", " Male ", "M", "X", None]}).select(known_sex(pl.col("sex"))).to_series().to_list()
     ['F', 'M', 'M', None, None]

@@ -18,7 +18,7 @@ from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged, where_not_utf8
 from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.nothing import may_say_nothing
-from emerge_ehr.storage.schema import LARGEST, TABLES, Column, Table
+from emerge_ehr.storage.schema import EVERY_TABLE, LARGEST, Column, Table
 from emerge_ehr.storage.sexes import known_sex
 from emerge_ehr.storage.times import NOT_A_TIME, TIME_FORMAT, parse_time
 from emerge_ehr.storage.twins import refuse_differing
@@ -70,7 +70,7 @@ def all_files(folder: Path) -> list[Path]:
     Raises:
         UserError: as ``files``.
     """
-    return [path for table in TABLES for path in files(folder, table)]
+    return [path for table in EVERY_TABLE for path in files(folder, table)]
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

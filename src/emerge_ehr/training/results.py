@@ -17,7 +17,8 @@ from emerge_ehr.evaluation.resampling import Persons, Sampling, each_alone, pers
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.evaluation.subgroups import evaluate as by_group
 from emerge_ehr.evaluation.subgroups import groups as by_attribute
-from emerge_ehr.storage import spreadsheet
+from emerge_ehr.storage import meds_predictions, spreadsheet
+from emerge_ehr.storage.schema import MEDS_PREDICTIONS
 
 INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 
@@ -199,6 +200,20 @@ def persons_of(part: Predictions, column: int, patients: pl.DataFrame | None) ->
 def aligned(patient_id: Sequence[str], patients: pl.DataFrame) -> pl.DataFrame:
     """The rows of patients.csv for these samples, in their order."""
     return pl.DataFrame({"patient_id": patient_id}).join(patients, on="patient_id", how="left", maintain_order="left")
+
+
+def write_for_meds(folder: Path, part: Predictions, thresholds: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write ``part``, which has one outcome, in the schema of meds-evaluation; nothing where its ids are not of prediction times.
+
+    ``thresholds``: those of metrics.json, which count for patients who bring none of their own.
+    """
+    (name,) = part.label_names
+    cut = np.asarray(thresholds[name]["value"] if part.thresholds is None else part.thresholds[name].chosen)
+    risk = part.probability[:, 0]
+    label = [float(value) if known else None for value, known in zip(part.label[:, 0], part.defined[:, 0], strict=True)]
+    rows = meds_predictions.table(part.patient_id, risk.tolist(), (risk >= cut).tolist(), label)
+    if rows is not None:
+        meds_predictions.write(rows, folder / MEDS_PREDICTIONS)
 
 
 def write_csv(path: Path, row: Any, rows: Sequence[tuple[Any, ...]]) -> None:

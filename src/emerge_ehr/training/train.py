@@ -20,6 +20,7 @@ from torch import Tensor
 
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config
+from emerge_ehr.datasets import sources
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
@@ -284,6 +285,8 @@ def _publish(
         results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
         for name, beside in others.items():
             results.write_rows(folder / name, PREDICTIONS.names, results.rows([beside]))
+        if sources.bring_predictions(config):
+            results.write_for_meds(folder, predictions[-1], metrics["thresholds"])
         if predictions[-1].thresholds is not None:
             columns = ("patient_id", "label_code", "threshold")
             results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr import privacy
+from emerge_ehr.datasets import sources
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method
 from emerge_ehr.evaluation.resampling import Sampling
@@ -77,6 +78,8 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
         results.write_csv(folder / schema.DRIFT, Shift, [dataclasses.astuple(row) for row in shifts])
         for name, (columns, rows) in files.items():
             results.write_rows(folder / name, columns, rows)
+        if sources.bring_predictions(ready.trained.config):
+            results.write_for_meds(folder, judging.evaluated(judged), {})
         (folder / schema.EVALUATION_PAGE).write_text(pages.page(evaluation, groups, shifts), "utf-8")
     print(pages.printed(evaluation, shifts))
     print(f"evaluation: {output / schema.EVALUATION_PAGE}")

@@ -119,6 +119,18 @@ def turned_around(judged: Judged) -> list[str]:
     ]
 
 
+def evaluated(judged: Judged) -> Predictions:
+    """The predictions of the persons who were not drawn, with the run's thresholds."""
+    here, rows = judged.here, ~judged.drawn
+    return replace(
+        here,
+        patient_id=[patient for patient, kept in zip(here.patient_id, rows, strict=True) if kept],
+        label=here.label[rows],
+        defined=here.defined[rows],
+        probability=here.probability[rows],
+    )
+
+
 def rows(judged: Judged) -> list[tuple[Any, ...]]:
     """The rows of ``schema.EVALUATED``."""
     here, recalibrated = judged.here, judged.recalibrated

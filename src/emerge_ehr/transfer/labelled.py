@@ -2,9 +2,10 @@
 from."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -76,6 +77,14 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
     return LabelledTables(patients, judged, known, unlabelled, told)
 
 
+def _asked(run: Predictor, task: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a recorded task without those that name files, which lie elsewhere for another hospital's records."""
+    options = components.options("task", run.trained.config.task)
+    return {
+        name: value for name, value in task["options"].items() if not isinstance(getattr(options, name, None), Path)
+    }
+
+
 def _outcomes(
     folder: Path, run: Predictor, patients: CheckedTables, names: Sequence[str]
 ) -> tuple[pl.DataFrame, list[str]]:
@@ -90,7 +99,7 @@ def _outcomes(
             folder, {schema.LABEL.file: provenance["tables"].get(schema.LABEL.file, "")}, "convert"
         )
         made = provenance["task"]
-        if made.get("name") == own["name"] and made != own:
+        if made.get("name") == own["name"] and _asked(run, made) != _asked(run, own):
             raise UserError(
                 f"{folder}: outcomes of task '{own['name']}' with options {made.get('options')}, the run learned from "
                 f"{own['options']}; convert with the run's [task]"

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from emerge_ehr.config import Config
-from emerge_ehr.datasets.sources._mimic.items import LAB
+from tests.mimic_items import LAB
 
 # what convert reads of the demo; of the large ones fewer rows: heart rates and systolic pressures, the laboratory's
 # measurements of signals, and titles of codes that somebody has

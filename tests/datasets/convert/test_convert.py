@@ -15,12 +15,12 @@ import pytest
 
 from emerge_ehr.config import Config
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.table_files import read_table
 from tests.datasets.plain_loops import one_per_moment
+from tests.mimic_items import CHART, LAB
 
 # Clinically plausible medians of adult ICU patients' first two days.
 MEDIANS = {
@@ -76,7 +76,7 @@ def expected_value(itemid: int, number: str) -> tuple[str, float] | None:
     """One row's canonical value, written out by hand from the units of d_items."""
     if not number or (itemid not in CHART and itemid not in LAB):
         return None
-    code, value = ({**CHART, **LAB})[itemid][0], float(number)
+    code, value = ({**CHART, **LAB})[itemid], float(number)
     if itemid == 223761:
         value = (value - 32) * 5 / 9
     elif itemid == 226531:

@@ -21,12 +21,13 @@ from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import select, with_windows
 from emerge_ehr.datasets.convert.harmonise import Measured, write_dynamic
 from emerge_ehr.datasets.sources import Source, mimic4
-from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
 from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
 from emerge_ehr.fields import Component, UserError, parse
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.storage.table_files import read_table
+from tests import meds_of_mimic4
+from tests.conftest import Once
 from tests.datasets.plain_loops import one_per_moment
 from tests.datasets.sources.examples.meds import COLUMNS, IDS, Row, at, person, write
 from tests.places import MAIN, ROOT
@@ -72,60 +73,8 @@ def measured(
 
 
 @pytest.fixture(scope="module")
-def export(demo_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo as MIMIC_IV_MEDS 0.2 exports it, of the tables that matter: labs at ``storetime``, codes and ids as there."""
-
-    def read(name: str) -> pl.DataFrame:
-        return pl.read_csv(demo_raw / f"{name}.csv.gz", infer_schema=False)
-
-    def time(name: str, form: str = "%Y-%m-%d %H:%M:%S") -> pl.Expr:
-        return pl.col(name).str.to_datetime(form, time_unit="us", strict=False)
-
-    def events(table: pl.DataFrame, code: pl.Expr, when: pl.Expr, **more: str) -> pl.DataFrame:
-        values = {
-            name: pl.col(more[name]) if name in more else pl.lit(None) for name in ("numeric_value", "text_value")
-        }
-        ids = {"hadm_id": "hadm_id", "icustay_id": "stay_id"}
-        found = {name: pl.col(column) if column in table.columns else pl.lit(None) for name, column in ids.items()}
-        subject = pl.col("subject_id").cast(pl.Int64)
-        made = table.select(subject, when.alias("time"), code.alias("code"), **values, **found)
-        return made.cast({**COLUMNS, **IDS})
-
-    patients, admissions, stays = read("hosp/patients"), read("hosp/admissions"), read("icu/icustays")
-    deaths = admissions.group_by("subject_id").agg(pl.col("deathtime").min())
-    patients = patients.join(deaths, on="subject_id")
-    birth = (pl.col("anchor_year").cast(pl.Int32) - pl.col("anchor_age").cast(pl.Int32)).cast(pl.String) + "-01-01"
-    died = pl.coalesce(time("deathtime"), time("dod", "%Y-%m-%d"))
-    diagnoses = read("hosp/diagnoses_icd").join(admissions.select("hadm_id", "dischtime"), on="hadm_id")
-    chart, lab = read("icu/chartevents"), read("hosp/labevents")
-    chart = chart.filter(pl.col("itemid").cast(pl.Int64).is_in(list(CHART)))
-    lab = lab.filter(pl.col("itemid").cast(pl.Int64).is_in([*LAB, 50912]))
-    unit = pl.col("valueuom").fill_null("UNK")
-    place = pl.col("admission_location").fill_null("UNK")
-    tables = [
-        events(patients, pl.format("GENDER//{}", "gender"), pl.lit(None)),
-        events(patients, pl.lit("MEDS_BIRTH"), birth.str.to_datetime("%Y-%m-%d", time_unit="us")),
-        events(patients, pl.lit("MEDS_DEATH"), died).filter(pl.col("time").is_not_null()),
-        events(admissions, pl.format("HOSPITAL_ADMISSION//{}//{}", "admission_type", place), time("admittime")),
-        events(admissions, pl.format("RACE//{}", "race"), time("admittime")),
-        events(
-            admissions, pl.format("HOSPITAL_DISCHARGE//{}", pl.col("discharge_location").fill_null("UNK")), time("dischtime")
-        ),
-        events(stays, pl.format("ICU_ADMISSION//{}", "first_careunit"), time("intime")),
-        events(stays, pl.format("ICU_DISCHARGE//{}", "last_careunit"), time("outtime")),
-        events(diagnoses, pl.format("DIAGNOSIS//ICD//{}//{}", "icd_version", "icd_code"), time("dischtime")),
-        events(chart, pl.format("LAB//{}//{}", "itemid", unit), time("charttime"), numeric_value="valuenum", text_value="value"),
-        events(lab, pl.format("LAB//RESULT//{}//{}", "itemid", unit), time("storetime"), numeric_value="valuenum").filter(
-            pl.col("time").is_not_null()
-        ),
-    ]  # fmt: skip
-    folder = tmp_path_factory.mktemp("meds")
-    whole = pl.concat(tables).sort("subject_id", "time", maintain_order=True)
-    (folder / "data" / "train").mkdir(parents=True)
-    (folder / "data" / "held_out").mkdir()
-    whole.filter(pl.col("subject_id") % 3 > 0).write_parquet(folder / "data" / "train" / "0.parquet")
-    whole.filter(pl.col("subject_id") % 3 == 0).write_parquet(folder / "data" / "held_out" / "0.parquet")
-    return folder
+def export(demo_raw: Path, once: Once) -> Path:
+    return once("meds_of_mimic4", lambda folder: meds_of_mimic4.write(folder, demo_raw))
 
 
 def demo(folder: Path) -> Meds:
@@ -794,3 +743,32 @@ def test_an_organ_donor_who_is_registered_again_is_no_sample(tmp_path: Path, tol
 def test_labels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no ready-made labels"):
         source(tmp_path).records("labels")
+
+
+@pytest.mark.parametrize(("midnight", "counts_from"), [("date", at(40) - timedelta(seconds=1)), ("time", at(16))])
+def test_an_admission_at_midnight_is_a_date_or_a_time_as_the_config_says(
+    midnight: str, counts_from: datetime, tmp_path: Path
+) -> None:
+    write(tmp_path, [*person(1, (16, 120)), (1, at(20), "HR", 70.0)])  # 16 hours after eight o'clock
+    assert source(tmp_path, midnight=midnight).stays().table["intime"].to_list() == [counts_from]
+
+
+def test_a_code_that_ends_in_a_word_stands_for_the_number_that_the_config_says(tmp_path: Path) -> None:
+    eyes = [(1, at(hour), f"EYES//0//{word}") for hour, word in enumerate(("spontaan", "geen reactie", "anders"), 1)]
+    write(tmp_path, [*person(1), *eyes])
+    entries = [{"code": "EYES//*//spontaan", "value": 4}, {"code": "EYES//*//geen reactie", "value": 1}]
+    plug = source(tmp_path, {"gcs_eye": entries})
+    rows, _ = measured(plug, cohort_of(plug), tmp_path)
+    assert [(time, value) for _, time, _, value in rows] == [
+        (f"{at(1):%Y-%m-%d %H:%M:%S}", 4.0),
+        (f"{at(2):%Y-%m-%d %H:%M:%S}", 1.0),
+    ]
+
+
+def test_a_column_of_ids_that_are_no_admissions_is_left_aside(tmp_path: Path) -> None:
+    rows: list[Row] = [(*row, None, None, 459) for subject in (1, 2) for row in person(subject)]
+    full = [(*row[:3], None, None, 459) for row in rows]
+    write(tmp_path, full, {**COLUMNS, "hadm_id": pl.Int64})
+    hospital = source(tmp_path).stays().table["hadm_id"].to_list()
+    assert hospital == ["459", "459"]
+    assert source(tmp_path, admission_id="").stays().table["hadm_id"].to_list() == ["1-1", "2-1"]

@@ -21,7 +21,6 @@ from emerge_ehr.config import Config, Download, load
 from emerge_ehr.datasets import window
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.sources import Source, mimic3
-from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME
 from emerge_ehr.storage import schema
@@ -42,6 +41,7 @@ from tests.datasets.sources.examples.mimic3 import (
     write,
 )
 from tests.examples import edit
+from tests.mimic_items import CAREVUE, CHART, LAB
 from tests.places import MAIN, ROOT
 
 ARTERIAL_LINES = {220050, 220051, 220052, 225309, 225310, 225312, 51, 52, 8368, 6701, 6702, 8555}
@@ -189,8 +189,8 @@ def source_values(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[s
 
 def test_the_item_maps_name_each_item_once_and_signals_that_exist() -> None:
     assert not set(CAREVUE) & set(CHART) and not set(CAREVUE) & set(LAB)
-    assert {code for code, _ in CAREVUE.values()} == set(SIGNAL_BY_NAME)
-    assert all(SIGNAL_OF[item] == code for item, (code, _) in {**CAREVUE, **CHART, **LAB}.items() if item in SIGNAL_OF)
+    assert set(CAREVUE.values()) == set(SIGNAL_BY_NAME)
+    assert all(SIGNAL_OF[item] == code for item, code in {**CAREVUE, **CHART, **LAB}.items() if item in SIGNAL_OF)
     assert not (set(UNRELATED) | set(UNRELATED_LABS)) & (set(CAREVUE) | set(CHART) | set(LAB))
 
 

@@ -22,6 +22,7 @@ from emerge_ehr.datasets.tasks import Labels, Task
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.table_files import read_table
+from tests.examples import chosen
 
 HOURS, DAYS = timedelta(hours=1), timedelta(days=1)
 START = datetime(2150, 1, 1)
@@ -116,7 +117,7 @@ def icu_stays(demo_raw: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("name", components.names("task"))
 def test_every_outcome_of_a_task_has_words_of_its_own(name: str) -> None:
-    built = task(name)
+    built: Task = components.build("task", chosen("task", name))
     codes = built.codes or ("aki_1", "aki_2")
     outcomes = built.outcomes(codes)
     assert len({outcome.title for outcome in outcomes}) == len(codes)

@@ -145,6 +145,16 @@ def exclude_undefined(stays: pl.DataFrame, undefined: Mapping[str, list[str]]) -
     return stays, steps
 
 
+def says_death(label_code: str) -> bool:
+    """Whether ``deaths`` reads a label of this code as the time of a death.
+
+    >>> says_death("mortality"), says_death("mortality_48h"), says_death("outcome")
+    (True, False, False)
+    """
+    one = pl.DataFrame({"patient_id": "", "label_time": None, "label_code": label_code})
+    return any(deaths(one.with_columns(label_value=pl.lit(value))).height for value in (0, 1))
+
+
 def deaths(labels: pl.DataFrame) -> pl.DataFrame:
     """``patient_id, death`` of the outcomes that say, by the words of their ``label_code``, that the person died by then.
 

@@ -17,6 +17,11 @@ NOT_FEW, NOT_SMALL = 10, 0.05  # rows of a signal in one file, and their share, 
 CODED_NOTES = ("surrogate", "diagnosis")  # note types that are made from diagnosis codes
 
 
+def of_times(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
+    """Warnings of the times of stays, and of their outcomes."""
+    return [*strange_times(stays), *late_windows(labels, stays, rule)]
+
+
 def strange_times(stays: pl.DataFrame) -> Iterator[str]:
     """Warnings of discharge times that are missing, and of stays that are too long to be true."""
     ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")

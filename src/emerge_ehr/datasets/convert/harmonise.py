@@ -5,7 +5,8 @@ samples; then each block is sorted by itself and appended to the table ``dynamic
 
 **Of several values of a signal at one time one is kept.** Those of the lowest ``rank`` count (sources give arterial pressures
 rank 0 and cuff pressures 1, since the cuff is the less exact of the two), and of these the median; of an even number of values
-the mean of the middle two, or for a score the worse of them. The highest, which was taken before, hides hypotension.
+the mean of the middle two, or for a score the worse of them. The highest, which was taken before, hides hypotension. Values of
+a signal that is summed over an hour, such as urine from two catheters, are summed at one time, too.
 """
 
 import shutil
@@ -160,12 +161,16 @@ def canonical(events: pl.DataFrame, signals: Sequence[Signal], tally: Tally) -> 
         count_rows(events.filter(wrong), reason, tally)
         events = events.filter(~wrong)
     events = events.sort(*MEASUREMENT, "rank", "table")
+    added = pl.col("code").is_in([signal.name for signal in signals if signal.hour == "sum"])
+    parts, events = events.filter(added), events.filter(~added)
     unique = events.unique(MEASUREMENT, keep="first", maintain_order=True)
     count_rows(events, TWICE, tally, less=unique)
     kept = one_per_moment(unique, signals)
     count_rows(unique, OTHER, tally, less=kept)
     count_rows(kept, KEPT, tally)
     table = kept.select(MEASUREMENT)
+    if parts.height:
+        table = pl.concat([table, _added_up(parts, tally)])
     for signal in signals:
         if signal.sum_of:
             sums = summed(table, signal)
@@ -222,6 +227,15 @@ def summed(events: pl.DataFrame, signal: Signal) -> pl.DataFrame:
     sums = parts.group_by("n", "event_time").agg(pl.len().alias("parts"), pl.col("value").sum())
     total = sums.filter(pl.col("parts") == len(signal.sum_of)).with_columns(pl.lit(signal.name).alias("code"))
     return total.select(MEASUREMENT).with_columns(pl.col("value").cast(events.schema["value"]))
+
+
+def _added_up(parts: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """One row per sample, time and signal: the sum of what several items (``rank``) have; of one item each value once."""
+    once = parts.unique([*MEASUREMENT, "rank"], keep="first", maintain_order=True)
+    count_rows(parts, TWICE, tally, less=once)
+    count_rows(once, KEPT, tally)
+    total = once.group_by(MOMENT, maintain_order=True).agg(pl.col("value").sum().round_sig_figs(DIGITS))
+    return total.select(MEASUREMENT)
 
 
 def count_rows(rows: pl.DataFrame, reason: str, tally: Tally, less: pl.DataFrame | None = None) -> None:

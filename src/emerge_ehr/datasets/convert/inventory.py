@@ -41,9 +41,13 @@ def check(config: Config) -> None:
     if found:
         lacking += _section("measurements", lambda: _measurements(config, source, found[0]))
         _section("notes", lambda: _notes(source, found[0]))
+        if sources.asks_treatments(config):
+            lacking += _section("treatments", lambda: _treatments(config, found[0]))
         lacking += _section(f"task {config.task.name} (of this config)", lambda: _labels(config.task, source, found[0]))
-        for name in components.names("task"):
-            if name != config.task.name:
+        # one that brings prediction times needs a definition, and at these times no stay's outcome is known
+        others = [] if sources.bring_predictions(config) else components.names("task")
+        for name in others:
+            if name != config.task.name and not components.offers("task", Component(name), "predictions"):
                 _section(f"task {name}", lambda name=name: _labels(Component(name), source, found[0]))  # type: ignore[misc]
     if lacking:
         raise UserError(
@@ -135,6 +139,18 @@ def _notes(source: Source, stays: pl.DataFrame) -> Iterator[str]:
     yield from (f"{count:,} {reason}" for reason, count in notes.counts.items() if count)
     yield from (f"warning: {warning}" for warning in notes.warnings)
     if not notes.table.height:
+        yield "none"
+
+
+def _treatments(config: Config, stays: pl.DataFrame) -> Iterator[str]:
+    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
+    treatments = sources.treatments(config, config.raw_dir, stays, match)
+    if treatments:
+        for kind, count in treatments.table.group_by("kind").len().sort("kind").rows():
+            yield f"{count:,} rows of kind {kind}"
+        yield from (f"{count:,} {reason}" for reason, count in treatments.counts.items() if count)
+        yield from (f"warning: {warning}" for warning in treatments.warnings)
+    if treatments is None or treatments.table.is_empty():
         yield "none"
 
 

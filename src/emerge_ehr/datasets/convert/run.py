@@ -15,6 +15,7 @@ from emerge_ehr.datasets.convert import cohort, doubts, harmonise, inventory, ro
 from emerge_ehr.datasets.convert.harmonise import Measured
 from emerge_ehr.datasets.sources import Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.datasets.treatments import Treatments
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import to_record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
@@ -53,16 +54,19 @@ def run(config: Config) -> None:
     with publishing.publish(config.table_dir, _outdated(config)) as folder:
         sample, measured = _write_measurements(config, source, candidates, folder)
         notes = window.notes(source.notes(sample.stays), sample.stays)
+        treatments = sources.treatments(config, config.raw_dir, sample.stays, _match(config))
         warnings = [
             *sample.warnings,
             *doubts.missing(source, measured),
             *doubts.lost(measured),
             *notes.warnings,
             *doubts.of_notes(task, notes),
+            *(treatments.warnings if treatments else sources.ignored_treatments(config, config.raw_dir)),
         ]
-        _write_others(sample, notes, folder)
+        _write_others(sample, notes, treatments, folder)
         record = {
             **_record(config, source, sample, measured, notes),
+            **({"treatments": _counted(treatments)} if treatments else {}),
             "warnings": warnings,
             "inputs": inputs(),
             "inputs_open": sources.all_open(source, inputs().values()),
@@ -74,7 +78,7 @@ def run(config: Config) -> None:
         artefacts.write_json(folder / schema.PROVENANCE, record)
     for warning in warnings:
         log.warning("%s", warning)
-    _log_result(config, sample, measured, notes)
+    _log_result(config, sample, measured, notes, treatments)
 
 
 def check(config: Config) -> None:
@@ -94,8 +98,10 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _outdated(config: Config) -> list[str]:
-    """The names of measurement files of an earlier run: in the other format, or in more parts than this run will write."""
+    """The names of files of an earlier run that this run will not replace: measurements in the other format, or in more parts
+    than it will write; treatments that the config no longer asks for."""
     names = [schema.DYNAMIC.parts, *([schema.DYNAMIC.file] if config.tables.format == "parquet" else [])]
+    names += [] if sources.asks_treatments(config) else [schema.TREATMENTS.file]
     return [name for name in names if (config.table_dir / name).exists()]
 
 
@@ -130,8 +136,7 @@ def _sample(config: Config, source: Source, task: Task) -> SelectedCohort:
         *labels.warnings,
         *doubts.excluded(flow),
         *doubts.early_outcomes(early.join(stays, on="patient_id", how="semi")),
-        *doubts.strange_times(stays),
-        *doubts.late_windows(table, stays, config.cohort),
+        *([] if sources.bring_predictions(config) else doubts.of_times(table, stays, config.cohort)),
     ]
     return SelectedCohort(numbered, table, known.counts, flow, warnings, known.dated)
 
@@ -156,9 +161,8 @@ def _write_measurements(
     Raises:
         UserError: no sample has a measurement.
     """
-    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     measured = harmonise.write_dynamic(
-        source.measurements(sample.stays, match), sample.stays, source.signals(), folder, config.tables.format
+        source.measurements(sample.stays, _match(config)), sample.stays, source.signals(), folder, config.tables.format
     )
     unmeasured = ~pl.col("patient_id").is_in(measured.patients.to_list())
     stays, step = cohort.exclude(sample.stays, unmeasured, "no measurement in window")
@@ -172,8 +176,17 @@ def _write_measurements(
     return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), measured
 
 
-def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
-    """Write ``static, label, cohort`` and ``notes``."""
+def _match(config: Config) -> Match:
+    return "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
+
+
+def _counted(treatments: Treatments) -> dict[str, Any]:
+    """The record of the treatments in ``provenance.json``."""
+    return {"rows": treatments.table.height, "counts": dict(treatments.counts)}
+
+
+def _write_others(sample: SelectedCohort, notes: Notes, treatments: Treatments | None, folder: Path) -> None:
+    """Write ``static, label, cohort``, ``notes`` and, if there are any, ``treatments``."""
     stays = sample.stays
     static = [
         name for name in ("patient_id", "age", "sex", "ethnicity", "icu_type", schema.SITE) if name in stays.columns
@@ -184,6 +197,8 @@ def _write_others(sample: SelectedCohort, notes: Notes, folder: Path) -> None:
         stays.select([column.name for column in schema.COHORT.columns]), folder / schema.COHORT.file
     )
     table_files.write_table(notes.table, folder / schema.NOTES.file)
+    if treatments:
+        table_files.write_table(treatments.table, folder / schema.TREATMENTS.file)
 
 
 def _record(config: Config, source: Source, sample: SelectedCohort, measured: Measured, notes: Notes) -> dict[str, Any]:
@@ -205,10 +220,15 @@ def _record(config: Config, source: Source, sample: SelectedCohort, measured: Me
     }
 
 
-def _log_result(config: Config, sample: SelectedCohort, measured: Measured, notes: Notes) -> None:
+def _log_result(
+    config: Config, sample: SelectedCohort, measured: Measured, notes: Notes, treatments: Treatments | None
+) -> None:
     for line in row_table.lines(measured.flow):
         log.info("rows: %s", line)
-    for kind, counts in {"stays": sample.counts, "notes": notes.counts}.items():
+    counted = {"stays": sample.counts, "notes": notes.counts}
+    if treatments:
+        counted["treatments"] = {"kept": treatments.table.height, **treatments.counts}
+    for kind, counts in counted.items():
         if told := ", ".join(f"{count} {reason}" for reason, count in counts.items() if count):
             log.info("%s: %s", kind, told)
     positive = sample.labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()

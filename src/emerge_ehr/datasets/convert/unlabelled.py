@@ -9,7 +9,7 @@ import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import window, wording
+from emerge_ehr.datasets import sources, window, wording
 from emerge_ehr.datasets.convert import cohort, harmonise
 from emerge_ehr.datasets.sources import Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
@@ -19,13 +19,15 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Unlabelled:
-    """New records, whose outcomes are not known: ``stays`` with their windows, their notes, and warnings.
+    """New records, whose outcomes are not known: ``stays`` with their windows, their notes, treatments where they have
+    any, and warnings.
 
     ``lost``: warnings of the records that do not satisfy the cohort's rules.
     """
 
     stays: pl.DataFrame
     notes: pl.DataFrame
+    treatments: pl.DataFrame | None
     warnings: Sequence[str]
     lost: Sequence[str]
 
@@ -44,17 +46,20 @@ def convert(config: Config, source: Source, folder: Path) -> Unlabelled:
     cohort.refuse_impossible_ages(stays, inputs[0].parent)
     numbered = stays.with_row_index("n")
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
-    notes = Notes(numbered)
+    notes, treatments = Notes(numbered), None
     if numbered.height:
         events = source.measurements(numbered, match)
         measured = harmonise.write_dynamic(events, numbered, source.signals(), folder, "csv")
         notes = window.notes(source.notes(numbered), numbered)
-        dropped = {**candidates.counts, **measured.counts, **notes.counts}
+        treatments = sources.treatments(config, inputs[0].parent, numbered, match)
+        of_treatments = treatments.counts if treatments else {}
+        dropped = {**candidates.counts, **measured.counts, **notes.counts, **of_treatments}
         log.info(
             "counted: %s", ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "nothing"
         )
     lost = list(_not_predicted([*flow, step], wording.sample(config).word))
-    return Unlabelled(stays, notes.table, [*candidates.warnings, *notes.warnings], lost)
+    warnings = [*candidates.warnings, *notes.warnings, *(treatments.warnings if treatments else ())]
+    return Unlabelled(stays, notes.table, treatments.table if treatments else None, warnings, lost)
 
 
 def _not_predicted(flow: Sequence[cohort.Step], word: str) -> Iterator[str]:

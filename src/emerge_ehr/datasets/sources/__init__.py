@@ -13,7 +13,11 @@ import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Config, Download
+from emerge_ehr.datasets.predictions import Predictions
+from emerge_ehr.datasets.treatments import Treatments
+from emerge_ehr.fields import UserError
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.storage.schema import TREATMENTS
 
 Match = Literal["stay_id", "hadm_id"]  # the id by which raw rows are matched to samples: ICU stay or hospital admission
 
@@ -54,7 +58,8 @@ class Events:
     sample's window, have no time, or occur twice; a source may drop rows outside the window itself to save work
     (``window.inside``). Further columns of ``frame`` are optional:
 
-    - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``)
+    - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``);
+      of a signal that is summed, the item, since two items may have the same value at one time
     - ``drops``: name of a boolean column -> the reason why rows where it is true are left out
     - ``repairs``: name of a boolean column -> what was done to rows where it is true, which are kept
 
@@ -137,9 +142,40 @@ def all_open(source: Source, checksums: Collection[str]) -> bool:
 def chosen(config: Config) -> Source:
     """Build the source that the config names."""
     folders = {"raw_dir": config.raw_dir, "kg_dir": config.kg_dir}
-    codes = source_labels(config)
-    source: Source = components.build("source", config.source, seed=config.seed, label_codes=codes, **folders)
+    codes, predictions = source_labels(config), _predictions(config)
+    source: Source = components.build(
+        "source", config.source, seed=config.seed, label_codes=codes, predictions=predictions, **folders
+    )
     return source
+
+
+def bring_predictions(config: Config) -> bool:
+    """Whether the task brings prediction times, so that samples are no stays, and nobody says when an outcome was known."""
+    return components.offers("task", config.task, "predictions")
+
+
+def _predictions(config: Config) -> Predictions | None:
+    """The prediction times that the task brings, if it brings any; it then decides who is a sample, and when its window ends.
+
+    Raises:
+        UserError: the source takes none, or ``[cohort]`` would decide that too.
+    """
+    components.build("task", config.task)
+    if not bring_predictions(config):
+        return None
+    named = f"[task] name = '{config.task.name}' brings prediction times"
+    if not components.needs("source", config.source, "predictions"):
+        raise UserError(
+            f"{named}, which [source] name = '{config.source.name}' does not take; it needs the source meds"
+        )
+    rule = config.cohort
+    if (rule.anchor, rule.window, rule.min_stay_hours) != ("icu", "last", 0):
+        raise UserError(
+            f"{named}, at which the window ends: set [cohort] window = 'last', min_stay_hours = 0 and no anchor; "
+            f"window_hours = {rule.window_hours} is then how many hours before it the window begins"
+        )
+    found: Predictions = components.call("predictions", "task", config.task, raw_dir=config.raw_dir)
+    return found
 
 
 def source_labels(config: Config) -> tuple[str, ...]:
@@ -148,3 +184,33 @@ def source_labels(config: Config) -> tuple[str, ...]:
     if task.timing is None:
         return task.codes or ()
     return (task.timing.given,) if task.timing.given else ()
+
+
+def asks_treatments(config: Config) -> bool:
+    """Whether ``source.treatments`` asks for what the patients were given."""
+    return config.source.options.get("treatments") is True
+
+
+def treatments(config: Config, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments | None:
+    """What was begun in the windows of ``cohort``, from the raw files in ``raw_dir``.
+
+    None where the config does not ask for it, or new records have none.
+
+    A source that has treatments has an option ``treatments`` and a function of that name.
+
+    Raises:
+        UserError: a file is missing or faulty.
+    """
+    if not asks_treatments(config):
+        return None
+    found: Treatments | None = components.call(
+        "treatments", "source", config.source, raw_dir=raw_dir, cohort=cohort, match=match
+    )
+    return found
+
+
+def ignored_treatments(config: Config, folder: Path) -> list[str]:
+    """A warning where ``treatments.csv`` is in the folder, and the config does not ask for it."""
+    if asks_treatments(config) or not (folder / TREATMENTS.file).is_file():
+        return []
+    return [f"{folder / TREATMENTS.file} is not read; source.treatments = true would read it (docs/treatments.md)"]

@@ -10,8 +10,9 @@ from emerge_ehr.config import Download
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
-from emerge_ehr.datasets.sources._mimic import outcomes
-from emerge_ehr.datasets.sources._mimic.items import CAREVUE, CHART, LAB
+from emerge_ehr.datasets.sources._mimic import outcomes, running, tables
+from emerge_ehr.datasets.sources._mimic import treatments as mimic_treatments
+from emerge_ehr.datasets.sources._mimic.items import Wanted, wanted
 from emerge_ehr.datasets.sources._mimic.options import Options
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
@@ -26,14 +27,18 @@ from emerge_ehr.datasets.sources._raw.raw_csv import (
     scan,
 )
 from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
+from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
-from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.ids import is_true, stated
 
 TABLES = ("ADMISSIONS", "PATIENTS", "ICUSTAYS", "CHARTEVENTS", "LABEVENTS", "DIAGNOSES_ICD")
 CODES = ("D_ICD_DIAGNOSES", "PROCEDURES_ICD", "D_ICD_PROCEDURES")
 NOTES = "NOTEEVENTS"
+TREATMENTS = ("PRESCRIPTIONS", "INPUTEVENTS_MV", "INPUTEVENTS_CV", "D_ITEMS")  # with source.treatments
 CAREVUE_SUBSET = "mimic3-carevue"
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
@@ -43,11 +48,12 @@ SHIFTED_AGE, OLDEST_AGE = 200, 90
 
 @dataclass(frozen=True)
 class Mimic3:
-    """The source whose raw files are in ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``; ``wanted``: the signals that are read of them."""
 
     one_calendar: ClassVar[bool] = True
     options: Options
     raw_dir: Path
+    wanted: Wanted
 
     @property
     def population(self) -> str:
@@ -59,8 +65,9 @@ class Mimic3:
         return self.options.project in physionet.OPEN and not self.options.notes_file
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -68,13 +75,16 @@ class Mimic3:
             self.inputs()
             return
         codes = () if self._note_paths() else CODES
-        names = [f"{name}.csv" for name in (*TABLES, *codes)]
+        more = tables.needed(self.wanted, tables.MIMIC3).values()
+        names = [f"{name}.csv" for name in dict.fromkeys((*TABLES, *more, *codes, *self._treatments))]
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
         """The raw tables that are read, and the notes or the code tables that surrogate notes are made from."""
         notes = self._note_paths()
-        return [*(find(self.raw_dir, name) for name in (TABLES if notes else (*TABLES, *CODES))), *notes]
+        codes = () if notes else CODES
+        found = [find(self.raw_dir, name) for name in (*TABLES, *codes, *self._treatments)]
+        return [*dict.fromkeys([*found, *self._more().values()]), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``ICUSTAYS`` with their admissions and patients; age in whole years at ICU admission, 90 for all above 89.
@@ -96,31 +106,45 @@ class Mimic3:
         ids = (pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "icustay_id"))
         table = joined.with_columns(_age().alias("age"), *ids).rename(names).drop("dob")
         timed = dates.stays_at_day_end(table)
-        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings))
+        lacking = tables.lacking(self.wanted, tables.MIMIC3, self.raw_dir)
+        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings, *lacking))
 
     def signals(self) -> tuple[Signal, ...]:
-        """The 17 signals of the benchmark."""
-        return SIGNALS
+        """Those of the list in the options."""
+        return self.wanted.signals
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """The 17 signals from ``CHARTEVENTS`` (rows with ``ERROR`` 1 left out) and ``LABEVENTS``."""
+        """The signals from ``CHARTEVENTS`` (rows with ``ERROR`` 1 left out), ``LABEVENTS`` and, where the list has items in them,
+        ``OUTPUTEVENTS``, ``INPUTEVENTS_MV`` and ``PROCEDUREEVENTS_MV``."""
         charted, drawn = find(self.raw_dir, "CHARTEVENTS"), find(self.raw_dir, "LABEVENTS")
         for path in (charted, drawn):
             refuse_without_rows(path)
         text = dict.fromkeys(("charttime", "value", "valuenum", "valueuom"), pl.String)
         columns = {**IDS, "itemid": ID, **text}
-        rows = scan(charted, {**columns, "icustay_id": ID, "error": pl.String}).rename({"icustay_id": "stay_id"})
-        rows = rows.with_columns(is_true(pl.col("error")).alias("in_error"), *map(stated, (*IDS, "stay_id")))
-        chart = mimic_events.chart(
-            charted,
-            rows,
-            {**CAREVUE, **CHART},
-            cohort,
-            match,
-            read(find(self.raw_dir, "ICUSTAYS"), {"icustay_id": ID})["icustay_id"],
-        )
+        rows = scan(charted, {**columns, "icustay_id": ID, "error": pl.String})
+        chart = self._chart("chart", charted, rows, cohort, match)
         taken = scan(drawn, columns).with_columns(pl.lit(None, pl.String).alias("comments"), *map(stated, IDS))
-        return [chart, mimic_events.labs(drawn, taken, LAB, cohort)]
+        return [
+            chart,
+            mimic_events.labs(drawn, taken, self.wanted.of("lab"), cohort),
+            *(self._more_events(table, path, cohort, match) for table, path in self._more().items()),
+        ]
+
+    def _more(self) -> dict[str, Path]:
+        return tables.present(self.wanted, tables.MIMIC3, self.raw_dir)
+
+    def _more_events(self, table: str, path: Path, cohort: pl.DataFrame, match: Match) -> Events:
+        if table == "output":
+            text = dict.fromkeys(("charttime", "value", "valueuom", "iserror"), pl.String)
+            rows = scan(path, {"itemid": ID, **IDS, "icustay_id": ID, **text}).rename({"iserror": "error"})
+            return self._chart(table, path, rows.with_columns(pl.col("value").alias("valuenum")), cohort, match)
+        return running.running(path, self.wanted.of(table), cohort, match, "icustay_id")
+
+    def _chart(self, table: str, path: Path, rows: pl.LazyFrame, cohort: pl.DataFrame, match: Match) -> Events:
+        rows = rows.rename({"icustay_id": "stay_id"})
+        rows = rows.with_columns(is_true(pl.col("error")).alias("in_error"), *map(stated, (*IDS, "stay_id")))
+        known = read(find(self.raw_dir, "ICUSTAYS"), {"icustay_id": ID})["icustay_id"]
+        return mimic_events.chart(path, rows, self.wanted.of(table), cohort, match, known)
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
@@ -166,6 +190,10 @@ class Mimic3:
         rows = read(find(self.raw_dir, "PATIENTS"), columns, key=("subject_id",))
         return rows.with_columns(pl.coalesce("dod_hosp", "dod", "dod_ssn").alias("dod")).drop("dod_ssn")
 
+    @property
+    def _treatments(self) -> tuple[str, ...]:
+        return TREATMENTS if self.options.treatments else ()
+
     def _note_paths(self) -> tuple[Path, ...]:
         """The user's files of notes, else ``NOTEEVENTS`` unless it has only a header."""
         if self.options.notes_file:
@@ -201,4 +229,18 @@ def _age() -> pl.Expr:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    return Mimic3(options, raw_dir)
+    return Mimic3(options, raw_dir, wanted(options.signals, "mimic", "mimic3"))
+
+
+def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments:
+    """The prescriptions, whose times are dates, and the infusions charted in MetaVision and in CareVue, begun in the windows of
+    ``cohort``. A row of CareVue is one charted rate."""
+    prescribed, metavision, carevue, items = (find(raw_dir, name) for name in TREATMENTS)
+    charted = ("charttime", "charttime")
+    return together(
+        [
+            mimic_treatments.prescriptions(prescribed, cohort, "startdate", "enddate", dates=True),
+            mimic_treatments.infusions(metavision, items, cohort, match, "icustay_id"),
+            mimic_treatments.infusions(carevue, items, cohort, match, "icustay_id", charted),
+        ]
+    )

@@ -10,22 +10,28 @@ from emerge_ehr.config import Download
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
-from emerge_ehr.datasets.sources._mimic import outcomes
-from emerge_ehr.datasets.sources._mimic.items import CHART, LAB
+from emerge_ehr.datasets.sources._mimic import outcomes, running, tables
+from emerge_ehr.datasets.sources._mimic import treatments as mimic_treatments
+from emerge_ehr.datasets.sources._mimic.items import Wanted, wanted
 from emerge_ehr.datasets.sources._mimic.options import Options
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
 from emerge_ehr.datasets.sources._raw.raw_csv import Schema, find, look, read, refuse_orphans, refuse_without_rows, scan
 from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, titled
+from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
-from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.ids import stated
 
 HOSPITAL = ("patients", "admissions", "labevents", "diagnoses_icd")
 CODES = ("d_icd_diagnoses", "procedures_icd", "d_icd_procedures")
 ICU = ("icustays", "chartevents", "d_items")
 NOTES = ("discharge", "radiology")
+TREATMENTS = ("prescriptions", "pharmacy")  # in hosp/, with source.treatments; the infusions are in icu/
+INFUSIONS = "inputevents"
 PLANNED = ("ELECTIVE", "SURGICAL SAME DAY ADMISSION")  # types of planned admissions
 ID = pl.Int64
 IDS = {"subject_id": ID, "hadm_id": ID}
@@ -33,20 +39,22 @@ IDS = {"subject_id": ID, "hadm_id": ID}
 
 @dataclass(frozen=True)
 class Mimic4:
-    """The source whose raw files are in ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``; ``wanted``: the signals that are read of them."""
 
     one_calendar: ClassVar[bool] = True
     population: ClassVar[str] = "Beth Israel Deaconess Medical Center"
     options: Options
     raw_dir: Path
+    wanted: Wanted
 
     def is_open(self) -> bool:
         """The demo is open, unless the user adds notes of their own."""
         return self.options.project in physionet.OPEN and not self.options.notes_file
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for completeness."""
@@ -54,7 +62,10 @@ class Mimic4:
             self.inputs()
             return
         codes = () if self._note_paths() else CODES
-        names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes)] + [f"icu/{name}.csv.gz" for name in ICU]
+        hospital, icu = self._treatments()
+        more = tables.needed(self.wanted, tables.MIMIC4).values()
+        names = [f"hosp/{name}.csv.gz" for name in (*HOSPITAL, *codes, *hospital)]
+        names += [f"icu/{name}.csv.gz" for name in dict.fromkeys((*ICU, *more, *icu))]
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
 
     def inputs(self) -> list[Path]:
@@ -69,9 +80,11 @@ class Mimic4:
                 f"{self.raw_dir}: holds {names}; of MIMIC-IV v2 or v3 it must have the folders hosp/ and icu/"
             )
         notes = self._note_paths()
-        tables = [find(self.raw_dir / "hosp", name) for name in (HOSPITAL if notes else (*HOSPITAL, *CODES))]
-        tables += [find(self.raw_dir / "icu", name) for name in ICU if name != "d_items"]
-        return [*tables, *notes]
+        hospital, icu = self._treatments()
+        codes = () if notes else CODES
+        found = [find(self.raw_dir / "hosp", name) for name in (*HOSPITAL, *codes, *hospital)]
+        found += [find(self.raw_dir / "icu", name) for name in (*ICU, *icu) if name != "d_items" or icu]
+        return [*dict.fromkeys([*found, *self._more().values()]), *notes, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The stays in ``icustays`` with their admissions and patients; age = anchor age + years since the anchor year.
@@ -100,32 +113,49 @@ class Mimic4:
             *(pl.col(name).cast(pl.String) for name in ("subject_id", "hadm_id", "stay_id")),
         ).rename(names)
         timed = dates.stays_at_day_end(table)
-        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings))
+        lacking = tables.lacking(self.wanted, tables.MIMIC4, self.raw_dir / "icu")
+        return Extract(timed.table, {**judged.counts, **timed.counts}, (*judged.warnings, *timed.warnings, *lacking))
 
     def signals(self) -> tuple[Signal, ...]:
-        """The 17 signals of the benchmark."""
-        return SIGNALS
+        """Those of the list in the options."""
+        return self.wanted.signals
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
-        """The 17 signals from ``chartevents`` and ``labevents``."""
+        """The signals from ``chartevents``, ``labevents`` and, where the list has items in them, ``outputevents``,
+        ``inputevents`` and ``procedureevents``."""
         charted, drawn = find(self.raw_dir / "icu", "chartevents"), find(self.raw_dir / "hosp", "labevents")
         for path in (charted, drawn):
             refuse_without_rows(path)
         text = dict.fromkeys(("charttime", "value", "valuenum", "valueuom"), pl.String)
         columns = {"itemid": ID, "subject_id": ID, "hadm_id": ID, **text}
-        rows = scan(charted, {**columns, "stay_id": ID}).with_columns(
-            pl.lit(value=False).alias("in_error"), stated("stay_id")
-        )
-        chart = mimic_events.chart(
-            charted,
+        chart = self._chart("chart", charted, scan(charted, {**columns, "stay_id": ID}), cohort, match)
+        taken = scan(drawn, {**columns, "comments": pl.String}).with_columns(map(stated, IDS))
+        return [
+            chart,
+            mimic_events.labs(drawn, taken, self.wanted.of("lab"), cohort),
+            *(self._more_events(table, path, cohort, match) for table, path in self._more().items()),
+        ]
+
+    def _more(self) -> dict[str, Path]:
+        return tables.present(self.wanted, tables.MIMIC4, self.raw_dir / "icu")
+
+    def _more_events(self, table: str, path: Path, cohort: pl.DataFrame, match: Match) -> Events:
+        if table == "output":
+            text = dict.fromkeys(("charttime", "value", "valueuom"), pl.String)
+            rows = scan(path, {"itemid": ID, **IDS, "stay_id": ID, **text})
+            return self._chart(table, path, rows.with_columns(pl.col("value").alias("valuenum")), cohort, match)
+        return running.running(path, self.wanted.of(table), cohort, match, "stay_id")
+
+    def _chart(self, table: str, path: Path, rows: pl.LazyFrame, cohort: pl.DataFrame, match: Match) -> Events:
+        rows = rows.with_columns(pl.lit(value=False).alias("in_error"), stated("stay_id"))
+        return mimic_events.chart(
+            path,
             rows.with_columns(map(stated, IDS)),
-            CHART,
+            self.wanted.of(table),
             cohort,
             match,
             read(self._find("icu", "icustays"), {"stay_id": ID})["stay_id"],
         )
-        taken = scan(drawn, {**columns, "comments": pl.String}).with_columns(map(stated, IDS))
-        return [chart, mimic_events.labs(drawn, taken, LAB, cohort)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes from files; without any, surrogate notes made from diagnosis and procedure titles."""
@@ -177,6 +207,10 @@ class Mimic4:
         }
         return read(self._find("hosp", "patients"), columns, key=("subject_id",))
 
+    def _treatments(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The files of treatments in ``hosp/`` and in ``icu/``, if the options ask for them."""
+        return (TREATMENTS, (INFUSIONS,)) if self.options.treatments else ((), ())
+
     def _note_paths(self) -> tuple[Path, ...]:
         paths = (look(self.raw_dir / "note", name) for name in NOTES)
         return self.options.notes_file or tuple(path for path in paths if path)
@@ -190,4 +224,16 @@ class Mimic4:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    return Mimic4(options, raw_dir)
+    return Mimic4(options, raw_dir, wanted(options.signals, "mimic"))
+
+
+def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments:
+    """The prescriptions and infusions that were begun in the windows of ``cohort``."""
+    hospital, icu = raw_dir / "hosp", raw_dir / "icu"
+    prescribed, entered = (find(hospital, name) for name in TREATMENTS)
+    return together(
+        [
+            mimic_treatments.prescriptions(prescribed, cohort, "starttime", "stoptime", entered),
+            mimic_treatments.infusions(find(icu, INFUSIONS), find(icu, "d_items"), cohort, match),
+        ]
+    )

@@ -180,6 +180,10 @@ def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int, label_cod
             raise UserError(
                 f"[source.sites] '{name}': a site's name consists of letters, digits and _, as ids begin with it"
             )
+        if site.source.options.get("treatments"):
+            raise UserError(
+                f"[source.sites.{name}] treatments: pooled sites are read without treatments; leave the key out"
+            )
         of_site = site.seed if site.seed is not None else seed
         context = {"raw_dir": raw_dir / site.raw_dir, "kg_dir": kg_dir, "seed": of_site, "label_codes": label_codes}
         sites[name] = components.build("source", site.source, **context)

@@ -15,7 +15,8 @@ from emerge_ehr.prediction.fhir.contents import Contents, Resource
 from emerge_ehr.prediction.fhir.stays import Stay, whose
 from emerge_ehr.prediction.fhir.times import effective, span
 from emerge_ehr.signals import codes
-from emerge_ehr.signals.signals import SIGNAL_BY_NAME, SIGNALS, Signal
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import WIDE
 from emerge_ehr.storage import schema
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
@@ -44,7 +45,9 @@ def measurements(contents: Contents, stays: Sequence[Stay], signals: Sequence[Si
     Raises:
         UserError: a value is no number that can be computed with.
     """
-    names = {one.name for one in signals if (ours := SIGNAL_BY_NAME.get(one.name)) and ours.unit == one.unit}
+    names = {
+        one.name for one in signals if (ours := codes.known(WIDE).described.get(one.name)) and ours.unit == one.unit
+    }
     found: list[list[Measured]] = [[] for _ in stays]
     of_patient = {stay.patient: (stay, rows) for stay, rows in zip(stays, found, strict=True)}
     for observation in contents.of_kind["Observation"]:
@@ -110,11 +113,15 @@ def _value(observation: Resource, part: Mapping[str, Any], place: str, names: se
         raise LeftOutError("no value")
     if "dataAbsentReason" in part:
         raise LeftOutError("a value beside dataAbsentReason")
-    ranks = {codes.known().rank[loinc] for loinc in loincs}
+    ranks = {codes.known(WIDE).rank[loinc] for loinc in loincs}
     rank = min(ranks - {UNSTATED} or ranks)  # a general code beside one that says how it was measured
     if "valueQuantity" in part:
         value = _of_quantity(observation, part["valueQuantity"], f"{place}valueQuantity", loincs[0])
-    elif "valueInteger" in part and codes.known().unit(loincs[0], SCORE_UNIT) and SIGNAL_BY_NAME[signal].score:
+    elif (
+        "valueInteger" in part
+        and codes.known(WIDE).unit(loincs[0], SCORE_UNIT)
+        and codes.known(WIDE).described[signal].score
+    ):
         value = _number(observation, part["valueInteger"], f"{place}valueInteger")
     elif "valueCodeableConcept" in part:
         value = _of_answer(observation, part["valueCodeableConcept"], f"{place}valueCodeableConcept", loincs)
@@ -127,7 +134,7 @@ def _signal(part: Mapping[str, Any], names: set[str]) -> tuple[str, list[str]]:
     """The signal of an observation or a component, and its LOINC codes that say so."""
     if part.get("modifierExtension"):
         raise LeftOutError("a modifierExtension, which may change what it means")
-    known = codes.known()
+    known = codes.known(WIDE)
     codings = part["code"].get("coding", [])
     loincs = [one["code"] for one in codings if one.get("system") == LOINC and one.get("code") in known.signal]
     if not loincs:
@@ -147,7 +154,7 @@ def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str,
         raise LeftOutError("no value")
     if "code" not in quantity or quantity.get("system") != UCUM:
         raise LeftOutError("no UCUM unit")
-    unit = codes.known().unit(loinc, quantity["code"])
+    unit = codes.known(WIDE).unit(loinc, quantity["code"])
     if unit is None:
         raise LeftOutError("a unit that the signal has not")
     number, comparator = _number(observation, quantity["value"], place), quantity.get("comparator")
@@ -163,8 +170,8 @@ def _of_quantity(observation: Resource, quantity: Mapping[str, Any], place: str,
 
 def _of_answer(observation: Resource, concept: Mapping[str, Any], place: str, loincs: Sequence[str]) -> float:
     """The points of a coded answer: of LOINC's answer lists, or those that the coding states."""
-    scores = codes.known().scores
-    if not SIGNAL_BY_NAME[codes.known().signal[loincs[0]]].score:
+    scores = codes.known(WIDE).scores
+    if not codes.known(WIDE).described[codes.known(WIDE).signal[loincs[0]]].score:
         raise LeftOutError("value not a quantity")
     found: set[float] = set()
     for coding in concept.get("coding", []):
@@ -199,7 +206,7 @@ def _one_per_moment(rows: Sequence[Measured], left_out: Counter[str]) -> list[Me
         moments[row.time, row.code].append(row)
     kept: list[Measured] = []
     for found in moments.values():
-        signal = SIGNAL_BY_NAME[found[0].code]
+        signal = codes.known(WIDE).described[found[0].code]
         low, high = signal.plausible
         plausible = [row for row in found if low <= row.value <= high] or found
         best = [row for row in plausible if row.rank == min(row.rank for row in plausible)]
@@ -215,7 +222,7 @@ def _sums(rows: Sequence[Measured], names: set[str]) -> list[Measured]:
     """The measurements that are the sum of others of the same time, such as the total of the Glasgow coma scale, where it is
     not charted itself; as when tables are converted."""
     sums: list[Measured] = []
-    for signal in (one for one in SIGNALS if one.sum_of and one.name in names):
+    for signal in (one for one in codes.known(WIDE).described.values() if one.sum_of and one.name in names):
         charted = {row.time for row in rows if row.code == signal.name}
         parts: dict[datetime, list[Measured]] = defaultdict(list)
         for row in rows:

@@ -11,7 +11,7 @@ from emerge_ehr.config import Cohort
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Floats
-from emerge_ehr.signals.signals import Signal, described
+from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import table_files
 from emerge_ehr.storage.ids import without_zeros
 
@@ -54,13 +54,13 @@ def hourly(
     """
     names = tuple(signal.name for signal in signals)
     hours, bin_hours = span
-    grid = tensors.empty(cohort, names, hours, bin_hours)
+    grid = tensors.empty(cohort, names, hours, bin_hours, tuple(signal.hour for signal in signals))
     for placed in table_files.batches(tensors.place(dynamic, cohort, names), where):
         if placed.null_count().sum_horizontal().item():
             refuse_unreadable()
             _refuse_misplaced(where, dynamic, cohort, names)
         grid.fill(placed)
-    return grid.settled([name for name in names if described(name).score])
+    return grid.settled([signal.name for signal in signals if signal.score])
 
 
 def refuse_no_rows(where: Path, found: tensors.Hourly) -> None:
@@ -118,6 +118,27 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
         raise UserError(
             f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}; remove them"
         )
+
+
+def refuse_treatments_outside(where: Path, treatments: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Check that every treatment begins in its patient's window, and states no end outside it.
+
+    Raises:
+        UserError: one does not.
+    """
+    timed = treatments.join(cohort.select("patient_id", "window_start", "window_end"), on="patient_id")
+    rules = {
+        "start_time": (pl.col("start_time") < pl.col("window_start"), "remove them"),
+        "end_time": (pl.col("end_time") < pl.col("start_time"), "leave end_time empty where it is not known"),
+    }
+    for name, (early, remedy) in rules.items():
+        outside = timed.filter((early | (pl.col(name) >= pl.col("window_end"))).fill_null(value=False))
+        if outside.height:
+            patient, time = outside.select("patient_id", name).row(0)
+            raise UserError(
+                f"{where}: {outside.height} rows with a {name} outside the observation window (or an end before the start), "
+                f"first: {patient} at {time}; {remedy}"
+            )
 
 
 def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
@@ -182,9 +203,11 @@ def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str
 
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
-    """Warnings of values that a benchmark signal cannot have in its unit; tables that ``convert`` wrote hold no such values."""
+    """Warnings of values that a signal cannot have in its unit; tables that ``convert`` wrote hold no such values."""
     spaced = "hourly" if found.bin_hours == 1 else f"{found.bin_hours}-hourly"
     for feature, signal in enumerate(signals):
+        if signal.hour == "sum":
+            continue  # the range is that of one value
         low, high = signal.plausible
         value = found.value[:, :, feature]
         outside = int(((value < low - 1e-3) | (value > high + 1e-3)).sum())

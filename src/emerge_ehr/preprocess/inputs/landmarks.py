@@ -46,6 +46,7 @@ def expand(
         cohort=cohort.drop("row", "stay"),
         hourly=hourly,
         notes=notes(tables.notes, cohort),
+        treatments=treatments(tables.treatments, cohort),
         label=label,
         label_mask=mask,
         warnings=[*tables.warnings, *warnings],
@@ -102,6 +103,15 @@ def notes(written: pl.DataFrame, cohort: pl.DataFrame) -> pl.DataFrame:
     joined = written.join(of_samples, left_on="patient_id", right_on="stay", maintain_order="left_right")
     known = (pl.col("note_time") < pl.col("window_end")).fill_null(value=True) | (pl.col("note_type") == "surrogate")
     return joined.filter(known).with_columns(pl.col("sample").alias("patient_id")).select(written.columns)
+
+
+def treatments(given: pl.DataFrame, cohort: pl.DataFrame) -> pl.DataFrame:
+    """The treatments of each sample: those of its stay that were begun before its landmark, without an end after it."""
+    of_samples = cohort.select(pl.col("stay"), pl.col("patient_id").alias("sample"), "window_end")
+    joined = given.join(of_samples, left_on="patient_id", right_on="stay", maintain_order="left_right")
+    known = joined.filter(pl.col("start_time") < pl.col("window_end"))
+    end = pl.when(pl.col("end_time") < pl.col("window_end")).then("end_time").alias("end_time")
+    return known.with_columns(end, pl.col("sample").alias("patient_id")).select(given.columns)
 
 
 def _until(hourly: Hourly, rows: NDArray[np.int64], steps: NDArray[np.int64]) -> Hourly:

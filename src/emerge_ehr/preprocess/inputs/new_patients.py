@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
+from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess.inputs import checks, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
@@ -24,6 +25,9 @@ from emerge_ehr.signals.hourly import Hourly
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.storage.dataset import Dataset
+
+IGNORED = "treatments are not read: the run was made without them (source.treatments)"
+UNTREATED = "there are no treatments, which the run's summaries tell of: these patients' say that nothing was given"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Expected:
     ``dated``: what the run's source found to be dates (``Extract``).
 
     ``unmeasured``: the names of signals of which the run's own samples have no value, so that it has learned nothing of them.
+
+    ``treatments``: whether its summaries tell what patients were given.
 
     ``late_notes``: the run learned from notes written after the window, as its config said, so that these are read too.
     """
@@ -48,6 +54,7 @@ class Expected:
     label_names: tuple[str, ...]
     dated: tuple[str, ...]
     unmeasured: tuple[str, ...]
+    treatments: bool
 
 
 def expected(config: Config, data: Dataset) -> Expected:
@@ -76,6 +83,7 @@ def expected(config: Config, data: Dataset) -> Expected:
         tuple(data.metadata["label_names"]),
         tuple(data.metadata["dated"]),
         tuple(learned["unmeasured"]),
+        sources.asks_treatments(config),
     )
 
 
@@ -110,10 +118,16 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         lambda: table_files.refuse_unreadable(folder, schema.DYNAMIC),
         notes,
         lambda table: table_files.place(folder, table),
+        tables.given(folder, cohort) if run.treatments and _has_treatments(folder) else None,
     )
     checks.refuse_no_rows(table_files.place(folder, schema.DYNAMIC), result.hourly)
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
-    return dataclasses.replace(result, provenance=provenance, warnings=[*known, *result.warnings])
+    ignored = [IGNORED] if _has_treatments(folder) and not run.treatments else []
+    return dataclasses.replace(result, provenance=provenance, warnings=[*known, *ignored, *result.warnings])
+
+
+def _has_treatments(folder: Path) -> bool:
+    return (folder / schema.TREATMENTS.file).is_file()
 
 
 def checked(
@@ -123,6 +137,7 @@ def checked(
     refuse_unreadable: Callable[[], None],
     notes: pl.DataFrame,
     where: Callable[[schema.Table], Path],
+    treatments: pl.DataFrame | None = None,
 ) -> CheckedTables:
     """Check tables whose columns and types are known to be right.
 
@@ -144,9 +159,11 @@ def checked(
         *_unlearned(hourly, run.unmeasured),
         *(absent if unmeasured else []),
         *checks.implausible(bounded, hourly),
+        *([UNTREATED] if run.treatments and (treatments is None or treatments.is_empty()) else []),
     ]
     nothing = np.zeros((cohort.height, len(run.label_names)), dtype=np.float32)
-    return CheckedTables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
+    result = CheckedTables(cohort, run.signals, hourly, notes, run.label_names, nothing, nothing, {}, warnings)
+    return result if treatments is None else dataclasses.replace(result, treatments=treatments)
 
 
 def learned(of: CheckedTables, run: Expected) -> CheckedTables:
@@ -179,13 +196,14 @@ def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:
 
 def together(parts: Sequence[CheckedTables]) -> CheckedTables:
     """The patients of several tables of one run, in their order. Their ids are numbers then: two tables may name one alike."""
-    width, start, cohorts, notes = len(str(sum(one.cohort.height for one in parts))), 0, [], []
+    width, start, cohorts, notes, treatments = len(str(sum(one.cohort.height for one in parts))), 0, [], [], []
     for one in parts:
         ids = one.cohort["patient_id"].to_list()
         number = {name: f"{start + n:0{width}}" for n, name in enumerate(ids)}
         renamed = pl.col("patient_id").replace_strict(number, return_dtype=pl.String)
         cohorts.append(one.cohort.with_columns(renamed))
         notes.append(one.notes.with_columns(renamed))
+        treatments.append(one.treatments.with_columns(renamed))
         start += len(ids)
     value, length = (np.concatenate([getattr(one.hourly, name) for one in parts]) for name in ("value", "length"))
     return dataclasses.replace(
@@ -193,6 +211,7 @@ def together(parts: Sequence[CheckedTables]) -> CheckedTables:
         cohort=pl.concat(cohorts),
         hourly=dataclasses.replace(parts[0].hourly, value=value, length=length),
         notes=pl.concat(notes),
+        treatments=pl.concat(treatments),
         label=np.concatenate([one.label for one in parts]),
         label_mask=np.concatenate([one.label_mask for one in parts]),
     )
@@ -207,6 +226,7 @@ def of_rows(whole: CheckedTables, rows: NDArray[np.int64]) -> CheckedTables:
         cohort=cohort,
         hourly=hourly,
         notes=whole.notes.join(cohort, on="patient_id", how="semi"),
+        treatments=whole.treatments.join(cohort, on="patient_id", how="semi"),
         label=whole.label[rows],
         label_mask=whole.label_mask[rows],
     )

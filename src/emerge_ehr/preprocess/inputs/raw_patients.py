@@ -59,8 +59,13 @@ def read(folder: Path, run: Expected, config: Config) -> CheckedTables:
         ids = fitting.select("patient_id")
         dynamic = table_files.scan_table(Path(aside), schema.DYNAMIC).join(ids.lazy(), on="patient_id", how="semi")
         notes = records.notes.join(ids, on="patient_id", how="semi")
-        result = new_patients.checked(run, fitting, dynamic, lambda: None, notes, lambda table: folder / table.file)
-    warnings = [*records.warnings, *left_out]
+        treatments = None if records.treatments is None else records.treatments.join(ids, on="patient_id", how="semi")
+        result = new_patients.checked(
+            run, fitting, dynamic, lambda: None, notes, lambda table: folder / table.file, treatments
+        )
+    there = (folder / schema.TREATMENTS.file).is_file()
+    ignored = [new_patients.IGNORED] if there and not run.treatments else []
+    warnings = [*records.warnings, *left_out, *ignored]
     return dataclasses.replace(result, warnings=[*warnings, *checks.note_warnings(notes, fitting), *result.warnings])
 
 

@@ -1,7 +1,7 @@
 """Reads the OneEHR tables, those of ``convert`` or a user's own, and refuses tables that do not fit together or that leak."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from emerge_ehr.storage import artefacts, ids, schema, staleness, table_files
 NOTES = pl.Schema(
     {"patient_id": pl.String(), "note_time": pl.Datetime("us"), "note_type": pl.String(), "text": pl.String()}
 )
+TREATMENTS = pl.Schema(
+    {column.name: pl.Datetime("us") if column.kind == "time" else pl.String() for column in schema.TREATMENTS.columns}
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class CheckedTables:
 
     ``cohort`` has age, sex and ``positive``, which is the first label, or with ``Task.timing`` whether the patient died: splits
     are stratified by it. With ``Task.timing`` it also has the columns of ``timing.with_ends``. ``label`` and ``label_mask`` are
-    [N, K].
+    [N, K]. ``treatments``: what was begun in the windows; no rows where the config does not ask for it.
     """
 
     cohort: pl.DataFrame
@@ -45,6 +48,7 @@ class CheckedTables:
     label_mask: NDArray[np.float32]
     provenance: Mapping[str, Any]
     warnings: list[str]
+    treatments: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=TREATMENTS))
 
 
 def read(folder: Path, config: Config, task: Task) -> CheckedTables:
@@ -60,6 +64,8 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     positive = joined["died"] if task.timing else pl.Series(label[:, 0].astype(np.int64))
     joined = joined.with_columns(positive.alias("positive"))
     notes = _notes(folder, joined, provenance)
+    asked = sources.asks_treatments(config)
+    treatments = given(folder, joined) if asked else pl.DataFrame(schema=TREATMENTS)
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
     hourly = measured(folder, joined, signals, (hours, config.cohort.bin_hours))
@@ -74,8 +80,9 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
         *([] if provenance else spelling.outcomes(names)),
         *([] if provenance else _respelt(folder)),
         *checks.implausible(signals, hourly),
+        *sources.ignored_treatments(config, folder),
     ]
-    return CheckedTables(joined, signals, hourly, notes, names, label, mask, provenance, warnings)
+    return CheckedTables(joined, signals, hourly, notes, names, label, mask, provenance, warnings, treatments)
 
 
 def persons(folder: Path) -> pl.DataFrame:
@@ -301,6 +308,20 @@ def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) ->
     if not provenance.get("source", {}).get("options", {}).get("notes_after_window"):
         checks.refuse_late_notes(folder / schema.NOTES.file, notes, cohort)
     return notes
+
+
+def given(folder: Path, cohort: pl.DataFrame) -> pl.DataFrame:
+    """Read ``treatments.csv``.
+
+    Raises:
+        UserError: the file is missing or does not fit its schema, a row belongs to no patient of the cohort, or begins or ends
+            outside the window.
+    """
+    path = folder / schema.TREATMENTS.file
+    treatments = table_files.read_table(folder, schema.TREATMENTS)
+    checks.refuse_strangers(path, treatments, cohort)
+    checks.refuse_treatments_outside(path, treatments, cohort)
+    return treatments.select(TREATMENTS.names())
 
 
 def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFrame:

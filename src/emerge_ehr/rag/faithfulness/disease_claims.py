@@ -33,6 +33,9 @@ HEAD = re.compile(
     r"|(?P<historical>(?:past |medical )*history|past)): ",
     re.IGNORECASE,
 )
+UNGIVEN = frozenset(
+    {"negated", "family", "planned", "stopped", "former"}
+)  # what may not be said of a drug that was given
 DENIED = re.compile(r"\b(?:never|(?:does|do|did|has|have) not|ruled out|excluded|no longer|absent)\b", re.IGNORECASE)
 
 
@@ -82,7 +85,7 @@ def claims(
     entities = {(entity.start, entity.end): entity for entity in mentioned}
     known = [*named, *((start, end, text[start:end].lower()) for start, end in entities)]
     objects = [name for node in subjects for name in patient.objects[node]]
-    own = longest(literal(rest, (*patient.names, *objects)))
+    own = longest(literal(rest, (*patient.names, *objects, *patient.treated)))
     known = [span for span in known if rest[span[0] : span[1]] == text[span[0] : span[1]] and _apart(text, span, own)]
     spans = longest([*own, *known])
     checked, remaining = [], rest
@@ -125,11 +128,19 @@ def _why_not(
             return None
         return _against(status, noted or frozenset({"present"}))
     reasons = [relations.joins(patient.documents[n], span[2].lower(), clause) for n in sorted(subjects)]
-    if general and None in reasons:
+    related = None in reasons
+    if (general and related) or (
+        _given(span[2], how, patient) and (related or not relations.stated(clause, strict=True))
+    ):
         return None
     if noted and not relations.stated(clause, strict=True):
         return _against(status, noted)
     return None if not general and patient.notes.says(span[2], how) else _unrelated(reasons)
+
+
+def _given(name: str, how: modality.Modality, patient: PatientEvidence) -> bool:
+    """Whether the patient was given a drug of that name, and the statement does not say otherwise."""
+    return name.lower() in patient.treated and not how & UNGIVEN
 
 
 def _unrelated(reasons: Sequence[str | None]) -> str:

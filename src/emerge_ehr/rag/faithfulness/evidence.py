@@ -1,7 +1,7 @@
 """What the audit knows of one patient, and what the graph says of the patient's diseases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.rag.entities import OF_THE_PATIENT
@@ -9,6 +9,7 @@ from emerge_ehr.rag.faithfulness.notes_text import NotesText
 from emerge_ehr.rag.faithfulness.wording import NUMBER, with_digits
 from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.summaries import Evidence
+from emerge_ehr.rag.treatments import Kind
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
@@ -36,7 +37,8 @@ class PatientEvidence:
 
     ``ages``: the age in years, cut off and rounded; ``counts``: linked disease -> its mentions; ``names``: lower-case name of a
     linked disease -> node; ``objects``: node -> lower-case neighbours in the triples that were retrieved for it;
-    ``noted``: node or normal name -> statuses of its mentions in the notes.
+    ``noted``: node or normal name -> statuses of its mentions in the notes; ``treated``: drugs that were given (in
+    lower case), and how.
     """
 
     ages: frozenset[int]
@@ -48,6 +50,7 @@ class PatientEvidence:
     objects: Mapping[int, tuple[str, ...]]
     noted: Mapping[int | str, frozenset[str]]
     notes: NotesText
+    treated: Mapping[str, Kind] = field(default_factory=dict)
 
     def statuses(self, node: int | None, name: str) -> frozenset[str]:
         """The statuses of a disease's mentions in the notes."""
@@ -103,4 +106,5 @@ def patient(
         objects,
         {key: frozenset(statuses) for key, statuses in noted.items()},
         notes,
+        {drug.name.lower(): drug.kind for drug in reversed(evidence.treatments)},  # infusions, which come first, count
     )

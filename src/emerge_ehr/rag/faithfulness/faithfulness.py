@@ -24,7 +24,7 @@ from emerge_ehr.rag.faithfulness import (
 )
 from emerge_ehr.rag.faithfulness import evidence as known
 from emerge_ehr.rag.faithfulness.evidence import DiseaseDocuments, PatientEvidence
-from emerge_ehr.rag.faithfulness.names_in_text import blanked
+from emerge_ehr.rag.faithfulness.names_in_text import blanked, literal
 from emerge_ehr.rag.faithfulness.notes_text import NotesText
 from emerge_ehr.rag.faithfulness.reading import Reader, Statement
 from emerge_ehr.rag.names import name_index, normal
@@ -140,6 +140,7 @@ class Auditor:
         own = sorted(subjects)
         return (
             tuple([patient.objects[node] for node in own]),
+            tuple((name, patient.treated[name]) for _, _, name in literal(statement.text, patient.treated)),
             tuple([patient.noted.get(key) for key in (*own, *statement.keys)]),
             frozenset((s.code, s.direction) for s in patient.signals if s.code in statement.signals),
             (bool(patient.signals), bool(patient.counts)),
@@ -153,8 +154,10 @@ class Auditor:
         """All claims of one statement in ``rest``, its text without words of the notes in quotation marks."""
         text = statement.text
         quotations, rest = self._quotations(rest, patient, subjects)
+        values = self.reader.words.values
+        diseases = [entity for entity in statement.entities if text[entity.start : entity.end].lower() not in values]
         in_graph, rest = disease_claims.claims(
-            text, rest, patient, subjects, statement.entities, statement.named, self.reader.nodes
+            text, rest, patient, subjects, diseases, statement.named, self.reader.nodes
         )
         of_person, rest = person_claims.claims(rest, text, patient, subjects)
         in_documents = {float(n) for node in subjects for n in self.documents[node].numbers}

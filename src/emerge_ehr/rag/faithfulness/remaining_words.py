@@ -8,9 +8,11 @@ from collections.abc import Iterable
 
 from emerge_ehr.rag.faithfulness import Claim, modality, relations
 from emerge_ehr.rag.faithfulness.evidence import PatientEvidence
+from emerge_ehr.rag.faithfulness.names_in_text import literal
 from emerge_ehr.rag.faithfulness.wording import is_neutral, words, written_out
 from emerge_ehr.rag.names import normal
 
+INFUSED = re.compile(r"infus(?:ed|ion|ions|ing)", re.IGNORECASE)  # of a drug that was given so
 QUOTE = 4  # words in a row that count as quoted if a document holds them
 # Words that say which or how something is: the notes must have them beside the same thing.
 QUALIFIER = re.compile(
@@ -23,10 +25,11 @@ QUALIFIER = re.compile(
 def claims(rest: str, text: str, patient: PatientEvidence, subjects: Iterable[int]) -> list[Claim]:
     """A claim for each word left in ``rest``, which is ``text`` without all that was checked; neighbours that fail make one."""
     checked: list[Claim] = []
+    infused = any(patient.treated[name] == "infusion" for _, _, name in literal(text, patient.treated))
     quoted: set[str] | None = None
     for match in words(rest):
         word = match[0]
-        if is_neutral(word) or word[0].isdigit():
+        if is_neutral(word) or word[0].isdigit() or (infused and INFUSED.fullmatch(word)):
             continue
         why = _why_not(word, match.span(), text, patient)
         if why is not None:

@@ -110,11 +110,16 @@ MEASURES = re.compile(rf"\d|\bfirst\b|{'|'.join(pattern.pattern for pattern, _, 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The names of the dataset's signals. ``codes``: name (in lower case, unless a symbol) -> codes; ``units``: all units."""
+    """The names of the dataset's signals. ``codes``: name (in lower case, unless a symbol) -> codes; ``units``: all units.
+
+    ``values``: high and low values in words, of signals whose list says what these show. They are no diseases, even where the
+    dictionary has "low potassium" as a name of hypokalemia.
+    """
 
     finder: NamesInText
     codes: Mapping[str, tuple[str, ...]]
     units: frozenset[str]
+    values: frozenset[str] = frozenset()
 
 
 def vocabulary(signals: Sequence[Signal]) -> Vocabulary:
@@ -125,7 +130,9 @@ def vocabulary(signals: Sequence[Signal]) -> Vocabulary:
             key = name if names_in_text.SYMBOL.fullmatch(name) else name.lower()
             codes[key] = tuple(dict.fromkeys((*codes.get(key, ()), signal.name)))
     units = frozenset(signal.unit.lower() for signal in signals if signal.unit)
-    return Vocabulary(names_in_text.build([*codes, *TERMS]), codes, units)
+    listed = [signal.label.lower() for signal in signals if signal.high_shows or signal.low_shows]
+    values = frozenset(f"{direction} {label}" for label in listed for direction in ("high", "low"))
+    return Vocabulary(names_in_text.build([*codes, *TERMS]), codes, units, values)
 
 
 def codes(name: str, vocabulary: Vocabulary) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from emerge_ehr.rag.entities import Status
 from emerge_ehr.rag.patient_links import LeftOut, Link
 from emerge_ehr.rag.ranking.connections import Connected
 from emerge_ehr.rag.retrieval import Retrieved
+from emerge_ehr.rag.treatments import Contraindication, Given, Kind
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 
@@ -21,7 +22,8 @@ class Evidence:
     ``age`` in years; ``links``: the most important first; ``diseases``: a link's node -> what was retrieved; ``connected``: a
     link's node -> what of the graph concerns the patient; ``asides``: diseases that the notes deny, only consider or say of
     relatives, and those of the patient that the graph does not have, in their words, by status; ``left_out``: diseases that got
-    no place among the links.
+    no place among the links. ``treatments``: what was given, infusions first; ``contraindications``: what the graph holds against
+    these in the diseases of the links, and in those left out, which no summary tells.
     """
 
     age: float | None
@@ -32,6 +34,14 @@ class Evidence:
     connected: Mapping[int, Connected] = field(default_factory=dict)
     asides: Mapping[Status, Sequence[str]] = field(default_factory=dict)
     left_out: Sequence[LeftOut] = ()
+    treatments: Sequence[Given] = ()
+    contraindications: Sequence[Contraindication] = ()
+
+    @property
+    def told_contraindications(self) -> tuple[Contraindication, ...]:
+        """The contraindications in diseases of the links."""
+        nodes = {link.node_index for link in self.links}
+        return tuple(one for one in self.contraindications if one.node_index in nodes)
 
 
 @dataclass(frozen=True)
@@ -111,13 +121,36 @@ class OfNotes:
 
 
 @dataclass(frozen=True)
+class OfTreatments:
+    """It rests on drugs that were begun in the window, by prescription or infusion (``by``)."""
+
+    kind: Literal["treatments"] = field(default="treatments", kw_only=True)
+    by: Kind
+    drugs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OfContraindications:
+    """It rests on drugs that were begun in the window, and on edges of the graph that hold them contraindicated in a disease of
+    the patient. ``drug_nodes``: their nodes."""
+
+    kind: Literal["contraindications"] = field(default="contraindications", kw_only=True)
+    node_index: int
+    by: Kind
+    drugs: tuple[str, ...]
+    drug_nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class OfNothing:
     """It says that the patient has no such evidence."""
 
     kind: Literal["no signal", "no disease"]
 
 
-Cited = Annotated[OfPerson | OfSignal | OfMention | OfTriples, Field(discriminator="kind")]
+Cited = Annotated[
+    OfPerson | OfSignal | OfMention | OfTriples | OfTreatments | OfContraindications, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True)
@@ -128,9 +161,29 @@ class OfModel:
     evidence: tuple[Cited, ...]
 
 
-Item = OfPerson | OfSignal | OfDisease | OfMention | OfTriples | OfManifestations | OfNotes | OfNothing
+Item = (
+    OfPerson
+    | OfSignal
+    | OfDisease
+    | OfMention
+    | OfTriples
+    | OfManifestations
+    | OfNotes
+    | OfTreatments
+    | OfContraindications
+    | OfNothing
+)
 Grounds = Annotated[
-    OfPerson | OfSignal | OfDisease | OfTriples | OfManifestations | OfNotes | OfNothing | OfModel,
+    OfPerson
+    | OfSignal
+    | OfDisease
+    | OfTriples
+    | OfManifestations
+    | OfNotes
+    | OfTreatments
+    | OfContraindications
+    | OfNothing
+    | OfModel,
     Field(discriminator="kind"),
 ]
 
@@ -153,7 +206,7 @@ class Statement:
         return tuple(
             item.node_index
             for item in self.items
-            if isinstance(item, OfDisease | OfMention | OfTriples | OfManifestations)
+            if isinstance(item, OfDisease | OfMention | OfTriples | OfManifestations | OfContraindications)
         )
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 from emerge_ehr.llm import thoughts
 from emerge_ehr.rag import sentences
 from emerge_ehr.rag.summaries import Evidence, OfModel, Statement, bounded, mentioned
+from emerge_ehr.rag.treatments import SAID
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ def shown(evidence: Evidence, definition_characters: int) -> str:
         "Definitions and descriptions of the diseases": "\n".join(documents),
         "Relations of the diseases": ",\n".join(triples),
     }
+    if evidence.treatments:
+        parts["Treatments"] = ", ".join(f"{drug.name} ({SAID[drug.kind]})" for drug in evidence.treatments)
+        against = [f"({one.drug}, contraindication, {one.disease})" for one in evidence.told_contraindications]
+        parts["Contraindications of the treatments"] = ",\n".join(against)
     return "\n\n".join(f"[{head}]\n{text or 'none'}" for head, text in parts.items())
 
 

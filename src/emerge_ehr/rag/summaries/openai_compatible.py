@@ -24,10 +24,12 @@ from emerge_ehr.rag import sentences
 from emerge_ehr.rag.summaries import (
     Cited,
     Evidence,
+    OfContraindications,
     OfMention,
     OfModel,
     OfPerson,
     OfSignal,
+    OfTreatments,
     OfTriples,
     Statement,
     Summarizer,
@@ -37,6 +39,7 @@ from emerge_ehr.rag.summaries import (
     mentioned,
 )
 from emerge_ehr.rag.summaries.template import signal_text
+from emerge_ehr.rag.treatments import SAID
 
 NAME = "openai_compatible"
 PROMPT, PUBLISHED = "summary.v1", "summary.published.v1"
@@ -189,7 +192,10 @@ def _without_thoughts(texts: Sequence[str]) -> list[str]:
 
 
 def numbered(evidence: Evidence, window: str, definition_characters: int) -> tuple[list[str], dict[str, Cited]]:
-    """The evidence as lines with ids (P1: the patient, S: signals, D: diseases, T: triples), and what each id stands for."""
+    """The evidence as lines with ids, and what each id stands for.
+
+    P1: the patient, S: signals, D: diseases, T: triples, R: drugs that were given, C: their contraindications.
+    """
     age = "age unknown" if evidence.age is None else f"{evidence.age:.0f} years"
     sex = {"F": "female", "M": "male"}.get(evidence.sex or "", "sex unknown")
     lines = {"P1": f"{age}, {sex}; observed: {window}"}
@@ -210,6 +216,12 @@ def numbered(evidence: Evidence, window: str, definition_characters: int) -> tup
             triples += 1
             lines[f"T{triples}"] = f"{disease.name} - {triple.display_relation}: {triple.y_name}"
             items[f"T{triples}"] = OfTriples(link.node_index, triple.display_relation, (triple.y_name,))
+    for n, drug in enumerate(evidence.treatments, 1):
+        lines[f"R{n}"] = f"{SAID[drug.kind]}: {drug.name}, from hour {drug.hour}"
+        items[f"R{n}"] = OfTreatments(drug.kind, (drug.name,))
+    for n, one in enumerate(evidence.told_contraindications, 1):
+        lines[f"C{n}"] = f"{one.drug}, {SAID[one.kind]}, is contraindicated in {one.disease} by the knowledge graph"
+        items[f"C{n}"] = OfContraindications(one.node_index, one.kind, (one.drug,), (one.drug_node_index,))
     return [f"{key}. {line}" for key, line in lines.items()], items
 
 

@@ -1,9 +1,9 @@
 """The template summary: sentences filled with the evidence, without a language model.
 
 In order: who and what; the present diseases, the most important first, each with the signals that are known manifestations of
-it and the drugs of the notes that concern it; the signals; past diseases; what the graph has no disease for, what is denied, only
-possible, or a relative's; and at last what the graph says in general, for which there is no more room than signals and
-notes take.
+it, the drugs of the notes that concern it, and what was given though the graph holds it contraindicated in it; the signals; what
+was given; past diseases; what the graph has no disease for, what is denied, only possible, or a relative's; and at last what the
+graph says in general, for which there is no more room than signals and notes take.
 """
 
 import re
@@ -23,18 +23,22 @@ from emerge_ehr.rag.ranking.findings import inside
 from emerge_ehr.rag.sentences import current_name, readable, whole
 from emerge_ehr.rag.summaries import (
     Evidence,
+    OfContraindications,
     OfDisease,
     OfManifestations,
     OfNotes,
     OfNothing,
     OfPerson,
     OfSignal,
+    OfTreatments,
     OfTriples,
     Statement,
     Summarizer,
     Summary,
     bounded,
 )
+from emerge_ehr.rag.treatments import SAID
+from emerge_ehr.rag.treatments.contraindications import RELATION as CONTRAINDICATION
 from emerge_ehr.signals.abnormal import AbnormalSignal
 
 USES = {"indication": "indicated", "contraindication": "contraindicated", "off-label use": "used off label"}
@@ -49,6 +53,7 @@ DENIED = re.compile(r"[ (]+(?:not|without)\b")  # "not due to heart failure" wou
 PUNCTUATED = re.compile(r"[,:()]| - ")
 UNNAMED = ("", "fraction", "pH")  # units that nobody says
 MOST_ASIDES, MOST_OWN = 6, 12  # names of each kind; of the patient's own findings
+MOST_DRUGS = 60  # infused, and as many prescribed
 
 
 @dataclass(frozen=True)
@@ -80,12 +85,14 @@ class Template:
         for link in evidence.links:
             if link.status == "present":
                 own += [_disease(link), *_manifestations(link, evidence), *_drugs(link, evidence)]
+                own += _contraindications(link, evidence)
         own += [Statement(signal_text(signal), OfSignal(**asdict(signal))) for signal in evidence.signals]
         if not evidence.signals:
             own.append(Statement("No abnormal signal was found.", OfNothing("no signal")))
+        own += _treatments(evidence)
         for link in evidence.links:
             if link.status == "historical":
-                own += [_disease(link), *_drugs(link, evidence)]
+                own += [_disease(link), *_drugs(link, evidence), *_contraindications(link, evidence)]
         if not evidence.links and not evidence.asides.get("present") and not evidence.asides.get("historical"):
             own.append(Statement("No disease was found in the notes.", OfNothing("no disease")))
         own += _asides(evidence)
@@ -170,14 +177,37 @@ def _manifestations(link: Link, evidence: Evidence) -> Iterator[Statement]:
 def _drugs(link: Link, evidence: Evidence) -> Iterator[Statement]:
     """The drugs that the notes name and that the graph has for or against the disease."""
     by_relation: dict[str, list[Triple]] = {}
+    told = {one.drug for one in evidence.contraindications if one.node_index == link.node_index}
     for drug in evidence.connected.get(link.node_index, NOTHING).drugs:
-        by_relation.setdefault(drug.relation, []).append(drug)
+        if drug.relation != CONTRAINDICATION or drug.y_name.lower() not in told:
+            by_relation.setdefault(drug.relation, []).append(drug)
     for relation, drugs in by_relation.items():
         names = tuple(drug.y_name for drug in drugs)
         verb = "is" if len(names) == 1 else "are"
         written = _joined([inside(name) for name in names])
         text = f"{written}, named in the notes, {verb} {USES[relation]} in {current_name(link.name)}."
         yield Statement(_sentence(text), OfTriples(link.node_index, drugs[0].display_relation, names, of_patient=True))
+
+
+def _treatments(evidence: Evidence) -> Iterator[Statement]:
+    """What was given: infusions, then prescriptions."""
+    for kind, said in SAID.items():
+        drugs = tuple(drug.name for drug in evidence.treatments if drug.kind == kind)[:MOST_DRUGS]
+        if drugs:
+            yield Statement(f"{said.capitalize()}: {', '.join(drugs)}.", OfTreatments(kind, drugs))
+
+
+def _contraindications(link: Link, evidence: Evidence) -> Iterator[Statement]:
+    """The drugs given that the graph holds contraindicated in the disease."""
+    for kind, said in SAID.items():
+        against = [one for one in evidence.contraindications if (one.node_index, one.kind) == (link.node_index, kind)]
+        if against:
+            drugs, nodes = tuple(one.drug for one in against), tuple(one.drug_node_index for one in against)
+            verb = "is" if len(drugs) == 1 else "are"
+            text = (
+                f"{_joined(drugs)}, {said}, {verb} contraindicated in {current_name(link.name)} by the knowledge graph."
+            )
+            yield Statement(_sentence(text), OfContraindications(link.node_index, kind, drugs, nodes))
 
 
 def _asides(evidence: Evidence) -> Iterator[Statement]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._mimic.items import LAB
 from tests.examples import edit
+from tests.mimic_items import LAB
 
 FORM = "%Y-%m-%d %H:%M:%S"
 HEADERS = {

@@ -6,15 +6,15 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
-from emerge_ehr.datasets.sources._mimic.items import Items, item_table, score_table, usual_units
+from emerge_ehr.datasets.sources._mimic.items import Wanted, item_table, score_table, usual_units
 from emerge_ehr.datasets.sources._raw.number_fields import with_bounds_as_text
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.signals import numbers, readings, units
+from emerge_ehr.signals.items import RANKS
 from emerge_ehr.storage.times import day_end, has_no_time_of_day, strict_time
 
 # Height and weight from the admission form carry a time shortly before the ICU admission.
 EARLY_SIGNALS, EARLY = ("height", "weight"), timedelta(hours=24)
-RANKS = 10  # the ranks that values of one time may have: 0 to 9
 # Boolean columns of the frames, and what they mean
 ERROR, PERSON = {"in_error": "marked as errors in the file"}, {"other_person": "of another person than the stay's"}
 ADMISSION = {"other_admission": "of another admission than the stay's"}
@@ -29,7 +29,7 @@ REPAIRS = {
 }
 
 
-def chart(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame, match: Match, stays: pl.Series) -> Events:
+def chart(path: Path, rows: pl.LazyFrame, read: Wanted, cohort: pl.DataFrame, match: Match, stays: pl.Series) -> Events:
     """Measurements from chart rows; a score in words becomes its number.
 
     ``rows`` has ``subject_id, hadm_id, stay_id, itemid, in_error`` and the texts ``charttime, value, valuenum, valueuom``, and is
@@ -37,11 +37,11 @@ def chart(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame, ma
     the other id, unless they name another admission. ``stays``: the ``stay_id`` of all stays, in the cohort or not.
     """
     counts = RowCounts("stay_id", stays)
-    events = _matched(_wanted(rows, items, counts), cohort, match)
+    events = _matched(_wanted(rows, read, counts), cohort, match)
     events = events.with_columns(pl.col("in_error").fill_null(value=False)).join(
         score_table().lazy(), on=["code", "text"], how="left"
     )
-    frame = _in_signals_unit(with_early_at_start(events))
+    frame = _in_signals_unit(with_early_at_start(events), read)
     repairs = {"by_time": BY_TIME.format("stay" if match == "stay_id" else "admission"), **REPAIRS}
     return Events(
         path,
@@ -53,7 +53,7 @@ def chart(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame, ma
     )
 
 
-def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> Events:
+def labs(path: Path, rows: pl.LazyFrame, read: Wanted, cohort: pl.DataFrame) -> Events:
     """Measurements from lab rows, matched by person and time.
 
     ``rows`` has ``subject_id, hadm_id, itemid`` and, as text, ``charttime, value, valuenum, valueuom, comments``. Rows of another
@@ -64,7 +64,7 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
     own = pl.col("hadm_id").cast(pl.Int64).alias("own_hadm_id")
     samples = cohort.lazy().select(pl.col("subject_id").cast(pl.Int64), "n", own)
     whose = cohort.lazy().select(pl.col("hadm_id", "subject_id").cast(pl.Int64)).unique()
-    events = _wanted(rows, items, counts).join(whose.rename({"subject_id": "of_admission"}), on="hadm_id", how="left")
+    events = _wanted(rows, read, counts).join(whose.rename({"subject_id": "of_admission"}), on="hadm_id", how="left")
     # an admission is one person's, whomever the row names, or if it names nobody
     other = (pl.col("subject_id") != pl.col("of_admission")).fill_null(value=False)
     events = events.with_columns(
@@ -72,7 +72,11 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
     )
     events = events.join(samples, on="subject_id")
     remark = pl.col("comments").str.strip_chars()
-    by_remark = pl.col("valuenum").is_null() & ~numbers.is_bound(pl.col("text")) & numbers.is_bound(remark)
+    by_remark = (
+        pl.col("valuenum").is_null()
+        & ~numbers.is_bound(pl.col("text"), read.signals)
+        & numbers.is_bound(remark, read.signals)
+    )
     events = events.with_columns(
         pl.when(by_remark).then(remark).otherwise("text").alias("text"),
         pl.lit(None, pl.Float64).alias("score"),
@@ -82,7 +86,7 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
     repairs = {"by_time": BY_TIME.format("admission"), **REPAIRS}
     return Events(
         path,
-        _in_signals_unit(events),
+        _in_signals_unit(events, read),
         drops={**PERSON, **ADMISSION, **UNIT, **readings.DISAGREE},
         repairs=repairs,
         read=counts.read,
@@ -90,19 +94,19 @@ def labs(path: Path, rows: pl.LazyFrame, items: Items, cohort: pl.DataFrame) -> 
     )
 
 
-def _wanted(rows: pl.LazyFrame, items: Items, counts: RowCounts) -> pl.LazyFrame:
-    """The rows whose ``itemid`` is in ``items``, with the columns of ``item_table``, and ``event_time, dated, text`` instead of
+def _wanted(rows: pl.LazyFrame, read: Wanted, counts: RowCounts) -> pl.LazyFrame:
+    """The rows of items that are ``read``, with the columns of ``item_table``, and ``event_time, dated, text`` instead of
     ``charttime, value``.
 
     Texts are parsed or copied first, because one that is as it was read keeps its whole block of the file in memory in a join.
     """
-    selected = rows.filter(pl.col("itemid").is_in(list(items)))
+    selected = rows.filter(pl.col("itemid").is_in(read.ids))
     time, dated = strict_time("charttime"), has_no_time_of_day(pl.col("charttime"))
     time = pl.when(dated).then(day_end(time)).otherwise(time).alias("event_time")
     selected = selected.with_columns(time, dated.alias("dated")).drop("charttime")
     selected = with_bounds_as_text(selected, "valuenum", "value")
     selected = selected.with_columns(pl.col("value").str.strip_chars().str.to_lowercase().alias("text")).drop("value")
-    return counts.counting(selected.join(item_table(items).lazy(), on="itemid"))
+    return counts.counting(selected.join(item_table(read).lazy(), on="itemid"))
 
 
 def _matched(events: pl.LazyFrame, cohort: pl.DataFrame, match: Match) -> pl.LazyFrame:
@@ -164,37 +168,39 @@ def with_early_at_start(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _in_signals_unit(events: pl.LazyFrame) -> pl.LazyFrame:
+def _in_signals_unit(events: pl.LazyFrame, read: Wanted) -> pl.LazyFrame:
     """The columns of ``Events.frame``, of ``valuenum``, ``text``, its ``score`` and ``valueuom``.
 
     Values are in the unit that the text of a bound states, else in the row's, else in the item's.
     """
     # Nearly all rows state the item's usual unit: only the others' texts are taken apart.
-    usual = pl.concat_str(pl.col("itemid").cast(pl.String), "valueuom", separator="\t").is_in(usual_units())
+    usual = pl.concat_str(pl.col("itemid").cast(pl.String), "valueuom", separator="\t").is_in(usual_units(read))
     unit = pl.when(~usual.fill_null(value=True)).then("valueuom")
     # and nearly all texts repeat the number, or are words of a score
     repeated = pl.col("text").cast(pl.Float64, strict=False) == pl.col("valuenum")
     text = pl.when(~repeated.fill_null(value=False) & pl.col("score").is_null()).then("text")
     code, own, parts = pl.col("code"), (pl.col("scale"), pl.col("offset")), pl.col("parsed").struct
     written = pl.coalesce(pl.when(pl.col("valuenum").is_null()).then("score"), parts.field("number"))
-    events = events.with_columns(unit.alias("number_unit"), numbers.parsed(text).alias("parsed")).with_columns(
+    events = events.with_columns(
+        unit.alias("number_unit"), numbers.parsed(text, read.signals).alias("parsed")
+    ).with_columns(
         pl.coalesce(parts.field("unit"), "number_unit").alias("text_unit"),
-        numbers.as_written(written, text, code).alias("written"),
-        numbers.as_written(pl.col("valuenum"), text, code).alias("shown"),
+        numbers.as_written(written, text, code, read.signals).alias("written"),
+        numbers.as_written(pl.col("valuenum"), text, code, read.signals).alias("shown"),
         parts.field("bound"),
     )
     events = events.with_columns(
-        units.converted(pl.col("shown"), code, pl.col("number_unit"), own).alias("number"),
-        units.converted(pl.col("written"), code, pl.col("text_unit"), own).alias("sent"),
+        units.converted(pl.col("shown"), code, pl.col("number_unit"), own, read.signals).alias("number"),
+        units.converted(pl.col("written"), code, pl.col("text_unit"), own, read.signals).alias("sent"),
     )
     # where the unit of a row was changed with its number, the text may have stayed in the item's
     unchanged = pl.col("written") * own[0] + own[1]
     same = ((unchanged - pl.col("number")).abs() <= readings.ROUNDED * pl.col("number").abs()).fill_null(value=False)
     sent = pl.when(same).then(unchanged).otherwise("sent")
-    reading = readings.read(pl.col("number"), sent, code, readings.ROUNDED)
+    reading = readings.read(pl.col("number"), sent, code, readings.ROUNDED, read.signals)
     by_text = reading.by_text & pl.col("written").is_not_null()
     counting = pl.when(by_text).then("text_unit").otherwise("number_unit")
-    events = events.with_columns(units.factors(code, counting).alias("factors"))
+    events = events.with_columns(units.factors(code, counting, read.signals).alias("factors"))
     stated, scale, offset = (pl.col("factors").struct.field(name) for name in ("stated", "scale", "offset"))
     other = scale.is_not_null() & ((scale != pl.col("scale")) | (offset != pl.col("offset")))
     absent = pl.col("valuenum").is_null() & pl.col("score").is_null() & pl.col("written").is_not_null()

@@ -1,151 +1,46 @@
-"""Item ids of the 17 benchmark signals, and how their values are converted to the canonical unit.
+"""The items of MIMIC that are read: those of a list of signals (``signals/items``), with the words and units of their charts.
 
-``CHART`` holds ids of MetaVision (MIMIC-IV, and MIMIC-III from 2008), ``CAREVUE`` those of the system before it (MIMIC-III only),
-and ``LAB`` those of ``d_labitems``, which are the same in both. The choice follows the benchmark's item map
+``chart`` items are ids of MetaVision (MIMIC-IV, and MIMIC-III from 2008) and of CareVue, the system before it (MIMIC-III only);
+``lab`` items are those of ``d_labitems``, which are the same in both. The choice of the benchmark's follows its item map
 (Harutyunyan et al. 2019) and MIT-LCP's mimic-code, with deliberate differences, which docs/data_sources.md lists.
 An intubated patient's verbal response ("No Response-ETT", "1.0 ET/Trach") scores 1, as the scale's "1T" convention has it.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import polars as pl
 
-from emerge_ehr.signals import units
-from emerge_ehr.signals.units import FAHRENHEIT, INCH, OUNCE, POUND, SAME
+from emerge_ehr.signals import items, signals, units
+from emerge_ehr.signals.items import Item
+from emerge_ehr.signals.signals import Signal
 
-# itemid: (signal, (scale, offset)): canonical = value * scale + offset
-Items = Mapping[int, tuple[str, tuple[float, float]]]
 
-CHART = {
-    223951: ("capillary_refill_rate", SAME),
-    224308: ("capillary_refill_rate", SAME),
-    220051: ("diastolic_blood_pressure", SAME),
-    220180: ("diastolic_blood_pressure", SAME),
-    225310: ("diastolic_blood_pressure", SAME),
-    224643: ("diastolic_blood_pressure", SAME),
-    227242: ("diastolic_blood_pressure", SAME),
-    223835: ("fraction_inspired_oxygen", SAME),
-    220739: ("gcs_eye", SAME),
-    223901: ("gcs_motor", SAME),
-    223900: ("gcs_verbal", SAME),
-    220621: ("glucose", SAME),
-    225664: ("glucose", SAME),
-    226537: ("glucose", SAME),
-    220045: ("heart_rate", SAME),
-    226730: ("height", SAME),
-    226707: ("height", INCH),
-    220052: ("mean_blood_pressure", SAME),
-    220181: ("mean_blood_pressure", SAME),
-    225312: ("mean_blood_pressure", SAME),
-    220277: ("oxygen_saturation", SAME),
-    220227: ("oxygen_saturation", SAME),
-    220210: ("respiratory_rate", SAME),
-    224690: ("respiratory_rate", SAME),
-    220050: ("systolic_blood_pressure", SAME),
-    220179: ("systolic_blood_pressure", SAME),
-    225309: ("systolic_blood_pressure", SAME),
-    224167: ("systolic_blood_pressure", SAME),
-    227243: ("systolic_blood_pressure", SAME),
-    223761: ("temperature", FAHRENHEIT),
-    223762: ("temperature", SAME),
-    226329: ("temperature", SAME),
-    226512: ("weight", SAME),
-    224639: ("weight", SAME),
-    226531: ("weight", POUND),
-    223830: ("ph", SAME),
-    220274: ("ph", SAME),
-}
-CAREVUE = {
-    115: ("capillary_refill_rate", SAME),
-    3348: ("capillary_refill_rate", SAME),
-    8377: ("capillary_refill_rate", SAME),
-    8368: ("diastolic_blood_pressure", SAME),
-    8440: ("diastolic_blood_pressure", SAME),
-    8441: ("diastolic_blood_pressure", SAME),
-    8502: ("diastolic_blood_pressure", SAME),
-    8503: ("diastolic_blood_pressure", SAME),
-    8504: ("diastolic_blood_pressure", SAME),
-    8506: ("diastolic_blood_pressure", SAME),
-    8507: ("diastolic_blood_pressure", SAME),
-    8555: ("diastolic_blood_pressure", SAME),
-    189: ("fraction_inspired_oxygen", SAME),
-    190: ("fraction_inspired_oxygen", SAME),
-    727: ("fraction_inspired_oxygen", SAME),
-    1040: ("fraction_inspired_oxygen", SAME),
-    1206: ("fraction_inspired_oxygen", SAME),
-    1863: ("fraction_inspired_oxygen", SAME),
-    2518: ("fraction_inspired_oxygen", SAME),
-    2981: ("fraction_inspired_oxygen", SAME),
-    3420: ("fraction_inspired_oxygen", SAME),
-    3422: ("fraction_inspired_oxygen", SAME),
-    7041: ("fraction_inspired_oxygen", SAME),
-    7570: ("fraction_inspired_oxygen", SAME),
-    184: ("gcs_eye", SAME),
-    454: ("gcs_motor", SAME),
-    198: ("gcs_total", SAME),
-    723: ("gcs_verbal", SAME),
-    807: ("glucose", SAME),
-    811: ("glucose", SAME),
-    1529: ("glucose", SAME),
-    3744: ("glucose", SAME),
-    3745: ("glucose", SAME),
-    211: ("heart_rate", SAME),
-    920: ("height", INCH),
-    1394: ("height", INCH),
-    52: ("mean_blood_pressure", SAME),
-    443: ("mean_blood_pressure", SAME),
-    456: ("mean_blood_pressure", SAME),
-    3312: ("mean_blood_pressure", SAME),
-    3314: ("mean_blood_pressure", SAME),
-    3316: ("mean_blood_pressure", SAME),
-    3320: ("mean_blood_pressure", SAME),
-    3322: ("mean_blood_pressure", SAME),
-    6702: ("mean_blood_pressure", SAME),
-    646: ("oxygen_saturation", SAME),
-    834: ("oxygen_saturation", SAME),
-    8498: ("oxygen_saturation", SAME),
-    615: ("respiratory_rate", SAME),
-    618: ("respiratory_rate", SAME),
-    3603: ("respiratory_rate", SAME),
-    51: ("systolic_blood_pressure", SAME),
-    442: ("systolic_blood_pressure", SAME),
-    455: ("systolic_blood_pressure", SAME),
-    3313: ("systolic_blood_pressure", SAME),
-    3315: ("systolic_blood_pressure", SAME),
-    3317: ("systolic_blood_pressure", SAME),
-    3321: ("systolic_blood_pressure", SAME),
-    3323: ("systolic_blood_pressure", SAME),
-    6701: ("systolic_blood_pressure", SAME),
-    678: ("temperature", FAHRENHEIT),
-    679: ("temperature", FAHRENHEIT),
-    3654: ("temperature", FAHRENHEIT),
-    676: ("temperature", SAME),
-    677: ("temperature", SAME),
-    3655: ("temperature", SAME),
-    762: ("weight", SAME),
-    763: ("weight", SAME),
-    3580: ("weight", SAME),
-    3693: ("weight", SAME),
-    3581: ("weight", POUND),
-    3582: ("weight", OUNCE),
-    780: ("ph", SAME),
-    860: ("ph", SAME),
-    1126: ("ph", SAME),
-    1673: ("ph", SAME),
-    3839: ("ph", SAME),
-    4202: ("ph", SAME),
-    4753: ("ph", SAME),
-}
-LAB = {
-    50809: ("glucose", SAME),
-    50931: ("glucose", SAME),
-    50816: ("fraction_inspired_oxygen", SAME),
-    50820: ("ph", SAME),
-}
+@dataclass(frozen=True)
+class Wanted:
+    """The signals of a list and where they are; an item's ``name`` is its ``itemid``."""
 
-# Pressures from an arterial line, which count before others at the same time: those of a cuff, or of an unknown way.
-ARTERIAL = frozenset({220050, 220051, 220052, 225309, 225310, 225312, 51, 52, 8368, 6701, 6702, 8555})
+    signals: tuple[Signal, ...]
+    items: tuple[Item, ...]
+
+    def of(self, table: str) -> "Wanted":
+        """The same signals, with the items of one table."""
+        return Wanted(self.signals, tuple(item for item in self.items if item.table == table))
+
+    @property
+    def ids(self) -> list[int]:
+        """The items' ids."""
+        return sorted({int(item.name) for item in self.items})
+
+
+def wanted(chosen: str, *columns: str) -> Wanted:
+    """The signals of a list, and their items in the ``columns`` of a version of MIMIC.
+
+    Raises:
+        UserError: the list cannot be read.
+    """
+    return Wanted(signals.read(chosen), items.read(chosen, *columns))
+
 
 # Units as the charts write them, to be compared with an item's own unit.
 WRITTEN = (
@@ -167,6 +62,7 @@ WRITTEN = (
         "lbs",
     ),
     *("°F", "°C", "?F", "?C", "Deg. F", "Deg. C", "torr", "decFrc"),
+    *("mEq/L", "mmol/L", "g/dL", "K/uL", "IU/L", "sec", "ng/mL", "mm Hg", "ml", "cmH2O"),
 )
 
 # Texts in the chart, in lower case, for rows whose number is blank: MetaVision's words, then CareVue's.
@@ -220,23 +116,25 @@ TEXT_SCORES = {
 }
 
 
-def item_table(items: Items) -> pl.DataFrame:
-    """``items`` as a table with ``itemid, code, scale, offset, rank`` (1 for a blood pressure not from an arterial line)."""
-    pressure = ("systolic_blood_pressure", "diastolic_blood_pressure", "mean_blood_pressure")
+def item_table(read: Wanted) -> pl.DataFrame:
+    """The items as a table with ``itemid, code, scale, offset, rank``; of what is added up, the rank numbers the item."""
+    summed = {signal.name for signal in read.signals if signal.hour == "sum"}
     rows = [
-        (item, code, scale, offset, int(code in pressure and item not in ARTERIAL))
-        for item, (code, (scale, offset)) in items.items()
+        (int(item.name), item.code, *item.factors, place if item.code in summed else item.rank)
+        for place, item in enumerate(read.items)
     ]
     schema = {"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64, "rank": pl.UInt8}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 @cache
-def usual_units() -> tuple[str, ...]:
+def usual_units(read: Wanted) -> tuple[str, ...]:
     """``itemid<tab>unit`` of the units that are the item's own, as in ``WRITTEN``."""
-    pairs = item_table({**CHART, **CAREVUE, **LAB}).join(pl.DataFrame({"unit": WRITTEN}), how="cross")
-    code, unit = pl.col("code"), pl.col("unit")
-    own = pairs.filter((units.scale(code, unit) == pl.col("scale")) & (units.offset(code, unit) == pl.col("offset")))
+    pairs = item_table(read).join(pl.DataFrame({"unit": WRITTEN}), how="cross")
+    code, unit, known = pl.col("code"), pl.col("unit"), read.signals
+    own = pairs.filter(
+        (units.scale(code, unit, known) == pl.col("scale")) & (units.offset(code, unit, known) == pl.col("offset"))
+    )
     return tuple(own.select(pl.concat_str("itemid", "unit", separator="\t")).to_series())
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from emerge_ehr.datasets.sources._raw.note_layout import NoteFiles
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.table import BENCHMARK
 
 # Id column of a file of notes, in either version or as users name it -> the cohort's column with the same ids.
 NOTE_IDS = {
@@ -22,7 +23,9 @@ class Options:
 
     ``notes_file``: one or several CSVs of notes; by default those in ``raw_dir`` (MIMIC-IV-Note's ``note/``, MIMIC-III's
     ``NOTEEVENTS``). Without any, surrogate notes are made from billing codes. Columns that are not named here are looked for
-    under their usual names.
+    under their usual names. ``treatments``: prescriptions and infusions are read too (docs/treatments.md).
+
+    ``signals``: the list of signals that are read: "benchmark", "wide", or the path of a CSV of your own (docs/signals.md).
     """
 
     project: str = ""
@@ -33,6 +36,8 @@ class Options:
     note_text_column: str = ""
     include_discharge_summaries: bool = False
     notes_after_window: bool = False
+    signals: str = BENCHMARK
+    treatments: bool = False
 
     def note_files(self, paths: tuple[Path, ...], error_column: str = "") -> NoteFiles:
         """The options for reading the notes in ``paths``.

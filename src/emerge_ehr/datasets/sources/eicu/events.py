@@ -6,7 +6,6 @@ two admissions, even of one person, say nothing about their order.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +16,7 @@ from emerge_ehr.datasets.sources import Events, Match
 from emerge_ehr.datasets.sources._raw.number_fields import with_bounds_as_text
 from emerge_ehr.datasets.sources._raw.raw_csv import scan
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.eicu.items import (
-    ADMISSION,
-    LEADING_SCORE,
-    cell_table,
-    lab_table,
-    respiratory_table,
-    score_table,
-)
+from emerge_ehr.datasets.sources.eicu.items import LEADING_SCORE, Wanted, score_table
 from emerge_ehr.datasets.sources.eicu.results import DROPS, REPAIRS, UNIT_UNKNOWN, result_columns
 from emerge_ehr.datasets.window import inside
 from emerge_ehr.signals import numbers, readings, units
@@ -71,22 +63,21 @@ def inside_windows(rows: pl.LazyFrame, offset: str, served: Served) -> pl.LazyFr
     return events.filter(inside())
 
 
-def vitals(path: Path, codes: Mapping[str, str], served: Served, rank: int) -> Events:
-    """The measurements of a table that has one column per signal, blank where it was not measured.
-
-    ``rank``: that of the table's blood pressures; of the other signals it does not matter, since one table has them.
-    """
-    counts = RowCounts(STAY, served.known)
+def vitals(path: Path, wanted: Wanted, served: Served) -> Events:
+    """The measurements of a table that has one column per signal, blank where it was not measured."""
+    counts, codes = RowCounts(STAY, served.known), wanted.columns
     columns = {STAY: pl.Int64, "observationoffset": pl.Int64, **dict.fromkeys(codes, pl.Float64)}
     rows = counts.counting(scan(path, columns), codes)
     events = inside_windows(rows, "observationoffset", served).select("n", "event_time", *codes)
-    events = events.rename(dict(codes)).unpivot(index=["n", "event_time"], variable_name="code", value_name="value")
-    pressure = pl.when(pl.col("code").str.ends_with("_blood_pressure")).then(rank).otherwise(0).cast(pl.UInt8)
-    events = events.filter(pl.col("value").is_not_null()).with_columns(pressure.alias("rank"))
+    events = events.unpivot(index=["n", "event_time"], variable_name="item", value_name="value")
+    events = events.with_columns(pl.col("item").str.to_lowercase())
+    events = events.filter(pl.col("value").is_not_null()).join(wanted.table().lazy(), on="item")
+    value = pl.col("value") * pl.col("scale") + pl.col("offset")
+    events = events.select("n", "event_time", "code", value.alias("value"), "rank")
     return Events(path, events, read=counts.read, orphans=counts.orphans)
 
 
-def labs(path: Path, served: Served) -> Events:
+def labs(path: Path, wanted: Wanted, served: Served) -> Events:
     """Laboratory results at the time when the specimen was drawn; a revised result is a second value at that time.
 
     A result is kept twice, as a number in the unit of the ICU's system and as the laboratory sent it (``results``).
@@ -94,72 +85,79 @@ def labs(path: Path, served: Served) -> Events:
     counts = RowCounts(STAY, served.known)
     texts = ("labname", "labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface")
     columns = {STAY: pl.Int64, "labresultoffset": pl.Int64, **dict.fromkeys(texts, pl.String)}
-    rows = counts.counting(scan(path, columns).with_columns(_named("labname")).join(lab_table().lazy(), on="labname"))
+    named = scan(path, columns).with_columns(_named("labname"))
+    rows = counts.counting(named.join(wanted.table("labname").lazy(), on="labname"))
     events = inside_windows(rows, "labresultoffset", served).select(
-        "n", "event_time", "code", "labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface"
+        *("n", "event_time", "code", "scale", "offset", "rank"),
+        *("labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface"),
     )
-    frame = result_columns(with_bounds_as_text(events, "labresult", "labresulttext"))
+    frame = result_columns(with_bounds_as_text(events, "labresult", "labresulttext"), wanted.signals)
     return Events(path, frame, drops=DROPS, repairs=REPAIRS, read=counts.read, orphans=counts.orphans)
 
 
-def nurse_chart(path: Path, served: Served) -> Events:
+def nurse_chart(path: Path, wanted: Wanted, served: Served) -> Events:
     """The nurses' charted values, which are text: a number, a bound, a score in words, or none of these (null).
 
     A charted GCS total counts where it differs from the sum of its parts (``harmonise``).
     """
     counts = RowCounts(STAY, served.known)
-    cells = {"nursingchartcelltypevallabel": "label", "nursingchartcelltypevalname": "cell"}
+    cells = ("nursingchartcelltypevallabel", "nursingchartcelltypevalname")
     columns = {
         STAY: pl.Int64,
         "nursingchartoffset": pl.Int64,
         **dict.fromkeys([*cells, "nursingchartvalue"], pl.String),
     }
-    charted = scan(path, columns).with_columns(_named(column).alias(name) for column, name in cells.items())
-    rows = counts.counting(charted.join(cell_table().lazy(), on=["label", "cell"]))
+    charted = scan(path, columns).with_columns(
+        pl.concat_str(*(_named(column) for column in cells), separator="|").alias("item")
+    )
+    rows = counts.counting(charted.join(wanted.table().lazy(), on="item"))
     events = inside_windows(rows, "nursingchartoffset", served)
     text = pl.col("nursingchartvalue").str.strip_chars().str.to_lowercase()
     events = events.with_columns(text.alias("text")).join(score_table().lazy(), on=["code", "text"], how="left")
+    known = wanted.signals
     leading = pl.col("text").str.extract(LEADING_SCORE).cast(pl.Float64)
-    number = pl.coalesce(numbers.number(pl.col("text")), leading, "score")
-    unit = numbers.unit_of_bound(pl.col("text"))
-    value = units.converted(number, pl.col("code"), unit, (pl.col("scale"), pl.col("offset")))
+    number = pl.coalesce(numbers.number(pl.col("text"), known), leading, "score")
+    unit = numbers.unit_of_bound(pl.col("text"), known)
+    value = units.converted(number, pl.col("code"), unit, (pl.col("scale"), pl.col("offset")), known)
     events = events.select(
         "n",
         "event_time",
         "code",
         value.alias("value"),
         "rank",
-        numbers.is_bound(pl.col("text")).alias("bound"),
-        (~units.is_known(pl.col("code"), unit)).alias("unit_unknown"),
+        numbers.is_bound(pl.col("text"), known).alias("bound"),
+        (~units.is_known(pl.col("code"), unit, known)).alias("unit_unknown"),
     )
     return Events(path, events, "", UNIT_UNKNOWN, readings.BOUND, counts.read, counts.orphans)
 
 
-def respiratory_chart(path: Path, served: Served) -> Events:
-    """The oxygen fractions that respiratory therapists charted as text: ``40``, ``40%``, ``0.4`` or ``>60``.
+def respiratory_chart(path: Path, wanted: Wanted, served: Served) -> Events:
+    """What respiratory therapists charted as text, such as oxygen fractions: ``40``, ``40%``, ``0.4`` or ``>60``.
 
-    Numbers of litres a minute that were written into the same cell are outside the plausible range; a bare 1 or 1.0 is left out.
+    Numbers of litres a minute that were written into the cell of a fraction are outside the plausible range; a bare 1 or 1.0 is
+    left out.
     """
-    counts = RowCounts(STAY, served.known)
+    counts, known = RowCounts(STAY, served.known), wanted.signals
     columns = {
         STAY: pl.Int64,
         "respchartoffset": pl.Int64,
         "respchartvaluelabel": pl.String,
         "respchartvalue": pl.String,
     }
-    rows = scan(path, columns).with_columns(_named("respchartvaluelabel").alias("label"))
-    events = inside_windows(
-        counts.counting(rows.join(respiratory_table().lazy(), on="label")), "respchartoffset", served
-    )
-    text = pl.col("respchartvalue").str.strip_chars()
+    rows = scan(path, columns).with_columns(_named("respchartvaluelabel").alias("item"))
+    events = inside_windows(counts.counting(rows.join(wanted.table().lazy(), on="item")), "respchartoffset", served)
+    text, code = pl.col("respchartvalue").str.strip_chars(), pl.col("code")
+    number = numbers.as_written(numbers.number(text, known), text, code, known)
+    unit = numbers.unit_of_bound(text, known)
     events = events.select(
         "n",
         "event_time",
         "code",
-        numbers.as_written(numbers.number(text), text, pl.col("code")).alias("value"),
-        numbers.is_bound(text).alias("bound"),
-        (~units.is_known(pl.col("code"), numbers.unit_of_bound(text))).alias("unit_unknown"),
-        numbers.is_bare_one(text).alias("litres"),
+        units.converted(number, code, unit, (pl.col("scale"), pl.col("offset")), known).alias("value"),
+        "rank",
+        numbers.is_bound(text, known).alias("bound"),
+        (~units.is_known(code, unit, known)).alias("unit_unknown"),
+        (code.is_in(numbers.fractions(known)) & numbers.is_bare_one(text)).alias("litres"),
     )
     return Events(
         path, events, drops={**LITRES, **UNIT_UNKNOWN}, repairs=readings.BOUND, read=counts.read, orphans=counts.orphans
@@ -171,9 +169,10 @@ def _named(column: str) -> pl.Expr:
     return pl.col(column).str.strip_chars().str.to_lowercase()
 
 
-def admission(path: Path, units: pl.DataFrame, served: Served) -> Events:
+def admission(path: Path, wanted: Wanted, units: pl.DataFrame, served: Served) -> Events:
     """Height and weight at unit admission. A value from before the window counts at its start; of several, the latest does."""
-    measured = units.select(STAY, pl.lit(0).alias("unitadmitoffset"), *ADMISSION).rename(ADMISSION)
+    codes = wanted.columns
+    measured = units.select(STAY, pl.lit(0).alias("unitadmitoffset"), *codes).rename(dict(codes))
     long = measured.unpivot(index=[STAY, "unitadmitoffset"], variable_name="code", value_name="value")
     long = long.filter(pl.col("value").is_not_null())
     rows = served.windows.collect().join(long, on=STAY)

@@ -8,6 +8,7 @@ The demo shows it: ionized calcium is 5.0 mg/dL and 1.25 mmol/L in one row; an F
 import polars as pl
 
 from emerge_ehr.signals import numbers, readings, units
+from emerge_ehr.signals.signals import Signal
 
 # All of the oxygen or a hundredth of it: 40 and 0.40 have the unit "%", and "1.00" is a fraction as "0.40" is.
 ONE_PERCENT = {"one_percent": "an oxygen fraction of 1 in percent, which may be 1 % or 100 %"}
@@ -16,36 +17,40 @@ DROPS = {**UNIT_UNKNOWN, **readings.DISAGREE, **ONE_PERCENT}
 REPAIRS = {"other_unit": "converted from another unit", **readings.ONE_PLAUSIBLE, **readings.BOUND}
 
 
-def result_columns(events: pl.LazyFrame) -> pl.LazyFrame:
-    """``n, event_time, code, value`` and the flags of ``DROPS`` and ``REPAIRS``.
+def result_columns(events: pl.LazyFrame, known: tuple[Signal, ...]) -> pl.LazyFrame:
+    """``n, event_time, code, value, rank`` of the signals ``known``, and the flags of ``DROPS`` and ``REPAIRS``.
 
-    ``events``: ``n, event_time, code, labresult, labresulttext, labmeasurenamesystem, labmeasurenameinterface``.
+    ``events``: ``n, event_time, code, scale, offset, rank, labresult, labresulttext, labmeasurenamesystem,
+    labmeasurenameinterface``.
     """
     code, text = pl.col("code"), pl.col("labresulttext").str.strip_chars()
     system, interface = pl.col("labmeasurenamesystem"), pl.col("labmeasurenameinterface")
     number_unit = pl.when(units.is_stated(system)).then(system).otherwise(interface)
     sent_in = pl.when(units.is_stated(interface)).then(interface).otherwise(system)
-    text_unit = pl.coalesce(numbers.unit_of_bound(text), sent_in)
-    same = (pl.lit(1.0), pl.lit(0.0))
-    shown, written = (numbers.as_written(number, text, code) for number in (pl.col("labresult"), numbers.number(text)))
-    events = events.with_columns(
-        units.converted(shown, code, number_unit, same).alias("result"),
-        units.converted(written, code, text_unit, same).alias("sent"),
+    text_unit = pl.coalesce(numbers.unit_of_bound(text, known), sent_in)
+    own = (pl.col("scale"), pl.col("offset"))
+    shown, written = (
+        numbers.as_written(number, text, code, known) for number in (pl.col("labresult"), numbers.number(text, known))
     )
-    reading = readings.read(pl.col("result"), pl.col("sent"), code, readings.CONVERTED)
+    events = events.with_columns(
+        units.converted(shown, code, number_unit, own, known).alias("result"),
+        units.converted(written, code, text_unit, own, known).alias("sent"),
+    )
+    reading = readings.read(pl.col("result"), pl.col("sent"), code, readings.CONVERTED, known)
     is_one = text.str.contains(r"^0*1$").fill_null(value=False)
     in_percent = interface.str.contains(numbers.PERCENT).fill_null(value=False)  # as the laboratory itself says
     unit = pl.when(reading.by_text).then(text_unit).otherwise(number_unit)
-    known = units.is_known(code, text_unit) & units.is_known(code, number_unit)
+    is_known = units.is_known(code, text_unit, known) & units.is_known(code, number_unit, known)
     return events.select(
         "n",
         "event_time",
         "code",
         reading.value.alias("value"),
-        (~known).alias("unit_unknown"),
+        "rank",
+        (~is_known).alias("unit_unknown"),
         reading.disagree.alias("disagree"),
-        (code.is_in(numbers.FRACTIONS) & (reading.value == 1.0) & is_one & in_percent).alias("one_percent"),
-        (units.scale(code, unit).fill_null(1.0) != 1.0).alias("other_unit"),
+        (code.is_in(numbers.fractions(known)) & (reading.value == 1.0) & is_one & in_percent).alias("one_percent"),
+        (units.scale(code, unit, known).fill_null(1.0) != 1.0).alias("other_unit"),
         reading.one_plausible.alias("one_plausible"),
-        (numbers.is_bound(text) & (pl.col("labresult").is_null() | reading.agree)).alias("bound"),
+        (numbers.is_bound(text, known) & (pl.col("labresult").is_null() | reading.agree)).alias("bound"),
     )

@@ -17,17 +17,21 @@ from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.raw_csv import find, look, read
 from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
+from emerge_ehr.datasets.sources.eicu import treatments
 from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
-from emerge_ehr.datasets.sources.eicu.items import ADMISSION, APERIODIC, ARTERIAL, CUFF, PERIODIC
+from emerge_ehr.datasets.sources.eicu.items import Wanted, wanted
 from emerge_ehr.datasets.sources.eicu.outcomes import HOSPITAL, OUTCOMES, PERSON, YEAR, outcomes
 from emerge_ehr.fetch import physionet
-from emerge_ehr.fields import UserError
-from emerge_ehr.signals.signals import SIGNALS, Signal
+from emerge_ehr.fields import UserError, listed
+from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.table import BENCHMARK, own_file
+from emerge_ehr.storage.artefacts import checksum
 from emerge_ehr.storage.sexes import known_sex
 
 log = logging.getLogger(__name__)
 MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting", "respiratoryCharting")
-# what is lost if a table is missing; only patient and one of MEASURED are required
+TREATMENTS = ("respiratoryCare", "treatment")  # read only where the list of signals has items in them
+# what the benchmark loses if a table is missing; only patient and one of MEASURED are required
 LOST = {
     "vitalPeriodic": "vital signs from the monitor",
     "vitalAperiodic": "non-invasive blood pressures from the monitor",
@@ -63,25 +67,28 @@ class Options:
     version: str = ""
     notes_after_window: bool = False
     include_stepdown: bool = True
+    signals: str = BENCHMARK
 
 
 @final
 @dataclass(frozen=True)
 class Eicu:
-    """The source whose raw files are in ``raw_dir``."""
+    """The source whose raw files are in ``raw_dir``; ``wanted``: the signals that are read of them."""
 
     one_calendar: ClassVar[bool] = False
     population: ClassVar[str] = "eICU"
     options: Options
     raw_dir: Path
+    wanted: Wanted
 
     def is_open(self) -> bool:
         """The demo is open."""
         return self.options.project in physionet.OPEN
 
     def open_files(self) -> frozenset[str]:
-        """The files of the demo that were downloaded and verified."""
-        return physionet.verified(self.options.project, self.raw_dir)
+        """The files of the demo that were downloaded and verified, and a list of signals, which holds no record."""
+        lists = (checksum(path) for path in own_file(self.options.signals))
+        return physionet.verified(self.options.project, self.raw_dir).union(lists)
 
     def download(self, settings: Download, offline: bool) -> None:
         """Download the demo's files from PhysioNet; a credentialed copy is only checked for the tables that are required.
@@ -91,9 +98,9 @@ class Eicu:
         if not self.options.project:
             self.inputs()
             return
-        names = [f"{name}.csv.gz" for name in ("patient", *LOST)]
+        names = [f"{name}.csv.gz" for name in ("patient", *self._tables())]
         if offline and look(self.raw_dir, "patient") and any(look(self.raw_dir, name) for name in MEASURED):
-            names = ["patient.csv.gz", *(f"{name}.csv.gz" for name in LOST if look(self.raw_dir, name))]
+            names = ["patient.csv.gz", *(f"{name}.csv.gz" for name in self._tables() if look(self.raw_dir, name))]
             for warning in self._missing():
                 log.warning("%s; offline, so going on with the part of the demo that is there", warning)
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
@@ -105,13 +112,13 @@ class Eicu:
             UserError: there is no ``patient``, or no table of measurements.
         """
         patient = find(self.raw_dir, "patient")
-        paths = {name: path for name in LOST if (path := look(self.raw_dir, name))}
+        paths = {name: path for name in self._tables() if (path := look(self.raw_dir, name))}
         if not paths.keys() & set(MEASURED):
             raise UserError(
                 f"{self.raw_dir}: none of {', '.join(MEASURED)} is there (.csv.gz or .csv): there is nothing to measure; "
                 "check paths.raw_dir, or run --stage download"
             )
-        return [patient, *paths.values()]
+        return [patient, *paths.values(), *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The unit stays in ``patient``, a row per stay. Ages above 89 are 90.
@@ -167,22 +174,27 @@ class Eicu:
         return Extract(stays, {**counts, **contradictions}, warnings)
 
     def signals(self) -> tuple[Signal, ...]:
-        """The 17 signals of the benchmark; eICU has no capillary refill."""
-        return SIGNALS
+        """Those of the list in the options; eICU has no capillary refill."""
+        return self.wanted.signals
 
     def measurements(self, cohort: pl.DataFrame, match: Match) -> list[Events]:
         """Measurements of the unit stay, or of all unit stays of the admission, including those outside the cohort."""
         units, patient = self._units(), find(self.raw_dir, "patient")
         served = eicu_events.serving(units, cohort, match)
-        paths = {name: path for name in MEASURED if (path := look(self.raw_dir, name))}
+        of = {name: self.wanted.of(name) for name in (*MEASURED, *TREATMENTS)}
+        paths = {name: path for name in of if of[name].items and (path := look(self.raw_dir, name))}
         readers = {
-            "vitalPeriodic": lambda path: eicu_events.vitals(path, PERIODIC, served, ARTERIAL),
-            "vitalAperiodic": lambda path: eicu_events.vitals(path, APERIODIC, served, CUFF),
-            "lab": lambda path: eicu_events.labs(path, served),
-            "nurseCharting": lambda path: eicu_events.nurse_chart(path, served),
-            "respiratoryCharting": lambda path: eicu_events.respiratory_chart(path, served),
+            "vitalPeriodic": eicu_events.vitals,
+            "vitalAperiodic": eicu_events.vitals,
+            "lab": eicu_events.labs,
+            "nurseCharting": eicu_events.nurse_chart,
+            "respiratoryCharting": eicu_events.respiratory_chart,
+            "respiratoryCare": lambda path, wanted, served: treatments.ventilation(path, wanted, served, cohort),
+            "treatment": treatments.entries,
         }
-        return [eicu_events.admission(patient, units, served), *(readers[name](path) for name, path in paths.items())]
+        admitted = self.wanted.of("patient")
+        first = [eicu_events.admission(patient, admitted, units, served)] if admitted.items else []
+        return [*first, *(readers[name](path, of[name], served) for name, path in paths.items())]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """Notes made from ``note``, ``pastHistory``, ``admissionDx`` and ``diagnosis``; a sample may have none."""
@@ -226,12 +238,32 @@ class Eicu:
     def _units(self) -> pl.DataFrame:
         """``patientunitstayid, stay_id, hadm_id, hospitaladmitoffset``, height and weight at admission."""
         ids = dict.fromkeys((STAY, HOSPITAL, "hospitaladmitoffset"), ID)
-        rows = read(find(self.raw_dir, "patient"), {**ids, **dict.fromkeys(ADMISSION, pl.Float64)})
-        return rows.select(STAY, *_ids(), "hospitaladmitoffset", *ADMISSION)
+        admitted = self.wanted.of("patient").columns
+        rows = read(find(self.raw_dir, "patient"), {**ids, **dict.fromkeys(admitted, pl.Float64)})
+        return rows.select(STAY, *_ids(), "hospitaladmitoffset", *admitted)
+
+    def _tables(self) -> list[str]:
+        """The tables that are read beside ``patient``: those that the benchmark needs, and those of other items of the list."""
+        return [*LOST, *(name for name in TREATMENTS if self.wanted.of(name).items)]
 
     def _missing(self) -> tuple[str, ...]:
-        absent = {name: lost for name, lost in LOST.items() if look(self.raw_dir, name) is None}
-        return tuple(f"{self.raw_dir / name}.csv.gz is missing: without {lost}" for name, lost in absent.items())
+        """Warnings of tables that are not there, and of signals for which this source has no item."""
+        lost = dict(LOST)
+        if self.options.signals != BENCHMARK:
+            of = {name: sorted(set(self.wanted.of(name).columns.values())) for name in (*MEASURED, *TREATMENTS)}
+            lost = {name: text for name, text in LOST.items() if name not in of} | {
+                name: listed(codes) for name, codes in of.items() if codes
+            }
+        absent = [
+            f"{self.raw_dir / name}.csv.gz is missing: without {text}"
+            for name, text in lost.items()
+            if look(self.raw_dir, name) is None
+        ]
+        mapped = {item.code for item in self.wanted.items}
+        codes = [signal.name for signal in self.wanted.signals if signal.name not in mapped and not signal.sum_of]
+        if codes and self.options.signals != BENCHMARK:
+            absent.append(f"the list of signals names no item of this source for {listed(codes)}")
+        return tuple(absent)
 
 
 def _age(text: pl.Expr) -> pl.Expr:
@@ -256,4 +288,6 @@ def _blank_is_null(column: str) -> pl.Expr:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    return Eicu(options, raw_dir)
+    read = wanted(options.signals)
+    treatments.check(read)
+    return Eicu(options, raw_dir, read)

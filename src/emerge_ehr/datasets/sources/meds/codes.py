@@ -13,7 +13,7 @@ from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import units
-from emerge_ehr.signals.units import FAHRENHEIT, INCH, POUND, SAME
+from emerge_ehr.signals.unit_forms import FAHRENHEIT, INCH, POUND, SAME
 
 UNITS = {"same": SAME, "fahrenheit": FAHRENHEIT, "pound": POUND, "inch": INCH}
 SURE = 3  # letters of another signal's unit at the end of a code that its pattern spells out
@@ -25,6 +25,7 @@ MEANING = {
     "scale": pl.Float64,
     "offset": pl.Float64,
     "rank": pl.UInt8,
+    "stated": pl.Float64,
 }
 
 
@@ -33,23 +34,26 @@ class Coded:
     """A pattern of codes whose values are charted in ``unit`` instead of the signal's own unit.
 
     The end of the code may be a unit, as in MIMIC_IV_MEDS; it then counts instead. ``rank``: of several
-    values of the signal at one time, those of the codes with the lowest rank count, as arterial before cuff pressures.
+    values of the signal at one time, those of the codes with the lowest rank count, as arterial before cuff pressures. ``value``:
+    the number that a code stands for which ends in a word, as the answers of a score do in some exports.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     code: str
     unit: Literal["same", "fahrenheit", "pound", "inch"] = "same"
     rank: Annotated[int, Ge(0), Le(9)] = 0
+    value: float | None = None
 
 
 def signal_codes(shards: Shards, entries: Sequence[tuple[str, Coded]]) -> pl.DataFrame:
-    """``meds_code, code`` (the signal), ``scale, offset, rank, unit_unknown, other_unit``; ``entries``: signal, its codes.
+    """``meds_code, code`` (the signal), ``scale, offset, rank, stated, unit_unknown, other_unit``;
+    ``entries``: signal, its codes.
 
     Raises:
         UserError: no code of the dataset matches, or a code matches with two meanings.
     """
     meanings = [
-        (code, signal, _unit_of(code, signal, entry), *UNITS[entry.unit], entry.rank)
+        (code, signal, _unit_of(code, signal, entry), *UNITS[entry.unit], entry.rank, entry.value)
         for signal, entry in entries
         for code in shards.matching((entry.code,))["code"]
     ]
@@ -88,7 +92,9 @@ def _unit_of(code: str, signal: str, entry: Coded) -> str | None:
     The latter, where the pattern does not leave it open, may be a name that looks like a unit: only those of three letters or
     more count as another signal's.
     """
-    parts = []
+    parts: list[str] = []
+    if entry.value is not None:
+        return None
     if entry.code.endswith("*") and code.startswith(entry.code[:-1]):
         rest_of_a_name = entry.code[-2:-1].isalnum()  # ``5093*``
         parts = code[len(entry.code) - 1 :].split("//")[rest_of_a_name:]
@@ -126,12 +132,13 @@ def _by_the_codes_unit(table: pl.DataFrame) -> pl.DataFrame:
     code, unit = pl.col("code"), pl.col("unit")
     factors = [pl.coalesce(units.scale(code, unit), "scale"), pl.coalesce(units.offset(code, unit), "offset")]
     benchmark = code.is_in(list(units.UNITS))
-    meaning = ["meds_code", "code", "scale", "offset", "rank"]
+    meaning = ["meds_code", "code", "scale", "offset", "rank", "stated"]
     made = table.select(
         "meds_code",
         "code",
         *(factor.alias(name) for factor, name in zip(factors, ("scale", "offset"), strict=True)),
         "rank",
+        "stated",
         (benchmark & unit.is_not_null() & units.scale(code, unit).is_null())
         .fill_null(value=False)
         .alias("unit_unknown"),

@@ -22,9 +22,13 @@ Patterns = tuple[str, ...]
 @final
 @dataclass(frozen=True)
 class Shards:
-    """The shards of the dataset in ``raw_dir``. A pattern is a code in which ``*`` stands for any text."""
+    """The shards of the dataset in ``raw_dir``. A pattern is a code in which ``*`` stands for any text.
+
+    ``admission_id``: the column that is read as ``hadm_id``, if there is one.
+    """
 
     raw_dir: Path
+    admission_id: str = "hadm_id"
 
     @cached_property
     def frames(self) -> dict[Path, pl.LazyFrame]:
@@ -44,7 +48,7 @@ class Shards:
                 f"(there: {', '.join(names) or 'nothing'})"
             )
         zones = _zones(paths)
-        return {path: _scan(path, next(iter(zones.values()))) for path in paths}
+        return {path: _scan(path, next(iter(zones.values())), self.admission_id) for path in paths}
 
     @cached_property
     def codes(self) -> pl.Series:
@@ -106,7 +110,7 @@ def _stored(path: Path) -> pl.Schema:
     return present
 
 
-def _scan(path: Path, zone: str | None) -> pl.LazyFrame:
+def _scan(path: Path, zone: str | None, admission_id: str) -> pl.LazyFrame:
     present = _stored(path)
     stay, unit = (next((name for name in names if name in present), "") for names in (ICU_IDS, UNIT_COLUMNS))
     time = pl.col("time") if zone is None else pl.col("time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
@@ -117,7 +121,7 @@ def _scan(path: Path, zone: str | None) -> pl.LazyFrame:
         _optional("numeric_value", present).cast(pl.Float64).alias("numeric_value"),
         _optional("text_value", present).cast(pl.String).alias("text_value"),
         _optional(unit, present).cast(pl.String).alias("unit"),
-        _id("hadm_id", present).alias("hadm_id"),
+        _id(admission_id, present).alias("hadm_id"),
         _id(stay, present).alias("stay_id"),
     )
 

@@ -15,6 +15,7 @@ import polars as pl
 from emerge_ehr.config import Download
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.dates import Dates
+from emerge_ehr.datasets.predictions import Predictions
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic.events import with_early_at_start
 from emerge_ehr.datasets.sources._mimic.items import score_table
@@ -22,6 +23,7 @@ from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import DISCHARGE
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
+from emerge_ehr.datasets.sources.meds import predicted
 from emerge_ehr.datasets.sources.meds import stays as meds_stays
 from emerge_ehr.datasets.sources.meds.codes import Coded, by_the_rows_unit, codes_in_other_case, signal_codes
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
@@ -62,6 +64,9 @@ class Options:
     ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals may be those of ``signals.py`` or others.
     ``planned``: admissions that were planned. ``died``: discharges because of death, in upper or lower case. ``notes``: codes
     whose ``text_value`` is a note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
+    ``admission_id``: the column of the admission's id; "" where there is none, as in the export of eICU, whose column names the
+    hospital. ``midnight``: what a time at midnight is; "date": a date without a time, "time": as in exports that set every first
+    admission to midnight and count the other times from it.
     """
 
     signals: Mapping[str, tuple[str | Coded, ...]]
@@ -78,17 +83,20 @@ class Options:
     diagnoses_icd9: Patterns = ("DIAGNOSIS//ICD//9//*",)
     diagnoses_icd10: Patterns = ("DIAGNOSIS//ICD//10//*",)
     notes: Patterns = ()
+    admission_id: str = "hadm_id"
+    midnight: Literal["date", "time"] = "date"
 
 
 @final
 @dataclass(frozen=True)
 class Meds:
-    """The source whose dataset has its root at ``raw_dir``."""
+    """The source whose dataset has its root at ``raw_dir``. ``predictions``: the prediction times that the task brings."""
 
     one_calendar: ClassVar[bool] = True
     population: ClassVar[str] = ""
     options: Options
     raw_dir: Path
+    predictions: Predictions | None = None
 
     def is_open(self) -> bool:
         """A user's own records never count as open, since their owner is unknown."""
@@ -103,11 +111,14 @@ class Meds:
         self.inputs()
 
     def inputs(self) -> list[Path]:
-        """The paths of the shards."""
-        return list(self._shards.frames)
+        """The paths of the shards, and of the files that decide the prediction times."""
+        return [*self._shards.frames, *(self.predictions.files() if self.predictions else ())]
 
     def stays(self) -> Extract:
-        """The ICU stays, each with its hospital admission and the person's age, sex and ethnicity."""
+        """The ICU stays, each with its hospital admission and the person's age, sex and ethnicity; or, if the task brings
+        prediction times, a row for each of these."""
+        if self.predictions is not None:
+            return self._predicted(self.predictions)
         stays = meds_stays.icu_stays(self._events, self._hospital)
         patterns = self._wanted((*STAY_KINDS, "planned", "notes", "diagnoses_icd9", "diagnoses_icd10"))
         in_other_case = codes_in_other_case(self._shards, patterns, self.options.died)
@@ -116,13 +127,8 @@ class Meds:
             warnings.append(
                 f"{alone} of {stays.height} ICU stays lie in no hospital admission: their outcome is unknown"
             )
-        shifted = pl.col("age") > meds_stays.OLDEST
-        if old := stays.filter(shifted).height:
-            warnings.append(
-                f"the age of {old} stays is above {meds_stays.OLDEST} years (a shifted birth date): "
-                f"it counts as {meds_stays.SHIFTED}"
-            )
-        age = pl.when(shifted).then(meds_stays.SHIFTED).otherwise("age").alias("age")
+        stays, aged = meds_stays.without_shifted_ages(stays)
+        warnings += aged
         counts = {
             "stays whose death and discharge contradict each other": int(
                 stays["contradictory"].fill_null(value=False).sum()
@@ -132,8 +138,8 @@ class Meds:
             warnings.append(
                 "; ".join(f"{n} of {stays.height} {reason}: their outcome is unknown" for reason, n in counts.items())
             )
-        table = stays.with_columns(age, pl.col("subject_id").cast(pl.String)).drop("contradictory")
-        timed = dates.stays_at_day_end(table)
+        table = stays.with_columns(pl.col("subject_id").cast(pl.String)).drop("contradictory")
+        timed = Extract(table) if self.options.midnight == "time" else dates.stays_at_day_end(table)
         return Extract(timed.table, {**counts, **timed.counts}, (*warnings, *timed.warnings))
 
     def signals(self) -> tuple[Signal, ...]:
@@ -162,13 +168,7 @@ class Meds:
             pl.col("stay_id").alias("our_stay_id"),
         )
         codes = self._signal_codes.lazy()
-        same_sample, anonymous = pl.lit(value=True), pl.lit(value=False)
-        if self._identified("hospital_admission", "hadm_id"):
-            same_sample = (pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(value=True)
-            anonymous = pl.col("hadm_id").is_null()
-        if match == "stay_id" and self._identified("icu_admission", "stay_id"):
-            same_sample = (pl.col("stay_id") == pl.col("our_stay_id")).fill_null(same_sample)
-            anonymous &= pl.col("stay_id").is_null()
+        same_sample, anonymous = self._identity(match)
         words = pl.col("text_value").str.strip_chars().str.to_lowercase()
         events = []
         for path, rows in self._shards.frames.items():
@@ -177,7 +177,10 @@ class Meds:
             matched = counts.counting(matched).with_columns(dates.at_day_end(self._dates.codes, "meds_code"))
             matched = with_early_at_start(matched.join(windows, on="subject_id"))
             # Most rows are dropped here, before their texts are processed.
-            matched = matched.filter(inside()).with_columns(words.alias("text"))
+            text = pl.when(pl.col("stated").is_null()).then(words).alias("text")
+            matched = matched.filter(inside()).with_columns(
+                pl.coalesce("stated", "numeric_value").alias("numeric_value"), text
+            )
             matched = matched.join(score_table().lazy(), on=["code", "text"], how="left")
             flags = ((~same_sample).alias("other_sample"), anonymous.alias("anonymous"))
             matched = matched.with_columns(*by_the_rows_unit(), *flags)
@@ -197,7 +200,8 @@ class Meds:
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
         )
         since = (pl.col("note_time") >= pl.coalesce("admittime", "window_start")).fill_null(value=False)
-        matched = matched.filter((pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(since))
+        own = pl.col("hadm_id") == pl.col("our_hadm_id")
+        matched = matched.filter(own.fill_null(since) if self.predictions is None else since)
         discharge = pl.col("tail").str.contains(DISCHARGE)
         counts = {
             "notes read": notes.height,
@@ -216,9 +220,13 @@ class Meds:
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of all persons; a diagnosis without ``hadm_id`` gets the admission that its time lies in.
 
+        Labels are those that the task brings.
+
         Raises:
-            UserError: ``kind`` is labels, which this source does not have.
+            UserError: ``kind`` is labels, and the task brings none.
         """
+        if kind == "labels" and self.predictions is not None:
+            return predicted.labels(self.predictions.read(), self.predictions.code)
         if kind == "labels":
             raise UserError("[source] name = 'meds' has no ready-made labels; choose another task")
         if kind == "admissions":
@@ -239,13 +247,13 @@ class Meds:
 
     @cached_property
     def _shards(self) -> Shards:
-        return Shards(self.raw_dir)
+        return Shards(self.raw_dir, self.options.admission_id)
 
     @cached_property
     def _events(self) -> pl.DataFrame:
         """The events from which ``meds.stays`` makes stays."""
         events = self._shards.rows({kind: self._patterns(kind) for kind in STAY_KINDS})
-        if meds_stays.of_kind(events, "icu_admission").is_empty():
+        if self.predictions is None and meds_stays.of_kind(events, "icu_admission").is_empty():
             patterns = ", ".join(self.options.icu_admission)
             raise UserError(
                 f"{self.raw_dir}: no code matches source.icu_admission = {patterns}; set it to this dataset's codes, "
@@ -259,6 +267,31 @@ class Meds:
         planned = self._shards.matching(self.options.planned)["code"]
         return meds_stays.hospital_stays(self._events, died.to_list(), planned.to_list())
 
+    def _predicted(self, predictions: Predictions) -> Extract:
+        found = predicted.stays(self._shards, self._events, self._hospital, predictions.read(), self.options.birth)
+        table, aged = meds_stays.without_shifted_ages(found.table)
+        kinds = (*predicted.KINDS, "notes")
+        in_other_case = codes_in_other_case(self._shards, self._wanted(kinds), ())
+        dated = self._dates.warnings("[source.signals]")
+        warnings = [*found.warnings, *aged, *self._unmatched(kinds), *in_other_case, *dated]
+        return Extract(table.with_columns(pl.col("subject_id").cast(pl.String)), found.counts, tuple(warnings))
+
+    def _identity(self, match: Match) -> tuple[pl.Expr, pl.Expr]:
+        """Whether a row is of the sample whose window it lies in, by its ids, and whether it has no id.
+
+        At prediction times all that is known of the person counts, whatever stay it belongs to.
+        """
+        same_sample, anonymous = pl.lit(value=True), pl.lit(value=False)
+        if self.predictions is not None:
+            return same_sample, anonymous
+        if self._identified("hospital_admission", "hadm_id"):
+            same_sample = (pl.col("hadm_id") == pl.col("our_hadm_id")).fill_null(value=True)
+            anonymous = pl.col("hadm_id").is_null()
+        if match == "stay_id" and self._identified("icu_admission", "stay_id"):
+            same_sample = (pl.col("stay_id") == pl.col("our_stay_id")).fill_null(same_sample)
+            anonymous &= pl.col("stay_id").is_null()
+        return same_sample, anonymous
+
     def _identified(self, kind: str, key: str) -> bool:
         return meds_stays.of_kind(self._events, kind)[key].count() > 0
 
@@ -269,6 +302,8 @@ class Meds:
     @cached_property
     def _dates(self) -> Dates:
         """Which of the mapped codes have dates rather than times, over all shards."""
+        if self.options.midnight == "time":
+            return Dates((), (), 0, 0)
         codes = self._shards.matching(tuple(entry.code for _, entry in self._entries())).lazy().select("code")
         rows = (
             (path, shard.join(codes, on="code").group_by("code").agg(dates.counted(time="time")))
@@ -292,9 +327,8 @@ class Meds:
         wanted = [(signal, entry.code) for signal, entry in self._entries()]
         return wanted + [(kind, pattern) for kind in kinds for pattern in self._patterns(kind)]
 
-    def _unmatched(self) -> list[str]:
+    def _unmatched(self, kinds: Sequence[str] = (*STAY_KINDS, "died", "notes")) -> list[str]:
         """A warning that lists the patterns which match no code; of a kind's defaults, only where none matches."""
-        kinds = (*STAY_KINDS, "died", "notes")
         wanted = self._wanted(kinds)
         missing = [(name, pattern) for name, pattern in wanted if self._shards.matching((pattern,)).is_empty()]
         defaults = Options(signals={})
@@ -335,6 +369,8 @@ def _with_values(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
+def build(
+    options: Options, *, raw_dir: Path, kg_dir: Path, seed: int, predictions: Predictions | None = None
+) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    return Meds(options, raw_dir)
+    return Meds(options, raw_dir, predictions)

@@ -17,6 +17,14 @@ LATE = timedelta(hours=24)  # between two times of one discharge, or from the di
 OLDEST, SHIFTED = 120, 91  # a greater age comes from a shifted birth date; MIMIC-IV gives 91 for all ages over 89
 
 
+def without_shifted_ages(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """``stays`` with ages that a shifted birth date makes too high set to ``SHIFTED``, and a warning if there are some."""
+    shifted = pl.col("age") > OLDEST
+    old = stays.filter(shifted).height
+    told = f"the age of {old} stays is above {OLDEST} years (a shifted birth date): it counts as {SHIFTED}"
+    return stays.with_columns(pl.when(shifted).then(SHIFTED).otherwise("age").alias("age")), [told] if old else []
+
+
 def of_kind(events: pl.DataFrame, kind: str) -> pl.DataFrame:
     """The events of one kind, in order of person and time; those without a time, as sex may be, come last."""
     return events.filter(pl.col("kind") == kind).drop("kind").sort("subject_id", "time", "code", nulls_last=True)
@@ -150,7 +158,7 @@ def icu_stays(events: pl.DataFrame, hospital: pl.DataFrame) -> pl.DataFrame:
     hadm_id = pl.coalesce("around", "hadm_id", pl.format("icu-{}", "stay_id")).alias("hadm_id")
     stays = pl.concat([named, others.with_columns(hadm_id).drop("around")])
     stays = stays.join(hospital.drop("planned"), on=["subject_id", "hadm_id"], how="left")
-    return _with_person(stays, events).sort("subject_id", "intime", "stay_id")
+    return with_person(stays, events).sort("subject_id", "intime", "stay_id")
 
 
 def _or_numbered(key: str) -> pl.Expr:
@@ -159,20 +167,21 @@ def _or_numbered(key: str) -> pl.Expr:
     return pl.coalesce(key, pl.format("{}-{}", "subject_id", number)).alias(key)
 
 
-def _with_person(stays: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """Add ``age`` (whole years at ``intime``), ``sex``, and the latest ``ethnicity`` that was recorded by the admission."""
+def with_person(stays: pl.DataFrame, events: pl.DataFrame, at: str = "intime") -> pl.DataFrame:
+    """Add ``age`` (whole years at the time ``at``), ``sex``, and the latest ``ethnicity`` that was recorded by then, or by the
+    admission."""
     births = of_kind(events, "birth").group_by("subject_id").agg(pl.col("time").min().alias("birth"))
     sex = pl.coalesce(known_sex(pl.col("tail")), "tail").alias("sex")
     sexes = of_kind(events, "gender").unique("subject_id", keep="last", maintain_order=True).select("subject_id", sex)
     keys = ["subject_id", "stay_id"]
     stated = of_kind(events, "ethnicity").select("subject_id", "time", pl.col("tail").alias("ethnicity"))
-    stated = stays.select(*keys, pl.max_horizontal("intime", "admittime").alias("known")).join(stated, on="subject_id")
+    stated = stays.select(*keys, pl.max_horizontal(at, "admittime").alias("known")).join(stated, on="subject_id")
     stated = stated.filter((pl.col("time") <= pl.col("known")).fill_null(value=True)).sort(
         "time", "ethnicity", nulls_last=False
     )
     stated = stated.unique(keys, keep="last", maintain_order=True).select(*keys, "ethnicity")
     stays = stays.join(births, on="subject_id", how="left").join(sexes, on="subject_id", how="left")
     stays = stays.join(stated, on=keys, how="left")
-    birthday, day = (pl.col(name).dt.strftime("%m-%d") for name in ("birth", "intime"))
-    age = pl.col("intime").dt.year() - pl.col("birth").dt.year() - (day < birthday).cast(pl.Int32)
+    birthday, day = (pl.col(name).dt.strftime("%m-%d") for name in ("birth", at))
+    age = pl.col(at).dt.year() - pl.col("birth").dt.year() - (day < birthday).cast(pl.Int32)
     return stays.with_columns(age.alias("age")).drop("birth")

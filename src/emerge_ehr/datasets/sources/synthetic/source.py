@@ -34,9 +34,9 @@ class Synthetic:
     seed: int
 
     @property
-    def _records(self) -> mimic4.Mimic4:
+    def _records(self) -> Source:
         notes = mimic_options.Options(notes_file=(self.raw_dir / "note" / "notes.csv.gz",))
-        return mimic4.Mimic4(notes, self.raw_dir)
+        return mimic4.build(notes, raw_dir=self.raw_dir, kg_dir=self.kg_dir, seed=self.seed)
 
     @property
     def _recipe(self) -> dict[str, float | str]:

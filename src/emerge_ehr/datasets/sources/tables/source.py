@@ -49,11 +49,13 @@ class Options:
     bounds such as "<10 mg/dL", which count in that unit alone.
 
     ``sexes``: what the codes of the column ``sex`` (or ``gender``) mean, such as {"1" = "M", "0" = "F"}.
+    ``treatments``: ``treatments.csv`` is read too (docs/treatments.md).
     """
 
     max_levels: Positive = 10
     units: dict[str, str] = field(default_factory=dict)
     sexes: dict[str, Literal["F", "M"]] = field(default_factory=dict)
+    treatments: bool = False
 
 
 @final
@@ -86,7 +88,8 @@ class OwnTables:
 
     def inputs(self) -> list[Path]:
         """The tables that are there; only ``label.csv``, ``cohort.csv`` and ``notes.csv`` may be missing."""
-        tables = (schema.LABEL, schema.COHORT, schema.NOTES)
+        asked = (schema.TREATMENTS,) if self.options.treatments else ()
+        tables = (schema.LABEL, schema.COHORT, schema.NOTES, *asked)
         for table in (schema.STATIC, *tables):
             found = look(self.raw_dir, Path(table.file).stem)
             if found and not (self.raw_dir / table.file).is_file():
@@ -95,6 +98,9 @@ class OwnTables:
         if not paths[1].is_file():
             raise UserError(f"{paths[1]}: missing; a table with the column patient_id, and age and sex where known")
         more = [self.raw_dir / table.file for table in tables]
+        if asked and self.features is None and not more[-1].is_file():
+            columns = ", ".join(schema.TREATMENTS.names)
+            raise UserError(f"{more[-1]}: missing; source.treatments = true needs it, with the columns {columns}")
         return [*paths, *(path for path in more if path.is_file())]
 
     def stays(self) -> Extract:
@@ -216,7 +222,8 @@ class OwnTables:
         if only_measured:
             static = {self.raw_dir / schema.STATIC.file: pl.DataFrame({"patient_id": in_static, "rows": 1})}
             own_ids.rows_of_others(static, rows["patient_id"].drop_nulls(), self._dynamic.name)
-        more = [self.raw_dir / table.file for table in (schema.STATIC, schema.LABEL, schema.NOTES)]
+        asked = (schema.TREATMENTS,) if self.options.treatments else ()
+        more = [self.raw_dir / table.file for table in (schema.STATIC, schema.LABEL, schema.NOTES, *asked)]
         return own_ids.compared(rows, self._dynamic, [path for path in more if path.is_file()], patients, known)
 
     @property

@@ -1,0 +1,99 @@
+"""Where the sources keep the signals of a list: the items in its columns ``mimic``, ``mimic3`` and ``eicu``.
+
+A cell holds ``table:item`` or ``table:item [unit]``, separated by ``;``. The unit is that of values whose row states none. Items
+left of ``>>`` count before those right of it where both have a value at one time, as an arterial line counts before a cuff.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from emerge_ehr.fields import UserError
+from emerge_ehr.signals import table, unit_forms
+from emerge_ehr.signals.table import Row
+from emerge_ehr.signals.unit_forms import SAME, Factors
+
+# column -> the tables that its items may be in
+MIMIC = ("chart", "lab", "output", "input", "procedure")
+EICU = (
+    "patient",
+    "vitalPeriodic",
+    "vitalAperiodic",
+    "lab",
+    "nurseCharting",
+    "respiratoryCharting",
+    "respiratoryCare",
+    "treatment",
+)
+TABLES: Mapping[str, tuple[str, ...]] = {"mimic": MIMIC, "mimic3": MIMIC, "eicu": EICU}
+LASTING = ("input", "procedure", "respiratoryCare", "treatment")  # what lasts for a while, rather than being measured
+WRITTEN = re.compile(r"(\w+):\s*(.*?)(?:\s*\[([^\[\]]*)\])?")
+RANKS = 10  # the ranks that values of one time may have: 0 to 9
+
+
+@dataclass(frozen=True)
+class Item:
+    """``name`` in ``table`` holds the signal ``code``; of several values at one time those of the lowest ``rank`` count.
+
+    ``factors``: the scale and offset of a value whose row states no unit.
+    """
+
+    code: str
+    table: str
+    name: str
+    factors: Factors = SAME
+    rank: int = 0
+
+
+def read(chosen: str, *columns: str) -> tuple[Item, ...]:
+    """The items of the list's signals in these columns.
+
+    Raises:
+        UserError: as ``table.rows``; or an item cannot be read, or stands for two signals.
+    """
+    first: dict[tuple[str, str], str] = {}
+    items = []
+    for row in table.rows(chosen):
+        for item in (item for column in columns for item in _of_cell(row, column)):
+            # an infusion may stand for its rate, and for whether any is given
+            key = (item.table, item.name.lower() + (f" {item.code}" if item.table in LASTING else ""))
+            if key in first:
+                raise UserError(
+                    f"{row.where}: item '{item.table}:{item.name}' of {item.code} stands twice, first for {first[key]}; an item "
+                    "belongs to one signal"
+                )
+            first[key] = item.code
+            items.append(item)
+    return tuple(items)
+
+
+def _of_cell(row: Row, column: str) -> Iterator[Item]:
+    code = row.cells["name"]
+    for rank, group in enumerate(row.cells[column].split(">>") if row.cells[column] else ()):
+        for text in group.split(";"):
+            found = WRITTEN.fullmatch(text.strip())
+            if found is None or found[1] not in TABLES[column] or not found[2]:
+                raise UserError(
+                    f"{row.where}: {column} item '{text.strip()}' of {code} is not table:item; the tables are "
+                    f"{', '.join(TABLES[column])}"
+                )
+            if column != "eicu" and not (found[2].isascii() and found[2].isdigit()):
+                raise UserError(f"{row.where}: {column} item '{text.strip()}' of {code}: an itemid is a whole number")
+            if rank >= RANKS:
+                raise UserError(f"{row.where}: {column} of {code} has more than {RANKS} groups of items; join some")
+            yield Item(code, found[1], found[2], _factors(row, found[3], text.strip()), rank)
+
+
+def _factors(row: Row, unit: str | None, text: str) -> Factors:
+    """What makes a value in the item's ``unit`` one of the signal."""
+    if unit is None:
+        return SAME
+    cells = row.cells
+    known = unit_forms.forms(cells["unit"], float(cells["molar_mass"] or 0), int(float(cells["charge"] or 0))) or {}
+    spelt = "".join(unit.lower().split())
+    if spelt not in known:
+        raise UserError(
+            f"{row.where}: unit '{unit}' of item '{text}' is not one that {cells['name']} ({cells['unit'] or 'no unit'}) is "
+            f"converted from: {', '.join(sorted(known)) or 'none'}"
+        )
+    return known[spelt]
