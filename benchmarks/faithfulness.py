@@ -24,7 +24,7 @@ from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, wr
 from emerge_ehr.fields import Component
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.graphs.primekg import graph as primekg
-from emerge_ehr.rag import linking, records
+from emerge_ehr.rag import linking, recorder
 from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
 from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.patient_links import Chooser
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return {line["patient"]: line for line in lines if "notes" in line}, [line for line in lines if "text" in line]
 
 
-def cases(graph: KnowledgeGraph, patients: Mapping[str, Any], cache: Path) -> dict[str, records.Case]:
+def cases(graph: KnowledgeGraph, patients: Mapping[str, Any], cache: Path) -> dict[str, recorder.Case]:
     """The patients as ``records`` has them after their notes were read and linked."""
     extractor = components.build("entities", Component("rules"), graph=graph)
     linker = linking.build(graph, Linking(), 1, cache)
@@ -57,11 +57,11 @@ def cases(graph: KnowledgeGraph, patients: Mapping[str, Any], cache: Path) -> di
     for n, (name, patient) in enumerate(patients.items()):
         signals = [_signal(**signal) for signal in patient["signals"]]
         (extraction,) = extractor.extract([patient["notes"]])
-        facts = records.PatientFacts(n, name, patient["age"], patient["sex"], patient["notes"], (), signals)
+        facts = recorder.PatientFacts(n, name, patient["age"], patient["sex"], patient["notes"], (), signals)
         linked = linker.link({entity.name for entity in extraction.entities if entity.linked})
         names = {normal(entity.name) for entity in extraction.entities} & linked.keys()
         values = tuple(signal.value for signal in signals)
-        made[name] = records.Case(facts, extraction, {key: linked[key] for key in sorted(names)}, values)
+        made[name] = recorder.Case(facts, extraction, {key: linked[key] for key in sorted(names)}, values)
     return made
 
 
@@ -82,7 +82,7 @@ def audits(
     own = [made[statement["patient"]] for statement in statements]
     chooser = Chooser(hierarchy.build(graph), Linking().max_nodes)
     connected = connections.build(graph, shown)
-    evidence = records.Recorder(chooser, connected, retriever, None, auditor).evidence(own)
+    evidence = recorder.Recorder(chooser, connected, retriever, None, auditor).evidence(own)
     summaries = [Summary((Statement(row["text"], OfNothing("no signal")),), "test") for row in statements]
     entities = [case.extraction.entities for case in own]
     start = time.perf_counter()

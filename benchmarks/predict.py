@@ -28,7 +28,6 @@ from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
-from emerge_ehr.rag import records_file as rag_records
 
 
 def main() -> None:
@@ -82,8 +81,7 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
         seconds[rest] = seconds.get(rest, 0.0) + whole - entities
         batch = take("encoding", partial(ready.encode, block, evidence))
         take("model", partial(ready.trained.probability, batch))
-        records = [rag_records.from_own_row(row) for row in evidence.records.iter_rows(named=True)]
-        texts = [Told(*pair) for pair in zip(evidence.notes, records, strict=True)]
+        texts = [Told(*pair) for pair in zip(evidence.notes, evidence.records, strict=True)]
         take(
             "risks without each disease",
             partial(what_if.without_diseases, ready.trained, ready.fitted, batch, texts),

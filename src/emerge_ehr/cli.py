@@ -37,7 +37,7 @@ CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
 # default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "offline")),
+    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "workers", "offline")),
     "evaluate": (
         "emerge_ehr.transfer.evaluate",
         ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),
@@ -129,6 +129,13 @@ def parser() -> argparse.ArgumentParser:
         help="with predict: also what each input and disease adds to a risk, which takes most of the time",
     )
     runs.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with predict: the number of processes; by default one per core, up to 8, where there are many patients",
+    )
+    runs.add_argument(
         "--with-patients",
         action="store_true",
         help="with export: the folder may hold what a method, or a what-if, keeps of single training patients",
@@ -165,6 +172,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         known.error("--deep only works with --stage audit")
     if options.check and options.stage != "convert":
         known.error("--check only works with --stage convert")
+    if options.workers < 0:
+        known.error("--workers must be 0 (as many as there are cores) or more")
     if options.recalibrate is None and options.recalibrate_by != known.get_default("recalibrate_by"):
         known.error("--recalibrate-by needs --recalibrate N")
     _refuse_untaken(known, options)

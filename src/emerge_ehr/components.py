@@ -81,6 +81,16 @@ def stated(socket: str, chosen: Component, name: str) -> Any:
     return fact
 
 
+def is_light(socket: str, chosen: Component) -> bool:
+    """Whether the ``Options`` of the chosen plug state that it is ``light``: its work takes one core and little memory, so that
+    several processes may each do it. A plug that does not say so is taken for a language model, or for one who asks one.
+
+    Raises:
+        UserError: as ``options``.
+    """
+    return bool(getattr(options(socket, chosen), "light", False))
+
+
 def build(socket: str, chosen: Component, **context: Any) -> Any:
     """Build the chosen plug from its options and those parts of the ``context`` that its ``build`` has parameters for; plugs of
     one socket may need different parts."""

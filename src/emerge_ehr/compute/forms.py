@@ -1,6 +1,7 @@
 """Turns values into bytes, for other processes and for the disk: dataclasses as JSON, arrays as NPY. No pickles are kept."""
 
 import io
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,3 +93,17 @@ class Arrays:
         while file.tell() < len(data):
             arrays.append(np.lib.format.read_array(file, allow_pickle=False))
         return arrays
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """Values of any type, for other processes of this user on this machine; never for the disk."""
+
+    def to_bytes(self, values: Sequence[Any]) -> bytes:
+        """The pickled list of the values."""
+        return pickle.dumps(list(values))
+
+    def from_bytes(self, data: bytes) -> list[Any]:
+        """The values again."""
+        values: list[Any] = pickle.loads(data)  # noqa: S301 - they come from a process that this one started
+        return values

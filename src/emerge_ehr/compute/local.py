@@ -94,6 +94,18 @@ class Helper:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
 
+    def take(self, pickled: bytes) -> None:
+        """Send the work, pickled by the caller: what other threads use cannot be pickled meanwhile.
+
+        Raises:
+            UserError: the process died.
+        """
+        try:
+            self.pipe.send_bytes(pickled)
+        except OSError:
+            raise died(self.work) from None
+        self.begun = True
+
     def ask(self, items: bytes) -> bytes:
         """The answers to a piece; waits for them.
 

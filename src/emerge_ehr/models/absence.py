@@ -36,6 +36,8 @@ def has(batch: Batch, modalities: Sequence[str]) -> Tensor:
 
 def without(batch: Batch, modalities: Sequence[str], whom: Tensor | None = None) -> Batch:
     """The patients as if they had never had the ``modalities``. ``whom`` [N,M], bool: who lacks which; without it all do."""
+    if not modalities:
+        return batch
     lacking = torch.ones(len(batch), len(modalities), dtype=torch.bool) if whom is None else whom
     fields: dict[str, Tensor] = {}
     for column, name in enumerate(modalities):

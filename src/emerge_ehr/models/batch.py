@@ -7,6 +7,7 @@ D1 and D2 embedding widths of note and summary, C1 and C2 pieces of them, K labe
 import dataclasses
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -34,6 +35,9 @@ MODALITIES = {
     "note": ("note_embedding", "note_mask", "note_tokens", "note_tokens_mask"),
     "summary": ("summary_embedding", "summary_mask", "summary_tokens", "summary_tokens_mask"),
 }
+
+# Statistics that are known of a batch, for as long as it is in use.
+STATISTICS: "WeakKeyDictionary[Batch, dict[torch.dtype, Tensor]]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,27 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ehr)
 
+    @property
+    def statistics(self) -> dict[torch.dtype, Tensor]:
+        """The statistics of the window [N,8F] in each precision in which they were asked for (``window_statistics.of_batch``)."""
+        return STATISTICS.setdefault(self, {})
+
     def select(self, index: Tensor) -> Self:
         """The patients at ``index`` [n], in that order."""
-        return dataclasses.replace(self, **{name: getattr(self, name)[index] for name in SHAPES})
+        selected = dataclasses.replace(self, **{name: getattr(self, name)[index] for name in SHAPES})
+        selected.statistics.update({dtype: known[index] for dtype, known in self.statistics.items()})
+        return selected
+
+    def lent(self, index: Tensor, modality: str, others: "Batch", lenders: Tensor) -> "Batch":
+        """The patients at ``index`` [n] with a modality of the ``others`` at ``lenders`` [n] in place of their own."""
+        fields = {
+            name: getattr(others, name)[lenders] if name in MODALITIES[modality] else getattr(self, name)[index]
+            for name in SHAPES
+        }
+        whole, rows = (others, lenders) if modality == "ehr" else (self, index)
+        made = Batch(**fields)
+        made.statistics.update({dtype: known[rows] for dtype, known in whole.statistics.items()})
+        return made
 
     def to(self, device: torch.device) -> Self:
         """The same patients on ``device``."""

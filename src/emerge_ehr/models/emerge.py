@@ -207,6 +207,8 @@ class Emerge(nn.Module):
 
     def read(self, batch: Batch, hours: Modality | None = None) -> dict[str, Modality]:
         """Batch of N -> the modalities to fuse: ``ehr``, and ``text`` or (at token level) ``note`` and ``summary``."""
+        if hours is not None and not getattr(self.fusion, "reads_shared", False):
+            hours = hours.apart()
         modalities = {} if self.ehr is None else {"ehr": hours or self.ehr(batch)}
         return modalities if self.texts is None else modalities | self.texts(batch)
 

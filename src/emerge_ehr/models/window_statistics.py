@@ -13,8 +13,15 @@ STATISTICS = ("mean", "std", "min", "max", "first", "last", "slope", "count")
 
 
 def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The statistics of the patients in a batch [N,8F], in the order of ``STATISTICS``; later hours than the last are ignored."""
-    return statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
+    """The statistics of the patients in a batch [N,8F], in the order of ``STATISTICS``; later hours than the last are ignored.
+
+    A batch keeps them, since every member of a run asks for the same.
+    """
+    if torch.compiler.is_compiling():  # in training, where each batch is read once
+        return statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
+    if dtype not in batch.statistics:
+        batch.statistics[dtype] = statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
+    return batch.statistics[dtype]
 
 
 def statistics(value: Tensor, measured: Tensor) -> Tensor:

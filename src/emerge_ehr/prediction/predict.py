@@ -1,17 +1,18 @@
 """Stage predict: a finished run + the tables of new patients -> a risk per patient, and the evidence that the risk rests on."""
 
-import json
 import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TextIO
 
 from emerge_ehr import privacy
 from emerge_ehr.datasets import sources
-from emerge_ehr.prediction import answers, predictor, what_if
-from emerge_ehr.prediction.predictor import Answer, Predictor
+from emerge_ehr.prediction import answers, predictor, spread, what_if
+from emerge_ehr.prediction.predictor import Predictor
+from emerge_ehr.prediction.spread import Written
 from emerge_ehr.storage import artefacts, meds_predictions, schema, spreadsheet
 
 log = logging.getLogger(__name__)
@@ -19,10 +20,10 @@ LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
 
 
 @privacy.owner_only()
-def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = True) -> None:
+def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = True, workers: int = 0) -> None:
     """Write ``output``, a row per patient and label, and ``<stem>.evidence.jsonl`` beside it, a line per patient.
 
-    ``explain``: whether they say what each modality and disease adds to a risk.
+    ``explain``: whether they say what each modality and disease adds to a risk. ``workers``: as for ``spread.answered``.
 
     Raises:
         UserError: the run or the tables do not fit, or ``output`` cannot be written.
@@ -40,10 +41,10 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
         artefacts.replacing(evidence) as lines,
         table.open("w", encoding="utf-8", newline="") as rows,
         lines.open("w", encoding="utf-8") as evidence_lines,
+        closing(spread.answered(ready, patients, explain=explain, workers=workers)) as found,
     ):
         risks: dict[str, float] = {}
-        found = _noting(ready.answers(patients, explain=explain), risks)
-        highest = _write(found, ready, rows, evidence_lines)
+        highest = _write(_noting(found, risks), ready, rows, evidence_lines)
     if sources.bring_predictions(ready.trained.config):
         _write_for_meds(risks, float(ready.thresholds[0]), output.with_suffix(".parquet"))
     seconds = time.perf_counter() - began
@@ -52,11 +53,11 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
     print(f"risks: {output}\nevidence: {evidence}")
 
 
-def _noting(found: Iterable[Answer], risks: dict[str, float]) -> Iterator[Answer]:
-    """The answers as they come; the risk of the first outcome is put into ``risks``, by patient."""
-    for answer in found:
-        risks[answer.patient_id] = float(answer.risk[0])
-        yield answer
+def _noting(found: Iterable[Written], risks: dict[str, float]) -> Iterator[Written]:
+    """The blocks as they come; the risks of the first outcome are put into ``risks``, by patient."""
+    for block in found:
+        risks.update(block.first)
+        yield block
 
 
 def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) -> None:
@@ -70,19 +71,18 @@ def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) ->
     print(f"for meds-evaluation: {path}")
 
 
-def _write(found: Iterable[Answer], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
+def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
     modalities = what_if.modalities(ready.trained)
     rows.write(spreadsheet.line(answers.header(modalities, ready.trained.sets is not None)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
-    for answer in found:
-        rows.writelines(spreadsheet.line(row) for row in answers.rows(answer, ready, modalities))
-        evidence_lines.write(json.dumps(answers.as_json(answer, ready), ensure_ascii=False, allow_nan=False) + "\n")
-        failures += bool(answer.record.failures)
-        lacking.update(answer.lacking)
-        for k, risk in enumerate(answer.risk.tolist()):
-            highest[k] = max(highest[k], (answer.patient_id, risk), key=lambda candidate: candidate[1])
+    for block in found:
+        rows.write(block.rows)
+        evidence_lines.write(block.lines)
+        failures += block.failures
+        lacking += block.lacking
+        highest = [spread.higher(*pair) for pair in zip(highest, block.highest, strict=True)]
     for name in (name for name in modalities if lacking[name]):
         log.warning("%d patients lack %s: their risks rest on the other inputs", lacking[name], LACKING[name])
     if failures:

@@ -5,7 +5,7 @@ Everything fitted comes from the run's artefacts; the knowledge graph and the en
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,19 @@ from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.prediction.what_if import Told, Without
 from emerge_ehr.preprocess import evidence, fitted, texts
 from emerge_ehr.preprocess import run as preprocess
-from emerge_ehr.preprocess.evidence import FoundEvidence
+from emerge_ehr.preprocess.evidence import NewEvidence
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.preprocess.inputs import new_patients, raw_patients
 from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag import records as rag
-from emerge_ehr.rag import records_file as rag_records
 from emerge_ehr.rag.faithfulness.faithfulness import Auditor
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import FITTED
 from emerge_ehr.training import trained as runs
-from emerge_ehr.training.trained import Trained
+from emerge_ehr.training.trained import Hours, Trained
 
 BLOCK = 512  # patients at a time: bounds memory; progress is logged after each block
 Risks = NDArray[np.float64]
@@ -111,7 +110,7 @@ class Predictor:
             yield from self.ask(batch, block_evidence, people[at : at + len(batch)], explain=explain)
             at += len(batch)
 
-    def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, FoundEvidence]]:
+    def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, NewEvidence]]:
         """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
@@ -121,11 +120,11 @@ class Predictor:
             if patients > BLOCK:
                 log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
 
-    def read(self, tables: CheckedTables) -> FoundEvidence:
+    def read(self, tables: CheckedTables) -> NewEvidence:
         """Find the patients' abnormal signals, notes, diseases and summaries."""
-        return evidence.find(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
+        return evidence.of_new(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
 
-    def encode(self, tables: CheckedTables, found: FoundEvidence) -> Batch:
+    def encode(self, tables: CheckedTables, found: NewEvidence) -> Batch:
         """Encode what the model reads; texts have at least as many places for pieces as in training."""
         limits, data = self.trained.config.token_level, self.trained.dataset
         arrays = evidence.arrays(tables, self.fitted, found)
@@ -136,26 +135,22 @@ class Predictor:
             arrays |= texts.in_pieces(name, encoder, written, limit, seen.shape[1])
         return Batch(**{name: torch.from_numpy(arrays[name]) for name in SHAPES})
 
-    def ask(
-        self, batch: Batch, found: FoundEvidence, people: pl.DataFrame, *, explain: bool = True
-    ) -> Iterator[Answer]:
+    def ask(self, batch: Batch, found: NewEvidence, people: pl.DataFrame, *, explain: bool = True) -> Iterator[Answer]:
         """Compute the patients' risks from all of their data and, to ``explain`` them, without each modality, disease and
         abnormal signal.
 
         ``people``: the rows of patients.csv.
         """
-        logits = self.trained.of_members(batch)
+        hours = self.trained.hours(batch) if explain else None
+        logits = self.trained.of_members(batch, hours)
         risks, of_each = self.trained.together(logits), self.trained.risks(logits)
         possible = None if self.trained.sets is None else self.trained.sets.of(risks, people)
         lowest, highest = of_each.min(axis=0), of_each.max(axis=0)
-        records = [rag_records.from_own_row(row) for row in found.records.iter_rows(named=True)]
-        nothing: list[dict[Any, Without]] = [{} for _ in records]
-        diseases, signals, without = (
-            self._explained(batch, found, records, logits) if explain else (nothing, nothing, {})
-        )
+        nothing: list[dict[Any, Without]] = [{} for _ in found.records]
+        diseases, signals, without = self._explained(batch, found, logits, hours) if explain else (nothing, nothing, {})
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
         read = what_if.modalities(self.trained)
-        for n, record in enumerate(records):
+        for n, record in enumerate(found.records):
             yield Answer(
                 patient_id=record.patient_id,
                 risk=risks[n],
@@ -170,18 +165,18 @@ class Predictor:
             )
 
     def _explained(
-        self, batch: Batch, found: FoundEvidence, records: Sequence[Record], own: Tensor
+        self, batch: Batch, found: NewEvidence, own: Tensor, hours: Hours | None
     ) -> tuple[list[dict[int, Without]], list[dict[str, Without]], dict[str, Risks]]:
         """The risks of the patients without each disease and without each abnormal signal of theirs, and [N,K] without each
-        modality. ``own``: the members' logits."""
-        nothing: list[dict[str, Without]] = [{} for _ in records]
-        sources = [Told(notes, record) for notes, record in zip(found.notes, records, strict=True)]
-        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources, own)
+        modality. ``own`` and ``hours``: the members' logits, and what their encoders read of the series."""
+        nothing: list[dict[str, Without]] = [{} for _ in found.records]
+        sources = [Told(notes, record) for notes, record in zip(found.notes, found.records, strict=True)]
+        diseases = what_if.without_diseases(self.trained, self.fitted, batch, sources, own, hours)
         if self.donors is None or self.ordinary is None:
             return diseases, nothing, {}
         signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary, own)
         names = what_if.modalities(self.trained)
-        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors)
+        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors, hours)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:

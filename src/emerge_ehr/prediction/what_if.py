@@ -28,6 +28,7 @@ from torch import Tensor
 
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.evaluation.calibration import logit
+from emerge_ehr.models import window_statistics
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
@@ -89,15 +90,22 @@ def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -
 
 
 def without_modalities(
-    trained: Trained, batch: Batch, names: Sequence[str], others: Batch
+    trained: Trained, batch: Batch, names: Sequence[str], others: Batch, hours: Hours | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """By name the risks [N,K] without each of these modalities, as ``without_modality``; the patients' series are read once."""
+    """By name the risks [N,K] without each of these modalities, as ``without_modality``; the patients' series are read once.
+
+    ``hours``: what the method ``hours`` returned for ``batch``, where it is known.
+    """
+    for patients in (batch, others) if trained.experts else ():
+        window_statistics.of_batch(patients, torch.float64)  # the batches of pairs that follow keep them
+    if hours is None and set(names) - {"ehr"}:
+        hours = trained.hours(batch)
     of_others = trained.hours(others) if "ehr" in names else None
     found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     # all pairs of a few patients in one call: a call costs as much as a hundred rows
     for part in torch.split(torch.arange(len(batch)), max(1, trained.config.training.batch_size // len(others))):
         rows = batch.select(part)
-        own = trained.hours(rows) if set(names) - {"ehr"} else None
+        own = hours.select(part) if hours else None
         for name in names:
             found[name].append(_averaged(trained, rows, name, others, of_others if name == "ehr" else own))
     return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -107,19 +115,23 @@ def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, hours: H
     """As ``without_modality``. ``hours``: what the encoders of the series return for the ``others``, if these lend theirs, or
     else for the patients."""
     row, donor = torch.arange(len(batch)).repeat_interleave(len(others)), torch.arange(len(others)).repeat(len(batch))
-    lent = {field: getattr(others, field)[donor] for field in MODALITIES[name]}
     whose = donor if name == "ehr" else row
-    risks = trained.probability(dataclasses.replace(batch.select(row), **lent), hours.select(whose) if hours else None)
+    risks = trained.probability(batch.lent(row, name, others, donor), hours.shared(whose) if hours else None)
     mean: NDArray[np.float64] = risks.reshape(len(batch), len(others), -1).mean(axis=1)
     return mean
 
 
 def without_diseases(
-    trained: Trained, fitted: Fitted | None, batch: Batch, patients: Sequence[Told], own: Tensor | None = None
+    trained: Trained,
+    fitted: Fitted | None,
+    batch: Batch,
+    patients: Sequence[Told],
+    own: Tensor | None = None,
+    hours: Hours | None = None,
 ) -> list[dict[int, Without]]:
     """For each patient, a dict from the node_index of every linked disease to the risks without that disease.
 
-    ``own``: the members' logits of ``batch``, where they are known.
+    ``own`` and ``hours``: the members' logits of ``batch``, and what the method ``hours`` returned for it, where they are known.
 
     ``patients`` are those of ``batch``, in its order; ``fitted`` is what was saved with the artefacts the run was trained on,
     which may be None for a method that reads no text. Where a patient's notes are not available, only the summary changes. The
@@ -128,15 +140,14 @@ def without_diseases(
     found: list[dict[int, Without]] = [{} for _ in patients]
     if fitted is None or not reads_texts(trained):
         return found
-    own = trained.of_members(batch) if own is None else own
+    hours = trained.hours(batch) if hours is None else hours
+    own = trained.of_members(batch, hours) if own is None else own
     pairs = [(n, node.node_index) for n, patient in enumerate(patients) for node in patient.record.nodes]
     for at in range(0, len(pairs), PAIRS):
         chunk = pairs[at : at + PAIRS]
         rows = torch.tensor([n for n, _ in chunk])
-        distinct, which = torch.unique(rows, return_inverse=True)
-        hours = trained.hours(batch.select(distinct))
         changed = _without(trained, fitted, batch.select(rows), patients, chunk)
-        without = trained.of_members(changed, hours.select(which) if hours else None)
+        without = trained.of_members(changed, hours.shared(rows) if hours else None)
         for (n, node), one in zip(chunk, judged(trained, without, own[:, rows]), strict=True):
             found[n][node] = one
     return found

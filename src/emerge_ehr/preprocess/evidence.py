@@ -27,6 +27,8 @@ from emerge_ehr.rag import records as rag
 from emerge_ehr.rag.entities.rules import Rules
 from emerge_ehr.rag.faithfulness import faithfulness
 from emerge_ehr.rag.ranking import connections, signal_phenotypes
+from emerge_ehr.rag.recorder import PatientFacts
+from emerge_ehr.rag.records_file import Record
 from emerge_ehr.rag.treatments import given
 from emerge_ehr.signals import abnormal
 from emerge_ehr.signals import hourly as tensors
@@ -48,6 +50,19 @@ class FoundEvidence:
     def summaries(self) -> list[str]:
         """The summaries' texts [N]."""
         return self.records["summary"].to_list()
+
+
+@dataclass(frozen=True)
+class NewEvidence:
+    """What was found for N new patients: their notes joined, and their records."""
+
+    notes: list[str]
+    records: list[Record]
+
+    @property
+    def summaries(self) -> list[str]:
+        """The summaries' texts [N]."""
+        return [record.summary for record in self.records]
 
 
 def graph(config: Config) -> KnowledgeGraph:
@@ -118,20 +133,38 @@ def find(
     config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
 ) -> FoundEvidence:
     """Find the signals that are abnormal against the training patients' ``statistics``, and the evidence in notes and graph."""
+    patients, treated = _facts(config, chosen, tables, statistics)
+    notes = [patient.notes for patient in patients]
+    records, counts = rag.records(patients, chosen, audit, tables.hourly, config.linking)
+    return FoundEvidence(notes, records, {**counts, **treated})
+
+
+def of_new(
+    config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
+) -> NewEvidence:
+    """As ``find``, for a few new patients."""
+    patients, _ = _facts(config, chosen, tables, statistics)
+    notes = [patient.notes for patient in patients]
+    return NewEvidence(notes, rag.of_new(patients, chosen, audit, tables.hourly, config.linking))
+
+
+def _facts(
+    config: Config, chosen: rag.Tools, tables: CheckedTables, statistics: Statistics
+) -> tuple[list[PatientFacts], dict[str, int]]:
+    """What is known of each sample before retrieval, and counts of the treatments, if they are asked for."""
     signals = abnormal.find(tables.hourly, statistics, tables.signals, config.abnormal)
     names = tables.cohort["patient_id"].to_list()
     notes, starts = rag.joined_notes(tables.notes, names), rag.note_starts(tables.notes, names)
     persons = enumerate(tables.cohort.select("patient_id", "age", "sex").rows())
     treated = given.of_samples(tables.treatments, tables.cohort, chosen.graph) if asks_treatments(config) else None
-    patients = [
-        rag.PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n], treated.given[n] if treated else ())
+    facts = [
+        PatientFacts(n, patient, age, sex, notes[n], starts[n], signals[n], treated.given[n] if treated else ())
         for n, (patient, age, sex) in persons
     ]
-    records, counts = rag.records(patients, chosen, audit, tables.hourly, config.linking)
-    return FoundEvidence(notes, records, {**counts, **(treated.counts if treated else {})})
+    return facts, treated.counts if treated else {}
 
 
-def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence) -> dict[str, NDArray[Any]]:
+def arrays(tables: CheckedTables, fitted: Fitted, found: FoundEvidence | NewEvidence) -> dict[str, NDArray[Any]]:
     """The arrays of ``dataset.Dataset`` by name, except those of the texts' pieces."""
     ehr, mask = tensors.standardise(tables.hourly, fitted.statistics)
     return {

@@ -122,14 +122,6 @@ def from_row(row: Mapping[str, str | None]) -> Record:
         raise ValueError(f"column {column}: {'.'.join(inside) or 'all of it'}: {first['msg'].lower()}") from None
 
 
-def from_own_row(row: Mapping[str, str]) -> Record:
-    """The record in a row that ``to_row`` has just made: as ``from_row``, without the checks that a file needs."""
-    statements = json.dumps([_nested(statement) for statement in json.loads(row["provenance"])])
-    values = {**row, "provenance": statements, **{name: json.dumps(row[name]) for name in TEXTS}}
-    columns = (f'"{name}": {values[name]}' for name in COLUMNS)
-    return _adapter().validate_json(f"{{{', '.join(columns)}}}", strict=True)
-
-
 def table(rows: Collection[tuple[str, ...]]) -> pl.DataFrame:
     """The file's rows as a table."""
     return pl.DataFrame(list(rows), schema=dict.fromkeys(COLUMNS, pl.String), orient="row")

@@ -23,7 +23,7 @@ from emerge_ehr.models.fusion import Modality
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 from emerge_ehr.storage.schema import MANIFEST, METADATA
-from emerge_ehr.training import calibrated, experts, loop, members, methods, patients, reported, sets
+from emerge_ehr.training import calibrated, experts, members, methods, patients, reported, sets
 from emerge_ehr.training.calibrated import Maps
 from emerge_ehr.training.experts import Experts
 from emerge_ehr.training.reported import Reported
@@ -39,6 +39,10 @@ class Hours:
     def select(self, index: Tensor) -> "Hours":
         """The patients at ``index`` [n], in that order."""
         return Hours(tuple(hours.select(index) for hours in self.members))
+
+    def shared(self, index: Tensor) -> "Hours":
+        """As ``select``, for many rows of few patients: what these read is not copied."""
+        return Hours(tuple(hours.shared(index) for hours in self.members))
 
 
 @dataclass(frozen=True)
@@ -96,28 +100,26 @@ class Trained:
 
         ``hours``: what the method ``hours`` returned for these patients; it makes repeated calls on the same series much faster.
         """
+        size = self.config.training.batch_size
+        if len(batch) > size:  # all members read a part while it is at hand
+            parts = torch.split(torch.arange(len(batch)), size)
+            each = [self.of_members(batch.select(part), hours.select(part) if hours else None) for part in parts]
+            return torch.cat(each, dim=1)
         if self.experts:
             batch = absence.without(batch, self.experts[0].unseen)
         of_members = [None] * len(self.members) if hours is None else hours.members
         logits = [self._logits(member, batch, read) for member, read in zip(self.members, of_members, strict=True)]
         if self.experts:
-            read = self.experts[0].read(batch, self.config.training.batch_size)
+            read = self.experts[0].read(batch, size)
             logits = [own.joined(network, read) for own, network in zip(self.experts, logits, strict=True)]
         return torch.stack(logits)
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
-        size = self.config.training.batch_size
-        if hours is not None:
-            parts = torch.split(torch.arange(len(batch)), size)
-            # a single part is not selected, which would copy every hour's state
-            given = (
-                [(batch, hours)] if len(parts) == 1 else ((batch.select(part), hours.select(part)) for part in parts)
-            )
-            with torch.no_grad():
-                return torch.cat([member(*one) for one in given])  # type: ignore[operator]
-        if isinstance(member, nn.Module):
-            return loop.predict(member, batch, size)
-        return member.logits(patients.table(batch, member.reads, size))
+        if not isinstance(member, nn.Module):
+            return member.logits(patients.table(batch, member.reads, self.config.training.batch_size))
+        with torch.no_grad():
+            logits: Tensor = member(batch) if hours is None else member(batch, hours)
+            return logits
 
     def hours(self, batch: Batch) -> Hours | None:
         """The output of the members' series encoders; None where the model has none, or is a baseline."""

@@ -96,7 +96,7 @@ def _predicted(ready: Predictor, found: LabelledTables) -> tuple[Array, list[Shi
         arrays = (batch.ehr.numpy(), batch.ehr_mask.numpy(), batch.ehr_length.numpy())
         series.append(profile.series(*arrays, bounds))
         notes += evidence.notes
-        records += profile.rows_of_records(evidence.records)
+        records += evidence.records
     told = []
     if failures := sum(bool(record.failures) for record in records):
         told.append(

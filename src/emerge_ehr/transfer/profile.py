@@ -4,7 +4,7 @@ Dimensions: N samples, T hours (or longer steps), F signals, K labels.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,11 +213,6 @@ def linked(records: Sequence[Record]) -> dict[str, float]:
     """Each linked disease with the share of the samples that have it."""
     counts = Counter(name for record in records for name in {node.name for node in record.nodes})
     return {name: count / len(records) for name, count in counts.items()}
-
-
-def rows_of_records(found: pl.DataFrame) -> Iterator[Record]:
-    """The records in rows of ``rag_records.csv``."""
-    return (records_file.from_row(row) for row in found.iter_rows(named=True))
 
 
 def _ages(patients: pl.DataFrame) -> Array:

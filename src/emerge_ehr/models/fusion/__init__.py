@@ -8,6 +8,7 @@ A plug's ``build(options, *, modalities, hidden_size, heads, dropout)`` makes a 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -20,14 +21,33 @@ class Modality(NamedTuple):
     representation: Tensor  # [N,H]
     tokens: Tensor  # [N,L,H]
     present: Tensor  # [N,L] bool: whether the hour is before the patient's length, or the patient has the text or piece
+    whose: Tensor | None = (
+        None  # [N]: the row of tokens and present for each of N, where several share one; else its own
+    )
 
     def select(self, index: Tensor) -> "Modality":
         """The patients at ``index`` [n], in that order."""
+        if self.whose is not None:
+            distinct, whose = torch.unique(self.whose[index], return_inverse=True)
+            return Modality(self.representation[index], self.tokens[distinct], self.present[distinct], whose)
         return Modality(self.representation[index], self.tokens[index], self.present[index])
+
+    def shared(self, index: Tensor) -> "Modality":
+        """As ``select``, for many rows of few patients: their tokens are not copied."""
+        return Modality(self.representation[index], self.tokens, self.present, index)
+
+    def apart(self) -> "Modality":
+        """The same with tokens for each of N."""
+        if self.whose is None:
+            return self
+        return Modality(self.representation, self.tokens[self.whose], self.present[self.whose])
 
 
 class Fusion(Protocol):
-    """Fuses the modalities that it was built for; a token that is not present must not change anything."""
+    """Fuses the modalities that it was built for; a token that is not present must not change anything.
+
+    One that has a true attribute ``reads_shared`` minds ``Modality.whose``; others get modalities without it.
+    """
 
     def forward(self, modalities: Mapping[str, Modality]) -> Tensor:
         """Modalities by name -> [N,H]."""

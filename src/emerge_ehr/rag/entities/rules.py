@@ -7,6 +7,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from emerge_ehr.compute import collector
 from emerge_ehr.compute.forms import Json, Rows
@@ -35,6 +36,7 @@ class Options:
     graph with fewer characters are not searched for; ``candidates``: phrases and titles that no dictionary holds are looked up
     too (``rag/mentions/candidates.py``)."""
 
+    light: ClassVar[bool] = True
     terms_file: Path = TERMS
     minimum_length: Positive = 4
     candidates: bool = True

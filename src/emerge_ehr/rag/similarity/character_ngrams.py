@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ Match = tuple[int, float]  # position of the nearest name, and its score
 class Options:
     """N-grams of ``size`` characters within words. Size 3 links as well as sizes 2 to 4 together, and faster."""
 
+    light: ClassVar[bool] = True
     size: Positive = 3
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ Integers = NDArray[np.int64]
 @dataclass(frozen=True)
 class Options:
     """There is nothing to choose."""
+
+    light: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

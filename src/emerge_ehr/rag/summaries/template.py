@@ -60,6 +60,7 @@ MOST_DRUGS = 60  # infused, and as many prescribed
 class Options:
     """``definition_characters``: the most of a definition that is quoted; ``max_characters``: the most of a summary."""
 
+    light: ClassVar[bool] = True
     definition_characters: Positive = 300
     max_characters: Annotated[int, Ge(200)] = 12000
 
