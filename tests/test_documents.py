@@ -41,6 +41,7 @@ NOT_RUN = {
     ("llm.md", ".venv/llama"): "it compiles for ten minutes; tests/test_llama_server.py starts the same server",
     ("llm.md", "at most 1"): "what was printed when it was measured",
     ("llm.md", "vllm serve"): "it needs GPUs",
+    ("meds.md", "meds-evaluation-cli"): "tests/test_prediction_times.py calls what it calls",
     ("models.md", "(x_j"): "a formula",
     ("paper.md", "data/raw"): "a list of folders",
     ("plugs.md", "[model]"): "the package is the reader's; tests/test_plugs_from_elsewhere.py has one for every socket",

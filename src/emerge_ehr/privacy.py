@@ -106,9 +106,9 @@ def owner_only(config: Config | None = None, stage: str = "") -> Iterator[None]:
     ``stage``: the stage that writes in the block. Without a config, the records are somebody's whom nobody vouches for.
     """
     before = os.umask(0o077)
-    if config is not None and not _keeps_to_owner(config, stage):
-        os.umask(before)
     try:
+        if config is not None and not _keeps_to_owner(config, stage):
+            os.umask(before)
         yield
     finally:
         os.umask(before)

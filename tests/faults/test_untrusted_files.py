@@ -106,7 +106,9 @@ def offences(tree: ast.Module) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_can_execute_a_file_or_trusts_an_unknown_server(path: Path) -> None:
-    assert not list(offences(ast.parse(path.read_text("utf-8"))))
+    # the one program that is run is aces-cli: another that a config names is refused (tests/datasets/tasks/test_aces.py)
+    known = ["imports subprocess"] if path.parts[-2:] == ("aces", "extraction.py") else []
+    assert list(offences(ast.parse(path.read_text("utf-8")))) == known
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ and a helper takes its first piece when it has started.
 """
 
 import os
-import pickle
 from collections.abc import Generator, Iterator
+from multiprocessing.reduction import ForkingPickler
 from threading import Condition, Thread
 from typing import Any, Generic
 
@@ -32,7 +32,7 @@ def answers(work: Work[Tool, Item, Answer], pieces: Iterator[Item], helpers: int
     """
     queue = _Queue[Item, Answer](pieces, AHEAD * (helpers + 1))
     beside = [Helper(work) for _ in range(helpers)]
-    pickled = pickle.dumps(work) if helpers else b""
+    pickled = bytes(ForkingPickler.dumps(work)) if helpers else b""
     threads = [Thread(target=_serve, args=(queue, helper, pickled), daemon=True) for helper in beside]
     try:
         for thread in threads:

@@ -1,11 +1,11 @@
 """Turns values into bytes, for other processes and for the disk: dataclasses as JSON, arrays as NPY. No pickles are kept."""
 
 import io
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -97,13 +97,13 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Pickled:
-    """Values of any type, for other processes of this user on this machine; never for the disk."""
+    """Values of any type, as ``multiprocessing`` sends them to the processes that this one starts; never for the disk."""
 
     def to_bytes(self, values: Sequence[Any]) -> bytes:
         """The pickled list of the values."""
-        return pickle.dumps(list(values))
+        return bytes(ForkingPickler.dumps(list(values)))
 
     def from_bytes(self, data: bytes) -> list[Any]:
         """The values again."""
-        values: list[Any] = pickle.loads(data)  # noqa: S301 - they come from a process that this one started
+        values: list[Any] = ForkingPickler.loads(data)
         return values

@@ -224,7 +224,8 @@ def test_the_cohort_leaves_it_to_the_task_who_is_a_sample_and_the_source_must_ta
 
 
 def stand_in(folder: Path, text: str) -> str:
-    path = folder / "aces stand-in"
+    path = folder / "a stand-in" / "aces-cli"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
     return str(path)
@@ -237,9 +238,11 @@ def test_what_aces_cli_says_of_an_error_is_told_and_nothing_is_left(tmp_path: Pa
     with pytest.raises(UserError, match="aces-cli ended with status 3 and said: ValueError: no such predicate"):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=wrong)
     with pytest.raises(
-        UserError, match="command = 'none-such': no such program; es-aces needs an environment of its own"
+        UserError, match="command = 'none/aces-cli': no such program; es-aces needs an environment of its own"
     ):
-        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command="none-such")
+        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command="none/aces-cli")
+    with pytest.raises(UserError, match="command = '/bin/sh': must be aces-cli, or a path that ends with it"):
+        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command="/bin/sh")
     silent = stand_in(tmp_path, "exit 0")
     with pytest.raises(UserError, match=r"has no \.parquet; .*task\.yaml: the labels"):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=silent)

@@ -13,6 +13,7 @@ from emerge_ehr.datasets.predictions import LabelFiles, PredictionTimes
 from emerge_ehr.fields import UserError
 
 log = logging.getLogger(__name__)
+PROGRAM = "aces-cli"  # a config of somebody else's can run no other
 VERSION = "0.7.3"  # of es-aces, with which this was tried
 INSTALL = f"python -m venv aces && aces/bin/pip install es-aces=={VERSION}"
 
@@ -40,7 +41,7 @@ class Extraction:
         """The prediction times.
 
         Raises:
-            UserError: aces-cli is missing, or ends with an error.
+            UserError: the command is another program, aces-cli is missing, or it ends with an error.
         """
         return self._read
 
@@ -57,6 +58,8 @@ class Extraction:
             return LabelFiles(Path(folder) / "labels", self.code, f"{self.definition}: the labels").read()
 
     def _run(self, data: Path, shards: list[str], folder: Path) -> None:
+        if self.command.stem != PROGRAM:
+            raise UserError(f"[task] command = '{self.command}': must be {PROGRAM}, or a path that ends with it")
         program = shutil.which(self.command)
         if program is None:
             raise UserError(
