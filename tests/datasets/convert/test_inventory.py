@@ -13,7 +13,7 @@ import pytest
 from emerge_ehr.config import Config, load
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import Component, UserError
 from tests.small_hospital import CONFIG
 
 
@@ -89,3 +89,22 @@ def test_a_cohort_without_stays_is_told_and_what_is_there_all_the_same(
         convert.check(config)
     printed = capsys.readouterr().out
     assert "60 stays of" in printed and "admissions\n  " in printed
+
+
+def test_outcomes_that_a_model_could_not_learn_are_told_before_anything_runs(
+    hospital: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = dataclasses.replace(hospital.paths, table_dir=tmp_path / "own")
+    convert.run(dataclasses.replace(hospital, paths=own))
+    paths = dataclasses.replace(hospital.paths, raw_dir=own.table_dir, table_dir=tmp_path / "tables")
+    config = dataclasses.replace(hospital, source=Component("tables"), task=Component("given"), paths=paths)
+    labels = pl.read_csv(own.table_dir / "label.csv", infer_schema=False)
+    title = "task given (of this config)"
+    labels.with_columns(label_value=pl.lit("1")).write_csv(own.table_dir / "label.csv")
+    found = told(config, capsys)[title]
+    assert "warning: mortality is 1 for all of them: no model can learn it" in found
+    labels.with_columns(label_time=pl.lit("1900-01-01 00:00:00")).write_csv(own.table_dir / "label.csv")
+    with pytest.raises(UserError, match="lacking: task given"):
+        convert.check(config)
+    printed = capsys.readouterr().out
+    assert f"{labels.height} outcomes known before the end of the observation window, left out" in printed

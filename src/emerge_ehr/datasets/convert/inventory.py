@@ -157,10 +157,16 @@ def _treatments(config: Config, stays: pl.DataFrame) -> Iterator[str]:
 def _labels(chosen: Component, source: Source, stays: pl.DataFrame) -> Iterator[str]:
     task: Task = components.build("task", chosen)
     labels = task.labels(stays, source)
-    counted = labels.table.group_by("label_code").agg(pl.len(), pl.col("label_value").sum()).sort("label_code")
+    early = cohort.known_in_window(labels.table, stays)
+    left = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
+    counted = left.group_by("label_code").agg(pl.len(), pl.col("label_value").sum()).sort("label_code")
+    if early.height:
+        yield f"{early.height:,} outcomes known before the end of the observation window, left out"
     if not counted.height:
-        raise UserError("no sample of the cohort has an outcome")
+        raise UserError("no sample of the cohort has an outcome that is known after its observation window")
     for code, known, positive in counted.rows():
         yield f"{code}: known for {known:,}, of them {positive:,.0f} with the outcome"
+        if positive in (0, known):
+            yield f"warning: {code} is {positive / known:.0f} for all of them: no model can learn it"
     yield from (f"{len(ids):,} {reason}" for reason, ids in labels.undefined.items() if ids)
     yield from (f"warning: {warning}" for warning in labels.warnings)
