@@ -108,3 +108,16 @@ def test_outcomes_that_a_model_could_not_learn_are_told_before_anything_runs(
         convert.check(config)
     printed = capsys.readouterr().out
     assert f"{labels.height} outcomes known before the end of the observation window, left out" in printed
+
+
+def test_notes_that_convert_would_refuse_are_lacking(hospital: Config, tmp_path: Path) -> None:
+    own = dataclasses.replace(hospital.paths, table_dir=tmp_path / "own")
+    convert.run(dataclasses.replace(hospital, paths=own))
+    notes = pl.read_csv(own.table_dir / "notes.csv", infer_schema=False)
+    notes.drop("note_time").write_csv(own.table_dir / "notes.csv")
+    paths = dataclasses.replace(hospital.paths, raw_dir=own.table_dir, table_dir=tmp_path / "tables")
+    config = dataclasses.replace(hospital, source=Component("tables"), task=Component("given"), paths=paths)
+    with pytest.raises(UserError, match="lacking: notes"):
+        convert.check(config)
+    with pytest.raises(UserError, match=r"notes\.csv: no column 'note_time'"):
+        convert.run(config)

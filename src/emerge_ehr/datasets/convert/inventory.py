@@ -40,7 +40,7 @@ def check(config: Config) -> None:
         _section(kind, lambda kind=kind: _records(source, kind))  # type: ignore[misc]
     if found:
         lacking += _section("measurements", lambda: _measurements(config, source, found[0]))
-        _section("notes", lambda: _notes(source, found[0]))
+        lacking += _section("notes", lambda: _notes(source, found[0]))
         if sources.asks_treatments(config):
             lacking += _section("treatments", lambda: _treatments(config, found[0]))
         lacking += _section(f"task {config.task.name} (of this config)", lambda: _labels(config.task, source, found[0]))
@@ -129,7 +129,10 @@ def _measurements(config: Config, source: Source, stays: pl.DataFrame) -> Iterat
     yield from row_table.lines(measured.flow)
     yield from (f"warning: {warning}" for warning in doubts.missing(source, measured))
     if not measured.patients.len():
-        raise UserError("no sample of the cohort has a measurement in its observation window; check [source]")
+        raise UserError(
+            "no sample of the cohort has a measurement in its observation window; check [source], and that "
+            "the measurements have the ids of the stays"
+        )
 
 
 def _notes(source: Source, stays: pl.DataFrame) -> Iterator[str]:

@@ -170,7 +170,8 @@ def _write_measurements(
     _log_flow([step], word)
     if not stays.height:
         raise UserError(
-            f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source]"
+            f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source], "
+            "and that the measurements have the ids of the stays"
         )
     labels = sample.labels.join(stays, on="patient_id", how="semi").sort("patient_id", "label_code")
     return dataclasses.replace(sample, stays=stays, labels=labels, flow=[*sample.flow, step]), measured

@@ -220,8 +220,9 @@ def _refuse_wrong(path: Path, first: dict[str, object]) -> None:
 
 def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
     """Say in one line which codes are left out, and why; nothing if none is."""
+    texts = f"more than {max_levels} different texts, so no numbers and no scores (source.max_levels; is a unit in the value?)"
     groups = {
-        f"more than {max_levels} different texts (source.max_levels)": left_out.filter(pl.col("values") > 0),
+        texts: left_out.filter(pl.col("values") > 0),
         "no value": left_out.filter(pl.col("values") == 0),
     }
     return "; ".join(
