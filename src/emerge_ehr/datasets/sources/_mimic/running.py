@@ -14,6 +14,7 @@ from emerge_ehr.signals import unit_forms, units
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import strict_time
 
+STATUS, CORRECTED = "statusdescription", "Rewritten"  # of a row that another one corrects
 DROPS = {"unit_unknown": "in a unit that the signal does not have", "backwards": "whose end is not after their start"}
 
 
@@ -22,7 +23,8 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
 
     ``stay_id``: what the file calls the id of a stay. A signal whose unit says what
     its numbers mean ("0 not given, 1 given") is 1 while an item of it runs; any other is the item's rate. Hours in which nothing
-    runs are 0 for samples of which the file has a row that begins before the end of the window.
+    runs are 0 for samples of which the file has a row that begins before the end of the window, unless a row of the signal cannot
+    be read. Rows that others correct are passed over.
     """
     counts, rows = (
         RowCounts(),
@@ -48,6 +50,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
         (pl.col("end") <= pl.col("start")).fill_null(value=True).alias("backwards"),
     )
     wrong = pl.col("unit_unknown") | pl.col("backwards") | pl.col("value").is_null()
+    charted = charted.join(periods.filter(wrong), on=["n", "code"], how="anti")
     left_out = periods.filter(wrong).select("n", pl.col("start").alias("event_time"), "code", "value", *DROPS)
     kept = lasting.hourly(periods.filter(~wrong).select("n", "code", "start", "end", "value"), cohort, charted)
     kept = kept.with_columns(pl.lit(value=False).alias(name) for name in DROPS)
@@ -60,5 +63,8 @@ def _rows(path: Path, key: str) -> pl.LazyFrame:
     names = {name.lower() for name in header(path)}
     text = dict.fromkeys(("starttime", "endtime", "rate", "rateuom"), pl.String)
     there = {name: kind for name, kind in text.items() if name in names or not name.startswith("rate")}
-    rows = scan(path, {"itemid": pl.Int64, key: pl.Int64, **there}).with_columns(stated(key))
+    status = {STATUS: pl.String} if STATUS in names else {}
+    rows = scan(path, {"itemid": pl.Int64, key: pl.Int64, **there, **status}).with_columns(stated(key))
+    if status:
+        rows = rows.filter((pl.col(STATUS) != CORRECTED).fill_null(value=True)).drop(STATUS)
     return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in text if name not in there)
