@@ -37,5 +37,5 @@ def test_a_row_that_another_one_corrects_does_not_count(tmp_path: Path) -> None:
 
 def test_hours_are_not_called_free_of_an_infusion_whose_rate_cannot_be_read(tmp_path: Path) -> None:
     row = "1,7,2150-01-01 01:00:00,2150-01-01 02:00:00,221906,0.05,drops/fortnight,FinishedRunning"
-    assert hourly(tmp_path, row) == {"norepinephrine": [], "vasopressors": [0, 1, 0, 0]}
-    assert hourly(tmp_path, row.replace("0.05,drops/fortnight", ",mcg/kg/min"))["norepinephrine"] == []
+    assert hourly(tmp_path, row) == {"norepinephrine": [0, 0, 0], "vasopressors": [0, 1, 0, 0]}
+    assert hourly(tmp_path, row.replace("0.05,drops/fortnight", ",mcg/kg/min"))["norepinephrine"] == [0, 0, 0]

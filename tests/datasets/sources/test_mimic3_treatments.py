@@ -69,7 +69,7 @@ def test_urine_is_summed_and_infusions_and_ventilation_are_told_by_the_hour(tmp_
     rate = values("norepinephrine")
     running = {5.5: 0.2, 6.0: 0.2, 9.0: 0.1}
     assert {hour: value for hour, value in rate.items() if value} == pytest.approx(running)
-    assert set(rate) == {*map(float, range(48)), 5.5}
+    assert set(rate) == {*map(float, range(48)), 5.5} - {11.0}  # what ran at hour 11 cannot be read
     assert {hour for hour, value in values("vasopressors").items() if value} == {5.5, 6.0, 9.0, 11.0, 47.5}
     assert {hour for hour, value in values("ventilation").items() if value} == {0.0, 1.0}
     counts = json.loads((tmp_path / "out" / "provenance.json").read_text())["measurements"]["dropped or repaired"]

@@ -23,8 +23,8 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
 
     ``stay_id``: what the file calls the id of a stay. A signal whose unit says what
     its numbers mean ("0 not given, 1 given") is 1 while an item of it runs; any other is the item's rate. Hours in which nothing
-    runs are 0 for samples of which the file has a row that begins before the end of the window, unless a row of the signal cannot
-    be read. Rows that others correct are passed over.
+    runs are 0 for samples of which the file has a row that begins before the end of the window, and missing while a row runs that
+    cannot be read. Rows that others correct are passed over.
     """
     counts, rows = (
         RowCounts(),
@@ -50,9 +50,16 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
         (pl.col("end") <= pl.col("start")).fill_null(value=True).alias("backwards"),
     )
     wrong = pl.col("unit_unknown") | pl.col("backwards") | pl.col("value").is_null()
-    charted = charted.join(periods.filter(wrong), on=["n", "code"], how="anti")
     left_out = periods.filter(wrong).select("n", pl.col("start").alias("event_time"), "code", "value", *DROPS)
     kept = lasting.hourly(periods.filter(~wrong).select("n", "code", "start", "end", "value"), cohort, charted)
+    unread = periods.filter(wrong & ~pl.col("backwards")).select(
+        "n", "code", "start", "end", pl.lit(1.0).alias("value")
+    )
+    unread = lasting.hourly(unread, cohort, charted.clear()).select(
+        "n", "code", "event_time", pl.lit(value=True).alias("unread")
+    )
+    kept = kept.join(unread, on=["n", "code", "event_time"], how="left")
+    kept = kept.filter((pl.col("value") > 0) | pl.col("unread").is_null()).drop("unread")
     kept = kept.with_columns(pl.lit(value=False).alias(name) for name in DROPS)
     frame = pl.concat([kept.select("n", "event_time", "code", "value", *DROPS), left_out])
     return Events(path, frame, drops=DROPS, read=counts.read)
