@@ -31,6 +31,10 @@ class Passage:
     start: int
     end: int
 
+    def holds(self, mention: RecordedMention) -> bool:
+        """Whether the mention lies within the passage."""
+        return self.start <= mention.start and mention.end <= self.end
+
 
 def passages(notes: str, most: int = PASSAGES) -> list[Passage]:
     """The sentences of the notes, in order; where there are more than ``most``, neighbours together, of about equal length.
@@ -63,17 +67,14 @@ def without_passages(
     found: list[list[tuple[Passage, Without]]] = [[] for _ in patients]
     if fitted is None or not what_if.reads_texts(trained):
         return found
-    own = trained.of_members(batch) if own is None else own
+    hours = trained.hours(batch)  # the series stay, and are read once for all passages
+    own = trained.of_members(batch, hours) if own is None else own
     asked = [(n, passage) for n, patient in enumerate(patients) for passage in passages(patient.notes or "")]
     for at in range(0, len(asked), what_if.PAIRS):
         chunk = asked[at : at + what_if.PAIRS]
         numbers = torch.tensor([n for n, _ in chunk])
-        distinct, which = torch.unique(numbers, return_inverse=True)
-        hours = trained.hours(
-            batch.select(distinct)
-        )  # the series stay, and are read once for all passages of a patient
         changed = _without(trained, fitted, batch.select(numbers), patients, chunk)
-        without = trained.of_members(changed, hours.select(which) if hours else None)
+        without = trained.of_members(changed, hours.shared(numbers) if hours else None)
         for (n, passage), one in zip(chunk, what_if.judged(trained, without, own[:, numbers]), strict=True):
             found[n].append((passage, one))
     return found
@@ -122,6 +123,5 @@ def _mentions(record: Record, passage: Passage) -> tuple[list[RecordedMention], 
     inside: list[RecordedMention] = []
     outside: list[RecordedMention] = []
     for mention in record.entities:
-        within = passage.start <= mention.start and mention.end <= passage.end
-        (inside if within else outside).append(mention)
+        (inside if passage.holds(mention) else outside).append(mention)
     return inside, outside

@@ -60,7 +60,7 @@ def _mentioned(source: Told, passage: passages.Passage, names: Mapping[int, str]
     inside = (
         names.get(mention.node_index)
         for mention in source.record.entities
-        if mention.node_index is not None and passage.start <= mention.start and mention.end <= passage.end
+        if mention.node_index is not None and passage.holds(mention)
     )
     return tuple(dict.fromkeys(name for name in inside if name))
 
