@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from emerge_ehr.prediction import predictor, what_if
+from emerge_ehr.prediction import donors, predictor, what_if
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess import run as preprocess
@@ -90,11 +90,7 @@ def parts(ready: Predictor, tables: CheckedTables) -> dict[str, float]:
             "risks without each abnormal signal",
             partial(what_if.without_signals, ready.trained, ready.fitted, batch, texts, ready.ordinary),
         )
-        for name in what_if.modalities(ready.trained):
-            take(
-                f"risks without {name}, {len(ready.donors)} donors",
-                partial(what_if.without_modality, ready.trained, batch, name, ready.donors),
-            )
+        take("risks without each modality", partial(donors.without_modalities, ready.trained, batch, ready.donors))
     return seconds
 
 

@@ -62,6 +62,7 @@ NEGEX = """line number\tCondition\tsentence\tnegation_status\ttemporality\texper
 3\tno such words\tThe lungs are clear.\tAffirmed\tRecent\tPatient
 """
 WITH_A_RUN = {
+    "donors": ("--run runs/small --patients 4 --lenders 20 --draws 1", "chosen"),
     "note_encoders": ("--tables data/tables/synthetic/mortality", "difference from tfidf_svd"),
     "predict": ("--run runs/small", "times as long"),
     "serve": ("--run runs/small --clients 2 --seconds 0.5 --patients 4", "with explanations"),

@@ -21,7 +21,7 @@ import polars as pl
 
 from emerge_ehr import cli, config, privacy
 from emerge_ehr.fields import UserError
-from emerge_ehr.prediction import answers, predictor, what_if
+from emerge_ehr.prediction import answers, predictor
 from emerge_ehr.prediction.predictor import Answer, Predictor
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import schema
@@ -129,7 +129,7 @@ class Model:
         Raises:
             UserError: tables are missing, or do not fit each other or the run.
         """
-        modalities = what_if.modalities(self.ready.trained)
+        modalities = self.ready.trained.reads
         header = answers.header(modalities, self.ready.trained.sets is not None)
         frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes}
         found = self._asked(folder, frames, explain=explain)

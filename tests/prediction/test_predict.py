@@ -15,7 +15,7 @@ from emerge_ehr.cli import main
 from emerge_ehr.config import Config, Llm
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.fields import Component, UserError
-from emerge_ehr.prediction import predict, predictor, what_if
+from emerge_ehr.prediction import donors, predict, predictor
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.storage import artefacts, schema
@@ -98,8 +98,10 @@ def test_contributions_and_evidence_are_those_of_the_what_ifs(emerge: Trained, e
     batch = inputs.mapped(data, "test").whole()
     risks = emerge.probability(batch)
     told = lines(explained)
+    assert ready.donors is not None
+    found_without = donors.without_modalities(emerge, batch, ready.donors)
     for name in ("ehr", "note", "summary"):
-        without = what_if.without_modality(emerge, batch, name, ready.donors)
+        without = found_without[name]
         for n, patient in enumerate(data.split["test"]):
             rows = found.filter(pl.col("patient_id") == patient)
             expected = (risks - without)[n]

@@ -12,7 +12,7 @@ import torch
 
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component
-from emerge_ehr.prediction import answers, predict, predictor, spread, what_if
+from emerge_ehr.prediction import answers, predict, predictor, spread
 from emerge_ehr.prediction.spread import Written
 from emerge_ehr.storage import spreadsheet
 from emerge_ehr.training import inputs
@@ -31,7 +31,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(run: Path, tables: Path) -> tuple[str, str]:
     """Both files as the run's answers give them, in this process."""
     ready = predictor.load(run, offline=True)
-    modalities = what_if.modalities(ready.trained)
+    modalities = ready.trained.reads
     table = [spreadsheet.line(answers.header(modalities, ready.trained.sets is not None))]
     lines = []
     for one in ready.answers(ready.tables(tables)):

@@ -7,11 +7,10 @@ raise the noise of the last components to the level of the first.)
 
 import re
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, pairwise, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ ARRAYS = ("idf", "components", "centre", "scale")
 NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 WORDS = re.compile(TOKEN).findall
+BLOCK = 256  # texts whose words are counted at once
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,14 @@ class FittedTfidfSvd:
 
     def _weighted(self, texts: Sequence[str]) -> Any:
         """What scikit-learn's vectoriser makes of the texts [N,V], which takes several times as long to count their terms."""
-        from scipy.sparse import csr_matrix
+        from scipy.sparse import vstack
 
-        column, columns, counts, ends = self._column.get, array("i"), array("d"), array("i", [0])
-        for text in texts:
-            tokens = WORDS(text.lower())
-            pairs = map(" ".join, pairwise(tokens))
-            found = Counter(map(column, chain(tokens, pairs), repeat(-1)))
-            del found[-1]  # terms that are not known
-            columns.extend(found.keys())
-            counts.extend(found.values())
-            ends.append(len(columns))
-        shape = (len(texts), len(self.terms))
-        counted = csr_matrix((np.array(counts), np.array(columns, np.int32), np.array(ends, np.int32)), shape)
-        counted.sort_indices()
-        return self._vectoriser._tfidf.transform(counted, copy=False)
+        blocks = [self._known.counted(texts[at : at + BLOCK]) for at in range(0, len(texts), BLOCK)]
+        return self._vectoriser._tfidf.transform(blocks[0] if len(blocks) == 1 else vstack(blocks, "csr"), copy=False)
 
     @cached_property
-    def _column(self) -> dict[str, int]:
-        return {term: column for column, term in enumerate(self.terms)}
+    def _known(self) -> "_Known":
+        return _Known(self.terms)
 
     @cached_property
     def _vectoriser(self) -> Any:
@@ -110,6 +99,46 @@ class FittedTfidfSvd:
     def description(self) -> dict[str, Any]:
         """Name, width and vocabulary size."""
         return {"name": "tfidf_svd", "width": int(self.components.shape[0]), "terms": len(self.terms)}
+
+
+class _Known:
+    """The terms by the numbers of their words, in which a pair of words is one number too."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        pairs = [tuple(term.split(" ")) for term in terms if " " in term]
+        every = dict.fromkeys(chain((term for term in terms if " " not in term), *pairs))
+        self.number = {word: number for number, word in enumerate(every, 1)}  # 0: a word of no term
+        self.columns = len(terms)
+        self.of_word = np.full(len(every) + 1, -1)
+        keys, of_pair = array("q"), array("q")
+        for column, term in enumerate(terms):
+            first, _, second = term.partition(" ")
+            if second:
+                keys.append(self._pair(self.number[first], self.number[second]))
+                of_pair.append(column)
+            else:
+                self.of_word[self.number[first]] = column
+        order = np.argsort(keys)
+        self.keys, self.of_pair = np.array(keys, np.int64)[order], np.array(of_pair, np.int64)[order]
+
+    def _pair(self, first: Any, second: Any) -> Any:
+        return first * len(self.of_word) + second
+
+    def counted(self, texts: Sequence[str]) -> Any:
+        """How often each term stands in each text: a sparse matrix [N,V]."""
+        from scipy.sparse import csr_matrix
+
+        words = [WORDS(text.lower()) for text in texts]
+        rows = np.repeat(np.arange(len(texts)), [len(own) for own in words])
+        number = np.fromiter(map(self.number.get, chain.from_iterable(words), repeat(0)), np.int64, len(rows))
+        singles = self.of_word[number]
+        beside = (rows[1:] == rows[:-1]) & (number[1:] > 0) & (number[:-1] > 0)
+        keys = self._pair(number[:-1][beside], number[1:][beside])
+        at = np.searchsorted(self.keys, keys).clip(max=max(0, len(self.keys) - 1))
+        known = self.keys[at] == keys if len(self.keys) else np.zeros(len(keys), dtype=bool)
+        columns = np.concatenate([singles[singles >= 0], self.of_pair[at[known]]])
+        where = np.concatenate([rows[singles >= 0], rows[1:][beside][known]])
+        return csr_matrix((np.ones(len(columns)), (where, columns)), (len(texts), self.columns))
 
 
 @dataclass(frozen=True)

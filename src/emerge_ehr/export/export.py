@@ -20,7 +20,7 @@ from emerge_ehr.config import Config, Paths
 from emerge_ehr.export import card
 from emerge_ehr.fields import UserError, to_dict
 from emerge_ehr.models.patient_memory import PatientMemory
-from emerge_ehr.prediction import carried, ordinary, what_if
+from emerge_ehr.prediction import carried, donors, ordinary
 from emerge_ehr.preprocess import evidence
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import new_patients
@@ -137,8 +137,8 @@ def _copy_run(trained: Trained, folder: Path) -> None:
 
 
 def _write_donors(trained: Trained, path: Path) -> None:
-    """Write the training patients by whom a modality, or a signal's course, is replaced in what-ifs (``prediction.what_if``)."""
-    kinds = {"donors": what_if.donors(trained), "candidates": ordinary.of(trained).candidates}
+    """Write the training patients by whom a modality, or a signal's course, is replaced in what-ifs."""
+    kinds = {**donors.of(trained), schema.CANDIDATES: ordinary.of(trained).candidates}
     path.write_bytes(
         to_bytes(
             {f"{kind}.{name}": tensor.contiguous() for kind, of in kinds.items() for name, tensor in vars(of).items()}

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import load_file
+from torch import Tensor
 
 from emerge_ehr.config import from_record
 from emerge_ehr.fields import UserError
 from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction.donors import Donors
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.storage import artefacts, publishing, schema, staleness
 from emerge_ehr.storage.dataset import ARRAYS, KINDS, Dataset
@@ -44,14 +46,15 @@ def load(folder: Path) -> Trained:
         ) from None
 
 
-def patients(folder: Path) -> tuple[Batch, Ordinary] | tuple[None, None]:
-    """The training patients who stand in for a modality, and those who lend the ordinary course of a signal (``what_if``); None
+def patients(folder: Path) -> tuple[Donors, Ordinary] | tuple[None, None]:
+    """The training patients who stand in for each modality, and those who lend the ordinary course of a signal; None
     and None where the folder holds no patients."""
     if not (folder / schema.DONORS).is_file():
         return None, None
     tensors = load_file(folder / schema.DONORS)
-    both = [
-        Batch(**{key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{kind}.")})
-        for kind in ("donors", "candidates")
-    ]
-    return both[0], Ordinary(both[1])
+    kinds: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, name = key.partition(".")
+        kinds.setdefault(kind, {})[name] = value
+    courses = Ordinary(Batch(**kinds.pop(schema.CANDIDATES)))
+    return {modality: Batch(**fields) for modality, fields in kinds.items()}, courses

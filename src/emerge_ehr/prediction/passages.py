@@ -83,7 +83,7 @@ def without_passages(
 def _without(
     trained: Trained, fitted: Fitted, rows: Batch, patients: Sequence[Told], asked: Sequence[tuple[int, Passage]]
 ) -> Batch:
-    read = what_if.modalities(trained)
+    read = trained.reads
     if "note" in read:
         texts = [notes_without(patients[n].notes or "", passage) for n, passage in asked]
         rows = what_if.with_texts(trained, fitted, rows, "note", texts)

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from emerge_ehr import privacy
 from emerge_ehr.datasets import sources
-from emerge_ehr.prediction import answers, predictor, spread, what_if
+from emerge_ehr.prediction import answers, predictor, spread
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.spread import Written
 from emerge_ehr.storage import artefacts, meds_predictions, schema, spreadsheet
@@ -73,7 +73,7 @@ def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) ->
 
 def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
     """Write both files, and return a line per label about the patient at highest risk."""
-    modalities = what_if.modalities(ready.trained)
+    modalities = ready.trained.reads
     rows.write(spreadsheet.line(answers.header(modalities, ready.trained.sets is not None)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()

@@ -23,7 +23,8 @@ from emerge_ehr.fields import UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.models import absence
 from emerge_ehr.models.batch import MODALITIES, SHAPES, Batch
-from emerge_ehr.prediction import carried, ordinary, what_if
+from emerge_ehr.prediction import carried, donors, ordinary, what_if
+from emerge_ehr.prediction.donors import Donors
 from emerge_ehr.prediction.fhir import folder as fhir_folder
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.prediction.what_if import Told, Without
@@ -76,7 +77,8 @@ class Answer:
 class Predictor:
     """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
-    ``outcomes`` [K]: the labels in words. ``donors`` and ``ordinary``: see ``what_if``; None where the model holds no patients.
+    ``outcomes`` [K]: the labels in words. ``donors`` and ``ordinary``: see the modules of these names; None where the model
+    holds no patients.
     """
 
     trained: Trained
@@ -84,7 +86,7 @@ class Predictor:
     fitted: Fitted
     tools: rag.Tools
     auditor: Auditor
-    donors: Batch | None
+    donors: Donors | None
     ordinary: Ordinary | None
     thresholds: Risks
     outcomes: tuple[Outcome, ...]
@@ -149,14 +151,13 @@ class Predictor:
         nothing: list[dict[Any, Without]] = [{} for _ in found.records]
         diseases, signals, without = self._explained(batch, found, logits, hours) if explain else (nothing, nothing, {})
         has = dict(zip(MODALITIES, absence.has(batch, list(MODALITIES)).T, strict=True))
-        read = what_if.modalities(self.trained)
         for n, record in enumerate(found.records):
             yield Answer(
                 patient_id=record.patient_id,
                 risk=risks[n],
                 lowest=lowest[n],
                 highest=highest[n],
-                lacking=tuple(name for name in read if not has[name][n]),
+                lacking=tuple(name for name in self.trained.reads if not has[name][n]),
                 without={name: risk[n] for name, risk in without.items() if has[name][n]},
                 without_disease=diseases[n],
                 without_signal=signals[n],
@@ -175,8 +176,7 @@ class Predictor:
         if self.donors is None or self.ordinary is None:
             return diseases, nothing, {}
         signals = what_if.without_signals(self.trained, self.fitted, batch, sources, self.ordinary, own)
-        names = what_if.modalities(self.trained)
-        return diseases, signals, what_if.without_modalities(self.trained, batch, names, self.donors, hours)
+        return diseases, signals, donors.without_modalities(self.trained, batch, self.donors, hours)
 
 
 def load(run_dir: Path, *, offline: bool) -> Predictor:
@@ -200,14 +200,14 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     tools = evidence.tools(config, task, evidence.graph(config), connect(of_new_patients), LOCAL)
     tools = evidence.with_phenotypes(config, tools, expected.signals)
     _refuse_other_files(trained, tools)
-    donors, courses = carried.patients(run_dir) if is_model else (what_if.donors(trained), ordinary.of(trained))
+    lenders, courses = carried.patients(run_dir) if is_model else (donors.of(trained), ordinary.of(trained))
     return Predictor(
         trained,
         expected,
         saved,
         tools,
         evidence.auditor(config, task, tools, expected.signals),
-        donors,
+        lenders,
         courses,
         _thresholds(trained),
         task.outcomes(trained.label_names),

@@ -20,7 +20,7 @@ from emerge_ehr import components
 from emerge_ehr.compute import beside
 from emerge_ehr.compute.forms import Pickled
 from emerge_ehr.compute.work import Work
-from emerge_ehr.prediction import answers, what_if
+from emerge_ehr.prediction import answers
 from emerge_ehr.prediction.predictor import BLOCK, Predictor
 from emerge_ehr.preprocess.inputs import new_patients
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
@@ -88,7 +88,7 @@ def answer(asked: Asked, blocks: Sequence[CheckedTables]) -> list[Written]:
 
 
 def _written(asked: Asked, block: CheckedTables) -> Written:
-    ready, modalities = asked.ready, what_if.modalities(asked.ready.trained)
+    ready, modalities = asked.ready, asked.ready.trained.reads
     rows, lines, first = list[str](), list[str](), dict[str, float]()
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()

@@ -1,9 +1,4 @@
-"""What a risk becomes when a modality, a disease or an abnormal signal is removed from the model's input.
-
-A modality that is simply blanked is an input the model never saw: a learned "no note" vector, for example, means nothing where
-every training patient has a note. Therefore a patient's modality is replaced by that of training patients, the ``donors``, one
-after the other, and the risks are averaged: the expectation over an uninformative modality (the interventional, or marginal,
-contribution).
+"""What a risk becomes when a disease or an abnormal signal is removed from the model's input (a modality: ``donors.py``).
 
 A disease is removed from the texts that the model reads: the statements of the summary that rest on it, and its mentions in the
 notes. Signals stay, because no measurement is known to be caused by the disease. Nothing is retrieved again, so other diseases'
@@ -28,18 +23,14 @@ from torch import Tensor
 
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.evaluation.calibration import logit
-from emerge_ehr.models import window_statistics
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.rag.summaries import OfSignal, Statement
-from emerge_ehr.storage.dataset import Dataset
-from emerge_ehr.training import inputs
 from emerge_ehr.training.trained import Hours, Trained
 
-DONORS = 16
 ROUNDING = 1e-5  # a change in log-odds that may come from computing other patients beside
 PAIRS = 2048  # pairs of patient and disease, or of patient and signal, per call of the model
 
@@ -61,64 +52,14 @@ class Without:
     agreed: NDArray[np.bool_]
 
 
-def donors(trained: Trained, count: int = DONORS) -> Batch:
-    """At most ``count`` training patients, drawn with the run's seed; the same ones for every patient."""
-    dataset: Dataset = trained.dataset
-    train = inputs.mapped(dataset, "train")
-    chosen = np.random.default_rng(trained.config.seed).permutation(len(train))[:count]
-    return train.select(torch.from_numpy(np.sort(chosen)))
-
-
-def modalities(trained: Trained) -> tuple[str, ...]:
-    """The modalities that the method reads, and that can therefore be removed, in the order of ``MODALITIES``."""
-    return trained.reads
-
-
 def reads_texts(trained: Trained) -> bool:
     """Whether the method reads notes or summaries, and so reads of diseases."""
-    return bool({"note", "summary"} & set(modalities(trained)))
+    return bool({"note", "summary"} & set(trained.reads))
 
 
 def reads_signals(trained: Trained) -> bool:
     """Whether the method reads the series or summaries, and so reads of abnormal signals."""
-    return bool({"ehr", "summary"} & set(modalities(trained)))
-
-
-def without_modality(trained: Trained, batch: Batch, name: str, others: Batch) -> NDArray[np.float64]:
-    """The risks [N,K] of the patients when modality ``name`` comes from ``others`` instead, averaged over ``others``."""
-    return without_modalities(trained, batch, [name], others)[name]
-
-
-def without_modalities(
-    trained: Trained, batch: Batch, names: Sequence[str], others: Batch, hours: Hours | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """By name the risks [N,K] without each of these modalities, as ``without_modality``; the patients' series are read once.
-
-    ``hours``: what the method ``hours`` returned for ``batch``, where it is known.
-    """
-    for patients in (batch, others) if trained.experts else ():
-        window_statistics.of_batch(patients, torch.float64)  # the batches of pairs that follow keep them
-    if hours is None and set(names) - {"ehr"}:
-        hours = trained.hours(batch)
-    of_others = trained.hours(others) if "ehr" in names else None
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    # all pairs of a few patients in one call: a call costs as much as a hundred rows
-    for part in torch.split(torch.arange(len(batch)), max(1, trained.config.training.batch_size // len(others))):
-        rows = batch.select(part)
-        own = hours.select(part) if hours else None
-        for name in names:
-            found[name].append(_averaged(trained, rows, name, others, of_others if name == "ehr" else own))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _averaged(trained: Trained, batch: Batch, name: str, others: Batch, hours: Hours | None) -> NDArray[np.float64]:
-    """As ``without_modality``. ``hours``: what the encoders of the series return for the ``others``, if these lend theirs, or
-    else for the patients."""
-    row, donor = torch.arange(len(batch)).repeat_interleave(len(others)), torch.arange(len(others)).repeat(len(batch))
-    whose = donor if name == "ehr" else row
-    risks = trained.probability(batch.lent(row, name, others, donor), hours.shared(whose) if hours else None)
-    mean: NDArray[np.float64] = risks.reshape(len(batch), len(others), -1).mean(axis=1)
-    return mean
+    return bool({"ehr", "summary"} & set(trained.reads))
 
 
 def without_diseases(
@@ -170,7 +111,7 @@ def without_signals(
     found: list[dict[str, Without]] = [{} for _ in patients]
     if not reads_signals(trained):
         return found
-    read = modalities(trained)
+    read = trained.reads
     own = trained.of_members(batch) if own is None else own
     codes = [abnormal(one.record) for one in patients] if asked is None else asked
     pairs = [(n, code) for n, of_patient in enumerate(codes) for code in of_patient]
@@ -238,7 +179,7 @@ def _without(
     trained: Trained, fitted: Fitted, rows: Batch, patients: Sequence[Told], pairs: Sequence[tuple[int, int]]
 ) -> Batch:
     """Remove the disease from the texts of ``rows``, which holds a row per pair of patient and disease."""
-    read = modalities(trained)
+    read = trained.reads
     if "summary" in read:
         summaries = [summary_without(patients[n].record, node) for n, node in pairs]
         rows = with_texts(trained, fitted, rows, "summary", summaries)

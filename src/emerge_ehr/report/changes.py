@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emerge_ehr.models.batch import Batch
-from emerge_ehr.prediction import ordinary, what_if
+from emerge_ehr.prediction import donors, ordinary, what_if
 from emerge_ehr.preprocess import fitted
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.report import moved, told_by_notes
@@ -39,9 +39,8 @@ def changes(
     trained, config, column = material.trained, material.config, material.main.column
     own = trained.of_members(batch)
     base = trained.together(own)[:, column].tolist()
-    others = what_if.donors(trained)
     rows: list[list[Change]] = [[] for _ in records]
-    for name, risks in what_if.without_modalities(trained, batch, material.reads, others).items():
+    for name, risks in donors.without_modalities(trained, batch, donors.of(trained)).items():
         for n, risk in enumerate(risks[:, column].tolist()):
             rows[n].append(Change(MODALITIES[name], risk, risk - base[n]))
     encoders = fitted.load(config.processed_dir / FITTED, config.paths.cache_dir) if material.reads_texts else None

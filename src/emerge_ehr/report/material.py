@@ -57,7 +57,7 @@ class Material:
     @property
     def reads(self) -> tuple[str, ...]:
         """The modalities that the method reads."""
-        return what_if.modalities(self.trained)
+        return self.trained.reads
 
     @property
     def reads_texts(self) -> bool:

@@ -21,7 +21,7 @@ from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import SMALL_CLASS, SMALL_PATIENTS
 from emerge_ehr.export import card
 from emerge_ehr.fields import UserError, listed
-from emerge_ehr.prediction import carried, what_if
+from emerge_ehr.prediction import carried, donors
 from emerge_ehr.report import (
     alerting,
     cautions,
@@ -158,7 +158,7 @@ def _content(run: Material) -> dict[str, Any]:
         "sources": listed([MODALITIES[name] for name in run.reads]),
         "warnings": cautions.warnings(run),
         "reasons": functools.partial(reasons, reads=run.reads),
-        "donors": min(what_if.DONORS, len(run.trained.dataset.split["train"])),
+        "donors": donors.number(run.trained),
     }
     content = {**said, **_performance(run), **(_data(run, words.word) if run.has_patients else NO_DATA)}
     return {**content, **_reporting(run, content)}

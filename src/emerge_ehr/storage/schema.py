@@ -15,7 +15,7 @@ TABLES_FORMAT = 3  # when convert would make other tables of the same raw files 
 ARTEFACTS_FORMAT = (
     2  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
-MODEL_FORMAT = 1  # when an exported folder would be read differently
+MODEL_FORMAT = 2  # when an exported folder would be read differently
 RUN_FORMAT = 4  # when a trained model's files would be read differently, or its weights mean something else
 
 
@@ -248,6 +248,7 @@ EVALUATION, DRIFT, SUBGROUPS = "evaluation.json", "drift.csv", "subgroups.csv"  
 EVALUATION_PAGE = "evaluation.md"
 # export: in the folder that --output names, beside config.json, metrics.json, checkpoints/ and FITTED
 MODEL, CARD, GRAPH, DONORS = "model.json", "README.md", "graph", "donors.safetensors"
+CANDIDATES = "candidates"  # in DONORS, beside the modalities
 CONTRIBUTION = Column(
     "contribution_<modality>",
     "number",

@@ -39,6 +39,7 @@ DENIAL = re.compile(
 )
 OPPOSITE = {"high": "low", "low": "high"}
 MOST_FINDINGS = 4  # that one disease can come with
+MOST_SHOWN = 100_000  # answers that are kept: words of notes are in their keys
 MOST_EXPLAINED = 2  # diseases of which one signal is told
 BRIEF, LITTLE = 1, 3.0  # hours beyond the threshold and |z| up to which a signal is told of one disease only
 
@@ -92,12 +93,16 @@ class _Spoken:
 
 @dataclass(frozen=True)
 class Connections:
-    """``shown``: (signal, direction) -> normal forms of phenotypes; ``ends`` of diseases seen so far."""
+    """``shown``: (signal, direction) -> normal forms of phenotypes; ``ends`` of diseases seen so far.
+
+    ``shows``: what signals were found to show of diseases: node, names, signal, direction -> phenotypes.
+    """
 
     graph: KnowledgeGraph
     shown: Mapping[tuple[str, str], Sequence[str]]
     known: Findings
     ends: dict[int, _Ends] = field(default_factory=dict)
+    shows: dict[tuple[int, frozenset[str], str, str], list[str]] = field(default_factory=dict)
 
     def of(self, links: Sequence[Link], signals: Sequence[AbnormalSignal], notes: str) -> dict[int, Connected]:
         """What concerns the patient, for each linked disease. ``notes``: all of the patient's notes."""
@@ -148,13 +153,17 @@ class Connections:
 
     def _shows(self, link: Link, signal: AbnormalSignal) -> list[str]:
         """The phenotypes of the disease that the signal shows; none if the signal is the disease itself, or its opposite."""
-        ends = self.ends[link.node_index]
-        names = self.shown.get((signal.code, signal.direction), ())
-        against = self.shown.get((signal.code, OPPOSITE[signal.direction]), ())
-        called = dict.fromkeys((link.name, link.member or link.name, link.surface))
-        if any(findings.alike(own, name) for own in called for name in (*names, *against)):
-            return []
-        return [ends.phenotypes[name].y_name for name in names if name in ends.phenotypes]
+        called = frozenset((link.name, link.member or link.name, link.surface))
+        key = (link.node_index, called, signal.code, signal.direction)
+        if key not in self.shows:
+            if len(self.shows) >= MOST_SHOWN:
+                self.shows.clear()
+            ends = self.ends[link.node_index].phenotypes
+            names = self.shown.get((signal.code, signal.direction), ())
+            against = self.shown.get((signal.code, OPPOSITE[signal.direction]), ())
+            itself = any(findings.alike(own, name) for own in called for name in (*names, *against))
+            self.shows[key] = [] if itself else [ends[name].y_name for name in names if name in ends]
+        return self.shows[key]
 
     def _ends(self, node: int) -> _Ends:
         disease = self.graph.diseases()[node]
@@ -176,8 +185,7 @@ class Connections:
 
 def _spoken(notes: str) -> _Spoken:
     """What the notes, in small letters, say and do not deny."""
-    parts = (part for part in PARTS.split(notes) if not DENIAL.search(part))
-    lines = [_stems(" ".join(LETTERS.findall(part))) for part in parts]
+    lines = [frozenset(map(_stem, LETTERS.findall(part))) for part in PARTS.split(notes) if not DENIAL.search(part)]
     return _Spoken(lines, frozenset[str]().union(*lines))
 
 

@@ -8,7 +8,7 @@ graph says in general, for which there is no more room than signals and notes ta
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge
@@ -86,7 +86,7 @@ class Template:
             if link.status == "present":
                 own += [_disease(link), *_manifestations(link, evidence), *_drugs(link, evidence)]
                 own += _contraindications(link, evidence)
-        own += [Statement(signal_text(signal), OfSignal(**asdict(signal))) for signal in evidence.signals]
+        own += [Statement(signal_text(signal), OfSignal(**vars(signal))) for signal in evidence.signals]
         if not evidence.signals:
             own.append(Statement("No abnormal signal was found.", OfNothing("no signal")))
         own += _treatments(evidence)
