@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from emerge_ehr.audit import audit
+from emerge_ehr.comparison import compare
 from emerge_ehr.config import Calibration, Config, fill
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
@@ -106,6 +107,41 @@ def test_new_patients_and_other_tables_get_the_same_risks(finished: Config) -> N
     there = pl.read_csv("evaluation/predictions.csv", schema_overrides={"patient_id": pl.String})
     there = there.sort("patient_id", "label_code")
     assert there.select("patient_id", "label_code", "y_true").equals(own.select("patient_id", "label_code", "y_true"))
+    over_all = json.loads(Path("evaluation/evaluation.json").read_text(encoding="utf-8"))["in_time"]["splits"]
+    for measure in ("concordance", "integrated_brier", "difference"):
+        assert np.isclose(over_all["tables"][measure]["value"], over_all["run_test"][measure]["value"], atol=1e-6)
+    assert "## All horizons together" in Path("evaluation/evaluation.md").read_text(encoding="utf-8")
+
+
+def test_seeds_and_comparisons_have_the_measures_over_all_horizons(
+    finished: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_run = json.loads((finished.run_dir / "metrics.json").read_text(encoding="utf-8"))["in_time"]["splits"]["test"]
+    series = settings(
+        "series",
+        task={"name": "time_to_death", "days": list(DAYS)},
+        baseline={"name": "logistic_regression", "penalty": "l1"},
+        seeds=[1, 2],
+    )
+    train.run(
+        dataclasses.replace(series, paths=dataclasses.replace(series.paths, processed_dir=finished.processed_dir))
+    )
+    assert "over all horizons" in capsys.readouterr().out
+    spread = pl.read_csv(series.run_dir / "seeds.csv").filter(split="test", label_code="in_time")
+    each = [series.run_dir / f"seed_{seed}" for seed in series.seeds]
+    for measure in ("concordance", "integrated_brier"):
+        values = [
+            json.loads((run / "metrics.json").read_text(encoding="utf-8"))["in_time"]["splits"]["test"][measure][
+                "value"
+            ]
+            for run in each
+        ]
+        assert np.isclose(spread.filter(metric=measure)["mean"].item(), np.mean(values))
+        compare.run([finished.run_dir, each[0]], Path("compared.csv"))
+        row = pl.read_csv("compared.csv").filter(label_code="in_time", metric=measure)
+        assert np.isclose(row["first"].item(), of_run[measure]["value"]) and np.isclose(row["second"].item(), values[0])
+        assert np.isclose(row["difference"].item(), of_run[measure]["value"] - values[0])
+        assert row["low"].item() < row["difference"].item() < row["high"].item()
 
 
 def test_the_audit_and_the_report_know_the_horizons(finished: Config) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
@@ -96,9 +97,10 @@ def test_persons_are_resampled_whole_and_where_they_are_not_known_that_is_said(
 ) -> None:
     runs = [write(tmp_path / "a", scores(1)), write(tmp_path / "b", scores(2))]
     loaded = [compare.load(run) for run in runs]
-    subjects = compare.subject_ids(loaded[0])
-    assert subjects is not None and subjects["p0"] == subjects["p1"] == "s0"
-    whole = compare.compare(*loaded, subjects)
+    people = compare.people(loaded[0])
+    assert people is not None
+    assert people.filter(pl.col("patient_id").is_in(["p0", "p1"]))["subject_id"].to_list() == ["s0", "s0"]
+    whole = compare.compare(*loaded, people)
     alone = compare.compare(*loaded, None)
     assert [row.difference for row in whole] == [row.difference for row in alone]
     assert [row.low for row in whole[1:]] != [row.low for row in alone[1:]]

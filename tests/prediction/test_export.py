@@ -107,7 +107,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other weights": (lambda f: next(f.rglob("best.safetensors")).write_bytes(b"x"), "best.safetensors"),
     "no graph": (lambda f: next((f / "graph").glob("*.arrow")).unlink(), ".arrow"),
     "another format": (
-        lambda f: (f / "model.json").write_text((f / "model.json").read_text().replace(f'"format": {schema.MODEL_FORMAT},', '"format": 0,')),
+        lambda f: (f / "model.json").write_text(
+            (f / "model.json").read_text().replace(f'"format": {schema.MODEL_FORMAT},', '"format": 0,')
+        ),
         "model.json",
     ),
     "no record": (lambda f: (f / "model.json").write_text("{}"), "model.json"),

@@ -19,8 +19,8 @@ from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.storage.schema import METADATA
-from emerge_ehr.training import folds, results, tables, trained
+from emerge_ehr.storage.schema import DIED, HOURS_TO_END, METADATA
+from emerge_ehr.training import folds, horizons, reported, results, tables, trained
 
 FEW = 0.001  # smaller p-values are printed as "<0.001"
 
@@ -66,13 +66,13 @@ def run(runs: Sequence[Path], output: Path | None) -> None:
     if output is not None:
         artefacts.require_output(output, runs)
     first, second = (load(folder) for folder in runs)
-    subjects = subject_ids(first)
-    rows = compare(first, second, subjects)
+    known = people(first)
+    rows = compare(first, second, known)
     if output is not None:
         kept = [chosen for chosen in (first.config, second.config) if privacy.credentialed(chosen)]
         with privacy.owner_only([*kept, first.config][0]), artefacts.replacing(output) as path:
             results.write_csv(path, MetricDifference, [dataclasses.astuple(row) for row in rows])
-    print(table(rows, first, second, subjects))
+    print(table(rows, first, second, by_person=known is not None))
     if output is not None:
         print(f"written to {output}")
 
@@ -87,20 +87,19 @@ def load(folder: Path) -> ComparedRun:
     return ComparedRun(folder, config, folds.test_rows(folder), frozenset(manifest["inputs"].values()))
 
 
-def subject_ids(run: ComparedRun) -> dict[str, str] | None:
-    """Map patient_id to subject_id, as the artefacts say that the run was trained on. None if these artefacts were deleted or
-    made again, or do not name persons."""
+def people(run: ComparedRun) -> pl.DataFrame | None:
+    """The rows of patients.csv of the test patients, as the artefacts say that the run was trained on. None if these artefacts
+    were deleted or made again, or do not name persons."""
     folder = run.config.processed_dir
     metadata = folder / METADATA
     if not metadata.is_file() or artefacts.checksum(metadata) not in run.inputs:
         return None
-    patients = load_patients(folder, run.test["patient_id"].unique(maintain_order=True).to_numpy().astype(np.str_))
-    return None if patients is None else dict(patients.select("patient_id", "subject_id").rows())
+    return load_patients(folder, run.test["patient_id"].unique(maintain_order=True).to_numpy().astype(np.str_))
 
 
-def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | None) -> list[MetricDifference]:
+def compare(first: ComparedRun, second: ComparedRun, known: pl.DataFrame | None) -> list[MetricDifference]:
     """Compare every metric of every label, with the resampling settings of the first run's config. Whole persons are resampled,
-    as ``subjects`` names them; single patients if it is None.
+    as patients.csv (``known``) names them; single patients if it is None.
 
     Raises:
         UserError: test patients or labels are not the same.
@@ -108,6 +107,7 @@ def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | 
     joined = _joined(first, second)
     chosen = first.config
     sampling = Sampling(chosen.training.bootstrap_resamples, chosen.seed, chosen.evaluation.interval)
+    subjects = None if known is None else dict(known.select("patient_id", "subject_id").rows())
     rows = []
     for name in joined["label_code"].unique(maintain_order=True):
         part = joined.filter((pl.col("label_code") == name) & pl.col("y_true").is_not_null())
@@ -123,35 +123,62 @@ def compare(first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | 
             MetricDifference(name, key, "paired_bootstrap", *about, **_values(difference))
             for key, difference in differences.items()
         ]
-    return rows
+    return rows if known is None else [*rows, *_in_time(chosen, joined, known, sampling)]
 
 
-def table(
-    rows: Sequence[MetricDifference], first: ComparedRun, second: ComparedRun, subjects: dict[str, str] | None
-) -> str:
+def _in_time(chosen: Config, joined: pl.DataFrame, known: pl.DataFrame, sampling: Sampling) -> list[MetricDifference]:
+    """The measures over all horizons, of the patients whose outcome is known at every one; none where outcomes have no time."""
+    names = joined["label_code"].unique(maintain_order=True).to_list()
+    hours = np.array(reported.of(chosen, names).horizons)
+    if not len(hours):
+        return []
+    values = ["y_true", "y_prob", "other"]
+    by_patient = joined.group_by("patient_id", maintain_order=True).agg(*values)
+    by_patient = by_patient.filter(pl.col("y_true").list.eval(pl.element().is_not_null()).list.all())
+    ended = by_patient.join(known, on="patient_id", how="left", maintain_order="left")
+    risks = [np.array(by_patient[column].to_list()).reshape(-1, len(hours)) for column in values[1:]]
+    found = significance.paired_in_time(
+        ended[HOURS_TO_END].cast(pl.Float64).to_numpy(),
+        ended[DIED].cast(pl.Float64).to_numpy() > 0,
+        (risks[0], risks[1]),
+        hours,
+        sampling,
+        persons(ended["subject_id"].to_list()),
+    )
+    deaths = int((np.array(by_patient["y_true"].to_list()).reshape(-1, len(hours))[:, -1] > 0).sum())
+    about = (ended.height, deaths)
+    return [
+        MetricDifference(results.IN_TIME, key, "paired_bootstrap", *about, **_values(difference))
+        for key, difference in found.items()
+    ]
+
+
+def table(rows: Sequence[MetricDifference], first: ComparedRun, second: ComparedRun, *, by_person: bool) -> str:
     """The comparison as aligned text, with notes on how it was made."""
     lines = [["label", "patients", "positive", "metric", "first", "second", "first - second", "95 % interval", "p"]]
     for row in rows:
-        metric_name = metric(row.metric).printed + (" (DeLong)" if row.test == "delong" else "")
+        metric_name = _printed(row) + (" (DeLong)" if row.test == "delong" else "")
         interval = "undefined" if row.low is None else f"{row.low:+.3f} to {row.high:+.3f}"
         numbers = [_number(row.first), _number(row.second), _number(row.difference, "+.3f"), interval, _p(row.p)]
         lines.append([row.label_code, str(row.patients), str(row.positives), metric_name, *numbers])
     chosen = first.config
     samples = f"{predicted(chosen).word}s"
-    unit = "persons" if subjects is not None else "patients"
+    unit = "persons" if by_person else "patients"
     notes = [
         f"first: {first.folder}; second: {second.folder}",
         f"({chosen.training.bootstrap_resamples} paired resamples of the test {unit}, {chosen.evaluation.interval} intervals, "
         f"as the first run's config says; {at_chosen_threshold()} at each run's own threshold; p is two-sided, of one "
         f"comparison. DeLong takes {samples} as independent)",
     ]
-    if subjects is None:
+    if not by_person:
         where = first.config.processed_dir
         notes.append(f"({where} is not as {first.folder} read it or names no persons: {samples} count as independent)")
-    reasons = dict.fromkeys(
-        f"({row.label_code}, {metric(row.metric).printed}: {row.reason})" for row in rows if row.reason
-    )
+    reasons = dict.fromkeys(f"({row.label_code}, {_printed(row)}: {row.reason})" for row in rows if row.reason)
     return "\n".join([notes[0], *tables.aligned(lines), *notes[1:], *reasons])
+
+
+def _printed(row: MetricDifference) -> str:
+    return horizons.PRINTED[row.metric] if row.label_code == results.IN_TIME else metric(row.metric).printed
 
 
 def _joined(first: ComparedRun, second: ComparedRun) -> pl.DataFrame:

@@ -1,17 +1,18 @@
 """Whether two runs' predictions for the same patients differ: DeLong's test of AUROC, and a paired bootstrap of any metric."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.evaluation import resampling
+from emerge_ehr.evaluation import resampling, survival
 from emerge_ehr.evaluation.curves import Z95
 from emerge_ehr.evaluation.measure import NOBODY, measure, why_no_interval, why_undefined
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import LEAST_OF_CLASS, ROUNDING, Interval, Persons, Resampled, Sampling
 
+Measure = Callable[[Array], Mapping[str, Array]]  # resamples [R,N] -> each metric [R]
 FEW = "undefined: DeLong's variance needs two persons of each class"
 
 
@@ -112,29 +113,60 @@ def paired_bootstrap(
         return {name: Difference(reason=NOBODY) for name in metrics}
     cuts = thresholds or (None, None)
     runs = [measure(label, probability, metrics, cut) for probability, cut in zip((first, second), cuts, strict=True)]
+    persons = resampling.each_alone(len(label)) if persons is None else persons
+    alike = np.array_equal(first, second) and (thresholds is None or np.array_equal(*thresholds))
+    why = {name: (why_undefined(name, label), why_no_interval(name, label, persons)) for name in metrics}
+    return _paired((runs[0], runs[1]), why, persons, sampling, alike=alike)
+
+
+def paired_in_time(
+    hours: Array,
+    died: NDArray[np.bool_],
+    risks: tuple[Array, Array],
+    horizons: Array,
+    sampling: Sampling,
+    persons: Persons,
+) -> dict[str, Difference]:
+    """As ``paired_bootstrap``, of the concordance and the integrated Brier score of two runs' ``risks`` [N,H] by the ``horizons``
+    [H] (hours), of stays that ended after so many ``hours`` [N]."""
+    if not len(hours):
+        return {name: Difference(reason=NOBODY) for name in survival.UNDEFINED}
+    first, second = (survival.measured(hours, died, risk, horizons) for risk in risks)
+    death = (died & (hours <= horizons[-1])).astype(np.float64)
+    too_few = resampling.why_no_interval(death, persons)
+    why = {name: (undefined, too_few) for name, undefined in survival.UNDEFINED.items()}
+    return _paired((first, second), why, persons, sampling, alike=np.array_equal(*risks))
+
+
+def _paired(
+    runs: tuple[Measure, Measure],
+    why: Mapping[str, tuple[str, str | None]],
+    persons: Persons,
+    sampling: Sampling,
+    *,
+    alike: bool,
+) -> dict[str, Difference]:
+    """The difference in each metric of ``why``, which tells why it may be undefined, and why it has no interval."""
 
     def both(counts: Array) -> dict[str, Array]:
         left, right = (run(counts) for run in runs)
-        gaps = {f"{name} difference": left[name] - right[name] for name in metrics}
         return {
-            **{f"{name} first": left[name] for name in metrics},
-            **{f"{name} second": right[name] for name in metrics},
-            **gaps,
+            **{f"{name} first": left[name] for name in why},
+            **{f"{name} second": right[name] for name in why},
+            **{f"{name} difference": left[name] - right[name] for name in why},
         }
 
-    persons = resampling.each_alone(len(label)) if persons is None else persons
     samples = resampling.sample(both, persons, sampling)
-    alike = np.array_equal(first, second) and (thresholds is None or np.array_equal(*thresholds))
     return {
         name: _difference(
             samples[f"{name} first"],
             samples[f"{name} second"],
             samples[f"{name} difference"],
-            why_undefined(name, label),
-            None if alike else why_no_interval(name, label, persons),
+            undefined,
+            None if alike else too_few,
             alike=alike,
         )
-        for name in metrics
+        for name, (undefined, too_few) in why.items()
     }
 
 

@@ -7,6 +7,7 @@ as one that never ends (Wolbers et al. 2009, doi 10.1097/EDE.0b013e3181a39056; S
 Dimensions: R resamples, N samples, H horizons.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ BLOCK = 4_000_000  # pairs of samples that are held in memory at once
 NO_PAIR = "undefined: nobody died by the last horizon, or before everybody else"
 ONE_HORIZON = "undefined: it takes two horizons"
 THIRDS = 3
+UNDEFINED = {"concordance": NO_PAIR, "integrated_brier": ONE_HORIZON}  # why each measure may have no value
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,12 @@ def evaluate(
     if not len(hours):
         nothing = Interval(None, None, None, "there is nobody")
         return Survival(0, 0, 0, left_out, nothing, nothing, nothing, nothing)
-    pairs = Concordance(hours, death, risk[:, -1])
-    outcome = died[:, None] & (hours[:, None] <= horizons)
-    own, reference = ((given - outcome) ** 2 @ weights(horizons) for given in (risk, constant[None, :]))
+    of_risk = measured(hours, died, risk, horizons)
+    of_everyone = _squared(hours, died, constant[None, :], horizons)
 
     def measure(counts: Array) -> dict[str, Array]:
-        means = {
-            name: counts @ squared / counts.sum(axis=1) for name, squared in (("own", own), ("reference", reference))
-        }
-        return {"concordance": pairs.of(counts), **means, "difference": means["own"] - means["reference"]}
+        own, reference = of_risk(counts), counts @ of_everyone / counts.sum(axis=1)
+        return {**own, "reference": reference, "difference": own["integrated_brier"] - reference}
 
     drawn = resampling.sample(measure, persons, sampling)
     too_few = resampling.why_no_interval(death.astype(np.float64), persons)
@@ -75,10 +74,29 @@ def evaluate(
         deaths=int(death.sum()),
         left_out=left_out,
         concordance=drawn["concordance"].interval(NO_PAIR, too_few, constant=bool(np.ptp(risk[:, -1]) == 0)),
-        integrated_brier=drawn["own"].interval(ONE_HORIZON, too_few),
+        integrated_brier=drawn["integrated_brier"].interval(ONE_HORIZON, too_few),
         reference=drawn["reference"].interval(ONE_HORIZON, too_few),
         difference=drawn["difference"].interval(ONE_HORIZON, too_few),
     )
+
+
+def measured(
+    hours: Array, died: NDArray[np.bool_], risk: Array, horizons: Array
+) -> Callable[[Array], dict[str, Array]]:
+    """What computes the measures of ``UNDEFINED`` on resamples [R,N], as [R]; the rest is as for ``evaluate``."""
+    pairs = Concordance(hours, died & (hours <= horizons[-1]), risk[:, -1])
+    squared = _squared(hours, died, risk, horizons)
+    return lambda counts: {
+        "concordance": pairs.of(counts),
+        "integrated_brier": counts @ squared / counts.sum(axis=1),
+    }
+
+
+def _squared(hours: Array, died: NDArray[np.bool_], risk: Array, horizons: Array) -> Array:
+    """The Brier score of each sample [N], averaged over the horizons; ``risk`` [N,H] or [1,H]."""
+    outcome = died[:, None] & (hours[:, None] <= horizons)
+    found: Array = (risk - outcome) ** 2 @ weights(horizons)
+    return found
 
 
 class Concordance:

@@ -18,6 +18,7 @@ from emerge_ehr.report.wording import labels, percent
 from emerge_ehr.signals.signals import described
 from emerge_ehr.storage import spreadsheet, table_files
 from emerge_ehr.storage.dataset import Dataset, load_patients
+from emerge_ehr.training import results
 from emerge_ehr.training.inputs import rows_of
 from emerge_ehr.training.reported import Reported
 
@@ -152,7 +153,7 @@ def plain(run: Material) -> dict[str, Any] | None:
 
 def in_time(run: Material) -> dict[str, Any] | None:
     """What was measured of the test split over all horizons (``Survival``); None where the outcomes have no time."""
-    found = run.metrics.get("in_time")
+    found = run.metrics.get(results.IN_TIME)
     return found and found["splits"]["test"]
 
 

@@ -16,6 +16,8 @@ from emerge_ehr.training.patients import Patients
 from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
 
+PRINTED = {"concordance": "concordance", "integrated_brier": "integrated Brier"}
+HEADS = ["split", "patients", "deaths", *PRINTED.values(), "everyone alike", "difference"]
 NOTE = (
     "risks by all horizons: concordance of the last with the order of deaths; the integrated Brier score, and that of training's "
     "shares of deaths for everyone"
@@ -39,14 +41,14 @@ def judged(
     """``Survival`` by split, with the horizons in hours and the ``constant`` [H] risk; empty where the outcomes have no time."""
     if not reported.horizons or patients is None:
         return {}
-    splits = {part.split: _of(part, reported, constant, patients, sampling) for part in predictions}
+    splits = {part.split: of(part, reported, constant, patients, sampling) for part in predictions}
     return {"horizons": list(reported.horizons), "constant": constant.tolist(), "splits": splits}
 
 
-def _of(
+def of(
     part: Predictions, reported: Reported, constant: Array, patients: pl.DataFrame, sampling: Sampling
 ) -> dict[str, Any]:
-    """Of the samples whose outcome is known at every horizon."""
+    """``Survival`` of the samples whose outcome is known at every horizon."""
     known = part.defined.all(axis=1)
     table = results.aligned(part.patient_id, patients).filter(pl.Series(known))
     found = survival.evaluate(

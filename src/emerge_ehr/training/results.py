@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import evaluate as evaluation
-from emerge_ehr.evaluation import metrics
+from emerge_ehr.evaluation import metrics, survival
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Persons, Sampling, each_alone, persons
 from emerge_ehr.evaluation.subgroups import Subgroup
@@ -20,6 +20,7 @@ from emerge_ehr.evaluation.subgroups import groups as by_attribute
 from emerge_ehr.storage import meds_predictions, spreadsheet
 from emerge_ehr.storage.schema import MEDS_PREDICTIONS
 
+IN_TIME = "in_time"  # in metrics.json, and instead of a label where there is one value for all horizons
 INTERVALS = {"percentile": "percentile", "bca": "BCa"}
 
 
@@ -165,14 +166,17 @@ def subgroups(
 
 
 def flat(evaluated: dict[str, Any]) -> dict[str, float]:
-    """The defined point estimates by ``split/label/metric``; at an operating point, ``metric_at_sensitivity_target``."""
-    return {
-        f"{split}/{name}/{metric}": estimate["value"]
+    """The defined point estimates by ``split/label/metric``; at an operating point, ``metric_at_sensitivity_target``. Those over
+    all horizons of outcomes in time have ``IN_TIME`` for a label."""
+    found = {
+        f"{split}/{name}/{metric}": estimate
         for split, labels in evaluated["splits"].items()
         for name, label in labels.items()
         for metric, estimate in (*label["metrics"].items(), *_at_sensitivities(label))
-        if estimate["value"] is not None
     }
+    for split, over_all in evaluated.get(IN_TIME, {}).get("splits", {}).items():
+        found |= {f"{split}/{IN_TIME}/{metric}": over_all[metric] for metric in survival.UNDEFINED}
+    return {key: estimate["value"] for key, estimate in found.items() if estimate["value"] is not None}
 
 
 def _at_sensitivities(label: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from emerge_ehr.config import Config
 from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.schema import MANIFEST, RUN_FILES, SOME_RUN_FILES
-from emerge_ehr.training import results, tables
+from emerge_ehr.training import horizons, results, tables
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +80,19 @@ def publish(run_dir: Path, evaluated: Mapping[int, dict[str, Any]]) -> str:
 def table(rows: list[Spread]) -> str:
     """Mean ± standard deviation as aligned text, a row for each split and label."""
     lines = [["split", "label", "seeds", *tables.names(tables.RANKING)]]
+    in_time = [["split", "seeds", *horizons.PRINTED.values()]]
     for split, label in dict.fromkeys((row.split, row.label_code) for row in rows):
         by_metric = {row.metric: row for row in rows if (row.split, row.label_code) == (split, label)}
-        cells = [_cell(by_metric.get(metric.key)) for metric in tables.RANKING]
-        lines.append([split, label, str(max(row.seeds for row in by_metric.values())), *cells])
+        seeds = str(max(row.seeds for row in by_metric.values()))
+        if label == results.IN_TIME:
+            in_time.append([split, seeds, *(_cell(by_metric.get(key)) for key in horizons.PRINTED)])
+        else:
+            cells = [_cell(by_metric.get(metric.key)) for metric in tables.RANKING]
+            lines.append([split, label, seeds, *cells])
     return "\n".join(
         [
             *tables.aligned(lines),
+            *(["over all horizons", *tables.aligned(in_time)] if len(in_time) > 1 else []),
             "(mean ± standard deviation over training seeds, on one split; seeds.csv has every metric)",
         ]
     )

@@ -6,7 +6,7 @@ from typing import Any
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.catalogue import Metric
 from emerge_ehr.fields import listed
-from emerge_ehr.training import horizons
+from emerge_ehr.training import horizons, results
 
 RANKING = [metric for metric in catalogue.shown("splits") if not metric.calibrated]
 CALIBRATION = [metric for metric in catalogue.shown("splits") if metric.calibrated]
@@ -44,10 +44,9 @@ def table(evaluated: dict[str, Any]) -> str:
             "(at the highest threshold that reaches the target sensitivity on validation)",
         ),
     ]
-    if in_time := evaluated.get("in_time"):
-        heads = ["split", "patients", "deaths", "concordance", "integrated Brier", "everyone alike", "difference"]
+    if in_time := evaluated.get(results.IN_TIME):
         rows = [[*found[:3], *map(cell, found[3:])] for found in horizons.rows(in_time["splits"])]
-        blocks.append([*aligned([heads, *rows]), f"({horizons.NOTE})"])
+        blocks.append([*aligned([horizons.HEADS, *rows]), f"({horizons.NOTE})"])
     if plain := evaluated.get("plain_method"):
         blocks.append(
             _beside(plain["splits"], "plain method", f"the plain method on the same inputs is {plain['name']}")

@@ -243,7 +243,7 @@ def _report(
     """
     sampling = _sampling(config)
     evaluated = results.evaluate(predictions, config.evaluation.sensitivities, sampling, patients)
-    evaluated |= {"in_time": in_time} if in_time else {}
+    evaluated |= {results.IN_TIME: in_time} if in_time else {}
     if predictions[-1].thresholds is not None:
         evaluated["folds"] = config.split.folds
     for file, beside in others.items():

@@ -26,7 +26,7 @@ from emerge_ehr.preprocess.inputs import tables as checked
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.rag.records_file import Record
 from emerge_ehr.storage import artefacts, publishing, schema, table_files
-from emerge_ehr.training import results, sets
+from emerge_ehr.training import horizons, results, sets
 from emerge_ehr.training.results import Predictions, Thresholds
 from emerge_ehr.transfer import drift, judging, labelled, pages, profile
 from emerge_ehr.transfer.drift import Shift
@@ -156,6 +156,12 @@ def _evaluated(ready: Predictor, judged: Judged) -> tuple[dict[str, Any], list[S
             splits[name] = results.judged(part, cuts, sampling, judged.patients)
     groups = results.subgroups([here, here], metrics["thresholds"], sampling, judged.patients)
     found = {"thresholds": metrics["thresholds"], "splits": splits}
+    if of_run := metrics.get(results.IN_TIME):
+        parts = {HERE: here, **(dict(zip((BEFORE, AFTER), judging.others(judged), strict=True)) if judged.maps else {})}
+        told, constant = ready.trained.reported, np.array(of_run["constant"])
+        whole = {name: part for name, part in parts.items() if part.label_names == told.names}
+        over_all = {name: horizons.of(part, told, constant, judged.patients, sampling) for name, part in whole.items()}
+        found[results.IN_TIME] = {**of_run, "splits": {OWN_TEST: of_run["splits"]["test"], **over_all}}
     return {**results.resampled(sampling, judged.patients), **found}, groups
 
 

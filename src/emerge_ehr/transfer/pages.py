@@ -6,7 +6,7 @@ from typing import Any
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import listed
-from emerge_ehr.training import tables
+from emerge_ehr.training import horizons, results, tables
 from emerge_ehr.transfer.drift import SMALL, Shift
 
 COLUMNS = {
@@ -28,6 +28,8 @@ def printed(evaluation: Mapping[str, Any], shifts: Sequence[Shift]) -> str:
         _counted(evaluation),
         *("\n".join([name, *tables.aligned(_metrics(evaluation, name))]) for name in names),
     ]
+    if over_all := _in_time(evaluation):
+        blocks.append("\n".join(["all horizons together", *tables.aligned(over_all)]))
     blocks.append(f"({evaluation['interval']}; {catalogue.at_chosen_threshold()} at the run's own threshold)")
     if moved := _largest(shifts)[:MOST]:
         rows = [["shifted", "", "training", "here", "measure"], *(_shift(row) for row in moved)]
@@ -59,6 +61,8 @@ def page(evaluation: Mapping[str, Any], groups: Sequence[Subgroup], shifts: Sequ
                 "",
                 "Groups marked * are too small to be judged by their values; subgroups.csv has the intervals.",
             ]
+    if over_all := _in_time(evaluation):
+        lines += ["", "## All horizons together", "", *_markdown(over_all), "", f"({horizons.NOTE})"]
     lines += ["", "## What shifted", "", *_shifts(evaluation, shifts)]
     return "\n".join(lines) + "\n"
 
@@ -98,6 +102,13 @@ def _metrics(evaluation: Mapping[str, Any], label: str) -> Rows:
         ["with the outcome", *(_positives(part) for part in columns.values())],
         *measured,
     ]
+
+
+def _in_time(evaluation: Mapping[str, Any]) -> Rows:
+    """A row per part, over all horizons; empty where outcomes have no time."""
+    splits = evaluation.get(results.IN_TIME, {}).get("splits", {})
+    rows = horizons.rows({title: splits[key] for key, title in COLUMNS.items() if key in splits})
+    return [horizons.HEADS, *([*row[:3], *map(tables.cell, row[3:])] for row in rows)] if rows else []
 
 
 def _positives(part: Mapping[str, Any]) -> str:
