@@ -8,6 +8,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from emerge_ehr.rag.mentions.folding import small
+
 PAST, OTHER, CURRENT = 0, 1, 2
 HEADER = re.compile(
     r"^[ \t#*]*(?P<line>[A-Za-z][A-Za-z0-9 /&,'()-]{1,58}?)[ \t]*(?::|$)|(?P<capitals>\b[A-Z][A-Z /&]{3,40}):",
@@ -45,9 +47,9 @@ COUNT = r"\d{1,2}|an?|one|two|three|four|five|six|seven|eight|nine|ten|several|f
 AGO = rf"(?:{COUNT}) (?:hours?|days?|weeks?|months?|years?|yrs?) (?:ago|prior|earlier|before)"
 ON = rf"(?:diagnosed |dx(?:'?d)? |first )?(?:in|since|on|from|about|around|~) (?:{DATE})"
 TIME = rf"(?:{ON}|\(?(?:{DATE})\)?|{AGO}|at (?:the )?age (?:of )?\d{{1,3}})"
-BEFORE = re.compile(rf"(?:\b(?:{OTHERS}|{SEVERE}|{MILD})[ -])+$", re.IGNORECASE)
+BEFORE = re.compile(rf"(?:\b(?:{OTHERS}|{SEVERE}|{MILD})[ -])+$")
 TIME_BEFORE = re.compile(
-    rf"\b(?:in|since) (?:{DATE}),? (?:(?:s?he|the patient|pt) )?(?:had|suffered|developed) (?:an? )?$", re.IGNORECASE
+    rf"\b(?:in|since) (?:{DATE}),? (?:(?:s?he|the patient|pt) )?(?:had|suffered|developed) (?:an? )?$"
 )
 AFTER = re.compile(
     rf"(?:(?:,? \(?|: ?| - )(?:{SEVERE}|{MILD}|{STAGE}|{CERTAINTY})\)?\b\)?)?"
@@ -58,17 +60,16 @@ AFTER = re.compile(
 ITEM = re.compile(r"[ \t]*[-*•][ \t]+[^\n]*\Z")
 OF_ITEM = re.compile(r"(?:\(s\))?(?:: ?| - | \(| (?:with|due to|secondary to|requiring|from) )[^\n;]{1,60}(?=\n|;|\Z)")
 OTHER_WORDS = re.compile(r"\.\s|\bnot\b|\bwithout\b")  # a denial would seem to be the disease's own
-SEVERE_WORD, MILD_WORD = (re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for words in (SEVERE, MILD))
-# What threatens life within days, whatever words stand around it.
+SEVERE_WORD, MILD_WORD = (re.compile(rf"\b(?:{words})\b") for words in (SEVERE, MILD))
+# Patterns of small letters, as they are searched: what threatens life within days, whatever words stand around it.
 GRAVE = re.compile(
     r"\b(?:shock|sepsis|septic\w*|septicemia|arrest|respiratory (?:failure|distress)|acute \w+ (?:failure|syndrome|injury)|"
     r"emboli\w*|infarction|stroke|ha?emorrhag\w*|bleed\w*|ketoacidosis|status epilepticus|perforat\w*|ruptur\w*|tamponade|"
     r"dissection|meningitis|encephal\w+|coma|disseminated intravascular coagulation|anaphyla\w*|pneumonia|peritonitis|"
-    r"ischemi\w*|rhabdomyolysis|overdose|intoxication|tension pneumothorax|liver failure|necroti[sz]ing)\b",
-    re.IGNORECASE,
+    r"ischemi\w*|rhabdomyolysis|overdose|intoxication|tension pneumothorax|liver failure|necroti[sz]ing)\b"
 )
 
-FAILED = re.compile(r"\b(?:shock|arrest|coma)\b", re.IGNORECASE)  # what such a disease comes to at worst
+FAILED = re.compile(r"\b(?:shock|arrest|coma)\b")  # what such a disease comes to at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def quote(text: str, start: int, end: int) -> str:
     >>> quote("- COPD - severe", 2, 6)
     'COPD - severe'
     """
-    before = text[max(start - 40, 0) : start]
+    before = small(text[max(start - 40, 0) : start])
     found = BEFORE.search(before) or TIME_BEFORE.search(before)
     begin = start - len(found[0]) if found else start
     is_item = ITEM.match(text, text.rfind("\n", 0, start) + 1, start)
@@ -150,12 +151,13 @@ def quote(text: str, start: int, end: int) -> str:
 
 def severity(words: str) -> int:
     """1 for words such as severe or acute, -1 for mild or resolved, 0 without any."""
-    return 1 if SEVERE_WORD.search(words) else -1 if MILD_WORD.search(words) else 0
+    lower = small(words)
+    return 1 if SEVERE_WORD.search(lower) else -1 if MILD_WORD.search(lower) else 0
 
 
 def grave(names: str) -> bool:
     """Whether one of the names is of a disease that threatens life within days."""
-    return bool(GRAVE.search(names))
+    return bool(GRAVE.search(small(names)))
 
 
 def gravity(words: str) -> int:
@@ -164,4 +166,4 @@ def gravity(words: str) -> int:
     >>> gravity("septic shock"), gravity("severe sepsis"), gravity("gout")
     (2, 1, 0)
     """
-    return 2 if FAILED.search(words) else int(grave(words))
+    return 2 if FAILED.search(small(words)) else int(grave(words))
