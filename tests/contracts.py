@@ -41,7 +41,7 @@ SOCKETS = {
     "retrieval": Socket(Retriever, {"graph", "seed"}),
     "summary": Socket(Summarizer, {"question", "window", "llm"}),
     "embedding": Socket(
-        TextEncoder, {"seed", "cache_dir", "pool"}, {**DOWNLOAD, "load": ["folder", "name", "cache_dir"]}
+        TextEncoder, {"seed", "cache_dir", "pool", "texts"}, {**DOWNLOAD, "load": ["folder", "name", "cache_dir"]}
     ),
     "model.series": Socket(Series, {"input_size", "hidden_size", "heads", "dropout"}),
     "model.text_fusion": Socket(TextFusion, {"texts", "hidden_size"}),

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from emerge_ehr.embeddings import tfidf_svd
 from emerge_ehr.preprocess import fitted
@@ -18,13 +20,32 @@ NOTES = ["fever and cough", "chest pain and fever", "cough, chest pain", "fever"
 def test_texts_that_are_all_alike_are_told_and_are_all_zero(
     summaries: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    encoder = tfidf_svd.TfidfSvd(tfidf_svd.Options(), 1)
+    encoders = {kind: tfidf_svd.build(tfidf_svd.Options(), seed=1, texts=kind) for kind in ("note", "summary")}
     one = Statistics(np.zeros(1), np.ones(1), np.ones(1, np.int64))
     cohort = pl.DataFrame({"age": [50] * 20})
     summaries = [f"{text} of care" for text in summaries]
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
-        made = fitted.fit(one, encoder, cohort, NOTES, summaries, np.array([True] * 19 + [False]))
+        made = fitted.fit(one, encoders, cohort, NOTES, summaries, np.array([True] * 19 + [False]))
     assert caplog.messages == ["the summaries of the 19 training patients are all alike: they tell a model nothing"]
     assert np.abs(made.summary.encode(summaries[:19])).max() < 1e-6
     assert np.ptp(made.note.encode(NOTES), axis=0).max() > 1
+
+
+def test_a_summary_that_keeps_its_length_tells_how_much_it_says() -> None:
+    """Against scikit-learn's own vectoriser and SVD."""
+    words = ["sepsis", "asthma", "gout", "stroke", "cough", "fever"]
+    draw = np.random.default_rng(0)
+    texts = [" and ".join(draw.permutation(words)[: draw.integers(1, 6)]) for _ in range(60)]
+    options = tfidf_svd.Options(width=4, keep_length=("summary",))
+    note, summary = (tfidf_svd.build(options, seed=1, texts=kind).fit(texts) for kind in ("note", "summary"))
+    recipe = {"ngram_range": (1, 2), "sublinear_tf": True, "min_df": 2, "token_pattern": tfidf_svd.TOKEN}
+    unit, counts = (TfidfVectorizer(norm=norm, **recipe).fit_transform(texts) for norm in ("l2", None))
+    components = TruncatedSVD(4, random_state=1).fit(unit).components_
+    projected = counts @ components.T
+    away = projected - projected.mean(axis=0)
+    np.testing.assert_allclose(summary.encode(texts), away / np.sqrt(np.mean(away**2)), atol=1e-5)
+    twice = [f"{text} with {text}" for text in texts]  # the same share of each word, nearly
+    assert np.abs(summary.encode(twice)).mean() > 1.2 * np.abs(summary.encode(texts)).mean()
+    assert np.abs(note.encode(twice)).mean() < 1.2 * np.abs(note.encode(texts)).mean()
+    assert summary.description()["keeps_length"] is True and "keeps_length" not in note.description()

@@ -15,6 +15,7 @@ from emerge_ehr.audit import contradictions, persons, refits, single_features, t
 from emerge_ehr.audit.deep import deep as deep_checks
 from emerge_ehr.audit.deep.examined import Examined
 from emerge_ehr.audit.findings import Finding
+from emerge_ehr.compute.local import LOCAL
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError
@@ -107,10 +108,9 @@ def _examined(config: Config, dataset: Dataset, fold: int) -> Examined:
             "run --stage preprocess again"
         )
     notes = rag.joined_notes(inputs.notes, inputs.cohort["patient_id"].to_list())
-    encoder = components.build("embedding", config.embedding, seed=config.seed, cache_dir=config.paths.cache_dir)
     statistics = tensors.fit(inputs.hourly.value[training])
     summaries = [record.summary for record in records]
-    refitted = fitted.fit(statistics, encoder, inputs.cohort, notes, summaries, training)
+    refitted = fitted.fit(statistics, fitted.encoders(config, LOCAL), inputs.cohort, notes, summaries, training)
     return Examined(config, dataset, inputs, notes, records, refitted)
 
 

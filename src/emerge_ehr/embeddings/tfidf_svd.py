@@ -3,6 +3,9 @@
 All texts of a corpus share most of their words, so that their unit vectors are nearly equal; texts differ by the small rest.
 Subtracting the training mean and dividing by one number lets a network see these differences. (One number per component would
 raise the noise of the last components to the level of the first.)
+
+A text is scaled to length one, so that a long note weighs no more than a short one. But then it tells the share of each word, not
+how often it stands there. A summary says each thing once, and the number of findings may matter: ``keep_length``.
 """
 
 import re
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.storage.artefacts import read_json, write_json
 from emerge_ehr.storage.dataset import read_arrays, write_dataset
 
+Text = Literal["note", "summary"]
 ARRAYS = ("idf", "components", "centre", "scale")
 NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
@@ -33,19 +37,20 @@ BLOCK = 256  # texts whose words are counted at once
 class Options:
     """``width``: of the embedding, smaller where the texts span fewer dimensions. ``max_terms``: the size of the vocabulary at
     most. ``min_documents``: terms that occur in fewer texts are dropped. ``chunk_words``: the words of a piece in token-level
-    fusion."""
+    fusion. ``keep_length``: the texts ("note", "summary") that are not scaled to length one."""
 
     light: ClassVar[bool] = True
     width: Positive = 64
     max_terms: Positive = 20_000
     min_documents: Positive = 2
     chunk_words: Positive = 128
+    keep_length: tuple[Text, ...] = ()
 
 
 @dataclass(frozen=True)
 class FittedTfidfSvd:
     """``terms``, V of them, in column order; ``idf [V]``, ``components [D, V]``, and the training texts' ``centre [D]`` and
-    ``scale [1]``."""
+    ``scale [1]``. ``keeps_length``: texts are not scaled to length one."""
 
     terms: tuple[str, ...]
     idf: NDArray[np.float64]
@@ -53,17 +58,19 @@ class FittedTfidfSvd:
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
     chunk_words: int
+    keeps_length: bool
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """``[N, D]``: a row per text, zero if it holds no term of the vocabulary."""
         if not texts:
             return np.zeros((0, len(self.components)), dtype=np.float32)
-        unit = _unit(self._weighted(texts) @ self.components.T)
-        with_terms = np.any(unit != 0, axis=1, keepdims=True)
-        return np.where(with_terms, (unit - self.centre) / self.scale, 0).astype(np.float32)
+        projected = _projected(self._weighted(texts), self.components, keep_length=self.keeps_length)
+        with_terms = np.any(projected != 0, axis=1, keepdims=True)
+        return np.where(with_terms, (projected - self.centre) / self.scale, 0).astype(np.float32)
 
     def _weighted(self, texts: Sequence[str]) -> Any:
-        """What scikit-learn's vectoriser makes of the texts [N,V], which takes several times as long to count their terms."""
+        """What scikit-learn's vectoriser makes of the texts [N,V], which takes several times as long to count their terms; not
+        yet scaled to length one."""
         from scipy.sparse import vstack
 
         blocks = [self._known.counted(texts[at : at + BLOCK]) for at in range(0, len(texts), BLOCK)]
@@ -93,12 +100,19 @@ class FittedTfidfSvd:
         """Write the arrays to ``<name>.npz``, the rest to ``<name>.json``."""
         write_dataset(folder / f"{name}.npz", {name: getattr(self, name) for name in ARRAYS})
         write_json(
-            folder / f"{name}.json", {"encoder": "tfidf_svd", "chunk_words": self.chunk_words, "terms": self.terms}
+            folder / f"{name}.json",
+            {
+                "encoder": "tfidf_svd",
+                "chunk_words": self.chunk_words,
+                "keeps_length": self.keeps_length,
+                "terms": self.terms,
+            },
         )
 
     def description(self) -> dict[str, Any]:
         """Name, width and vocabulary size."""
-        return {"name": "tfidf_svd", "width": int(self.components.shape[0]), "terms": len(self.terms)}
+        kept = {"keeps_length": True} if self.keeps_length else {}
+        return {"name": "tfidf_svd", "width": int(self.components.shape[0]), "terms": len(self.terms), **kept}
 
 
 class _Known:
@@ -143,10 +157,11 @@ class _Known:
 
 @dataclass(frozen=True)
 class TfidfSvd:
-    """The encoder before it is fitted on training texts."""
+    """The encoder before it is fitted on training texts, which are of the kind ``texts``."""
 
     options: Options
     seed: int
+    texts: Text
 
     def fit(self, texts: Sequence[str]) -> FittedTfidfSvd:
         """Learn vocabulary, idf and SVD.
@@ -156,6 +171,7 @@ class TfidfSvd:
         """
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.preprocessing import normalize
         from threadpoolctl import threadpool_limits
 
         vectoriser = TfidfVectorizer(min_df=self.options.min_documents, max_features=self.options.max_terms, **_RECIPE)
@@ -174,18 +190,33 @@ class TfidfSvd:
         # One thread: the last digits, and with them the sign and order of near-equal components, depend on the number of threads.
         # equal texts have no variance to explain, by which scikit-learn divides
         with threadpool_limits(1), np.errstate(invalid="ignore", divide="ignore"):
-            svd = TruncatedSVD(width, random_state=self.seed).fit(matrix)
+            svd = TruncatedSVD(width, random_state=self.seed).fit(normalize(matrix))
         directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
         components = np.asarray(svd.components_)[directions]
-        unit = _unit(matrix @ components.T)
-        centre = unit.mean(axis=0)
-        spread = np.sqrt(np.mean((unit - centre) ** 2, keepdims=True)).ravel()
+        keeps_length = self.texts in self.options.keep_length
+        projected = _projected(matrix, components, keep_length=keeps_length)
+        centre = projected.mean(axis=0)
+        spread = np.sqrt(np.mean((projected - centre) ** 2, keepdims=True)).ravel()
         scale = np.where(spread > NEGLIGIBLE, spread, 1.0)  # texts that are all alike stay at zero
         idf = np.asarray(vectoriser.idf_)
-        return FittedTfidfSvd(terms, idf, components, centre, scale, self.options.chunk_words)
+        return FittedTfidfSvd(terms, idf, components, centre, scale, self.options.chunk_words, keeps_length)
 
 
-_RECIPE: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": TOKEN, "dtype": np.float64}
+_RECIPE: dict[str, Any] = {
+    "ngram_range": (1, 2),
+    "sublinear_tf": True,
+    "token_pattern": TOKEN,
+    "norm": None,
+    "dtype": np.float64,
+}
+
+
+def _projected(weighted: Any, components: NDArray[np.float64], *, keep_length: bool) -> NDArray[np.float64]:
+    """Weighted terms [N,V] -> the place of each text among the components [N,D]."""
+    from sklearn.preprocessing import normalize
+
+    projected: NDArray[np.float64] = (weighted if keep_length else normalize(weighted)) @ components.T
+    return projected if keep_length else _unit(projected)
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -211,7 +242,10 @@ def load(folder: Path, name: str, *, cache_dir: Path) -> FittedTfidfSvd:
     arrays = read_arrays(folder / f"{name}.npz", "preprocess")
     saved = read_json(folder / f"{name}.json", "preprocess")
     return FittedTfidfSvd(
-        tuple(saved["terms"]), **{name: arrays[name] for name in ARRAYS}, chunk_words=saved["chunk_words"]
+        tuple(saved["terms"]),
+        **{name: arrays[name] for name in ARRAYS},
+        chunk_words=saved["chunk_words"],
+        keeps_length=saved.get("keeps_length", False),
     )
 
 
@@ -234,6 +268,6 @@ def words(text: str) -> list[str]:
     return re.findall(TOKEN, text.lower())
 
 
-def build(options: Options, *, seed: int) -> TextEncoder:
-    """The encoder, not yet fitted."""
-    return TfidfSvd(options, seed)
+def build(options: Options, *, seed: int, texts: Text = "note") -> TextEncoder:
+    """The encoder, not yet fitted, of ``texts`` of a kind."""
+    return TfidfSvd(options, seed, texts)

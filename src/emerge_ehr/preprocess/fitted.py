@@ -2,7 +2,7 @@
 patients."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr import embeddings
+from emerge_ehr import components, embeddings
+from emerge_ehr.compute.work import Pool
+from emerge_ehr.config import Config
 from emerge_ehr.embeddings import FittedEncoder, TextEncoder
 from emerge_ehr.embeddings._no_text import NoText
 from emerge_ehr.fields import UserError
@@ -62,18 +64,30 @@ class Fitted:
         self.summary.save(folder, SUMMARY)
 
 
+def encoders(config: Config, pool: Pool) -> dict[str, TextEncoder]:
+    """The encoders of "note" and "summary", not yet fitted.
+
+    Raises:
+        UserError: the model that they need is missing.
+    """
+    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
+    return {
+        kind: components.build("embedding", config.embedding, texts=kind, **context) for kind in ("note", "summary")
+    }
+
+
 def fit(
     statistics: Statistics,
-    encoder: TextEncoder,
+    encoders: Mapping[str, TextEncoder],
     cohort: pl.DataFrame,
     notes: Sequence[str],
     summaries: Sequence[str],
     training: NDArray[np.bool_],
 ) -> Fitted:
-    """Fit everything beside the ``statistics``, on the ``training`` patients [N] alone."""
-    kinds = {"notes": notes, "summaries": summaries}
-    fitted = [_fit_encoder(encoder, kind, texts, training) for kind, texts in kinds.items()]
-    return Fitted(statistics, fit_age(cohort.filter(training)), *fitted)
+    """Fit everything beside the ``statistics``, on the ``training`` patients [N] alone. ``encoders``: of "note" and "summary"."""
+    note = _fit_encoder(encoders["note"], "notes", notes, training)
+    summary = _fit_encoder(encoders["summary"], "summaries", summaries, training)
+    return Fitted(statistics, fit_age(cohort.filter(training)), note, summary)
 
 
 def _fit_encoder(encoder: TextEncoder, kind: str, texts: Sequence[str], training: NDArray[np.bool_]) -> FittedEncoder:

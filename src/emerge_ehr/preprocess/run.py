@@ -17,12 +17,11 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets.splits import fold_by_subject, split_by_file, split_by_subject
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import sample
-from emerge_ehr.embeddings import TextEncoder
 from emerge_ehr.fields import UserError
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
-from emerge_ehr.preprocess.fitted import STATIC_NAMES, fit
+from emerge_ehr.preprocess.fitted import STATIC_NAMES, encoders, fit
 from emerge_ehr.preprocess.inputs import landmarks
 from emerge_ehr.preprocess.inputs.tables import CheckedTables, patients, read
 from emerge_ehr.rag import records_file
@@ -86,8 +85,7 @@ def _make(
     fold: int,
 ) -> Made:
     """Compute all artefacts, step by step, and publish them."""
-    context = {"seed": config.seed, "cache_dir": config.paths.cache_dir, "pool": pool}
-    encoder: TextEncoder = components.build("embedding", config.embedding, **context)
+    unfitted = encoders(config, pool)
     tools = evidence.tools(config, task, graph, chat, pool)
     tables, split = tables_and_split(config, task, fold)
     tools = evidence.with_phenotypes(config, tools, tables.signals)
@@ -97,7 +95,7 @@ def _make(
     gathered = evidence.find(config, tools, evidence.auditor(config, task, tools, tables.signals), tables, statistics)
     log.info("rag: %s", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in gathered.counts.items()))
 
-    fitted = fit(statistics, encoder, tables.cohort, gathered.notes, gathered.summaries, training)
+    fitted = fit(statistics, unfitted, tables.cohort, gathered.notes, gathered.summaries, training)
     note_pieces = tokens.pieces(fitted.note, gathered.notes, config.token_level.note_chunks)
     summary_pieces = tokens.pieces(fitted.summary, gathered.summaries, config.token_level.summary_chunks)
     arrays = {
