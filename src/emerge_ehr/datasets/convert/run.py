@@ -171,6 +171,8 @@ def _write_measurements(
     word = wording.sample(config).word
     _log_flow([step], word)
     if not stays.height:
+        for warning in doubts.lost(measured):  # they may say why
+            log.warning("%s", warning)
         raise UserError(
             f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source], "
             "and that the measurements have the ids of the stays"
