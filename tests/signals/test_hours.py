@@ -34,7 +34,9 @@ def test_each_bin_equals_a_plain_loop(seed: int, bin_hours: int) -> None:
     ]
     dynamic = pl.DataFrame(rows, schema=["patient_id", "event_time", "code", "value"], orient="row")
     filling = hourly.empty(cohort, CODES, WINDOW, bin_hours, KINDS)
-    placed = hourly.place(dynamic.lazy(), cohort, CODES).collect()
+    # a row that stands twice, far apart or next to itself, counts once
+    doubled = pl.concat([dynamic[::2], dynamic, dynamic[::3], dynamic[:20], dynamic[:20]])
+    placed = hourly.place(doubled.lazy(), cohort, CODES).collect()
     for start in range(0, placed.height, 23):
         filling.fill(placed.slice(start, 23))
     found = filling.settled().value
