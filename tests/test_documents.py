@@ -112,6 +112,7 @@ def test_every_piece_of_a_config_in_the_documents_loads(block: Block) -> None:
         start = {"dataset": "d", "run_name": "r", "paths": {"raw_dir": "x"}, "source": {"name": "mimic4"}}
         filled = config.fill(start | piece, block.where)
         components.check(filled, tuple(components.SOCKETS))
+        components.build("task", filled.task)  # which may refuse options that it can read
 
 
 def test_the_request_of_the_documents_is_one_that_the_service_takes() -> None:

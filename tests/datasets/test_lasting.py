@@ -32,8 +32,8 @@ def test_the_hours_of_random_infusions_equal_a_loop_over_minutes(seed: int) -> N
         "end": pl.Datetime("us"),
         "value": pl.Float64,
     }
-    frame = pl.LazyFrame(periods, schema=schema, orient="row")
-    charted = pl.LazyFrame({"n": [0], "code": ["drug"]}, schema={"n": pl.UInt32, "code": pl.String})
+    frame = pl.LazyFrame(periods, schema=schema, orient="row").with_columns(pl.col("start").alias("told"))
+    charted = pl.LazyFrame({"n": [0], "code": ["drug"], "told": [START]}, schema_overrides={"n": pl.UInt32})
     rows = lasting.hourly(frame, cohort, charted).collect()
     assert (
         set(rows["n"]) == {0}

@@ -197,6 +197,18 @@ def test_a_patient_without_notes_or_measurements_gets_a_risk_and_no_contribution
     assert "there are no notes" in caplog.text
 
 
+def test_a_signal_that_none_of_many_patients_has_is_told(emerge: Trained, own: Path) -> None:
+    ready = predictor.load(emerge.run_dir, offline=True)
+    told = "has a measurement of heart_rate, from which the run has learned"
+    assert not any(told in warning for warning in ready.tables(own).warnings)
+    edit(own, "dynamic.csv", lambda t: t.filter(pl.col("code") != "heart_rate"))
+    assert any(told in warning for warning in ready.tables(own).warnings)
+    few = pl.read_csv(own / "cohort.csv", infer_schema=False)["patient_id"].head(3).to_list()
+    for file in ("cohort.csv", "static.csv", "dynamic.csv", "notes.csv"):
+        edit(own, file, lambda t: t.filter(pl.col("patient_id").is_in(few)))
+    assert not any(told in warning for warning in ready.tables(own).warnings)
+
+
 def test_a_signal_of_which_the_run_has_learned_nothing_is_passed_over(
     emerge: Trained, own: Path, hospital: Config
 ) -> None:

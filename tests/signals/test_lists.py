@@ -6,8 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from emerge_ehr.datasets.sources._mimic.items import item_table, wanted
+from emerge_ehr.datasets.sources.eicu import items as eicu_items
 from emerge_ehr.fields import UserError
-from emerge_ehr.signals import items, signals, units
+from emerge_ehr.signals import items, signals, unit_forms, units
 from emerge_ehr.signals.signals import SIGNALS, from_record, to_record
 from emerge_ehr.signals.table import COLUMNS
 from tests.in_process import run
@@ -148,6 +150,24 @@ MISTAKES = {
     ),
     "other table": (["a,labs:50813"], "name,mimic", "mimic item 'labs:50813' of a is not table:item"),
     "no id": (["a,lab:lactate"], "name,mimic", "mimic item 'lab:lactate' of a: an itemid is a whole number"),
+    "no such id": (["a,lab:3000000000"], "name,mimic", "an itemid is a whole number up to 2147483647"),
+    "item twice, spelt otherwise": (
+        ["a,lab:50971", "b,lab:050971"],
+        "name,mimic",
+        "row 3: item 'lab:50971' of b stands twice, first for a",
+    ),
+    "sum of rates": (["a,mL,sum,input:1"], "name,unit,hour,mimic", "row 2: hour of a is sum, but items in 'input'"),
+    "amount of a rate": (["a,mL,input:1"], "name,unit,mimic", "row 2: unit 'mL' of a does not fit items in 'input'"),
+    "rate without a unit": (
+        ["a,x,input:1"],
+        "name,label,mimic",
+        "or that of a rate: L/min, mcg/kg/min, mL/hour, mcg/hour, units/hour",
+    ),
+    "value of a period": (
+        ["a,mL/hour,procedure:1"],
+        "name,unit,mimic",
+        "row 2: unit 'mL/hour' of a does not fit items in 'procedure'",
+    ),
     "item twice": (["a,lab:1", "b,lab:2; lab:1"], "name,mimic", "row 3: item 'lab:1' of b stands twice, first for a"),
     "item's unit": (["a,mg/dL,lab:1 [kPa]"], "name,unit,mimic", "row 2: unit 'kpa' of item"),
 }
@@ -184,3 +204,20 @@ def test_the_command_line_refuses_a_list_that_cannot_be_read_before_any_work(
     (tmp_path / "c.toml").write_text(config)
     done = run(tmp_path, "--stage", "convert", "--config", "c.toml")
     assert done.returncode == 2 and told in done.stderr and not (tmp_path / "data").exists()
+
+
+def test_a_list_of_many_items_keeps_the_items_of_a_sum_apart(tmp_path: Path) -> None:
+    """Two of one rank at one time with the same value would count once; there is no end to their number."""
+    rows = [
+        f"s{n},,mL,sum,output:{n}; output:{n + 1000},nurseCharting:a|{n}; nurseCharting:b|{n}" for n in range(1, 301)
+    ]
+    own = written(tmp_path, *rows, header="name,label,unit,hour,mimic,eicu")
+    for table in (item_table(wanted(own, "mimic")), eicu_items.wanted(own).of("nurseCharting").table()):
+        assert table.height == table["rank"].n_unique() == 600
+
+
+def test_rates_of_infusions_are_converted() -> None:
+    found = unit_forms.forms("mL/hour"), unit_forms.forms("mcg/hour")
+    assert found[0] and found[1]
+    assert (found[0]["l/hour"], found[0]["ml/min"]) == ((1000, 0), (60, 0))
+    assert found[1]["mg/hour"] == (1000, 0) and found[1]["mg/min"][0] == pytest.approx(60_000)

@@ -62,13 +62,15 @@ class Filling:
     """Hourly values that are filled with rows, in any order and in batches of any size.
 
     ``since [N, T, F]``: microseconds from the bin's start to the measurement now in ``hourly.value``. They fit into 32 bits for
-    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time. ``hour [F]``: whether
-    a bin has the last of a feature's values, their sum or the highest.
+    an hour, and need 64 for longer bins. ``ties``: ``cell, since, value`` of different values at one time; ``parts``: of what is
+    summed, in which a row that stands twice counts once. ``hour [F]``: whether a bin has the last of a feature's values, their
+    sum or the highest.
     """
 
     hourly: Hourly
     since: NDArray[np.uint32] | NDArray[np.uint64]
     ties: list[pl.DataFrame] = field(default_factory=list)
+    parts: list[pl.DataFrame] = field(default_factory=list)
     hour: tuple[Hour, ...] = ()
 
     def fill(self, placed: pl.DataFrame) -> None:
@@ -82,7 +84,9 @@ class Filling:
         own = placed.lazy().filter(at_bin < bins)
         whole = [feature for feature, hour in enumerate(self.hour) if hour != "last"]
         if whole:
-            self._fill_whole(own.select(cell.alias("cell"), "f", "value").filter(pl.col("f").is_in(whole)).collect())
+            self._fill_whole(
+                own.filter(pl.col("f").is_in(whole)).select(cell.alias("cell"), "f", "since", "value").collect()
+            )
             own = own.filter(~pl.col("f").is_in(whole))
         own = own.select(cell.alias("cell"), (pl.col("since") % length).cast(kind), pl.col("value").cast(pl.Float32))
         last = (
@@ -99,18 +103,25 @@ class Filling:
         value[at[wins]], since[at[wins]] = new[wins], later[wins]
 
     def _fill_whole(self, rows: pl.DataFrame) -> None:
-        """Sums and highest values. ``rows``: ``cell, f, value``."""
+        """Highest values, and what will be summed. ``rows``: ``cell, f, since, value``."""
         value = self.hourly.value.reshape(-1)
-        for feature in rows["f"].unique().to_list():
-            own = rows.filter(f=feature).group_by("cell")
-            summed = self.hour[feature] == "sum"
-            found = own.agg(pl.col("value").sum() if summed else pl.col("value").max())
-            at, new = found["cell"].to_numpy(), found["value"].to_numpy().astype(np.float32)
-            value[at] = np.nan_to_num(value[at], nan=0.0) + new if summed else np.fmax(value[at], new)
+        summed = pl.col("f").is_in([feature for feature, hour in enumerate(self.hour) if hour == "sum"])
+        self.parts.append(rows.filter(summed).select("cell", "since", "value").unique())
+        found = rows.filter(~summed).group_by("cell").agg(pl.col("value").max())
+        at, new = found["cell"].to_numpy(), found["value"].to_numpy().astype(np.float32)
+        value[at] = np.fmax(value[at], new)
+
+    def _add_up(self) -> None:
+        if self.parts:
+            rows = pl.concat(self.parts).unique().sort("cell", "since", "value")
+            sums = rows.group_by("cell", maintain_order=True).agg(pl.col("value").sum())
+            self.hourly.value.reshape(-1)[sums["cell"].to_numpy()] = sums["value"].to_numpy().astype(np.float32)
+            self.parts.clear()
 
     def settled(self, scores: Collection[str] = ()) -> Hourly:
         """The values, when all rows were filled in. Of several at one time the median counts, as in ``convert``: of an even
         number the mean of the middle two, or for the features ``scores`` the lower of them."""
+        self._add_up()
         if not self.ties:
             return self.hourly
         value, since = self.hourly.value.reshape(-1), self.since.reshape(-1)

@@ -28,6 +28,8 @@ EICU = (
 TABLES: Mapping[str, tuple[str, ...]] = {"mimic": MIMIC, "mimic3": MIMIC, "eicu": EICU}
 LASTING = ("input", "procedure", "respiratoryCare", "treatment")  # what lasts for a while, rather than being measured
 WRITTEN = re.compile(r"(\w+):\s*(.*?)(?:\s*\[([^\[\]]*)\])?")
+RATE = re.compile(r"^(?!beats|breaths).*/(?:min|h|hr|hour)$")  # how the units of rates end
+LARGEST_ID = 2**31 - 1
 RANKS = 10  # the ranks that values of one time may have: 0 to 9
 
 
@@ -77,11 +79,47 @@ def _of_cell(row: Row, column: str) -> Iterator[Item]:
                     f"{row.where}: {column} item '{text.strip()}' of {code} is not table:item; the tables are "
                     f"{', '.join(TABLES[column])}"
                 )
-            if column != "eicu" and not (found[2].isascii() and found[2].isdigit()):
-                raise UserError(f"{row.where}: {column} item '{text.strip()}' of {code}: an itemid is a whole number")
+            name = found[2] if column == "eicu" else _itemid(row, column, found[1], found[2])
             if rank >= RANKS:
                 raise UserError(f"{row.where}: {column} of {code} has more than {RANKS} groups of items; join some")
-            yield Item(code, found[1], found[2], _factors(row, found[3], text.strip()), rank)
+            _refuse_unlike(row, found[1], column)
+            yield Item(code, found[1], name, _factors(row, found[3], text.strip()), rank)
+
+
+def _itemid(row: Row, column: str, kept_in: str, text: str) -> str:
+    """The itemid as it is usually written, so that one item is one."""
+    if not (text.isascii() and text.isdigit()) or int(text) > LARGEST_ID:
+        raise UserError(
+            f"{row.where}: {column} item '{kept_in}:{text}' of {row.cells['name']}: an itemid is a whole number up to "
+            f"{LARGEST_ID}"
+        )
+    return str(int(text))
+
+
+def _refuse_unlike(row: Row, kept_in: str, column: str) -> None:
+    """Refuse what lasts in a signal that it can give no values of.
+
+    Raises:
+        UserError: it would be summed, which gives no amount; or a rate or a period has no unit that says what its values are.
+    """
+    code, unit = row.cells["name"], row.cells["unit"]
+    if kept_in not in LASTING or kept_in == "treatment":  # an entry of which is of one time
+        return
+    if row.cells["hour"] == "sum":
+        raise UserError(
+            f"{row.where}: hour of {code} is sum, but items in '{kept_in}' last for a while, and have a rate or none; a sum of "
+            "rates is no amount: write max"
+        )
+    if column != "eicu" and not unit_forms.FLAG.fullmatch(unit) and (kept_in == "procedure" or not RATE.search(unit)):
+        rates = (
+            ""
+            if kept_in == "procedure"
+            else f", or that of a rate: {', '.join(filter(RATE.search, unit_forms.FAMILIES))}"
+        )
+        raise UserError(
+            f"{row.where}: unit '{unit}' of {code} does not fit items in '{kept_in}', which last for a while; write what the "
+            f"numbers mean ('0 no, 1 yes'){rates}"
+        )
 
 
 def _factors(row: Row, unit: str | None, text: str) -> Factors:

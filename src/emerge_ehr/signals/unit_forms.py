@@ -71,6 +71,13 @@ FAMILIES: Mapping[str, Forms] = {
         "mcg/kg/hour|mcg/kg/hr": (1 / 60, 0.0),
         "mg/kg/hour|mg/kg/hr": (1e3 / 60, 0.0),
     },
+    "mL/hour": {"ml/hour|ml/hr|ml/h|cc/hour|cc/hr": SAME, "ml/min|cc/min": (60.0, 0.0), "l/hour|l/hr|l/h": (1e3, 0.0)},
+    "mcg/hour": {
+        "mcg/hour|mcg/hr|mcg/h|ug/hour|ug/hr|ug/h|µg/hour|µg/h|μg/h": SAME,
+        "mg/hour|mg/hr|mg/h": (1e3, 0.0),
+        "mcg/min|ug/min|µg/min|μg/min": (60.0, 0.0),
+        "mg/min": (6e4, 0.0),
+    },
     "units/hour": {"units/hour|units/hr|unit/hour|u/hr": SAME, "units/min|u/min": (60.0, 0.0)},
     "beats/min": {"bpm|beats/min|beats/minute|beat/min|beat/minute|/min|" + _RATE: SAME},
     "breaths/min": {

@@ -12,6 +12,7 @@ import polars as pl
 
 from emerge_ehr import components, decides
 from emerge_ehr.datasets import sources
+from emerge_ehr.datasets.convert import told
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.timing import DEATH
@@ -64,6 +65,7 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
         raise UserError(f"{folder}: nobody to evaluate on: {_why_nobody(known, unlabelled)}")
     patients = new_patients.of_rows(patients, kept)
     if hours := run.trained.config.cohort.landmarks:
+        told.refuse_other_landmarks(folder, patients.provenance, hours)
         patients, _ = landmarks.expand(patients, {}, hours, task.timing)
     reported = run.trained.reported
     outcome, defined = reported.outcomes(patients.label, patients.label_mask)
@@ -73,8 +75,8 @@ def read(folder: Path, run: Predictor) -> LabelledTables:
         label=outcome.astype(np.float32),
         label_mask=defined.astype(np.float32),
     )
-    told = [*patients.warnings, *warnings, *known.warnings, *_doubts(judged)]
-    return LabelledTables(patients, judged, known, unlabelled, told)
+    every = [*patients.warnings, *warnings, *known.warnings, *_doubts(judged)]
+    return LabelledTables(patients, judged, known, unlabelled, every)
 
 
 def _asked(run: Predictor, task: Mapping[str, Any]) -> dict[str, Any]:

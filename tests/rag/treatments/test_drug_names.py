@@ -60,6 +60,46 @@ def test_a_name_that_only_resembles_a_drug_is_linked_to_none(written: str) -> No
     assert all(one.node_index is None for one in NAMES.of(written))
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Pre-metoprolol",
+        "Nor-Warfarin",
+        "Methyl-Prednisolone",
+        "Hydroxy-warfarin",
+        "Warfarin-specific antibody",
+        "Hydro-Cortisone/Nor-warfarin",
+    ],
+)
+def test_a_hyphen_within_a_name_does_not_make_another_drug_of_its_second_part(written: str) -> None:
+    assert all(one.node_index is None for one in NAMES.of(written))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("Warfarin - dose per INR", ["warfarin"]),
+        ("Piperacillin-Tazobactam Sodium", ["tazobactam"]),
+        ("HYDROmorphone-HP", ["hydromorphone"]),
+        ("Acetaminophen-Warfarin + Tazobactam", ["acetaminophen", "warfarin", "tazobactam"]),
+        ("Hydrocortisone Sodium 25,000 units/250 mL D5W", ["hydrocortisone"]),
+    ],
+)
+def test_the_drugs_of_a_combination_are_told_without_what_they_are_dissolved_in(
+    written: str, expected: list[str]
+) -> None:
+    assert [one.name for one in NAMES.of(written) if one.node_index is not None] == expected
+    assert "d5w" not in [one.name for one in NAMES.of(written)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Warfarin (placebo)", "Warfarin (on hold)", "Allergic to warfarin", "Vancomycin trough level", "Placebo"],
+)
+def test_what_is_not_given_is_no_drug(written: str) -> None:
+    assert not drug_names.is_drug(written)
+
+
 def test_of_a_combination_the_part_that_the_graph_lacks_is_still_named() -> None:
     for written in ("Piperacillin-Tazobactam", "Piperacillin/Tazobactam (Zosyn)"):
         assert [(one.name, one.node_index is None) for one in NAMES.of(written)] == [
@@ -105,7 +145,7 @@ def test_a_patch_for_the_whole_body_and_a_powder_to_drink_are_looked_up() -> Non
 def test_the_words_of_the_lists_have_one_meaning_each() -> None:
     aliases = drug_names._aliases()
     assert len(aliases) > 60 and all(drugs and all(drugs) for drugs in aliases.values())
-    both = {kind: drug_names._words(kind) for kind in ("salt", "form", "cation")}
+    both = {kind: drug_names._words(kind) for kind in ("salt", "form", "cation", "of a name")}
     assert not both["form"] & (both["salt"] | both["cation"])
 
 

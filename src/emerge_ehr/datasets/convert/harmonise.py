@@ -66,12 +66,14 @@ class Measured:
     """``patients``: ids of the samples that have a measurement; ``rows``: ``code, len`` of the table ``dynamic``.
 
     ``tally`` counts rows by file, signal and what happened to them; what was repaired is in ``repairs``, whose rows are kept.
+    ``told``: whether some rows say when they were told (``told``).
     """
 
     patients: pl.Series
     rows: pl.DataFrame
     tally: Tally = field(default_factory=Counter)
     repairs: frozenset[str] = frozenset()
+    told: bool = False
 
     @property
     def counts(self) -> dict[str, int]:

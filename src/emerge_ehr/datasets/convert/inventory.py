@@ -14,7 +14,7 @@ import polars as pl
 from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, wording
-from emerge_ehr.datasets.convert import cohort, doubts, harmonise, row_table
+from emerge_ehr.datasets.convert import cohort, doubts, harmonise, row_table, told
 from emerge_ehr.datasets.sources import Match, Source
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import Component, UserError
@@ -123,9 +123,8 @@ def _measurements(config: Config, source: Source, stays: pl.DataFrame) -> Iterat
     """The rows of each file and signal, of the whole file and in the cohort's windows."""
     match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     with tempfile.TemporaryDirectory() as folder:
-        measured = harmonise.write_dynamic(
-            source.measurements(stays, match), stays, source.signals(), Path(folder), config.tables.format
-        )
+        events = told.marked(source.measurements(stays, match), stays, config.cohort.landmarks)
+        measured = harmonise.write_dynamic(events, stays, source.signals(), Path(folder), config.tables.format)
     yield from row_table.lines(measured.flow)
     yield from (f"warning: {warning}" for warning in doubts.missing(source, measured))
     if not measured.patients.len():

@@ -11,7 +11,7 @@ import polars as pl
 from emerge_ehr import components, decides
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, window, wording
-from emerge_ehr.datasets.convert import cohort, doubts, harmonise, inventory, row_table
+from emerge_ehr.datasets.convert import cohort, doubts, harmonise, inventory, row_table, told
 from emerge_ehr.datasets.convert.harmonise import Measured
 from emerge_ehr.datasets.sources import Match, Notes, Source
 from emerge_ehr.datasets.tasks import Task
@@ -67,6 +67,7 @@ def run(config: Config) -> None:
         record = {
             **_record(config, source, sample, measured, notes),
             **({"treatments": _counted(treatments)} if treatments else {}),
+            **({told.RECORDED: list(config.cohort.landmarks)} if measured.told else {}),
             "warnings": warnings,
             "inputs": inputs(),
             "inputs_open": sources.all_open(source, inputs().values()),
@@ -161,14 +162,17 @@ def _write_measurements(
     Raises:
         UserError: no sample has a measurement.
     """
-    measured = harmonise.write_dynamic(
-        source.measurements(sample.stays, _match(config)), sample.stays, source.signals(), folder, config.tables.format
-    )
+    events = source.measurements(sample.stays, _match(config))
+    timely = told.marked(events, sample.stays, config.cohort.landmarks)
+    measured = harmonise.write_dynamic(timely, sample.stays, source.signals(), folder, config.tables.format)
+    measured = dataclasses.replace(measured, told=any(map(told.has_told, events)))
     unmeasured = ~pl.col("patient_id").is_in(measured.patients.to_list())
     stays, step = cohort.exclude(sample.stays, unmeasured, "no measurement in window")
     word = wording.sample(config).word
     _log_flow([step], word)
     if not stays.height:
+        for warning in doubts.lost(measured):  # they may say why
+            log.warning("%s", warning)
         raise UserError(
             f"{config.raw_dir}: no {word} of the cohort has a measurement in its observation window; check [source], "
             "and that the measurements have the ids of the stays"

@@ -60,6 +60,7 @@ class Events:
 
     - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``);
       of a signal that is summed, the item, since two items may have the same value at one time
+    - ``told``: when the file told of a row, if later than its time (``convert.told``)
     - ``drops``: name of a boolean column -> the reason why rows where it is true are left out
     - ``repairs``: name of a boolean column -> what was done to rows where it is true, which are kept
 

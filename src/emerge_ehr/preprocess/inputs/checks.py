@@ -1,5 +1,6 @@
 """Checks that all tables must pass, wherever they come from. ``where`` names the table at the start of a message."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -206,9 +207,9 @@ def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[
     """Warnings of values that a signal cannot have in its unit; tables that ``convert`` wrote hold no such values."""
     spaced = "hourly" if found.bin_hours == 1 else f"{found.bin_hours}-hourly"
     for feature, signal in enumerate(signals):
-        if signal.hour == "sum":
-            continue  # the range is that of one value
         low, high = signal.plausible
+        if signal.hour == "sum":  # the range is that of one value; a sum of several such may be above it, or below 0
+            low, high = low if low >= 0 else -math.inf, math.inf
         value = found.value[:, :, feature]
         outside = int(((value < low - 1e-3) | (value > high + 1e-3)).sum())
         if outside:

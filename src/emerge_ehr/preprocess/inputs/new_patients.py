@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.datasets import sources
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, listed
 from emerge_ehr.preprocess.inputs import checks, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
@@ -27,6 +27,7 @@ from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.storage.dataset import Dataset
 
 IGNORED = "treatments are not read: the run was made without them (source.treatments)"
+MANY = 10  # patients of whom none has a signal are told of; fewer may lack it by chance
 UNTREATED = "there are no treatments, which the run's summaries tell of: these patients' say that nothing was given"
 
 
@@ -157,6 +158,7 @@ def checked(
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
     warnings = [
         *_unlearned(hourly, run.unmeasured),
+        *_missing(hourly, run.unmeasured),
         *(absent if unmeasured else []),
         *checks.implausible(bounded, hourly),
         *([UNTREATED] if run.treatments and (treatments is None or treatments.is_empty()) else []),
@@ -187,6 +189,18 @@ def _unlearned(hourly: Hourly, names: Sequence[str]) -> Iterator[str]:
                 f"{patients} patients have measurements of {name}, of which the run's own data have none: it has learned "
                 "nothing of them, and they are passed over"
             )
+
+
+def _missing(hourly: Hourly, unlearned: Sequence[str]) -> Iterator[str]:
+    """A warning of the signals that nobody has, of many patients, though the run has learned from them."""
+    lacks = [bool(np.isnan(hourly.value[:, :, feature]).all()) for feature in range(len(hourly.features))]
+    names = [name for name, nobody in zip(hourly.features, lacks, strict=True) if nobody and name not in unlearned]
+    patients = len(hourly.value)
+    if names and patients >= MANY and not all(lacks):
+        yield (
+            f"none of {patients} patients has a measurement of {listed(names)}, from which the run has learned: the model sees "
+            "the training patients' means"
+        )
 
 
 def part(whole: CheckedTables, at: int, size: int) -> CheckedTables:

@@ -13,6 +13,7 @@ from emerge_ehr import components, decides
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, timing
 from emerge_ehr.datasets.convert import run as convert
+from emerge_ehr.datasets.convert import told
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
@@ -162,6 +163,7 @@ def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
     if provenance.get("dataset") != config.dataset:
         raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
     refuse_other_settings(folder, provenance, config)
+    told.refuse_other_landmarks(folder, provenance, config.cohort.landmarks)
     if plug := components.changed(config, convert.SOCKETS, provenance):
         raise UserError(f"{folder}: converted with another version of the plug '{plug}'; run --stage convert again")
     artefacts.refuse_changed(folder, provenance["tables"], "convert")

@@ -2,8 +2,9 @@
 
 Hydroxyzine and hydralazine differ by a few letters, so that no similarity links drugs. A name is looked up as it stands, then by
 ``drug_names.csv`` (brand names, and names that the graph spells otherwise), then without its salt ("metoprolol tartrate"), unless
-only a metal is left (potassium phosphate is not "potassium"); then each part of a combination. Of a name with brackets, what
-stands before them is looked up first.
+only a metal is left (potassium phosphate is not "potassium"); then each part of a combination. A hyphen joins drugs
+("sacubitril-valsartan"), but it also stands within names: neo-synephrine is not synephrine. Of a name with brackets, what stands
+before them is looked up first.
 """
 
 import re
@@ -22,8 +23,9 @@ BRACKETS = re.compile(r"\(([^()]*)\)?")
 STRENGTH = re.compile(
     r"(?<![\w])\d[\d.,]*\s*(?:%|mg|mcg|g|gm|grams?|units?|meq|ml|l|mmol|mm|hr|h)?(?:\s*/\s*\d*[\d.]*\s*(?:ml|l|hr|h|g|mg|m?eq)?)*(?![\w])"
 )
-JOINTS = re.compile(r"\s*(?:--+|-|/|\+|;|\band\b|\bwith\b|\bw/)\s*")
+JOINTS = re.compile(r"\s*(?:--+|(?<!\S)-|-(?!\S)|/|\+|;|\band\b|\bwith\b|\bw/)\s*")
 WORDS = re.compile(r"[^\W\d_][^\W_]*|\d+")
+PREFIX = 6  # letters of what begins a name before a hyphen ("neo-", "pseudo-") and is no drug
 LONGEST = 80  # characters of a name that the graph does not have
 
 
@@ -53,11 +55,22 @@ class DrugNames:
             if found := self._whole(plain):
                 return found
         for part in _parts(written):
-            pieces = [plain for piece in JOINTS.split(part) if (plain := _plain(piece))]
-            each = [self._whole(plain) or [Named(plain, None)] for plain in pieces]
-            if len(pieces) > 1 and any(one.node_index is not None for drugs in each for one in drugs):
-                return list(dict.fromkeys(one for drugs in each for one in drugs))
+            pieces = [
+                piece for piece in JOINTS.split(part) if (plain := _plain(piece)) and is_drug(piece) and is_drug(plain)
+            ]
+            drugs = list(dict.fromkeys(one for piece in pieces for one in self._piece(piece)))
+            if any(one.node_index is not None for one in drugs):
+                return drugs
         return [Named(readings[0][:LONGEST].strip(), None)] if readings else []
+
+    def _piece(self, piece: str) -> list[Named]:
+        """The drugs of a part of a combination; its name without a node if the graph has none."""
+        words = [plain for word in piece.split("-") if (plain := _plain(word))]
+        each = [self._whole(word) or [Named(word, None)] for word in words]
+        begins = any(drugs[0].node_index is None and len(drugs[0].name) <= PREFIX for drugs in each[:-1])
+        if begins or any(word in _words("of a name") for written in words for word in written.split()):
+            each = []
+        return self._whole(_plain(piece)) or [one for drugs in each for one in drugs] or [Named(_plain(piece), None)]
 
     def _whole(self, plain: str) -> list[Named]:
         """The drugs of a name without form and strength; none if the graph has none."""

@@ -123,7 +123,7 @@ def item_table(read: Wanted) -> pl.DataFrame:
         (int(item.name), item.code, *item.factors, place if item.code in summed else item.rank)
         for place, item in enumerate(read.items)
     ]
-    schema = {"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64, "rank": pl.UInt8}
+    schema = {"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64, "rank": pl.UInt32}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -33,7 +33,8 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
     samples = cohort.lazy().select(pl.col(match).cast(pl.Int64), "n", "window_end")
     times = (strict_time(name) for name in ("starttime", "endtime"))
     rows = rows.with_columns(*times).rename({"starttime": "start", "endtime": "end"})
-    told = rows.join(samples, on=match).filter(pl.col("start") < pl.col("window_end")).select(pl.col("n").unique())
+    begun = rows.join(samples, on=match).filter(pl.col("start") < pl.col("window_end"))
+    told = begun.group_by("n").agg(pl.col("start").min().alias("told"))
     codes = pl.LazyFrame({"code": sorted({item.code for item in read.items})}, schema={"code": pl.String})
     charted = collect(told, path).lazy().join(codes, how="cross")
     wanted = rows.filter(pl.col("itemid").is_in(read.ids)).join(item_table(read).lazy(), on="itemid")
@@ -48,20 +49,20 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
         pl.when(flag).then(1.0).otherwise(value).alias("value"),
         unknown.alias("unit_unknown"),
         (pl.col("end") <= pl.col("start")).fill_null(value=True).alias("backwards"),
+        pl.col("start").alias("told"),
     )
     wrong = pl.col("unit_unknown") | pl.col("backwards") | pl.col("value").is_null()
-    left_out = periods.filter(wrong).select("n", pl.col("start").alias("event_time"), "code", "value", *DROPS)
-    kept = lasting.hourly(periods.filter(~wrong).select("n", "code", "start", "end", "value"), cohort, charted)
-    unread = periods.filter(wrong & ~pl.col("backwards")).select(
-        "n", "code", "start", "end", pl.lit(1.0).alias("value")
-    )
+    left_out = periods.filter(wrong).select("n", pl.col("start").alias("event_time"), "code", "value", "told", *DROPS)
+    lasts = ("n", "code", "start", "end", "value", "told")
+    kept = lasting.hourly(periods.filter(~wrong).select(lasts), cohort, charted)
+    unread = periods.filter(wrong & ~pl.col("backwards")).with_columns(pl.lit(1.0).alias("value")).select(lasts)
     unread = lasting.hourly(unread, cohort, charted.clear()).select(
         "n", "code", "event_time", pl.lit(value=True).alias("unread")
     )
     kept = kept.join(unread, on=["n", "code", "event_time"], how="left")
     kept = kept.filter((pl.col("value") > 0) | pl.col("unread").is_null()).drop("unread")
     kept = kept.with_columns(pl.lit(value=False).alias(name) for name in DROPS)
-    frame = pl.concat([kept.select("n", "event_time", "code", "value", *DROPS), left_out])
+    frame = pl.concat([kept.select("n", "event_time", "code", "value", "told", *DROPS), left_out])
     return Events(path, frame, drops=DROPS, read=counts.read)
 
 

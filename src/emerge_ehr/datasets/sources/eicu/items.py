@@ -33,10 +33,14 @@ class Wanted:
         return {item.name: item.code for item in self.items}
 
     def table(self, name: str = "item") -> pl.DataFrame:
-        """The items with ``name`` (in lower case), ``code, scale, offset, rank``."""
-        rows = [(item.name.lower(), item.code, *item.factors, item.rank) for item in self.items]
+        """The items with ``name`` (in lower case), ``code, scale, offset, rank``; of what is added up, ``rank`` numbers it."""
+        summed = {signal.name for signal in self.signals if signal.hour == "sum"}
+        rows = [
+            (item.name.lower(), item.code, *item.factors, place if item.code in summed else item.rank)
+            for place, item in enumerate(self.items)
+        ]
         text, number = dict.fromkeys((name, "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
-        return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt8}, orient="row")
+        return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt32}, orient="row")
 
 
 def wanted(chosen: str) -> Wanted:

@@ -31,17 +31,19 @@ def ventilation(path: Path, wanted: Wanted, served: Served, cohort: pl.DataFrame
     columns = dict.fromkeys((STAY, WRITTEN, *(name for pair in PERIODS for name in pair)), pl.Int64)
     rows = counts.counting(scan(path, columns).join(codes, how="cross")).join(served.windows, on=STAY)
     written = collect(rows.filter(on_calendar(pl.col(WRITTEN)) < pl.col("window_end")), path).lazy()
-    periods = []
+    periods, told = [], on_calendar(pl.col(WRITTEN)).alias("told")
     for begun, ended in PERIODS:
         found = written.filter(pl.col(begun).fill_null(0) != 0)
         over = (pl.col(ended) > pl.col(begun)) & (pl.col(ended) != 0)
         end = pl.when(over).then(ended).otherwise(WRITTEN)
         start = on_calendar(pl.col(begun)).alias("start")
-        periods.append(found.select("n", "code", start, on_calendar(end).alias("end"), pl.lit(1.0).alias("value")))
+        periods.append(
+            found.select("n", "code", start, on_calendar(end).alias("end"), pl.lit(1.0).alias("value"), told)
+        )
         stop = on_calendar(pl.col(ended)).alias("start")
         after = on_calendar(pl.col(ended) + 60).alias("end")
-        periods.append(found.filter(over).select("n", "code", stop, after, pl.lit(0.0).alias("value")))
-    nobody = pl.LazyFrame(schema={"n": pl.UInt32, "code": pl.String})
+        periods.append(found.filter(over).select("n", "code", stop, after, pl.lit(0.0).alias("value"), told))
+    nobody = pl.LazyFrame(schema={"n": pl.UInt32, "code": pl.String, "told": pl.Datetime("us")})
     return Events(path, lasting.hourly(pl.concat(periods), cohort, nobody), read=counts.read, orphans=counts.orphans)
 
 

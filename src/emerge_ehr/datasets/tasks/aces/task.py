@@ -88,9 +88,10 @@ def build(options: Options) -> Task:
     if options.predicates is not None and options.definition is None:
         raise UserError("[task] predicates: belongs to definition, which is not given")
     if cohort_rules.says_death(options.label_code):
+        named = options.label_code.removesuffix("_in_hospital")
         raise UserError(
             f"[task] label_code = '{options.label_code}': reads as a death that has happened by the prediction time; say within "
-            f"what time, as in '{options.label_code}_in_hospital_48h', or leave it out"
+            f"what time, as in '{named}_in_hospital_48h', or leave it out"
         )
     return Aces(options)
 
