@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._mimic.items import wanted
+from emerge_ehr.signals.items import wanted
 
 ITEMS = wanted("benchmark", "mimic")
 CREATININE = 50912  # a lab that is none of the 17 signals

@@ -5,12 +5,13 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
-from emerge_ehr.datasets.sources._mimic.items import Wanted, item_table
+from emerge_ehr.datasets.sources._mimic.items import ids, item_table
 from emerge_ehr.datasets.sources._raw import lasting
 from emerge_ehr.datasets.sources._raw.number_fields import decimal
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.signals import unit_forms, units
+from emerge_ehr.signals.items import Wanted
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import strict_time
 
@@ -36,7 +37,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
     told = rows.join(samples, on=match).filter(pl.col("start") < pl.col("window_end")).select(pl.col("n").unique())
     codes = pl.LazyFrame({"code": sorted({item.code for item in read.items})}, schema={"code": pl.String})
     charted = collect(told, path).lazy().join(codes, how="cross")
-    wanted = rows.filter(pl.col("itemid").is_in(read.ids)).join(item_table(read).lazy(), on="itemid")
+    wanted = rows.filter(pl.col("itemid").is_in(ids(read))).join(item_table(read).lazy(), on="itemid")
     # few rows, read here once: what follows takes them twice
     periods = collect(counts.counting(wanted).join(samples, on=match).with_columns(decimal("rate")), path).lazy()
     flags = [signal.name for signal in read.signals if unit_forms.FLAG.fullmatch(signal.unit)]

@@ -19,10 +19,11 @@ from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
 from emerge_ehr.datasets.sources.eicu import treatments
 from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
-from emerge_ehr.datasets.sources.eicu.items import Wanted, wanted
+from emerge_ehr.datasets.sources.eicu.items import codes_of_columns
 from emerge_ehr.datasets.sources.eicu.outcomes import HOSPITAL, OUTCOMES, PERSON, YEAR, outcomes
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError, listed
+from emerge_ehr.signals.items import Wanted, wanted
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.signals.table import BENCHMARK, own_file
 from emerge_ehr.storage.artefacts import checksum
@@ -238,7 +239,7 @@ class Eicu:
     def _units(self) -> pl.DataFrame:
         """``patientunitstayid, stay_id, hadm_id, hospitaladmitoffset``, height and weight at admission."""
         ids = dict.fromkeys((STAY, HOSPITAL, "hospitaladmitoffset"), ID)
-        admitted = self.wanted.of("patient").columns
+        admitted = codes_of_columns(self.wanted.of("patient"))
         rows = read(find(self.raw_dir, "patient"), {**ids, **dict.fromkeys(admitted, pl.Float64)})
         return rows.select(STAY, *_ids(), "hospitaladmitoffset", *admitted)
 
@@ -250,7 +251,9 @@ class Eicu:
         """Warnings of tables that are not there, and of signals for which this source has no item."""
         lost = dict(LOST)
         if self.options.signals != BENCHMARK:
-            of = {name: sorted(set(self.wanted.of(name).columns.values())) for name in (*MEASURED, *TREATMENTS)}
+            of = {
+                name: sorted(set(codes_of_columns(self.wanted.of(name)).values())) for name in (*MEASURED, *TREATMENTS)
+            }
             lost = {name: text for name, text in LOST.items() if name not in of} | {
                 name: listed(codes) for name, codes in of.items() if codes
             }
@@ -288,6 +291,6 @@ def _blank_is_null(column: str) -> pl.Expr:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    read = wanted(options.signals)
+    read = wanted(options.signals, "eicu")
     treatments.check(read)
     return Eicu(options, raw_dir, read)
