@@ -5,17 +5,17 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
+from emerge_ehr.datasets.sources._mimic import given
 from emerge_ehr.datasets.sources._mimic.items import ids, item_table
 from emerge_ehr.datasets.sources._raw import lasting
 from emerge_ehr.datasets.sources._raw.number_fields import decimal
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, header
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.signals import unit_forms, units
 from emerge_ehr.signals.items import Wanted
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import strict_time
 
-STATUS, CORRECTED = "statusdescription", "Rewritten"  # of a row that another one corrects
 DROPS = {"unit_unknown": "in a unit that the signal does not have", "backwards": "whose end is not after their start"}
 
 
@@ -69,10 +69,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
 def _rows(path: Path, key: str) -> pl.LazyFrame:
     """The rows with the id ``key``, ``itemid`` and the texts ``starttime, endtime, rate, rateuom``, which procedures lack."""
     names = {name.lower() for name in header(path)}
-    text = dict.fromkeys(("starttime", "endtime", "rate", "rateuom"), pl.String)
-    there = {name: kind for name, kind in text.items() if name in names or not name.startswith("rate")}
-    status = {STATUS: pl.String} if STATUS in names else {}
-    rows = scan(path, {"itemid": pl.Int64, key: pl.Int64, **there, **status}).with_columns(stated(key))
-    if status:
-        rows = rows.filter((pl.col(STATUS) != CORRECTED).fill_null(value=True)).drop(STATUS)
-    return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in text if name not in there)
+    texts = ("starttime", "endtime", "rate", "rateuom")
+    there = [name for name in texts if name in names or not name.startswith("rate")]
+    rows = given.rows(path, ("itemid", key), there).filter(~pl.col("corrected")).drop("corrected")
+    return rows.with_columns(stated(key), *(pl.lit(None, pl.String).alias(name) for name in texts if name not in there))
