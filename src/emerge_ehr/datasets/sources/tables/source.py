@@ -14,7 +14,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, final
@@ -24,7 +24,7 @@ import polars as pl
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw import own_ids
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, header, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.datasets.sources.tables import labels, measured, records
 from emerge_ehr.datasets.sources.tables.facts import static_facts
@@ -174,13 +174,17 @@ class OwnTables:
         return [Events(self._dynamic, frame, repairs=readings.BOUND, read=counts.read)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """The notes in ``notes.csv``, if the file is there. A date without a time counts as the end of that day."""
+        """The notes in ``notes.csv``, if the file is there. A date without a time counts as the end of that day.
+
+        A note without a time is kept with a warning, whether its field is empty or the file has no such column: of both nobody
+        knows whether they are late.
+        """
         path = self.raw_dir / schema.NOTES.file
         if not path.is_file():
             times = {"note_time": pl.Datetime("us")}
             columns = {column.name: times.get(column.name, pl.String()) for column in schema.NOTES.columns}
             return Notes(pl.DataFrame(schema=columns))
-        notes = read_table(self.raw_dir, schema.NOTES)
+        notes = _notes(self.raw_dir)
         notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"), id_text(pl.col("patient_id")))
         of_cohort = notes.join(cohort, on="patient_id", how="semi").select(
             column.name for column in schema.NOTES.columns
@@ -307,6 +311,15 @@ class OwnTables:
                 f"label.csv: {dated} outcomes have a date and no time of day: each counts as known at the end of its day"
             )
         return records.stay_times(times), counts, warnings
+
+
+def _notes(folder: Path) -> pl.DataFrame:
+    """The rows of ``notes.csv``; without its column ``note_time``, no note has a time."""
+    if "note_time" in header(folder / schema.NOTES.file):
+        return read_table(folder, schema.NOTES)
+    columns = tuple(column for column in schema.NOTES.columns if column.name != "note_time")
+    notes = read_table(folder, replace(schema.NOTES, columns=columns))
+    return notes.with_columns(pl.lit(None, pl.Datetime("us")).alias("note_time")).select(schema.NOTES.names)
 
 
 def _lost(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
