@@ -14,7 +14,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, final
@@ -24,9 +24,9 @@ import polars as pl
 from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw import own_ids
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, header, look
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.tables import labels, measured, records
+from emerge_ehr.datasets.sources.tables import labels, measured, notes, records
 from emerge_ehr.datasets.sources.tables.facts import static_facts
 from emerge_ehr.datasets.sources.tables.fields import parsed, small_table
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
@@ -37,8 +37,6 @@ from emerge_ehr.signals import readings
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.ids import id_text, one_person
-from emerge_ehr.storage.table_files import read_table
-from emerge_ehr.storage.times import day_end
 
 LABELLED = "label_time of "  # before the codes of outcomes that have dates, in ``dated``
 
@@ -174,28 +172,8 @@ class OwnTables:
         return [Events(self._dynamic, frame, repairs=readings.BOUND, read=counts.read)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """The notes in ``notes.csv``, if the file is there. A date without a time counts as the end of that day.
-
-        A note without a time is kept with a warning, whether its field is empty or the file has no such column: of both nobody
-        knows whether they are late.
-        """
-        path = self.raw_dir / schema.NOTES.file
-        if not path.is_file():
-            times = {"note_time": pl.Datetime("us")}
-            columns = {column.name: times.get(column.name, pl.String()) for column in schema.NOTES.columns}
-            return Notes(pl.DataFrame(schema=columns))
-        notes = _notes(self.raw_dir)
-        notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"), id_text(pl.col("patient_id")))
-        of_cohort = notes.join(cohort, on="patient_id", how="semi").select(
-            column.name for column in schema.NOTES.columns
-        )
-        counts = {"notes read": notes.height, "notes of the cohort": of_cohort.height}
-        untimed = of_cohort["note_time"].null_count()
-        warning = (
-            f"notes.csv: {untimed} notes carry no time, so they may have been written after the observation window"
-        )
-        table = of_cohort.sort("patient_id", "note_time", "note_type", "text")
-        return Notes(table, counts, (warning,) if untimed else ())
+        """The notes in ``notes.csv``, if the file is there."""
+        return notes.read(self.raw_dir, cohort)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """The labels in ``label.csv``, with any number as value.
@@ -311,15 +289,6 @@ class OwnTables:
                 f"label.csv: {dated} outcomes have a date and no time of day: each counts as known at the end of its day"
             )
         return records.stay_times(times), counts, warnings
-
-
-def _notes(folder: Path) -> pl.DataFrame:
-    """The rows of ``notes.csv``; without its column ``note_time``, no note has a time."""
-    if "note_time" in header(folder / schema.NOTES.file):
-        return read_table(folder, schema.NOTES)
-    columns = tuple(column for column in schema.NOTES.columns if column.name != "note_time")
-    notes = read_table(folder, replace(schema.NOTES, columns=columns))
-    return notes.with_columns(pl.lit(None, pl.Datetime("us")).alias("note_time")).select(schema.NOTES.names)
 
 
 def _lost(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
