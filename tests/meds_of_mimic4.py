@@ -12,7 +12,8 @@ from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._mimic.items import wanted
+from emerge_ehr.datasets.sources._mimic.items import ids
+from emerge_ehr.signals.items import wanted
 
 ITEMS = wanted("benchmark", "mimic")
 CREATININE = 50912  # a lab that is none of the 17 signals
@@ -58,7 +59,9 @@ def _of_hospital(raw: Path) -> Sequence[pl.DataFrame]:
     birth = (pl.col("anchor_year").cast(pl.Int32) - pl.col("anchor_age").cast(pl.Int32)).cast(pl.String) + "-01-01"
     died = pl.coalesce(_time("deathtime"), _time("dod", "%Y-%m-%d"))
     diagnoses = _read(raw, "hosp/diagnoses_icd").join(admissions.select("hadm_id", "dischtime"), on="hadm_id")
-    lab = _read(raw, "hosp/labevents").filter(pl.col("itemid").cast(pl.Int64).is_in([*ITEMS.of("lab").ids, CREATININE]))
+    lab = _read(raw, "hosp/labevents").filter(
+        pl.col("itemid").cast(pl.Int64).is_in([*ids(ITEMS.of("lab")), CREATININE])
+    )
     place, left = (pl.col(name).fill_null("UNK") for name in ("admission_location", "discharge_location"))
     code = pl.format("LAB//RESULT//{}//{}", "itemid", pl.col("valueuom").fill_null("UNK"))
     return (
@@ -75,7 +78,7 @@ def _of_hospital(raw: Path) -> Sequence[pl.DataFrame]:
 
 def _of_icu(raw: Path) -> Sequence[pl.DataFrame]:
     stays = _read(raw, "icu/icustays")
-    chart = _read(raw, "icu/chartevents").filter(pl.col("itemid").cast(pl.Int64).is_in(ITEMS.of("chart").ids))
+    chart = _read(raw, "icu/chartevents").filter(pl.col("itemid").cast(pl.Int64).is_in(ids(ITEMS.of("chart"))))
     code = pl.format("LAB//{}//{}", "itemid", pl.col("valueuom").fill_null("UNK"))
     return (
         _events(stays, pl.format("ICU_ADMISSION//{}", "first_careunit"), _time("intime")),

@@ -123,7 +123,8 @@ class Model:
         """A row per patient and outcome, with the columns of ``risks.csv`` (docs/prediction.md).
 
         The patients are those of the tables in ``folder``, or of the frames ``cohort``, ``static``, ``dynamic`` and ``notes``
-        (which may be missing) with the columns of these tables. ``explain``: also what each modality adds to a risk. Of pandas
+        (which may be missing) with the columns of these tables. ``explain``: also what each modality adds to a risk, in columns
+        that are null otherwise. Of pandas
         frames the answer is one of pandas, else of Polars.
 
         Raises:
@@ -136,7 +137,10 @@ class Model:
         rows = [
             dict(zip(header, row, strict=True)) for one in found for row in answers.rows(one, self.ready, modalities)
         ]
-        made = pl.DataFrame(rows, infer_schema_length=None)
+        added = [
+            name for name in header if name.startswith("contribution_")
+        ]  # null without ``explain``, but numbers still
+        made = pl.DataFrame(rows, infer_schema_length=None, schema_overrides=dict.fromkeys(added, pl.Float64))
         if not any(_is_pandas(frame) for frame in frames.values()):
             return made
         import pandas  # type: ignore[import-untyped]

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources._mimic import running
-from emerge_ehr.datasets.sources._mimic.items import wanted
+from emerge_ehr.signals.items import wanted
 
 HEADER = "hadm_id,stay_id,starttime,endtime,itemid,rate,rateuom,statusdescription"
 HOURS = 4

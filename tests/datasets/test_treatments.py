@@ -259,7 +259,7 @@ def test_a_wrong_field_of_own_treatments_is_named(tmp_path: Path, change: dict[s
 
 def test_a_source_without_treatments_refuses_the_option_and_so_do_pooled_sites(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="treatments"):
-        components.build("source", Component("eicu", {"treatments": True}), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
+        components.build("source", Component("omop", {"treatments": True}), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
     sites = {name: {"source": {"name": "mimic4", "treatments": True}, "raw_dir": name} for name in ("a", "b")}
     with pytest.raises(UserError, match="pooled sites are read without treatments"):
         components.build("source", Component("pooled", {"sites": sites}), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)

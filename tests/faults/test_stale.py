@@ -23,7 +23,7 @@ from emerge_ehr.fields import Component, UserError
 from emerge_ehr.llm.client import connect
 from emerge_ehr.preprocess import evidence
 from emerge_ehr.preprocess import run as preprocess
-from emerge_ehr.preprocess.inputs import tables
+from emerge_ehr.preprocess.inputs import converted
 from emerge_ehr.rag.entities import rules
 from emerge_ehr.storage import artefacts, schema
 from emerge_ehr.training import inputs, trained
@@ -101,7 +101,7 @@ def test_a_stage_refuses_what_another_value_made_exactly_where_the_setting_says_
     first = SETTINGS[key].first if SETTINGS[key].compared else None
     config, section = changed(recorded.config, key), key.partition(".")[0]
     with refusal(rf"converted with other \[{section}\].*--stage convert again", first == "tables"):
-        tables.refuse_other_settings(Path(TABLES), recorded.provenance, config)
+        converted.refuse_other_settings(Path(TABLES), recorded.provenance, config)
     named = key if section == "llm" else section
     with refusal(rf"made with other \[{named}\].*--stage preprocess again", first in ("tables", "artefacts")):
         inputs.refuse_other_settings(config, recorded.metadata)

@@ -45,6 +45,7 @@ def test_a_folder_and_frames_give_what_the_stage_predict_writes(
     explained, brief, _ = answers
     assert explained["contribution_ehr"].null_count() == 0
     assert brief["contribution_ehr"].null_count() == brief.height
+    assert brief.schema == explained.schema and brief["contribution_ehr"].dtype == pl.Float64
 
 
 def test_it_says_what_it_predicts_of_what(model: "emerge_ehr.Model") -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from emerge_ehr.datasets.sources._mimic.items import item_table, wanted
+from emerge_ehr.datasets.sources._mimic.items import item_table
 from emerge_ehr.datasets.sources.eicu import items as eicu_items
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import items, signals, unit_forms, units
@@ -212,7 +212,8 @@ def test_a_list_of_many_items_keeps_the_items_of_a_sum_apart(tmp_path: Path) -> 
         f"s{n},,mL,sum,output:{n}; output:{n + 1000},nurseCharting:a|{n}; nurseCharting:b|{n}" for n in range(1, 301)
     ]
     own = written(tmp_path, *rows, header="name,label,unit,hour,mimic,eicu")
-    for table in (item_table(wanted(own, "mimic")), eicu_items.wanted(own).of("nurseCharting").table()):
+    of_eicu = items.wanted(own, "eicu").of("nurseCharting")
+    for table in (item_table(items.wanted(own, "mimic")), eicu_items.item_table(of_eicu)):
         assert table.height == table["rank"].n_unique() == 600
 
 

@@ -20,7 +20,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError
 from emerge_ehr.preprocess import fitted
-from emerge_ehr.preprocess.inputs import landmarks, tables
+from emerge_ehr.preprocess.inputs import converted, landmarks
 from emerge_ehr.preprocess.run import tables_and_split
 from emerge_ehr.rag import records as rag
 from emerge_ehr.rag import records_file as rag_records
@@ -64,7 +64,7 @@ def _run(config: Config, *, deep: bool) -> None:
 def _audit(config: Config, fold: int, *, deep: bool) -> None:
     """Audit the artefacts of a fold, from 1; with 0, those that the run's own model is trained on."""
     publishing.finish_interrupted(config.processed_dir)
-    provenance = tables.recorded(config.table_dir)
+    provenance = converted.recorded(config.table_dir)
     dataset = load_dataset(config.processed_dir)
     cohort = table_files.read_table(config.table_dir, schema.COHORT)
     split = dataset.split

@@ -13,6 +13,7 @@ from emerge_ehr.comparison.marks import ReferenceComparison
 from emerge_ehr.comparison.points import columns, row_axes, rows
 from emerge_ehr.comparison.results import GridRun
 from emerge_ehr.evaluation.catalogue import Metric, metric
+from emerge_ehr.storage import markdown as written
 
 Heading = tuple[str, str, str]  # column, label, key of the metric
 
@@ -148,12 +149,12 @@ def markdown(table: ResultsTable) -> str:
         " ".join([*filter(None, [column, label if several else ""]), metric(key).label])
         for column, label, key in table.headings
     ]
-    lines = [["", *heads], ["---"] * (len(heads) + 1)]
+    lines = [["", *heads]]
     for row, cells in table.cells.items():
         texts = [f"**{_text(cell, '±')}**" if cell.best else _text(cell, "±") for cell in cells]
         starred = [text + (r"\*" if cell.significant else "") for text, cell in zip(texts, cells, strict=True)]
         lines.append([row, *starred])
-    printed = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+    printed = written.table(lines, lambda cell: cell.replace("|", r"\|"))
     return "\n".join([*printed, "", table.caption.replace("* differs", r"\* differs"), ""])
 
 

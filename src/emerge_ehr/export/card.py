@@ -13,7 +13,7 @@ from emerge_ehr.datasets import wording
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.fields import listed
-from emerge_ehr.storage import artefacts, schema
+from emerge_ehr.storage import artefacts, markdown, schema
 from emerge_ehr.training import tables
 from emerge_ehr.training.trained import Trained
 
@@ -166,10 +166,7 @@ def _made_with(record: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterat
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+    return markdown.table([head, *rows], lambda cell: cell.replace("|", "/"))
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,8 @@
 """Which vital sign or lab, and which hours of it, moved a patient's risk: what it becomes with the ordinary course instead."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from emerge_ehr.report.wording import span
 BLOCKS = 8  # parts of the window in which hours are exchanged together
 CLOSER = 4  # signals of a patient of which the hours are looked at: those that change the risk most
 HEIGHT = 22  # of a strip, half above and half below its line
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ def told_of(without: Without, column: int, base: float) -> tuple[float, float, b
     return risk, risk - float(base), bool(without.agreed[column])
 
 
+def telling(changes: Iterable[tuple[T, float, bool]], least: float) -> list[T]:
+    """What changes the risk by ``least`` or more, with the members agreeing on the direction; the greatest change first.
+
+    >>> telling([("a", 0.02, True), ("b", -0.03, True), ("c", 0.5, False), ("d", 0.001, True)], least=0.01)
+    ['b', 'a']
+    """
+    kept = [(of, change) for of, change, agreed in changes if agreed and round(abs(change), 3) >= least]
+    return [of for of, _ in sorted(kept, key=lambda pair: -abs(pair[1]))]
+
+
 def _of_patient(
     signals: dict[str, tuple[float, float, bool]],
     told: Sequence[tuple[hours.Asked, tuple[float, float, bool]]],
@@ -121,10 +133,5 @@ def _of_patient(
 
 def rows(moved: Moved, abnormal: Sequence[str], least: float) -> list[str]:
     """The signals that the table of changes lists: the abnormal ones, then others on whose change of ``least`` members agree."""
-    others = [
-        code
-        for code, (_, change, agreed) in moved.signals.items()
-        if code not in abnormal and agreed and round(abs(change), 3) >= least
-    ]
-    others.sort(key=lambda code: -abs(moved.signals[code][1]))
-    return [*(code for code in abnormal if code in moved.signals), *others]
+    others = ((code, change, agreed) for code, (_, change, agreed) in moved.signals.items() if code not in abnormal)
+    return [*(code for code in abnormal if code in moved.signals), *telling(others, least)]

@@ -10,7 +10,7 @@ from emerge_ehr.prediction import passages
 from emerge_ehr.prediction.what_if import Told
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.report.material import Material
-from emerge_ehr.report.moved import told_of
+from emerge_ehr.report.moved import telling, told_of
 
 MOST = 5  # passages shown of a patient
 LEAST = 0.005  # change of the risk from which a passage is shown
@@ -43,16 +43,14 @@ def told(
     shown: list[tuple[ShownPassage, ...]] = []
     for n, (of_patient, source) in enumerate(zip(found, sources, strict=True)):
         names = {node.node_index: node.name for node in source.record.nodes}
-        every = []
-        for number, (passage, without) in enumerate(of_patient, start=1):
-            risk, change, agreed = told_of(without, column, base[n])
-            if agreed and round(abs(change), 3) >= LEAST:
-                words = shortened((source.notes or "")[passage.start : passage.end]) if material.shows_notes else None
-                every.append(
-                    ShownPassage(number, len(of_patient), words, _mentioned(source, passage, names), risk, change)
-                )
-        every.sort(key=lambda one: -abs(one.change))
-        shown.append(tuple(every[:MOST]))
+        without = {place: told_of(risks, column, base[n]) for place, (_, risks) in enumerate(of_patient)}
+        of_note = []
+        for place in telling(((place, change, agreed) for place, (_, change, agreed) in without.items()), LEAST)[:MOST]:
+            passage, (risk, change, _) = of_patient[place][0], without[place]
+            words = shortened((source.notes or "")[passage.start : passage.end]) if material.shows_notes else None
+            diseases = _mentioned(source, passage, names)
+            of_note.append(ShownPassage(place + 1, len(of_patient), words, diseases, risk, change))
+        shown.append(tuple(of_note))
     return shown
 
 

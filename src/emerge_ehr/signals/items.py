@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from emerge_ehr.fields import UserError
-from emerge_ehr.signals import table, unit_forms
+from emerge_ehr.signals import signals, table, unit_forms
+from emerge_ehr.signals.signals import Signal
 from emerge_ehr.signals.table import Row
 from emerge_ehr.signals.unit_forms import SAME, Factors
 
@@ -45,6 +46,27 @@ class Item:
     name: str
     factors: Factors = SAME
     rank: int = 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The signals of a list and where a source has them."""
+
+    signals: tuple[Signal, ...]
+    items: tuple[Item, ...]
+
+    def of(self, table: str) -> "Wanted":
+        """The same signals, with the items of one table."""
+        return Wanted(self.signals, tuple(item for item in self.items if item.table == table))
+
+
+def wanted(chosen: str, *columns: str) -> Wanted:
+    """The signals of a list, and their items in the ``columns`` of a source.
+
+    Raises:
+        UserError: the list cannot be read.
+    """
+    return Wanted(signals.read(chosen), read(chosen, *columns))
 
 
 def read(chosen: str, *columns: str) -> tuple[Item, ...]:

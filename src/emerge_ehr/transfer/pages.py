@@ -6,6 +6,7 @@ from typing import Any
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import listed
+from emerge_ehr.storage import markdown
 from emerge_ehr.training import horizons, results, tables
 from emerge_ehr.transfer.drift import SMALL, Shift
 
@@ -198,10 +199,7 @@ def _shift(row: Shift) -> list[str]:
 
 def _markdown(rows: Rows) -> Iterator[str]:
     """The rows as a table, the first of them its heads."""
-    for n, row in enumerate(rows):
-        yield "| " + " | ".join(map(_plain, row)) + " |"
-        if n == 0:
-            yield "|" + " --- |" * len(row)
+    return markdown.table(rows, _plain)
 
 
 def _plain(text: str) -> str:

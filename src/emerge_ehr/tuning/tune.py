@@ -23,7 +23,7 @@ from emerge_ehr.comparison import preparation
 from emerge_ehr.comparison.folder import RUNS, held
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError, to_dict
-from emerge_ehr.storage import artefacts, publishing, spreadsheet
+from emerge_ehr.storage import artefacts, markdown, publishing, spreadsheet
 from emerge_ehr.storage.schema import MANIFEST
 from emerge_ehr.tuning import search as searches
 from emerge_ehr.tuning.score import score
@@ -275,14 +275,13 @@ def _summary(
         f"{len(trials)} trials: {len(ended)} ended, {pruned} were stopped early, {len(trials) - len(ended) - pruned} failed. The "
         "best of many trials looks better than it is: its score is no estimate of how well it predicts; the test split is, once.",
         "",
-        f"| trial | {search.metric} | {' | '.join(keys)} |",
-        f"|{' --- |' * (2 + len(keys))}",
     ]
+    rows = [["trial", search.metric, *keys]]
     for trial in better[:LISTED]:
-        cells = [
-            f"{value:.4g}" if isinstance(value, float) else str(value) for value in (trial.params[key] for key in keys)
-        ]
-        lines.append(f"| {trial.number} | {trial.value:.4f} | {' | '.join(cells)} |")
+        values = [trial.params[key] for key in keys]
+        cells = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+        rows.append([str(trial.number), f"{trial.value:.4f}", *cells])
+    lines += markdown.table(rows)
     if importance := _importance(study, ended, keys):
         lines += ["", "Share of the variation between trials that each key explains (fANOVA): " + importance + "."]
     lines += ["", *(f"- failed: {reason}" for reason in reasons)] if reasons else []

@@ -48,7 +48,7 @@ def test_what_is_told_is_what_convert_then_counts_and_nothing_is_written(
     assert not hospital.table_dir.exists()
     convert.run(hospital)
     provenance = json.loads((hospital.table_dir / "provenance.json").read_text())
-    rows = [re.split(r"\s{2,}", line) for line in found["measurements"][1:] if not line.startswith("warning")]
+    rows = [re.split(r"\s{2,}", line) for line in found["measurements"][1:] if not line.startswith(("warning", "- "))]
     flow = {(line["table"], line["signal"]): line for line in provenance["measurements"]["flow"]}
     assert {(row[0], row[1]) for row in rows} == set(flow) and len(flow) > 15
     for row in rows:
@@ -72,11 +72,13 @@ def test_every_lack_is_told_at_once(hospital: Config, tmp_path: Path, capsys: py
     stays.unlink()
     config = dataclasses.replace(hospital, paths=dataclasses.replace(hospital.paths, raw_dir=raw))
     capsys.readouterr()
-    with pytest.raises(UserError, match=r"lacking: files, measurements \(see above\)"):
+    with pytest.raises(
+        UserError, match=r"lacking for files: hosp/diagnoses_icd.*; measurements: icu/chartevents\.csv.*charttime"
+    ):
         convert.check(config)
     printed = capsys.readouterr().out
     assert re.search(r"files\n  lacking: .*diagnoses_icd", printed)
-    assert re.search(r"diagnoses\n  lacking: .*diagnoses_icd", printed)
+    assert re.search(r"  diagnoses: no task can use them: .*diagnoses_icd", printed)
     assert re.search(r"measurements\n  lacking: .*chartevents\.csv.*charttime", printed)
     assert "task mortality (of this config)\n  mortality: known for" in printed
 
@@ -85,10 +87,10 @@ def test_a_cohort_without_stays_is_told_and_what_is_there_all_the_same(
     hospital: Config, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = dataclasses.replace(hospital, cohort=dataclasses.replace(hospital.cohort, min_stay_hours=100_000))
-    with pytest.raises(UserError, match=r"lacking: stays"):
+    with pytest.raises(UserError, match=r"lacking for stays: no ICU stay"):
         convert.check(config)
     printed = capsys.readouterr().out
-    assert "60 stays of" in printed and "admissions\n  " in printed
+    assert "60 stays of" in printed and "  admissions: " in printed
 
 
 def test_outcomes_that_a_model_could_not_learn_are_told_before_anything_runs(
@@ -104,20 +106,29 @@ def test_outcomes_that_a_model_could_not_learn_are_told_before_anything_runs(
     found = told(config, capsys)[title]
     assert "warning: mortality is 1 for all of them: no model can learn it" in found
     labels.with_columns(label_time=pl.lit("1900-01-01 00:00:00")).write_csv(own.table_dir / "label.csv")
-    with pytest.raises(UserError, match="lacking: task given"):
+    with pytest.raises(UserError, match="lacking for task given"):
         convert.check(config)
     printed = capsys.readouterr().out
     assert f"{labels.height} outcomes known before the end of the observation window, left out" in printed
 
 
-def test_notes_that_convert_would_refuse_are_lacking(hospital: Config, tmp_path: Path) -> None:
+def test_notes_that_convert_would_refuse_are_lacking_and_those_without_a_time_are_warned_of(
+    hospital: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = dataclasses.replace(hospital.paths, table_dir=tmp_path / "own")
     convert.run(dataclasses.replace(hospital, paths=own))
     notes = pl.read_csv(own.table_dir / "notes.csv", infer_schema=False)
-    notes.drop("note_time").write_csv(own.table_dir / "notes.csv")
     paths = dataclasses.replace(hospital.paths, raw_dir=own.table_dir, table_dir=tmp_path / "tables")
     config = dataclasses.replace(hospital, source=Component("tables"), task=Component("given"), paths=paths)
-    with pytest.raises(UserError, match="lacking: notes"):
+    notes.drop("note_type").write_csv(own.table_dir / "notes.csv")
+    with pytest.raises(UserError, match=r"lacking for notes: notes\.csv: no column 'note_type'"):
         convert.check(config)
-    with pytest.raises(UserError, match=r"notes\.csv: no column 'note_time'"):
+    with pytest.raises(UserError, match=r"notes\.csv: no column 'note_type'"):
         convert.run(config)
+    alike = []
+    for untimed in (notes.with_columns(note_time=pl.lit("")), notes.drop("note_time")):
+        untimed.write_csv(own.table_dir / "notes.csv")
+        warned = [line for line in told(config, capsys)["notes"] if "carry no time" in line]
+        convert.run(config)
+        alike.append((warned, (paths.table_dir / "notes.csv").read_bytes()))
+    assert alike[0] == alike[1] and len(alike[0][0]) == 1

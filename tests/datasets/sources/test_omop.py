@@ -698,3 +698,30 @@ def test_every_published_concept_means_something_that_the_codes_of_the_signals_k
     assert {known.signal[code] for code in table.filter(kind="code")["means"]} == set(known.signal.values())
     loinc = table.filter((pl.col("kind") == "code") & (pl.col("vocabulary_id") == "LOINC"))
     assert loinc["concept_code"].equals(loinc["means"].rename("concept_code"))
+
+
+def test_concepts_that_no_signal_has_are_listed_the_most_frequent_first(tmp_path: Path) -> None:
+    others = [number for number in range(900_000_001, 900_000_016) for _ in range(number - 900_000_000)]
+    rows = [PULSE, *({**PULSE, "measurement_concept_id": number} for number in [*others, ""])]
+    names = [
+        {
+            "concept_id": number,
+            "vocabulary_id": "Own",
+            "concept_code": f"c{number}",
+            "concept_name": f"Lactate {number}",
+        }
+        for number in (900_000_014, 900_000_015)
+    ]
+    told = sources.chosen(small(tmp_path, measurement=rows, concept=names)).stays().counts
+    listed = {reason: count for reason, count in told.items() if reason.startswith("...")}
+    assert told["rows of measurement not read, of 16 concepts that no signal has"] == len(others) + 1
+    assert list(listed.values()) == list(range(15, 5, -1))
+    assert list(listed)[:3] == [
+        "... of concept 900000015 (Lactate 900000015)",
+        "... of concept 900000014 (Lactate 900000014)",
+        "... of concept 900000013",
+    ]
+
+
+def test_where_every_concept_is_a_signals_none_is_listed(tmp_path: Path) -> None:
+    assert not [reason for reason in sources.chosen(small(tmp_path)).stays().counts if "concept" in reason]

@@ -6,22 +6,40 @@ What is missing of one part does not hide what is missing of another.
 
 import gzip
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from emerge_ehr import components
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import sources, wording
-from emerge_ehr.datasets.convert import cohort, doubts, harmonise, row_table, told
-from emerge_ehr.datasets.sources import Match, Source
-from emerge_ehr.datasets.tasks import Task
-from emerge_ehr.fields import Component, UserError
+from emerge_ehr.datasets import sources, window, wording
+from emerge_ehr.datasets.convert import cohort, doubts, row_table, steps
+from emerge_ehr.datasets.convert.steps import Candidates, SelectedCohort
+from emerge_ehr.datasets.sources import Source
+from emerge_ehr.datasets.tasks import Labels, Task
+from emerge_ehr.fields import Component, UserError, listed
 from emerge_ehr.storage import publishing
 
 RECORDS = ("admissions", "diagnoses", "labels")
 LONGEST = 65_536  # characters of a header that are looked at
+
+
+@dataclass
+class Examined:
+    """What is known so far of the cohort: ``candidates`` by its rules alone, then the ``sample`` of those with an outcome and, in
+    the end, with a measurement."""
+
+    candidates: Candidates | None = None
+    sample: SelectedCohort | None = None
+
+    @property
+    def stays(self) -> pl.DataFrame:
+        """The samples whose measurements, notes and treatments are looked at."""
+        if self.sample is not None and self.sample.stays.height:
+            return self.sample.stays
+        return self.candidates.stays.with_row_index("n") if self.candidates else pl.DataFrame()
 
 
 def check(config: Config) -> None:
@@ -30,54 +48,75 @@ def check(config: Config) -> None:
     Raises:
         UserError: the source or the config's own task lacks what they need.
     """
-    source = sources.chosen(config)
+    source, task = sources.chosen(config), components.build("task", config.task)
     publishing.finish_interrupted(config.raw_dir)
     print(f"source '{config.source.name}' in {config.raw_dir}")
-    lacking = _section("files", lambda: _files(source, config.raw_dir))
-    found: list[pl.DataFrame] = []
-    lacking += _section("stays", lambda: _stays(config, source, found))
+    lacking: dict[str, list[str]] = {}  # what -> the parts that it is lacking for
+    examined = Examined()
+
+    def section(title: str, lines: Callable[[], Iterator[str]]) -> None:
+        print(f"\n{title}")
+        if error := _print(lines):
+            print(f"  lacking: {error}")
+            lacking.setdefault(error.replace(f"{config.raw_dir}/", ""), []).append(title)
+
+    section("files", lambda: _files(source, config))
+    section("stays", lambda: _stays(config, source, task, examined))
+    print("\nother records")
     for kind in RECORDS:
-        _section(kind, lambda kind=kind: _records(source, kind))  # type: ignore[misc]
-    if found:
-        lacking += _section("measurements", lambda: _measurements(config, source, found[0]))
-        lacking += _section("notes", lambda: _notes(source, found[0]))
+        if error := _print(lambda kind=kind: _records(source, kind)):  # type: ignore[misc]
+            print(f"  {kind}: no task can use them: {error}")
+    if examined.candidates:
+        section(f"task {config.task.name} (of this config)", lambda: _own_task(config, source, task, examined))
+        section("measurements", lambda: _measurements(config, source, examined))
+        section("notes", lambda: _notes(source, task, examined.stays))
         if sources.asks_treatments(config):
-            lacking += _section("treatments", lambda: _treatments(config, found[0]))
-        lacking += _section(f"task {config.task.name} (of this config)", lambda: _labels(config.task, source, found[0]))
+            section("treatments", lambda: _treatments(config, examined.stays))
         # one that brings prediction times needs a definition, and at these times no stay's outcome is known
         others = [] if sources.bring_predictions(config) else components.names("task")
+        print("\nother tasks, which this config does not ask for")
         for name in others:
             if name != config.task.name and not components.offers("task", Component(name), "predictions"):
-                _section(f"task {name}", lambda name=name: _labels(Component(name), source, found[0]))  # type: ignore[misc]
+                _print_other(name, source, examined.candidates.stays)
     if lacking:
-        raise UserError(
-            f"{config.raw_dir}: --stage convert cannot run as configured; lacking: {', '.join(lacking)} (see above)"
-        )
+        told = "; ".join(f"{listed(parts)}: {error}" for error, parts in lacking.items())
+        raise UserError(f"{config.raw_dir}: --stage convert cannot run as configured; lacking for {told}")
     print("\n--stage convert can run")
 
 
-def _section(title: str, lines: Callable[[], Iterator[str]]) -> list[str]:
-    """Print a part under its title. Returns the title if the source lacks something for it."""
-    print(f"\n{title}")
+def _print(lines: Callable[[], Iterator[str]]) -> str:
+    """Print the lines of a part. Returns what they say that the source lacks; nothing if it lacks nothing."""
     try:
         for line in lines():
             print(f"  {line}")
     except UserError as error:
-        print(f"  lacking: {error}")
-        return [title]
+        return str(error)
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"  lacking: {error.filename}: {error.strerror}")
-        return [title]
-    return []
+        return f"{error.filename}: {error.strerror}"
+    return ""
 
 
-def _files(source: Source, folder: Path) -> Iterator[str]:
+def _print_other(name: str, source: Source, stays: pl.DataFrame) -> None:
+    """Print whether the source would do for a task that nobody asked for: no warnings, since nothing depends on it."""
+
+    def lines() -> Iterator[str]:
+        told = list(_outcomes(components.build("task", Component(name)).labels(stays, source), stays))
+        yield from (f"{name}: {line.removeprefix('warning: ')}" for line in told)
+
+    if error := _print(lines):
+        print(f"  {name}: not possible here: {error}")
+
+
+def _files(source: Source, config: Config) -> Iterator[str]:
+    folder = config.raw_dir
     for path in source.inputs():
         name = path.relative_to(folder) if path.is_relative_to(folder) else path
         columns = _columns(path)
         yield f"{name}  {path.stat().st_size / 1e6:,.1f} MB" + (f"  {', '.join(columns)}" if columns else "")
+    yield from (f"warning: {warning}" for warning in sources.ignored_treatments(config, folder))
+    steps.refuse_foreign(config.table_dir)
 
 
 def _columns(path: Path) -> list[str]:
@@ -97,68 +136,84 @@ def _columns(path: Path) -> list[str]:
     return []
 
 
-def _stays(config: Config, source: Source, found: list[pl.DataFrame]) -> Iterator[str]:
-    """Put the cohort, numbered, into ``found``."""
-    candidates = source.stays()
-    persons = candidates.table["subject_id"].n_unique()
-    yield f"{candidates.table.height:,} stays of {persons:,} persons"
-    yield from (f"{count:,} {reason}" for reason, count in candidates.counts.items() if count)
-    yield from (f"warning: {warning}" for warning in candidates.warnings)
-    known = cohort.known_sexes(candidates)
-    task: Task = components.build("task", config.task)
-    selected, flow = cohort.select(known.table, config.cohort, task.sample, one_calendar=source.one_calendar)
-    yield from (f"- {step.dropped_stays:,} {step.reason}" for step in flow if step.dropped_stays)
-    if not selected.height:
+def _stays(config: Config, source: Source, task: Task, examined: Examined) -> Iterator[str]:
+    given = source.stays()
+    persons = given.table["subject_id"].n_unique()
+    yield f"{given.table.height:,} stays of {persons:,} persons"
+    yield from (f"{count:,} {reason}" for reason, count in given.counts.items() if count)
+    yield from (f"warning: {warning}" for warning in given.warnings)
+    found = steps.candidates(config, source, task, given)
+    yield from _dropped(found.flow)
+    if not found.stays.height:
         raise UserError(f"no {wording.sample(config).short} is left by the rules of [cohort]")
-    yield f"{selected.height:,} {wording.sample(config).word}s fit [cohort]"
-    found.append(selected.with_row_index("n"))
+    yield f"{found.stays.height:,} {wording.sample(config).word}s fit [cohort]"
+    examined.candidates = found
+
+
+def _dropped(flow: Sequence[cohort.Step]) -> Iterator[str]:
+    yield from (f"- {step.dropped_stays:,} {step.reason}" for step in flow if step.dropped_stays)
 
 
 def _records(source: Source, kind: str) -> Iterator[str]:
     rows = source.records(kind)  # type: ignore[arg-type]
-    yield f"{rows.height:,} rows"
+    yield f"{kind}: {rows.height:,} rows"
 
 
-def _measurements(config: Config, source: Source, stays: pl.DataFrame) -> Iterator[str]:
+def _own_task(config: Config, source: Source, task: Task, examined: Examined) -> Iterator[str]:
+    """The outcomes of the config's own task, and who is left out because of them."""
+    if (candidates := examined.candidates) is None:
+        return
+    labels = task.labels(candidates.stays, source)
+    yield from _outcomes(labels, candidates.stays)
+    examined.sample = steps.with_outcomes(config, source, candidates, labels)
+    yield from _dropped(examined.sample.flow[len(candidates.flow) :])
+    told = {*candidates.extract.warnings, *labels.warnings}
+    yield from (f"warning: {warning}" for warning in examined.sample.warnings if warning not in told)
+    steps.refuse_empty(config, examined.sample)
+
+
+def _measurements(config: Config, source: Source, examined: Examined) -> Iterator[str]:
     """The rows of each file and signal, of the whole file and in the cohort's windows."""
-    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
     with tempfile.TemporaryDirectory() as folder:
-        events = told.marked(source.measurements(stays, match), stays, config.cohort.landmarks)
-        measured = harmonise.write_dynamic(events, stays, source.signals(), Path(folder), config.tables.format)
+        measured = steps.measure(config, source, examined.stays, Path(folder))
     yield from row_table.lines(measured.flow)
-    yield from (f"warning: {warning}" for warning in doubts.missing(source, measured))
-    if not measured.patients.len():
-        raise UserError(
-            "no sample of the cohort has a measurement in its observation window; check [source], and that "
-            "the measurements have the ids of the stays"
-        )
+    yield from (f"warning: {warning}" for warning in (*doubts.missing(source, measured), *doubts.lost(measured)))
+    steps.refuse_unmeasured(config, measured)
+    if examined.sample is not None:
+        examined.sample = steps.with_measurements(examined.sample, measured)
+        yield from _dropped(examined.sample.flow[-1:])
 
 
-def _notes(source: Source, stays: pl.DataFrame) -> Iterator[str]:
-    notes = source.notes(stays)
+def _notes(source: Source, task: Task, stays: pl.DataFrame) -> Iterator[str]:
+    notes = window.notes(source.notes(stays), stays)
     for kind, count in notes.table.group_by("note_type").len().sort("len", descending=True).rows():
         yield f"{count:,} of type {kind}"
     yield from (f"{count:,} {reason}" for reason, count in notes.counts.items() if count)
     yield from (f"warning: {warning}" for warning in notes.warnings)
-    if not notes.table.height:
-        yield "none"
+    if notes.table.height:
+        yield from (f"warning: {warning}" for warning in doubts.of_notes(task, notes))
+    else:
+        yield "none: that modality is empty and masked"
 
 
 def _treatments(config: Config, stays: pl.DataFrame) -> Iterator[str]:
-    match: Match = "stay_id" if config.cohort.anchor == "icu" else "hadm_id"
-    treatments = sources.treatments(config, config.raw_dir, stays, match)
-    if treatments:
-        for kind, count in treatments.table.group_by("kind").len().sort("kind").rows():
-            yield f"{count:,} rows of kind {kind}"
-        yield from (f"{count:,} {reason}" for reason, count in treatments.counts.items() if count)
-        yield from (f"warning: {warning}" for warning in treatments.warnings)
-    if treatments is None or treatments.table.is_empty():
+    treatments = sources.treatments(config, config.raw_dir, stays, steps.match(config))
+    if treatments is None:
+        return
+    for kind, count in treatments.table.group_by("kind").len().sort("kind").rows():
+        yield f"{count:,} rows of kind {kind}"
+    yield from (f"{count:,} {reason}" for reason, count in treatments.counts.items() if count)
+    yield from (f"warning: {warning}" for warning in treatments.warnings)
+    if treatments.table.is_empty():
         yield "none"
 
 
-def _labels(chosen: Component, source: Source, stays: pl.DataFrame) -> Iterator[str]:
-    task: Task = components.build("task", chosen)
-    labels = task.labels(stays, source)
+def _outcomes(labels: Labels, stays: pl.DataFrame) -> Iterator[str]:
+    """The outcomes of the samples.
+
+    Raises:
+        UserError: none is known after its window.
+    """
     early = cohort.known_in_window(labels.table, stays)
     left = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
     counted = left.group_by("label_code").agg(pl.len(), pl.col("label_value").sum()).sort("label_code")

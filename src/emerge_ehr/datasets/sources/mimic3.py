@@ -12,7 +12,6 @@ from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic import events as mimic_events
 from emerge_ehr.datasets.sources._mimic import outcomes, running, tables
 from emerge_ehr.datasets.sources._mimic import treatments as mimic_treatments
-from emerge_ehr.datasets.sources._mimic.items import Wanted, wanted
 from emerge_ehr.datasets.sources._mimic.options import Options
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.note_files import read_notes
@@ -30,6 +29,7 @@ from emerge_ehr.datasets.sources._raw.surrogate_notes import surrogate_notes, ti
 from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.items import Wanted, wanted
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.signals.table import own_file
 from emerge_ehr.storage.artefacts import checksum

@@ -19,7 +19,7 @@ from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.datasets import sources
 from emerge_ehr.fields import UserError, listed
-from emerge_ehr.preprocess.inputs import checks, tables
+from emerge_ehr.preprocess.inputs import checks, converted, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
 from emerge_ehr.signals.signals import SIGNAL_BY_NAME, Signal, from_record
@@ -252,7 +252,7 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
     Raises:
         UserError: windows or units differ from the run's, or a table was changed after ``convert`` wrote it.
     """
-    provenance = tables.recorded(folder)
+    provenance = converted.recorded(folder)
     if not provenance:
         return {}
     for key, wanted in decides.settings(run.cohort, lambda decision: decision == decides.TABLES).items():
@@ -266,7 +266,7 @@ def _provenance(folder: Path, run: Expected) -> Mapping[str, Any]:
             )
     read = {name: known for name, known in provenance["tables"].items() if name != schema.LABEL.file}
     artefacts.refuse_changed(folder, read, "convert")
-    tables.refuse_other_parts(folder, provenance)
+    converted.refuse_other_parts(folder, provenance)
     return provenance
 
 

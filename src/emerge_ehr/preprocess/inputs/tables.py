@@ -9,19 +9,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr import components, decides
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, timing
-from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.datasets.convert import told
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
-from emerge_ehr.preprocess.inputs import checks
+from emerge_ehr.preprocess.inputs import checks, converted
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals import spelling
 from emerge_ehr.signals.signals import SIGNALS, Signal, described, from_record
-from emerge_ehr.storage import artefacts, ids, schema, staleness, table_files
+from emerge_ehr.storage import ids, schema, table_files
 
 NOTES = pl.Schema(
     {"patient_id": pl.String(), "note_time": pl.Datetime("us"), "note_type": pl.String(), "text": pl.String()}
@@ -58,7 +55,7 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     Raises:
         UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows.
     """
-    provenance = _provenance(folder, config)
+    provenance = converted.checked(folder, config)
     joined = persons(folder)
     checks.refuse_windows(folder / schema.COHORT.file, joined, config.cohort)
     joined, names, label, mask = _labels(folder, joined, task)
@@ -153,78 +150,6 @@ def patients(cohort: pl.DataFrame) -> pl.DataFrame:
     names += [name for name in (schema.LANDMARK, schema.SITE) if name in cohort.columns]
     absent = [pl.lit(None, pl.String).alias(name) for name in names if name not in cohort.columns]
     return cohort.with_columns(absent).select(names)
-
-
-def _provenance(folder: Path, config: Config) -> Mapping[str, Any]:
-    """The record of ``convert``, checked against this config and these files; empty for a user's own tables."""
-    provenance = recorded(folder)
-    if not provenance:
-        return {}
-    if provenance.get("dataset") != config.dataset:
-        raise UserError(f"{folder}: made of dataset '{provenance.get('dataset')}', the config says '{config.dataset}'")
-    refuse_other_settings(folder, provenance, config)
-    told.refuse_other_landmarks(folder, provenance, config.cohort.landmarks)
-    if plug := components.changed(config, convert.SOCKETS, provenance):
-        raise UserError(f"{folder}: converted with another version of the plug '{plug}'; run --stage convert again")
-    artefacts.refuse_changed(folder, provenance["tables"], "convert")
-    refuse_other_parts(folder, provenance)
-    _refuse_changed_raw(config, provenance["inputs"])
-    return provenance
-
-
-def refuse_other_settings(folder: Path, provenance: Mapping[str, Any], config: Config) -> None:
-    """Compare the settings in ``provenance`` of the tables in ``folder`` with the config's, as far as they decide the tables.
-
-    Raises:
-        UserError: a setting differs.
-    """
-    now = decides.compared(config, "tables")
-    if other := staleness.other_settings({key: provenance.get(key) for key in now}, now):
-        raise UserError(
-            f"{folder}: converted with other [{other[0]}] settings than this config's; run --stage convert again"
-        )
-
-
-def refuse_other_parts(folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Check that ``dynamic`` in ``folder`` consists of the files that ``convert`` wrote.
-
-    Raises:
-        UserError: a part was added or removed, or the table is there both as a CSV and in parts.
-    """
-    files = table_files.files(folder, schema.DYNAMIC)
-    staleness.refuse_other_parts(files, schema.DYNAMIC.parts, provenance["tables"], "convert")
-
-
-def _refuse_changed_raw(config: Config, recorded: Mapping[str, str]) -> None:
-    """Refuse raw files that were changed or added since ``convert`` read them, if all of them are on this machine.
-
-    The tables may have been made on another machine.
-    """
-    try:
-        paths = sources.chosen(config).inputs()
-    except UserError:
-        return
-    staleness.refuse_added_inputs(paths, recorded, "convert")
-    staleness.refuse_changed_inputs(paths, recorded, config.paths.cache_dir, "convert")
-
-
-def recorded(folder: Path) -> Mapping[str, Any]:
-    """Read ``provenance.json``; empty if the file is missing.
-
-    Raises:
-        UserError: the file is not one that ``convert`` wrote.
-    """
-    path = folder / schema.PROVENANCE
-    if not path.is_file():
-        return {}
-    provenance = artefacts.read_json(path, "convert")
-    needed = {"cohort", "task", "source", "tables", "warnings", "inputs"}
-    if not isinstance(provenance, dict) or not needed <= provenance.keys():
-        raise UserError(
-            f"{path}: not a record of --stage convert; run it again, or delete the file to use your own tables"
-        )
-    staleness.refuse_other_format(path, provenance, schema.TABLES_FORMAT, "convert")
-    return provenance
 
 
 def _labels(

@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
-from emerge_ehr.datasets.sources._mimic.items import Wanted, item_table, score_table, usual_units
+from emerge_ehr.datasets.sources._mimic.items import ids, item_table, score_table, usual_units
 from emerge_ehr.datasets.sources._raw.number_fields import with_bounds_as_text
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.signals import numbers, readings, units
-from emerge_ehr.signals.items import RANKS
+from emerge_ehr.signals.items import RANKS, Wanted
 from emerge_ehr.storage.times import day_end, has_no_time_of_day, strict_time
 
 # Height and weight from the admission form carry a time shortly before the ICU admission.
@@ -100,7 +100,7 @@ def _wanted(rows: pl.LazyFrame, read: Wanted, counts: RowCounts) -> pl.LazyFrame
 
     Texts are parsed or copied first, because one that is as it was read keeps its whole block of the file in memory in a join.
     """
-    selected = rows.filter(pl.col("itemid").is_in(read.ids))
+    selected = rows.filter(pl.col("itemid").is_in(ids(read)))
     time, dated = strict_time("charttime"), has_no_time_of_day(pl.col("charttime"))
     time = pl.when(dated).then(day_end(time)).otherwise(time).alias("event_time")
     selected = selected.with_columns(time, dated.alias("dated")).drop("charttime")

@@ -6,41 +6,12 @@
 An intubated patient's verbal response ("No Response-ETT", "1.0 ET/Trach") scores 1, as the scale's "1T" convention has it.
 """
 
-from dataclasses import dataclass
 from functools import cache
 
 import polars as pl
 
-from emerge_ehr.signals import items, signals, units
-from emerge_ehr.signals.items import Item
-from emerge_ehr.signals.signals import Signal
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """The signals of a list and where they are; an item's ``name`` is its ``itemid``."""
-
-    signals: tuple[Signal, ...]
-    items: tuple[Item, ...]
-
-    def of(self, table: str) -> "Wanted":
-        """The same signals, with the items of one table."""
-        return Wanted(self.signals, tuple(item for item in self.items if item.table == table))
-
-    @property
-    def ids(self) -> list[int]:
-        """The items' ids."""
-        return sorted({int(item.name) for item in self.items})
-
-
-def wanted(chosen: str, *columns: str) -> Wanted:
-    """The signals of a list, and their items in the ``columns`` of a version of MIMIC.
-
-    Raises:
-        UserError: the list cannot be read.
-    """
-    return Wanted(signals.read(chosen), items.read(chosen, *columns))
-
+from emerge_ehr.signals import units
+from emerge_ehr.signals.items import Wanted
 
 # Units as the charts write them, to be compared with an item's own unit.
 WRITTEN = (
@@ -114,6 +85,11 @@ TEXT_SCORES = {
         "6 obeys commands": 6,
     },
 }
+
+
+def ids(read: Wanted) -> list[int]:
+    """The items' ids, which are their names."""
+    return sorted({int(item.name) for item in read.items})
 
 
 def item_table(read: Wanted) -> pl.DataFrame:

@@ -5,16 +5,17 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources import Events, Match
-from emerge_ehr.datasets.sources._mimic.items import Wanted, item_table
+from emerge_ehr.datasets.sources._mimic import given
+from emerge_ehr.datasets.sources._mimic.items import ids, item_table
 from emerge_ehr.datasets.sources._raw import lasting
 from emerge_ehr.datasets.sources._raw.number_fields import decimal
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, header
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.signals import unit_forms, units
+from emerge_ehr.signals.items import Wanted
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import strict_time
 
-STATUS, CORRECTED = "statusdescription", "Rewritten"  # of a row that another one corrects
 DROPS = {"unit_unknown": "in a unit that the signal does not have", "backwards": "whose end is not after their start"}
 
 
@@ -37,7 +38,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
     told = begun.group_by("n").agg(pl.col("start").min().alias("told"))
     codes = pl.LazyFrame({"code": sorted({item.code for item in read.items})}, schema={"code": pl.String})
     charted = collect(told, path).lazy().join(codes, how="cross")
-    wanted = rows.filter(pl.col("itemid").is_in(read.ids)).join(item_table(read).lazy(), on="itemid")
+    wanted = rows.filter(pl.col("itemid").is_in(ids(read))).join(item_table(read).lazy(), on="itemid")
     # few rows, read here once: what follows takes them twice
     periods = collect(counts.counting(wanted).join(samples, on=match).with_columns(decimal("rate")), path).lazy()
     flags = [signal.name for signal in read.signals if unit_forms.FLAG.fullmatch(signal.unit)]
@@ -69,10 +70,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
 def _rows(path: Path, key: str) -> pl.LazyFrame:
     """The rows with the id ``key``, ``itemid`` and the texts ``starttime, endtime, rate, rateuom``, which procedures lack."""
     names = {name.lower() for name in header(path)}
-    text = dict.fromkeys(("starttime", "endtime", "rate", "rateuom"), pl.String)
-    there = {name: kind for name, kind in text.items() if name in names or not name.startswith("rate")}
-    status = {STATUS: pl.String} if STATUS in names else {}
-    rows = scan(path, {"itemid": pl.Int64, key: pl.Int64, **there, **status}).with_columns(stated(key))
-    if status:
-        rows = rows.filter((pl.col(STATUS) != CORRECTED).fill_null(value=True)).drop(STATUS)
-    return rows.with_columns(pl.lit(None, pl.String).alias(name) for name in text if name not in there)
+    texts = ("starttime", "endtime", "rate", "rateuom")
+    there = [name for name in texts if name in names or not name.startswith("rate")]
+    rows = given.rows(path, ("itemid", key), there).filter(~pl.col("corrected")).drop("corrected")
+    return rows.with_columns(stated(key), *(pl.lit(None, pl.String).alias(name) for name in texts if name not in there))

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from emerge_ehr.datasets.sources._mimic.items import Wanted
 from emerge_ehr.datasets.sources._raw.raw_csv import look
 from emerge_ehr.fields import listed
+from emerge_ehr.signals.items import Wanted
 
 # table of an item -> its file in MIMIC-III and IV
 FILES: Mapping[str, tuple[str, str]] = {

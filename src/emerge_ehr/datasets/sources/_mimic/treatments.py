@@ -7,7 +7,7 @@ import polars as pl
 
 from emerge_ehr.datasets import treatments
 from emerge_ehr.datasets.sources import Match
-from emerge_ehr.datasets.sources._mimic import running
+from emerge_ehr.datasets.sources._mimic import given
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, read, scan
 from emerge_ehr.datasets.treatments import RAW, Treatments
 
@@ -65,14 +65,12 @@ def infusions(
     and end or, where rows have one time, that one twice.
     """
     start, end = times or ("starttime", "endtime")
-    status = (running.STATUS,) if times is None else ()
     rated = ("rate", "rateuom")
-    ids = dict.fromkeys(("itemid", "hadm_id", stay), pl.Int64)
-    rows = scan(path, {**ids, **dict.fromkeys((*dict.fromkeys((start, end)), *rated, *status), pl.String)})
+    rows = given.rows(path, ("itemid", "hadm_id", stay), (*dict.fromkeys((start, end)), *rated))
     key = stay if match == "stay_id" else "hadm_id"
     own = cohort.lazy().select(pl.col(match).cast(pl.Int64).alias(key), "patient_id")
     found = collect(rows.join(own, on=key), path)
-    kept = found.filter((pl.col(*status) != running.CORRECTED).fill_null(value=True)) if status else found
+    kept = found.filter(~pl.col("corrected"))
     names = read(items, {"itemid": pl.Int64, "label": pl.String}).unique("itemid", keep="first", maintain_order=True)
     named = kept.join(names, on="itemid", how="left").with_columns(
         pl.col(start).alias("start_time"),

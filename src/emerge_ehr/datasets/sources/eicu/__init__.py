@@ -1,5 +1,5 @@
 """Source: the eICU Collaborative Research Database."""
 
-from emerge_ehr.datasets.sources.eicu.source import Options, build
+from emerge_ehr.datasets.sources.eicu.source import Options, build, treatments
 
-__all__ = ["Options", "build"]
+__all__ = ["Options", "build", "treatments"]

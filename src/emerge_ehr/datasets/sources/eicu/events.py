@@ -16,10 +16,11 @@ from emerge_ehr.datasets.sources import Events, Match
 from emerge_ehr.datasets.sources._raw.number_fields import with_bounds_as_text
 from emerge_ehr.datasets.sources._raw.raw_csv import scan
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.eicu.items import LEADING_SCORE, Wanted, score_table
+from emerge_ehr.datasets.sources.eicu.items import LEADING_SCORE, codes_of_columns, item_table, score_table
 from emerge_ehr.datasets.sources.eicu.results import DROPS, REPAIRS, UNIT_UNKNOWN, result_columns
 from emerge_ehr.datasets.window import inside
 from emerge_ehr.signals import numbers, readings, units
+from emerge_ehr.signals.items import Wanted
 
 HOSPITAL_ADMISSION = datetime(2100, 1, 1)
 STAY = "patientunitstayid"
@@ -65,13 +66,13 @@ def inside_windows(rows: pl.LazyFrame, offset: str, served: Served) -> pl.LazyFr
 
 def vitals(path: Path, wanted: Wanted, served: Served) -> Events:
     """The measurements of a table that has one column per signal, blank where it was not measured."""
-    counts, codes = RowCounts(STAY, served.known), wanted.columns
+    counts, codes = RowCounts(STAY, served.known), codes_of_columns(wanted)
     columns = {STAY: pl.Int64, "observationoffset": pl.Int64, **dict.fromkeys(codes, pl.Float64)}
     rows = counts.counting(scan(path, columns), codes)
     events = inside_windows(rows, "observationoffset", served).select("n", "event_time", *codes)
     events = events.unpivot(index=["n", "event_time"], variable_name="item", value_name="value")
     events = events.with_columns(pl.col("item").str.to_lowercase())
-    events = events.filter(pl.col("value").is_not_null()).join(wanted.table().lazy(), on="item")
+    events = events.filter(pl.col("value").is_not_null()).join(item_table(wanted).lazy(), on="item")
     value = pl.col("value") * pl.col("scale") + pl.col("offset")
     events = events.select("n", "event_time", "code", value.alias("value"), "rank")
     return Events(path, events, read=counts.read, orphans=counts.orphans)
@@ -86,7 +87,7 @@ def labs(path: Path, wanted: Wanted, served: Served) -> Events:
     texts = ("labname", "labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface")
     columns = {STAY: pl.Int64, "labresultoffset": pl.Int64, **dict.fromkeys(texts, pl.String)}
     named = scan(path, columns).with_columns(_named("labname"))
-    rows = counts.counting(named.join(wanted.table("labname").lazy(), on="labname"))
+    rows = counts.counting(named.join(item_table(wanted, "labname").lazy(), on="labname"))
     events = inside_windows(rows, "labresultoffset", served).select(
         *("n", "event_time", "code", "scale", "offset", "rank"),
         *("labresult", "labresulttext", "labmeasurenamesystem", "labmeasurenameinterface"),
@@ -110,7 +111,7 @@ def nurse_chart(path: Path, wanted: Wanted, served: Served) -> Events:
     charted = scan(path, columns).with_columns(
         pl.concat_str(*(_named(column) for column in cells), separator="|").alias("item")
     )
-    rows = counts.counting(charted.join(wanted.table().lazy(), on="item"))
+    rows = counts.counting(charted.join(item_table(wanted).lazy(), on="item"))
     events = inside_windows(rows, "nursingchartoffset", served)
     text = pl.col("nursingchartvalue").str.strip_chars().str.to_lowercase()
     events = events.with_columns(text.alias("text")).join(score_table().lazy(), on=["code", "text"], how="left")
@@ -145,7 +146,7 @@ def respiratory_chart(path: Path, wanted: Wanted, served: Served) -> Events:
         "respchartvalue": pl.String,
     }
     rows = scan(path, columns).with_columns(_named("respchartvaluelabel").alias("item"))
-    events = inside_windows(counts.counting(rows.join(wanted.table().lazy(), on="item")), "respchartoffset", served)
+    events = inside_windows(counts.counting(rows.join(item_table(wanted).lazy(), on="item")), "respchartoffset", served)
     text, code = pl.col("respchartvalue").str.strip_chars(), pl.col("code")
     number = numbers.as_written(numbers.number(text, known), text, code, known)
     unit = numbers.unit_of_bound(text, known)
@@ -171,7 +172,7 @@ def _named(column: str) -> pl.Expr:
 
 def admission(path: Path, wanted: Wanted, units: pl.DataFrame, served: Served) -> Events:
     """Height and weight at unit admission. A value from before the window counts at its start; of several, the latest does."""
-    codes = wanted.columns
+    codes = codes_of_columns(wanted)
     measured = units.select(STAY, pl.lit(0).alias("unitadmitoffset"), *codes).rename(dict(codes))
     long = measured.unpivot(index=[STAY, "unitadmitoffset"], variable_name="code", value_name="value")
     long = long.filter(pl.col("value").is_not_null())

@@ -7,49 +7,26 @@ falls outside the plausible range. A cell of the nurses' chart is an item ``labe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import polars as pl
 
-from emerge_ehr.signals import items, signals
-from emerge_ehr.signals.items import Item
-from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.items import Wanted
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The signals of a list and where they are."""
-
-    signals: tuple[Signal, ...]
-    items: tuple[Item, ...]
-
-    def of(self, table: str) -> "Wanted":
-        """The same signals, with the items of one table."""
-        return Wanted(self.signals, tuple(item for item in self.items if item.table == table))
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """Column -> signal, of tables that have a column per signal."""
-        return {item.name: item.code for item in self.items}
-
-    def table(self, name: str = "item") -> pl.DataFrame:
-        """The items with ``name`` (in lower case), ``code, scale, offset, rank``; of what is added up, ``rank`` numbers it."""
-        summed = {signal.name for signal in self.signals if signal.hour == "sum"}
-        rows = [
-            (item.name.lower(), item.code, *item.factors, place if item.code in summed else item.rank)
-            for place, item in enumerate(self.items)
-        ]
-        text, number = dict.fromkeys((name, "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
-        return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt32}, orient="row")
+def codes_of_columns(read: Wanted) -> Mapping[str, str]:
+    """Column -> signal, of tables that have a column per signal."""
+    return {item.name: item.code for item in read.items}
 
 
-def wanted(chosen: str) -> Wanted:
-    """The signals of a list, and their items in eICU.
-
-    Raises:
-        UserError: the list cannot be read.
-    """
-    return Wanted(signals.read(chosen), items.read(chosen, "eicu"))
+def item_table(read: Wanted, name: str = "item") -> pl.DataFrame:
+    """The items with ``name`` (in lower case), ``code, scale, offset, rank``; of what is added up, ``rank`` numbers it."""
+    summed = {signal.name for signal in read.signals if signal.hour == "sum"}
+    rows = [
+        (item.name.lower(), item.code, *item.factors, place if item.code in summed else item.rank)
+        for place, item in enumerate(read.items)
+    ]
+    text, number = dict.fromkeys((name, "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
+    return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt32}, orient="row")
 
 
 # Some hospitals write the score before its meaning, "6-->(M6) obeys commands"; others write the meaning alone.

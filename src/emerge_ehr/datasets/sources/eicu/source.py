@@ -15,14 +15,17 @@ from emerge_ehr.config import Download
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw.icd9_codes import icd_code
 from emerge_ehr.datasets.sources._raw.raw_csv import find, look, read
+from emerge_ehr.datasets.sources.eicu import drugs
 from emerge_ehr.datasets.sources.eicu import events as eicu_events
 from emerge_ehr.datasets.sources.eicu import notes as eicu_notes
-from emerge_ehr.datasets.sources.eicu import treatments
+from emerge_ehr.datasets.sources.eicu import treatments as eicu_treatments
 from emerge_ehr.datasets.sources.eicu.events import STAY, on_calendar
-from emerge_ehr.datasets.sources.eicu.items import Wanted, wanted
+from emerge_ehr.datasets.sources.eicu.items import codes_of_columns
 from emerge_ehr.datasets.sources.eicu.outcomes import HOSPITAL, OUTCOMES, PERSON, YEAR, outcomes
+from emerge_ehr.datasets.treatments import Treatments, together
 from emerge_ehr.fetch import physionet
 from emerge_ehr.fields import UserError, listed
+from emerge_ehr.signals.items import Wanted, wanted
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.signals.table import BENCHMARK, own_file
 from emerge_ehr.storage.artefacts import checksum
@@ -30,6 +33,7 @@ from emerge_ehr.storage.sexes import known_sex
 
 log = logging.getLogger(__name__)
 MEASURED = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting", "respiratoryCharting")
+DRUGS = ("medication", "infusionDrug")  # with source.treatments
 TREATMENTS = ("respiratoryCare", "treatment")  # read only where the list of signals has items in them
 # what the benchmark loses if a table is missing; only patient and one of MEASURED are required
 LOST = {
@@ -61,6 +65,7 @@ class Options:
 
     ``notes_after_window``: keep notes and diagnoses that were entered after the window as well; they leak the future.
     ``include_stepdown``: take stays in step-down units, which are no intensive care, as samples too, as other pipelines do.
+    ``treatments``: orders and infusions are read too (docs/treatments.md).
     """
 
     project: str = ""
@@ -68,6 +73,7 @@ class Options:
     notes_after_window: bool = False
     include_stepdown: bool = True
     signals: str = BENCHMARK
+    treatments: bool = False
 
 
 @final
@@ -98,9 +104,10 @@ class Eicu:
         if not self.options.project:
             self.inputs()
             return
-        names = [f"{name}.csv.gz" for name in ("patient", *self._tables())]
+        names = [f"{name}.csv.gz" for name in ("patient", *self._tables(), *self._drugs())]
         if offline and look(self.raw_dir, "patient") and any(look(self.raw_dir, name) for name in MEASURED):
-            names = ["patient.csv.gz", *(f"{name}.csv.gz" for name in self._tables() if look(self.raw_dir, name))]
+            there = [name for name in self._tables() if look(self.raw_dir, name)]
+            names = [f"{name}.csv.gz" for name in ("patient", *there, *self._drugs())]
             for warning in self._missing():
                 log.warning("%s; offline, so going on with the part of the demo that is there", warning)
         physionet.download(self.options.project, self.options.version, names, self.raw_dir, settings, offline)
@@ -109,7 +116,7 @@ class Eicu:
         """The table ``patient``, and those of the other tables that are there.
 
         Raises:
-            UserError: there is no ``patient``, or no table of measurements.
+            UserError: there is no ``patient``, no table of measurements, or one of treatments that were asked for is missing.
         """
         patient = find(self.raw_dir, "patient")
         paths = {name: path for name in self._tables() if (path := look(self.raw_dir, name))}
@@ -118,7 +125,8 @@ class Eicu:
                 f"{self.raw_dir}: none of {', '.join(MEASURED)} is there (.csv.gz or .csv): there is nothing to measure; "
                 "check paths.raw_dir, or run --stage download"
             )
-        return [patient, *paths.values(), *own_file(self.options.signals)]
+        given = [find(self.raw_dir, name) for name in self._drugs()]
+        return [patient, *paths.values(), *given, *own_file(self.options.signals)]
 
     def stays(self) -> Extract:
         """The unit stays in ``patient``, a row per stay. Ages above 89 are 90.
@@ -189,8 +197,8 @@ class Eicu:
             "lab": eicu_events.labs,
             "nurseCharting": eicu_events.nurse_chart,
             "respiratoryCharting": eicu_events.respiratory_chart,
-            "respiratoryCare": lambda path, wanted, served: treatments.ventilation(path, wanted, served, cohort),
-            "treatment": treatments.entries,
+            "respiratoryCare": lambda path, wanted, served: eicu_treatments.ventilation(path, wanted, served, cohort),
+            "treatment": eicu_treatments.entries,
         }
         admitted = self.wanted.of("patient")
         first = [eicu_events.admission(patient, admitted, units, served)] if admitted.items else []
@@ -235,10 +243,16 @@ class Eicu:
             return rows, {"stays in step-down units, kept (include_stepdown)": count}
         return rows.filter(~stepdown), {"stays in step-down units, left out (include_stepdown)": count}
 
+    def treatments(self, cohort: pl.DataFrame, match: Match) -> Treatments:
+        """The orders and infusions that were begun in the windows of ``cohort``."""
+        ordered, infused = (find(self.raw_dir, name) for name in DRUGS)
+        units = self._units()
+        return together([drugs.orders(ordered, units, cohort, match), drugs.infusions(infused, units, cohort, match)])
+
     def _units(self) -> pl.DataFrame:
         """``patientunitstayid, stay_id, hadm_id, hospitaladmitoffset``, height and weight at admission."""
         ids = dict.fromkeys((STAY, HOSPITAL, "hospitaladmitoffset"), ID)
-        admitted = self.wanted.of("patient").columns
+        admitted = codes_of_columns(self.wanted.of("patient"))
         rows = read(find(self.raw_dir, "patient"), {**ids, **dict.fromkeys(admitted, pl.Float64)})
         return rows.select(STAY, *_ids(), "hospitaladmitoffset", *admitted)
 
@@ -246,11 +260,16 @@ class Eicu:
         """The tables that are read beside ``patient``: those that the benchmark needs, and those of other items of the list."""
         return [*LOST, *(name for name in TREATMENTS if self.wanted.of(name).items)]
 
+    def _drugs(self) -> tuple[str, ...]:
+        return DRUGS if self.options.treatments else ()
+
     def _missing(self) -> tuple[str, ...]:
         """Warnings of tables that are not there, and of signals for which this source has no item."""
         lost = dict(LOST)
         if self.options.signals != BENCHMARK:
-            of = {name: sorted(set(self.wanted.of(name).columns.values())) for name in (*MEASURED, *TREATMENTS)}
+            of = {
+                name: sorted(set(codes_of_columns(self.wanted.of(name)).values())) for name in (*MEASURED, *TREATMENTS)
+            }
             lost = {name: text for name, text in LOST.items() if name not in of} | {
                 name: listed(codes) for name, codes in of.items() if codes
             }
@@ -288,6 +307,11 @@ def _blank_is_null(column: str) -> pl.Expr:
 
 def build(options: Options, *, raw_dir: Path, kg_dir: Path, seed: int) -> Source:
     """Build the source. It does not need ``kg_dir`` and ``seed``, which are for sources that generate data."""
-    read = wanted(options.signals)
-    treatments.check(read)
+    read = wanted(options.signals, "eicu")
+    eicu_treatments.check(read)
     return Eicu(options, raw_dir, read)
+
+
+def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: Match) -> Treatments:
+    """The orders and infusions that were begun in the windows of ``cohort``."""
+    return Eicu(options, raw_dir, wanted(options.signals, "eicu")).treatments(cohort, match)

@@ -12,8 +12,9 @@ from emerge_ehr.datasets.sources._raw import lasting
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, scan
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.datasets.sources.eicu.events import STAY, Served, inside_windows, on_calendar
-from emerge_ehr.datasets.sources.eicu.items import Wanted
+from emerge_ehr.datasets.sources.eicu.items import item_table
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.items import Wanted
 
 VENTILATION = "ventilation"  # the only item of respiratoryCare
 WRITTEN = "respcarestatusoffset"
@@ -50,10 +51,10 @@ def ventilation(path: Path, wanted: Wanted, served: Served, cohort: pl.DataFrame
 def entries(path: Path, wanted: Wanted, served: Served) -> Events:
     """A 1 when an entry was written that is an item, or that begins with an item ending in ``*``."""
     counts = RowCounts(STAY, served.known)
-    text, item = pl.col("treatmentstring").str.strip_chars().str.to_lowercase(), wanted.table()["item"].to_list()
+    text, item = pl.col("treatmentstring").str.strip_chars().str.to_lowercase(), item_table(wanted)["item"].to_list()
     of_item = [
         pl.when(text.str.starts_with(name[:-1]) if name.endswith("*") else text == name).then(pl.lit(code))
-        for name, code in zip(item, wanted.table()["code"], strict=True)
+        for name, code in zip(item, item_table(wanted)["code"], strict=True)
     ]
     columns = {STAY: pl.Int64, "treatmentoffset": pl.Int64, "treatmentstring": pl.String}
     rows = scan(path, columns).select(STAY, "treatmentoffset", pl.concat_list(of_item).list.drop_nulls().alias("code"))

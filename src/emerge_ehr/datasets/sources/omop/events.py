@@ -11,6 +11,7 @@ from emerge_ehr.datasets.sources._mimic.events import with_early_at_start
 from emerge_ehr.datasets.sources._mimic.items import score_table
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
+from emerge_ehr.datasets.sources.omop import concepts
 from emerge_ehr.datasets.sources.omop.concepts import Meanings
 from emerge_ehr.datasets.sources.omop.tables import ID, NUMBER, TEXT, TIME, Tables
 from emerge_ehr.datasets.window import inside
@@ -36,6 +37,7 @@ COLUMNS = {
 }
 NEEDED = ("person_id", "concept_id", "date")
 TABLES = ("measurement", "observation")
+LISTED, LONGEST = 10, 60  # concepts that no signal has: how many are listed, and the characters of a name
 LESS, GREATER = (4171754, 4171756), (4171755, 4172704)  # the operators <= and <, >= and >
 DROPS = {
     "other_sample": "of another stay or admission in the window",
@@ -62,6 +64,28 @@ def rows(tables: Tables, name: str, meanings: Meanings) -> pl.LazyFrame:
     frame = frame.rename({str(names[place]): column for column, names in COLUMNS.items()})
     time = pl.coalesce("datetime", day_end(pl.col("date"))).alias("event_time")
     return frame.with_columns(time, pl.col("datetime").is_null().alias("dated")).drop("datetime", "date")
+
+
+def unmapped(tables: Tables, meanings: Meanings) -> dict[str, int]:
+    """How many rows of ``measurement`` have concepts that no signal has, and of which ``LISTED`` concepts there are most.
+
+    A hospital's own concept of a signal, which ``source.concepts`` could name, stands among them.
+    """
+    ids = tables.scan("measurement", {"measurement_concept_id": ID}, ("measurement_concept_id",))
+    ids = ids.rename({"measurement_concept_id": "concept_id"})
+    every = ids.group_by("concept_id").agg(pl.len().alias("rows"))
+    others = collect(every.join(meanings.measured.lazy(), on="concept_id", how="anti"), tables.path("measurement"))
+    if others.is_empty():
+        return {}
+    most = others.sort("rows", "concept_id", descending=[True, False]).head(LISTED)
+    most = most.join(concepts.names(tables, most["concept_id"]), on="concept_id", how="left", maintain_order="left")
+    counts = {
+        f"rows of measurement not read, of {others.height} concepts that no signal has": int(others["rows"].sum())
+    }
+    for concept, rows_of, name in most.select("concept_id", "rows", "concept_name").iter_rows():
+        said = f" ({' '.join(name.split())[:LONGEST]})" if name else ""
+        counts["... without a concept" if concept is None else f"... of concept {concept}{said}"] = rows_of
+    return counts
 
 
 def dated(tables: Tables, meanings: Meanings) -> tuple[Dates, list[int]]:

@@ -12,7 +12,7 @@ from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.dates import Dates
 from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._mimic.outcomes import before_death
-from emerge_ehr.datasets.sources.omop import concepts, diagnoses, events, notes, visits
+from emerge_ehr.datasets.sources.omop import concepts, diagnoses, events, notes, persons, visits
 from emerge_ehr.datasets.sources.omop.concepts import Meanings
 from emerge_ehr.datasets.sources.omop.options import Options
 from emerge_ehr.datasets.sources.omop.tables import TEXT, Tables
@@ -55,8 +55,8 @@ class Omop:
         found = self._visits
         admissions = found.admissions.drop("subject_id", "planned")
         stays = found.stays.join(admissions, on="hadm_id", how="left", maintain_order="left")
-        stays = stays.join(visits.persons(self._tables), on="subject_id", how="left", maintain_order="left")
-        stays = stays.with_columns(visits.age("intime")).sort("subject_id", "intime", "stay_id")
+        stays = stays.join(persons.persons(self._tables), on="subject_id", how="left", maintain_order="left")
+        stays = stays.with_columns(persons.age("intime")).sort("subject_id", "intime", "stay_id")
         alone = pl.when(pl.col("hadm_id").is_null()).then(pl.format("icu-{}", "stay_id"))
         stays = stays.with_columns(
             pl.coalesce(alone, pl.col("hadm_id").cast(TEXT)).alias("hadm_id"),
@@ -72,7 +72,8 @@ class Omop:
             *(self._diagnoses[1] if self._tables.has("condition_occurrence") else ()),
             *timed.warnings,
         )
-        return Extract(timed.table, {**found.counts, **timed.counts}, warnings)
+        counts = {**found.counts, **timed.counts, **events.unmapped(self._tables, self._meanings)}
+        return Extract(timed.table, counts, warnings)
 
     def signals(self) -> tuple[Signal, ...]:
         """The 17 signals of the benchmark."""

@@ -120,6 +120,18 @@ class Tables:
         """As ``scan``, in memory."""
         return raw_csv.collect(self.scan(name, columns, needed, only), self.path(name))
 
+    def refuse_twice(self, rows: pl.DataFrame, key: str, name: str) -> None:
+        """Refuse rows of a table of which two have one ``key``, or one has none.
+
+        Raises:
+            UserError: there are some.
+        """
+        twice = rows.filter(pl.col(key).is_duplicated() | pl.col(key).is_null())
+        if twice.height:
+            raise UserError(
+                f"{self.path(name)}: {name} has {key} {twice[key][0]} twice, or a row without; mend {twice.height} rows"
+            )
+
     def _scan_csv(self, path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
         """The columns of a CSV (name -> as it is written) as texts. Vocabularies come with tabs and unquoted."""
         if "\t" not in header(path)[0]:

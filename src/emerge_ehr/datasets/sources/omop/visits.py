@@ -1,4 +1,4 @@
-"""Makes admissions and ICU stays of visits, their details, deaths and persons."""
+"""Makes admissions and ICU stays of visits and their details."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,14 +6,11 @@ from datetime import timedelta
 
 import polars as pl
 
-from emerge_ehr.datasets.sources import Extract
-from emerge_ehr.datasets.sources._mimic import outcomes
-from emerge_ehr.datasets.sources.omop import concepts
+from emerge_ehr.datasets.sources.omop import admissions
 from emerge_ehr.datasets.sources.omop.options import Options
 from emerge_ehr.datasets.sources.omop.tables import ID, TEXT, TIME, Tables
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.ids import stated
-from emerge_ehr.storage.times import day_end
 
 VISIT = {
     **dict.fromkeys(("visit_occurrence_id", "person_id", "visit_concept_id", "visit_source_concept_id"), ID),
@@ -28,15 +25,7 @@ DETAIL = {
     **dict.fromkeys(("visit_detail_end_date", "visit_detail_end_datetime"), TIME),
     "visit_detail_source_value": TEXT,
 }
-PERSON = {
-    **dict.fromkeys(("person_id", "gender_concept_id", "year_of_birth", "month_of_birth", "day_of_birth"), ID),
-    "birth_datetime": TIME,
-    "race_concept_id": ID,
-    **dict.fromkeys(("gender_source_value", "race_source_value", "ethnicity_source_value"), TEXT),
-}
 GAP = timedelta(minutes=1)  # between details that adjoin, as 23:59 and 0:00 do
-SEXES = {8507: "M", 8532: "F"}  # standard concepts
-MALE_FEMALE = (list(SEXES), list(SEXES.values()))
 
 
 @dataclass(frozen=True)
@@ -61,7 +50,7 @@ def read(tables: Tables, options: Options) -> Visits:
     """
     needed = ("visit_occurrence_id", "person_id", "visit_start_date", "visit_concept_id")
     visits = _timed(tables.read("visit_occurrence", VISIT, needed), "visit").with_columns(map(stated, VISIT_IDS))
-    _refuse_twice(visits, "visit_occurrence_id", tables, "visit_occurrence")
+    tables.refuse_twice(visits, "visit_occurrence_id", "visit_occurrence")
     details, warnings = _details(tables, visits, options), []
     if options.stays == "icu" and details.is_empty():
         raise UserError(
@@ -76,7 +65,7 @@ def read(tables: Tables, options: Options) -> Visits:
             f"{tables.path('visit_occurrence')}: none of {visits.height} visits has a concept of source.admissions = "
             f"{list(options.admissions)}; set it to this hospital's"
         )
-    judged = _with_outcomes(admitted, tables, options)
+    judged = admissions.with_outcomes(admitted, tables, options)
     by_icu = options.stays != "admissions" and not details.is_empty()
     if options.stays == "auto" and not by_icu:
         warnings.append(f"no visit is intensive care (source.icu = {list(options.icu)}): every admission is a stay")
@@ -110,14 +99,6 @@ def _timed(rows: pl.DataFrame, of: str) -> pl.DataFrame:
     )
 
 
-def _refuse_twice(rows: pl.DataFrame, key: str, tables: Tables, table: str) -> None:
-    twice = rows.filter(pl.col(key).is_duplicated() | pl.col(key).is_null())
-    if twice.height:
-        raise UserError(
-            f"{tables.path(table)}: {table} has {key} {twice[key][0]} twice, or a row without; mend {twice.height} rows"
-        )
-
-
 def _details(tables: Tables, visits: pl.DataFrame, options: Options) -> pl.DataFrame:
     """Intensive care: ``visit_detail_id, subject_id, visit_occurrence_id, intime, outtime`` (with ``bare``) and ``icu_type``.
 
@@ -138,7 +119,7 @@ def _details(tables: Tables, visits: pl.DataFrame, options: Options) -> pl.DataF
     if tables.has("visit_detail"):
         rows = tables.read("visit_detail", DETAIL, needed, {"visit_detail_concept_id": options.icu})
         rows = _timed(rows, "visit_detail").with_columns(map(stated, ("visit_detail_id", "visit_occurrence_id")))
-        _refuse_twice(rows, "visit_detail_id", tables, "visit_detail")
+        tables.refuse_twice(rows, "visit_detail_id", "visit_detail")
         tables_of.append(rows.rename({"visit_detail_source_value": "icu_type"}))
     of_visits = [rows["visit_occurrence_id"].drop_nulls() for rows in tables_of] or [pl.Series(dtype=ID)]
     whole = visits.filter(
@@ -197,109 +178,6 @@ def _stays(details: pl.DataFrame, admissions: pl.DataFrame) -> pl.DataFrame:
     around = around.select("stay_id", pl.col("hadm_id").alias("around"))
     stays = stays.join(around, on="stay_id", how="left", maintain_order="left")
     return stays.with_columns(pl.coalesce("hadm_id", "around").alias("hadm_id")).drop("around")
-
-
-def _with_outcomes(visits: pl.DataFrame, tables: Tables, options: Options) -> Extract:
-    """``Visits.admissions`` with what contradicts itself.
-
-    The rules are those of MIMIC, without its flag: the place of discharge and the time of death decide where they agree. Of a
-    death with a date alone, one before the day of discharge, or on it where nothing is said of the place, was in the hospital.
-    A visit that ended, and of which nothing tells a death, was survived if the tables tell of deaths at all.
-    """
-    deaths = _deaths(tables)
-    place = _places(visits, tables, options)
-    planned = pl.any_horizontal(pl.col(name).is_in(list(options.planned)) for name in PLANNED).fill_null(value=False)
-    named = visits.with_columns(place).select(
-        pl.col("person_id").alias("subject_id"),
-        pl.col("visit_occurrence_id").alias("hadm_id"),
-        pl.col("start").alias("admittime"),
-        pl.col("end").alias("dischtime"),
-        pl.col("start bare").alias("admittime bare"),
-        pl.col("end bare").alias("dischtime bare"),
-        "discharge_location",
-        pl.lit(None, ID).alias("died"),
-        planned.alias("planned"),
-    )
-    named = named.join(deaths, on="subject_id", how="left", maintain_order="left")
-    left = pl.col("dischtime").dt.truncate("1d") + pl.duration(days=2)
-    inside = (
-        pl.col("moment").is_between("admittime", left, closed="left").fill_null(pl.col("moment") >= pl.col("admittime"))
-    )
-    named = named.with_columns(pl.when(inside).then("moment").alias("deathtime"))
-    persons = named.select("subject_id", "dod").unique("subject_id")
-    judged = outcomes.with_outcomes(named, persons)
-    counts = {reason: count for reason, count in judged.counts.items() if reason != outcomes.JUDGED}
-    warnings = tuple(warning for warning in judged.warnings if not warning.endswith(outcomes.JUDGED))
-    place_text = pl.col("discharge_location").str.strip_chars().str.to_uppercase()
-    silent = place_text.is_null() | place_text.is_in(outcomes.UNKNOWN)
-    came, gone = pl.col("admittime").dt.truncate("1d"), pl.coalesce("dischtime", "dod").dt.truncate("1d")
-    dated = (silent & pl.col("died").is_null() & pl.col("dod").is_between(came, gone)).fill_null(value=False)
-    tells = deaths.height > 0 or bool(judged.table["tells_death"].any())
-    survived = silent & pl.col("died").is_null() & pl.col("dischtime").is_not_null() & pl.lit(value=tells)
-    of_day = pl.when(dated).then(day_end(pl.col("dod"))).otherwise("deathtime").alias("deathtime")
-    outcome = pl.when(dated).then(1).when(survived).then(0).otherwise("died").cast(ID).alias("died")
-    table = judged.table.with_columns(of_day, outcome, (pl.col("tells_death") | dated).alias("tells_death"))
-    table = table.join(outcomes.deaths(table, persons), on="subject_id", how="left", maintain_order="left")
-    return Extract(table.drop("discharge_location", "tells_death", "moment", "dod"), counts, warnings)
-
-
-PLANNED = ("visit_concept_id", "visit_source_concept_id", "admitted_from_concept_id", "admitting_source_concept_id")
-
-
-def _deaths(tables: Tables) -> pl.DataFrame:
-    """``subject_id, moment, dod``: when each person died, to the second where that is known, and the day."""
-    columns = {"person_id": ID, "death_date": TIME, "death_datetime": TIME}
-    if not tables.has("death"):
-        return pl.DataFrame(schema={"subject_id": ID, "moment": TIME, "dod": TIME})
-    rows = tables.read("death", columns, ("person_id", "death_date"))
-    day = pl.coalesce("death_datetime", "death_date").dt.truncate("1d")
-    timed = pl.when(pl.col("death_datetime") != day).then("death_datetime")
-    rows = rows.select(pl.col("person_id").alias("subject_id"), timed.alias("moment"), day.alias("dod")).drop_nulls(
-        "dod"
-    )
-    return rows.sort("dod", "moment", nulls_last=True).unique("subject_id", keep="first", maintain_order=True)
-
-
-def _places(visits: pl.DataFrame, tables: Tables, options: Options) -> pl.Expr:
-    """Where the patient went, in words; a concept that means death counts before them, and a concept's name after them."""
-    concept = pl.coalesce("discharged_to_concept_id", "discharge_to_concept_id")
-    ids = visits.select(concept.alias("id")).to_series()
-    named = concepts.names(tables, ids).select("concept_id", "concept_name").drop_nulls()
-    name = concept.replace_strict(named["concept_id"], named["concept_name"], default=None, return_dtype=TEXT)
-    words = pl.coalesce("discharged_to_source_value", "discharge_to_source_value")
-    dead = concept.is_in(list(options.died)).fill_null(value=False) | name.str.contains(outcomes.DEAD).fill_null(
-        value=False
-    )
-    spoken = pl.coalesce(pl.when(words.str.strip_chars() != "").then(words), name, pl.format("concept {}", concept))
-    return pl.when(dead).then(pl.lit("DIED")).otherwise(spoken).alias("discharge_location")
-
-
-def persons(tables: Tables) -> pl.DataFrame:
-    """``subject_id, sex, ethnicity, year, month, day`` (of birth; the latter may be null)."""
-    rows = tables.read("person", PERSON, ("person_id",))
-    _refuse_twice(rows, "person_id", tables, "person")
-    races = concepts.names(tables, rows["race_concept_id"]).select("concept_id", "concept_name").drop_nulls()
-    race = pl.col("race_concept_id").replace_strict(
-        races["concept_id"], races["concept_name"], default=None, return_dtype=TEXT
-    )
-    born = pl.col("birth_datetime").dt
-    sex = pl.col("gender_concept_id").replace_strict(*MALE_FEMALE, default=None, return_dtype=TEXT)
-    return rows.select(
-        pl.col("person_id").alias("subject_id"),
-        pl.coalesce(sex, "gender_source_value").alias("sex"),
-        pl.coalesce("race_source_value", race, "ethnicity_source_value").alias("ethnicity"),
-        pl.coalesce("year_of_birth", born.year().cast(ID)).alias("year"),
-        pl.coalesce("month_of_birth", born.month().cast(ID)).alias("month"),
-        pl.coalesce("day_of_birth", born.day().cast(ID)).alias("day"),
-    )
-
-
-def age(time: str) -> pl.Expr:
-    """Completed years at ``time``; where only the year of birth is known, the difference of the years."""
-    now = pl.col(time).dt
-    today, birthday = now.month().cast(ID) * 100 + now.day().cast(ID), pl.col("month") * 100 + pl.coalesce("day", 1)
-    before = (today < birthday).fill_null(value=False).cast(ID)
-    return (now.year().cast(ID) - pl.col("year") - before).alias("age")
 
 
 def without_admission(stays: pl.DataFrame) -> Sequence[str]:

@@ -26,7 +26,7 @@ from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw import own_ids
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.tables import labels, measured, records
+from emerge_ehr.datasets.sources.tables import labels, measured, notes, records
 from emerge_ehr.datasets.sources.tables.facts import static_facts
 from emerge_ehr.datasets.sources.tables.fields import parsed, small_table
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
@@ -37,8 +37,6 @@ from emerge_ehr.signals import readings
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.ids import id_text, one_person
-from emerge_ehr.storage.table_files import read_table
-from emerge_ehr.storage.times import day_end
 
 LABELLED = "label_time of "  # before the codes of outcomes that have dates, in ``dated``
 
@@ -174,24 +172,8 @@ class OwnTables:
         return [Events(self._dynamic, frame, repairs=readings.BOUND, read=counts.read)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
-        """The notes in ``notes.csv``, if the file is there. A date without a time counts as the end of that day."""
-        path = self.raw_dir / schema.NOTES.file
-        if not path.is_file():
-            times = {"note_time": pl.Datetime("us")}
-            columns = {column.name: times.get(column.name, pl.String()) for column in schema.NOTES.columns}
-            return Notes(pl.DataFrame(schema=columns))
-        notes = read_table(self.raw_dir, schema.NOTES)
-        notes = notes.with_columns(day_end(pl.col("note_time")).alias("note_time"), id_text(pl.col("patient_id")))
-        of_cohort = notes.join(cohort, on="patient_id", how="semi").select(
-            column.name for column in schema.NOTES.columns
-        )
-        counts = {"notes read": notes.height, "notes of the cohort": of_cohort.height}
-        untimed = of_cohort["note_time"].null_count()
-        warning = (
-            f"notes.csv: {untimed} notes carry no time, so they may have been written after the observation window"
-        )
-        table = of_cohort.sort("patient_id", "note_time", "note_type", "text")
-        return Notes(table, counts, (warning,) if untimed else ())
+        """The notes in ``notes.csv``, if the file is there."""
+        return notes.read(self.raw_dir, cohort)
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """The labels in ``label.csv``, with any number as value.
