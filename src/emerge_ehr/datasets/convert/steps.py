@@ -116,7 +116,7 @@ def measure(config: Config, source: Source, stays: pl.DataFrame, folder: Path) -
     events = source.measurements(stays, match(config))
     timely = told.marked(events, stays, config.cohort.landmarks)
     measured = harmonise.write_dynamic(timely, stays, source.signals(), folder, config.tables.format)
-    return dataclasses.replace(measured, told=any(map(told.has_told, events)))
+    return dataclasses.replace(measured, told=any(part.tells_later for part in events))
 
 
 def with_measurements(sample: SelectedCohort, measured: Measured) -> SelectedCohort:

@@ -27,16 +27,11 @@ def marked(events: Sequence[Events], cohort: pl.DataFrame, landmarks: Sequence[i
     >>> start, at = datetime(2150, 1, 1), [datetime(2150, 1, 1, hour) for hour in (1, 7)]
     >>> cohort = pl.DataFrame({"n": [0], "window_start": [start]})
     >>> frame = pl.LazyFrame({"n": [0, 0], "event_time": at, "told": [datetime(2150, 1, 1, 8)] * 2})
-    >>> (part,) = marked([Events(Path("a.csv"), frame)], cohort, (6, 12))
+    >>> (part,) = marked([Events(Path("a.csv"), frame, tells_later=True)], cohort, (6, 12))
     >>> part.frame.collect()["told_late"].to_list()
     [True, False]
     """
-    return [_marked(part, cohort, landmarks) if has_told(part) else part for part in events]
-
-
-def has_told(part: Events) -> bool:
-    """Whether the rows say when they were told."""
-    return TOLD in part.frame.collect_schema().names()
+    return [_marked(part, cohort, landmarks) if part.tells_later else part for part in events]
 
 
 def _marked(part: Events, cohort: pl.DataFrame, landmarks: Sequence[int]) -> Events:

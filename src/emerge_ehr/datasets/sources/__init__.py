@@ -60,13 +60,13 @@ class Events:
 
     - ``rank`` (unsigned, 0 if absent): of several values of a signal at one time those of the lowest rank count (``harmonise``);
       of a signal that is summed, the item, since two items may have the same value at one time
-    - ``told``: when the file told of a row, if later than its time (``convert.told``)
     - ``drops``: name of a boolean column -> the reason why rows where it is true are left out
     - ``repairs``: name of a boolean column -> what was done to rows where it is true, which are kept
 
     ``read``: signal -> the number of its rows in the whole file, whoever they belong to; filled while ``frame`` is read
     (``_raw.row_counts``). Empty where the source does not count them. ``orphans``: as ``read``, the rows of a stay that is not in
-    the source's table of stays. ``table``: what the counts call the file, if not its name.
+    the source's table of stays. ``table``: what the counts call the file, if not its name. ``tells_later``: a further column
+    ``told`` says when the file told of a row, which may be later than its time (``convert.told``).
     """
 
     path: Path
@@ -76,6 +76,7 @@ class Events:
     repairs: Mapping[str, str] = field(default_factory=dict)
     read: Counter[str] = field(default_factory=Counter)
     orphans: Counter[str] = field(default_factory=Counter)
+    tells_later: bool = False
 
 
 class Source(Protocol):

@@ -64,7 +64,7 @@ def running(path: Path, read: Wanted, cohort: pl.DataFrame, match: Match, stay_i
     kept = kept.filter((pl.col("value") > 0) | pl.col("unread").is_null()).drop("unread")
     kept = kept.with_columns(pl.lit(value=False).alias(name) for name in DROPS)
     frame = pl.concat([kept.select("n", "event_time", "code", "value", "told", *DROPS), left_out])
-    return Events(path, frame, drops=DROPS, read=counts.read)
+    return Events(path, frame, drops=DROPS, read=counts.read, tells_later=True)
 
 
 def _rows(path: Path, key: str) -> pl.LazyFrame:

@@ -45,7 +45,8 @@ def ventilation(path: Path, wanted: Wanted, served: Served, cohort: pl.DataFrame
         after = on_calendar(pl.col(ended) + 60).alias("end")
         periods.append(found.filter(over).select("n", "code", stop, after, pl.lit(0.0).alias("value"), told))
     nobody = pl.LazyFrame(schema={"n": pl.UInt32, "code": pl.String, "told": pl.Datetime("us")})
-    return Events(path, lasting.hourly(pl.concat(periods), cohort, nobody), read=counts.read, orphans=counts.orphans)
+    frame = lasting.hourly(pl.concat(periods), cohort, nobody)
+    return Events(path, frame, read=counts.read, orphans=counts.orphans, tells_later=True)
 
 
 def entries(path: Path, wanted: Wanted, served: Served) -> Events:
