@@ -11,7 +11,7 @@ Kind = Literal["text", "id", "sex", "number", "time"]
 LARGEST = 1e12  # nothing larger is a measurement; its square, in deviations, is a number in single precision (3.4e38)
 
 # Format numbers. Files written with another number are refused, and their stage has to be run again. Raise a number
-TABLES_FORMAT = 3  # when convert would make other tables of the same raw files and settings
+TABLES_FORMAT = 4  # when convert would make other tables of the same raw files and settings
 ARTEFACTS_FORMAT = (
     2  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
