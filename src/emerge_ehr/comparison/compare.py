@@ -19,7 +19,7 @@ from emerge_ehr.evaluation.resampling import Sampling, each_alone, persons
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.dataset import load_patients
-from emerge_ehr.storage.schema import DIED, HOURS_TO_END, METADATA
+from emerge_ehr.storage.schema import METADATA
 from emerge_ehr.training import folds, horizons, reported, results, tables, trained
 
 FEW = 0.001  # smaller p-values are printed as "<0.001"
@@ -138,8 +138,7 @@ def _in_time(chosen: Config, joined: pl.DataFrame, known: pl.DataFrame, sampling
     ended = by_patient.join(known, on="patient_id", how="left", maintain_order="left")
     risks = [np.array(by_patient[column].to_list()).reshape(-1, len(hours)) for column in values[1:]]
     found = significance.paired_in_time(
-        ended[HOURS_TO_END].cast(pl.Float64).to_numpy(),
-        ended[DIED].cast(pl.Float64).to_numpy() > 0,
+        *horizons.ends(ended),
         (risks[0], risks[1]),
         hours,
         sampling,

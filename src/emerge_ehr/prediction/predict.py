@@ -30,7 +30,7 @@ def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = Tr
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
     artefacts.require_output(output, [run], [tables / table.file for table in schema.EVERY_TABLE])
-    ready = predictor.load(run, offline=offline)
+    ready = predictor.load(run, offline=offline, explain=explain)
     patients = ready.tables(tables)
     for warning in patients.warnings:
         log.warning("%s", warning)

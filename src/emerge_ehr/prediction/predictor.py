@@ -78,7 +78,7 @@ class Predictor:
     """A run that can be asked. ``thresholds`` [K]: a risk at or above its label's threshold is called positive.
 
     ``outcomes`` [K]: the labels in words. ``donors`` and ``ordinary``: see the modules of these names; None where the model
-    holds no patients.
+    holds no patients, or answers are not explained.
     """
 
     trained: Trained
@@ -179,8 +179,10 @@ class Predictor:
         return diseases, signals, donors.without_modalities(self.trained, batch, self.donors, hours)
 
 
-def load(run_dir: Path, *, offline: bool) -> Predictor:
+def load(run_dir: Path, *, offline: bool, explain: bool = True) -> Predictor:
     """Load the run in ``run_dir``, or the model that was exported there, and everything that it needs to predict.
+
+    ``explain``: also the patients who lend what an explanation takes away, which are chosen when a run is loaded.
 
     Raises:
         UserError: the run is not finished, its artefacts have changed, an encoder's model or the knowledge graph is missing or
@@ -200,7 +202,9 @@ def load(run_dir: Path, *, offline: bool) -> Predictor:
     tools = evidence.tools(config, task, evidence.graph(config), connect(of_new_patients), LOCAL)
     tools = evidence.with_phenotypes(config, tools, expected.signals)
     _refuse_other_files(trained, tools)
-    lenders, courses = carried.patients(run_dir) if is_model else (donors.of(trained), ordinary.of(trained))
+    lenders, courses = None, None
+    if explain:
+        lenders, courses = carried.patients(run_dir) if is_model else (donors.of(trained), ordinary.of(trained))
     return Predictor(
         trained,
         expected,

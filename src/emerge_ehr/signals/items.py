@@ -59,6 +59,11 @@ class Wanted:
         """The same signals, with the items of one table."""
         return Wanted(self.signals, tuple(item for item in self.items if item.table == table))
 
+    def ranked(self) -> Iterator[tuple[Item, int]]:
+        """Each item with its rank; of what is added up a number of its own, as two items may have the same value at one time."""
+        summed = {signal.name for signal in self.signals if signal.hour == "sum"}
+        yield from ((item, place if item.code in summed else item.rank) for place, item in enumerate(self.items))
+
 
 def wanted(chosen: str, *columns: str) -> Wanted:
     """The signals of a list, and their items in the ``columns`` of a source.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from emerge_ehr.evaluation import survival
 from emerge_ehr.evaluation.metrics import Array
@@ -52,8 +53,7 @@ def of(
     known = part.defined.all(axis=1)
     table = results.aligned(part.patient_id, patients).filter(pl.Series(known))
     found = survival.evaluate(
-        table[HOURS_TO_END].cast(pl.Float64).to_numpy(),
-        table[DIED].cast(pl.Float64).to_numpy() > 0,
+        *ends(table),
         part.probability[known],
         np.array(reported.horizons),
         constant,
@@ -62,6 +62,12 @@ def of(
         int((~known).sum()),
     )
     return dataclasses.asdict(found)
+
+
+def ends(patients: pl.DataFrame) -> tuple[Array, NDArray[np.bool_]]:
+    """The hours after which the stays of these rows of patients.csv ended, and whether they ended with a death."""
+    hours, died = (patients[column].cast(pl.Float64).to_numpy() for column in (HOURS_TO_END, DIED))
+    return hours, died > 0
 
 
 def rows(splits: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:

@@ -52,7 +52,7 @@ def run(run: Path, tables: Path, output: Path, recalibrate: int | None, recalibr
         raise UserError(
             f"{run}: a model folder of --stage export holds no patients to compare with; name the run that it was made of"
         )
-    ready = predictor.load(run, offline=offline)
+    ready = predictor.load(run, offline=offline, explain=False)
     found = labelled.read(tables, ready)
     for warning in found.warnings:
         log.warning("%s", warning)

@@ -94,11 +94,7 @@ def ids(read: Wanted) -> list[int]:
 
 def item_table(read: Wanted) -> pl.DataFrame:
     """The items as a table with ``itemid, code, scale, offset, rank``; of what is added up, the rank numbers the item."""
-    summed = {signal.name for signal in read.signals if signal.hour == "sum"}
-    rows = [
-        (int(item.name), item.code, *item.factors, place if item.code in summed else item.rank)
-        for place, item in enumerate(read.items)
-    ]
+    rows = [(int(item.name), item.code, *item.factors, rank) for item, rank in read.ranked()]
     schema = {"itemid": pl.Int64, "code": pl.String, "scale": pl.Float64, "offset": pl.Float64, "rank": pl.UInt32}
     return pl.DataFrame(rows, schema=schema, orient="row")
 

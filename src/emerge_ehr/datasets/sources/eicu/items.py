@@ -20,11 +20,7 @@ def codes_of_columns(read: Wanted) -> Mapping[str, str]:
 
 def item_table(read: Wanted, name: str = "item") -> pl.DataFrame:
     """The items with ``name`` (in lower case), ``code, scale, offset, rank``; of what is added up, ``rank`` numbers it."""
-    summed = {signal.name for signal in read.signals if signal.hour == "sum"}
-    rows = [
-        (item.name.lower(), item.code, *item.factors, place if item.code in summed else item.rank)
-        for place, item in enumerate(read.items)
-    ]
+    rows = [(item.name.lower(), item.code, *item.factors, rank) for item, rank in read.ranked()]
     text, number = dict.fromkeys((name, "code"), pl.String), dict.fromkeys(("scale", "offset"), pl.Float64)
     return pl.DataFrame(rows, schema={**text, **number, "rank": pl.UInt32}, orient="row")
 

@@ -52,10 +52,10 @@ def ventilation(path: Path, wanted: Wanted, served: Served, cohort: pl.DataFrame
 def entries(path: Path, wanted: Wanted, served: Served) -> Events:
     """A 1 when an entry was written that is an item, or that begins with an item ending in ``*``."""
     counts = RowCounts(STAY, served.known)
-    text, item = pl.col("treatmentstring").str.strip_chars().str.to_lowercase(), item_table(wanted)["item"].to_list()
+    text, items = pl.col("treatmentstring").str.strip_chars().str.to_lowercase(), item_table(wanted)
     of_item = [
         pl.when(text.str.starts_with(name[:-1]) if name.endswith("*") else text == name).then(pl.lit(code))
-        for name, code in zip(item, item_table(wanted)["code"], strict=True)
+        for name, code in items.select("item", "code").rows()
     ]
     columns = {STAY: pl.Int64, "treatmentoffset": pl.Int64, "treatmentstring": pl.String}
     rows = scan(path, columns).select(STAY, "treatmentoffset", pl.concat_list(of_item).list.drop_nulls().alias("code"))
