@@ -18,6 +18,7 @@ are there is not fitted again: after a change of the code, give another folder.
 
 import argparse
 import os
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -61,6 +62,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="times the persons are divided into folds")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--members", type=int, default=5, help="of each method, in each fold")
+    parser.add_argument(
+        "--settings", default="", metavar="TOML", help="in place of the default's; give another --folder too"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="of the halves and the graph")
     parser.add_argument("--folder", type=Path, default=Path("data/halves"), help="of what is written")
@@ -99,7 +103,7 @@ def at_hand(half: str, number: int, options: argparse.Namespace) -> Case:
             "cache_dir": str(options.folder / "cache"),
         },
     }
-    return Case(f"{half} {number}", raw)
+    return Case(f"{half} {number}", merged(raw, tomllib.loads(options.settings)))
 
 
 def prepare(case: Case) -> None:
