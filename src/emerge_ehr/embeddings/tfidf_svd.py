@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, repeat
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +31,7 @@ NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are ro
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 WORDS = re.compile(TOKEN).findall
 BLOCK = 256  # texts whose words are counted at once
+MOST = 50_000  # sentences whose words are kept: summaries share most of theirs, with each other and with their what-ifs
 
 
 @dataclass(frozen=True)
@@ -134,17 +135,26 @@ class _Known:
                 self.of_word[self.number[first]] = column
         order = np.argsort(keys)
         self.keys, self.of_pair = np.array(keys, np.int64)[order], np.array(of_pair, np.int64)[order]
+        self.read: dict[str, NDArray[np.int64]] = {}
 
     def _pair(self, first: Any, second: Any) -> Any:
         return first * len(self.of_word) + second
+
+    def _numbers(self, sentence: str) -> NDArray[np.int64]:
+        """The numbers of a sentence's words, in order."""
+        if sentence not in self.read:
+            if len(self.read) >= MOST:
+                self.read.clear()
+            self.read[sentence] = np.array([self.number.get(word, 0) for word in WORDS(sentence.lower())], np.int64)
+        return self.read[sentence]
 
     def counted(self, texts: Sequence[str]) -> Any:
         """How often each term stands in each text: a sparse matrix [N,V]."""
         from scipy.sparse import csr_matrix
 
-        words = [WORDS(text.lower()) for text in texts]
-        rows = np.repeat(np.arange(len(texts)), [len(own) for own in words])
-        number = np.fromiter(map(self.number.get, chain.from_iterable(words), repeat(0)), np.int64, len(rows))
+        words = [[self._numbers(sentence) for sentence in text.split(". ")] for text in texts]
+        rows = np.repeat(np.arange(len(texts)), [sum(map(len, own)) for own in words])
+        number = np.concatenate(list(chain.from_iterable(words)))
         singles = self.of_word[number]
         beside = (rows[1:] == rows[:-1]) & (number[1:] > 0) & (number[:-1] > 0)
         keys = self._pair(number[:-1][beside], number[1:][beside])

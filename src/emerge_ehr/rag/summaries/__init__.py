@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Annotated, ClassVar, Literal, Protocol
 
@@ -195,12 +196,12 @@ class Statement:
     text: str
     evidence: Grounds
 
-    @property
+    @cached_property
     def items(self) -> tuple[Item, ...]:
         """Each piece of evidence: the one that a template names, or those that a language model cited."""
         return self.evidence.evidence if isinstance(self.evidence, OfModel) else (self.evidence,)
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[int, ...]:
         """The diseases it rests on, by ``node_index``: once for each piece of evidence."""
         return tuple(
