@@ -49,3 +49,36 @@ def test_a_summary_that_keeps_its_length_tells_how_much_it_says() -> None:
     assert np.abs(summary.encode(twice)).mean() > 1.2 * np.abs(summary.encode(texts)).mean()
     assert np.abs(note.encode(twice)).mean() < 1.2 * np.abs(note.encode(texts)).mean()
     assert summary.description()["keeps_length"] is True and "keeps_length" not in note.description()
+
+
+def test_terms_are_counted_as_scikit_learn_counts_them() -> None:
+    """Words and pairs within and over the ends of sentences, in texts of all kinds, seen before or not."""
+    draw = np.random.default_rng(0)
+    parts = [
+        "Sepsis",
+        "sepsis",
+        "CKD-3b",
+        "patient's",
+        "BP 90/60",
+        "éclampsie",
+        "",
+        "-",
+        "x.",
+        "'tis",
+        "q.d",
+        "no.1",
+        "a_b",
+        "\u0130",
+    ]
+    joints = [" ", ". ", ".", "\n", ".. ", ".  ", "; "]
+    texts = [
+        "".join(part for word in draw.choice(parts, 12) for part in (word, draw.choice(joints))) for _ in range(300)
+    ]
+    fitted_encoder = tfidf_svd.build(tfidf_svd.Options(width=6), seed=1, texts="summary").fit(texts[:200])
+    assert isinstance(fitted_encoder, tfidf_svd.FittedTfidfSvd)
+    recipe = {"ngram_range": (1, 2), "sublinear_tf": True, "min_df": 2, "token_pattern": tfidf_svd.TOKEN}
+    vectoriser = TfidfVectorizer(**recipe).fit(texts[:200])
+    projected = vectoriser.transform(texts) @ fitted_encoder.components.T
+    away = projected / np.linalg.norm(projected, axis=1, keepdims=True) - fitted_encoder.centre
+    for _ in range(2):
+        np.testing.assert_allclose(fitted_encoder.encode(texts), away / fitted_encoder.scale, atol=1e-5)
