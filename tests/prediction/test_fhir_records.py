@@ -64,7 +64,6 @@ def pressure(code: str, value: float, *more: str) -> dict[str, Any]:
         ([("76536-2", 95), ("8478-0", 60)], 60.0),
         ([("8478-0", 95, "76536-2"), ("8478-0", 60, "76214-6")], 60.0),
         ([("8478-0", 95), ("8478-0", 60), ("8478-0", 62)], 62.0),
-        ([("76214-6", 999), ("76536-2", 95)], 95.0),  # no pressure of a person
     ],
 )
 def test_of_several_pressures_at_one_time_the_same_one_is_kept_as_when_tables_are_converted(
@@ -75,6 +74,16 @@ def test_of_several_pressures_at_one_time_the_same_one_is_kept_as_when_tables_ar
     of = searchset()
     of["entry"] += [{"resource": one} for one in rows]
     assert read(of, ready).left_out["Observation: another value at the same time"] == len(rows) - 1
+
+
+def test_a_value_that_nobody_can_have_is_left_out_and_told(ready: Predictor) -> None:
+    """As when tables are converted; the other value of its time counts."""
+    of = searchset()
+    of["entry"] += [{"resource": pressure("76214-6", 999)}]
+    found = read(of, ready)
+    assert found.left_out["Observation: no value that mean_blood_pressure can have, 15 to 250 mmHg"] == 1
+    assert found.patients == read(searchset(), ready).patients
+    assert at_three(ready, pressure("76214-6", 999), pressure("76536-2", 95)) == {"mean_blood_pressure": 95.0}
 
 
 def test_of_several_scores_at_one_time_the_worse_is_kept_and_summed(ready: Predictor) -> None:

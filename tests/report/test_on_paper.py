@@ -134,11 +134,23 @@ def test_tables_and_figures_can_be_taken_away(opened: Callable[..., "Page"]) -> 
     rows = list(csv.reader(io.StringIO(text)))
     assert len(rows) == table.locator("tr").count() and len({len(row) for row in rows}) == 1
     assert rows[0][-1] == "test" and rows[1][0] == "stays"
+    metrics = tab.locator("table.metrics[data-split=test]").first
+    box = tab.locator("div.gets:has(+ div.scroll > table.metrics[data-split=test])").first
+    _, text = saved(tab, box.get_by_role("button"))
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0] == ["metric", "value", "value, low", "value, high", "remark"]
+    assert len(rows) == metrics.locator("tr").count() and {len(row) for row in rows} == {5}
+    estimates = [[float(end) for end in row[1:4]] for row in rows[1:] if row[2]]
+    assert estimates and all(low <= value <= high for value, low, high in estimates)
+    assert all((row[2] and row[3]) or not row[2] + row[3] for row in rows[1:])
     name, text = saved(tab, tab.locator("figure.chart .get").first)
     drawn = ElementTree.fromstring(text)
     assert name.endswith(".svg") and drawn.tag == "{http://www.w3.org/2000/svg}svg"
     lines = [path for path in drawn.iter("{http://www.w3.org/2000/svg}path") if path.get("fill") == "none"]
     assert lines and all(re.match(r"rgb", line.get("stroke") or "") for line in lines)
+    legend = tab.locator("figure.chart").first.locator(".legend li").all_text_contents()
+    texts = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert legend and texts[-len(legend) :] == [name.strip() for name in legend]
     assert tab.locator("main table").count() <= tab.locator(".get", has_text="CSV").count() + 12 * 20
     patient = tab.locator("#p1 .signal .get").first
     tab.locator("#p1 .signal").first.focus()

@@ -109,9 +109,11 @@ def _calibration(label: Array, probability: Array) -> Chart | None:
         PlottedLine("95 % interval", "interval", bars),
         figures.line("model, tenths of the patients", "model points", (x, y), tenths.predicted, tenths.observed, marks),
     )
-    return Chart(
-        "Calibration", "Whether of patients with a risk of 30 % about 30 in 100 have the outcome.", x, y, lines
+    words = (
+        "Whether of patients with a risk of 30 % about 30 in 100 have the outcome. Over all of them the mean risk is "
+        f"{probability.mean():.3f}, and the share with the outcome {label.mean():.3f}."
     )
+    return Chart("Calibration", words, x, y, lines)
 
 
 def _decision(label: Array, probability: Array, persons: Persons, sampling: Sampling) -> Chart | None:

@@ -208,13 +208,19 @@ def _one_per_moment(rows: Sequence[Measured], left_out: Counter[str]) -> list[Me
     for found in moments.values():
         signal = codes.known(WIDE).described[found[0].code]
         low, high = signal.plausible
-        plausible = [row for row in found if low <= row.value <= high] or found
+        plausible = [row for row in found if low <= row.value <= high]
+        if len(plausible) < len(found):
+            left_out[f"Observation: no value that {signal.name} can have, {low:g} to {high:g} {signal.unit}"] += (
+                len(found) - len(plausible)
+            )
+        if not plausible:
+            continue
         best = [row for row in plausible if row.rank == min(row.rank for row in plausible)]
         values = [row.value for row in best]
         value = min(values) if signal.score == "low" else max(values) if signal.score else statistics.median(values)
         kept.append(best[0]._replace(value=value))
-        if len(found) > 1:
-            left_out["Observation: another value at the same time"] += len(found) - 1
+        if len(plausible) > 1:
+            left_out["Observation: another value at the same time"] += len(plausible) - 1
     return kept
 
 

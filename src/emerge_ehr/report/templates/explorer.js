@@ -105,29 +105,57 @@
     if (before === undefined) delete root.dataset.theme; else root.dataset.theme = before;
     return text;
   };
+  const paint = (from, to) => {
+    const style = getComputedStyle(from);
+    for (const key of PAINT) to.setAttribute(key, style.getPropertyValue(key));
+    to.removeAttribute("class");
+    return to;
+  };
+  const made = (name, attributes) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    return element;
+  };
   const painted = (svg) => {
     const copy = svg.cloneNode(true), own = [svg, ...svg.querySelectorAll("*")], copies = [copy, ...copy.querySelectorAll("*")];
-    own.forEach((element, n) => {
-      const style = getComputedStyle(element);
-      for (const key of PAINT) copies[n].setAttribute(key, style.getPropertyValue(key));
-      copies[n].removeAttribute("class");
+    own.forEach((element, n) => paint(element, copies[n]));
+    const box = svg.getBoundingClientRect(), [x, y, width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+    const legend = svg.closest("figure.chart")?.querySelectorAll(".legend li") ?? []; // it stands below the drawing, outside of it
+    legend.forEach((item, n) => {
+      const line = item.querySelector("path"), name = made("text", { x: x + 38, y: y + height + 16 * n + 12, "font-size": 11 });
+      name.setAttribute("font-family", getComputedStyle(item).fontFamily); name.setAttribute("fill", getComputedStyle(item).color);
+      name.textContent = item.textContent.trim();
+      const drawn = paint(line, line.cloneNode());
+      drawn.setAttribute("transform", `translate(${x + 8} ${y + height + 16 * n + 4})`);
+      copy.append(drawn, name);
     });
-    const box = svg.getBoundingClientRect(), ground = document.createElementNS("http://www.w3.org/2000/svg", "rect"), [x, y, width, height] = svg.getAttribute("viewBox").split(" ");
-    for (const [key, value] of Object.entries({ x, y, width, height, fill: getComputedStyle(root).getPropertyValue("--card") })) ground.setAttribute(key, value);
-    copy.prepend(ground);
-    copy.setAttribute("width", Math.round(box.width)); copy.setAttribute("height", Math.round(box.height));
+    const tall = height + 16 * legend.length + (legend.length ? 8 : 0);
+    copy.prepend(made("rect", { x, y, width, height: tall, fill: getComputedStyle(root).getPropertyValue("--card") }));
+    copy.setAttribute("viewBox", `${x} ${y} ${width} ${tall}`);
+    copy.setAttribute("width", Math.round(box.width)); copy.setAttribute("height", Math.round(box.height * tall / height));
     return new XMLSerializer().serializeToString(copy);
   };
-  const written = (table) => [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains("bars")).flatMap((cell) => {
-    const text = cell.textContent.trim().replace(/\s+/g, " ").replace(/\u2212/g, "-");
+  // A table as CSV: an estimate and the two ends of its interval have a column each.
+  const plain = (cell) => cell ? cell.textContent.trim().replace(/\s+/g, " ").replace(/\u2212/g, "-") : "";
+  const quoted = (text) => {
     const safe = /^[=+@-]/.test(text) && Number.isNaN(Number(text)) && !/^[+-][\d.]+ /.test(text) ? `'${text}` : text; // no formula for spreadsheets
-    return [/[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe, ...Array(cell.colSpan - 1).fill("")];
-  }).join(",")).join("\r\n") + "\r\n";
+    return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const apart = (cell) => {
+    if (cell && cell.closest("thead")) { const name = plain(cell).replace(/ \(95 % interval\)$/, ""); return [name, `${name}, low`, `${name}, high`]; }
+    const interval = cell && cell.querySelector(".interval"), text = plain(interval), ends = text.match(/^\((\S+) to (\S+)\)$/);
+    return ends ? [plain(cell).replace(text, "").trim(), ends[1], ends[2]] : [plain(cell).replace("(no interval)", "").trim(), "", ""];
+  };
+  const written = (table) => {
+    const rows = [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.classList.contains("bars")).flatMap((cell) => [cell, ...Array(cell.colSpan - 1).fill(null)]));
+    const estimated = new Set(rows.flatMap((row) => [...row.keys()].filter((n) => row[n] && row[n].querySelector(".interval"))));
+    return rows.map((row) => row.flatMap((cell, n) => estimated.has(n) ? apart(cell) : [plain(cell)]).map(quoted).join(",")).join("\r\n") + "\r\n";
+  };
   const button = (label, what, act) => {
-    const made = document.createElement("button");
-    made.type = "button"; made.className = "get"; made.textContent = label; made.setAttribute("aria-label", `${label} of ${what}`);
-    made.addEventListener("click", act);
-    return made;
+    const get = document.createElement("button");
+    get.type = "button"; get.className = "get"; get.textContent = label; get.setAttribute("aria-label", `${label} of ${what}`);
+    get.addEventListener("click", act);
+    return get;
   };
   const offer = (place, label, what, act, before) => {
     const near = before ? place.previousElementSibling : place.lastElementChild;
