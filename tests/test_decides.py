@@ -14,7 +14,7 @@ from emerge_ehr.compute import kept
 from emerge_ehr.config import Config, Llm, Paths, Sparsity, TokenLevel
 from emerge_ehr.decides import NOTHING, SUMMARIES, TABLES, TRAINING, statements
 from emerge_ehr.fields import Component, to_dict
-from emerge_ehr.training import methods, train
+from emerge_ehr.training import methods, run_folder
 from tests.other_values import changed
 
 SETTINGS = statements(Config)
@@ -71,7 +71,7 @@ def test_a_stopped_run_whose_learning_rate_falls_over_all_epochs_does_not_go_on_
 
 @every_setting
 def test_the_config_of_a_run_records_what_it_should(key: str) -> None:
-    before, after = (json.dumps(to_dict(train.recorded(config))) for config in (CONFIG, changed(CONFIG, key)))
+    before, after = (json.dumps(to_dict(run_folder.recorded(config))) for config in (CONFIG, changed(CONFIG, key)))
     assert (before != after) == SETTINGS[key].recorded
 
 

@@ -15,7 +15,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage import artefacts
 from emerge_ehr.storage.schema import DATASET, METADATA, SPLIT
-from emerge_ehr.training import checkpoints, methods, train, trained
+from emerge_ehr.training import checkpoints, methods, run_folder, trained
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def ended(run: GridRun, inputs: dict[Path, dict[str, str]]) -> bool:
         inputs[processed] = artefacts.hashes(paths)
     mark = manifest.pop("fingerprint", None)
     manifest.pop("files")
-    now = {"inputs": inputs[processed], "versions": artefacts.versions(train.LIBRARIES), "threads": 1}
+    now = {"inputs": inputs[processed], "versions": artefacts.versions(run_folder.LIBRARIES), "threads": 1}
     same = all(manifest.get(key) == value for key, value in now.items())
     same = same and components.changed(run.config, methods.sockets(run.config), manifest) is None
     return same and bool(mark == methods.fingerprint(run.trained, manifest, exactly=True))

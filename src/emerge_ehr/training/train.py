@@ -7,11 +7,9 @@ bytes, also if it was killed and resumed. With ``seeds`` there is such a folder 
 """
 
 import contextlib
-import dataclasses
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,25 +18,17 @@ from torch import Tensor
 
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import sources
 from emerge_ehr.evaluation.resampling import Sampling
-from emerge_ehr.evaluation.subgroups import Subgroup
 from emerge_ehr.fields import to_dict
 from emerge_ehr.models import emerge
-from emerge_ehr.storage import artefacts, publishing, schema
+from emerge_ehr.storage import artefacts, publishing
 from emerge_ehr.storage.dataset import Dataset, load_dataset, load_patients
 from emerge_ehr.storage.schema import (
-    DATASET,
-    JUDGED,
     MANIFEST,
     METADATA,
     NETWORK_PREDICTIONS,
     PLAIN_PREDICTIONS,
     PREDICTIONS,
-    REPORT,
-    SEEDS_FILES,
-    SOME_RUN_FILES,
-    SPLIT,
 )
 from emerge_ehr.training import (
     calibrated,
@@ -52,20 +42,20 @@ from emerge_ehr.training import (
     plain,
     reported,
     results,
+    run_folder,
     seeds,
     sets,
     tables,
 )
-from emerge_ehr.training.checkpoints import HISTORY
 from emerge_ehr.training.patients import Patients, joined
 from emerge_ehr.training.reported import Reported
 from emerge_ehr.training.results import Predictions
+from emerge_ehr.training.run_folder import Contents
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 SOCKETS = decides.keys(Config, "training", among=components.SOCKETS)
-LIBRARIES = ("torch", "numpy", "lightning-fabric", "safetensors", "scikit-learn", "lightgbm")
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +85,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
             inputs.check(config, dataset)
             calibrated.check(config, reported.of(config, dataset.metadata["label_names"]))
             sets.check(config, dataset)
-        code = [artefacts.versions(LIBRARIES), components.record(config, methods.sockets(config))]
+        code = [artefacts.versions(run_folder.LIBRARIES), components.record(config, methods.sockets(config))]
         same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), *code]
     devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
     warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
@@ -174,7 +164,9 @@ def _train(
         logger.info("%s", _told(config, len(team[0].train), size))
         if min(chosen.processes, chosen.members) > parallel.processes(config):
             logger.warning("training.processes has no effect with a baseline, with loggers or under torchrun")
-        manifest = devices.from_first(fabric, lambda: _manifest(config, dataset, size, fabric.device.type, of_folds))
+        manifest = devices.from_first(
+            fabric, lambda: run_folder.manifest(config, dataset, size, fabric.device.type, of_folds)
+        )
         if config.resume and (earlier := devices.from_first(fabric, lambda: methods.finished(config, manifest))):
             logger.info("%s: this run has ended already", config.run_dir)
             return earlier
@@ -255,64 +247,12 @@ def _report(
     groups = results.subgroups(predictions, evaluated["thresholds"], sampling, patients)
     marked = {**manifest, "fingerprint": methods.fingerprint(config, manifest, exactly=True)}
     reported = {**evaluated, **fitted.selection, "warnings": list(warnings)}
-    _publish(config, fitted, predictions, others, groups, reported, marked, files)
+    run_folder.publish(config, Contents(fitted, predictions, others, groups, reported, marked, files))
     return evaluated
 
 
 def _sampling(config: Config) -> Sampling:
     return Sampling(config.training.bootstrap_resamples, config.seed, config.evaluation.interval)
-
-
-def _publish(
-    config: Config,
-    fitted: methods.FittedMethod,
-    predictions: Sequence[Predictions],
-    others: Mapping[str, Predictions],
-    groups: Sequence[Subgroup],
-    metrics: dict[str, Any],
-    manifest: dict[str, Any],
-    files: sets.Files,
-) -> None:
-    """Write the run folder; checkpoints and a report of an earlier run there are removed."""
-    earlier = config.run_dir / PREDICTIONS.file
-    before = artefacts.checksum(earlier) if earlier.is_file() else None
-    with publishing.publish(config.run_dir) as folder:
-        (folder / "checkpoints").mkdir()
-        fitted.save(folder / "checkpoints")
-        results.write_rows(
-            folder / "history.csv", HISTORY, [(n, *dataclasses.astuple(row)) for n, row in fitted.history]
-        )
-        results.write_rows(folder / PREDICTIONS.file, PREDICTIONS.names, results.rows(predictions))
-        for name, beside in others.items():
-            results.write_rows(folder / name, PREDICTIONS.names, results.rows([beside]))
-        if sources.bring_predictions(config):
-            results.write_for_meds(folder, predictions[-1], metrics["thresholds"])
-        if predictions[-1].thresholds is not None:
-            columns = ("patient_id", "label_code", "threshold")
-            results.write_rows(folder / JUDGED, columns, folds.judged_rows(predictions[-1]))
-        for name, (heads, rows) in files.items():
-            results.write_rows(folder / name, heads, rows)
-        artefacts.write_json(folder / "metrics.json", metrics)
-        results.write_csv(folder / "subgroups.csv", Subgroup, [dataclasses.astuple(row) for row in groups])
-        artefacts.write_json(folder / "config.json", to_dict(recorded(config)))
-        saved = {path.relative_to(folder) for path in folder.rglob("*")}
-        artefacts.write_json(folder / MANIFEST, {**manifest, "files": artefacts.checksums(folder)})
-    for path in sorted((config.run_dir / "checkpoints").rglob("*"), reverse=True):  # a folder after what is in it
-        if path.relative_to(config.run_dir) not in saved:
-            path.rmdir() if path.is_dir() else path.unlink()
-    for name in SOME_RUN_FILES:
-        if Path(name) not in saved:
-            (config.run_dir / name).unlink(missing_ok=True)
-    if before is not None and artefacts.checksum(earlier) != before:
-        (config.run_dir / REPORT).unlink(missing_ok=True)
-    if not config.seeds:
-        for name in SEEDS_FILES:
-            (config.run_dir / name).unlink(missing_ok=True)
-
-
-def recorded(config: Config) -> Config:
-    """The config as config.json records it: settings that do not change a run's result have their defaults."""
-    return decides.with_defaults(config, lambda said: not said.recorded)
 
 
 def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, logits: Tensor) -> Predictions:
@@ -326,23 +266,3 @@ def _predictions(dataset: Dataset, told: Reported, name: str, part: Patients, lo
         defined=defined,
         probability=told.together(logits),
     )
-
-
-def _manifest(
-    config: Config, dataset: Dataset, parameters: int | None, device: str, of_folds: Sequence[Config]
-) -> dict[str, Any]:
-    """What the results depend on besides the config."""
-    made_of = [config.processed_dir / name for name in (DATASET, METADATA, SPLIT)]
-    return {
-        "format": schema.RUN_FORMAT,
-        "artefacts_format": schema.ARTEFACTS_FORMAT,
-        "inputs": artefacts.hashes([*made_of, *(of_fold.processed_dir / METADATA for of_fold in of_folds)]),
-        "versions": artefacts.versions(LIBRARIES),
-        "seed": config.seed,
-        "dataset": dataset.metadata.get("dataset"),
-        "split_seed": dataset.metadata.get("seed"),
-        "parameters": parameters,
-        "device": device,
-        "threads": parallel.threads(config),
-        **components.record(config, methods.sockets(config)),
-    }

@@ -210,9 +210,9 @@ def _one_per_moment(rows: Sequence[Measured], left_out: Counter[str]) -> list[Me
         low, high = signal.plausible
         plausible = [row for row in found if low <= row.value <= high]
         if len(plausible) < len(found):
-            left_out[f"Observation: no value that {signal.name} can have, {low:g} to {high:g} {signal.unit}"] += (
-                len(found) - len(plausible)
-            )
+            left_out[f"Observation: no value that {signal.name} can have, {low:g} to {high:g} {signal.unit}"] += len(
+                found
+            ) - len(plausible)
         if not plausible:
             continue
         best = [row for row in plausible if row.rank == min(row.rank for row in plausible)]
