@@ -21,7 +21,8 @@ from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.convert.cohort import select, with_windows
 from emerge_ehr.datasets.convert.harmonise import Measured, write_dynamic
 from emerge_ehr.datasets.sources import Source, mimic4
-from emerge_ehr.datasets.sources.meds.source import Meds, Options, build
+from emerge_ehr.datasets.sources.meds.options import Options
+from emerge_ehr.datasets.sources.meds.source import Meds, build
 from emerge_ehr.fields import Component, UserError, parse
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset

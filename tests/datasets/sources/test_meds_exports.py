@@ -12,7 +12,7 @@ from emerge_ehr import components
 from emerge_ehr.config import Config, Paths, load
 from emerge_ehr.datasets.convert import run as convert
 from emerge_ehr.datasets.sources.meds.codes import Coded
-from emerge_ehr.datasets.sources.meds.source import Options
+from emerge_ehr.datasets.sources.meds.options import Options
 from emerge_ehr.fields import Component
 from emerge_ehr.signals.signals import SIGNALS
 from tests.datasets.sources.examples.meds import COLUMNS, at, write

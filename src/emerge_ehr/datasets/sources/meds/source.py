@@ -4,7 +4,6 @@ The columns ``subject_id, time, code`` are needed; ``numeric_value, text_value, 
 read if they exist. The defaults fit the exports of the package MIMIC_IV_MEDS, whose mapping is ``configs/mimic4_meds.toml``.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,66 +24,14 @@ from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.datasets.sources.meds import predicted
 from emerge_ehr.datasets.sources.meds import stays as meds_stays
-from emerge_ehr.datasets.sources.meds.codes import Coded, by_the_rows_unit, codes_in_other_case, signal_codes
-from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
+from emerge_ehr.datasets.sources.meds.codes import by_the_rows_unit, codes_in_other_case, signal_codes
+from emerge_ehr.datasets.sources.meds.files import Shards
+from emerge_ehr.datasets.sources.meds.options import STAY_KINDS, Options, unmatched
+from emerge_ehr.datasets.sources.meds.values import COLUMNS, DROPS, REPAIRS, with_values
 from emerge_ehr.datasets.window import inside
 from emerge_ehr.fields import UserError
-from emerge_ehr.signals import numbers, readings, units
 from emerge_ehr.signals.signals import SIGNALS, Signal, described
 from emerge_ehr.storage.times import day_end
-
-REPAIRS = {
-    "anonymous": "matched by person and time, having no id of the stay or admission",
-    "other_unit": "converted from the unit that the row or its code names",
-    **readings.BOUND,
-    **readings.ONE_PLAUSIBLE,
-}
-DROPS = {
-    "other_sample": "of another stay or admission in the window",
-    "unit_unknown": "in a unit that the signal does not have",
-    **readings.DISAGREE,
-}
-COLUMNS = ("n", "event_time", "code", "value", "rank", *DROPS, *REPAIRS)
-STAY_KINDS = (
-    "hospital_admission",
-    "hospital_discharge",
-    "icu_admission",
-    "icu_discharge",
-    "death",
-    "birth",
-    "gender",
-    "ethnicity",
-)
-
-
-@dataclass(frozen=True)
-class Options:
-    """Patterns of codes, in which ``*`` stands for any text.
-
-    ``signals``: signal -> its codes, each a pattern or ``{code, unit}``; signals may be those of ``signals.py`` or others.
-    ``planned``: admissions that were planned. ``died``: discharges because of death, in upper or lower case. ``notes``: codes
-    whose ``text_value`` is a note; the text that ``*`` stands for is the note's type, and discharge summaries are left out.
-    ``admission_id``: the column of the admission's id; "" where there is none, as in the export of eICU, whose column names the
-    hospital. ``midnight``: what a time at midnight is; "date": a date without a time, "time": as in exports that set every first
-    admission to midnight and count the other times from it.
-    """
-
-    signals: Mapping[str, tuple[str | Coded, ...]]
-    hospital_admission: Patterns = ("HOSPITAL_ADMISSION//*",)
-    hospital_discharge: Patterns = ("HOSPITAL_DISCHARGE//*",)
-    planned: Patterns = ("HOSPITAL_ADMISSION//ELECTIVE*", "HOSPITAL_ADMISSION//SURGICAL SAME DAY ADMISSION*")
-    died: Patterns = tuple(f"HOSPITAL_DISCHARGE//*{word}*" for word in ("DIED", "DEAD", "DECEASED", "EXPIRED"))
-    icu_admission: Patterns = ("ICU_ADMISSION//*",)
-    icu_discharge: Patterns = ("ICU_DISCHARGE//*",)
-    death: Patterns = ("MEDS_DEATH",)
-    birth: Patterns = ("MEDS_BIRTH",)
-    gender: Patterns = ("GENDER//*",)
-    ethnicity: Patterns = ("RACE//*",)
-    diagnoses_icd9: Patterns = ("DIAGNOSIS//ICD//9//*",)
-    diagnoses_icd10: Patterns = ("DIAGNOSIS//ICD//10//*",)
-    notes: Patterns = ()
-    admission_id: str = "hadm_id"
-    midnight: Literal["date", "time"] = "date"
 
 
 @final
@@ -120,9 +67,9 @@ class Meds:
         if self.predictions is not None:
             return self._predicted(self.predictions)
         stays = meds_stays.icu_stays(self._events, self._hospital)
-        patterns = self._wanted((*STAY_KINDS, "planned", "notes", "diagnoses_icd9", "diagnoses_icd10"))
+        patterns = self.options.wanted((*STAY_KINDS, "planned", "notes", "diagnoses_icd9", "diagnoses_icd10"))
         in_other_case = codes_in_other_case(self._shards, patterns, self.options.died)
-        warnings = [*self._unmatched(), *in_other_case, *self._dates.warnings("[source.signals]")]
+        warnings = [*unmatched(self.options, self._shards), *in_other_case, *self._dates.warnings("[source.signals]")]
         if alone := stays["admittime"].null_count():
             warnings.append(
                 f"{alone} of {stays.height} ICU stays lie in no hospital admission: their outcome is unknown"
@@ -184,7 +131,7 @@ class Meds:
             matched = matched.join(score_table().lazy(), on=["code", "text"], how="left")
             flags = ((~same_sample).alias("other_sample"), anonymous.alias("anonymous"))
             matched = matched.with_columns(*by_the_rows_unit(), *flags)
-            matched = _with_values(matched).select(COLUMNS)
+            matched = with_values(matched).select(COLUMNS)
             events.append(Events(path, matched, "data/*.parquet", DROPS, REPAIRS, counts.read))
         return events
 
@@ -252,7 +199,7 @@ class Meds:
     @cached_property
     def _events(self) -> pl.DataFrame:
         """The events from which ``meds.stays`` makes stays."""
-        events = self._shards.rows({kind: self._patterns(kind) for kind in STAY_KINDS})
+        events = self._shards.rows({kind: self.options.patterns(kind) for kind in STAY_KINDS})
         if self.predictions is None and meds_stays.of_kind(events, "icu_admission").is_empty():
             patterns = ", ".join(self.options.icu_admission)
             raise UserError(
@@ -271,9 +218,9 @@ class Meds:
         found = predicted.stays(self._shards, self._events, self._hospital, predictions.read(), self.options.birth)
         table, aged = meds_stays.without_shifted_ages(found.table)
         kinds = (*predicted.KINDS, "notes")
-        in_other_case = codes_in_other_case(self._shards, self._wanted(kinds), ())
+        in_other_case = codes_in_other_case(self._shards, self.options.wanted(kinds), ())
         dated = self._dates.warnings("[source.signals]")
-        warnings = [*found.warnings, *aged, *self._unmatched(kinds), *in_other_case, *dated]
+        warnings = [*found.warnings, *aged, *unmatched(self.options, self._shards, kinds), *in_other_case, *dated]
         return Extract(table.with_columns(pl.col("subject_id").cast(pl.String)), found.counts, tuple(warnings))
 
     def _identity(self, match: Match) -> tuple[pl.Expr, pl.Expr]:
@@ -297,76 +244,19 @@ class Meds:
 
     @cached_property
     def _signal_codes(self) -> pl.DataFrame:
-        return signal_codes(self._shards, self._entries())
+        return signal_codes(self._shards, self.options.entries())
 
     @cached_property
     def _dates(self) -> Dates:
         """Which of the mapped codes have dates rather than times, over all shards."""
         if self.options.midnight == "time":
             return Dates((), (), 0, 0)
-        codes = self._shards.matching(tuple(entry.code for _, entry in self._entries())).lazy().select("code")
+        codes = self._shards.matching(tuple(entry.code for _, entry in self.options.entries())).lazy().select("code")
         rows = (
             (path, shard.join(codes, on="code").group_by("code").agg(dates.counted(time="time")))
             for path, shard in self._shards.frames.items()
         )
         return dates.found(pl.concat([collect(counted, path) for path, counted in rows]).group_by("code").sum())
-
-    def _entries(self) -> list[tuple[str, Coded]]:
-        return [
-            (signal, Coded(entry) if isinstance(entry, str) else entry)
-            for signal, entries in self.options.signals.items()
-            for entry in entries
-        ]
-
-    def _patterns(self, kind: str) -> Patterns:
-        patterns: Patterns = getattr(self.options, kind)
-        return patterns
-
-    def _wanted(self, kinds: Sequence[str]) -> list[tuple[str, str]]:
-        """The patterns of all signals and of the ``kinds``, each with the name of what it stands for."""
-        wanted = [(signal, entry.code) for signal, entry in self._entries()]
-        return wanted + [(kind, pattern) for kind in kinds for pattern in self._patterns(kind)]
-
-    def _unmatched(self, kinds: Sequence[str] = (*STAY_KINDS, "died", "notes")) -> list[str]:
-        """A warning that lists the patterns which match no code; of a kind's defaults, only where none matches."""
-        wanted = self._wanted(kinds)
-        missing = [(name, pattern) for name, pattern in wanted if self._shards.matching((pattern,)).is_empty()]
-        defaults = Options(signals={})
-        usual = [
-            (kind, pattern)
-            for kind in kinds
-            if self._patterns(kind) == getattr(defaults, kind)
-            and not self._shards.matching(self._patterns(kind)).is_empty()
-            for pattern in self._patterns(kind)
-        ]
-        told = [f"{name}: {pattern}" for name, pattern in missing if (name, pattern) not in usual]
-        return [f"patterns of [source] that match no code of the dataset: {'; '.join(told)}"] if told else []
-
-
-def _with_values(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """``COLUMNS`` of ``numeric_value``, ``text`` and its ``score``; a bound in the text may state its own unit."""
-    repeated = pl.col("text").cast(pl.Float64, strict=False) == pl.col("numeric_value")
-    text = pl.when(~repeated.fill_null(value=False) & pl.col("score").is_null()).then("text")  # of few rows
-    code, own, parts = pl.col("code"), (pl.col("scale"), pl.col("offset")), pl.col("parsed").struct
-    unit = pl.when(code.is_in(list(units.UNITS))).then(parts.field("unit")).alias("text_unit")
-    written = pl.coalesce(pl.when(pl.col("numeric_value").is_null()).then("score"), parts.field("number"))
-    shown, written = (numbers.as_written(value, text, code) for value in (pl.col("numeric_value"), written))
-    rows = rows.with_columns(numbers.parsed(text).alias("parsed")).with_columns(unit, parts.field("bound"))
-    rows = rows.with_columns(
-        (shown * own[0] + own[1]).alias("number"),
-        units.converted(written, code, pl.col("text_unit"), own).alias("sent"),
-    )
-    reading = readings.read(pl.col("number"), pl.col("sent"), code, readings.ROUNDED)
-    by_own_unit = reading.by_text & pl.col("text_unit").is_not_null()
-    factor = units.scale(code, pl.col("text_unit"))
-    return rows.with_columns(
-        reading.value.alias("value"),
-        pl.when(by_own_unit).then(factor.is_null()).otherwise("unit_unknown").alias("unit_unknown"),
-        pl.when(by_own_unit).then((factor != 1).fill_null(value=False)).otherwise("other_unit").alias("other_unit"),
-        reading.disagree.alias("disagree"),
-        reading.one_plausible.alias("one_plausible"),
-        (pl.col("bound") & (reading.by_text | reading.agree)).alias("bound"),
-    )
 
 
 def build(
