@@ -36,8 +36,9 @@ FLOORS = [
     {"audit", "prediction", "comparison"},
     {"transfer", "export", "tuning"},
     {"report"},
+    {"stages"},
+    {"command_line", "interface"},
     {"cli"},
-    {"interface"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 LARGEST_ROOM = 0.23  # share of the lines; that of rag, which reads notes and graph

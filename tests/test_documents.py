@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from emerge_ehr import cli, components, config
+from emerge_ehr import command_line, components, config
 from emerge_ehr.prediction.requests import Asked
 from tests.documents import Block, blocks
 from tests.places import ROOT
@@ -80,7 +80,7 @@ def test_the_program_takes_every_command_of_the_documents(block: Block) -> None:
         told = io.StringIO()
         try:
             with contextlib.redirect_stderr(told):
-                options = cli.arguments(words)
+                options = command_line.arguments(words)
         except SystemExit:
             pytest.fail(f"{command}: {told.getvalue()}")
         if options.config and str(options.config).startswith("configs/"):

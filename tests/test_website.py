@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emerge_ehr import cli, components
+from emerge_ehr import command_line, components
 from emerge_ehr.config import Config
 from emerge_ehr.decides import statements
 from emerge_ehr.storage import schema
@@ -48,7 +48,7 @@ def test_the_reference_has_every_setting_plug_option_file_and_function(site: pag
         assert f"| `{inner}` |" in part, key
     for socket in components.SOCKETS:
         assert f"## `{socket}`" in plugs and all(f"### {name}\n" in plugs for name in components.names(socket))
-    for action in cli.parser()._actions[1:]:
+    for action in command_line.parser()._actions[1:]:
         assert action.option_strings[0] in commands
     for table in schema.TABLES:
         assert table.file in files and all(f"| `{name}` |" in files for name in table.names)

@@ -19,11 +19,13 @@ from typing import Any, cast
 
 import polars as pl
 
-from emerge_ehr import cli, config, privacy
+from emerge_ehr import config, privacy
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import answers, predictor
 from emerge_ehr.prediction.predictor import Answer, Predictor
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
+from emerge_ehr.stages import CHECKS, PIPELINE
+from emerge_ehr.stages import run as run_stages
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 
@@ -32,15 +34,15 @@ Frame = Any  # a pandas or a Polars DataFrame
 
 
 def run(
-    settings: str | Path | Mapping[str, Any], stages: Sequence[str] = tuple(cli.PIPELINE), *, seed: int | None = None
+    settings: str | Path | Mapping[str, Any], stages: Sequence[str] = tuple(PIPELINE), *, seed: int | None = None
 ) -> Path:
     """Run ``stages`` in this order, and return the run folder. ``settings``: a TOML file, or its content as a dictionary.
 
     Raises:
         UserError: a setting, a file or a stage does not fit.
     """
-    if unknown := [name for name in stages if name not in {**cli.PIPELINE, **cli.CHECKS}]:
-        known = ", ".join({**cli.PIPELINE, **cli.CHECKS})
+    if unknown := [name for name in stages if name not in {**PIPELINE, **CHECKS}]:
+        known = ", ".join({**PIPELINE, **CHECKS})
         raise UserError(f"stages: '{unknown[0]}' is none of {known}")
     if not isinstance(settings, str | Path | Mapping):
         raise UserError(
@@ -52,7 +54,7 @@ def run(
     else:
         where = str(settings)
         chosen = config.load(Path(settings), seed=seed)
-    cli.run_stages(chosen, stages, where)
+    run_stages(chosen, stages, where)
     return chosen.run_dir
 
 

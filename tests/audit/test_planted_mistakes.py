@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emerge_ehr import cli
+from emerge_ehr import command_line
 from emerge_ehr.audit import audit
 from emerge_ehr.audit.deep import chance, deep, swapped
 from emerge_ehr.config import Config, Download, Model, Paths, Training
@@ -187,9 +187,9 @@ def test_a_run_on_other_artefacts_is_not_judged_by_these(copy: Config, monkeypat
 
 
 def test_deep_is_an_option_of_the_audit_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.arguments(["--config", "x.toml", "--stage", "audit", "--deep"]).deep
+    assert command_line.arguments(["--config", "x.toml", "--stage", "audit", "--deep"]).deep
     with pytest.raises(SystemExit):
-        cli.arguments(["--config", "x.toml", "--stage", "train", "--deep"])
+        command_line.arguments(["--config", "x.toml", "--stage", "train", "--deep"])
     assert "--deep only works with --stage audit" in capsys.readouterr().err
 
 

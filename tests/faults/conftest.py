@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from emerge_ehr.cli import PIPELINE
+from emerge_ehr.stages import PIPELINE
 from tests import in_process
 from tests.places import MAIN
 

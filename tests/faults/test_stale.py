@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from emerge_ehr.cli import PIPELINE
 from emerge_ehr.compute import kept
 from emerge_ehr.config import Cohort, Config, Linking, Llm, load
 from emerge_ehr.decides import statements
@@ -25,6 +24,7 @@ from emerge_ehr.preprocess import evidence
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs import converted
 from emerge_ehr.rag.entities import rules
+from emerge_ehr.stages import PIPELINE
 from emerge_ehr.storage import artefacts, schema
 from emerge_ehr.training import inputs, trained
 from tests.faults.conftest import TALLY, Hospital, made

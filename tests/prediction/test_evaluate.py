@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, recall_score, roc_auc_score
 
-from emerge_ehr import cli
+from emerge_ehr import command_line
 from emerge_ehr.config import Config
 from emerge_ehr.datasets import download
 from emerge_ehr.datasets.convert import run as convert
@@ -486,5 +486,5 @@ def test_the_command_line_evaluates_and_tells_a_mistake_in_a_line(small_pipeline
 )
 def test_a_mistake_on_the_command_line_is_told(options: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.arguments(["--stage", "evaluate", *options.split()])
+        command_line.arguments(["--stage", "evaluate", *options.split()])
     assert ended.value.code == 2 and expected in capsys.readouterr().err

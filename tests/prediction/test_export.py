@@ -14,7 +14,7 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from emerge_ehr import cli
+from emerge_ehr import stages
 from emerge_ehr.config import Config
 from emerge_ehr.export import export
 from emerge_ehr.fields import Component, UserError
@@ -156,7 +156,7 @@ def test_with_export_the_stage_train_leaves_the_model_of_this_training_in_the_ru
     def trained(**changes: Any) -> Path:
         training = dataclasses.replace(hospital.training, max_epochs=1, **changes)
         paths = dataclasses.replace(hospital.paths, run_dir=tmp_path / "run")
-        cli.run_stages(dataclasses.replace(hospital, training=training, paths=paths), ["train"], "the settings")
+        stages.run(dataclasses.replace(hospital, training=training, paths=paths), ["train"], "the settings")
         return tmp_path / "run"
 
     run = trained()
@@ -184,7 +184,7 @@ def test_a_run_that_may_not_be_exported_is_finished_all_the_same_and_the_reason_
     (run / "model" / "mine.txt").write_text("mine")
     training = dataclasses.replace(hospital.training, max_epochs=1, export=True)
     config = dataclasses.replace(hospital, training=training, paths=dataclasses.replace(hospital.paths, run_dir=run))
-    cli.run_stages(config, ["train"], "the settings")
+    stages.run(config, ["train"], "the settings")
     assert "training.export:" in caplog.text and "holds other files, such as mine.txt" in caplog.text
     assert (run / "manifest.json").is_file() and [path.name for path in (run / "model").iterdir()] == ["mine.txt"]
 

@@ -83,7 +83,7 @@ def test_every_block_of_the_page_runs(small_pipeline: Path, tmp_path: Path, monk
     shutil.copytree(small_pipeline, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     # the stages themselves ran in the fixture
-    monkeypatch.setattr("emerge_ehr.cli.run_stages", lambda config, names, where: None)
+    monkeypatch.setattr("emerge_ehr.interface.run_stages", lambda config, names, where: None)
     said: list[str] = []
     known: dict[str, object] = {"print": lambda *values: said.append(" ".join(map(str, values)))}
     for block in blocks:

@@ -2,21 +2,21 @@
 
 import argparse
 
-from emerge_ehr import cli
+from emerge_ehr import command_line, stages
 from website.reference.markdown import sentence, table
 
 
 def page() -> str:
     """The page."""
-    parser = cli.parser()
+    parser = command_line.parser()
     actions = {action.dest: action for action in parser._actions if action.dest != "help"}
-    stages = [*cli.PIPELINE, *cli.CHECKS, *cli.WITH_RUNS]
+    names = [*stages.PIPELINE, *stages.CHECKS, *stages.WITH_RUNS]
     return (
-        f"# Commands\n\n{cli.ABOUT}\n\n`emerge-ehr`, or `python src/main.py` in a checkout, takes a stage and its options. "
-        "It ends with exit code 0 when it is done, 2 after a mistake, which it tells in one line, "
+        f"# Commands\n\n{command_line.ABOUT}\n\n`emerge-ehr`, or `python src/main.py` in a checkout, takes a stage and its "
+        "options. It ends with exit code 0 when it is done, 2 after a mistake, which it tells in one line, "
         "and 130 when it is interrupted.\n\n"
         "## Stages\n\n"
-        + table(("stage", "takes"), [(f"`{stage}`", taken(stage, actions)) for stage in ["all", *stages]])
+        + table(("stage", "takes"), [(f"`{stage}`", taken(stage, actions)) for stage in ["all", *names]])
         + "\n\n"
         "## Options\n\n" + table(("option", "default", "meaning"), map(line, actions.values()))
     )
@@ -24,16 +24,16 @@ def page() -> str:
 
 def taken(stage: str, actions: dict[str, argparse.Action]) -> str:
     """The options that a stage takes; those in brackets may be left out."""
-    if stage not in cli.WITH_RUNS:
+    if stage not in stages.WITH_RUNS:
         checks = {"dry_run": ("preprocess",), "deep": ("audit",), "check": ("convert",)}
-        names = [name for name in cli.OF_PIPELINE if stage in checks.get(name, (stage,))]
+        names = [name for name in stages.OF_PIPELINE if stage in checks.get(name, (stage,))]
         listed = ", ".join(
             f"`{flag(actions[name])}`" if name == "config" else f"[`{flag(actions[name])}`]" for name in names
         )
-        others = [flag(actions[name]) for name in cli.OF_A_RUN.get(stage, ("", "", ()))[2]]
+        others = [flag(actions[name]) for name in stages.OF_A_RUN.get(stage, ("", "", ()))[2]]
         return listed + (f"; or {sentence(others)} alone" if others else "")
     said = []
-    for marked in cli.WITH_RUNS[stage][1]:
+    for marked in stages.WITH_RUNS[stage][1]:
         action = actions[marked.removesuffix("?")]
         needed = not marked.endswith("?") and action.default is None
         said.append(f"`{flag(action)}`" if needed else f"[`{flag(action)}`]")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from emerge_ehr.cli import WITH_RUNS
+from emerge_ehr.stages import WITH_RUNS
 from tests.faults.bad_input.damage import Damage
 
 RUN = "mimic4.toml"
