@@ -1,4 +1,4 @@
-# The service of one model, on CPUs: docs/prediction.md, "In a container". No model, data or run is in the image; a folder that
+# The service of one model, on CPUs: docs/service.md, "In a container". No model, data or run is in the image; a folder that
 # `--stage export` wrote is mounted at /srv/emerge/model.
 FROM python:3.11-slim-bookworm AS build
 # where PyTorch comes from; empty for the default index, whose build for Linux brings CUDA

@@ -69,7 +69,7 @@ $(VENV)/docs/installed: pyproject.toml
 	$(VENV)/docs/bin/pip install --quiet --no-deps --requirement $(VENV)/docs/requirements.txt
 	touch $@
 
-# a real server of a small language model (docs/llm.md): compiled, in ten minutes or so, for any CPU of its kind
+# a real server of a small language model (docs/llm_servers.md): compiled, in ten minutes or so, for any CPU of its kind
 llama: $(VENV)/llama/installed
 
 $(VENV)/llama/installed: pyproject.toml

@@ -1,5 +1,5 @@
-"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama; docs/llm.md), and with a
-tiny one that transformers serves."""
+"""The whole pipeline with a real language model, served on this machine by llama-cpp-python (make llama;
+docs/llm_servers.md), and with a tiny one that transformers serves."""
 
 import gzip
 import json

@@ -221,5 +221,5 @@ def why_kept_here(config: Config, stages: Collection[str] = ()) -> str | None:
 def _refuse_in_the_clear(config: Config, url: httpx.URL) -> None:
     if url.scheme != "https" and not config.llm.allow_http:
         raise UserError(
-            f"llm.api_base_url: {url.host} is another machine; notes go there by https only (llm.allow_http: docs/llm.md)"
+            f"llm.api_base_url: {url.host} is another machine; notes go there by https only (llm.allow_http: docs/privacy.md)"
         )

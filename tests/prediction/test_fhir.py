@@ -471,7 +471,7 @@ def test_an_entry_is_named_by_its_place_where_it_has_no_id(client: TestClient) -
 
 
 def test_the_example_of_the_page_is_answered_as_the_page_says(client: TestClient) -> None:
-    page = (ROOT / "docs" / "prediction.md").read_text("utf-8")
+    page = (ROOT / "docs" / "fhir.md").read_text("utf-8")
     asked, told = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
     answer = ask(client, asked).json()
     assert {"fhir": answer["fhir"]} == told and answer["predictions"][0]["diseases"][0]["surface"] == "pneumonia"

@@ -214,7 +214,7 @@ def _described() -> dict[str, Any]:
             "required": True,
             "content": {
                 JSON: {"schema": {"$ref": "#/components/schemas/Asked"}},
-                FHIR_JSON: {"schema": {"type": "object", "description": "a Bundle of FHIR R4 (docs/prediction.md)"}},
+                FHIR_JSON: {"schema": {"type": "object", "description": "a Bundle of FHIR R4 (docs/fhir.md)"}},
             },
         }
     }

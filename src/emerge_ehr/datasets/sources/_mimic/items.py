@@ -2,7 +2,7 @@
 
 ``chart`` items are ids of MetaVision (MIMIC-IV, and MIMIC-III from 2008) and of CareVue, the system before it (MIMIC-III only);
 ``lab`` items are those of ``d_labitems``, which are the same in both. The choice of the benchmark's follows its item map
-(Harutyunyan et al. 2019) and MIT-LCP's mimic-code, with deliberate differences, which docs/data_sources.md lists.
+(Harutyunyan et al. 2019) and MIT-LCP's mimic-code, with deliberate differences, which docs/measurements.md lists.
 An intubated patient's verbal response ("No Response-ETT", "1.0 ET/Trach") scores 1, as the scale's "1T" convention has it.
 """
 
