@@ -304,7 +304,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How risks are made to mean what they say (docs/evaluation.md).
+    """How risks are made to mean what they say (docs/calibration.md).
 
     ``method``: the map by which all risks of the run go, fitted on patients of training and validation whom the members that
     judged them had not been trained on; "none" leaves risks as the model gives them. ``coverage``: 0.9 for sets of outcomes that

@@ -22,6 +22,7 @@ import polars as pl
 from emerge_ehr import config, privacy
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import answers, predictor
+from emerge_ehr.prediction.frames import Frame, is_pandas, write
 from emerge_ehr.prediction.predictor import Answer, Predictor
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.stages import CHECKS, PIPELINE
@@ -30,7 +31,6 @@ from emerge_ehr.storage import schema
 from emerge_ehr.storage.dataset import Dataset, load_dataset
 
 log = logging.getLogger(__name__)
-Frame = Any  # a pandas or a Polars DataFrame
 
 
 def run(
@@ -120,21 +120,21 @@ class Model:
         static: Frame = None,
         dynamic: Frame = None,
         notes: Frame = None,
+        treatments: Frame = None,
         explain: bool = False,
     ) -> Frame:
         """A row per patient and outcome, with the columns of ``risks.csv`` (docs/prediction.md).
 
-        The patients are those of the tables in ``folder``, or of the frames ``cohort``, ``static``, ``dynamic`` and ``notes``
-        (which may be missing) with the columns of these tables. ``explain``: also what each modality adds to a risk, in columns
-        that are null otherwise. Of pandas
-        frames the answer is one of pandas, else of Polars.
+        The patients are those of the tables in ``folder``, or of the frames ``cohort``, ``static``, ``dynamic``, ``notes``
+        and ``treatments`` (the last two may be missing) with the columns of these tables. ``explain``: also what each modality
+        adds to a risk, in columns that are null otherwise. Of pandas frames the answer is one of pandas, else of Polars.
 
         Raises:
             UserError: tables are missing, or do not fit each other or the run.
         """
         modalities = self.ready.trained.reads
         header = answers.header(modalities, self.ready.trained.sets is not None)
-        frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes}
+        frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes, "treatments": treatments}
         found = self._asked(folder, frames, explain=explain)
         rows = [
             dict(zip(header, row, strict=True)) for one in found for row in answers.rows(one, self.ready, modalities)
@@ -143,7 +143,7 @@ class Model:
             name for name in header if name.startswith("contribution_")
         ]  # null without ``explain``, but numbers still
         made = pl.DataFrame(rows, infer_schema_length=None, schema_overrides=dict.fromkeys(added, pl.Float64))
-        if not any(_is_pandas(frame) for frame in frames.values()):
+        if not any(is_pandas(frame) for frame in frames.values()):
             return made
         import pandas  # type: ignore[import-untyped]
 
@@ -157,13 +157,14 @@ class Model:
         static: Frame = None,
         dynamic: Frame = None,
         notes: Frame = None,
+        treatments: Frame = None,
     ) -> list[dict[str, Any]]:
         """What each patient's risks rest on, as a line of ``risks.evidence.jsonl``; the patients are given as to ``predict``.
 
         Raises:
             UserError: as ``predict``.
         """
-        frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes}
+        frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes, "treatments": treatments}
         return [answers.as_json(one, self.ready) for one in self._asked(folder, frames, explain=True)]
 
     def _asked(self, folder: str | Path | None, frames: Mapping[str, Frame], *, explain: bool) -> list[Answer]:
@@ -184,8 +185,7 @@ class Model:
         if not given:
             raise UserError("predict: give a folder of tables, or the frames cohort, static and dynamic")
         with privacy.owner_only(), tempfile.TemporaryDirectory(prefix="emerge-") as scratch:
-            for name in given:
-                _write(frames[name], Path(scratch) / f"{name}.csv", name)
+            write({name: frames[name] for name in given}, Path(scratch))
             try:
                 return _told(self.ready.tables(Path(scratch)))
             except UserError as error:  # a frame has a name, and no place
@@ -197,18 +197,3 @@ def _told(tables: CheckedTables) -> CheckedTables:
     for warning in tables.warnings:
         log.warning("%s", warning)
     return tables
-
-
-def _is_pandas(frame: Frame) -> bool:
-    return type(frame).__module__.partition(".")[0] == "pandas"
-
-
-def _write(frame: Frame, path: Path, name: str) -> None:
-    """Write a frame as a table of ``convert``, with times as text to the second."""
-    if _is_pandas(frame):
-        frame.to_csv(path, index=False, date_format="%Y-%m-%d %H:%M:%S")
-    elif isinstance(frame, pl.DataFrame):
-        frame.write_csv(path, datetime_format="%Y-%m-%d %H:%M:%S")
-    else:
-        kind = cast("type", type(frame)).__name__
-        raise UserError(f"predict: '{name}' is a {kind}; give a pandas or Polars DataFrame")

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import polars as pl
@@ -70,6 +71,41 @@ def test_mistakes_are_user_errors_in_one_line(model: "emerge_ehr.Model", hospita
         assert told in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         emerge_ehr.lode  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "objects", "arrow"])
+def test_times_in_a_zone_are_refused_rather_than_shifted(
+    model: "emerge_ehr.Model", hospital: Config, kind: str
+) -> None:
+    frames = {
+        name: pl.read_csv(
+            hospital.table_dir / f"{name}.csv", schema_overrides={"patient_id": pl.String}, try_parse_dates=True
+        )
+        for name in ("cohort", "static", "dynamic")
+    }
+    expected = model.predict(**frames)["y_prob"]
+
+    def zoned(name: str, column: str, zone: str) -> Any:
+        times = pl.col(column).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+        frame = frames[name].with_columns(times)
+        if kind == "polars":
+            return frame
+        made = frame.to_pandas(use_pyarrow_extension_array=kind == "arrow")
+        return made.astype({column: object}) if kind == "objects" else made
+
+    with pytest.raises(
+        emerge_ehr.UserError, match=r"^dynamic: event_time is in the time zone Asia/Tokyo, which is not read"
+    ):
+        model.predict(**{**frames, "dynamic": zoned("dynamic", "event_time", "Asia/Tokyo")})
+    with pytest.raises(
+        emerge_ehr.UserError, match=r"^dynamic: event_time is in the time zone UTC, and cohort: window_start in none"
+    ):
+        model.predict(**{**frames, "dynamic": zoned("dynamic", "event_time", "UTC")})
+    opened = zoned("cohort", "window_start", "UTC")
+    if kind == "polars":  # all in UTC, as files may be
+        utc = {"cohort": opened.with_columns(pl.col("window_end").dt.replace_time_zone("UTC"))}
+        answer = model.predict(**{**frames, **utc, "dynamic": zoned("dynamic", "event_time", "UTC")})
+        assert answer["y_prob"].equals(expected)
 
 
 def test_importing_it_loads_nothing_heavy() -> None:

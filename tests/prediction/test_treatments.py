@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+import emerge_ehr
 from emerge_ehr.config import load
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import predictor, requests
@@ -50,6 +52,16 @@ def test_raw_and_converted_tables_give_the_same_evidence_of_treatments(
     for one in against:
         assert TOLD in one["summary"] and one["contraindications"][0]["drug"] == "metoprolol"
         assert one["treatments"][0]["written"] == ["Metoprolol Tartrate 25 mg"]
+
+
+def test_frames_of_treatments_give_the_same_evidence_as_the_folder(made: Path, ready: Predictor) -> None:
+    folder = made / "data" / "tables" / "own" / "given"
+    model = emerge_ehr.load(made / "runs" / "own")
+    names = ("cohort", "static", "dynamic", "notes", "treatments")
+    frames = {name: pl.read_csv(folder / f"{name}.csv", infer_schema=False) for name in names}
+    found = model.explain(**frames)
+    assert found == model.explain(folder)
+    assert sum("contraindications" in one for one in found) == 6
 
 
 def test_new_patients_without_treatments_are_told_and_predicted(made: Path, ready: Predictor, tmp_path: Path) -> None:

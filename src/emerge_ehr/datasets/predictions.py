@@ -19,6 +19,13 @@ KEY = ("subject_id", "prediction_time")
 KINDS = (pl.Int64(), pl.Datetime("us"), pl.Boolean())
 OTHER_VALUES = ("integer_value", "float_value", "categorical_value")
 
+UNTIMED, UNLABELLED = "labels without a person or a prediction time", "labels without a boolean_value"
+# What a definition lacks of which aces-cli writes such labels alone
+HINTS = {
+    UNTIMED: "give the window that ends at the prediction time an index_timestamp",
+    UNLABELLED: "give the window of the outcome a label that is a predicate",
+}
+
 
 @dataclass(frozen=True)
 class PredictionTimes:
@@ -53,11 +60,15 @@ class Predictions(Protocol):
 @final
 @dataclass(frozen=True)
 class LabelFiles:
-    """The parquet files of ``folder``, which is named in the config as ``key``."""
+    """The parquet files of ``folder``, which is named in the config as ``key``.
+
+    ``told_as``: what messages call the folder, by default its path.
+    """
 
     folder: Path
     code: str
     key: str = "[task] labels"
+    told_as: str = ""
 
     def files(self) -> list[Path]:
         """The files, whatever folders they lie in."""
@@ -76,7 +87,7 @@ class LabelFiles:
     @cached_property
     def _read(self) -> PredictionTimes:
         tables = [_labels(path) for path in self.files()]
-        return once(pl.concat(tables), str(self.folder))
+        return once(pl.concat(tables), self.told_as or str(self.folder))
 
 
 def once(rows: pl.DataFrame, where: str) -> PredictionTimes:
@@ -99,14 +110,16 @@ def once(rows: pl.DataFrame, where: str) -> PredictionTimes:
     both = distinct.filter(pl.struct(KEY).is_duplicated())
     table = distinct.join(both, on=KEY, how="anti").sort(KEY)
     counts = {
-        "labels without a person or a prediction time": empty.height,
-        "labels without a boolean_value": unlabelled.height,
+        UNTIMED: empty.height,
+        UNLABELLED: unlabelled.height,
         "labels that stand twice, the second left out": labelled.height - distinct.height,
         "labels of one prediction time that contradict each other, all left out": both.height,
     }
     if not table.height:
         told = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "no row"
-        raise UserError(f"{where}: no label is left ({told}); aces-cli writes none where no person fits the definition")
+        nobody = "aces-cli writes none where no person fits the definition"
+        remedy = next((hint for reason, hint in HINTS.items() if counts[reason]), nobody)
+        raise UserError(f"{where}: no label is left ({told}); {remedy}")
     doubts = {reason: count for reason, count in counts.items() if count}
     warnings = (f"{where}: " + ", ".join(f"{count} {reason}" for reason, count in doubts.items()),) if doubts else ()
     return PredictionTimes(table.with_columns(sample_id().alias("patient_id")), counts, warnings)
@@ -121,7 +134,10 @@ def _labels(path: Path) -> pl.DataFrame:
     _refuse_other_columns(path, table)
     if not table.height:  # of a shard in which nobody fits the definition
         return pl.DataFrame(schema=dict(zip((*KEY, "boolean_value"), KINDS, strict=True)))
-    return table.select(pl.col(name).cast(kind) for name, kind in zip((*KEY, "boolean_value"), KINDS, strict=True))
+    try:
+        return table.select(pl.col(name).cast(kind) for name, kind in zip((*KEY, "boolean_value"), KINDS, strict=True))
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path}: an id or a time is out of range: {first_line(error)}; get the file again") from None
 
 
 def _refuse_other_columns(path: Path, table: pl.DataFrame) -> None:
@@ -138,7 +154,10 @@ def _refuse_other_columns(path: Path, table: pl.DataFrame) -> None:
         raise UserError(f"{path}: subject_id and prediction_time are {kinds}; MEDS has an integer and a Datetime")
     if isinstance(time, pl.Datetime) and time.time_zone:
         raise UserError(f"{path}: prediction_time is in the time zone {time.time_zone}; MEDS has times without a zone")
-    if present.get("boolean_value") != pl.Boolean and table.height:
+    kind = present.get("boolean_value", pl.Null)
+    if kind not in (pl.Boolean, pl.Null) and table["boolean_value"].null_count() < table.height:
+        raise UserError(f"{path}: boolean_value is stored as {kind}; MEDS has a Boolean: write true and false")
+    if kind != pl.Boolean and table.height:
         others = _filled(table, [name for name in OTHER_VALUES if name in present])
         told = f"it has {', '.join(others)}" if others else "it has no value"
         raise UserError(

@@ -161,7 +161,24 @@ TABLE = pl.DataFrame({"subject_id": [1], "prediction_time": [at(20)], "boolean_v
         (lambda table: table.drop("prediction_time"), "no column 'prediction_time'; labels in the schema of MEDS 0.4"),
         (lambda table: table.drop("boolean_value"), "no boolean_value (it has no value)"),
         (lambda table: table.rename({"boolean_value": "integer_value"}), "no boolean_value (it has integer_value)"),
-        (lambda table: table.with_columns(boolean_value=pl.lit("yes")), "no boolean_value"),
+        (
+            lambda table: table.with_columns(boolean_value=pl.lit("yes")),
+            "boolean_value is stored as String; MEDS has a Boolean",
+        ),
+        (
+            lambda table: table.with_columns(boolean_value=pl.lit(1)),
+            "boolean_value is stored as Int32; MEDS has a Boolean",
+        ),
+        (lambda table: table.with_columns(boolean_value=pl.lit(None, pl.Int8)), "no boolean_value (it has no value)"),
+        (
+            lambda table: table.with_columns(boolean_value=pl.lit(None, pl.Boolean)),
+            "(1 labels without a boolean_value); give the window of the outcome a label",
+        ),
+        (
+            lambda table: table.with_columns(prediction_time=pl.lit(None, pl.Datetime("us"))),
+            "(1 labels without a person or a prediction time); give the window that ends at the prediction time",
+        ),
+        (lambda table: table.with_columns(subject_id=pl.lit(2**63, pl.UInt64)), "an id or a time is out of range"),
         (lambda table: table.with_columns(pl.col("subject_id").cast(pl.String)), "are String and Datetime"),
         (lambda table: table.with_columns(pl.col("prediction_time").dt.date()), "are Int64 and Date; MEDS has"),
         (lambda table: table.with_columns(pl.col("prediction_time").dt.replace_time_zone("UTC")), "time zone UTC"),
@@ -237,12 +254,28 @@ def test_what_aces_cli_says_of_an_error_is_told_and_nothing_is_left(tmp_path: Pa
     wrong = stand_in(tmp_path, "echo 'ValueError: no such predicate' >&2; exit 3")
     with pytest.raises(UserError, match="aces-cli ended with status 3 and said: ValueError: no such predicate"):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=wrong)
+    broken = "Traceback\n  File x\nruamel.yaml.ScannerError: found a tab\n  in line 4\n     ^ (line: 4)\n\nSet HYDRA_FULL_ERROR=1"
+    wrong = stand_in(tmp_path, f"cat >&2 <<'END'\n{broken}\nEND\nexit 1")
+    with pytest.raises(UserError, match=r"said: ruamel\.yaml\.ScannerError: found a tab in line 4 \^ \(line: 4\)$"):
+        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=wrong)
+    wrong = stand_in(tmp_path, "echo \"KeyError: 'trigger'\" >&2; exit 1")
+    with pytest.raises(
+        UserError, match="said: KeyError: 'trigger'; the YAML of an ACES task has the keys predicates, tr"
+    ):
+        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=wrong)
+    (tmp_path / "empty.yaml").write_text("---\n# to be written\n\n")
+    with pytest.raises(UserError, match=r"empty\.yaml: is empty; the YAML of an ACES task has the keys"):
+        converted(tmp_path, definition=str(tmp_path / "empty.yaml"), command=wrong)
     with pytest.raises(
         UserError, match="command = 'none/aces-cli': no such program; es-aces needs an environment of its own"
     ):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command="none/aces-cli")
     with pytest.raises(UserError, match="command = '/bin/sh': must be aces-cli, or a path that ends with it"):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command="/bin/sh")
+    TABLE.with_columns(boolean_value=pl.lit(None, pl.Boolean)).write_parquet(tmp_path / "unlabelled.parquet")
+    unlabelled = stand_in(tmp_path, f"mkdir labels && cp '{tmp_path}/unlabelled.parquet' labels/0.parquet")
+    with pytest.raises(UserError, match=r"task\.yaml: no label is left \(1 labels without a boolean_value\)"):
+        converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=unlabelled)
     silent = stand_in(tmp_path, "exit 0")
     with pytest.raises(UserError, match=r"has no \.parquet; .*task\.yaml: the labels"):
         converted(tmp_path, definition=str(tmp_path / "task.yaml"), command=silent)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 PRIORS = "priors.json"
+MANY = 10_000_000  # cells of a table from which several threads pay
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ class GradientBoosting:
         if other := [trees.num_feature() for trees in self.trees if trees and trees.num_feature() != table.shape[1]]:
             raise ValueError(f"trees of {other[0]} columns, where there are {table.shape[1]}")
         columns = [
-            np.full(len(table), prior) if trees is None else np.asarray(trees.predict(table, raw_score=True))
+            np.full(len(table), prior)
+            if trees is None
+            else np.asarray(trees.predict(table, raw_score=True, num_threads=_threads(table)))
             for trees, prior in zip(self.trees, self.priors, strict=True)
         ]
         return torch.from_numpy(np.stack(columns, axis=1)).float()
@@ -121,6 +124,7 @@ class GradientBoosting:
             "feature_fraction": self.options.feature_share,
             "seed": self.seed % 2**31,  # LightGBM takes signed 32-bit seeds
             "deterministic": True,  # the same trees with any number of threads
+            "num_threads": _threads(x),
             "force_row_wise": True,
             "verbosity": -1,
         }
@@ -130,6 +134,15 @@ class GradientBoosting:
         stop = lightgbm.early_stopping(self.options.patience, verbose=False)
         held_out = data.create_valid(validation_x, truth)
         return lightgbm.train(settings, data, self.options.rounds, valid_sets=[held_out], callbacks=[stop])
+
+
+def _threads(table: Array) -> int:
+    """1 for a small table, else 0: as many as OpenMP takes.
+
+    Threads that have little to do each mostly wait for each other, and hold the cores meanwhile: the slower, the more other
+    programs compute.
+    """
+    return 1 if table.size < MANY else 0
 
 
 def _read(path: Path) -> "Booster":

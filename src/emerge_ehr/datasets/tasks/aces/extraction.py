@@ -1,6 +1,7 @@
 """Has ACES extract the labels of a MEDS dataset by a task definition: ``aces-cli``, as a program of its own."""
 
 import logging
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,10 @@ from emerge_ehr.fields import UserError
 log = logging.getLogger(__name__)
 PROGRAM = "aces-cli"  # a config of somebody else's can run no other
 VERSION = "0.7.3"  # of es-aces, with which this was tried
+ERROR = re.compile(r"[\w.]+(?:Error|Exception): ")  # the last line of a traceback
+LONGEST = 400  # characters of what it said
+FORM = "the YAML of an ACES task has the keys predicates, trigger and windows"
+UNLIKE_TASK = re.compile(r"AttributeError|TypeError|KeyError: '\w+'$")  # what aces-cli meets in a YAML of another form
 INSTALL = f"python -m venv aces && aces/bin/pip install es-aces=={VERSION}"
 
 
@@ -35,6 +40,11 @@ class Extraction:
         for path in paths:
             if not path.is_file():
                 raise UserError(f"{path}: no such file; it should be the YAML of an ACES task, or its predicates")
+        if (
+            self.definition.is_file()
+            and not re.sub(rb"(?m)^\s*(?:#.*|---)?$", b"", self.definition.read_bytes()).strip()
+        ):
+            raise UserError(f"{self.definition}: is empty; {FORM}")
         return paths
 
     def read(self) -> PredictionTimes:
@@ -55,7 +65,8 @@ class Extraction:
         with tempfile.TemporaryDirectory() as folder:
             log.info("aces: %s on %d shards of %s", self.definition, len(shards), data)
             self._run(data, shards, Path(folder))
-            return LabelFiles(Path(folder) / "labels", self.code, f"{self.definition}: the labels").read()
+            labels = Path(folder) / "labels"
+            return LabelFiles(labels, self.code, f"{self.definition}: the labels", str(self.definition)).read()
 
     def _run(self, data: Path, shards: list[str], folder: Path) -> None:
         if self.command.stem != PROGRAM:
@@ -83,9 +94,21 @@ class Extraction:
             [program, "--multirun", *settings], cwd=folder, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            said = next((line for line in reversed(lines) if "HYDRA_FULL_ERROR" not in line), "nothing")
-            raise UserError(f"{self.definition}: aces-cli ended with status {done.returncode} and said: {said}")
+            raise UserError(
+                f"{self.definition}: aces-cli ended with status {done.returncode} and said: {_said(done.stderr)}"
+            )
+
+
+def _said(errors: str) -> str:
+    """The error at the end of a traceback, in one line, with what follows it: where a YAML cannot be read stands there.
+
+    >>> _said("Traceback:\\n  File x\\na.ScannerError: odd token\\n  in line 4\\nSet HYDRA_FULL_ERROR=1"), _said("")
+    ('a.ScannerError: odd token in line 4', 'nothing')
+    """
+    lines = [line for line in errors.splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
+    begin = next((n for n in reversed(range(len(lines))) if ERROR.match(lines[n])), len(lines) - 1)
+    said = " ".join(" ".join(lines[max(begin, 0) :]).split())[:LONGEST] or "nothing"
+    return f"{said}; {FORM}" if UNLIKE_TASK.match(said) else said
 
 
 def _set(key: str, value: str) -> str:
