@@ -163,9 +163,28 @@ def test_a_split_may_be_a_csv_by_other_names_and_hold_more_persons(tmp_path: Pat
     assert split_by_file(PERSONS, path) == {"train": ["c", "d"], "val": ["b"], "test": ["a"]}
 
 
+def test_a_split_is_the_file_itself_whatever_is_in_its_name(tmp_path: Path) -> None:
+    for name in ("split[1].csv", "split*.csv", "split.CSV", "split.PARQUET"):
+        table = pl.DataFrame({"subject_id": [1, 2, 3], "split": ["test", "val", "train"]})
+        path = tmp_path / name
+        (table.write_parquet if name.endswith("PARQUET") else table.write_csv)(path)
+        assert split_by_file(PERSONS, path) == {"train": ["c", "d"], "val": ["b"], "test": ["a"]}
+        (tmp_path / "split1.csv").write_text("subject_id,split\n1,train\n")
+    lists = tmp_path / "lists.parquet"
+    pl.DataFrame({"subject_id": [[1], [2]], "split": ["test", "val"]}).write_parquet(lists)
+    with pytest.raises(UserError, match=r"holds List\(Int64\) in 'subject_id'; give one value in each row"):
+        split_by_file(PERSONS, lists)
+    with pytest.raises(UserError, match=r"split\.file is a folder; name the file"):
+        split_by_file(PERSONS, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("subject_id,split\n1,train\n2,tuning,x\n3,test\n", "row 3: has 3 fields, its header has 2"),
+        ("subject_id,split\n1,train\n2\n3,test\n", "row 3: has 1 fields, its header has 2"),
+        ("subject_id,split\r1,train\r2,tuning\r3,test\r", "lines end with a carriage return alone"),
+        ("subject_id,split,split\n1,train,x\n2,val,x\n3,test,x\n", "two columns 'split'; remove one"),
         ("subject_id,split\n1,train\n2,tuning\n", "1 of 3 persons of the cohort are not in it, such as subject_id 3"),
         ("subject_id,split\n1,train\n1,test\n2,tuning\n3,test\n", "subject_id 1 is in two splits"),
         ("subject_id,split\n1,train\n2,dev\n3,test\n", "the split of subject_id 2 is 'dev'"),

@@ -164,10 +164,10 @@ def _components_nested(shape: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
 def _named_tables(kind: Any) -> Any:
     """The dataclass of each table where a field holds tables by names of the user's; None for another field.
 
-    >>> _named_tables(dict[str, Component]) is Component, _named_tables(dict[str, str])
+    >>> _named_tables(dict[str, Component]) is Component, _named_tables(Mapping[str, str])
     (True, None)
     """
-    of_each = get_args(kind)[1] if get_origin(kind) is dict else None
+    of_each = get_args(kind)[1] if get_origin(kind) in (dict, Mapping) else None
     return of_each if dataclasses.is_dataclass(of_each) else None
 
 

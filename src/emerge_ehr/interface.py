@@ -78,7 +78,7 @@ def records(folder: str | Path) -> pl.DataFrame:
     path = Path(folder) / schema.RAG_RECORDS
     if not path.is_file():
         raise UserError(f"{path}: missing; name the folder that --stage preprocess wrote (data/processed/...)")
-    return pl.read_csv(path, infer_schema=False)
+    return pl.read_csv(path, infer_schema=False, glob=False)
 
 
 def arrays(folder: str | Path) -> Dataset:

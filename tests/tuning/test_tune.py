@@ -75,24 +75,42 @@ def test_a_search_that_was_stopped_goes_on_and_another_one_is_refused(
     run = tuned(here, "stopped", SEARCH.replace("trials = 3", "trials = 2"))
     with sqlite3.connect(run / "study.db") as study:  # as if the process had been killed within the last trial
         study.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1")
+    (run / "trials" / "1").mkdir(parents=True)
     before = trials(run)
     tuned(here, "stopped", SEARCH.replace("trials = 3", "trials = 4"))
     after = trials(run)
     assert after.height == 4 and after["state"].to_list()[1] == "fail"
+    assert after["why"].to_list() == [None, "the process was ended", None, None]
+    assert not (run / "trials").exists(), "what the killed process left is gone"
     assert after.row(0) == before.row(0)
     with pytest.raises(UserError, match=r"study\.db: holds trials of other ranges"):
         tuned(here, "stopped", SEARCH.replace("high = 1e-1", "high = 1e-2"))
     capsys.readouterr()
 
 
-def test_values_that_do_not_go_together_cost_a_trial_and_not_the_search(here: Path) -> None:
+def test_values_that_do_not_go_together_cost_a_trial_and_not_the_search(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     text = SEARCH.replace("[4, 8]", "[4, 5]").replace("trials = 3", "trials = 6")
     found = trials(tuned(here, "odd", text))
     failed = found.filter(pl.col("state") == "fail")
     assert 0 < failed.height < 6 and set(failed["model.hidden_size"]) == {5}
-    assert all("multiple of model.heads" in why for why in failed["why"])
+    assert all(why.startswith("small.toml: model.hidden_size must be a multiple of") for why in failed["why"])
+    assert "Traceback" not in capfd.readouterr().err, "Optuna's own words are left out"
     with pytest.raises(UserError, match=r"none of 2 trials could be trained; trial 0: .*multiple of model.heads"):
         tuned(here, "all odd", SEARCH.replace("[4, 8]", "[5, 7]").replace("trials = 3", "trials = 2"))
+
+
+@pytest.mark.parametrize("damage", ["text", "cut off"])
+def test_a_damaged_study_is_told_in_a_line(here: Path, damage: str) -> None:
+    name = f"damaged {damage}"
+    study = tuned(here, name, SEARCH.replace("trials = 3", "trials = 1")) / "study.db"
+    study.write_bytes(b"hello" * 99 if damage == "text" else study.read_bytes()[:5000])
+    with pytest.raises(
+        UserError, match=rf"{name}.study\.db: the study cannot be read or written: .*; make room if"
+    ) as error:
+        tuned(here, name, SEARCH.replace("trials = 3", "trials = 2"))
+    assert "\n" not in str(error.value)
 
 
 def test_several_processes_share_a_search(here: Path) -> None:
@@ -161,6 +179,22 @@ def test_each_members_fold_is_told_so_that_a_trial_can_be_stopped(here: Path) ->
         ('"training.learning_rate" = { low = 0, high = 1, log = true }', "`low` must be above 0"),
         ('"split.train" = { low = 0.1, high = 0.5 }', r"'split\.train' decides which patients there are"),
         ('"seeds" = { choices = [1, 2] }', "'seeds' cannot be tuned"),
+        ('"seed" = { low = 1, high = 9 }', r"tune\.'seed' decides the split"),
+        ('"paths.raw_dir" = { choices = ["a", "b"] }', r"tune\.'paths\.raw_dir' decides where data lie"),
+        ('"training.members" = { low = 1, high = 3 }', "a single member judges other patients than several do"),
+        (
+            '"model.dropout" = { low = 0.0, high = 0.5, steps = 0.1 }',
+            r"unknown key 'tune\.model\.dropout\.steps'; did you mean",
+        ),
+        (
+            '"model.dropout" = { low = 0.1, high = 3.0 }',
+            r"tune\.'model\.dropout': model\.dropout = 3\.0: input should be less",
+        ),
+        (
+            '"model.hidden_size" = { low = 4.0, high = 8.0 }',
+            r"model\.hidden_size = 4\.0: input should be a valid integer",
+        ),
+        ('"model.hidden_size" = { choices = [4, "a"] }', r"model\.hidden_size = 'a': input should be a valid integer"),
         ('"model.hiden_size" = { choices = [4, 8] }', "hiden_size"),
         ("", "tune"),
     ],
@@ -168,3 +202,10 @@ def test_each_members_fold_is_told_so_that_a_trial_can_be_stopped(here: Path) ->
 def test_a_search_that_cannot_be_is_refused_in_a_line(here: Path, lines: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tuned(here, "wrong", f'base = "small.toml"\ntrials = 1\n[tune]\n{lines}\n')
+    assert not Path("runs/wrong").exists(), "nothing is begun"
+
+
+def test_what_the_base_lacks_is_told_of_the_base(here: Path) -> None:
+    (here / "bare.toml").write_text('dataset = "bare"\nrun_name = "bare"\n')
+    with pytest.raises(UserError, match=r"bare\.toml with the settings of .*bare search\.toml: key 'paths' is missing"):
+        tuned(here, "bare search", SEARCH.replace("small.toml", "bare.toml"))

@@ -9,6 +9,7 @@ import polars as pl
 from emerge_ehr.config import Split
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
+from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged
 from emerge_ehr.storage.ids import id_text
 
 # what files call the splits: MEDS, and others
@@ -86,16 +87,29 @@ def split_by_file(patients: pl.DataFrame, path: Path) -> dict[str, list[str]]:
 
 
 def _split_file(path: Path) -> pl.DataFrame:
-    """``subject_id, split`` of a CSV or Parquet file, as text."""
+    """``subject_id, split`` of a CSV or Parquet file, as text.
+
+    Raises:
+        UserError: it cannot be read, lacks one of them or has it twice, or holds lists in it.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: split.file is a folder; name the file of the table subject_id, split")
     try:
-        table = (
-            pl.read_parquet(path, glob=False) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-        )
+        if path.suffix.lower() == ".parquet":
+            table = pl.read_parquet(path, glob=False)
+        else:
+            refuse_bare_returns(path)
+            table = pl.read_csv(path, infer_schema=False, glob=False, truncate_ragged_lines=True)
+            refuse_ragged(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UserError(f"{path}: split.file cannot be read: {first_line(error)}") from None
     for name in ("subject_id", "split"):
         if name not in table.columns:
             raise UserError(f"{path}: split.file has no column '{name}'; it has: {', '.join(table.columns)}")
+        if f"{name}_duplicated_0" in table.columns:
+            raise UserError(f"{path}: split.file has two columns '{name}'; remove one")
+        if table.schema[name].is_nested():
+            raise UserError(f"{path}: split.file holds {table.schema[name]} in '{name}'; give one value in each row")
     return table.select(id_text(pl.col("subject_id").cast(pl.String)), pl.col("split").cast(pl.String)).unique()
 
 

@@ -123,7 +123,9 @@ def _metrics(trained: Trained, metrics: Mapping[str, Any]) -> Iterator[str]:
 
 def _groups(trained: Trained) -> Iterator[str]:
     path = trained.run_dir / schema.SUBGROUPS
-    rows = pl.read_csv(path, infer_schema=False).filter((pl.col("split") == "test") & (pl.col("metric") == "auroc"))
+    rows = pl.read_csv(path, infer_schema=False, glob=False).filter(
+        (pl.col("split") == "test") & (pl.col("metric") == "auroc")
+    )
     yield "AUROC on the test split by group; groups marked * are too small to be judged."
     yield ""
     columns = ("label_code", "attribute", "group", "patients", "positives", "value", "low", "high", "small")

@@ -33,8 +33,20 @@ SUBSTANCE: Forms = {
     "mmol/l|mm/l|mmols/l|millimole/liter": SAME,
     "umol/l|mcmol/l|µmol/l|μmol/l|micromol/l|micromole/liter": (1e-3, 0.0),
     "nmol/l": (1e-6, 0.0),
+    "pmol/l": (1e-9, 0.0),
 }
 CHARGE: Forms = {"meq/l|meqs/l|meq/liter|milliequivalent/liter": SAME}
+# The same three per hour, as infusions give them
+MASS_RATE: Forms = {
+    "mcg/hour|mcg/hr|mcg/h|ug/hour|ug/hr|ug/h|µg/hour|µg/h|μg/h": SAME,
+    "mg/hour|mg/hr|mg/h": (1e3, 0.0),
+    "g/hour|g/hr|g/h|gm/hour|gm/hr|grams/hour|gram/hour|grams/hr": (1e6, 0.0),
+    "mcg/min|ug/min|µg/min|μg/min": (60.0, 0.0),
+    "mg/min": (6e4, 0.0),
+    "g/min|gm/min|grams/min|gram/min": (6e7, 0.0),
+}
+SUBSTANCE_RATE: Forms = {"mmol/hour|mmol/hr|mmol/h": SAME, "mmol/min": (60.0, 0.0)}
+CHARGE_RATE: Forms = {"meq/hour|meq/hr|meq/h": SAME, "meq/min": (60.0, 0.0)}
 _RATE = "1/min|min-1|counts/minute"
 # The unit as tables and summaries write it -> its family
 FAMILIES: Mapping[str, Forms] = {
@@ -44,7 +56,7 @@ FAMILIES: Mapping[str, Forms] = {
         "cmh2o|cm_h2o": (0.73555924, 0.0),
     },
     "cmH2O": {"cmh2o|cm_h2o|cmh20|cm/h2o|cmsh2o": SAME, "mmhg|mm_hg": (1 / 0.73555924, 0.0)},
-    "%": {"%|percent|pct": SAME, "fraction|decfrc|ratio": (100.0, 0.0)},
+    "%": {"%|percent|pct": SAME, "fraction|decfrc|ratio|l/l": (100.0, 0.0)},
     # A fraction and a percentage are told apart by the value (``Signal.percent``), since charts mix them under one unit;
     # CareVue in MIMIC-III writes its fractions under "torr".
     "fraction": {"%|percent|pct|fraction|decfrc|decimalfraction|ratio|1|torr": SAME},
@@ -53,32 +65,65 @@ FAMILIES: Mapping[str, Forms] = {
     "mg/dL": MASS,
     "mmol/L": SUBSTANCE,
     "mEq/L": CHARGE,
-    "U/L": {"u/l|iu/l|units/l|unit/l|u/liter|iu/liter|unit/liter": SAME, "ukat/l|µkat/l|μkat/l": (60.0, 0.0)},
+    "U/L": {
+        "u/l|iu/l|units/l|unit/l|u/liter|iu/liter|unit/liter|miu/ml|mu/ml": SAME,
+        "ukat/l|µkat/l|μkat/l": (60.0, 0.0),
+        "nkat/l": (0.06, 0.0),
+    },
+    "U/mL": {"u/ml|iu/ml|units/ml|ku/l|kiu/l": SAME},
+    "mIU/L": {"miu/l|mu/l|uiu/ml|uu/ml|µiu/ml|μiu/ml|µu/ml|μu/ml|mcu/ml|mciu/ml": SAME},
     "K/uL": {
         "k/ul|k/mcl|k/µl|k/μl|k/mm3|k/cmm|k/cumm|k/mmcu|th/ul|ths/ul|th/mm3|thousand/ul|10*3/ul|10^3/ul|10e3/ul|x10e3/ul|"
         "10*9/l|10^9/l|10e9/l|x10^9/l|x10e9/l|giga/l|thou/ul|thou/cumm|th/cumm|th/cmm|th/mcl|10e3/mcl|103/ul|103/mcl|103mcl|"
         "x103|x103/ul|x103/mcl": SAME,
-        "/ul|/mcl|/mm3|/cumm|cells/ul": (1e-3, 0.0),
+        "/ul|/mcl|/mm3|/cumm|cells/ul|#/ul": (1e-3, 0.0),
         "m/ul|m/mcl|m/mm3|m/cmm|mil/ul|mill/ul|10*6/ul|10^6/ul|10*12/l|10^12/l": (1e3, 0.0),
     },
     "seconds": {"sec|secs|second|seconds|s": SAME},
-    "mL": {"ml|mls|cc|milliliter|milliliters": SAME},
+    "milliseconds": {"ms|msec|msecs|millisecond|milliseconds": SAME},
+    "minutes": {"min|mins|minute|minutes": SAME, "sec|secs|second|seconds|s": (1 / 60, 0.0), "h|hr|hrs|hour|hours": (60.0, 0.0)},
+    "mL": {"ml|mls|cc|milliliter|milliliters": SAME, "l|liter|liters|litre|litres": (1e3, 0.0), "dl": (100.0, 0.0)},
+    "mL/kg": {"ml/kg|cc/kg": SAME},
+    "mL/beat": {"ml/beat": SAME},
+    "mL/m2": {"ml/m2|ml/m^2|ml/m²": SAME},
+    "L/min/m2": {"l/min/m2|l/min/m^2|l/min/m²": SAME},
+    "mL/min/1.73m2": {"ml/min/1.73m2|ml/min/1.73m^2|ml/min/1.73m²|ml/min/1.73_m2": SAME},
+    "dynes*sec/cm5": {"dynes*sec/cm5|dyne*sec/cm5|dynesseccm-5|dyns/cm5|dyn*s/cm5|dyn*s*cm-5": SAME},
+    "kg/m2": {"kg/m2|kg/m^2|kg/m²": SAME},
+    "mA": {"ma|milliamp|milliampere": SAME},
+    "mV": {"mv|millivolt": SAME},
+    "fL": {"fl|femtoliter|femtoliters|femtolitre|um3|um^3|µm3|μm3|µm^3|μm^3": SAME},
+    "pg": {"pg|picogram|picograms": SAME},
+    # mmol/kg of osmolality, as SI has it; a litre is no kilogram, so that mOsm/L is another unit
+    "mOsm/kg": {"mosm/kg|mosmol/kg|mosm/kgh2o|mosmol/kgh2o|mosmol/kgwater|mmol/kg": SAME},
+    "mOsm/L": {"mosm/l|mosmol/l": SAME},
+    "mm/hour": {"mm/hour|mm/hr|mm/h|mm/1hr|mm/1h": SAME},
+    "mg/g": {"mg/g|mg/gcreat|mg/gcreatinine|ug/mg|mcg/mg|µg/mg|μg/mg": SAME, "mg/mg|g/g": (1e3, 0.0)},
+    # Fibrinogen equivalents are about half of what an assay in units of D-dimer gives, so that ng/mL alone is another unit
+    "ng/mL FEU": {
+        "ng/mlfeu|ngfeu/ml|ug/lfeu|ugfeu/l|mcg/lfeu|µg/lfeu|μg/lfeu": SAME,
+        "ug/mlfeu|ugfeu/ml|mcg/mlfeu|mcgfeu/ml|µg/mlfeu|μg/mlfeu|mg/lfeu|mgfeu/l": (1e3, 0.0),
+    },
+    "/hpf": {"/hpf|#/hpf|cells/hpf|count/hpf": SAME},
+    "/lpf": {"/lpf|#/lpf|count/lpf": SAME},
     "L/min": {"l/min|lpm|liter/min|liters/min": SAME, "ml/min": (1e-3, 0.0)},
     "mcg/kg/min": {
         "mcg/kg/min|ug/kg/min|mcgkgmin|µg/kg/min|μg/kg/min": SAME,
         "ng/kg/min": (1e-3, 0.0),
         "mg/kg/min": (1e3, 0.0),
-        "mcg/kg/hour|mcg/kg/hr": (1 / 60, 0.0),
-        "mg/kg/hour|mg/kg/hr": (1e3 / 60, 0.0),
+        "mcg/kg/hour|mcg/kg/hr|mcg/kg/h|ug/kg/hour|ug/kg/hr|ug/kg/h|µg/kg/h|μg/kg/h": (1 / 60, 0.0),
+        "mg/kg/hour|mg/kg/hr|mg/kg/h": (1e3 / 60, 0.0),
     },
     "mL/hour": {"ml/hour|ml/hr|ml/h|cc/hour|cc/hr": SAME, "ml/min|cc/min": (60.0, 0.0), "l/hour|l/hr|l/h": (1e3, 0.0)},
-    "mcg/hour": {
-        "mcg/hour|mcg/hr|mcg/h|ug/hour|ug/hr|ug/h|µg/hour|µg/h|μg/h": SAME,
-        "mg/hour|mg/hr|mg/h": (1e3, 0.0),
-        "mcg/min|ug/min|µg/min|μg/min": (60.0, 0.0),
-        "mg/min": (6e4, 0.0),
+    "mcg/hour": MASS_RATE,
+    "mmol/hour": SUBSTANCE_RATE,
+    "mEq/hour": CHARGE_RATE,
+    "units/hour": {"units/hour|units/hr|units/h|unit/hour|unit/hr|u/hour|u/hr|u/h": SAME, "units/min|u/min": (60.0, 0.0)},
+    "units/kg/hour": {
+        "units/kg/hour|units/kg/hr|units/kg/h|unit/kg/hour|u/kg/hour|u/kg/hr|u/kg/h": SAME,
+        "units/kg/min|u/kg/min": (60.0, 0.0),
     },
-    "units/hour": {"units/hour|units/hr|unit/hour|u/hr": SAME, "units/min|u/min": (60.0, 0.0)},
+    "mL/kg/hour": {"ml/kg/hour|ml/kg/hr|ml/kg/h|cc/kg/hr": SAME, "ml/kg/min": (60.0, 0.0)},
     "beats/min": {"bpm|beats/min|beats/minute|beat/min|beat/minute|/min|" + _RATE: SAME},
     "breaths/min": {
         "bpm|breaths/min|breaths/minute|breath/min|insp/min|resp/min|br/min|brpm|/min|" + _RATE: SAME,
@@ -118,7 +163,8 @@ def forms(unit: str, molar_mass: float = 0, charge: int = 0) -> dict[str, Factor
     if found is None:
         return None
     family, (own, shift) = found
-    per_mmol = {id(MASS): molar_mass / 10, id(SUBSTANCE): 1.0, id(CHARGE): float(charge)}
+    substances = next((kinds for kinds in SUBSTANCES if any(kind is family for kind in kinds)), ())
+    per_mmol = dict(zip(map(id, substances), (molar_mass * (1e3 if family is not MASS and MASS_RATE in substances else 0.1), 1.0, float(charge)), strict=False))
     chosen: dict[str, Factors] = {}
     for other in [
         family,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 
+from emerge_ehr import presets
 from emerge_ehr.comparison.grid import DECIDED
 from emerge_ehr.comparison.points import merged
 from emerge_ehr.config import Config, fill, read_toml, refuse_path
@@ -15,6 +16,15 @@ from emerge_ehr.fields import Positive, Seed, UserError, parse
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+OTHER_PATIENTS = "decides which patients there are, or what is asked of them, so that scores could not be compared"
+NO_MODEL = "decides where data lie or come from, and nothing of the model"
+REFUSED = {  # keys, and tables of a config, that are not tuned -> why
+    **dict.fromkeys(("source", "task", "cohort", "split", "dataset", "sparsity"), OTHER_PATIENTS),
+    **dict.fromkeys(("paths", "download", "tables", "offline", "credentialed"), NO_MODEL),
+    "seed": "decides the split and all that is drawn, so that scores could not be compared",
+}
+MEMBERS = "training.members"
 
 Value = str | int | float | bool
 Settings = Mapping[str, Any]
@@ -67,12 +77,28 @@ def load(path: Path) -> Search:
         _refuse_range(values, f"{path}: tune.'{key}'")
         if why := DECIDED.get(key):
             raise UserError(f"{path}: tune.'{key}' cannot be tuned: {why}; remove it")
-        if key.partition(".")[0] in ("source", "task", "cohort", "split", "dataset", "sparsity"):
+        if why := REFUSED.get(key.partition(".")[0]):
+            raise UserError(f"{path}: tune.'{key}' {why}; remove it")
+        if key == MEMBERS and 1 in (values.choices or (values.low,)):
             raise UserError(
-                f"{path}: tune.'{key}' decides which patients there are, or what is asked of them, so that scores could not be "
-                "compared; remove it"
+                f"{path}: tune.'{key}': a single member judges other patients than several do (docs/tuning.md), so that scores "
+                "could not be compared; begin at 2"
             )
     return search
+
+
+def refuse_impossible(search: Search, path: Path) -> None:
+    """Refuse values that no trial could have, before any is begun: ends of a range and choices, each by itself.
+
+    What goes together with what is left to the trials.
+
+    Raises:
+        UserError: the base cannot be read, a key is unknown, or a value has another type or is out of the key's range.
+    """
+    for key, values in search.tune.items():
+        for value in values.choices or (values.low, values.high):
+            assert value is not None, "_refuse_range has refused a range without ends"
+            parse(Config, presets.applied(raw_config(search, {key: value})), f"{path}: tune.'{key}'")
 
 
 def _refuse_range(values: Range, where: str) -> None:

@@ -12,7 +12,7 @@ import json
 import logging
 import multiprocessing
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 STUDY, TRIALS, SUMMARY, BEST = "study.db", "trials.csv", "tune.md", "best.toml"
 WHY, SEARCHED = "why", "searched"  # attributes in the study: of a trial that failed, and of the study
+INTERRUPTED = "the process was ended"
 LISTED = 10  # trials in the summary
 WAIT = 120.0  # seconds for which a process waits for another that writes the study
 
@@ -49,14 +50,16 @@ def run(config: Path, offline: bool) -> None:
             it; or no trial could be trained.
     """
     search = searches.load(config)
-    base = _checked(searches.config_of(search, {}, str(config)), offline)
+    base = _checked(searches.config_of(search, {}, f"{search.base} with the settings of {config}"), offline)
+    searches.refuse_impossible(search, config)
     folder = RUNS / search.name
     if (folder / MANIFEST).is_file():
         raise UserError(f"{config}: {folder} is the folder of a run; give the search another `name`")
     artefacts.require_writable(folder)
-    with held(folder), privacy.owner_only(base):
+    with held(folder), privacy.owner_only(base), _told_of(folder / STUDY):
         study = _study(search, folder, base)
         _fail_interrupted(study)
+        shutil.rmtree(folder / "trials", ignore_errors=True)  # what a killed process has left
         left = search.trials - len(study.trials)
         log.info("tune: %d of %d trials to do, by %s", max(0, left), search.trials, search.metric)
         if left > 0:
@@ -80,7 +83,9 @@ def _study(search: Search, folder: Path, base: Config) -> "Study":
         import optuna
     except ImportError:
         raise UserError("--stage tune needs Optuna: install it with the extra 'tune' (uv sync --extra tune)") from None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(
+        optuna.logging.ERROR
+    )  # what it warns of, with a traceback, is told in a line by _tried
     study = optuna.create_study(
         storage=_storage(folder),
         study_name=search.name,
@@ -95,6 +100,29 @@ def _study(search: Search, folder: Path, base: Config) -> "Study":
         )
     study.set_user_attr(SEARCHED, mark)
     return study
+
+
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Make one line of an error of the study's file.
+
+    Raises:
+        UserError: it is no SQLite file, is damaged, or cannot be written.
+    """
+    try:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError:  # told where Optuna is needed
+        yield
+        return
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error if isinstance(error, SQLAlchemyError) else error.__cause__ or error
+        raise UserError(
+            f"{path}: the study cannot be read or written: {artefacts.first_line(getattr(cause, 'orig', None) or cause)}; make "
+            "room if the disk is full, or delete the file to begin anew"
+        ) from None
 
 
 def _storage(folder: Path) -> Any:
@@ -158,6 +186,7 @@ def _work(search: Search, folder: Path, offline: bool, count: int, number: int) 
     """Do ``count`` trials. ``number``: that of the process, so that no two draw the same."""
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # of a process of its own
     study = optuna.load_study(study_name=search.name, storage=_storage(folder))
     drawn = search.seed + 1000 * number + len(study.trials)  # a search that goes on does not draw what it drew before
     study.sampler = optuna.samplers.TPESampler(seed=drawn % 2**32, constant_liar=search.workers > 1)
@@ -177,7 +206,7 @@ def _tried(search: Search, folder: Path, offline: bool, trial: "Trial") -> float
     values = searches.suggest(trial, search)
     place = folder / "trials" / str(trial.number)
     try:
-        config = _checked(searches.config_of(search, values, f"trial {trial.number}"), offline)
+        config = _checked(searches.config_of(search, values, str(search.base)), offline)
         config = preparation.placed(config)
         failed = preparation.prepare(preparation.needed([config]))
         if why := failed.get(config.processed_dir):
@@ -249,7 +278,7 @@ def _table(search: Search, trials: Sequence["FrozenTrial"]) -> pl.DataFrame:
             "state": trial.state.name.lower(),
             search.metric: trial.value,
             **{key: None if key not in trial.params else str(trial.params[key]) for key in search.tune},
-            WHY: trial.user_attrs.get(WHY),
+            WHY: trial.user_attrs.get(WHY, INTERRUPTED if trial.state.name == "FAIL" else None),
         }
         for trial in trials
     ]

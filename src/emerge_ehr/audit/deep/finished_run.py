@@ -179,7 +179,7 @@ def _validation(examined: Examined, title: str, run: Trained) -> Finding:
     parts = inputs.parts(config, run.dataset)
     persons = inputs.persons_trained(config, run.dataset)
     team = members.divided(parts["train"], parts["val"], persons, len(run.members), config.seed)
-    history = pl.read_csv(run.run_dir / "history.csv")
+    history = pl.read_csv(run.run_dir / "history.csv", glob=False)
     chosen = artefacts.read_json(run.run_dir / "metrics.json", "train")
     best = chosen.get("best_epoch_of_members") or [chosen["best_epoch"]]
     for network, member, epoch in zip(networks, team, best, strict=True):
