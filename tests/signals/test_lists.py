@@ -67,6 +67,11 @@ CONVERSIONS = [
     ("partial_thromboplastin_time", 33, "Seconds", 33),
     ("norepinephrine", 100, "ng/kg/min", 0.1),
     ("hematocrit", 0.31, "fraction", 31),
+    ("hematocrit", 0.31, "L/L", 31),
+    ("aspartate_aminotransferase", 1000, "nkat/L", 60),
+    ("urine_output", 1.5, "L", 1500),
+    ("white_blood_cells", 9100, "#/uL", 9.1),
+    ("temperature", 98.6, "&#176;F", 37),
 ]
 
 
@@ -161,7 +166,7 @@ MISTAKES = {
     "rate without a unit": (
         ["a,x,input:1"],
         "name,label,mimic",
-        "or that of a rate: L/min, mcg/kg/min, mL/hour, mcg/hour, units/hour",
+        "or that of a rate: L/min, mcg/kg/min, mL/hour, mcg/hour, mmol/hour, mEq/hour, units/hour",
     ),
     "value of a period": (
         ["a,mL/hour,procedure:1"],
@@ -222,3 +227,65 @@ def test_rates_of_infusions_are_converted() -> None:
     assert found[0] and found[1]
     assert (found[0]["l/hour"], found[0]["ml/min"]) == ((1000, 0), (60, 0))
     assert found[1]["mg/hour"] == (1000, 0) and found[1]["mg/min"][0] == pytest.approx(60_000)
+
+
+# A unit of a list of one's own, with a molar mass and charge; a value in another unit; and what that is in the list's.
+OWN = [
+    ("fL", 0, 0, 90, "um3", 90),
+    ("pg", 0, 0, 30, "picograms", 30),
+    ("mOsm/kg", 0, 0, 290, "mOsm/kg H2O", 290),
+    ("mOsm/kg", 0, 0, 290, "mmol/kg", 290),
+    ("mIU/L", 0, 0, 2.5, "u[IU]/mL", 2.5),
+    ("uIU/mL", 0, 0, 2.5, "mcU/ml", 2.5),
+    ("IU/mL", 0, 0, 300, "mIU/mL", 0.3),
+    ("mm/hour", 0, 0, 20, "mm/hr", 20),
+    ("mg/g", 0, 0, 0.03, "mg/mg", 30),
+    ("ng/mL FEU", 0, 0, 0.5, "ug{FEU}/mL", 500),
+    ("/hpf", 0, 0, 5, "#/hpf", 5),
+    ("L/min/m2", 0, 0, 2.5, "L/min/m^2", 2.5),
+    ("dynes*sec/cm5", 0, 0, 1200, "dyn.s/cm5", 1200),
+    ("minutes", 0, 0, 90, "sec", 1.5),
+    ("mEq/hour", 0, 0, 10, "mEq./hour", 10),
+    ("mEq/hour", 74.55, 1, 0.7455, "grams/hour", 10),
+    ("mEq/hour", 40.08, 2, 5, "mmol/h", 10),
+    ("mmol/hour", 0, 0, 0.1, "mmol/min", 6),
+    ("mcg/hour", 180.156, 0, 1, "mmol/h", 180156),
+    ("g/hour", 0, 0, 100, "mg/min", 6),
+    ("units/kg/hour", 0, 0, 18, "U/kg/h", 18),
+    ("mL/kg/hour", 0, 0, 0.5, "mL/kg/h", 0.5),
+    ("mcg/kg/min", 0, 0, 60, "ug/kg/h", 1),
+]
+
+
+@pytest.mark.parametrize(("unit", "molar_mass", "charge", "value", "other", "right"), OWN)
+def test_units_of_laboratories_and_infusions_may_stand_in_a_list_of_ones_own(
+    unit: str, molar_mass: float, charge: int, value: float, other: str, right: float, tmp_path: Path
+) -> None:
+    row = f"own,own,{unit},{molar_mass or ''},{charge or ''},lab:1"
+    (signal,) = signals.read(written(tmp_path, row, header="name,label,unit,molar_mass,charge,mimic"))
+    rows = pl.DataFrame({"code": ["own"], "unit": [other]})
+    same = (pl.lit(1.0), pl.lit(0.0))
+    found = rows.select(units.converted(pl.lit(float(value)), pl.col("code"), pl.col("unit"), same, (signal,))).item()
+    assert found == pytest.approx(right, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("unit", "other"),
+    [
+        ("mOsm/kg", "mOsm/L"),
+        ("ng/mL FEU", "ng/mL"),
+        ("mEq/hour", "mL/hour"),
+        ("mEq/hour", "mEq/L"),
+        ("mmol/hour", "mEq/h"),
+    ],
+)
+def test_what_is_another_quantity_is_not_converted(unit: str, other: str) -> None:
+    known = unit_forms.forms(unit)
+    assert known and pl.select(units.folded(pl.lit(other))).item() not in known
+
+
+def test_a_rate_of_sedimentation_is_none_of_an_infusion(tmp_path: Path) -> None:
+    own = written(tmp_path, "own,own,mm/hour,input:1")
+    with pytest.raises(UserError, match=r"unit 'mm/hour' of own does not fit items in 'input'.*mEq/hour") as error:
+        items.read(own, "mimic")
+    assert "mm/hour" not in str(error.value).partition("rate:")[2]

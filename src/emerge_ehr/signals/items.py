@@ -29,7 +29,7 @@ EICU = (
 TABLES: Mapping[str, tuple[str, ...]] = {"mimic": MIMIC, "mimic3": MIMIC, "eicu": EICU}
 LASTING = ("input", "procedure", "respiratoryCare", "treatment")  # what lasts for a while, rather than being measured
 WRITTEN = re.compile(r"(\w+):\s*(.*?)(?:\s*\[([^\[\]]*)\])?")
-RATE = re.compile(r"^(?!beats|breaths).*/(?:min|h|hr|hour)$")  # how the units of rates end
+RATE = re.compile(r"^(?!beats|breaths|mm/).*/(?:min|h|hr|hour)$")  # how the units of rates end
 LARGEST_ID = 2**31 - 1
 RANKS = 10  # the ranks that values of one time may have: 0 to 9
 

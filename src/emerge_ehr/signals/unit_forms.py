@@ -6,7 +6,7 @@ molar mass is 180.156, is 18.0156 mg/dL; 1 mmol/L of calcium, whose charge is 2,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 Factors = tuple[float, float]  # scale and offset: a value in another unit times scale plus offset is one in this
 Forms = Mapping[str, Factors]  # spellings, as ``units.folded`` gives them, joined by "|" -> factors
@@ -47,6 +47,8 @@ MASS_RATE: Forms = {
 }
 SUBSTANCE_RATE: Forms = {"mmol/hour|mmol/hr|mmol/h": SAME, "mmol/min": (60.0, 0.0)}
 CHARGE_RATE: Forms = {"meq/hour|meq/hr|meq/h": SAME, "meq/min": (60.0, 0.0)}
+# Mass, substance and charge of one kind, and what one mg/dL, one mcg/hour is in the mg of mmol/L and mmol/hour: mg/L, mg/hour
+SUBSTANCES = ((MASS, SUBSTANCE, CHARGE, 10.0), (MASS_RATE, SUBSTANCE_RATE, CHARGE_RATE, 1e-3))
 _RATE = "1/min|min-1|counts/minute"
 # The unit as tables and summaries write it -> its family
 FAMILIES: Mapping[str, Forms] = {
@@ -67,11 +69,11 @@ FAMILIES: Mapping[str, Forms] = {
     "mEq/L": CHARGE,
     "U/L": {
         "u/l|iu/l|units/l|unit/l|u/liter|iu/liter|unit/liter|miu/ml|mu/ml": SAME,
+        "u/ml|iu/ml|units/ml|ku/l|kiu/l": (1e3, 0.0),
+        "miu/l|mu/l|uiu/ml|uu/ml|µiu/ml|μiu/ml|µu/ml|μu/ml|mcu/ml|mciu/ml": (1e-3, 0.0),
         "ukat/l|µkat/l|μkat/l": (60.0, 0.0),
         "nkat/l": (0.06, 0.0),
     },
-    "U/mL": {"u/ml|iu/ml|units/ml|ku/l|kiu/l": SAME},
-    "mIU/L": {"miu/l|mu/l|uiu/ml|uu/ml|µiu/ml|μiu/ml|µu/ml|μu/ml|mcu/ml|mciu/ml": SAME},
     "K/uL": {
         "k/ul|k/mcl|k/µl|k/μl|k/mm3|k/cmm|k/cumm|k/mmcu|th/ul|ths/ul|th/mm3|thousand/ul|10*3/ul|10^3/ul|10e3/ul|x10e3/ul|"
         "10*9/l|10^9/l|10e9/l|x10^9/l|x10e9/l|giga/l|thou/ul|thou/cumm|th/cumm|th/cmm|th/mcl|10e3/mcl|103/ul|103/mcl|103mcl|"
@@ -81,7 +83,11 @@ FAMILIES: Mapping[str, Forms] = {
     },
     "seconds": {"sec|secs|second|seconds|s": SAME},
     "milliseconds": {"ms|msec|msecs|millisecond|milliseconds": SAME},
-    "minutes": {"min|mins|minute|minutes": SAME, "sec|secs|second|seconds|s": (1 / 60, 0.0), "h|hr|hrs|hour|hours": (60.0, 0.0)},
+    "minutes": {
+        "min|mins|minute|minutes": SAME,
+        "sec|secs|second|seconds|s": (1 / 60, 0.0),
+        "h|hr|hrs|hour|hours": (60.0, 0.0),
+    },
     "mL": {"ml|mls|cc|milliliter|milliliters": SAME, "l|liter|liters|litre|litres": (1e3, 0.0), "dl": (100.0, 0.0)},
     "mL/kg": {"ml/kg|cc/kg": SAME},
     "mL/beat": {"ml/beat": SAME},
@@ -118,7 +124,10 @@ FAMILIES: Mapping[str, Forms] = {
     "mcg/hour": MASS_RATE,
     "mmol/hour": SUBSTANCE_RATE,
     "mEq/hour": CHARGE_RATE,
-    "units/hour": {"units/hour|units/hr|units/h|unit/hour|unit/hr|u/hour|u/hr|u/h": SAME, "units/min|u/min": (60.0, 0.0)},
+    "units/hour": {
+        "units/hour|units/hr|units/h|unit/hour|unit/hr|u/hour|u/hr|u/h": SAME,
+        "units/min|u/min": (60.0, 0.0),
+    },
     "units/kg/hour": {
         "units/kg/hour|units/kg/hr|units/kg/h|unit/kg/hour|u/kg/hour|u/kg/hr|u/kg/h": SAME,
         "units/kg/min|u/kg/min": (60.0, 0.0),
@@ -163,21 +172,20 @@ def forms(unit: str, molar_mass: float = 0, charge: int = 0) -> dict[str, Factor
     if found is None:
         return None
     family, (own, shift) = found
-    substances = next((kinds for kinds in SUBSTANCES if any(kind is family for kind in kinds)), ())
-    per_mmol = dict(zip(map(id, substances), (molar_mass * (1e3 if family is not MASS and MASS_RATE in substances else 0.1), 1.0, float(charge)), strict=False))
     chosen: dict[str, Factors] = {}
-    for other in [
-        family,
-        *(kind for kind in (MASS, SUBSTANCE, CHARGE) if id(family) in per_mmol and kind is not family),
-    ]:
-        ratio = 1.0
-        if other is not family:
-            if not (per_mmol[id(family)] and per_mmol[id(other)]):
-                continue
-            ratio = per_mmol[id(family)] / per_mmol[id(other)]
+    for other, ratio in [(family, 1.0), *_of_substance(family, molar_mass, charge)]:
         for texts, (scale, offset) in other.items():
             chosen |= dict.fromkeys(texts.split("|"), (scale * ratio / own, (offset - shift) / own))
     return chosen
+
+
+def _of_substance(family: Forms, molar_mass: float, charge: int) -> Iterator[tuple[Forms, float]]:
+    """The other families that become ``family`` by the substance's molar mass and charge; their first unit in its first."""
+    for mass, substance, charges, milligrams in SUBSTANCES:
+        kinds = ((mass, molar_mass / milligrams), (substance, 1.0), (charges, float(charge)))
+        own = next((per_mmol for kind, per_mmol in kinds if kind is family), 0.0)
+        if own:
+            yield from ((kind, own / per_mmol) for kind, per_mmol in kinds if kind is not family and per_mmol)
 
 
 def _family(unit: str) -> tuple[Forms, Factors] | None:

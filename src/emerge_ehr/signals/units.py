@@ -33,8 +33,12 @@ def folded(unit: pl.Expr) -> pl.Expr:
     >>> pl.DataFrame({"unit": units}).select(folded(pl.col("unit"))).to_series().to_list()
     ['mmhg', 'degf', 'degc', 'degf', 'units', 'beats/min', 'breaths/minute', 'lb_av', None, None, None]
     """
-    # Copies in another encoding hold the degree sign as "?", "\ufffd" or "\xc2\xb0".
-    text = unit.str.to_lowercase().str.replace_all(r"â?[°º]|^\s*[?\x{FFFD}]+", "deg").str.replace_all(r"\s+per\s+", "/")
+    # Copies in another encoding hold the degree sign as "?", "\ufffd" or "\xc2\xb0"; eICU writes it as web pages do.
+    text = (
+        unit.str.to_lowercase()
+        .str.replace_all(r"â?[°º]|&#176;|&deg;|^\s*[?\x{FFFD}]+", "deg")
+        .str.replace_all(r"\s+per\s+", "/")
+    )
     text = text.str.replace_all(r"[\s(){}\[\]]", "").str.replace_all(r"([a-z])\.", "${1}")
     return pl.when(~text.is_in(NONE)).then(text)
 
