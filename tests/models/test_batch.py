@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from emerge_ehr.models import window_statistics
 from emerge_ehr.models.batch import Batch
 
 
@@ -23,3 +24,17 @@ def test_a_tensor_of_another_shape_is_refused_by_name(patients: Batch) -> None:
 def test_a_tensor_of_another_type_is_refused_by_name(patients: Batch) -> None:
     with pytest.raises(ValueError, match=r"Batch\.ehr_length"):
         dataclasses.replace(patients, ehr_length=patients.ehr_length.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_statistics_of_one_changed_feature_are_those_of_the_whole_window(patients: Batch, dtype: torch.dtype) -> None:
+    known = window_statistics.of_batch(patients, dtype)
+    value, mask = patients.ehr.clone(), patients.ehr_mask.clone()
+    column = torch.arange(len(patients)) % value.shape[2]
+    for n, feature in enumerate(column.tolist()):
+        value[n, :, feature] = 2 * value[n, :, feature].flip(0) + 1
+        mask[n, :, feature] = mask[n, :, feature].flip(0)
+    changed = dataclasses.replace(patients, ehr=value, ehr_mask=mask)
+    found = window_statistics.with_other_column(changed, column, known)
+    torch.testing.assert_close(found, window_statistics.of_batch(changed, dtype), equal_nan=True)
+    assert not torch.equal(found.nan_to_num(), known.nan_to_num())

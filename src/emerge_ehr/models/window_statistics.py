@@ -24,6 +24,16 @@ def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
     return batch.statistics[dtype]
 
 
+def with_other_column(batch: Batch, column: Tensor, known: Tensor) -> Tensor:
+    """The statistics [N,8F] of patients of whom one feature was changed, ``column`` [N]; ``known`` are those from before."""
+    rows = torch.arange(len(batch), device=column.device)
+    measured = (batch.ehr_mask[rows, :, column] > 0) & inside(batch)
+    own = statistics(batch.ehr[rows, :, column][..., None].to(known.dtype), measured[..., None])
+    changed = known.clone().view(len(batch), len(STATISTICS), -1)
+    changed[rows, :, column] = own
+    return changed.flatten(1)
+
+
 def statistics(value: Tensor, measured: Tensor) -> Tensor:
     """Value [N,T,F], measured [N,T,F] bool -> [N,8F] in the order of ``STATISTICS``.
 

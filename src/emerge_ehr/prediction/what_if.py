@@ -23,6 +23,7 @@ from torch import Tensor
 
 from emerge_ehr.embeddings import FittedEncoder
 from emerge_ehr.evaluation.calibration import logit
+from emerge_ehr.models import window_statistics
 from emerge_ehr.models.batch import MODALITIES, Batch
 from emerge_ehr.prediction.ordinary import Ordinary
 from emerge_ehr.preprocess import texts
@@ -113,6 +114,8 @@ def without_signals(
         return found
     read = trained.reads
     own = trained.of_members(batch) if own is None else own
+    if trained.experts:
+        window_statistics.of_batch(batch, torch.float64)  # the batches of pairs that follow change one signal's of them
     codes = [abnormal(one.record) for one in patients] if asked is None else asked
     pairs = [(n, code) for n, of_patient in enumerate(codes) for code in of_patient]
     for at in range(0, len(pairs), PAIRS):
@@ -158,7 +161,11 @@ def with_ordinary(trained: Trained, rows: Batch, codes: Sequence[str], ordinary:
         of_value, of_mask = ordinary.courses(length)
         value[n, :length, column[code]] = of_value[:, column[code]]
         mask[n, :length, column[code]] = of_mask[:, column[code]]
-    return dataclasses.replace(rows, ehr=value, ehr_mask=mask)
+    changed = dataclasses.replace(rows, ehr=value, ehr_mask=mask)
+    at = torch.tensor([column[code] for code in codes])
+    for dtype, known in rows.statistics.items():
+        changed.statistics[dtype] = window_statistics.with_other_column(changed, at, known)
+    return changed
 
 
 def with_texts(
