@@ -8,6 +8,7 @@ before them is looked up first.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ STRENGTH = re.compile(
 JOINTS = re.compile(r"\s*(?:--+|(?<!\S)-|-(?!\S)|/|\+|;|\band\b|\bwith\b|\bw/)\s*")
 WORDS = re.compile(r"[^\W\d_][^\W_]*|\d+")
 PREFIX = 6  # letters of what begins a name before a hyphen ("neo-", "pseudo-") and is no drug
+# A name of one word and its ending in other languages, which English drops or writes "e": furosemid, furosemida; insuline
+ENDING = re.compile(r"([a-z]{6,}?)(?:[aeo]|um)?")
 LONGEST = 80  # characters of a name that the graph does not have
 
 
@@ -61,7 +64,9 @@ class DrugNames:
             drugs = list(dict.fromkeys(one for piece in pieces for one in self._piece(piece)))
             if any(one.node_index is not None for one in drugs):
                 return drugs
-        return [Named(readings[0][:LONGEST].strip(), None)] if readings else []
+        if not readings:
+            return []
+        return self._in_english(readings[0]) or [Named(readings[0][:LONGEST].strip(), None)]
 
     def _piece(self, piece: str) -> list[Named]:
         """The drugs of a part of a combination; its name without a node if the graph has none."""
@@ -84,6 +89,17 @@ class DrugNames:
                 return []
             words = words[:-1]
         return []
+
+    def _in_english(self, plain: str) -> list[Named]:
+        """The drug from whose name or alias this one differs by accents and, if of one word, its ending; none if two would do.
+
+        Only a whole name is read so: what a hyphen or bracket joins may be part of a chemical's name ("piperazin-1-yl").
+        """
+        bare = "".join(sign for sign in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(sign))
+        ending = ENDING.fullmatch(bare)
+        forms = dict.fromkeys((bare, ending[1], f"{ending[1]}e") if ending else (bare,))
+        found = {tuple(drugs) for form in forms for drugs in [self._whole(form)] if drugs}
+        return list(found.pop()) if len(found) == 1 else []
 
     def _named(self, name: str) -> Named:
         node, own = self.nodes.get(name, (None, name))
