@@ -610,6 +610,40 @@ def test_a_field_that_cannot_be_read_is_told_with_its_column_whatever_the_form(
         stays(dataclasses.replace(made, paths=dataclasses.replace(made.paths, raw_dir=raw)))
 
 
+def test_times_of_another_zone_than_the_visits_are_refused_rather_than_shifted(mimic: Path, tmp_path: Path) -> None:
+    made = small(tmp_path)
+    convert.run(made)
+    expected = pl.read_csv(made.table_dir / "dynamic.csv")
+    whole = [path.stem for path in sorted(made.raw_dir.glob("*.csv"))]
+
+    def zoned(name: str, zones: Mapping[str, str]) -> Config:
+        raw = tmp_path / name
+        raw.mkdir()
+        for table in whole:
+            rows = pl.read_csv(made.raw_dir / f"{table}.csv", infer_schema=False)
+            times = [column for column in rows.columns if column.endswith("_datetime")]
+            zone = zones.get(table)
+            read = [pl.col(column).str.to_datetime(strict=False).dt.replace_time_zone(zone) for column in times]
+            rows.with_columns(read).write_parquet(raw / f"{table}.parquet")
+        paths = dataclasses.replace(made.paths, raw_dir=raw, table_dir=tmp_path / f"{name} tables")
+        return dataclasses.replace(made, paths=paths)
+
+    same = zoned("same", dict.fromkeys(whole, "Europe/Berlin"))
+    convert.run(same)
+    assert pl.read_csv(same.table_dir / "dynamic.csv").equals(expected)
+    for name, zones, told in (
+        ("bare", {"measurement": "UTC"}, "measurement_datetime is in UTC, while visit_start_datetime of .* is in none"),
+        (
+            "two",
+            {**dict.fromkeys(whole, "UTC"), "measurement": "Europe/Berlin"},
+            "measurement_datetime is in Europe/Berlin, while visit_start_datetime of .* is in UTC; write all",
+        ),
+    ):
+        with pytest.raises(UserError, match=told):
+            convert.run(zoned(name, zones))
+        assert not (tmp_path / f"{name} tables").exists()
+
+
 def _tables(folder: Path) -> dict[str, pl.DataFrame]:
     return {path.stem: pl.read_csv(path, infer_schema=False) for path in folder.glob("*.csv")}
 

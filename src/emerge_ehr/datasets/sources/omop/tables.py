@@ -31,6 +31,7 @@ OPTIONAL = {
     "note": "notes: that modality is masked",
     "concept": "measurements are known by the concept ids in the program's table alone, and ICD versions by the codes' form",
 }
+VISIT_START = "visit_start_datetime"
 FORMS = (".csv", ".csv.gz", ".parquet")
 Schema = Mapping[str, pl.DataType]
 TIME, ID, NUMBER, TEXT = pl.Datetime("us"), pl.Int64(), pl.Float64(), pl.String()
@@ -103,6 +104,7 @@ class Tables:
         if self._database and table:
             frame = self._database.scan(table, there, wanted)
         elif self.path(name).suffix == ".parquet":
+            self._refuse_zones(self.path(name), there)
             frame = pl.scan_parquet(self.path(name), glob=False).select(
                 pl.col(old).alias(new) for new, old in there.items()
             )
@@ -113,6 +115,24 @@ class Tables:
             frame = frame.filter(_typed(column, ID, kinds[column]).is_in(list(wanted[column])))
         frame = frame.with_columns(_without_needless(kinds))
         return frame.select(_typed(column, kind, kinds.get(column)) for column, kind in columns.items())
+
+    def _refuse_zones(self, path: Path, columns: Mapping[str, str]) -> None:
+        """Check that the times of the table are in the zone of those of the visits, or like these in none.
+
+        Raises:
+            UserError: they are not, so that it is unknown how many hours lie between them.
+        """
+        visits = self.path("visit_occurrence") if self.has("visit_occurrence") else path
+        if visits.suffix != ".parquet":
+            return
+        self._columns(visits)  # whether it can be read
+        expected = _zones(visits).get(VISIT_START)
+        for column, zone in _zones(path).items():
+            if expected is not None and column in columns and zone != expected:
+                raise UserError(
+                    f"{path}: {column} is in {zone or 'no time zone'}, while {VISIT_START} of {visits.name} is in "
+                    f"{expected or 'none'}; write all times by one clock"
+                )
 
     def read(
         self, name: str, columns: Schema, needed: Sequence[str], only: Mapping[str, Sequence[int]] | None = None
@@ -178,6 +198,13 @@ def _without_needless(kinds: pl.Schema) -> list[pl.Expr]:
         pl.when((pl.col(f"{name}time").str.len_bytes() == 0).fill_null(value=True)).then(name).alias(name)
         for name in names
     ]
+
+
+def _zones(path: Path) -> dict[str, str]:
+    """The zone of each column of times of a parquet file, by its name in small letters; "" for none."""
+    kinds = pl.scan_parquet(path, glob=False).collect_schema()
+    stated = {name.lower(): kind.time_zone or "" for name, kind in kinds.items() if isinstance(kind, pl.Datetime)}
+    return {name: "UTC" if zone == "Etc/UTC" else zone for name, zone in stated.items()}
 
 
 def _typed(name: str, kind: pl.DataType, stored: pl.DataType | None) -> pl.Expr:
