@@ -114,7 +114,7 @@ def test_language_model(tmp_path: Path, serve: Callable[..., ChatServer]) -> Non
     """With a server of the tests in place of the small model; ``test_llama_server.py`` has the real one."""
     page = (TUTORIALS / "language_model.md").read_text("utf-8")
     copy = tmp_path / "language_model.md"
-    copy.write_text(page.replace("http://127.0.0.1:8000", serve(copying_model("pneumonia", "sepsis")).url))
+    copy.write_text(page.replace("http://127.0.0.1:8000/v1", serve(copying_model("pneumonia", "sepsis")).url))
     printed = follow(copy, tmp_path)
     assert "openai_compatible" in next(one for one in printed if one.startswith("who read the notes"))
 

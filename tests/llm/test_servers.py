@@ -100,7 +100,10 @@ def test_a_server_without_schemas_is_asked_for_less_after_one_refusal_and_the_fi
     status, said = NO_SCHEMA[server_name]
     refuses = Fault(status=status, body=said) if status != 200 else Fault(instead=said.encode())
     server = serve(model, lambda n, body: refuses if form(body) == "json_schema" else None)
-    server.pages |= {"/v1/models": {"data": [{"id": "m", "owned_by": "vllm"}]}, "/version": {"version": "0.9.1"}}
+    server.pages |= {
+        "/v1/models": {"data": [{"id": "deepseek-v4-flash", "owned_by": "vllm"}]},
+        "/version": {"version": "0.9.1"},
+    }
     assert ask(client(server), 30) == list(range(30))
     assert [form(body) for body in server.requests].count("json_schema") == 1 and len(server.requests) == 31
     (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
@@ -257,6 +260,25 @@ def test_an_unknown_model_lists_those_of_the_server(serve: Serve, client: Client
     ):
         ask(client(server, model="m"), 50)
     assert len(server.requests) == 1
+
+
+def test_a_server_that_answers_as_another_model_is_told_once(
+    serve: Serve, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some servers answer by the one model they have, whatever model they are asked for."""
+    echoes, says = serve(model), serve(model)
+    echoes.pages["/v1/models"] = {"data": [{"id": "models/gemma.gguf", "owned_by": "me"}]}
+    says.serves = "gemma.gguf"
+    for server, named, count in (
+        (echoes, "'models/gemma.gguf'", 5),
+        (says, "'gemma.gguf'", 10),
+    ):  # those of before are stored
+        ask(client(server), count)
+        (warning,) = [record.message for record in caplog.records if "answers by" in record.message]
+        assert "asked for llm.model = 'deepseek-v4-flash'" in warning and f"it answers by {named};" in warning
+        caplog.clear()
+        ask(client(server, model="gemma.gguf"), count)
+        assert "answers by" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -96,8 +97,9 @@ class Chat:
         elif pending:
             replies |= self._send(make, pending, topic)
         ordered = [replies[key] for key in keys]
-        log.info("llm: %s: %d replies to %d questions; %s", topic, len(ordered), len(replies), self.account)
         if not self.dry:
+            answered = sum(reply.value is not None for reply in replies.values())
+            log.info("llm: %s: %d of %d questions answered; %s", topic, answered, len(replies), self.account)
             self._judge(topic, replies)
         return ordered
 
@@ -122,9 +124,8 @@ class Chat:
             if not self.settings.fallback_to_rules:
                 failures.refuse_many(topic, reasons, len(replies), self.settings.max_failures)
             told = failures.share(reasons, len(replies))
-            log.warning(
-                "llm: %s: %s (%s); the next run asks again what failed", topic, told, next(iter(failed.values()))
-            )
+            (why, _), *_ = Counter(failed.values()).most_common()
+            log.warning("llm: %s: %s (%s); the next run asks again what failed", topic, told, why)
 
     def _send(
         self, make: Callable[[Item], Question[T]], pending: Mapping[str, Item], topic: str

@@ -66,6 +66,8 @@ class Endpoint:
         self._server: str | None = None  # name and version, once asked for; empty where the server does not say
         self._proven = False  # it has answered in this manner
         self._said_short = False
+        self._listed: list[str] = []  # the models that the server says it has
+        self._said_other = False
 
     async def open(self) -> None:
         """Prepare for requests from the current event loop."""
@@ -121,7 +123,16 @@ class Endpoint:
         return True
 
     def _learn(self, manner: Manner) -> None:
-        """Note that the server answers in this manner."""
+        """Note that the server answers in this manner, and warn once where it answers as another model."""
+        if not self._said_other and (other := self._other_model()):
+            self._said_other = True
+            log.warning(
+                "llm: %s: asked for llm.model = '%s', it answers by %s; cache, metadata.json and report call the model as "
+                "llm.model does: set its true name there",
+                self._shown,
+                self._model,
+                other,
+            )
         if self._proven or manner != self.manner:
             return
         self._proven = True
@@ -129,6 +140,20 @@ class Endpoint:
             self._findings.keep_finding(self._configured, self._model, self._server or "", manner)
         if self._free and not self.recalled:
             log.info("llm: %s: %s", self._shown, manner)
+
+    def _other_model(self) -> str:
+        """What the server calls the model that answers, where that is not what it was asked for; empty if it is.
+
+        Some servers answer by the model they have, whatever name they are asked for, and repeat that name in the answer. So the
+        list of their models counts too.
+        """
+        if not self._model:
+            return ""
+        if self.serves and not _is_name(self.serves, self._model):
+            return f"'{self.serves}'"
+        if any(_is_name(name, self._model) for name in self._listed):
+            return ""
+        return self._shown_names(self._listed)
 
     def _shorter(self, body: dict[str, Any], refusal: Refusal) -> dict[str, Any]:
         """The request with a lower bound on the answer.
@@ -203,14 +228,18 @@ class Endpoint:
     async def _models(self) -> str:
         """The models that the server says it has, in words; empty if it does not."""
         names = _names(await self._connection.get(f"{self._base}/models"))
+        return f"; the server has {self._shown_names(names)}" if names else ""
+
+    @staticmethod
+    def _shown_names(names: list[str]) -> str:
         shown = ", ".join(f"'{name}'" for name in names[:MOST_NAMES])
-        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-        return f"; the server has {shown}{more}" if names else ""
+        return f"{shown} and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else shown
 
     async def _identity(self) -> str:
         """The server's name and version, as far as it says."""
         models = await self._connection.get(f"{self._base}/models")
         models = models or await self._connection.get(f"{self._other}/models")
+        self._listed = _names(models)
         owners = [model.get("owned_by") for model in _models(models)]
         if not owners or not isinstance(owners[0], str):
             return ""
@@ -230,3 +259,13 @@ def _models(listed: Any) -> list[dict[str, Any]]:
 
 def _names(listed: Any) -> list[str]:
     return [str(model["id"])[:LONGEST_NAME] for model in _models(listed) if isinstance(model.get("id"), str)]
+
+
+def _is_name(name: str, asked: str) -> bool:
+    """Whether a server's name of a model is the one asked for, be it with a folder, a tag or a date.
+
+    >>> [_is_name(name, "gpt-4o") for name in ("gpt-4o", "openai/GPT-4o", "gpt-4o-2024-08-06", "gpt-4o:latest", "gpt-4")]
+    [True, True, True, True, False]
+    """
+    own, other = (text.casefold().rpartition("/")[2] for text in (name, asked))
+    return own.startswith(other)

@@ -131,9 +131,20 @@ def test_ids_in_other_forms_are_read_and_one_unusable_statement_alone_is_dropped
     assert [len(statement.items) for statement in summary.statements] == [1, 2]
 
 
+@pytest.mark.parametrize("prompts", ["ours", "published"])
+def test_a_summary_without_words_is_none(serve: Serve, build: Any, prompts: str) -> None:
+    """Small models repeat the dots of the form that they are shown."""
+    empty = {"ours": {"statements": [{"text": "...", "evidence": ["S1"]}]}, "published": {"summary": "..."}}[prompts]
+    (summary,) = build(serve(lambda body: json.dumps(empty)), prompts=prompts).summarise([evidence()])
+    assert summary.failure and not summary.statements
+
+
 def test_a_summary_that_only_repeats_the_form_is_none(serve: Serve, build: Any) -> None:
     form = says(("Heart rate was high at 142 beats/min at hour 7.", ["S1"]))
     (other,) = build(serve(form)).summarise([evidence(value=151.0)])
+    assert "repeats the example" in str(other.failure)
+    elsewhere = evidence(value=1142.0)  # the digits stand in the evidence, the value does not
+    (other,) = build(serve(form)).summarise([elsewhere])
     assert "repeats the example" in str(other.failure)
     (same,) = build(serve(form)).summarise([evidence(value=142.0)])
     assert same.failure is None

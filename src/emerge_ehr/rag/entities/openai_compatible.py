@@ -116,11 +116,12 @@ class OpenAICompatibleEntities:
             for own, answers, failure in zip(cuts, answered, failures, strict=True)
         ]
         absent = sum(reply.value.absent for answers in answered for reply in answers if reply.value)
-        log.info(
-            "entities: %d mentions; %d more that the model listed do not occur in the text and were dropped",
-            sum(map(len, spans)),
-            absent,
-        )
+        if not self.chat.dry:
+            log.info(
+                "entities: the model found %d mentions; %d more that it listed do not occur in the text and were dropped",
+                sum(map(len, spans)),
+                absent,
+            )
         names = self._names(sorted({text[s:e] for text, own in zip(texts, spans, strict=True) for s, e, _ in own}))
         extractions = [
             Extraction(tuple(Entity(text[s:e], names[text[s:e]], s, e, status) for s, e, status in own), NAME, failure)

@@ -52,7 +52,7 @@ def statements(value: dict[str, Any], characters: int) -> tuple[tuple[Statement,
     """The sentences of the answer's summary, at most so many ``characters``, and how many were dropped, by what was wrong.
 
     Raises:
-        ValueError: it holds no text, or thoughts alone.
+        ValueError: it holds no words, or thoughts alone.
     """
     text = value["summary"]
     if not isinstance(text, str):
@@ -62,6 +62,8 @@ def statements(value: dict[str, Any], characters: int) -> tuple[tuple[Statement,
     except thoughts.UnclosedError as error:
         raise ValueError(f"summary: {error}") from None
     plain = " ".join(left.text[: left.heading].split())
+    if not any(map(str.isalpha, plain)):  # as the prompt's own form has it: "..."
+        raise ValueError("summary: it has no words")
     ends = [match.end() for match in sentences.END.finditer(plain)]
     cuts = [0, *ends, *([len(plain)] if plain[ends[-1] if ends else 0 :].strip() else [])]
     written = [Statement(plain[a:b].strip(), OfModel(())) for a, b in pairwise(cuts)]

@@ -70,6 +70,7 @@ class Lines:
 
 ADAPTER, OF_ONE = TypeAdapter(Lines), TypeAdapter(Line)
 IDS = re.compile(r"[A-Z][0-9]+")
+NUMBERS = re.compile(r"[0-9]+(?:[.][0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,14 @@ class OpenAICompatibleSummaries:
             ValueError: no statement is left, or the answer only repeats an example of the prompt, of which nothing is ``shown``.
         """
         lines, counts = usable(OF_ONE, value["statements"], "statements", _mended)
-        numbers = [number for line in lines for number in re.findall(r"[0-9]+", line.text)]
-        if value in repeated and not all(number in shown for number in numbers):
+        if value in repeated and not all(_is_shown(line.text, shown) for line in lines):
             raise ValueError("it repeats the example of the form")
         written = []
         for line, text in zip(lines, _without_thoughts([line.text for line in lines]), strict=True):
             own = tuple(items[key] for key in line.evidence if key in items)
-            if text and own:
+            if text and not any(map(str.isalpha, text)):
+                counts["statements dropped: no words"] += 1
+            elif text and own:
                 written.append(Statement(text, OfModel(own)))
             else:
                 counts["statements dropped: " + ("no evidence cited" if text else "nothing but thoughts")] += 1
@@ -158,6 +160,16 @@ class OpenAICompatibleSummaries:
                 f"no statement of at most {self.options.max_characters} characters cites the numbered evidence"
             )
         return Written(fitting, counts)
+
+
+def _is_shown(text: str, shown: str) -> bool:
+    """Whether a line of the evidence has all numbers of the text.
+
+    >>> _is_shown("High at 142.", "S1. high: 142 at hour 7"), _is_shown("High at 142.", "S1. high: 1142 at hour 7")
+    (True, False)
+    """
+    numbers = set(NUMBERS.findall(text))
+    return any(numbers <= set(NUMBERS.findall(line)) for line in shown.splitlines())
 
 
 def _mended(item: dict[str, Any]) -> dict[str, Any]:
