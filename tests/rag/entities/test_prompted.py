@@ -164,6 +164,10 @@ def test_a_draft_or_the_form_is_not_taken_for_the_answer(serve: Serve, extract: 
 def test_an_answer_that_only_repeats_the_form_says_nothing_of_the_note(serve: Serve, extract: Any) -> None:
     (extraction,) = extract(serve(lambda body: FORM), "No pneumonia.")
     assert "repeats the example" in str(extraction.failure)
+    swapped = FORM.replace("present", "?").replace("negated", "present").replace("?", "negated")
+    assert swapped != FORM
+    (extraction,) = extract(serve(lambda body: swapped), "A stroke.")
+    assert "repeats the example" in str(extraction.failure)
     assert named(extract(serve(lambda body: FORM), "Pneumonia, no CHF.")[0]) == [
         ("Pneumonia", "present"),
         ("CHF", "negated"),

@@ -233,9 +233,21 @@ def _found(text: str, system: str, prompts: str, value: dict[str, Any]) -> Found
         listed = [{"text": item, "status": "present"} if isinstance(item, str) else item for item in listed]
     mentions, counts = usable(OF_ONE, listed, "entities", _mended)
     found = placed(text, mentions)
-    if found.absent and value in examples(system):
+    named, shown = {mention.text for mention in mentions}, examples(system)
+    alone = not found.spans and any(named == _named(example) for example in shown)  # with other statuses, too
+    if found.absent and (value in shown or alone):
         raise ValueError("it repeats the example of the form")
     return replace(found, counts=counts)
+
+
+def _named(example: Mapping[str, Any]) -> set[str]:
+    """The names in an example of the prompt, by whichever of the forms.
+
+    >>> sorted(_named({"entities": [{"text": "CHF", "status": "negated"}, "copd"]}))
+    ['CHF', 'copd']
+    """
+    items = example.get("entities", [])
+    return {str(item.get("text")) if isinstance(item, dict) else str(item) for item in items}
 
 
 def _mended(item: dict[str, Any]) -> dict[str, Any]:
