@@ -81,6 +81,16 @@ MISTAKES = {
         "dynamic", lambda all: all.with_columns(pl.col("event_time").str.to_datetime().dt.strftime("%m/%d/%Y %H:%M"))
     ),
     "other ids in one table": changed("label", lambda all: all.with_columns(pl.col("patient_id").str.slice(1))),
+    "an id twice": changed("static", lambda all: pl.concat([all, all.head(1)])),
+    "an empty note": changed("notes", lambda all: pl.concat([all[:1].with_columns(text=pl.lit("")), all[1:]])),
+    "a column `unit` that changes within a code": changed(
+        "dynamic",
+        lambda all: all.with_row_index().with_columns(
+            unit=pl.when(pl.col("code") == "lactate")
+            .then(pl.when(pl.col("index") % 2 == 0).then(pl.lit("mmol/L")).otherwise(pl.lit("mg/dL")))
+            .otherwise(pl.lit("/min"))
+        ),
+    ),
     "a label only of those who died": changed("label", lambda all: all.filter(pl.col("label_value") == "1")),
     "`label_time` is the admission": changed(
         "label", lambda all: all.with_columns(label_time=pl.col("label_time").str.to_datetime() - pl.duration(days=9))

@@ -189,7 +189,7 @@ class Model:
             try:
                 return _told(self.ready.tables(Path(scratch)))
             except UserError as error:  # a frame has a name, and no place
-                raise UserError(str(error).replace(f"{scratch}{os.sep}", "")) from None
+                raise UserError(str(error).replace(f"{scratch}{os.sep}", "").replace(f"{scratch}: ", "")) from None
 
 
 def _told(tables: CheckedTables) -> CheckedTables:

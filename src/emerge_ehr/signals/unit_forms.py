@@ -17,6 +17,7 @@ KELVIN: Factors = (1.0, -273.15)
 POUND, OUNCE, GRAM = (0.45359237, 0.0), (0.45359237 / 16, 0.0), (0.001, 0.0)
 INCH, FOOT, METRE, MILLIMETRE = (2.54, 0.0), (30.48, 0.0), (100.0, 0.0), (0.1, 0.0)
 KILOPASCAL = (7.50061683, 0.0)
+UNIT_COLUMNS = ("unit", "units", "valueuom", "uom")  # what exports call the column that says each value's unit
 FLAG = re.compile(r"0 \S.*, 1 \S.*")  # "0 normal, 1 delayed": what the numbers mean stands for the unit
 
 MASS: Forms = {

@@ -243,8 +243,10 @@ def _refuse_wrong(
         if count := counted[f"{n} count"].item():
             row = counted[f"{n} first"].item()
             text = collect_table(rows.select(_stored(column.name)).slice(row, 1), path).item()
-            shown = repr(text and text[:80])
-            raise UserError(f"{path} row {row + first}: {column.name} {shown} {rule}; mend {count} such rows")
+            where, such = f"{path} row {row + first}: {column.name}", f"{count} such row{'s' * (count > 1)}"
+            if not (text or "").strip():
+                raise UserError(f"{where} is empty ({column.meaning}); fill in or remove {such}")
+            raise UserError(f"{where} {text[:80]!r} {rule}; mend {such}")
 
 
 def _stored(name: str) -> str:

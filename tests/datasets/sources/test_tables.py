@@ -347,9 +347,9 @@ HEADER = "patient_id,event_time,code,value\n"
         ("dynamic.csv", HEADER, "no rows"),
         ("dynamic.csv", "patient_id,time,code,value\n", "no column 'event_time'; it has: patient_id, time"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,1\na,noon,x,1\n", "row 3: event_time 'noon' is not a time"),
-        ("dynamic.csv", HEADER + "a,2150-01-01,x,1\na,,x,1\n", "row 3: event_time None is empty"),
-        ("dynamic.csv", HEADER + ",2150-01-01,x,1\n", "row 2: patient_id None is empty"),
-        ("dynamic.csv", HEADER + "a,2150-01-01,,1\n", "row 2: code None is empty"),
+        ("dynamic.csv", HEADER + "a,2150-01-01,x,1\na,,x,1\n", "row 3: event_time is empty"),
+        ("dynamic.csv", HEADER + ",2150-01-01,x,1\n", "row 2: patient_id is empty"),
+        ("dynamic.csv", HEADER + "a,2150-01-01,,1\n", "row 2: code is empty"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,1,9\n", "row 2: has 5 fields, its header has 4"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,\n", "none of its 1 codes can be used: 1 codes"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,y\na,2150-01-01,x=y,3\n", "'x=y' is both a code and a word"),
@@ -590,3 +590,18 @@ def test_a_table_under_another_name_is_not_passed_over(tmp_path: Path, name: str
     (tmp_path / name).write_bytes(gzip.compress(text, compresslevel=1) if name.endswith(".gz") else text)
     with pytest.raises(UserError, match=rf"{name}: must be {plain.name}; unzip or rename it"):
         source(tmp_path).inputs()
+
+
+@pytest.mark.parametrize(
+    ("units", "told"),
+    [(("mg/dL", "umol/L"), "several units of 1 codes: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
+)
+def test_a_column_of_units_is_not_passed_over_in_silence(tmp_path: Path, units: tuple[str, str], told: str) -> None:
+    rows = generate(tmp_path, patients=4)
+    of_glucose = {id(row): n for n, row in enumerate(row for row in rows if row["code"] == "glucose")}
+    with_unit = [{**row, "Unit": units[of_glucose[id(row)] % 2] if id(row) in of_glucose else ""} for row in rows]
+    write(tmp_path / "dynamic.csv", with_unit)
+    warnings = [warning for warning in source(tmp_path).stays().warnings if "units" in warning]
+    assert len(warnings) == bool(told) and all(
+        told in warning and "'Unit' is not read" in warning for warning in warnings
+    )

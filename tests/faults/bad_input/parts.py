@@ -76,18 +76,18 @@ PART: Cases = {
         parquet(lambda t: t.with_columns(pl.col("event_time").dt.replace_time_zone("Europe/Berlin"))),
         refused("it must be a time without a zone"),
     ),
-    "value null": (cell("value", None), refused("row 1: value None is not a number")),
+    "value null": (cell("value", None), refused("row 1: value is empty")),
     "NaN": (cell("value", float("nan")), refused("row 1: value 'NaN' is not a number")),
     "infinity": (cell("value", float("-inf")), refused("row 1: value '-inf' is not a number")),
     "huge number": (cell("value", 1e300), refused("row 1: value '1e+300' is not a number")),
-    "time null": (cell("event_time", None), refused("row 1: event_time None is not a time")),
+    "time null": (cell("event_time", None), refused("row 1: event_time is empty")),
     "far future": (
         cell("event_time", datetime(9999, 12, 31)),
         refused("1 rows outside the observation window", names="parts/dynamic"),
     ),
-    "patient null": (cell("patient_id", None), refused("row 1: patient_id None is empty")),
+    "patient null": (cell("patient_id", None), refused("row 1: patient_id is empty")),
     "patient unknown": (cell("patient_id", "0"), refused("patient_id '0' is not in cohort.csv", names="parts/dynamic")),
-    "code empty": (cell("code", ""), refused("row 1: code '' is empty")),
+    "code empty": (cell("code", ""), refused("row 1: code is empty")),
     "code unknown": (cell("code", "heart rate "), handled("'heart rate ' is a feature of its own")),
 }
 BESIDE: Cases = {

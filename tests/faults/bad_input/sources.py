@@ -181,8 +181,8 @@ TABLES_DYNAMIC: Cases = {
         cell("event_time", "2150-03-02 10:00:00+02:00"),
         refused("event_time '2150-03-02 10:00:00+02:00' is not a time"),
     ),
-    "code empty": (cell("code", ""), refused("code None is empty")),
-    "patient empty": (cell("patient_id", ""), refused("patient_id None is empty")),
+    "code empty": (cell("code", ""), refused("code is empty")),
+    "patient empty": (cell("patient_id", ""), refused("patient_id is empty")),
     "NaN": (column("value", lambda value: "NaN"), refused("none of its 4 codes can be used")),
     "patient unknown": (cell("patient_id", "P0"), handled("no label")),
 }

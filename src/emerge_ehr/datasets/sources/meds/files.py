@@ -10,12 +10,12 @@ import polars as pl
 
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.fields import UserError
+from emerge_ehr.signals.unit_forms import UNIT_COLUMNS
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.ids import id_text
 
 REQUIRED = ("subject_id", "time", "code")
 ICU_IDS = ("icustay_id", "stay_id")
-UNIT_COLUMNS = ("unit", "units", "valueuom", "uom")  # MEDS names none; these are what exports call it
 Patterns = tuple[str, ...]
 
 

@@ -8,11 +8,12 @@ import polars as pl
 
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.dates import Dates
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, scan
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
 from emerge_ehr.datasets.sources.tables.fields import time_of
 from emerge_ehr.fields import UserError
 from emerge_ehr.signals import numbers
 from emerge_ehr.signals.signals import Signal
+from emerge_ehr.signals.unit_forms import UNIT_COLUMNS
 from emerge_ehr.storage import nothing
 from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.times import NOT_A_TIME, day_end, has_no_time_of_day
@@ -130,8 +131,30 @@ def survey(path: Path, max_levels: int, known: Sequence[Signal] | None, units: U
         )
     found = dates.found(codes, None if known is None else _dated(known))
     strange = [] if known is None else _strange_words(path, features, units)
-    warnings = [*([f"{path.name}: {reasons}"] if reasons else []), *strange, *found.warnings(path.name)]
+    told = [f"{path.name}: {reasons}"] if reasons else []
+    warnings = [*told, *_several_units(path), *strange, *found.warnings(path.name)]
     return Survey(features, found, tuple(warnings), blank)
+
+
+def _several_units(path: Path) -> list[str]:
+    """A warning for each column that says units, which are not read, of the codes of which it says several."""
+    return [warning for name in header(path) if name.lower() in UNIT_COLUMNS for warning in _of_unit_column(path, name)]
+
+
+def _of_unit_column(path: Path, name: str) -> list[str]:
+    rows = scan(path, {"code": pl.String, name: pl.String})
+    unit = pl.col(name).str.strip_chars()
+    rows = rows.with_columns(unit.alias("unit")).filter(~nothing.says_nothing(pl.col("unit")))
+    units = collect(rows.drop_nulls("code").group_by("code").agg(pl.col("unit").unique().sort()), path).sort("code")
+    shown = [
+        f"{code} ({dates.named(found)})" for code, found in units.rows() if len({one.lower() for one in found}) > 1
+    ]
+    if not shown:
+        return []
+    return [
+        f"{path.name}: the column '{name}' is not read, and says several units of {len(shown)} codes: {dates.named(shown)}; "
+        "convert the values of each code to one unit"
+    ]
 
 
 def _says_something(text: str = "text") -> pl.Expr:
@@ -214,8 +237,9 @@ def _refuse_wrong(path: Path, first: dict[str, object]) -> None:
     for name, row in first.items():
         if row is not None:
             text = collect(scan(path, DYNAMIC).with_row_index("row").filter(pl.col("row") == row), path)[name][0]
-            rule = NOT_A_TIME if name == "event_time" and text else "is empty or a word for nothing"
-            raise UserError(f"{path} row {int(str(row)) + 2}: {name} {text!r} {rule}; mend it")
+            rule = NOT_A_TIME if name == "event_time" else "is empty or a word for nothing"
+            told = f"{name} {text!r} {rule}; mend it" if text else f"{name} is empty; fill it in or remove the row"
+            raise UserError(f"{path} row {int(str(row)) + 2}: {told}")
 
 
 def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
