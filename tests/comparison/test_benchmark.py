@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from emerge_ehr import cli as main
+from emerge_ehr import command_line
 from emerge_ehr.comparison import benchmark as stage
 from emerge_ehr.comparison import folder, preparation
 from emerge_ehr.config import load as load_config
@@ -299,5 +299,5 @@ def test_an_option_that_the_stage_would_ignore_is_refused(
     stage_name: str, given: list[str], refused: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main.arguments(["--stage", stage_name, *given])
+        command_line.arguments(["--stage", stage_name, *given])
     assert f"error: {refused} does not go with --stage {stage_name}, which takes --" in capsys.readouterr().err

@@ -82,3 +82,32 @@ def test_terms_are_counted_as_scikit_learn_counts_them() -> None:
     away = projected / np.linalg.norm(projected, axis=1, keepdims=True) - fitted_encoder.centre
     for _ in range(2):
         np.testing.assert_allclose(fitted_encoder.encode(texts), away / fitted_encoder.scale, atol=1e-5)
+
+
+def test_a_text_that_leaves_the_template_is_not_hundreds_of_standard_deviations_away() -> None:
+    """Summaries that say nearly the same of each disease: what hardly differs among them is left out of the embedding."""
+    draw = np.random.default_rng(0)
+    told = {
+        "pneumonia": "Infection of the air spaces of the lung",
+        "gout": "Arthritis caused by crystals of uric acid in a joint",
+        "stroke": "Sudden loss of brain function by a blocked or burst vessel",
+        "septic shock": "A fall of arterial pressure in a bacterial infection of the blood",
+    }
+    signals = ["low systolic pressure", "high pulse", "low temperature", "high creatinine"]
+
+    def summary() -> str:
+        disease, own = str(draw.choice(list(told))), draw.permutation(signals)[: draw.integers(0, 4)]
+        found = " ".join(f"Abnormally {one}: {draw.integers(10, 99)} at hour {draw.integers(48)}." for one in own)
+        return (
+            f"A patient of the ward, first 48 h of the stay. Present: {disease}. {found} History: hypertension. "
+            f"{disease.capitalize()}: {told[disease]}. Hypertension: Arterial pressure that stays above the usual range."
+        )
+
+    texts = [summary() for _ in range(200)]
+    encoder = tfidf_svd.build(tfidf_svd.Options(), seed=1, texts="summary").fit(texts)
+    seen = encoder.encode(texts)
+    assert seen.shape[1] > 8
+    away = np.abs(
+        (encoder.encode(["A patient of the ward, first 48 h of the stay."]) - seen.mean(axis=0)) / seen.std(axis=0)
+    )
+    assert away.max() < 2 * np.abs((seen - seen.mean(axis=0)) / seen.std(axis=0)).max()

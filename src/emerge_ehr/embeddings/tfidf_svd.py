@@ -28,6 +28,7 @@ from emerge_ehr.storage.dataset import read_arrays, write_dataset
 Text = Literal["note", "summary"]
 ARRAYS = ("idf", "components", "centre", "scale")
 NEGLIGIBLE = 1e-6  # of the largest singular value: directions that small are rounding errors
+LEAST = 0.05  # of the largest deviation of a component: see _varying
 TOKEN = r"(?u)\b[a-zA-Z][\w'-]*\b"
 WORDS = re.compile(TOKEN).findall
 BLOCK = 256  # texts whose words are counted at once
@@ -202,8 +203,8 @@ class TfidfSvd:
         with threadpool_limits(1), np.errstate(invalid="ignore", divide="ignore"):
             svd = TruncatedSVD(width, random_state=self.seed).fit(normalize(matrix))
         directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
-        components = np.asarray(svd.components_)[directions]
         keeps_length = self.texts in self.options.keep_length
+        components = _varying(matrix, np.asarray(svd.components_)[directions], keep_length=keeps_length)
         projected = _projected(matrix, components, keep_length=keeps_length)
         centre = projected.mean(axis=0)
         spread = np.sqrt(np.mean((projected - centre) ** 2, keepdims=True)).ravel()
@@ -227,6 +228,16 @@ def _projected(weighted: Any, components: NDArray[np.float64], *, keep_length: b
 
     projected: NDArray[np.float64] = (weighted if keep_length else normalize(weighted)) @ components.T
     return projected if keep_length else _unit(projected)
+
+
+def _varying(weighted: Any, components: NDArray[np.float64], *, keep_length: bool) -> NDArray[np.float64]:
+    """The components [D,V] in which the texts differ.
+
+    Texts by a template are all but equal in some. To standardise such a component makes hundreds of standard deviations of a small
+    difference, and of these a risk of 0 or 1 for the first patient whose text leaves the template.
+    """
+    deviation = _projected(weighted, components, keep_length=keep_length).std(axis=0)
+    return components[deviation >= LEAST * deviation.max()]
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
