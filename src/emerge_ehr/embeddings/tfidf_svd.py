@@ -233,11 +233,12 @@ def _projected(weighted: Any, components: NDArray[np.float64], *, keep_length: b
 def _varying(weighted: Any, components: NDArray[np.float64], *, keep_length: bool) -> NDArray[np.float64]:
     """The components [D,V] in which the texts differ.
 
-    Texts by a template are all but equal in some. To standardise such a component makes hundreds of standard deviations of a small
-    difference, and of these a risk of 0 or 1 for the first patient whose text leaves the template.
+    Texts by a template are all but equal in some. Where such a component is standardised, a small difference becomes hundreds of
+    standard deviations, and the first patient whose text leaves the template has a risk of 0 or 1.
     """
     deviation = _projected(weighted, components, keep_length=keep_length).std(axis=0)
-    return components[deviation >= LEAST * deviation.max()]
+    varying: NDArray[np.float64] = components[deviation >= LEAST * deviation.max()]
+    return varying
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
