@@ -204,8 +204,11 @@ class TfidfSvd:
             svd = TruncatedSVD(width, random_state=self.seed).fit(normalize(matrix))
         directions = svd.singular_values_ > NEGLIGIBLE * svd.singular_values_[0]
         keeps_length = self.texts in self.options.keep_length
-        components = _varying(matrix, np.asarray(svd.components_)[directions], keep_length=keeps_length)
+        components = np.asarray(svd.components_)[directions]
         projected = _projected(matrix, components, keep_length=keeps_length)
+        if not (varying := _varying(projected)).all():
+            components = components[varying]
+            projected = _projected(matrix, components, keep_length=keeps_length)
         centre = projected.mean(axis=0)
         spread = np.sqrt(np.mean((projected - centre) ** 2, keepdims=True)).ravel()
         scale = np.where(spread > NEGLIGIBLE, spread, 1.0)  # texts that are all alike stay at zero
@@ -230,14 +233,14 @@ def _projected(weighted: Any, components: NDArray[np.float64], *, keep_length: b
     return projected if keep_length else _unit(projected)
 
 
-def _varying(weighted: Any, components: NDArray[np.float64], *, keep_length: bool) -> NDArray[np.float64]:
-    """The components [D,V] in which the texts differ.
+def _varying(projected: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The components [D] in which the texts [N,D] differ.
 
     Texts by a template are all but equal in some. Where such a component is standardised, a small difference becomes hundreds of
     standard deviations, and the first patient whose text leaves the template has a risk of 0 or 1.
     """
-    deviation = _projected(weighted, components, keep_length=keep_length).std(axis=0)
-    varying: NDArray[np.float64] = components[deviation >= LEAST * deviation.max()]
+    deviation = projected.std(axis=0)
+    varying: NDArray[np.bool_] = deviation >= LEAST * deviation.max()
     return varying
 
 

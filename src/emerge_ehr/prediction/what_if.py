@@ -114,7 +114,7 @@ def without_signals(
         return found
     read = trained.reads
     own = trained.of_members(batch) if own is None else own
-    if trained.experts:
+    if trained.experts and "ehr" in read:
         window_statistics.of_batch(batch, torch.float64)  # the batches of pairs that follow change one signal's of them
     codes = [abnormal(one.record) for one in patients] if asked is None else asked
     pairs = [(n, code) for n, of_patient in enumerate(codes) for code in of_patient]

@@ -83,9 +83,8 @@ def _study(search: Search, folder: Path, base: Config) -> "Study":
         import optuna
     except ImportError:
         raise UserError("--stage tune needs Optuna: install it with the extra 'tune' (uv sync --extra tune)") from None
-    optuna.logging.set_verbosity(
-        optuna.logging.ERROR
-    )  # what it warns of, with a traceback, is told in a line by _tried
+    # what it warns of, with a traceback, is told in a line by _tried
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         storage=_storage(folder),
         study_name=search.name,
