@@ -5,11 +5,12 @@
         --peer negspacy/bin/python benchmarks/mentions/status_by_negspacy.py \\
         --peer medspacy/bin/python benchmarks/mentions/status_by_medspacy.py
 
-FOLDER holds primekg-open/, mimic-iv-demo-2.2/hosp/, ncbi-disease/ and bc5cdr/; the test sets of the latter two are read if they
-are there. The tables are printed as docs/entities.md has them. Finding and linking stand beside plain string matching: every name
-of the graph, whole words, any case, longest first. The status, in our own cases (status_cases.csv) and with ``--negex`` in the
-test set of NegEx (rsAnnotations-1-120-random.txt), stands beside other programs. These are no dependencies of the project: each
-runs in an environment of its own, since these two need different versions of spaCy. Neither needs a model of spaCy:
+FOLDER holds primekg-open/, mimic-iv-demo-2.2/hosp/, ncbi-disease/ and bc5cdr/; the test sets of the latter two are read if
+they are there. The tables are printed as docs/entities_results.md and the pages beside it have them. Finding and linking
+stand beside plain string matching: every name of the graph, whole words, any case, longest first. The status, in our own
+cases (status_cases.csv) and with ``--negex`` in the test set of NegEx (rsAnnotations-1-120-random.txt), stands beside other
+programs. These are no dependencies of the project: each runs in an environment of its own, since these two need different
+versions of spaCy. Neither needs a model of spaCy:
 
     python3.11 -m venv negspacy && negspacy/bin/pip install negspacy==1.1.0 spacy==3.8.18
     python3.11 -m venv medspacy && medspacy/bin/pip install medspacy==1.3.1 spacy==3.7.5 PyRuSH==1.0.13

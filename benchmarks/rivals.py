@@ -110,7 +110,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="generated hospitals")
     parser.add_argument("--stays", type=int, default=2000, help="of each generated hospital")
-    parser.add_argument("--interactions", type=float, default=0.0, help="between its modalities (docs/synthetic.md)")
+    parser.add_argument(
+        "--interactions", type=float, default=0.0, help="between its modalities (docs/synthetic_options.md)"
+    )
     parser.add_argument(
         "--settings", default="", metavar="TOML", help="of the generated hospitals; give another --folder too"
     )

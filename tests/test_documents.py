@@ -36,13 +36,16 @@ NOT_RUN = {
     ("README.md", "make demo"): "CI runs it",
     ("README.md", "@inproceedings"): "a reference to cite",
     ("cited_evidence.md", "python -m benchmarks"): "a measurement of hours",
-    ("encoders.md", "for n in"): "it downloads a model",
-    ("entities.md", "python -m benchmarks"): "a measurement of minutes, with libraries that are not installed here",
+    ("linking_by_meaning.md", "for n in"): "it downloads a model",
+    (
+        "entities_results.md",
+        "python -m benchmarks",
+    ): "a measurement of minutes, with libraries that are not installed here",
     ("llm_servers.md", ".venv/llama"): "it compiles for ten minutes; tests/test_llama_server.py starts the same server",
     ("llm_servers.md", "at most 1"): "what was printed when it was measured",
     ("llm_servers.md", "vllm serve"): "it needs GPUs",
     ("meds.md", "meds-evaluation-cli"): "tests/test_prediction_times.py calls what it calls",
-    ("models.md", "(x_j"): "a formula",
+    ("models_equations.md", "(x_j"): "a formula",
     ("paper.md", "data/raw"): "a list of folders",
     ("plugs.md", "[model]"): "the package is the reader's; tests/test_plugs_from_elsewhere.py has one for every socket",
     ("service.md", "curl"): "what it sends is checked here",
@@ -51,7 +54,8 @@ NOT_RUN = {
     ("scale.md", "export RAY"): "it needs several machines",
     ("synthetic.md", "make demo"): "CI runs it",
     ("synthetic.md", "true_risk"): "a formula",
-    ("synthetic.md", "python benchmarks"): "a measurement of hours",
+    ("synthetic_inputs.md", "python benchmarks"): "a measurement of hours",
+    ("synthetic_results.md", "python benchmarks"): "a measurement of hours",
 }
 
 

@@ -143,7 +143,7 @@ class Linking:
     diseases per sample.
 
     Another similarity needs another threshold. None: the similarity's own, which for ``words`` is a probability of 0.5, and of
-    0.4 for the whole of a title (docs/encoders.md says how it was chosen, and what it was measured on).
+    0.4 for the whole of a title (docs/linking_results.md says how it was chosen, and on what).
     """
 
     threshold: Annotated[float, Gt(0), Le(1)] | None = None
@@ -217,7 +217,7 @@ class TokenLevel:
 class Model:
     """EMERGE's size and parts. The sizes are the published settings. ``text_dropout`` (of the components of the text embeddings
     and of the statistics), ``relevance``, ``modality_dropout``, the sum of the texts and the residual fusion are ours;
-    docs/models.md gives the published ones, and what the departures are worth.
+    docs/paper.md gives the published ones, and docs/models_results.md what the departures are worth.
 
     ``experts``: plain methods on the same inputs, whose logits are added to the network's, by weights fitted out of fold.
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what

@@ -45,7 +45,7 @@ class CharacterNgrams:
 
     @property
     def threshold(self) -> float:
-        """The one with the best F0.5 on phrases and mentions (docs/encoders.md)."""
+        """The one with the best F0.5 on phrases and mentions (docs/linking_by_meaning.md)."""
         return 0.7
 
     @property

@@ -43,7 +43,7 @@ class EmbeddingSimilarity:
 
     @property
     def threshold(self) -> float:
-        """What suits a small general encoder; another encoder needs its own (docs/encoders.md)."""
+        """What suits a small general encoder; another encoder needs its own (docs/linking_by_meaning.md)."""
         return 0.7
 
     @property

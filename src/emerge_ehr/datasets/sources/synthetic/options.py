@@ -11,7 +11,7 @@ from emerge_ehr.fields import Positive
 
 @dataclass(frozen=True)
 class Options:
-    """``stays``: the number of ICU stays to generate. docs/synthetic.md measures what each of the others does.
+    """``stays``: the number of ICU stays to generate. docs/synthetic_options.md measures what each of the others does.
 
     ``interactions``: how much what one part of the risk (series, note or graph) means depends on the others, as the weight of
     their products in the log-odds; 0 for a risk that is a plain sum. ``falling_pressure``: the diseases that carry risk matter
