@@ -111,6 +111,11 @@ class Cohort:
     bin_hours: Annotated[int, Gt(0), Le(LONGEST), BINS] = 1
     landmarks: Annotated[tuple[Annotated[int, Gt(0), Le(LONGEST)], ...], ARTEFACTS] = ()
 
+    @property
+    def landmark_steps(self) -> tuple[int, ...]:
+        """The landmarks in steps of the series."""
+        return tuple(hour // self.bin_hours for hour in self.landmarks)
+
 
 @dataclass(frozen=True)
 class Split:

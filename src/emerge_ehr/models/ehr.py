@@ -1,11 +1,12 @@
 """How a model reads the EHR: its hours by a series encoder and, if asked to, the statistics of its window."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.models import window_statistics
+from emerge_ehr.models import landmarks, window_statistics
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.fusion import Modality
 from emerge_ehr.models.hours import inside
@@ -43,16 +44,19 @@ class Ehr(nn.Module):
 
 @final
 class Statistics(nn.Module):
-    """Projects the statistics of the window, scaled by their relevance, to the hidden size."""
+    """Projects the statistics of the window, scaled by their relevance at the landmark, to the hidden size."""
 
-    def __init__(self, features: int, hidden_size: int, dropout: float) -> None:
+    def __init__(self, features: int, hidden_size: int, dropout: float, steps: Sequence[int] = ()) -> None:
         super().__init__()
         width = len(STATISTICS) * features
-        self.relevance = Relevance(width)
+        self.steps = tuple(steps)  # of the landmarks
+        self.relevance = Relevance(width, max(1, len(self.steps)))
         self.masking = nn.Dropout(dropout)
         self.linear = nn.Linear(width, hidden_size)
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> [N,H]."""
-        projected: Tensor = self.linear(self.masking(self.relevance(window_statistics.of_batch(batch))))
+        found = window_statistics.of_batch(batch, shares=bool(self.steps))
+        scaled = self.relevance(found, landmarks.reached(batch.ehr_length, self.steps))
+        projected: Tensor = self.linear(self.masking(scaled))
         return projected

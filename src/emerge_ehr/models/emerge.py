@@ -15,7 +15,7 @@ also holds the statistics of the window, and these and the components of embeddi
 ``modality_dropout``, modalities are left out at random in training.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -33,16 +33,25 @@ from emerge_ehr.models.text_fusion import BOTH
 from emerge_ehr.models.texts import PiecesOfTexts, Projection, ScaledProjection, WholeTexts
 
 
-def build(settings: Model, *, features: int, statics: int, text_widths: Mapping[str, int], labels: int) -> "Emerge":
+def build(
+    settings: Model,
+    *,
+    features: int,
+    statics: int,
+    text_widths: Mapping[str, int],
+    labels: int,
+    steps: Sequence[int] = (),
+) -> "Emerge":
     """The model for so many ``features`` per hour, ``statics``, widths of the text embeddings (note, summary) and ``labels``.
 
-    Only the parts that ``settings.modalities`` need are made, so that every parameter is trained.
+    ``steps``: where the landmarks are, in steps of the series; for each of them the columns are scaled apart. Only the parts that
+    ``settings.modalities`` need are made, so that every parameter is trained.
     """
     size = settings.hidden_size
     widths = {name: text_widths[name] for name in texts_read(settings)}
-    ehr = _ehr(settings, features) if "ehr" in settings.modalities else None
-    parts = _token_level if reads_pieces(settings) else _whole
-    texts, fusion = parts(settings, widths)
+    ehr = _ehr(settings, features, steps) if "ehr" in settings.modalities else None
+    texts: WholeTexts | PiecesOfTexts | None
+    texts, fusion = _token_level(settings, widths) if reads_pieces(settings) else _whole(settings, widths, steps)
     head = heads.build(settings.head, hidden_size=size, labels=labels, dropout=settings.dropout)
     static = nn.Linear(statics, size) if settings.static else None
     return Emerge(ehr, texts, fusion, static, head, modalities_read(settings), settings.modality_dropout)
@@ -97,17 +106,18 @@ def reads_pieces(settings: Model) -> bool:
     return pieces
 
 
-def _ehr(settings: Model, features: int) -> Ehr:
+def _ehr(settings: Model, features: int, steps: Sequence[int]) -> Ehr:
     """The part that reads ``features`` per hour; a fusion of pieces reads the hours alone, and no vector of the whole series."""
     size, pieces = settings.hidden_size, reads_pieces(settings)
     context = {"hidden_size": size, "heads": settings.heads, "dropout": settings.dropout}
     series = _part("model.series", settings.series, input_size=2 * features, **context)
-    statistics = Statistics(features, size, settings.text_dropout) if settings.relevance and not pieces else None
+    scaled = settings.relevance and not pieces
+    statistics = Statistics(features, size, settings.text_dropout, steps) if scaled else None
     dropout = 0.0 if settings.plain else settings.dropout
     return Ehr(series, statistics, None if pieces else absence.vector(size), dropout)
 
 
-def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | None, Fusion | None]:
+def _whole(settings: Model, widths: Mapping[str, int], steps: Sequence[int]) -> tuple[WholeTexts | None, Fusion | None]:
     """The part that makes one vector of the texts, if there are any, and its fusion with the EHR, if the model reads both."""
     if not widths:
         return None, None
@@ -116,15 +126,15 @@ def _whole(settings: Model, widths: Mapping[str, int]) -> tuple[WholeTexts | Non
     if set(widths) == set(_fused(settings)):
         text_fusion = _part("model.text_fusion", settings.text_fusion, texts=len(widths), hidden_size=size)
     fusion = _fusion(settings, ("ehr", "text")) if "ehr" in settings.modalities else None
-    projections = {name: _projection(settings, width) for name, width in widths.items()}
-    return WholeTexts(projections, text_fusion), fusion
+    projections = {name: _projection(settings, width, max(1, len(steps))) for name, width in widths.items()}
+    return WholeTexts(projections, text_fusion, steps), fusion
 
 
-def _projection(settings: Model, width: int) -> nn.Module:
+def _projection(settings: Model, width: int, landmarks: int) -> nn.Module:
     """The projection of a text's embedding of ``width`` components."""
     size, text_dropout = settings.hidden_size, settings.text_dropout
     if settings.relevance:
-        return ScaledProjection(width, size, text_dropout)
+        return ScaledProjection(width, size, text_dropout, landmarks)
     return Projection(width, size, text_dropout, settings.dropout, plain=settings.plain)
 
 

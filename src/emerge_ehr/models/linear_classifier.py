@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emerge_ehr.models.label_columns import Labelled, defined, prior_log_odds
+from emerge_ehr.models.relevance import BOUND
 
 Array = NDArray[np.float64]
 Penalty = Literal["l2", "l1"]
@@ -27,7 +28,7 @@ STRENGTHS: dict[Penalty, tuple[float, ...]] = {
 class LinearClassifier:
     """A fitted regression: ``mean`` and ``scale`` [D] of the training patients, ``coefficients`` [K,D] and ``intercept`` [K].
 
-    The coefficients are those of standardised features.
+    The coefficients are those of standardised features, none of which counts for more than ``BOUND`` standard deviations.
     """
 
     mean: Array
@@ -67,7 +68,7 @@ class LinearClassifier:
         return cls(**arrays)
 
     def _standardised(self, features: Array) -> Array:
-        return np.nan_to_num((features - self.mean) / self.scale, nan=0.0)
+        return np.nan_to_num(np.clip((features - self.mean) / self.scale, -BOUND, BOUND), nan=0.0)
 
 
 def fit(

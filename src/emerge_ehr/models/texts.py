@@ -1,12 +1,12 @@
 """How a model reads note and summary: each as one vector, which are then fused, or each as its pieces."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from emerge_ehr.models import absence
+from emerge_ehr.models import absence, landmarks
 from emerge_ehr.models.batch import Batch
 from emerge_ehr.models.fusion import Modality
 from emerge_ehr.models.relevance import Relevance
@@ -17,18 +17,23 @@ from emerge_ehr.models.text_fusion import TextFusion
 class WholeTexts(nn.Module):
     """Makes one modality, ``text``, of the texts; without ``text_fusion`` there is one text, which goes on as it is."""
 
-    def __init__(self, projections: Mapping[str, nn.Module], text_fusion: TextFusion | None) -> None:
+    def __init__(
+        self, projections: Mapping[str, nn.Module], text_fusion: TextFusion | None, steps: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.projections = nn.ModuleDict(projections)
         self.text_fusion = text_fusion
+        self.steps = tuple(steps)  # of the landmarks
 
     def forward(self, batch: Batch) -> dict[str, Modality]:
         """Batch of N -> the modality ``text``; its tokens are the projected texts, after their fusion if there are two."""
         embeddings = {"note": batch.note_embedding, "summary": batch.summary_embedding}
         masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
         present = torch.stack([masks[name] for name in self.projections], dim=1)
+        landmark = landmarks.reached(batch.ehr_length, self.steps)
         texts = torch.stack(
-            [projection(embeddings[name], masks[name]) for name, projection in self.projections.items()], dim=1
+            [projection(embeddings[name], masks[name], landmark) for name, projection in self.projections.items()],
+            dim=1,
         )
         fused = texts[:, 0] if self.text_fusion is None else self.text_fusion(texts, present)
         if len(self.projections) == 1:
@@ -58,8 +63,8 @@ class Projection(nn.Module):
         self.dropout = nn.Dropout(0.0 if plain else dropout)
         self.absent = absence.vector(hidden_size)
 
-    def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
-        """Embedding [N,D], present [N] bool -> [N,H]."""
+    def forward(self, embedding: Tensor, present: Tensor, landmark: Tensor) -> Tensor:
+        """Embedding [N,D], present [N] bool -> [N,H], at any landmark."""
         return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)
 
 
@@ -70,16 +75,17 @@ class ScaledProjection(nn.Module):
     There is no normalisation after the projection: it would take away how much a text tells.
     """
 
-    def __init__(self, width: int, hidden_size: int, text_dropout: float) -> None:
+    def __init__(self, width: int, hidden_size: int, text_dropout: float, landmarks: int = 1) -> None:
         super().__init__()
-        self.relevance = Relevance(width)
+        self.relevance = Relevance(width, landmarks)
         self.masking = nn.Dropout(text_dropout)
         self.linear = nn.Linear(width, hidden_size)
         self.absent = absence.vector(hidden_size)
 
-    def forward(self, embedding: Tensor, present: Tensor) -> Tensor:
-        """Embedding [N,D], present [N] bool -> [N,H]."""
-        return torch.where(present[:, None], self.linear(self.masking(self.relevance(embedding))), self.absent)
+    def forward(self, embedding: Tensor, present: Tensor, landmark: Tensor) -> Tensor:
+        """Embedding [N,D], present [N] bool, number of the landmark [N] -> [N,H]."""
+        scaled = self.relevance(embedding, landmark)
+        return torch.where(present[:, None], self.linear(self.masking(scaled)), self.absent)
 
 
 @final

@@ -12,11 +12,20 @@ from emerge_ehr.models.hours import inside
 STATISTICS = ("mean", "std", "min", "max", "first", "last", "slope", "count")
 
 
-def of_batch(batch: Batch, dtype: torch.dtype = torch.float32) -> Tensor:
+def of_batch(batch: Batch, dtype: torch.dtype = torch.float32, *, shares: bool = False) -> Tensor:
     """The statistics of the patients in a batch [N,8F], in the order of ``STATISTICS``; later hours than the last are ignored.
 
-    A batch keeps them, since every member of a run asks for the same.
+    ``shares``: counts are shares of the window's steps, which windows of different lengths have in common. A batch keeps the
+    statistics, since every member of a run asks for the same.
     """
+    found = _of_batch(batch, dtype)
+    if not shares:
+        return found
+    features = batch.ehr.shape[2]
+    return torch.cat([found[:, :-features], found[:, -features:] / batch.ehr_length[:, None]], dim=1)
+
+
+def _of_batch(batch: Batch, dtype: torch.dtype) -> Tensor:
     if torch.compiler.is_compiling():  # in training, where each batch is read once
         return statistics(batch.ehr.to(dtype), (batch.ehr_mask > 0) & inside(batch)[..., None])
     if dtype not in batch.statistics:

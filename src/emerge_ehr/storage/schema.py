@@ -16,7 +16,7 @@ ARTEFACTS_FORMAT = (
     2  # when preprocess would make other arrays, records or splits of the same tables, graph and settings
 )
 MODEL_FORMAT = 2  # when an exported folder would be read differently
-RUN_FORMAT = 4  # when a trained model's files would be read differently, or its weights mean something else
+RUN_FORMAT = 5  # when a trained model's files would be read differently, or its weights mean something else
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ nobody had in training tells nothing of a patient who has it.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from emerge_ehr import components
 from emerge_ehr.config import Config
 from emerge_ehr.fields import Component
-from emerge_ehr.models import emerge, input_table
+from emerge_ehr.models import by_landmark, emerge, input_table
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.storage.dataset import Dataset
 from emerge_ehr.training import patients
@@ -48,7 +49,7 @@ class Alike:
 
 @dataclass(frozen=True)
 class Experts:
-    """The experts of one member, which read M modalities.
+    """The experts of one member, which read M modalities; with landmarks, at these ``steps``, an expert is one for each.
 
     By the number of a choice of modalities, as ``choices`` numbers them: the experts by name (none for nothing), and the
     ``weights`` [K,1 + experts + 1] of the network, of each expert, and of 1 (the intercept), for each of K labels. There are
@@ -56,6 +57,7 @@ class Experts:
     """
 
     reads: tuple[str, ...]
+    steps: tuple[int, ...]
     fitted: Mapping[int, Mapping[str, Estimator]]
     weights: Mapping[int, Array]
 
@@ -87,7 +89,7 @@ class Experts:
             rows = torch.nonzero(choice == number)[:, 0]
             if len(rows):
                 kept = every[number]
-                table = patients.table(patients.subset(of, rows), kept, batch_size) if kept else None
+                table = patients.table(patients.subset(of, rows), kept, batch_size, self.steps) if kept else None
                 found.append(Alike(number, rows, table))
         return found
 
@@ -136,7 +138,7 @@ def fit(
     for choice, kept in enumerate(choices(reads)):
         if not judged[:, [reads.index(name) for name in kept]].all(dim=1).any():
             continue
-        table = patients.table(both, kept, size) if kept else np.empty((len(both), 0))
+        table = patients.table(both, kept, size, config.cohort.landmark_steps) if kept else np.empty((len(both), 0))
         for member, of_member in zip(team, found, strict=True):
             own = _untrained(config, dataset, kept, member.seed)
             inside = np.ones(len(table), dtype=bool)
@@ -165,17 +167,17 @@ def load(config: Config, dataset: Dataset, folder: Path) -> Experts:
         own = _untrained(config, dataset, choices(reads)[choice], config.seed)
         for name, expert in own.items():
             expert.load(folder / FOLDER / title / name)
-            require_fit(expert, dataset)
+            require_fit(expert, dataset, config.cohort.landmarks)
         weights[choice] = np.array(rows, dtype=np.float64)
         if weights[choice].shape != (labels, 2 + len(own)):
             raise ValueError(f"{WEIGHTS} does not hold a weight for network and experts of each label")
         if not (np.abs(weights[choice]) < LARGEST).all() or (weights[choice][:, :-1] < 0).any():
             raise ValueError(f"{WEIGHTS} holds a weight below 0, or a number that is no weight")
         fitted[choice] = own
-    return Experts(reads, fitted, weights)
+    return Experts(reads, config.cohort.landmark_steps, fitted, weights)
 
 
-def require_fit(estimator: Estimator, dataset: Dataset) -> None:
+def require_fit(estimator: Estimator, dataset: Dataset, landmarks: Sequence[int] = ()) -> None:
     """Check that a loaded estimator takes the columns of the modalities that it reads, and gives each label a log-odds.
 
     Raises:
@@ -185,10 +187,12 @@ def require_fit(estimator: Estimator, dataset: Dataset) -> None:
         estimator.reads, dataset.ehr.shape[2], dataset.note_embedding.shape[1], dataset.summary_embedding.shape[1]
     )
     try:
-        found = estimator.logits(np.full((1, columns), np.nan))
+        unknown = np.full((max(1, len(landmarks)), columns), np.nan)
+        numbers = [np.arange(len(landmarks))[:, None]] if landmarks else []
+        found = estimator.logits(np.concatenate([*numbers, unknown], axis=1))
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"does not fit the inputs: {error}") from None
-    if found.shape != (1, dataset.label.shape[1]) or not found.isfinite().all():
+    if found.shape != (len(unknown), dataset.label.shape[1]) or not found.isfinite().all():
         raise ValueError("does not give a finite log-odds for each label")
 
 
@@ -199,7 +203,7 @@ def weigh(
     experts: Sequence[Mapping[int, Mapping[str, Estimator]]],
 ) -> list[Experts]:
     """Each member's experts with the weights, the same for all. ``networks``: each gives its logits [N,K] of patients."""
-    reads, size = emerge.modalities_read(config.model), config.training.batch_size
+    reads, size, steps = emerge.modalities_read(config.model), config.training.batch_size, config.cohort.landmark_steps
     has = torch.cat([patients.has(member.validation, reads, size) for member in team]).numpy()
     label = torch.cat([member.validation.label.cpu() for member in team]).double().numpy()
     defined = torch.cat([member.validation.label_mask.cpu() for member in team]).numpy() > 0
@@ -209,7 +213,7 @@ def weigh(
         lacks = [name for name in reads if name not in kept]
         logits = []
         for member, network, own in zip(team, networks, experts, strict=True):
-            table = patients.table(member.validation, kept, size) if kept else None
+            table = patients.table(member.validation, kept, size, steps) if kept else None
             of_network = network(patients.lacking(member.validation, lacks))
             logits.append(_logits(of_network, own[choice], table))
         together = torch.cat(logits).double().numpy()
@@ -217,7 +221,7 @@ def weigh(
         weights[choice] = np.stack(
             [_weights(together[rows, k], label[rows, k]) for k, rows in enumerate(np.moveaxis(able, 1, 0))]
         )
-    return [Experts(reads, own, weights) for own in experts]
+    return [Experts(reads, steps, own, weights) for own in experts]
 
 
 def told(experts: Experts, names: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
@@ -244,12 +248,12 @@ def _untrained(config: Config, dataset: Dataset, kept: Sequence[str], seed: int)
     widths = dataset.note_embedding.shape[1], dataset.summary_embedding.shape[1]
     hours, features = dataset.ehr.shape[1:]
     sizes = Sizes(hours, features, *widths, dataset.label.shape[1])
-    return {
-        name: components.build(
-            "baseline", Component(name, {"modalities": list(kept), **OPTIONS[name]}), sizes=sizes, seed=seed
-        )
-        for name in (config.model.experts if kept else ())
-    }
+    found: dict[str, Estimator] = {}
+    for name in config.model.experts if kept else ():
+        chosen = Component(name, {"modalities": list(kept), **OPTIONS[name]})
+        make = partial(components.build, "baseline", chosen, sizes=sizes, seed=seed)
+        found[name] = by_landmark.each(make, len(config.cohort.landmarks))
+    return found
 
 
 def _weights(logits: Array, label: Array) -> Array:

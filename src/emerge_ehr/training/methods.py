@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config
 from emerge_ehr.fields import UserError, to_dict
-from emerge_ehr.models import emerge
+from emerge_ehr.models import by_landmark, emerge
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.emerge import Emerge
 from emerge_ehr.storage import publishing
@@ -59,9 +60,17 @@ def build(config: Config, dataset: Dataset) -> nn.Module | Estimator:
     labels = dataset.label.shape[1]
     if config.baseline is None:
         statics = dataset.static.shape[1]
-        return emerge.build(config.model, features=features, statics=statics, text_widths=widths, labels=labels)
+        return emerge.build(
+            config.model,
+            features=features,
+            statics=statics,
+            text_widths=widths,
+            labels=labels,
+            steps=config.cohort.landmark_steps,
+        )
     sizes = Sizes(hours, features, widths["note"], widths["summary"], labels)
-    baseline: nn.Module | Estimator = components.build("baseline", config.baseline, sizes=sizes, seed=config.seed)
+    make = partial(components.build, "baseline", config.baseline, sizes=sizes, seed=config.seed)
+    baseline: nn.Module | Estimator = by_landmark.each(make, len(config.cohort.landmarks))
     return baseline
 
 
@@ -145,11 +154,16 @@ def fit(config: Config, dataset: Dataset, member: Member, fabric: Any, manifest:
         logger.warning("this baseline fits itself: training.loggers and training.class_weights have no effect")
     estimator: Estimator = method
     size = config.training.batch_size
-    tables = [table(patients, estimator.reads, size) for patients in (member.train, member.validation)]
+    steps = config.cohort.landmark_steps
+    tables = [table(patients, estimator.reads, size, steps) for patients in (member.train, member.validation)]
     estimator.fit(member.train, tables[0], member.validation, tables[1])
     selection = {"best_epoch": None, "epochs": 0, "selection": "fitted at once"}
     return FittedMethod(
-        lambda patients: estimator.logits(table(patients, estimator.reads, size)), estimator.save, [], selection, []
+        lambda patients: estimator.logits(table(patients, estimator.reads, size, steps)),
+        estimator.save,
+        [],
+        selection,
+        [],
     )
 
 
@@ -178,7 +192,7 @@ def _by_epochs(
 
     settings, train, validation = config.training, member.train, member.validation
     if isinstance(network, Emerge) and resumed is None:  # else the weights to resume from hold what was fitted
-        relevance.fit(network, train, validation, settings, config.seed)
+        relevance.fit(network, train, validation, settings, config.seed, config.cohort.landmark_steps)
     context: dict[str, Any] = {"fabric": fabric, "resumed": resumed, "after_epoch": after_epoch}
     try:
         progress = loop.fit(network, train, validation, settings, config.seed, **context)

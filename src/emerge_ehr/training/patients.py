@@ -90,10 +90,12 @@ def lacking(patients: Patients, modalities: Sequence[str]) -> Patients:
     return dataclasses.replace(patients, lacks=(*patients.lacks, *modalities))
 
 
-def table(patients: Patients, modalities: Sequence[str], batch_size: int) -> NDArray[np.float64]:
+def table(
+    patients: Patients, modalities: Sequence[str], batch_size: int, steps: Sequence[int] = ()
+) -> NDArray[np.float64]:
     """The columns of ``input_table.of_batch`` for all patients [N,D]; from disk, the arrays are read batch by batch."""
     parts = torch.split(torch.arange(len(patients)), batch_size)
-    return np.concatenate([input_table.of_batch(batch, modalities) for batch in batches(patients, parts)])
+    return np.concatenate([input_table.of_batch(batch, modalities, steps) for batch in batches(patients, parts)])
 
 
 def has(patients: Patients, modalities: Sequence[str], batch_size: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from emerge_ehr.config import Training
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.significance import paired_bootstrap
-from emerge_ehr.models import linear_classifier
+from emerge_ehr.models import by_landmark, linear_classifier
 from emerge_ehr.models.batch import MODALITIES
 from emerge_ehr.models.linear_classifier import STRENGTHS, LinearClassifier
 from emerge_ehr.training import results
@@ -25,11 +25,25 @@ METRICS = ("auroc", "auprc")
 
 
 def fit(
-    train: Patients, validation: Patients, modalities: Sequence[str], settings: Training, seed: int
-) -> LinearClassifier:
-    """Fit the regression of each label on ``train``; its penalty has the lowest loss on ``validation``."""
-    tables = [table(each, modalities, settings.batch_size) for each in (train, validation)]
-    return linear_classifier.fit(train, tables[0], validation, tables[1], STRENGTHS["l1"], "l1", seed)
+    train: Patients,
+    validation: Patients,
+    modalities: Sequence[str],
+    settings: Training,
+    seed: int,
+    steps: Sequence[int] = (),
+) -> list[LinearClassifier]:
+    """Fit the regression of each label on ``train``; its penalty has the lowest loss on ``validation``.
+
+    With landmarks, at these ``steps``, there is one for each, on its samples; else a single one.
+    """
+    both = [
+        by_landmark.parts(each, table(each, modalities, settings.batch_size, steps), len(steps))
+        for each in (train, validation)
+    ]
+    return [
+        linear_classifier.fit(own, own.table, held, held.table, STRENGTHS["l1"], "l1", seed)
+        for own, held in zip(*both, strict=True)
+    ]
 
 
 def predict(
@@ -39,16 +53,20 @@ def predict(
     predictions: Predictions,
     settings: Training,
     reported: Reported,
+    steps: Sequence[int] = (),
 ) -> Predictions:
     """The plain method's predictions of ``test`` from the modalities ``reads``, in place of EMERGE's ``predictions``.
 
-    It has the same members, which are put together in the same way.
+    It has the same members, which are put together in the same way. ``steps``: as for ``fit``.
     """
     modalities = _ordered(reads)
-    columns = table(test, modalities, settings.batch_size)
-    fitted = [fit(member.train, member.validation, modalities, settings, member.seed) for member in team]
-    logits = torch.from_numpy(np.stack([member.logits(columns) for member in fitted]))
-    return dataclasses.replace(predictions, probability=reported.together(logits))
+    judged = list(by_landmark.parts(test, table(test, modalities, settings.batch_size, steps), len(steps)))
+    logits = np.empty((len(team), *test.label.shape))
+    for member, own in zip(team, logits, strict=True):
+        fitted = fit(member.train, member.validation, modalities, settings, member.seed, steps)
+        for part, regression in zip(judged, fitted, strict=True):
+            own[part.rows] = regression.logits(part.table)
+    return dataclasses.replace(predictions, probability=reported.together(torch.from_numpy(logits)))
 
 
 def _ordered(reads: Sequence[str]) -> list[str]:

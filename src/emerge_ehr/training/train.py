@@ -195,7 +195,8 @@ def _train(
                     tested = folds.all_tested(of_folds, dataset, told.names)
                 elif config.baseline is None:
                     reads, own = emerge.modalities_read(config.model), tested[PREDICTIONS.file]
-                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen, told)
+                    steps = config.cohort.landmark_steps
+                    tested[PLAIN_PREDICTIONS] = plain.predict(reads, team, parts["test"], own, chosen, told, steps)
                 done = calibrated.fit(config, fitted, judged, tested.pop(PREDICTIONS.file), of_folds)
                 fitted, files, of_sets = sets.added(config, done, of_folds, patients, _sampling(config))
                 constant = horizons.shares(parts["train"], told)

@@ -116,7 +116,8 @@ class Trained:
 
     def _logits(self, member: nn.Module | Estimator, batch: Batch, hours: Modality | None) -> Tensor:
         if not isinstance(member, nn.Module):
-            return member.logits(patients.table(batch, member.reads, self.config.training.batch_size))
+            steps = self.config.cohort.landmark_steps
+            return member.logits(patients.table(batch, member.reads, self.config.training.batch_size, steps))
         with torch.no_grad():
             logits: Tensor = member(batch) if hours is None else member(batch, hours)
             return logits
@@ -202,7 +203,7 @@ def _member(config: Config, dataset: Dataset, folder: Path) -> nn.Module | Estim
     try:
         if not isinstance(method, nn.Module):
             method.load(folder)
-            experts.require_fit(method, dataset)
+            experts.require_fit(method, dataset, config.cohort.landmarks)
             return method
         method.load_state_dict(load_file(folder / "best.safetensors"))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
