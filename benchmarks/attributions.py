@@ -1,4 +1,4 @@
-"""Which attribution tells what moved the true risk: deletion, attention or gradients (docs/cited_evidence.md).
+"""Which attribution tells what moved the true risk: deletion, attention or gradients (docs/attributions.md).
 
     python -m benchmarks.attributions --seeds 1 2
     python -m benchmarks.attributions --seeds 1 --interactions 1.6

@@ -1,4 +1,4 @@
-"""Calibration and conformal sets on generated hospitals: what is promised, and what is kept (docs/calibration.md).
+"""Calibration and conformal sets on generated hospitals: what is promised, and what is kept (docs/calibration_results.md).
 
     python -m benchmarks.coverage --seeds 1 2 3
 

@@ -1,4 +1,4 @@
-"""Does the cited evidence matter? Deletions against the planted truth of generated hospitals (docs/cited_evidence.md).
+"""Does the cited evidence matter? Deletions against the planted truth of generated hospitals (docs/evidence_diseases.md).
 
     python -m benchmarks.evidence --seeds 1 2
     python -m benchmarks.evidence --seeds 1 --interactions 1.6

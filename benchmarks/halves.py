@@ -3,7 +3,7 @@
     python -m benchmarks.halves --halves eicu mimic3 --repeats 5
 
 Each repetition divides the persons of a half anew into ``--folds`` folds, everything is fitted without the fold that is tested
-(as with ``split.folds``, docs/evaluation.md), and each method has the same members. EMERGE and its network alone are one
+(as with ``split.folds``, docs/cross_validation.md), and each method has the same members. EMERGE and its network alone are one
 training: the former is the latter with its experts. Prints AUROC, AUPRC and calibration slope of each repetition, in which
 everyone is tested once; their means over the repetitions; and differences, paired by person. *Within folds*: AUROC of pairs that
 one model predicted. Where folds are small, the models of the folds differ in their mean risk, which says nothing about a patient,

@@ -17,7 +17,7 @@ NO_NETWORK = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PR
 
 
 def printed() -> str:
-    text = (ROOT / "docs" / "data_sources.md").read_text("utf-8")
+    text = (ROOT / "docs" / "own_tables.md").read_text("utf-8")
     (config,) = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if 'name = "tables"' in block]
     return str(config)
 
@@ -44,7 +44,7 @@ def test_the_printed_config_runs_from_the_tables_to_the_report_and_to_new_patien
     told = command(tmp_path, "--stage", "all", "--config", "my_hospital.toml", "--offline")
     assert "60 records (20 outcome)" in told and "the example of 82 diseases" in told
     assert (tmp_path / "runs" / "my_hospital" / "report.html").is_file()
-    text = (ROOT / "docs" / "prediction.md").read_text("utf-8")
+    text = (ROOT / "docs" / "prediction_tables.md").read_text("utf-8")
     line = next(
         line
         for line in text.splitlines()

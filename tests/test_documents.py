@@ -35,7 +35,7 @@ NOT_RUN = {
     ("CONTRIBUTING.md", ".venv/bin/python -m pytest"): "tests/test_repository.py runs it",
     ("README.md", "make demo"): "CI runs it",
     ("README.md", "@inproceedings"): "a reference to cite",
-    ("cited_evidence.md", "python -m benchmarks"): "a measurement of hours",
+    ("evidence_diseases.md", "python -m benchmarks"): "a measurement of hours",
     ("linking_by_meaning.md", "for n in"): "it downloads a model",
     (
         "entities_results.md",

@@ -121,8 +121,8 @@ class Cohort:
 class Split:
     """Shares of the persons; the remaining ones are the test split.
 
-    ``folds``: cross-validation, the way to report on fewer than a few thousand samples (docs/evaluation.md). The persons are
-    divided into so many folds. For each, everything is fitted anew on the others, in the proportion of ``train`` to
+    ``folds``: cross-validation, the way to report on fewer than a few thousand samples (docs/cross_validation.md). The persons
+    are divided into so many folds. For each, everything is fitted anew on the others, in the proportion of ``train`` to
     ``validation``, and tested on it; the run's own model is then fitted on all. 0: one test split.
     ``file``: the split is not drawn but read: a table ``subject_id, split`` as CSV or Parquet, such as
     ``metadata/subject_splits.parquet`` of a MEDS dataset.
@@ -264,13 +264,13 @@ class Training:
     """How the model is trained. ``[method] preset = "published"`` gives the published settings.
 
     ``members``: so many models are trained, each without another fold of the training and validation patients, and their logits
-    averaged (docs/training.md); ``processes`` of them are trained at a time. ``selection``: the best epoch is the one of lowest
+    averaged (docs/members.md); ``processes`` of them are trained at a time. ``selection``: the best epoch is the one of lowest
     loss, or of highest AUPRC or (as published) AUROC on validation; ``patience`` epochs without a better one end the training.
     ``scheduler``: the learning rate stays, falls to 0 along a cosine over ``max_epochs``, or halves when the validation loss has
     not fallen for three epochs. ``class_weights`` "balanced": a positive weighs (negatives / positives of training) times as
     much. ``deterministic``: on a GPU too, at a cost in speed; training on the CPU always is. ``loggers``: where the history goes
     beside history.csv. ``data``: the arrays are copied into memory, or read from disk batch by batch; "auto" copies them while
-    they are small (docs/training.md). The result is the same. ``export``: a finished run folder also gets ``model/``, as
+    they are small (docs/training_devices.md). The result is the same. ``export``: a finished run folder also gets ``model/``, as
     ``--stage export`` writes it.
     """
 
@@ -309,7 +309,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How risks are made to mean what they say (docs/calibration.md).
+    """How risks are made to mean what they say (docs/calibration.md, docs/sets.md).
 
     ``method``: the map by which all risks of the run go, fitted on patients of training and validation whom the members that
     judged them had not been trained on; "none" leaves risks as the model gives them. ``coverage``: 0.9 for sets of outcomes that

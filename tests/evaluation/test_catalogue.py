@@ -36,7 +36,7 @@ def test_no_two_metrics_have_a_key_or_a_name_in_common() -> None:
 
 
 def test_the_table_of_the_documentation_defines_every_metric_once_and_no_other() -> None:
-    section = (ROOT / "docs" / "evaluation.md").read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs" / "metrics.md").read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
     first_cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     names = [name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)]
     assert sorted(names) == sorted(metric.key for metric in METRICS)

@@ -232,7 +232,7 @@ def test_what_was_shifted_is_named_and_what_was_not_is_not(emerge: Trained, own:
 
 def documented(folder: Path) -> None:
     """Check that the columns are those of the schema and of the documentation."""
-    text = (ROOT / "docs" / "transfer.md").read_text("utf-8")
+    text = "".join((ROOT / "docs" / page).read_text("utf-8") for page in ("transfer.md", "shifts.md"))
     assert predictions(folder).columns == list(schema.EVALUATED.names)
     for column in schema.EVALUATED.columns:
         assert f"| `{column.name}` | {column.meaning} |" in text

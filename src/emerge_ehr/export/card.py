@@ -40,9 +40,9 @@ that nobody can be recognised from weights has not been shown."""
 HOW = """    python src/main.py --stage predict --run THIS_FOLDER --tables TABLES --output risks.csv
     python src/main.py --stage serve --run THIS_FOLDER
 
-The tables are described in docs/prediction.md of the program. Whoever shares the folder needs the right to do so from the owner
-of the data that it was trained on: for credentialed MIMIC or eICU that is PhysioNet's data use agreement. To put it on the hub:
-`hf upload NAME THIS_FOLDER`."""
+The tables are described in docs/prediction_tables.md of the program. Whoever shares the folder needs the right to do so from the
+owner of the data that it was trained on: for credentialed MIMIC or eICU that is PhysioNet's data use agreement. To put it on the
+hub: `hf upload NAME THIS_FOLDER`."""
 
 
 def text(trained: Trained, record: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 It is fitted on risks of patients by members that were not trained on them, and on nobody of the test split. With several members
 these are all patients of training and validation, each judged by one member. The run's risk for others is the mean of all
-members' logits, which spreads a little less; docs/calibration.md says what that costs, and what else was tried.
+members' logits, which spreads a little less; docs/calibration_results.md says what that costs, and what else was tried.
 """
 
 import dataclasses

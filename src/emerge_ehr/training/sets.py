@@ -2,7 +2,7 @@
 
 With a single member these patients are the validation split, and what ``conformal`` promises holds. With several, each of them
 was judged by one member, and a new patient is by all, whose mean spreads less: sets may then be larger than they need be
-(docs/calibration.md has what was measured).
+(docs/calibration_results.md has what was measured).
 """
 
 import dataclasses

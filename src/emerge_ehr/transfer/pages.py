@@ -173,7 +173,7 @@ def _shifts(evaluation: Mapping[str, Any], shifts: Sequence[Shift]) -> Iterator[
         return
     yield (
         f"{evaluation['shifted']} of {evaluation['compared']} quantities differ from the run's training split by more than "
-        f"chance and by more than {SMALL} (drift.csv has all of them, docs/transfer.md the measures)."
+        f"chance and by more than {SMALL} (drift.csv has all of them, docs/shifts.md the measures)."
     )
     heads = ["quantity", "", "training", "here", "measure"]
     for aspect in dict.fromkeys(row.aspect for row in shifts):

@@ -55,7 +55,7 @@ def read(folder: Path, run: Expected, config: Config) -> CheckedTables:
         if fitting.is_empty():
             raise UserError(
                 f"{folder}: no patient can be predicted: {'; '.join(left_out)}; see [cohort] of the run's config, and "
-                "docs/prediction.md for patients who are still in hospital"
+                "docs/prediction_tables.md for patients who are still in hospital"
             )
         ids = fitting.select("patient_id")
         dynamic = table_files.scan_table(Path(aside), schema.DYNAMIC).join(ids.lazy(), on="patient_id", how="semi")
