@@ -72,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
         help="with predict: also what each input and disease adds to a risk, which takes most of the time",
     )
     runs.add_argument(
+        "--risks-only",
+        action="store_true",
+        help="with predict: write the risks alone, without the evidence they rest on, which is not audited then either",
+    )
+    runs.add_argument(
         "--workers",
         type=int,
         default=0,

@@ -23,7 +23,7 @@ from emerge_ehr import config, privacy
 from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import answers, predictor
 from emerge_ehr.prediction.frames import Frame, is_pandas, write
-from emerge_ehr.prediction.predictor import Answer, Predictor
+from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.stages import CHECKS, PIPELINE
 from emerge_ehr.stages import run as run_stages
@@ -135,7 +135,7 @@ class Model:
         modalities = self.ready.trained.reads
         header = answers.header(modalities, self.ready.trained.sets is not None)
         frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes, "treatments": treatments}
-        found = self._asked(folder, frames, explain=explain)
+        found = self.ready.answers(self._tables(folder, frames), explain=explain, audit=False)
         rows = [
             dict(zip(header, row, strict=True)) for one in found for row in answers.rows(one, self.ready, modalities)
         ]
@@ -165,10 +165,7 @@ class Model:
             UserError: as ``predict``.
         """
         frames = {"cohort": cohort, "static": static, "dynamic": dynamic, "notes": notes, "treatments": treatments}
-        return [answers.as_json(one, self.ready) for one in self._asked(folder, frames, explain=True)]
-
-    def _asked(self, folder: str | Path | None, frames: Mapping[str, Frame], *, explain: bool) -> list[Answer]:
-        return list(self.ready.answers(self._tables(folder, frames), explain=explain))
+        return [answers.as_json(one, self.ready) for one in self.ready.answers(self._tables(folder, frames))]
 
     def _tables(self, folder: str | Path | None, frames: Mapping[str, Frame]) -> CheckedTables:
         """The patients' tables; frames go through files that only their owner can read, and that are gone at once."""

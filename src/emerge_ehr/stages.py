@@ -27,7 +27,10 @@ CHECKS = {"audit": "emerge_ehr.audit.audit"}
 # Stages that work with finished runs. The module's ``run`` takes the options listed here; each must be given or have a
 # default, except those that end in "?", which may be left out.
 WITH_RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "predict": ("emerge_ehr.prediction.predict", ("run", "tables", "output", "explain", "workers", "offline")),
+    "predict": (
+        "emerge_ehr.prediction.predict",
+        ("run", "tables", "output", "explain", "risks_only", "workers", "offline"),
+    ),
     "evaluate": (
         "emerge_ehr.transfer.evaluate",
         ("run", "tables", "output", "recalibrate?", "recalibrate_by", "offline"),

@@ -137,6 +137,23 @@ def test_without_explanations_the_risks_are_the_same_and_the_contributions_empty
         assert all(not signal["risk_without"] for signal in one["abnormal_signals"])
 
 
+def test_risks_alone_are_the_same_and_leave_no_text_behind(
+    emerge: Trained, explained: Path, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "alone" / "risks.csv"
+    places = ["--run", str(emerge.run_dir), "--tables", str(own), "--output", str(output), "--offline"]
+    assert main(["--stage", "predict", "--risks-only", *places]) == 0
+    alone = read(output)
+    known = [name for name in alone.columns if not name.startswith("contribution")]
+    assert alone.select(known).equals(read(explained).select(known))
+    assert [path.name for path in output.parent.iterdir()] == [
+        "risks.csv"
+    ] and "evidence" not in capsys.readouterr().out
+    (evidence := output.with_name("risks.evidence.jsonl")).write_text("of other risks")
+    assert main(["--stage", "predict", "--risks-only", *places]) == 2
+    assert f"{evidence}: is of the risks that were in {output}" in capsys.readouterr().err
+
+
 def test_a_method_that_reads_the_series_alone_has_contributions_of_them_alone(
     run_of: Callable[[str], Path], hospital: Config, tmp_path: Path
 ) -> None:

@@ -4,12 +4,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TextIO
 
 from emerge_ehr import privacy
 from emerge_ehr.datasets import sources
+from emerge_ehr.fields import UserError
 from emerge_ehr.prediction import answers, predictor, spread
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.spread import Written
@@ -20,37 +21,51 @@ LACKING = {"ehr": "measurements", "note": "a note", "summary": "a summary"}
 
 
 @privacy.owner_only()
-def run(run: Path, tables: Path, output: Path, offline: bool, explain: bool = True, workers: int = 0) -> None:
+def run(
+    run: Path,
+    tables: Path,
+    output: Path,
+    offline: bool,
+    explain: bool = True,
+    workers: int = 0,
+    risks_only: bool = False,
+) -> None:
     """Write ``output``, a row per patient and label, and ``<stem>.evidence.jsonl`` beside it, a line per patient.
 
-    ``explain``: whether they say what each modality and disease adds to a risk. ``workers``: as for ``spread.answered``.
+    ``explain``: whether they say what each modality and disease adds to a risk. ``risks_only``: nothing is explained or audited,
+    and no evidence is written. ``workers``: as for ``spread.answered``.
 
     Raises:
-        UserError: the run or the tables do not fit, or ``output`` cannot be written.
+        UserError: the run or the tables do not fit, or ``output`` cannot be written; or, with ``risks_only``, evidence of earlier
+            risks lies beside it.
     """
     evidence = output.with_name(f"{output.stem}.evidence.jsonl")
     artefacts.require_output(output, [run], [tables / table.file for table in schema.EVERY_TABLE])
+    if risks_only and evidence.exists():
+        raise UserError(f"{evidence}: is of the risks that were in {output}; remove it, or choose another --output")
+    explain = explain and not risks_only
     ready = predictor.load(run, offline=offline, explain=explain)
     patients = ready.tables(tables)
     for warning in patients.warnings:
         log.warning("%s", warning)
     log.info("predict: %d patients of %s with %s", patients.cohort.height, tables, run)
     began = time.perf_counter()
-    with (
-        artefacts.replacing(output) as table,
-        artefacts.replacing(evidence) as lines,
-        table.open("w", encoding="utf-8", newline="") as rows,
-        lines.open("w", encoding="utf-8") as evidence_lines,
-        closing(spread.answered(ready, patients, explain=explain, workers=workers)) as found,
-    ):
+    with ExitStack() as files:
+        rows = files.enter_context(
+            files.enter_context(artefacts.replacing(output)).open("w", encoding="utf-8", newline="")
+        )
+        lines = None
+        if not risks_only:
+            lines = files.enter_context(files.enter_context(artefacts.replacing(evidence)).open("w", encoding="utf-8"))
+        found = spread.answered(ready, patients, explain=explain, evidence=not risks_only, workers=workers)
         risks: dict[str, float] = {}
-        highest = _write(_noting(found, risks), ready, rows, evidence_lines)
+        highest = _write(_noting(files.enter_context(closing(found)), risks), ready, rows, lines)
     if sources.bring_predictions(ready.trained.config):
         _write_for_meds(risks, float(ready.thresholds[0]), output.with_suffix(".parquet"))
     seconds = time.perf_counter() - began
     print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
     print(*highest, sep="\n")
-    print(f"risks: {output}\nevidence: {evidence}")
+    print(f"risks: {output}" + ("" if risks_only else f"\nevidence: {evidence}"))
 
 
 def _noting(found: Iterable[Written], risks: dict[str, float]) -> Iterator[Written]:
@@ -71,15 +86,16 @@ def _write_for_meds(risks: Mapping[str, float], threshold: float, path: Path) ->
     print(f"for meds-evaluation: {path}")
 
 
-def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_lines: TextIO) -> list[str]:
-    """Write both files, and return a line per label about the patient at highest risk."""
+def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_lines: TextIO | None) -> list[str]:
+    """Write both files, or the first alone, and return a line per label about the patient at highest risk."""
     modalities = ready.trained.reads
     rows.write(spreadsheet.line(answers.header(modalities, ready.trained.sets is not None)))
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
     for block in found:
         rows.write(block.rows)
-        evidence_lines.write(block.lines)
+        if evidence_lines is not None:
+            evidence_lines.write(block.lines)
         failures += block.failures
         lacking += block.lacking
         highest = [spread.higher(*pair) for pair in zip(highest, block.highest, strict=True)]

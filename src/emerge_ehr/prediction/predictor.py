@@ -105,26 +105,33 @@ class Predictor:
             return raw_patients.read(folder, self.expected, self.trained.config)
         return new_patients.read(folder, self.expected)
 
-    def answers(self, tables: CheckedTables, *, explain: bool = True) -> Iterator[Answer]:
-        """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients."""
+    def answers(self, tables: CheckedTables, *, explain: bool = True, audit: bool = True) -> Iterator[Answer]:
+        """Yield an answer per patient, ordered by ``patient_id``. No answer depends on the other patients.
+
+        ``audit``: whether the summaries are audited, which no risk depends on.
+        """
         people, at = checked.patients(tables.cohort), 0
-        for batch, block_evidence in self.blocks(tables):
+        for batch, block_evidence in self.blocks(tables, audit=audit):
             yield from self.ask(batch, block_evidence, people[at : at + len(batch)], explain=explain)
             at += len(batch)
 
-    def blocks(self, tables: CheckedTables) -> Iterator[tuple[Batch, NewEvidence]]:
-        """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``."""
+    def blocks(self, tables: CheckedTables, *, audit: bool = True) -> Iterator[tuple[Batch, NewEvidence]]:
+        """Yield what the model reads and the evidence behind it, for some patients at a time, ordered by ``patient_id``.
+
+        ``audit``: as for ``answers``.
+        """
         patients = tables.cohort.height
         for at in range(0, patients, BLOCK):
             block = new_patients.learned(new_patients.part(tables, at, BLOCK), self.expected)
-            block_evidence = self.read(block)
+            block_evidence = self.read(block, audit=audit)
             yield self.encode(block, block_evidence), block_evidence
             if patients > BLOCK:
                 log.info("predicted %d of %d patients", min(at + BLOCK, patients), patients)
 
-    def read(self, tables: CheckedTables) -> NewEvidence:
+    def read(self, tables: CheckedTables, *, audit: bool = True) -> NewEvidence:
         """Find the patients' abnormal signals, notes, diseases and summaries."""
-        return evidence.of_new(self.trained.config, self.tools, self.auditor, tables, self.fitted.statistics)
+        auditor = self.auditor if audit else None
+        return evidence.of_new(self.trained.config, self.tools, auditor, tables, self.fitted.statistics)
 
     def encode(self, tables: CheckedTables, found: NewEvidence) -> Batch:
         """Encode what the model reads; texts have at least as many places for pieces as in training."""

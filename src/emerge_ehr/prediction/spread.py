@@ -35,15 +35,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Asked:
-    """The run that is asked, and whether to ``explain`` its answers."""
+    """The run that is asked, whether to ``explain`` its answers, and whether to write the ``evidence`` they rest on."""
 
     ready: Predictor
     explain: bool
+    evidence: bool
 
 
 @dataclass(frozen=True)
 class Written:
-    """The answers of a block of patients: the ``rows`` of the table and the ``lines`` of evidence, as text.
+    """The answers of a block of patients: the ``rows`` of the table and the ``lines`` of evidence, if asked for, as text.
 
     ``first``: each patient's risk of the first label. ``highest`` [K]: the patient at highest risk of each label, and the risk.
     ``failures``: of how many patients a language model gave no entities or no summary. ``lacking``: how many lack each modality.
@@ -58,7 +59,9 @@ class Written:
     lacking: Counter[str]
 
 
-def answered(ready: Predictor, tables: CheckedTables, *, explain: bool, workers: int) -> Generator[Written]:
+def answered(
+    ready: Predictor, tables: CheckedTables, *, explain: bool, evidence: bool, workers: int
+) -> Generator[Written]:
     """The answers of the patients, ordered by ``patient_id``. ``workers``: the number of processes; 0: one per core, where there
     is much to do. Close the iterator to end them.
 
@@ -67,10 +70,10 @@ def answered(ready: Predictor, tables: CheckedTables, *, explain: bool, workers:
     """
     patients = tables.cohort.height
     blocks = (new_patients.part(tables, at, BLOCK) for at in range(0, patients, BLOCK))
-    work = Work("predict", Asked(ready, explain), answer, Pickled(), Pickled(), remedy="Set fewer --workers")
+    work = Work("predict", Asked(ready, explain, evidence), answer, Pickled(), Pickled(), remedy="Set fewer --workers")
     helpers = _helpers(ready, patients, explain=explain, workers=workers)
     if helpers:
-        work = dataclasses.replace(work, tool=Asked(_without_patients(ready), explain))
+        work = dataclasses.replace(work, tool=Asked(_without_patients(ready), explain, evidence))
         log.info("predict: %d processes", helpers + 1)
     done = 0
     with closing(beside.answers(work, blocks, helpers)) as found:
@@ -92,9 +95,10 @@ def _written(asked: Asked, block: CheckedTables) -> Written:
     rows, lines, first = list[str](), list[str](), dict[str, float]()
     highest = [("", -1.0)] * len(ready.outcomes)
     failures, lacking = 0, Counter[str]()
-    for one in ready.answers(block, explain=asked.explain):
+    for one in ready.answers(block, explain=asked.explain, audit=asked.evidence):
         rows += [spreadsheet.line(row) for row in answers.rows(one, ready, modalities)]
-        lines.append(json.dumps(answers.as_json(one, ready), ensure_ascii=False, allow_nan=False) + "\n")
+        if asked.evidence:
+            lines.append(json.dumps(answers.as_json(one, ready), ensure_ascii=False, allow_nan=False) + "\n")
         first[one.patient_id] = float(one.risk[0])
         failures += bool(one.record.failures)
         lacking.update(one.lacking)

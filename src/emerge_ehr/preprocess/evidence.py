@@ -140,9 +140,13 @@ def find(
 
 
 def of_new(
-    config: Config, chosen: rag.Tools, audit: faithfulness.Auditor, tables: CheckedTables, statistics: Statistics
+    config: Config,
+    chosen: rag.Tools,
+    audit: faithfulness.Auditor | None,
+    tables: CheckedTables,
+    statistics: Statistics,
 ) -> NewEvidence:
-    """As ``find``, for a few new patients."""
+    """As ``find``, for a few new patients; without ``audit`` their summaries are not audited."""
     patients, _ = _facts(config, chosen, tables, statistics)
     notes = [patient.notes for patient in patients]
     return NewEvidence(notes, rag.of_new(patients, chosen, audit, tables.hourly, config.linking))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from emerge_ehr.compute import collector
 from emerge_ehr.rag import asides, records_file
 from emerge_ehr.rag.entities import Entity, Extraction
-from emerge_ehr.rag.faithfulness import Faithfulness, faithfulness
+from emerge_ehr.rag.faithfulness import UNAUDITED, Faithfulness, faithfulness
 from emerge_ehr.rag.linking import Linked
 from emerge_ehr.rag.names import normal
 from emerge_ehr.rag.patient_links import Chooser, PatientLinks, Reason
@@ -72,13 +72,14 @@ class WrittenRecord:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Makes records from cases; it is sent to the workers with them. ``summarizer`` is None if the cases have their summaries."""
+    """Makes records from cases; it is sent to the workers with them. ``summarizer`` is None if the cases have their summaries,
+    ``auditor`` where nobody will see the records."""
 
     chooser: Chooser
     connections: Connections
     retriever: Retriever
     summarizer: Summarizer | None
-    auditor: faithfulness.Auditor
+    auditor: faithfulness.Auditor | None
 
     def evidence(self, cases: Sequence[Case]) -> list[Evidence]:
         """The evidence of each case: its diseases with their documents and triples, beside age, sex and signals."""
@@ -145,9 +146,11 @@ class Recorder:
         evidence = self.evidence(cases)
         written = [case.summary for case in cases if case.summary]
         summaries = self.summarizer.summarise(evidence) if self.summarizer else written
-        entities = [case.extraction.entities for case in cases]
-        charted = [(case.patient.notes, case.charted) for case in cases]
-        audits = self.auditor.audit(summaries, evidence, entities, charted)
+        audits = [UNAUDITED] * len(cases)
+        if self.auditor is not None:
+            entities = [case.extraction.entities for case in cases]
+            charted = [(case.patient.notes, case.charted) for case in cases]
+            audits = self.auditor.audit(summaries, evidence, entities, charted)
         for case, known, summary, audit in zip(cases, evidence, summaries, audits, strict=True):
             yield _record(case, known, summary, audit), summary, known
 

@@ -103,9 +103,13 @@ def records(
 
 
 def of_new(
-    patients: Sequence[PatientFacts], tools: Tools, auditor: faithfulness.Auditor, hourly: Hourly, rule: Linking
+    patients: Sequence[PatientFacts],
+    tools: Tools,
+    auditor: faithfulness.Auditor | None,
+    hourly: Hourly,
+    rule: Linking,
 ) -> list[Record]:
-    """The records of a few ``patients``, made in this process."""
+    """The records of a few ``patients``, made in this process; without an ``auditor`` their summaries are not audited."""
     recorder, cases = _recorder(tools, auditor, rule, _extracted(patients, tools, hourly).cases)
     return recorder.records(cases)
 
@@ -127,7 +131,7 @@ def _extracted(patients: Sequence[PatientFacts], tools: Tools, hourly: Hourly) -
 
 
 def _recorder(
-    tools: Tools, auditor: faithfulness.Auditor, rule: Linking, cases: list[Case]
+    tools: Tools, auditor: faithfulness.Auditor | None, rule: Linking, cases: list[Case]
 ) -> tuple[Recorder, list[Case]]:
     """What makes the records, and the cases to make them of. A language model has written their summaries already: this process
     asks for all samples, since the endpoints set the pace."""

@@ -91,7 +91,7 @@ def _predicted(ready: Predictor, found: LabelledTables) -> tuple[Array, list[Shi
     bounds, vocabulary = profile.training_range(data), profile.known_words(ready.trained)
     risks, series, notes = [], [], []
     records: list[Record] = []
-    for batch, evidence in ready.blocks(found.tables):
+    for batch, evidence in ready.blocks(found.tables, audit=False):
         risks.append(ready.trained.probability(batch))
         arrays = (batch.ehr.numpy(), batch.ehr_mask.numpy(), batch.ehr_length.numpy())
         series.append(profile.series(*arrays, bounds))

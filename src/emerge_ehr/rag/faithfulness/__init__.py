@@ -29,3 +29,6 @@ class Faithfulness:
     supported: float | None
     statements: int
     unsupported: tuple[UnsupportedClaim, ...]
+
+
+UNAUDITED = Faithfulness(None, 0, ())  # of a summary that only the model reads, and nobody else
