@@ -95,9 +95,9 @@ def test_each_landmark_is_scaled_by_its_own_samples() -> None:
             values = slice(0, 21) if name == "ehr" else slice(None)  # counts are shares of windows of different lengths
             torch.testing.assert_close(found.centre[landmark, values], scaling.centre[0, values])
             torch.testing.assert_close(found.factor[landmark, values], scaling.factor[0, values], rtol=0.05, atol=0.05)
-    judged = fitted.relevances()["ehr"](torch.zeros(4, 24), torch.tensor([0, 1, 1, 0]))
-    assert torch.equal(judged[0], judged[3]) and torch.equal(judged[1], judged[2])
-    assert not torch.allclose(judged[0], judged[1])
+    judged = fitted.relevances()["ehr"](torch.zeros(4, 24), torch.tensor([0.0, 1.0, 1.0, 0.25]))
+    assert torch.equal(judged[1], judged[2]) and not torch.allclose(judged[0], judged[1])
+    torch.testing.assert_close(judged[3], 0.75 * judged[0] + 0.25 * judged[1])
 
 
 def test_nothing_is_fitted_on_validation_patients_but_the_penalty() -> None:

@@ -29,19 +29,22 @@ class Part:
 
 
 def parts(of: Labelled, table: Array, count: int) -> Iterator[Part]:
-    """The samples of each of ``count`` landmarks, by the first column of the table [N,1 + D], which numbers them.
+    """The samples at each of ``count`` landmarks, by the first column of the table [N,1 + D], their place among these.
 
-    With a ``count`` of 0 there are no landmarks, and no such column: all samples are one part.
+    A sample between two landmarks is one of the earlier. With a ``count`` of 0 there are no landmarks, and no such column: all samples are one part.
     """
     for landmark in range(max(count, 1)):
-        rows = np.flatnonzero(table[:, 0] == landmark) if count else np.arange(len(table))
+        rows = np.flatnonzero(np.floor(table[:, 0]) == landmark) if count else np.arange(len(table))
         index = torch.from_numpy(rows)
         yield Part(rows, of.label.cpu()[index], of.label_mask.cpu()[index], table[rows, 1:] if count else table)
 
 
 @final
 class ByLandmark:
-    """An ``Estimator`` that judges the samples of each landmark by the one that was fitted on such samples alone."""
+    """An ``Estimator`` that judges the samples at each landmark by the one that was fitted on such samples alone.
+
+    A sample between two landmarks gets the log-odds of both, weighted by how near they are.
+    """
 
     def __init__(self, each: Sequence[Estimator]) -> None:
         self.each, self.reads = tuple(each), each[0].reads
@@ -57,11 +60,12 @@ class ByLandmark:
         """Table [N,1 + D] -> log-odds [N,K]."""
         found: Tensor | None = None
         for landmark, estimator in enumerate(self.each):
-            rows = np.flatnonzero(table[:, 0] == landmark)
+            share = np.clip(1 - np.abs(table[:, 0] - landmark), 0, 1)
+            rows = np.flatnonzero(share)
             if len(rows):
                 logits = estimator.logits(table[rows, 1:])
                 found = torch.zeros(len(table), logits.shape[1]) if found is None else found
-                found[torch.from_numpy(rows)] = logits
+                found[torch.from_numpy(rows)] += logits * torch.from_numpy(share[rows, None]).float()
         return self.each[0].logits(table[:, 1:]) if found is None else found
 
     def save(self, folder: Path) -> None:

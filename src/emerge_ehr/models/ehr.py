@@ -57,6 +57,6 @@ class Statistics(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Batch of N -> [N,H]."""
         found = window_statistics.of_batch(batch, shares=bool(self.steps))
-        scaled = self.relevance(found, landmarks.reached(batch.ehr_length, self.steps))
+        scaled = self.relevance(found, landmarks.place(batch.ehr_length, self.steps))
         projected: Tensor = self.linear(self.masking(scaled))
         return projected

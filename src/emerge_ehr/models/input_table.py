@@ -23,8 +23,8 @@ def of_batch(batch: Batch, modalities: Sequence[str], steps: Sequence[int] = ())
     """The columns of each of the ``modalities`` [N,D], in the order of ``batch.MODALITIES``.
 
     ``ehr``: 8F window statistics. ``note``, ``summary``: the D1 or D2 components of the whole text's embedding, NaN where there
-    is no text, and a column that is 1 where there is one. With landmarks, at these ``steps``, a first column numbers that of each
-    sample, and counts of measured hours are shares of the window.
+    is no text, and a column that is 1 where there is one. With landmarks, at these ``steps``, a first column has the place of
+    each sample among them, and counts of measured hours are shares of the window.
     """
     texts = {
         "note": (batch.note_embedding, batch.note_mask),
@@ -37,7 +37,7 @@ def of_batch(batch: Batch, modalities: Sequence[str], steps: Sequence[int] = ())
         for name in MODALITIES
         if name in modalities
     ]
-    at = [landmarks.reached(batch.ehr_length, steps)[:, None].double().cpu().numpy()] if steps else []
+    at = [landmarks.place(batch.ehr_length, steps)[:, None].double().cpu().numpy()] if steps else []
     return np.concatenate([*at, *columns], axis=1)
 
 

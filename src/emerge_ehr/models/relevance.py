@@ -6,7 +6,8 @@ column is standardised and multiplied by the size of its coefficient, as in the 
 decide how freely a column may be used.
 
 The regression is fitted on training patients, its penalty is chosen on validation patients, and both then stay as they are. With
-landmarks there is one for each, on the samples of that landmark alone.
+landmarks there is one for each, on the samples of that landmark alone; a window that ends between two is scaled by both
+(``landmarks.place``).
 
 Dimensions: N patients, D columns, L landmarks (1 without any), K labels.
 """
@@ -35,8 +36,15 @@ class Relevance(nn.Module):
         self.register_buffer("factor", torch.ones(landmarks, width))
         self.register_buffer("limit", torch.full((landmarks, width), torch.inf))
 
-    def forward(self, columns: Tensor, landmark: Tensor) -> Tensor:
-        """Columns [N,D], NaN where missing, of samples at the landmarks of these numbers [N] -> the same shape."""
+    def forward(self, columns: Tensor, place: Tensor) -> Tensor:
+        """Columns [N,D], NaN where missing, of samples at these places among the landmarks [N] -> the same shape."""
+        before, last = place.long(), len(self.centre) - 1
+        scaled = self._at(before, columns)
+        if not last:
+            return scaled
+        return scaled.lerp(self._at((before + 1).clamp(max=last), columns), (place - before)[:, None].to(scaled.dtype))
+
+    def _at(self, landmark: Tensor, columns: Tensor) -> Tensor:
         scaled, limit = (columns - self.centre[landmark]) * self.factor[landmark], self.limit[landmark]
         return torch.nan_to_num(scaled.clamp(-limit, limit), nan=0.0)
 

@@ -30,9 +30,9 @@ class WholeTexts(nn.Module):
         embeddings = {"note": batch.note_embedding, "summary": batch.summary_embedding}
         masks = {"note": batch.note_mask > 0, "summary": batch.summary_mask > 0}
         present = torch.stack([masks[name] for name in self.projections], dim=1)
-        landmark = landmarks.reached(batch.ehr_length, self.steps)
+        place = landmarks.place(batch.ehr_length, self.steps)
         texts = torch.stack(
-            [projection(embeddings[name], masks[name], landmark) for name, projection in self.projections.items()],
+            [projection(embeddings[name], masks[name], place) for name, projection in self.projections.items()],
             dim=1,
         )
         fused = texts[:, 0] if self.text_fusion is None else self.text_fusion(texts, present)
@@ -63,7 +63,7 @@ class Projection(nn.Module):
         self.dropout = nn.Dropout(0.0 if plain else dropout)
         self.absent = absence.vector(hidden_size)
 
-    def forward(self, embedding: Tensor, present: Tensor, landmark: Tensor) -> Tensor:
+    def forward(self, embedding: Tensor, present: Tensor, place: Tensor) -> Tensor:
         """Embedding [N,D], present [N] bool -> [N,H], at any landmark."""
         return torch.where(present[:, None], self.dropout(self.norm(self.linear(self.masking(embedding)))), self.absent)
 
@@ -82,9 +82,9 @@ class ScaledProjection(nn.Module):
         self.linear = nn.Linear(width, hidden_size)
         self.absent = absence.vector(hidden_size)
 
-    def forward(self, embedding: Tensor, present: Tensor, landmark: Tensor) -> Tensor:
-        """Embedding [N,D], present [N] bool, number of the landmark [N] -> [N,H]."""
-        scaled = self.relevance(embedding, landmark)
+    def forward(self, embedding: Tensor, present: Tensor, place: Tensor) -> Tensor:
+        """Embedding [N,D], present [N] bool, place among the landmarks [N] -> [N,H]."""
+        scaled = self.relevance(embedding, place)
         return torch.where(present[:, None], self.linear(self.masking(scaled)), self.absent)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from emerge_ehr import components
 from emerge_ehr.fields import Component
-from emerge_ehr.models import by_landmark, input_table, landmarks
+from emerge_ehr.models import by_landmark, input_table
 from emerge_ehr.models.baselines import Estimator, Sizes
 from emerge_ehr.models.batch import Batch
 from tests.models.baselines.conftest import FEATURES, HOURS, NOTE, SUMMARY
@@ -45,9 +45,10 @@ def test_each_landmark_is_judged_by_what_its_own_samples_taught(
         own, held, judged = (at(patients, landmark) for patients in (train, validation, test_patients))
         alone = make(name)
         alone.fit(own, table(own)[:, 1:], held, table(held)[:, 1:])
-        rows = landmarks.reached(test_patients.ehr_length, STEPS) == landmark
+        rows = test_patients.ehr_length == STEPS[landmark]
         assert 0 < rows.sum() < len(rows)
-        assert torch.equal(found[rows], alone.logits(table(judged)[:, 1:]))
+        here = judged.ehr_length == STEPS[landmark]
+        assert torch.equal(found[rows], alone.logits(table(judged)[:, 1:])[here])
     joined.save(tmp_path)
     again = by_landmark.each(lambda: make(name), len(STEPS))
     again.load(tmp_path)
@@ -63,6 +64,17 @@ def test_a_landmark_that_no_training_sample_reached_says_that_nothing_is_known(
     joined.fit(early, table(early), held, table(held))
     late = joined.logits(table(at(test_patients, 1)))
     assert torch.equal(late, torch.zeros_like(late))
+
+
+@pytest.mark.parametrize("name", PLUGS)
+def test_between_two_landmarks_both_count_by_how_near_they_are(name: str, train: Batch, validation: Batch) -> None:
+    joined = by_landmark.each(lambda: make(name), len(STEPS))
+    joined.fit(train, table(train), validation, table(validation))
+    columns = table(validation)[:, 1:]
+    early, late = (joined.logits(np.insert(columns, 0, place, axis=1)) for place in (0.0, 1.0))
+    between = joined.logits(np.insert(columns, 0, 0.25, axis=1))
+    assert not torch.allclose(early, late)
+    torch.testing.assert_close(between, 0.75 * early + 0.25 * late)
 
 
 def test_without_landmarks_an_estimator_stays_alone() -> None:
