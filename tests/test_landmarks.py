@@ -1,5 +1,6 @@
 """A run with landmarks (``cohort.landmarks``) of a small generated hospital, from the raw records to the report."""
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -8,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from emerge_ehr.audit import audit
 from emerge_ehr.config import Config, fill
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.prediction import predict
+from emerge_ehr.models.batch import Batch
+from emerge_ehr.prediction import donors, predict
 from emerge_ehr.preprocess import run as preprocess
 from emerge_ehr.preprocess.inputs.landmarks import hour_of, stay_of
 from emerge_ehr.report import report
 from emerge_ehr.storage.dataset import load_dataset, load_patients
-from emerge_ehr.training import train
+from emerge_ehr.training import inputs, train
+from emerge_ehr.training.trained import Trained, load
 from emerge_ehr.transfer import evaluate
 from tests.report.html_text import read
 
@@ -41,7 +45,7 @@ def finished(small_pipeline: Path, tmp_path_factory: pytest.TempPathFactory) -> 
                 "paths": {"raw_dir": "data/raw/synthetic", "kg_dir": "data/kg/synthetic"},
                 "source": {"name": "synthetic", "stays": 220},
                 "cohort": {"min_stay_hours": 6, "landmarks": list(HOURS)},
-                "model": {"hidden_size": 16, "experts": []},
+                "model": {"hidden_size": 16},
                 "training": {"members": 1, "max_epochs": 3, "bootstrap_resamples": 20},
             },
             "test",
@@ -95,6 +99,36 @@ def test_new_patients_are_predicted_with_whatever_their_stays_have_so_far(finish
     known = dict(zip(ours["patient_id"].str.strip_suffix("@48h"), ours["y_prob"], strict=True))
     now = dict(risks.select("patient_id", "y_prob").rows())
     assert whole and all(abs(now[stay] - known[stay]) < 1e-6 for stay in whole)
+
+
+def test_the_risk_does_not_jump_at_a_landmark_at_which_nothing_happened(finished: Config) -> None:
+    trained = load(finished.run_dir)
+    whole = _at(trained, 48)
+    risks = [
+        trained.of_members(dataclasses.replace(whole, ehr_length=torch.full_like(whole.ehr_length, hour)))[0, :, 0]
+        for hour in range(6, 49)
+    ]
+    change = {hour: float((risks[hour - 6] - risks[hour - 7]).abs().mean()) for hour in range(7, 49)}
+    usual = max(by for hour, by in change.items() if hour not in HOURS)
+    assert max(change[24], change[48]) < 1.5 * usual
+
+
+def test_who_lends_a_modality_was_seen_for_as_long(finished: Config) -> None:
+    trained = load(finished.run_dir)
+    lenders = donors.of(trained)
+    for hour in HOURS:
+        patients = _at(trained, hour)
+        found = donors.without_modalities(trained, patients, lenders)
+        for name, others in lenders.items():
+            own = others.select(torch.nonzero(others.ehr_length == hour)[:, 0])
+            assert len(own) == donors.DONORS
+            expected = donors.lent(trained, patients, {name: own})[name].mean(axis=1)
+            assert found[name].tolist() == expected.tolist()
+
+
+def _at(trained: Trained, hour: int) -> Batch:
+    test = inputs.mapped(trained.dataset, "test").whole()
+    return test.select(torch.nonzero(test.ehr_length == hour)[:, 0])
 
 
 def test_the_run_is_evaluated_at_each_landmark(finished: Config) -> None:

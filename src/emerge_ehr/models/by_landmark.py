@@ -31,7 +31,8 @@ class Part:
 def parts(of: Labelled, table: Array, count: int) -> Iterator[Part]:
     """The samples at each of ``count`` landmarks, by the first column of the table [N,1 + D], their place among these.
 
-    A sample between two landmarks is one of the earlier. With a ``count`` of 0 there are no landmarks, and no such column: all samples are one part.
+    A sample between two landmarks is one of the earlier. With a ``count`` of 0 there are no landmarks, and no such column: all
+    samples are one part.
     """
     for landmark in range(max(count, 1)):
         rows = np.flatnonzero(np.floor(table[:, 0]) == landmark) if count else np.arange(len(table))

@@ -9,6 +9,9 @@ all, which shifts everybody's contribution. So they are chosen for each modality
 candidates' in the place of two other training patients'; ordered by this risk, the candidates are cut into strata of equal size,
 and the most typical of each stratum is a donor (``benchmarks/donors.py`` measures what that gains).
 
+With landmarks a patient's donors are training samples at the last landmark that the window reaches. The series of another one
+would have what is fitted for that landmark judge the patient's texts, and a text would tell of more or fewer hours.
+
 Dimensions: N patients, D donors, C candidates, K labels.
 """
 
@@ -17,11 +20,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from emerge_ehr.evaluation.calibration import logit
-from emerge_ehr.models import window_statistics
-from emerge_ehr.models.batch import Batch
+from emerge_ehr.models import landmarks, window_statistics
+from emerge_ehr.models.batch import SHAPES, Batch
 from emerge_ehr.training import inputs
+from emerge_ehr.training.patients import Patients, subset
 from emerge_ehr.training.trained import Hours, Trained
 
 CANDIDATES = 256
@@ -33,8 +38,20 @@ Donors = Mapping[str, Batch]  # by modality
 
 
 def of(trained: Trained) -> Donors:
-    """The donors of each modality that the method reads, among training patients who are drawn with the run's seed."""
+    """The donors of each modality that the method reads, among training patients who are drawn with the run's seed.
+
+    With landmarks they are those of the first landmark, followed by those of the second, and so on.
+    """
     train = inputs.mapped(trained.dataset, "train")
+    reached = _reached(trained, torch.from_numpy(trained.dataset.ehr_length[train.rows]))
+    of_each = [_of(trained, subset(train, torch.nonzero(reached == at)[:, 0])) for at in sorted(set(reached.tolist()))]
+    return {
+        name: Batch(**{field: torch.cat([getattr(own[name], field) for own in of_each]) for field in SHAPES})
+        for name in trained.reads
+    }
+
+
+def _of(trained: Trained, train: Patients) -> Donors:
     drawn = np.random.default_rng(trained.config.seed).permutation(len(train))
     candidates = train.select(torch.from_numpy(np.sort(drawn[:CANDIDATES])))
     references = train.select(torch.from_numpy(drawn[-REFERENCES:].copy()))
@@ -66,7 +83,27 @@ def without_modalities(trained: Trained, batch: Batch, donors: Donors, hours: Ho
 
     ``hours``: what the method ``hours`` of ``trained`` returned for ``batch``, where it is known.
     """
-    return {name: risks.mean(axis=1) for name, risks in lent(trained, batch, donors, hours).items()}
+    if not trained.config.cohort.landmarks:
+        return {name: risks.mean(axis=1) for name, risks in lent(trained, batch, donors, hours).items()}
+    found = {name: np.empty((len(batch), len(trained.label_names))) for name in donors}
+    of_patients = _reached(trained, batch.ehr_length)
+    of_donors = {name: _reached(trained, others.ehr_length) for name, others in donors.items()}
+    for landmark in sorted(set(of_patients.tolist())):
+        rows = torch.nonzero(of_patients == landmark)[:, 0]
+        here = {name: others.select(_nearest(of_donors[name], landmark)) for name, others in donors.items()}
+        for name, risks in lent(trained, batch.select(rows), here, hours.select(rows) if hours else None).items():
+            found[name][rows.numpy()] = risks.mean(axis=1)
+    return found
+
+
+def _reached(trained: Trained, length: Tensor) -> Tensor:
+    """The number of the last landmark that windows of ``length`` [N] reach; 0 without landmarks."""
+    return landmarks.place(length, trained.config.cohort.landmark_steps).long()
+
+
+def _nearest(of_donors: Tensor, landmark: int) -> Tensor:
+    """The rows of the donors at the ``landmark`` or, if no training sample reached it, at the last that one did."""
+    return torch.nonzero(of_donors == of_donors[of_donors <= landmark].max())[:, 0]
 
 
 def lent(trained: Trained, batch: Batch, donors: Donors, hours: Hours | None = None) -> dict[str, Risks]:
