@@ -13,7 +13,7 @@ import polars as pl
 
 from emerge_ehr.config import TableFormat
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import parquet_parts
+from emerge_ehr.storage import parquet_parts, zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged, where_not_utf8
 from emerge_ehr.storage.ids import id_text
@@ -122,7 +122,11 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
     """
     where = place(folder, table)
     if where.name == table.parts:
-        parts = [parquet_parts.scan(part, table) for part in parquet_parts.listed(where)]
+        listed = parquet_parts.listed(where)
+        parts = [parquet_parts.scan(part, table) for part in listed]
+        times = [column.name for column in table.columns if column.kind == "time"]
+        for name in times if len(parts) > 1 else ():
+            zones.refuse_two_clocks((path, part, name) for path, part in zip(listed, parts, strict=True))
         return pl.concat([part.select(parquet_parts.typed(part, table)) for part in parts])
     return _scan_csv(where, table).with_columns(_cast(column) for column in table.columns)
 
@@ -189,6 +193,22 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
         twice = ", ".join(str(value) for value in typed.select(table.key).row(row))
         raise UserError(f"{path} row {row + 2}: {' and '.join(table.key)} {twice} stands twice; remove one of the rows")
     return typed
+
+
+def refuse_two_clocks(folder: Path, tables: Sequence[Table]) -> None:
+    """Check that the times of those of the tables that are there go by one clock.
+
+    Raises:
+        UserError: some state a zone and others do not; or a table cannot be read.
+    """
+    there = [(path, table) for table in tables for path in files(folder, table)]
+    raw = [
+        (path, table, parquet_parts.scan(path, table) if path.suffix == ".parquet" else _scan_csv(path, table))
+        for path, table in there
+    ]
+    zones.refuse_two_clocks(
+        (path, rows, column.name) for path, table, rows in raw for column in table.columns if column.kind == "time"
+    )
 
 
 def respelt(folder: Path, table: Table) -> int:
@@ -281,6 +301,8 @@ def _cast(column: Column) -> pl.Expr:
 
 
 def _unreadable(path: Path, error: BaseException) -> UserError:
+    if mixed := zones.mixed(path, error):
+        return mixed
     if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
     where = where_not_utf8(path, error) if path.is_file() else ""

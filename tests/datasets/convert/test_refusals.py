@@ -107,6 +107,28 @@ def test_an_icu_time_that_is_none_is_refused(config: Config) -> None:
     refused(convert.run, config, "intime")
 
 
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("icu/icustays.csv.gz", "intime"),
+        ("icu/chartevents.csv.gz", "charttime"),
+        ("note/notes.csv.gz", "charttime"),
+    ],
+)
+def test_a_zone_that_only_some_times_of_a_column_state_is_refused(config: Config, file: str, column: str) -> None:
+    path = config.raw_dir / file
+    later = pl.int_range(pl.len()) > pl.len() // 2
+    change(
+        path, lambda table: table.with_columns(pl.col(column) + pl.when(later).then(pl.lit("Z")).otherwise(pl.lit("")))
+    )
+    told = (
+        rf"{path.name}: {column} has times with a zone \(row \d+: '.*Z'\) and times without one \(row 2: '.*'\); it is"
+    )
+    refused(convert.run, config, told)
+    change(path, lambda table: table.with_columns(pl.col(column).str.strip_chars_end("Z") + "Z"))
+    convert.run(config)  # the calendar is the source's own, and its zone is dropped
+
+
 @pytest.mark.parametrize("by", ["hadm_id", "subject_id"])
 def test_note_times_that_are_none_are_refused(config: Config, by: str) -> None:
     other = "hadm_id" if by == "subject_id" else "nothing"

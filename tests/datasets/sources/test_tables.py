@@ -372,6 +372,39 @@ def test_a_faulty_file_is_one_clear_line(tmp_path: Path, file: str, content: str
     assert expected in str(caught.value) and file in str(caught.value) and "\n" not in str(caught.value)
 
 
+COLUMNS = {"dynamic": "event_time", "label": "label_time", "cohort": "outtime", "notes": "note_time"}
+
+
+@pytest.mark.parametrize("file", COLUMNS)
+def test_times_by_two_clocks_are_refused_in_a_column_and_between_tables(tmp_path: Path, file: str) -> None:
+    generate(tmp_path, patients=2)
+    times = {"intime": "2150-03-02 10:30:00", "outtime": "2150-03-04 12:00:00"}
+    write(tmp_path / "cohort.csv", [{"patient_id": f"P{n}", "subject_id": str(n), **times} for n in (1, 2)])
+    note = {"note_time": "2150-03-02 12:00:00", "note_type": "progress", "text": "x"}
+    write(tmp_path / "notes.csv", [{"patient_id": f"P{n}", **note} for n in (1, 2)])
+
+    def read() -> object:
+        notes = source(tmp_path).notes(cohort_of(source(tmp_path))).table
+        return measured(source(tmp_path), tmp_path), notes.rows(), source(tmp_path).records("labels").rows()
+
+    expected, column = read(), COLUMNS[file]
+    path, number = tmp_path / f"{file}.csv", iter(range(10_000))
+    original = path.read_text()
+    respell(path, column, lambda time: time + "Z" * (next(number) > 0))
+    told = rf"{file}.csv: {column} has times with a zone \(row 3: '.*Z'\) and times without one \(row 2: '"
+    with pytest.raises(UserError, match=told):
+        read()
+    path.write_text(original)
+    respell(path, column, lambda time: time + "Z")
+    with pytest.raises(
+        UserError, match=rf"^{column} of .*{file}.csv \('.*Z'\) states a zone, and .* none; it is unknown"
+    ):
+        read()
+    for other, name in {**COLUMNS, "cohort ": "intime"}.items():
+        respell(tmp_path / f"{other.strip()}.csv", name, lambda time: time.removesuffix("Z") + "Z")
+    assert read() == expected
+
+
 def test_excel_and_gzip_copies_read_the_same(tmp_path: Path) -> None:
     generate(tmp_path, patients=2)
     expected = measured(source(tmp_path), tmp_path)

@@ -122,6 +122,9 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         tables.given(folder, cohort) if run.treatments and _has_treatments(folder) else None,
     )
     checks.refuse_no_rows(table_files.place(folder, schema.DYNAMIC), result.hourly)
+    if not provenance:
+        more = (schema.TREATMENTS,) if run.treatments else ()
+        table_files.refuse_two_clocks(folder, (schema.DYNAMIC, schema.COHORT, schema.NOTES, *more))
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
     ignored = [IGNORED] if _has_treatments(folder) and not run.treatments else []
     return dataclasses.replace(result, provenance=provenance, warnings=[*known, *ignored, *result.warnings])

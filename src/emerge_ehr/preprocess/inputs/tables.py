@@ -53,7 +53,8 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     """Read the tables in ``folder`` with the labels of ``task``, and check them against each other and the windows.
 
     Raises:
-        UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows.
+        UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows; or only
+            some times state a zone.
     """
     provenance = converted.checked(folder, config)
     joined = persons(folder)
@@ -67,6 +68,8 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
     hourly = measured(folder, joined, signals, (hours, config.cohort.bin_hours))
+    if not provenance:
+        table_files.refuse_two_clocks(folder, schema.EVERY_TABLE if asked else schema.TABLES)
     known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, joined)
     warnings = [
         *known,

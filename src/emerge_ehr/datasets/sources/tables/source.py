@@ -28,14 +28,14 @@ from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
 from emerge_ehr.datasets.sources.tables import labels, measured, notes, records
 from emerge_ehr.datasets.sources.tables.facts import static_facts
-from emerge_ehr.datasets.sources.tables.fields import parsed, small_table
+from emerge_ehr.datasets.sources.tables.fields import parsed, small_table, times_in
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
 from emerge_ehr.datasets.sources.tables.measured import Survey
 from emerge_ehr.datasets.sources.tables.records import ENDS, STAY_TIMES
 from emerge_ehr.fields import Positive, UserError
 from emerge_ehr.signals import readings
 from emerge_ehr.signals.signals import Signal
-from emerge_ehr.storage import schema
+from emerge_ehr.storage import schema, zones
 from emerge_ehr.storage.ids import id_text, one_person
 
 LABELLED = "label_time of "  # before the codes of outcomes that have dates, in ``dated``
@@ -103,6 +103,7 @@ class OwnTables:
 
     def stays(self) -> Extract:
         """A stay per ``patient_id`` of ``cohort.csv`` or else of ``static.csv`` and ``dynamic.csv``; its outcome is unknown."""
+        zones.refuse_two_clocks(column for path in self.inputs() for column in times_in(path))
         facts, told = static_facts(self.raw_dir, self.options.sexes)
         cohort, has_times, _, columns = self._cohort
         counts: Mapping[str, int] = {}
