@@ -104,7 +104,9 @@ def test_times_in_a_zone_are_refused_rather_than_shifted(
     if kind == "objects":
         mixed = zoned("dynamic", "event_time", "UTC")
         mixed.loc[1, "event_time"] = mixed.loc[1, "event_time"].tz_localize(None)
-        told = r"^dynamic: event_time has times in several time zones, in UTC \(row 0: .*\+00:00\) and in none \(row 1: "
+        told = (
+            r"^dynamic: event_time has times in several time zones, in UTC \(row 0: .*\+00:00\) and in none \(row 1: "
+        )
         with pytest.raises(emerge_ehr.UserError, match=told):
             model.predict(**{**frames, "dynamic": mixed})
     opened = zoned("cohort", "window_start", "UTC")

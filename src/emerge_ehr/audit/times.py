@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.datasets.window import has_text
 from emerge_ehr.storage import schema, table_files
 
 
@@ -48,7 +49,7 @@ def measurements(folder: Path, windows: pl.DataFrame) -> Finding:
 def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:
     if not (folder / schema.NOTES.file).is_file():
         return [Finding("notes inside the window", "passed", "there are no notes")]
-    notes = table_files.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
+    notes = table_files.read_table(folder, schema.NOTES).filter(has_text()).join(windows, on="patient_id", how="left")
     surrogate = pl.col("note_type") == "surrogate"
     late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
     asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)

@@ -20,6 +20,8 @@ from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs import own_notes
+from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.storage import publishing, schema, table_files
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.training import train
@@ -143,6 +145,25 @@ def test_a_note_stamped_with_a_bare_day_counts_as_that_days_end(config: Config) 
     convert.run(config)
     notes = table_files.read_table(config.table_dir, schema.NOTES)
     assert notes.height and (notes["note_time"].dt.time() == datetime.time(23, 59, 59)).all()
+
+
+def test_empty_notes_of_a_users_own_tables_are_left_out_and_told(own: Config) -> None:
+    path = own.table_dir / "notes.csv"
+    before = table_files.read_table(own.table_dir, schema.NOTES)
+    patient = before["patient_id"][0]
+    change(path, lambda table: pl.concat([table, table.head(2).with_columns(text=pl.Series(["", " "]))]))
+    preprocess.run(own)
+    told = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
+    assert f"notes.csv: 2 of {before.height + 2} notes have no text, and are left out" in told
+    (text,) = own_notes.joined(own, [patient])
+    assert text == joined_notes(before, [patient])[0]
+    change(path, lambda table: table.with_columns(text=pl.lit(" ")))
+    preprocess.run(own)
+    told = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
+    assert (
+        f"notes.csv: text is empty in all {before.height + 2} notes, which are left out; is it the right column?"
+        in told
+    )
 
 
 def test_convert_does_not_replace_tables_that_it_did_not_write(own: Config) -> None:

@@ -531,6 +531,13 @@ def test_notes_count_from_their_time_and_those_of_later_or_of_other_admissions_a
     assert counts["discharge summaries excluded"] == 1 and counts["notes after the window excluded"] == 2
 
 
+def test_notes_that_are_all_empty_are_told(tmp_path: Path) -> None:
+    made = small(tmp_path, note=[note(" "), note("")])
+    assert converted(made)[schema.NOTES.file].is_empty()
+    told = "note: note_text is empty in all 2 notes, which are left out; is it the right column?"
+    assert told in record(made)["warnings"]
+
+
 def test_discharge_summaries_are_kept_if_the_options_say_so(tmp_path: Path) -> None:
     notes = [note("all that was", note_title="Discharge summary")]
     death = [{"person_id": 99, "death_date": "2020-01-01"}]
@@ -751,7 +758,7 @@ def test_views_of_a_database_are_read_as_tables_are(tmp_path: Path) -> None:
         ({"concepts": {"heart": "8867-4"}}, "concepts: 'heart' = '8867-4' is not a concept id and a LOINC code"),
         ({"concepts": {"5": "0-0"}}, "concepts: '5' = '0-0' is not"),
         ({"units": {"pulse": "/min"}}, "units: 'pulse' is none of the signals"),
-        ({"units": {"glucose": "stone"}}, "units: glucose is not read in 'stone'"),
+        ({"units": {"glucose": "stone"}}, "units: glucose is not read in 'stone'; UCUM units that are: .*mmol/L"),
     ],
 )
 def test_options_that_name_something_unknown_are_refused(options: Any, message: str, tmp_path: Path) -> None:

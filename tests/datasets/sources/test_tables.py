@@ -325,6 +325,20 @@ def test_notes_up_to_the_windows_end_are_kept(tmp_path: Path) -> None:
     assert "1 notes carry no time" in extract.warnings[0]
 
 
+def test_empty_notes_are_left_out_and_counted_and_a_file_of_nothing_else_is_told(tmp_path: Path) -> None:
+    generate(tmp_path, patients=2)
+    cohort = cohort_of(source(tmp_path))
+    note = {"patient_id": "P1", "note_time": "2150-03-02 12:00:00", "note_type": "progress", "text": "stable"}
+    write(tmp_path / "notes.csv", [note, {**note, "text": ""}, {**note, "text": " \n "}])
+    extract = source(tmp_path).notes(cohort)
+    assert extract.table["text"].to_list() == ["stable"] and not extract.warnings
+    assert dict(extract.counts) == {"notes read": 3, "notes without text": 2, "notes of the cohort": 1}
+    write(tmp_path / "notes.csv", [{**note, "text": ""}, {**note, "text": " "}])
+    extract = source(tmp_path).notes(cohort)
+    told = "notes.csv: text is empty in all 2 notes, which are left out; is it the right column?"
+    assert extract.table.is_empty() and extract.warnings == (told,)
+
+
 def test_labels_come_as_they_are_and_other_records_are_refused(tmp_path: Path) -> None:
     generate(tmp_path, patients=4)
     assert source(tmp_path).records("labels")["label_value"].to_list() == [0, 1, 0, 1]
@@ -625,6 +639,43 @@ def test_a_table_under_another_name_is_not_passed_over(tmp_path: Path, name: str
         source(tmp_path).inputs()
 
 
+def test_values_become_those_in_the_unit_that_the_config_gives_their_code(tmp_path: Path) -> None:
+    time = "2150-03-02 10:00:00"
+    codes = {
+        "glucose": [("5", "mmol/L"), ("90.078", "MG/DL"), ("7", ""), ("<18.0156", "mg/dL"), ("< 4 mmol/L", "mmol/L")],
+        "temp": [("98.6", "°F"), ("36.5", "C")],
+        "fio2": [("40", "%"), ("0.5", "fraction")],
+        "own": [("1", "dogs"), ("2", "Dogs")],
+        "other": [("3", "g"), ("4", "mg")],
+    }
+    rows = [
+        {"patient_id": f"P{n}", "event_time": time, "code": code, "value": value, "uom": unit}
+        for code, values in codes.items()
+        for n, (value, unit) in enumerate(values)
+    ]
+    write(tmp_path / "dynamic.csv", rows)
+    write(tmp_path / "static.csv", [{"patient_id": f"P{n}"} for n in range(5)])
+    units = {"glucose": "mmol/L", "temp": "degC", "fio2": "fraction", "own": "dogs"}
+    tables = build(Options(units=units), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
+    found, counts = measured_and_counted(tables, tmp_path)
+    values = {(code, patient): value for patient, _, code, value in found}
+    assert [values["glucose", f"P{n}"] for n in range(5)] == pytest.approx([5, 5, 7, 1, 4], rel=1e-4)
+    assert [values[pair] for pair in (("temp", "P0"), ("fio2", "P0"), ("fio2", "P1"))] == pytest.approx([37, 0.4, 0.5])
+    assert [values[pair] for pair in (("own", "P1"), ("other", "P0"), ("other", "P1"))] == [2, 3, 4]
+    flow = [count for reason, count in counts.items() if "converted from the unit that the row states" in reason]
+    (told,) = [warning for warning in tables.stays().warnings if "units" in warning]
+    assert "'uom' says several units of 1 codes, whose values are taken as they are: other (g, mg)" in told
+    for code, unit, expected in (
+        ("glucose", "mg/g", "uom 'mg/g' of glucose is not converted to 'mmol/L' (source.units); units that are"),
+        ("own", "cats", "uom 'cats' of own is not converted to 'dogs' (source.units); convert"),
+    ):
+        write(tmp_path / "dynamic.csv", [*rows, {**rows[0], "code": code, "uom": unit}])
+        with pytest.raises(UserError, match=re.escape(f"dynamic.csv row {len(rows) + 2}: {expected}")):
+            tables = build(Options(units=units), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
+            tables.stays()
+    assert flow == [4]
+
+
 @pytest.mark.parametrize(
     ("units", "told"),
     [(("mg/dL", "umol/L"), "several units of 1 codes: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
@@ -636,5 +687,5 @@ def test_a_column_of_units_is_not_passed_over_in_silence(tmp_path: Path, units: 
     write(tmp_path / "dynamic.csv", with_unit)
     warnings = [warning for warning in source(tmp_path).stays().warnings if "units" in warning]
     assert len(warnings) == bool(told) and all(
-        told in warning and "'Unit' is not read" in warning for warning in warnings
+        told in warning and "taken as they are" in warning for warning in warnings
     )

@@ -110,7 +110,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
     """
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
-    notes = tables.written(folder, cohort, required=bool(provenance))
+    notes, blank = tables.written(folder, cohort, required=bool(provenance))
     dynamic = table_files.scan_table(folder, schema.DYNAMIC)
     result = checked(
         run,
@@ -125,7 +125,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
     if not provenance:
         more = (schema.TREATMENTS,) if run.treatments else ()
         table_files.refuse_two_clocks(folder, (schema.DYNAMIC, schema.COHORT, schema.NOTES, *more))
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
+    known = list(provenance["warnings"]) if provenance else [*blank, *checks.note_warnings(notes, cohort)]
     ignored = [IGNORED] if _has_treatments(folder) and not run.treatments else []
     return dataclasses.replace(result, provenance=provenance, warnings=[*known, *ignored, *result.warnings])
 

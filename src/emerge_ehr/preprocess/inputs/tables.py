@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import sources, timing
+from emerge_ehr.datasets import sources, timing, window
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.fields import UserError
@@ -62,7 +62,7 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     joined, names, label, mask = _labels(folder, joined, task)
     positive = joined["died"] if task.timing else pl.Series(label[:, 0].astype(np.int64))
     joined = joined.with_columns(positive.alias("positive"))
-    notes = _notes(folder, joined, provenance)
+    notes, blank = _notes(folder, joined, provenance)
     asked = sources.asks_treatments(config)
     treatments = given(folder, joined) if asked else pl.DataFrame(schema=TREATMENTS)
     signals = _signals(folder, provenance)
@@ -70,7 +70,7 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     hourly = measured(folder, joined, signals, (hours, config.cohort.bin_hours))
     if not provenance:
         table_files.refuse_two_clocks(folder, schema.EVERY_TABLE if asked else schema.TABLES)
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, joined)
+    known = list(provenance["warnings"]) if provenance else [*blank, *checks.note_warnings(notes, joined)]
     warnings = [
         *known,
         *_surplus(folder, joined),
@@ -229,15 +229,15 @@ def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
     return SIGNALS if set(names) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in names)
 
 
-def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> pl.DataFrame:
-    """Read the notes, and refuse those written after the window unless the source keeps them.
+def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> tuple[pl.DataFrame, list[str]]:
+    """Read the notes as ``written`` does, and refuse those written after the window unless the source keeps them.
 
     A user's own tables may lack the file.
     """
-    notes = written(folder, cohort, required=bool(provenance))
+    notes, warnings = written(folder, cohort, required=bool(provenance))
     if not provenance.get("source", {}).get("options", {}).get("notes_after_window"):
         checks.refuse_late_notes(folder / schema.NOTES.file, notes, cohort)
-    return notes
+    return notes, warnings
 
 
 def given(folder: Path, cohort: pl.DataFrame) -> pl.DataFrame:
@@ -254,15 +254,20 @@ def given(folder: Path, cohort: pl.DataFrame) -> pl.DataFrame:
     return treatments.select(TREATMENTS.names())
 
 
-def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFrame:
-    """Read ``notes.csv``; there are no notes if the file is missing and not ``required``.
+def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> tuple[pl.DataFrame, list[str]]:
+    """Read ``notes.csv``, and a warning of its rows without a text, which are left out.
+
+    There are no notes if the file is missing and not ``required``.
 
     Raises:
         UserError: the file does not fit its schema, or a note belongs to no patient of the cohort.
     """
     path = folder / schema.NOTES.file
     if not required and not path.exists() and not path.is_symlink():
-        return pl.DataFrame(schema=NOTES)
-    notes = table_files.read_table(folder, schema.NOTES)
-    checks.refuse_strangers(path, notes, cohort)
-    return notes
+        return pl.DataFrame(schema=NOTES), []
+    rows = table_files.read_table(folder, schema.NOTES)
+    checks.refuse_strangers(path, rows, cohort)
+    notes = rows.filter(window.has_text())
+    blank = rows.height - notes.height
+    told = [f"{schema.NOTES.file}: {blank} of {rows.height} notes have no text, and are left out"] if blank else []
+    return notes, window.textless(f"{schema.NOTES.file}: text", blank, rows.height) or told

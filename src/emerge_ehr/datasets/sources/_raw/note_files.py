@@ -7,7 +7,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Notes
 from emerge_ehr.datasets.sources._raw.note_layout import MEANINGS, Layout, NoteFiles, layout, plain_id
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
-from emerge_ehr.datasets.window import BEFORE, DOUBTFUL, EARLY_NOTES, LATE_NOTES, SMALL, TWICE, early, late
+from emerge_ehr.datasets.window import BEFORE, DOUBTFUL, EARLY_NOTES, LATE_NOTES, NO_TEXT, SMALL, TWICE, early, late
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.csv_rows import refuse_ragged
 from emerge_ehr.storage.ids import is_true, without_zeros
@@ -57,7 +57,7 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame, admissions: pl.DataFrame 
 
 def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admissions: pl.DataFrame | None) -> Notes:
     notes, counts = _load(layout, files, cohort, admissions)
-    if counts["notes read"] == counts["notes without text"]:
+    if counts["notes read"] == counts[NO_TEXT]:
         raise UserError(
             f"{layout.path}: {layout.text_column} is empty in all {counts['notes read']} notes; set source.note_text_column"
         )
@@ -128,7 +128,7 @@ def _load(
         )
     if notes.is_empty():
         raise UserError(f"{layout.path}: has a header and no rows; get it again, or leave it out of notes_file")
-    counts = {"notes read": notes.height, "notes without text": int(notes["blank"].sum())}
+    counts = {"notes read": notes.height, NO_TEXT: int(notes["blank"].sum())}
     if layout.other_key:
         counts[MIXED] = int(notes["minority"].sum())
     if layout.error_column:

@@ -26,7 +26,7 @@ from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw import own_ids
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.tables import labels, measured, notes, records
+from emerge_ehr.datasets.sources.tables import labels, measured, notes, records, row_units
 from emerge_ehr.datasets.sources.tables.facts import static_facts
 from emerge_ehr.datasets.sources.tables.fields import parsed, small_table, times_in
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
@@ -43,8 +43,8 @@ LABELLED = "label_time of "  # before the codes of outcomes that have dates, in 
 
 @dataclass(frozen=True)
 class Options:
-    """``max_levels``: a code with more different words than this is left out; ``units``: code -> unit, for the summaries and for
-    bounds such as "<10 mg/dL", which count in that unit alone.
+    """``max_levels``: a code with more different words than this is left out; ``units``: code -> unit, for the summaries, for
+    bounds such as "<10 mg/dL", which count in that unit alone, and for rows that state another unit, which are converted.
 
     ``sexes``: what the codes of the column ``sex`` (or ``gender``) mean, such as {"1" = "M", "0" = "F"}.
     ``treatments``: ``treatments.csv`` is read too (docs/treatments.md).
@@ -169,8 +169,9 @@ class OwnTables:
             (~matches).fill_null(value=False).cast(pl.UInt8)
         )  # where several words were charted at one time, each of them was
         bounds = pl.col("bound") & numeric
-        frame = rows.select("n", "event_time", "code", value.alias("value"), rank.alias("rank"), bounds.alias("bound"))
-        return [Events(self._dynamic, frame, repairs=readings.BOUND, read=counts.read)]
+        told = (rank.alias("rank"), bounds.alias("bound"), (pl.col("other_unit") & numeric).alias("other_unit"))
+        frame = rows.select("n", "event_time", "code", value.alias("value"), *told)
+        return [Events(self._dynamic, frame, repairs={**readings.BOUND, **row_units.CONVERTED}, read=counts.read)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """The notes in ``notes.csv``, if the file is there."""
@@ -218,7 +219,7 @@ class OwnTables:
         """The units that are known, of codes: those of the config, or of the finished run."""
         if self.features is None:
             return self.options.units
-        return {signal.name: signal.unit for signal in self.features if signal.unit}
+        return {signal.name: signal.unit for signal in self.features if signal.unit not in ("", measured.YES_OR_NO)}
 
     @cached_property
     def _survey(self) -> Survey:
