@@ -664,7 +664,7 @@ def test_values_become_those_in_the_unit_that_the_config_gives_their_code(tmp_pa
     assert [values[pair] for pair in (("own", "P1"), ("other", "P0"), ("other", "P1"))] == [2, 3, 4]
     flow = [count for reason, count in counts.items() if "converted from the unit that the row states" in reason]
     (told,) = [warning for warning in tables.stays().warnings if "units" in warning]
-    assert "'uom' says several units of 1 codes, whose values are taken as they are: other (g, mg)" in told
+    assert "'uom' says several units of 1 codes: other (g, mg); their values are taken as they are" in told
     for code, unit, expected in (
         ("glucose", "mg/g", "uom 'mg/g' of glucose is not converted to 'mmol/L' (source.units); units that are"),
         ("own", "cats", "uom 'cats' of own is not converted to 'dogs' (source.units); convert"),

@@ -98,6 +98,6 @@ def several(path: Path, own: Units) -> list[str]:
     if not shown:
         return []
     return [
-        f"{path.name}: the column '{name}' says several units of {len(shown)} codes, whose values are taken as they are: "
-        f"{dates.named(shown)}; give each code its unit in source.units, to which values are converted, or convert them"
+        f"{path.name}: the column '{name}' says several units of {len(shown)} codes: {dates.named(shown)}; their values are "
+        "taken as they are: give each code its unit in source.units, to which they are then converted"
     ]
