@@ -18,7 +18,7 @@ from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.timing import DEATH
 from emerge_ehr.fields import UserError, listed
 from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs import landmarks, new_patients, raw_patients, tables
+from emerge_ehr.preprocess.inputs import checks, landmarks, new_patients, raw_patients, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.transfer import trained_on
@@ -107,6 +107,7 @@ def _outcomes(
                 f"{own['options']}; convert with the run's [task]"
             )
     rows = table_files.read_table(folder, schema.LABEL)
+    checks.refuse_respelt(folder / schema.LABEL.file, rows, patients.cohort)
     return rows, _unlike(folder / schema.LABEL.file, sorted(rows["label_code"].unique()), names)
 
 

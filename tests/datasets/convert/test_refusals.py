@@ -324,7 +324,7 @@ def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(
     assert len(told) == 1 and told[0].startswith(f"{file}: ") and "have an id with blanks around it" in told[0]
 
 
-@pytest.mark.parametrize("file", ["static.csv", "dynamic.csv", "notes.csv"])
+@pytest.mark.parametrize("file", ["static.csv", "dynamic.csv", "notes.csv", "label.csv"])
 def test_ids_with_leading_zeros_are_refused_naming_both(own: Config, file: str) -> None:
     folder = own.table_dir
     change(folder / file, lambda table: table.with_columns(("00" + pl.col("patient_id")).alias("patient_id")))

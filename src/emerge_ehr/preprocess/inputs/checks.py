@@ -14,7 +14,7 @@ from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Floats
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import table_files
-from emerge_ehr.storage.ids import without_zeros
+from emerge_ehr.storage.ids import respelt, without_zeros
 
 LONG_BEFORE = timedelta(days=365)  # before the observation window; no hospital stay that is looked at is so long
 
@@ -158,6 +158,20 @@ def _stranger(where: Path, patient: str, count: int, cohort: pl.DataFrame) -> Us
         f"{where}: patient_id '{patient}' is not in cohort.csv{near(patient, cohort['patient_id'])}; remove {count} such rows, "
         "or give it a row there"
     )
+
+
+def refuse_respelt(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Check that no row of another patient has the id of one of the cohort but for leading zeros or case.
+
+    Raises:
+        UserError: one has.
+    """
+    if alike := respelt(rows["patient_id"], cohort["patient_id"]):
+        patient, known = alike[0]
+        raise UserError(
+            f"{where}: patient_id '{patient}' is not in cohort.csv, but '{known}' is (write ids one way in all tables); "
+            f"{len(alike)} such ids"
+        )
 
 
 def near(patient: str, others: pl.Series) -> str:

@@ -162,6 +162,7 @@ def _labels(
     path = folder / schema.LABEL.file
     rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
+    checks.refuse_respelt(path, rows, cohort)
     cohort, label, mask = labelled(path, rows, cohort, task, names)
     lost = cohort.filter(~pl.Series(mask.any(axis=1)))["patient_id"]
     if len(lost) or not names:
