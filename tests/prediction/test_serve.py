@@ -148,7 +148,7 @@ def test_a_patient_without_measurements_is_answered_alone_and_told(
 ) -> None:
     answer = service.predict(changed(patients, lambda patient: patient.update(measurements=[])))
     assert answer.status_code == 200 and "ehr" in answer.json()["predictions"][0]["lacking"]
-    assert "1 patients have no measurement" in " ".join(answer.json()["warnings"])
+    assert "1 patient has no measurement" in " ".join(answer.json()["warnings"])
 
 
 def changed(patients: list[dict[str, Any]], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:

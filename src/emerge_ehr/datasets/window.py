@@ -6,6 +6,7 @@ from datetime import timedelta
 import polars as pl
 
 from emerge_ehr.datasets.sources import Notes
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.times import day_end
 
 NO_TEXT = "notes without text"
@@ -77,7 +78,9 @@ def textless(name: str, blank: int, read: int) -> list[str]:
     >>> textless("notes.csv: text", 0, 2), textless("notes.csv: text", 2, 2)
     ([], ['notes.csv: text is empty in all 2 notes, which are left out; is it the right column?'])
     """
-    return [f"{name} is empty in all {read} notes, which are left out; is it the right column?"] * (0 < read == blank)
+    return [f"{name} is empty in all {plural(read, 'note')}, which are left out; is it the right column?"] * (
+        0 < read == blank
+    )
 
 
 def notes(given: Notes, cohort: pl.DataFrame) -> Notes:

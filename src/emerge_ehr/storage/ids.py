@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.nothing import may_say_nothing
 
 FLOAT = r"^([+-]?\d+)\.0*$"
@@ -82,7 +83,8 @@ def same_persons(same: Mapping[str, str]) -> Iterator[str]:
     """The warning of ``one_person``; ``same`` is what ``ids.alike`` gives."""
     for one, other in list(same.items())[:1]:
         yield (
-            f"subject_id '{one}' and '{other}' are taken as one person, as {len(same)} ids differ from another by leading zeros "
+            f"subject_id '{one}' and '{other}' are taken as one person, as "
+            f"{plural(len(same), 'id differs', 'ids differ')} from another by leading zeros "
             "or case alone; give persons ids that differ otherwise"
         )
 

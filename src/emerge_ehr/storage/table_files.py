@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.config import TableFormat
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.storage import parquet_parts, zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged, where_not_utf8
@@ -263,7 +263,7 @@ def _refuse_wrong(
         if count := counted[f"{n} count"].item():
             row = counted[f"{n} first"].item()
             text = collect_table(rows.select(_stored(column.name)).slice(row, 1), path).item()
-            where, such = f"{path} row {row + first}: {column.name}", f"{count} such row{'s' * (count > 1)}"
+            where, such = f"{path} row {row + first}: {column.name}", plural(count, "such row")
             if not (text or "").strip():
                 raise UserError(f"{where} is empty ({column.meaning}); fill in or remove {such}")
             raise UserError(f"{where} {text[:80]!r} {rule}; mend {such}")

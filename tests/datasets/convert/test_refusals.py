@@ -377,5 +377,5 @@ def test_old_and_doubled_notes_of_ones_own_tables_are_told(own: Config) -> None:
     change(path, lambda table: pl.concat([table.with_columns(old), table.tail(3)]))
     preprocess.run(own)
     warnings = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
-    assert "1 notes are dated more than 365 days before the observation window: are they right?" in warnings
+    assert "1 note is dated more than 365 days before the observation window: are they right?" in warnings
     assert "3 notes stand twice in their patient's text: remove them" in warnings

@@ -408,7 +408,7 @@ def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -
         "notes after the window excluded": 2,
     }
     blank = source(write(tmp_path / "blank", [*person(1), (1, at(4), "NOTE//Nursing", None, " ")]), notes=["NOTE//*"])
-    told = "text_value of source.notes is empty in all 1 notes, which are left out; is it the right column?"
+    told = "text_value of source.notes is empty in all 1 note, which are left out; is it the right column?"
     assert blank.notes(cohort).warnings == (told,)
     without = source(tmp_path)
     empty = window.notes(without.notes(cohort), cohort)

@@ -90,7 +90,7 @@ def test_features_are_inferred_and_what_is_left_out_is_told(tmp_path: Path) -> N
     assert [signal.name for signal in signals] == names
     assert (signals[0].unit, signals[0].plausible, signals[0].reference) == ("mmol/L", (-math.inf, math.inf), None)
     (warning,) = tables.stays().warnings
-    assert "1 codes" in warning and "comment" in warning and "max_levels" in warning
+    assert "1 code (" in warning and "comment" in warning and "max_levels" in warning
     assert [s.name for s in source(tmp_path, max_levels=2).signals()] == ["glucose", "lactate"]
 
 
@@ -322,7 +322,7 @@ def test_notes_up_to_the_windows_end_are_kept(tmp_path: Path) -> None:
     assert sorted(extract.table["text"]) == ["early", "first day", "untimed"]
     assert extract.table.columns == empty.columns
     assert dict(extract.counts) == {"notes read": 6, "notes of the cohort": 5, "notes after the window excluded": 2}
-    assert "1 notes carry no time" in extract.warnings[0]
+    assert "1 note carries no time" in extract.warnings[0]
 
 
 def test_empty_notes_are_left_out_and_counted_and_a_file_of_nothing_else_is_told(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ HEADER = "patient_id,event_time,code,value\n"
         ("dynamic.csv", HEADER + ",2150-01-01,x,1\n", "row 2: patient_id is empty"),
         ("dynamic.csv", HEADER + "a,2150-01-01,,1\n", "row 2: code is empty"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,1,9\n", "row 2: has 5 fields, its header has 4"),
-        ("dynamic.csv", HEADER + "a,2150-01-01,x,\n", "none of its 1 codes can be used: 1 codes"),
+        ("dynamic.csv", HEADER + "a,2150-01-01,x,\n", "none of its 1 code can be used: 1 code"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,y\na,2150-01-01,x=y,3\n", "'x=y' is both a code and a word"),
         ("static.csv", None, "static.csv: missing"),
         ("static.csv", "patient_id,age\nP1,abc\n", "row 2: age 'abc' is not a number"),
@@ -507,7 +507,7 @@ def test_rows_of_patients_that_nobody_knows_are_counted_and_told(tmp_path: Path)
         f"rows of label.csv {known}": 2,
         f"rows of notes.csv {known}": 1,
     }
-    told = f"dynamic.csv: {strangers} rows of 2 patients who are not in cohort.csv are left out, first: 'P3'"
+    told = f"dynamic.csv: left out: {strangers} rows of 2 patients who are not in cohort.csv, first: 'P3'"
     assert told in found.warnings
 
 
@@ -596,7 +596,7 @@ def test_words_that_may_be_nothing_are_words_among_words_and_none_among_numbers(
     tables = source(tmp_path)
     names = ["crp", "pain=bad", "pain=none", "pain=severe", "smokes=Unknown", "smokes=no", "smokes=yes"]
     assert [signal.name for signal in tables.signals()] == names
-    assert any("1 codes (3 rows) have no value and are left out: empty" in one for one in tables.stays().warnings)
+    assert any("left out: 1 code (3 rows) with no value: empty" in one for one in tables.stays().warnings)
     found, counts = measured_and_counted(tables, tmp_path)
     assert [row[3] for row in found if row[2] == "pain=none"] == [1, 0, 0, 1]
     assert [row[3] for row in found if row[2] == "crp"] == [3, 4] and counts["no number"] == 4
@@ -664,7 +664,7 @@ def test_values_become_those_in_the_unit_that_the_config_gives_their_code(tmp_pa
     assert [values[pair] for pair in (("own", "P1"), ("other", "P0"), ("other", "P1"))] == [2, 3, 4]
     flow = [count for reason, count in counts.items() if "converted from the unit that the row states" in reason]
     (told,) = [warning for warning in tables.stays().warnings if "units" in warning]
-    assert "'uom' says several units of 1 codes: other (g, mg); their values are taken as they are" in told
+    assert "'uom' says several units of 1 code: other (g, mg); their values are taken as they are" in told
     for code, unit, expected in (
         ("glucose", "mg/g", "uom 'mg/g' of glucose is not converted to 'mmol/L' (source.units); units that are"),
         ("own", "cats", "uom 'cats' of own is not converted to 'dogs' (source.units); convert"),
@@ -678,7 +678,7 @@ def test_values_become_those_in_the_unit_that_the_config_gives_their_code(tmp_pa
 
 @pytest.mark.parametrize(
     ("units", "told"),
-    [(("mg/dL", "umol/L"), "several units of 1 codes: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
+    [(("mg/dL", "umol/L"), "several units of 1 code: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
 )
 def test_a_column_of_units_is_not_passed_over_in_silence(tmp_path: Path, units: tuple[str, str], told: str) -> None:
     rows = generate(tmp_path, patients=4)

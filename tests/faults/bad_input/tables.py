@@ -34,11 +34,11 @@ DYNAMIC: Cases = {
     ),
     "before the window (negative hours)": (
         cell("event_time", "1900-01-01 00:00:00"),
-        refused("1 rows outside the observation window, first: 30000017 at 1900-01-01 0"),
+        refused("1 row outside the observation window, first: 30000017 at 1900-01-01 0"),
     ),
     "far future": (
         cell("event_time", "9999-12-31 23:59:59"),
-        refused("1 rows outside the observation window, first: 30000017 at 9999-12-31 2"),
+        refused("1 row outside the observation window, first: 30000017 at 9999-12-31 2"),
     ),
     "patient unknown": (cell("patient_id", "0"), refused("patient_id '0' is not in cohort.csv")),
     "patient empty": (cell("patient_id", ""), refused("patient_id is empty")),
@@ -174,7 +174,7 @@ NOTES: Cases = {
     "patient unknown": (cell("patient_id", "0"), refused("patient_id '0' is not in cohort.csv")),
     "late note": (
         cell("note_time", "9999-01-01 00:00:00"),
-        refused("1 notes written after the observation window, first: 30000017 at 9999-"),
+        refused("1 note written after the observation window, first: 30000017 at 9999-"),
     ),
     "time empty": (cell("note_time", ""), handled("notes carry no time")),
     "impossible date": (

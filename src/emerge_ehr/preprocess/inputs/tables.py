@@ -13,7 +13,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets import sources, timing, window
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.preprocess.inputs import checks, converted
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals import spelling
@@ -114,14 +114,17 @@ def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
         ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
         named = table_files.collect_table(ids, folder / table.file)
         if more := named.join(cohort, on="patient_id", how="anti").height:
-            yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
+            yield f"{table.file}: {plural(more, 'patient is', 'patients are')} not in cohort.csv, and are left out"
 
 
 def _respelt(folder: Path) -> Iterator[str]:
     """Warnings of tables whose ids are written with blanks around them or as floats, as pandas writes them."""
     for table in (schema.COHORT, schema.STATIC, schema.LABEL, schema.DYNAMIC, schema.NOTES):
         if count := table_files.respelt(folder, table):
-            yield f"{table.file}: {count} rows have an id with blanks around it, or with .0 at its end; it is read without these"
+            yield (
+                f"{table.file}: {plural(count, 'row has', 'rows have')} an id with blanks around it, or with .0 at its end; "
+                "it is read without these"
+            )
 
 
 def measured(
@@ -212,7 +215,7 @@ def outcomes(
         patient, time = early.select("patient_id", "label_time").row(0)
         raise UserError(
             f"{path}: label_time {time} of patient_id '{patient}' lies before the end of the observation window, "
-            f"which would show the outcome; mend or remove {early.height} such rows"
+            f"which would show the outcome; mend or remove {plural(early.height, 'such row')}"
         )
     label, mask = np.zeros((2, cohort.height, len(names)), dtype=np.float32)
     column = [names.index(code) for code in rows["label_code"]]

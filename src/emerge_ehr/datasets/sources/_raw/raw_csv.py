@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources._raw.number_fields import decimal, unread_decimal
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals.numbers import is_bound
 from emerge_ehr.storage import zones
 from emerge_ehr.storage.artefacts import first_line
@@ -190,7 +190,7 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = (), dated: tuple[st
         if bad.any():
             row = bad.arg_true()[0]
             raise UserError(
-                f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend {bad.sum()} such rows"
+                f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend {plural(int(bad.sum()), 'such row')}"
             )
         bare = [has_no_time_of_day(pl.col(name)).alias(f"{name} bare")] if name in dated else []
         table = table.with_columns(bare).with_columns(parsed)

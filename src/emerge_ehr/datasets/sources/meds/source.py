@@ -29,7 +29,7 @@ from emerge_ehr.datasets.sources.meds.files import Shards
 from emerge_ehr.datasets.sources.meds.options import STAY_KINDS, Options, unmatched
 from emerge_ehr.datasets.sources.meds.values import COLUMNS, DROPS, REPAIRS, with_values
 from emerge_ehr.datasets.window import NO_TEXT, has_text, inside, textless
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals.signals import SIGNALS, Signal, described
 from emerge_ehr.storage.times import day_end
 
@@ -160,7 +160,10 @@ class Meds:
         }
         kept = matched.filter(~discharge)
         untimed = kept["note_time"].null_count()
-        warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
+        warning = (
+            f"{plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the observation "
+            "window"
+        )
         names = {"tail": "note_type", "text_value": "text"}
         table = kept.rename(names).select("patient_id", "note_time", "note_type", "text")
         counts = counts if self.options.notes else {}

@@ -8,6 +8,7 @@ from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.sources.omop import concepts
 from emerge_ehr.datasets.sources.omop.tables import ID, TEXT, TIME, Tables
 from emerge_ehr.datasets.window import BEFORE, LATE_NOTES, NO_TEXT, has_text, textless
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import day_end
 
@@ -77,7 +78,10 @@ def _counted(rows: pl.DataFrame, total: int, *, discharge: bool) -> Notes:
     counts[LATE_NOTES] = rows.filter("late").height
     table = rows.filter(~pl.col("late")).select(list(SCHEMA))
     untimed = table["note_time"].null_count()
-    warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
+    warning = (
+        f"{plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the observation "
+        "window"
+    )
     return Notes(table.sort(table.columns), counts, (*empty, *([warning] if untimed else [])))
 
 

@@ -15,7 +15,7 @@ from emerge_ehr.datasets.sources._raw import raw_csv
 from emerge_ehr.datasets.sources._raw.number_fields import decimal
 from emerge_ehr.datasets.sources._raw.raw_csv import header
 from emerge_ehr.datasets.sources.omop.databases import SUFFIXES, Database
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.storage import zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_ragged
@@ -186,7 +186,7 @@ class Tables:
         twice = rows.filter(pl.col(key).is_duplicated() | pl.col(key).is_null())
         if twice.height:
             raise UserError(
-                f"{self.path(name)}: {name} has {key} {twice[key][0]} twice, or a row without; mend {twice.height} rows"
+                f"{self.path(name)}: {name} has {key} {twice[key][0]} twice, or a row without; mend {plural(twice.height, 'row')}"
             )
 
     def _scan_csv(self, path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:

@@ -12,7 +12,7 @@ from emerge_ehr.datasets.sources._raw.raw_csv import collect, scan
 from emerge_ehr.datasets.sources.tables import row_units
 from emerge_ehr.datasets.sources.tables.fields import time_of
 from emerge_ehr.datasets.sources.tables.row_units import Units
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals import numbers
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import nothing
@@ -139,11 +139,11 @@ def survey(path: Path, max_levels: int, known: Sequence[Signal] | None, units: U
     reasons = _reasons(left_out, max_levels) if known is None else _strange(left_out)
     if left_out.height == codes.height:
         raise UserError(
-            f"{path}: none of its {codes.height} codes can be used: {reasons}; mend it, or set source.max_levels"
+            f"{path}: none of its {plural(codes.height, 'code')} can be used: {reasons}; mend it, or set source.max_levels"
         )
     found = dates.found(codes, None if known is None else _dated(known))
     strange = [] if known is None else _strange_words(path, features, units)
-    told = [f"{path.name}: {reasons}"] if reasons else []
+    told = [f"{path.name}: left out: {reasons}"] if reasons else []
     warnings = [*told, *row_units.several(path, units), *strange, *found.warnings(path.name)]
     return Survey(features, found, tuple(warnings), blank)
 
@@ -204,7 +204,8 @@ def _strange_words(path: Path, features: pl.DataFrame, units: Units) -> list[str
     counted = values.join(words.lazy(), on=["code", "text"], how="anti").group_by("code")
     strange = collect(counted.agg(pl.len().alias("rows"), pl.col("text").unique().sort()), path).sort("code")
     return [
-        f"{path.name}: {rows} values of {code} are words that the run does not know: {dates.named(texts)}"
+        f"{path.name}: {plural(rows, 'value of', 'values of')} {code} {'is a word' if rows == 1 else 'are words'} that "
+        f"the run does not know: {dates.named(texts)}"
         for code, rows, texts in strange.rows()
     ]
 
@@ -241,7 +242,7 @@ def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
         "no value": left_out.filter(pl.col("values") == 0),
     }
     return "; ".join(
-        f"{codes.height} codes ({codes['rows'].sum()} rows) have {why} and are left out: "
+        f"{plural(codes.height, 'code')} ({plural(int(codes['rows'].sum()), 'row')}) with {why}: "
         f"{dates.named(codes['code'].to_list())}"
         for why, codes in groups.items()
         if codes.height
@@ -250,9 +251,9 @@ def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
 
 def _strange(left_out: pl.DataFrame) -> str:
     """Say in one line which codes the run does not know; nothing if it knows all."""
-    names, rows = left_out["code"].to_list(), left_out["rows"].sum()
+    names, rows = left_out["code"].to_list(), int(left_out["rows"].sum())
     return (
-        f"{len(names)} codes ({rows} rows) are none of the run's and are left out: {dates.named(names)}"
+        f"{plural(len(names), 'code')} ({plural(rows, 'row')}) that the run does not have: {dates.named(names)}"
         if names
         else ""
     )

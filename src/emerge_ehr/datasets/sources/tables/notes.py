@@ -8,6 +8,7 @@ import polars as pl
 from emerge_ehr.datasets.sources import Notes
 from emerge_ehr.datasets.sources._raw.raw_csv import header
 from emerge_ehr.datasets.window import NO_TEXT, has_text, textless
+from emerge_ehr.fields import plural
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.table_files import read_table
@@ -37,7 +38,10 @@ def read(folder: Path, cohort: pl.DataFrame) -> Notes:
         "notes of the cohort": of_cohort.height,
     }
     untimed = of_cohort["note_time"].null_count()
-    warning = f"notes.csv: {untimed} notes carry no time, so they may have been written after the observation window"
+    warning = (
+        f"notes.csv: {plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the "
+        "observation window"
+    )
     table = of_cohort.sort("patient_id", "note_time", "note_type", "text")
     empty = textless(f"{schema.NOTES.file}: text", blank, rows.height)
     return Notes(table, counts, (*empty, *([warning] if untimed else [])))

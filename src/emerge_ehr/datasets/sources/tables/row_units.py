@@ -12,7 +12,7 @@ import polars as pl
 
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.signals import signals as lists
 from emerge_ehr.signals import unit_forms, units
 from emerge_ehr.signals.signals import Signal
@@ -98,6 +98,7 @@ def several(path: Path, own: Units) -> list[str]:
     if not shown:
         return []
     return [
-        f"{path.name}: the column '{name}' says several units of {len(shown)} codes: {dates.named(shown)}; their values are "
+        f"{path.name}: the column '{name}' says several units of {plural(len(shown), 'code')}: {dates.named(shown)}; "
+        "their values are "
         "taken as they are: give each code its unit in source.units, to which they are then converted"
     ]

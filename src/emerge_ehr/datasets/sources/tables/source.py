@@ -32,7 +32,7 @@ from emerge_ehr.datasets.sources.tables.fields import parsed, small_table, times
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
 from emerge_ehr.datasets.sources.tables.measured import Survey
 from emerge_ehr.datasets.sources.tables.records import ENDS, STAY_TIMES
-from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.fields import Positive, UserError, plural
 from emerge_ehr.signals import readings
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import schema, zones
@@ -184,9 +184,7 @@ class OwnTables:
             UserError: ``kind`` is admissions or diagnoses, which this source does not have.
         """
         if kind != "labels":
-            raise UserError(
-                f"[source] name = 'tables' has no {kind}, which this task needs; choose [task] name = 'given'"
-            )
+            raise UserError(f"[source] name = 'tables' has no {kind}; choose [task] name = 'given', which needs none")
         path = self.raw_dir / schema.LABEL.file
         if self._outcomes is None:
             raise UserError(f"{path}: missing; its columns: {', '.join(c.name for c in schema.LABEL.columns)}")
@@ -261,7 +259,8 @@ class OwnTables:
         warnings = []
         if whole_days:
             warnings.append(
-                f"cohort.csv: {whole_days} stays end with a date and no time of day: at the end of that day"
+                f"cohort.csv: {plural(whole_days, 'stay ends', 'stays end')} with a date and no time of day: at the end "
+                "of that day"
             )
         counted = self._rows().group_by("patient_id").len("rows")
         lost = collect(counted.join(stays.lazy(), on="patient_id", how="anti"), self._dynamic)
@@ -283,12 +282,14 @@ class OwnTables:
         warnings = []
         if count:
             warnings.append(
-                f"{self._dynamic.name}: {count} measurements from when the outcome of their record was known (label_time), or "
+                f"{self._dynamic.name}: {plural(count, 'measurement')} from when the outcome of their record was known "
+                "(label_time), or "
                 "later, are left out"
             )
         if dated := self._outcomes.dated:
             warnings.append(
-                f"label.csv: {dated} outcomes have a date and no time of day: each counts as known at the end of its day"
+                f"label.csv: {plural(dated, 'outcome has', 'outcomes have')} a date and no time of day: each counts as "
+                "known at the end of its day"
             )
         return records.stay_times(times), counts, warnings
 
