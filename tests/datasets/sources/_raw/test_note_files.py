@@ -90,6 +90,14 @@ def test_a_note_saved_after_the_window_is_late_however_early_its_chart_time(tmp_
     assert "signed late" in chosen.table["text"].to_list()
 
 
+def test_two_times_of_a_note_that_go_by_two_clocks_are_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path, "hadm_id,charttime,storetime,text\n20,2150-01-02 10:00:00,2150-01-02 09:00:00Z,x\n")
+    with pytest.raises(
+        UserError, match=r"storetime of .* \('2150-01-02 09:00:00Z'\) states a zone, and charttime of .* none"
+    ):
+        read_notes(NoteFiles(paths, NOTE_IDS), COHORT)
+
+
 def test_notes_of_an_admission_count_by_its_id_where_samples_are_admissions(tmp_path: Path) -> None:
     paths = write(tmp_path, "stay_id,hadm_id,charttime,text\n39,20,2150-01-02 10:00:00,of another stay\n")
     admissions = COHORT.with_columns(pl.col("hadm_id").alias("patient_id"))

@@ -9,6 +9,7 @@ from emerge_ehr.datasets.sources._raw.note_layout import MEANINGS, Layout, NoteF
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.window import BEFORE, DOUBTFUL, EARLY_NOTES, LATE_NOTES, NO_TEXT, SMALL, TWICE, early, late
 from emerge_ehr.fields import UserError, plural
+from emerge_ehr.storage import zones
 from emerge_ehr.storage.csv_rows import refuse_ragged
 from emerge_ehr.storage.ids import is_true, without_zeros
 from emerge_ehr.storage.times import NOT_A_TIME, day_end, parse_time, unread_time
@@ -150,6 +151,8 @@ def _load(
 def _scanned(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> pl.DataFrame:
     """All rows of the file in one pass; ``until`` is the last window of the row's id or person, null outside the cohort."""
     refuse_ragged(layout.path)
+    raw = pl.scan_csv(layout.path, infer_schema=False, glob=False)
+    zones.refuse_two_clocks((layout.path, raw, name) for name in (*layout.time_columns, *layout.store_columns))
     wrong = is_true(pl.col(layout.error_column)) if layout.error_column else pl.lit(value=False)
     first, last = pl.min_horizontal("admittime", "window_start").min() - BEFORE, pl.col("window_end").max()
     ids = cohort.lazy().group_by(without_zeros(pl.col(layout.key)).alias("id"))
@@ -157,21 +160,17 @@ def _scanned(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> pl.DataF
     admissions = cohort.lazy().group_by(without_zeros(pl.col("hadm_id")).alias("admission"))
     text = pl.col(layout.text_column)
     times = [_note_time(columns) for columns in (layout.time_columns, layout.store_columns)]
-    frame = (
-        pl.scan_csv(layout.path, infer_schema=False, glob=False)
-        .select(
-            plain_id(layout.id_column).alias("id"),
-            _id_if_any(layout.person_column).alias("person"),
-            _id_if_any(layout.admission_column).alias("admission"),
-            pl.max_horizontal(*times).alias("note_time"),
-            pl.min_horizontal(*times).alias("begun"),
-            _note_type(layout).alias("note_type"),
-            pl.when(text.str.strip_chars() != "").then(text).alias("text"),
-            wrong.fill_null(value=False).alias("wrong"),
-            _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
-        )
-        .with_row_index("row")
-    )
+    frame = raw.select(
+        plain_id(layout.id_column).alias("id"),
+        _id_if_any(layout.person_column).alias("person"),
+        _id_if_any(layout.admission_column).alias("admission"),
+        pl.max_horizontal(*times).alias("note_time"),
+        pl.min_horizontal(*times).alias("begun"),
+        _note_type(layout).alias("note_type"),
+        pl.when(text.str.strip_chars() != "").then(text).alias("text"),
+        wrong.fill_null(value=False).alias("wrong"),
+        _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
+    ).with_row_index("row")
     frame = _by_their_meaning(frame, layout, cohort)
     frame = frame.join(ids.agg(first.alias("since"), last.alias("until")), on="id", how="left", maintain_order="left")
     frame = frame.join(persons.agg(last.alias("person_until")), on="person", how="left", maintain_order="left")
