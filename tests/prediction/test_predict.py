@@ -189,7 +189,7 @@ def test_a_patient_without_notes_or_measurements_gets_a_risk_and_no_contribution
     assert found["contribution_ehr"].null_count() == found["contribution_note"].null_count() == found.height
     assert found["contribution_summary"].null_count() == 0 and found["y_prob"].is_between(0, 1).all()
     assert "1 patient has no measurement" in caplog.text
-    assert "1 patients lack measurements: their risks rest on the other inputs" in caplog.text
+    assert "1 patient lacks measurements: the risk rests on the other inputs" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "risks.evidence.jsonl").read_text("utf-8").splitlines()]
     assert {line["patient_id"]: line["lacking"] for line in lines}[patient] == ["ehr", "note"]
     (own / "notes.csv").unlink()

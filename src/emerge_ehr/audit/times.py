@@ -70,9 +70,7 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
         )
         findings.append(Finding("surrogate notes", "warning", detail))
     if untimed := notes.filter(~surrogate & pl.col("note_time").is_null()).height:
-        detail = (
-            f"{plural(untimed, 'note carries', 'notes carry')} no time: they may have been written after the window"
-        )
+        detail = f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the window"
         findings.append(Finding("notes without a time", "warning", detail))
     return findings
 

@@ -176,7 +176,7 @@ NOTES: Cases = {
         cell("note_time", "9999-01-01 00:00:00"),
         refused("1 note written after the observation window, first: 30000017 at 9999-"),
     ),
-    "time empty": (cell("note_time", ""), handled("notes carry no time")),
+    "time empty": (cell("note_time", ""), handled("no time, and may have been written")),
     "impossible date": (
         cell("note_time", "2179-02-30 10:00:00"),
         refused("note_time '2179-02-30 10:00:00' is not a time"),

@@ -195,7 +195,7 @@ def note_warnings(notes: pl.DataFrame, cohort: pl.DataFrame) -> list[str]:
         )
     if untimed := notes["note_time"].null_count():
         warnings.append(
-            f"{plural(untimed, 'note carries', 'notes carry')} no time: they may have been written after the observation window"
+            f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation window"
         )
     starts = cohort.select("patient_id", "window_start")
     times = notes.select("patient_id", "note_time").join(starts, on="patient_id")

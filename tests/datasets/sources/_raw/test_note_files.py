@@ -60,7 +60,7 @@ def test_a_bare_date_counts_as_the_end_of_its_day(tmp_path: Path) -> None:
 
 def test_notes_without_a_time_are_kept_with_a_warning(tmp_path: Path) -> None:
     extract = read_notes(NoteFiles(write(tmp_path, "HADM_ID,TEXT\n20,hello\n"), NOTE_IDS), COHORT)
-    assert extract.table["text"].to_list() == ["hello"] and "carry no time" in extract.warnings[0]
+    assert extract.table["text"].to_list() == ["hello"] and "carries no time" in extract.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admission
     if untimed:
         counts["notes without a time kept"] = untimed
         warnings.append(
-            f"{name}: {plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the "
+            f"{name}: {plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the "
             "observation window"
         )
     return Notes(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))

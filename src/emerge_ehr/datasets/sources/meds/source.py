@@ -161,7 +161,7 @@ class Meds:
         kept = matched.filter(~discharge)
         untimed = kept["note_time"].null_count()
         warning = (
-            f"{plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the observation "
+            f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation "
             "window"
         )
         names = {"tail": "note_type", "text_value": "text"}

@@ -79,7 +79,7 @@ def _counted(rows: pl.DataFrame, total: int, *, discharge: bool) -> Notes:
     table = rows.filter(~pl.col("late")).select(list(SCHEMA))
     untimed = table["note_time"].null_count()
     warning = (
-        f"{plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the observation "
+        f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation "
         "window"
     )
     return Notes(table.sort(table.columns), counts, (*empty, *([warning] if untimed else [])))

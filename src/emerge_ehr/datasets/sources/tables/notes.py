@@ -39,7 +39,7 @@ def read(folder: Path, cohort: pl.DataFrame) -> Notes:
     }
     untimed = of_cohort["note_time"].null_count()
     warning = (
-        f"notes.csv: {plural(untimed, 'note carries', 'notes carry')} no time, so they may have been written after the "
+        f"notes.csv: {plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the "
         "observation window"
     )
     table = of_cohort.sort("patient_id", "note_time", "note_type", "text")
