@@ -178,6 +178,22 @@ def test_a_split_is_the_file_itself_whatever_is_in_its_name(tmp_path: Path) -> N
         split_by_file(PERSONS, tmp_path)
 
 
+@pytest.mark.parametrize("persons", [["0010", "2", "0003"], ["10", "2", "3"]])
+def test_ids_of_a_split_file_that_differ_by_leading_zeros_are_named_both(persons: list[str], tmp_path: Path) -> None:
+    written = {"0010": "10", "0003": "3", "10": "0010", "3": "0003", "2": "2"}
+    rows = [
+        f"{written[person]},{split}\n" for person, split in zip(persons, ("train", "tuning", "held_out"), strict=True)
+    ]
+    path = tmp_path / "split.csv"
+    path.write_text("subject_id,split\n" + "".join(rows))
+    patients = PERSONS.head(3).with_columns(pl.Series("subject_id", persons))
+    told = (
+        rf"subject_id {min(persons)} of the cohort is {written[min(persons)]} in it: 2 of 3 ids differ by leading zeros"
+    )
+    with pytest.raises(UserError, match=told):
+        split_by_file(patients, path)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -271,7 +271,7 @@ def test_convert_does_not_replace_parts_of_a_users_own(work: Path, capsys: pytes
 
 BAD: dict[str, tuple[pl.Expr, str]] = {
     "a stranger": (pl.lit("nobody").alias("patient_id"), "dynamic: patient_id 'nobody' is not in cohort.csv; remove 1"),
-    "outside the window": (pl.col("event_time") + pl.duration(days=900), "dynamic: 1 rows outside the observation"),
+    "outside the window": (pl.col("event_time") + pl.duration(days=900), "dynamic: 1 row outside the observation"),
     "no number": (pl.lit(None, pl.Float64).alias("value"), "part-00001.parquet row 6: value is empty"),
 }
 

@@ -48,6 +48,15 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
+def plural(count: int, one: str, more: str = "") -> str:
+    """A count and the noun of what is counted, in the plural where needed; ``more`` is the plural if it does not end in s.
+
+    >>> plural(1, "row"), plural(2, "row"), plural(2, "note carries", "notes carry")
+    ('1 row', '2 rows', '2 notes carry')
+    """
+    return f"{count} {one if count == 1 else more or one + 's'}"
+
+
 def listed(words: Sequence[str]) -> str:
     """As in a sentence.
 

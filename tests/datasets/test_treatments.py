@@ -22,6 +22,7 @@ from emerge_ehr.storage.table_files import read_table
 from tests import dated_tables, treated_demo
 
 Once = Callable[[str, Callable[[Path], None]], Path]
+FILE = Path("treatments.csv")
 START = datetime(2150, 1, 1, 8)
 END = START + timedelta(hours=48)
 COHORT = pl.DataFrame(
@@ -52,9 +53,16 @@ LEFT_OUT = {
 }
 
 
+def test_times_of_which_only_some_state_a_zone_are_refused() -> None:
+    mixed = rows(row("2150-01-01 09:00:00Z"), row("2150-01-01 10:00:00"))
+    told = r"^treatments.csv: start_time has times with a zone \('2150-01-01 09:00:00Z'\) and times without one \('2150-01-01 10"
+    with pytest.raises(UserError, match=told):
+        treatments.of_windows(mixed, COHORT, FILE)
+
+
 @pytest.mark.parametrize("reason", LEFT_OUT)
 def test_a_row_that_tells_nothing_of_the_window_is_left_out_and_counted(reason: str) -> None:
-    found = treatments.of_windows(rows(LEFT_OUT[reason], row("2150-01-01 08:00:00")), COHORT)
+    found = treatments.of_windows(rows(LEFT_OUT[reason], row("2150-01-01 08:00:00")), COHORT, FILE)
     assert found.table["start_time"].to_list() == [START]
     assert found.counts == {"rows of the cohort's stays": 2, reason: 1}
     assert bool(found.warnings) == (reason in treatments.DAMAGED)
@@ -81,12 +89,15 @@ def test_a_row_that_tells_nothing_of_the_window_is_left_out_and_counted(reason: 
 def test_no_more_is_kept_than_was_known_in_the_window(
     given: tuple[str | None, ...], start: datetime, end: datetime | None
 ) -> None:
-    assert treatments.of_windows(rows(given), COHORT).table.select("start_time", "end_time").row(0) == (start, end)
+    assert treatments.of_windows(rows(given), COHORT, FILE).table.select("start_time", "end_time").row(0) == (
+        start,
+        end,
+    )
 
 
 def test_rows_that_stand_twice_are_one_and_rows_of_others_are_none() -> None:
     once = row("2150-01-02 09:00:00")
-    found = treatments.of_windows(rows(once, once, ("2", *once[1:])), COHORT)
+    found = treatments.of_windows(rows(once, once, ("2", *once[1:])), COHORT, FILE)
     assert found.table.height == 1 and found.counts["that stand twice, the second left out"] == 1
 
 

@@ -101,6 +101,20 @@ def test_times_in_a_zone_are_refused_rather_than_shifted(
         emerge_ehr.UserError, match=r"^dynamic: event_time is in the time zone UTC, and cohort: window_start in none"
     ):
         model.predict(**{**frames, "dynamic": zoned("dynamic", "event_time", "UTC")})
+    if kind == "objects":
+        mixed = zoned("dynamic", "event_time", "UTC")
+        mixed.loc[1, "event_time"] = mixed.loc[1, "event_time"].tz_localize(None)
+        told = (
+            r"^dynamic: event_time has times in several time zones, in UTC \(row 0: .*\+00:00\) and in none \(row 1: "
+        )
+        with pytest.raises(emerge_ehr.UserError, match=told):
+            model.predict(**{**frames, "dynamic": mixed})
+    if kind == "polars":  # as texts
+        texts = frames["dynamic"].with_columns(pl.col("event_time").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        told = r"^event_time of dynamic(\.csv)? \('.*Z'\) states a zone, and window_start of cohort(\.csv)? \('"
+        with pytest.raises(emerge_ehr.UserError, match=told) as caught:
+            model.predict(**{**frames, "dynamic": texts})
+        assert "/tmp" not in str(caught.value)
     opened = zoned("cohort", "window_start", "UTC")
     if kind == "polars":  # all in UTC, as files may be
         utc = {"cohort": opened.with_columns(pl.col("window_end").dt.replace_time_zone("UTC"))}

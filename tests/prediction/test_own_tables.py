@@ -149,12 +149,12 @@ def test_new_patients_need_no_outcomes_and_what_is_unknown_is_told(
         found = predicted(run, new, tmp_path / "risks.csv")
     assert set(found) == {"a", "b"}
     told = caplog.text
-    assert "1 codes (1 rows) are none of the run's and are left out: mood" in told
+    assert "left out: 1 code (1 row) that the run does not have: mood" in told
     assert (
-        "2 of 5 records are not predicted, by the rules of [cohort]: 1 no start or end time, 1 younger than 18 years"
+        "2 of 5 records are not predicted, by the rules of [cohort] (no start or end time: 1; younger than 18 years"
         in told
     )
-    assert "1 records are not predicted: their windows are not 1 to" in told
+    assert "1 record is not predicted, with windows that are not 1 to" in told
     assert "1 of 8 measurements" not in told and "8 of 8 measurements have a date and no time of day" in told
     evidence = [json.loads(line) for line in (tmp_path / "risks.evidence.jsonl").read_text("utf-8").splitlines()]
     assert [one["patient_id"] for one in evidence] == ["a", "b"]
@@ -183,7 +183,7 @@ def test_words_that_training_did_not_know_are_told(run: Path, tmp_path: Path, ca
     write(tmp_path / "new" / "static.csv", [{"patient_id": "a", "age": "70"}])
     with caplog.at_level(logging.WARNING):
         predicted(run, tmp_path / "new", tmp_path / "risks.csv")
-    assert "1 values of walks are words that the run does not know: on a crutch" in caplog.text
+    assert "1 value of walks is a word that the run does not know: on a crutch" in caplog.text
 
 
 def test_tables_of_nobody_who_can_be_predicted_are_one_clear_line(run: Path, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_tables_of_nobody_who_can_be_predicted_are_one_clear_line(run: Path, tmp
         predicted(run, tmp_path / "new", tmp_path / "risks.csv")
     assert "\n" not in str(caught.value) and str(tmp_path / "new") in str(caught.value)
     write(tmp_path / "new" / "dynamic.csv", [row("a", "2021-05-01", "mood", "9")])
-    with pytest.raises(UserError, match=r"none of its 1 codes can be used: 1 codes \(1 rows\) are none of the run's"):
+    with pytest.raises(UserError, match=r"none of its 1 code can be used: 1 code \(1 row\) that the run does not have"):
         predicted(run, tmp_path / "new", tmp_path / "risks.csv")
     assert not (tmp_path / "risks.csv").exists()
 

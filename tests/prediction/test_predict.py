@@ -205,8 +205,8 @@ def test_a_patient_without_notes_or_measurements_gets_a_risk_and_no_contribution
     found = predicted(emerge.run_dir, own, tmp_path / "risks.csv").filter(pl.col("patient_id") == patient)
     assert found["contribution_ehr"].null_count() == found["contribution_note"].null_count() == found.height
     assert found["contribution_summary"].null_count() == 0 and found["y_prob"].is_between(0, 1).all()
-    assert "1 patients have no measurement" in caplog.text
-    assert "1 patients lack measurements: their risks rest on the other inputs" in caplog.text
+    assert "1 patient has no measurement" in caplog.text
+    assert "1 patient lacks measurements: the risk rests on the other inputs" in caplog.text
     lines = [json.loads(line) for line in (tmp_path / "risks.evidence.jsonl").read_text("utf-8").splitlines()]
     assert {line["patient_id"]: line["lacking"] for line in lines}[patient] == ["ehr", "note"]
     (own / "notes.csv").unlink()
@@ -268,12 +268,12 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "a value after the window": (
         "dynamic.csv",
         lambda t: t.with_columns(event_time=pl.when(FIRST).then(LATER).otherwise("event_time")),
-        r"dynamic.csv: 1 rows outside the observation window, first: .* at 2190",
+        r"dynamic.csv: 1 row outside the observation window, first: .* at 2190",
     ),
     "a note after the window": (
         "notes.csv",
         lambda t: t.with_columns(note_time=pl.when(FIRST).then(LATER).otherwise("note_time")),
-        r"notes.csv: 1 notes written after the observation window",
+        r"notes.csv: 1 note written after the observation window",
     ),
     "an unknown code": (
         "dynamic.csv",
@@ -293,7 +293,7 @@ REFUSED: dict[str, tuple[str, Callable[[pl.DataFrame], pl.DataFrame], str]] = {
     "a longer window": (
         "cohort.csv",
         lambda t: t.with_columns(window_end=pl.when(FIRST).then(LATER).otherwise("window_end")),
-        r"cohort.csv: the window of patient_id .* is not 48 h long, like those that the run learned from; 1 such rows",
+        r"cohort.csv: the window of patient_id .* is not 48 h long, like those that the run learned from; 1 such row",
     ),
     "a shorter window": (
         "cohort.csv",

@@ -148,7 +148,7 @@ def test_a_patient_without_measurements_is_answered_alone_and_told(
 ) -> None:
     answer = service.predict(changed(patients, lambda patient: patient.update(measurements=[])))
     assert answer.status_code == 200 and "ehr" in answer.json()["predictions"][0]["lacking"]
-    assert "1 patients have no measurement" in " ".join(answer.json()["warnings"])
+    assert "1 patient has no measurement" in " ".join(answer.json()["warnings"])
 
 
 def changed(patients: list[dict[str, Any]], change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
@@ -270,10 +270,10 @@ def test_markup_stays_text_and_nothing_of_a_request_is_logged(service: Service, 
     assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.json()["predictions"][0]["patient_id"] == "<script>alert('secret')</script>"
-    assert "notes carry no time" in answer.json()["warnings"][0]
+    assert "1 note carries no time" in answer.json()["warnings"][0]
     httpx.get(f"{service.url}/health?patient=secret")
     logged = "".join(service.log)
-    assert "1 patients answered" in logged
+    assert "1 patient answered" in logged
     assert not [word for word in ("secret", "Confidential", "lactate", "pneumonia") if word in logged]
 
 

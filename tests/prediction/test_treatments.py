@@ -90,7 +90,7 @@ def test_the_service_takes_treatments_as_a_list(ready: Predictor) -> None:
     (answer,) = ready.answers(tables, explain=False)
     assert TOLD in answer.record.summary
     assert (answer.record.treatments[0].hour, answer.record.contraindications[0].drug) == (5, "metoprolol")
-    with pytest.raises(UserError, match="treatments: 1 rows with a start_time outside the observation window"):
+    with pytest.raises(UserError, match="treatments: 1 row with a start_time outside the observation window"):
         requests.tables(requests.read(asked("2150-01-03T00:00:00")), ready.expected)
     assert "treatments" in requests.example(ready.expected)["patients"][0]
     requests.tables(requests.read(json.dumps(requests.example(ready.expected)).encode()), ready.expected)

@@ -177,10 +177,10 @@ def test_changing_another_patient_or_the_future_changes_nothing(
         ("label.csv", "label_time", "yesterday", "is not a time"),
         ("dynamic.csv", "value", "", "dynamic.csv row 2: value is empty"),
         ("dynamic.csv", "value", "inf", "row 2: value 'inf'"),
-        ("dynamic.csv", "event_time", "2300-01-01 00:00:00", "1 rows outside the observation window"),
+        ("dynamic.csv", "event_time", "2300-01-01 00:00:00", "1 row outside the observation window"),
         ("dynamic.csv", "patient_id", "nobody", "'nobody' is not in cohort.csv"),
         ("notes.csv", "patient_id", "nobody", "'nobody' is not in cohort.csv"),
-        ("notes.csv", "note_type", "progress", "1 notes written after the observation window"),
+        ("notes.csv", "note_type", "progress", "1 note written after the observation window"),
         ("cohort.csv", "stay_id", "", "cohort.csv row 2: stay_id is empty"),
     ],
 )

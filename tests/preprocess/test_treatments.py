@@ -95,8 +95,8 @@ def test_train_notices_that_the_treatments_have_changed(made: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"start_time": "1999-01-01 00:00:00"}, "1 rows with a start_time outside the observation window"),
-        ({"end_time": "2999-01-01 00:00:00"}, "1 rows with a end_time outside the observation window"),
+        ({"start_time": "1999-01-01 00:00:00"}, "1 row with a start_time outside the observation window"),
+        ({"end_time": "2999-01-01 00:00:00"}, "1 row with a end_time outside the observation window"),
         ({"patient_id": "77777"}, "patient_id '77777' is not in cohort.csv"),
         ({"drug": ""}, "row 2: drug is empty"),
         ({"start_time": "noon"}, "row 2: start_time 'noon' is not a time"),

@@ -254,6 +254,20 @@ OWN = [
     ("units/kg/hour", 0, 0, 18, "U/kg/h", 18),
     ("mL/kg/hour", 0, 0, 0.5, "mL/kg/h", 0.5),
     ("mcg/kg/min", 0, 0, 60, "ug/kg/h", 1),
+    ("mg/24hr", 0, 0, 1, "mg/hour", 24),
+    ("mg/hour", 0, 0, 240, "mg/(24.h)", 10),
+    ("mmol/hour", 0, 0, 48, "mmol/24 hrs", 2),
+    ("mL/hour", 0, 0, 2.4, "L/day", 100),
+    ("mg/dL", 0, 0, 5, "mg/Liter", 0.5),
+    ("mmol/L", 0, 0, 90, "umol/Liter", 0.09),
+    ("mEq/L", 0, 0, 4, "mval/l", 4),
+    ("K/uL", 0, 0, 9.8, "/nl", 9.8),
+    ("K/uL", 0, 0, 240, "Gpt/l", 240),
+    ("K/uL", 0, 0, 240, "10^3/mcL", 240),
+    ("M/uL", 0, 0, 4.5, "/pl", 4.5),
+    ("M/uL", 0, 0, 4.5, "Tpt/l", 4.5),
+    ("cmH2O", 0, 0, 10, "mbar", 10.19716),
+    ("mmHg", 0, 0, 10, "mbar", 7.50061683),
 ]
 
 
@@ -277,6 +291,9 @@ def test_units_of_laboratories_and_infusions_may_stand_in_a_list_of_ones_own(
         ("mEq/hour", "mL/hour"),
         ("mEq/hour", "mEq/L"),
         ("mmol/hour", "mEq/h"),
+        ("mg/24hr", "mg/L"),
+        ("mg/dL", "mL/dL"),
+        ("mg/dL", "Gpt/L"),
     ],
 )
 def test_what_is_another_quantity_is_not_converted(unit: str, other: str) -> None:

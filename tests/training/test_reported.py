@@ -124,7 +124,7 @@ def test_bca_is_said_and_gives_other_intervals_of_the_same_values(prepared: Prep
 def test_a_patient_without_a_row_in_patients_csv_is_one_line(prepared: Prepare) -> None:
     config = prepared()
     write_patients(config, 39)
-    with pytest.raises(UserError, match=r"patients\.csv: no row for patient_id 'p39' \(1 such patients\)"):
+    with pytest.raises(UserError, match=r"patients\.csv: no row for patient_id 'p39' \(1 such patient\)"):
         train.run(config)
 
 

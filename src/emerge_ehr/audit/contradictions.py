@@ -11,6 +11,7 @@ import polars as pl
 from emerge_ehr.audit.findings import Finding, judged
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.convert.cohort import deaths, first_deaths
+from emerge_ehr.fields import plural
 from emerge_ehr.storage import schema, table_files
 from emerge_ehr.storage.ids import one_person
 
@@ -56,11 +57,12 @@ def _dated(folder: Path) -> Iterator[Finding]:
         yield Finding(
             check,
             "warning",
-            f"all times of {dates.named(found.codes)} are exactly midnight: if they are dates, {found.rows} values count up "
+            f"all times of {dates.named(found.codes)} are exactly midnight: if they are dates, "
+            f"{plural(found.rows, 'value counts', 'values count')} up "
             "to 24 hours before they were measured",
         )
         return
-    yield Finding(check, "passed", f"{codes.height} codes")
+    yield Finding(check, "passed", f"{plural(codes.height, 'code')}")
 
 
 def _dated_notes(folder: Path) -> Iterator[Finding]:
@@ -70,6 +72,7 @@ def _dated_notes(folder: Path) -> Iterator[Finding]:
     dated = timed.filter(dates.is_midnight("note_time")).height
     if dated and dated == timed.height:
         detail = (
-            f"all {dated} notes are timed at midnight: if they are dates, notes may be known up to 24 hours too early"
+            f"all {plural(dated, 'note is', 'notes are')} timed at midnight: if they are dates, notes may be known up to 24 "
+            "hours too early"
         )
         yield Finding("notes have a time of day", "warning", detail)

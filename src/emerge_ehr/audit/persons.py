@@ -6,6 +6,7 @@ from itertools import combinations
 import polars as pl
 
 from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.ids import one_person
 
 
@@ -21,8 +22,10 @@ def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Find
     sizes = ", ".join(f"{name} {len(patients)}" for name, patients in split.items())
     return [
         judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),
-        judged("no person in two splits", _shared(persons), f"{len(set(person.values()))} persons"),
-        judged("every patient of the splits is in the cohort", _lost(split, person), f"{len(person)} patients"),
+        judged("no person in two splits", _shared(persons), f"{plural(len(set(person.values())), 'person')}"),
+        judged(
+            "every patient of the splits is in the cohort", _lost(split, person), f"{plural(len(person), 'patient')}"
+        ),
         *(Finding("ids of persons", "warning", doubt) for doubt in doubts),
     ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.fields import plural
 from emerge_ehr.preprocess.fitted import Fitted
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.storage.artefacts import read_json
@@ -32,7 +33,7 @@ def check(saved: Path, anew: Fitted, dataset: Dataset, hourly: tensors.Hourly) -
         judged(
             "series standardised by training statistics",
             None if same else "ehr or ehr_mask is not what the tables and the training statistics give",
-            f"{len(values)} patients",
+            f"{plural(len(values), 'patient')}",
         ),
     ]
 

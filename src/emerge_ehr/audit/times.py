@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 
 from emerge_ehr.audit.findings import Finding, judged
+from emerge_ehr.datasets.window import has_text
+from emerge_ehr.fields import plural
 from emerge_ehr.storage import schema, table_files
 
 
@@ -41,14 +43,16 @@ def measurements(folder: Path, windows: pl.DataFrame) -> Finding:
     count, wrong, strangers = table_files.collect_table(outside, where).row(0)
     problem = f"{wrong} of {count} rows of {where.name} lie outside their patient's window" if wrong else None
     if strangers:
-        problem = f"{strangers} rows of {where.name} are of patients that cohort.csv does not have"
-    return judged("measurements inside the window", problem, f"{count} rows of {where.name}")
+        problem = (
+            f"in {where.name}, {plural(strangers, 'row is', 'rows are')} of patients that cohort.csv does not have"
+        )
+    return judged("measurements inside the window", problem, f"{plural(count, 'row')} of {where.name}")
 
 
 def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -> list[Finding]:
     if not (folder / schema.NOTES.file).is_file():
         return [Finding("notes inside the window", "passed", "there are no notes")]
-    notes = table_files.read_table(folder, schema.NOTES).join(windows, on="patient_id", how="left")
+    notes = table_files.read_table(folder, schema.NOTES).filter(has_text()).join(windows, on="patient_id", how="left")
     surrogate = pl.col("note_type") == "surrogate"
     late = notes.filter(~surrogate & (pl.col("note_time") >= pl.col("window_end"))).height
     asked_for = provenance.get("source", {}).get("options", {}).get("notes_after_window", False)
@@ -58,12 +62,15 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
             Finding("notes inside the window", "warning", f"{lateness}; source.notes_after_window asks for them")
         ]
     else:
-        findings = [judged("notes inside the window", lateness if late else None, f"{notes.height} notes")]
+        findings = [judged("notes inside the window", lateness if late else None, f"{plural(notes.height, 'note')}")]
     if made := notes.filter(surrogate).height:
-        detail = f"{made} notes are made from codes, which are assigned after discharge: they may tell the outcome"
+        detail = (
+            f"{plural(made, 'note is', 'notes are')} made from codes, which are assigned after discharge: they may tell the "
+            "outcome"
+        )
         findings.append(Finding("surrogate notes", "warning", detail))
     if untimed := notes.filter(~surrogate & pl.col("note_time").is_null()).height:
-        detail = f"{untimed} notes carry no time: they may have been written after the window"
+        detail = f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the window"
         findings.append(Finding("notes without a time", "warning", detail))
     return findings
 
@@ -84,5 +91,9 @@ def _treatments(folder: Path, windows: pl.DataFrame) -> list[Finding]:
 def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:
     labels = table_files.read_table(folder, schema.LABEL).join(windows, on="patient_id")
     early = labels.filter(pl.col("label_time") < pl.col("window_end")).height
-    problem = f"{early} outcomes were known before the end of their patient's window" if early else None
-    return judged("outcomes after the window", problem, f"{labels.height} outcomes")
+    problem = (
+        f"{plural(early, 'outcome was', 'outcomes were')} known before the end of their patient's window"
+        if early
+        else None
+    )
+    return judged("outcomes after the window", problem, f"{plural(labels.height, 'outcome')}")

@@ -116,12 +116,12 @@ def once(rows: pl.DataFrame, where: str) -> PredictionTimes:
         "labels of one prediction time that contradict each other, all left out": both.height,
     }
     if not table.height:
-        told = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count) or "no row"
+        told = "; ".join(f"{reason}: {count}" for reason, count in counts.items() if count) or "no row"
         nobody = "aces-cli writes none where no person fits the definition"
         remedy = next((hint for reason, hint in HINTS.items() if counts[reason]), nobody)
         raise UserError(f"{where}: no label is left ({told}); {remedy}")
     doubts = {reason: count for reason, count in counts.items() if count}
-    warnings = (f"{where}: " + ", ".join(f"{count} {reason}" for reason, count in doubts.items()),) if doubts else ()
+    warnings = (f"{where}: " + "; ".join(f"{reason}: {count}" for reason, count in doubts.items()),) if doubts else ()
     return PredictionTimes(table.with_columns(sample_id().alias("patient_id")), counts, warnings)
 
 

@@ -10,7 +10,7 @@ from emerge_ehr.config import Split
 from emerge_ehr.fields import UserError
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged
-from emerge_ehr.storage.ids import id_text
+from emerge_ehr.storage.ids import id_text, respelt
 
 # what files call the splits: MEDS, and others
 NAMES = {"train": "train", "tuning": "val", "val": "val", "validation": "val", "held_out": "test", "test": "test"}
@@ -74,6 +74,12 @@ def split_by_file(patients: pl.DataFrame, path: Path) -> dict[str, list[str]]:
         raise UserError(f"{path}: subject_id {twice} is in two splits; a person belongs to one")
     persons = patients["subject_id"].unique().sort()
     if missing := persons.filter(~persons.is_in(list(assigned))).to_list():
+        if alike := respelt(pl.Series(missing), table["subject_id"]):
+            person, other = alike[0]
+            raise UserError(
+                f"{path}: subject_id {person} of the cohort is {other} in it: {len(alike)} of {persons.len()} ids differ by "
+                "leading zeros or case alone; write them as the tables have them"
+            )
         raise UserError(
             f"{path}: {len(missing)} of {persons.len()} persons of the cohort are not in it, such as subject_id {missing[0]}; "
             "add them, or leave out split.file"

@@ -5,11 +5,13 @@ A treatment that was ordered later than it began is known from its order on. An 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import polars as pl
 
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.nothing import may_say_nothing
+from emerge_ehr.storage.table_files import collect_table
 from emerge_ehr.storage.times import day_end, has_no_time_of_day, parse_time, unread_time
 
 # The columns of the rows that a source gives to ``of_windows``, all of them texts
@@ -31,16 +33,18 @@ class Treatments:
     warnings: tuple[str, ...] = ()
 
 
-def of_windows(rows: pl.DataFrame, cohort: pl.DataFrame, *, dates: bool = False) -> Treatments:
+def of_windows(rows: pl.DataFrame, cohort: pl.DataFrame, path: Path, *, dates: bool = False) -> Treatments:
     """The treatments of the samples in ``cohort`` (``patient_id, window_start, window_end``) among ``rows`` (``RAW``).
 
-    ``dates``: the source has no times of day, so that midnight stands for a whole day.
+    ``path``: the file that the rows are of. ``dates``: the source has no times of day, so that midnight stands for a whole day.
+
+    Raises:
+        UserError: some times of a column state a zone and others do not.
     """
     windows = cohort.select("patient_id", "window_start", "window_end")
     texts = [_filled(name) for name in ("drug", "route", "dose")]
-    table = rows.join(windows, on="patient_id").with_columns(
-        *texts, *(column for name in ("start_time", "end_time", "ordered") for column in _parsed(name))
-    )
+    times = [column for name in ("start_time", "end_time", "ordered") for column in _parsed(name)]
+    table = collect_table(rows.join(windows, on="patient_id").lazy().with_columns(*texts, *times), path)
     whole_day = pl.col("start_time bare") | (pl.lit(dates) & (day_end(pl.col("start_time")) != pl.col("start_time")))
     table = table.with_columns(whole_day.fill_null(value=False).alias("by day"))
     start = pl.when("by day").then(day_end(pl.col("start_time"))).otherwise("start_time")

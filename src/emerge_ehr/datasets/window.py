@@ -6,8 +6,10 @@ from datetime import timedelta
 import polars as pl
 
 from emerge_ehr.datasets.sources import Notes
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.times import day_end
 
+NO_TEXT = "notes without text"
 LATE_NOTES = "notes after the window excluded"
 EARLY_NOTES = "notes before the admission excluded"
 TWICE = "notes that stand twice, the second left out"
@@ -59,6 +61,26 @@ def early(note_time: str = "note_time") -> pl.Expr:
     In some hospitals a patient is in the unit before being admitted to the hospital.
     """
     return (pl.col(note_time) < pl.min_horizontal("admittime", "window_start") - BEFORE).fill_null(value=False)
+
+
+def has_text(text: str = "text") -> pl.Expr:
+    """Whether a note has a text, not blanks alone.
+
+    >>> pl.DataFrame({"text": ["a", " ", "", None]}).filter(has_text()).height
+    1
+    """
+    return (pl.col(text).str.strip_chars() != "").fill_null(value=False)
+
+
+def textless(name: str, blank: int, read: int) -> list[str]:
+    """A warning where none of the notes that were ``read`` has a text; [] otherwise. ``name``: of the column, with its file.
+
+    >>> textless("notes.csv: text", 0, 2), textless("notes.csv: text", 2, 2)
+    ([], ['notes.csv: text is empty in all 2 notes, which are left out; is it the right column?'])
+    """
+    return [f"{name} is empty in all {plural(read, 'note')}, which are left out; is it the right column?"] * (
+        0 < read == blank
+    )
 
 
 def notes(given: Notes, cohort: pl.DataFrame) -> Notes:

@@ -23,7 +23,7 @@ def write(frames: Mapping[str, Frame], folder: Path) -> None:
     """Write each frame as the CSV of its name into ``folder``, with times as text to the second.
 
     Raises:
-        UserError: one is no frame, or its times are in another zone than those of the others.
+        UserError: one is no frame, or its times are of several zones, or in another than those of the others.
     """
     zones = {
         f"{name}: {column}": zone for name, frame in frames.items() for column, zone in _zones(name, frame).items()
@@ -49,22 +49,42 @@ def is_pandas(frame: Frame) -> bool:
 
 
 def _zones(name: str, frame: Frame) -> dict[str, str]:
-    """The columns of times, each with its zone; "" for none. Texts are none: the reader knows what zone they state."""
+    """The columns of times, each with its zone; "" for none. Texts are none: the reader knows what zone they state.
+
+    Raises:
+        UserError: it is no frame, or a column has times of several zones.
+    """
     if isinstance(frame, pl.DataFrame):
         kinds = frame.schema.items()
         return {column: kind.time_zone or "" for column, kind in kinds if isinstance(kind, pl.Datetime)}
     if not is_pandas(frame):
         kind = cast("type", type(frame)).__name__
         raise UserError(f"predict: '{name}' is a {kind}; give a pandas or Polars DataFrame")
-    return {str(column): zone for column in frame.columns if (zone := _zone(frame[column])) is not None}
+    return {str(column): zone for column in frame.columns if (zone := _zone(name, frame[column])) is not None}
 
 
-def _zone(column: Any) -> str | None:
-    """The zone of a column of pandas, "" for times without one; None where it has no times."""
+def _zone(name: str, column: Any) -> str | None:
+    """The zone of a column of pandas, "" for times without one; None where it has no times.
+
+    Raises:
+        UserError: its times are of several zones, as those of a column of objects may be.
+    """
     if column.dtype.kind == "M":
         kind = getattr(column.dtype, "pyarrow_dtype", column.dtype)
         return str(getattr(kind, "tz", None) or "")
     if column.dtype != object:
         return None
-    zones = {str(value.tzinfo or "") for value in column if isinstance(value, datetime.datetime)}
-    return max(zones, default=None)
+    zones: dict[str, str] = {}
+    for row, value in enumerate(column):
+        if (
+            isinstance(value, datetime.datetime)
+            and (zone := str(value.tzinfo or "")) not in zones
+            and str(value) != "NaT"
+        ):
+            zones[zone] = f"row {row}: {value}"
+    if len(zones) > 1:
+        shown = " and ".join(
+            f"in {zone or 'none'} ({example})" for zone, example in sorted(zones.items(), reverse=True)[:2]
+        )
+        raise UserError(f"{name}: {column.name} has times in several time zones, {shown}; {REMEDY}")
+    return next(iter(zones), None)

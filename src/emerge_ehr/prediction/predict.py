@@ -10,7 +10,7 @@ from typing import TextIO
 
 from emerge_ehr import privacy
 from emerge_ehr.datasets import sources
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.prediction import answers, predictor, spread
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.prediction.spread import Written
@@ -48,7 +48,7 @@ def run(
     patients = ready.tables(tables)
     for warning in patients.warnings:
         log.warning("%s", warning)
-    log.info("predict: %d patients of %s with %s", patients.cohort.height, tables, run)
+    log.info("predict: %s of %s with %s", plural(patients.cohort.height, "patient"), tables, run)
     began = time.perf_counter()
     with ExitStack() as files:
         rows = files.enter_context(
@@ -63,7 +63,9 @@ def run(
     if sources.bring_predictions(ready.trained.config):
         _write_for_meds(risks, float(ready.thresholds[0]), output.with_suffix(".parquet"))
     seconds = time.perf_counter() - began
-    print(f"{patients.cohort.height} patients in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)")
+    print(
+        f"{plural(patients.cohort.height, 'patient')} in {seconds:.1f} s ({patients.cohort.height / seconds:.1f} per second)"
+    )
     print(*highest, sep="\n")
     print(f"risks: {output}" + ("" if risks_only else f"\nevidence: {evidence}"))
 
@@ -100,12 +102,13 @@ def _write(found: Iterable[Written], ready: Predictor, rows: TextIO, evidence_li
         lacking += block.lacking
         highest = [spread.higher(*pair) for pair in zip(highest, block.highest, strict=True)]
     for name in (name for name in modalities if lacking[name]):
-        log.warning("%d patients lack %s: their risks rest on the other inputs", lacking[name], LACKING[name])
+        whose = plural(lacking[name], "patient lacks", "patients lack")
+        log.warning("%s %s: the risk rests on the other inputs", whose, LACKING[name])
     if failures:
         log.warning(
-            "%d patients: the language model gave no entities or no summary, and their risks were computed without them; "
+            "%s: the language model gave no entities or no summary, and their risks were computed without them; "
             "run predict again",
-            failures,
+            plural(failures, "patient"),
         )
     return [
         f"highest risk of {outcome.title}: {risk:.3f}, patient {patient_id}"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.prediction import access, limits, requests
 from emerge_ehr.prediction.counted import Counted
 from emerge_ehr.prediction.fhir import contents, patients
@@ -148,7 +148,7 @@ async def _predict(request: "Request", turns: Turns, budget: limits.Budget, *, e
         predictions, warnings = waiting.result()
     except UserError as error:
         raise RefusedError(422, str(error)) from None
-    log.info("%d patients answered", len(predictions))
+    log.info("%s answered", plural(len(predictions), "patient"))
     answer = {"predictions": predictions, "warnings": warnings}
     if bundle:
         answer |= {"warnings": [*bundle.warnings, *warnings], "fhir": bundle.record()}

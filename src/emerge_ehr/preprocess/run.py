@@ -17,7 +17,7 @@ from emerge_ehr.config import Config
 from emerge_ehr.datasets.splits import fold_by_subject, split_by_file, split_by_subject
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.wording import sample
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.graphs import KnowledgeGraph
 from emerge_ehr.llm.client import Chat, connect
 from emerge_ehr.preprocess import evidence, sparsity, tokens
@@ -124,7 +124,7 @@ def _make(
         fitted.save(folder / schema.FITTED)
         artefacts.write_json(folder / schema.METADATA, {**metadata, "artefacts": artefacts.checksums(folder)})
     sizes = ", ".join(f"{part} {len(ids)}" for part, ids in split.items())
-    return Made(tables.warnings, f"{len(gathered.notes)} patients ({sizes})")
+    return Made(tables.warnings, f"{plural(len(gathered.notes), 'patient')} ({sizes})")
 
 
 def estimate(config: Config) -> None:
@@ -182,7 +182,8 @@ def _split(config: Config, cohort: pl.DataFrame, fold: int) -> dict[str, list[st
     folds, persons = config.split.folds, cohort["subject_id"].n_unique()
     if folds > persons:
         raise UserError(
-            f"{config.table_dir / schema.COHORT.file}: there are only {persons} persons; set fewer split.folds than {folds}"
+            f"{config.table_dir / schema.COHORT.file}: there are only {plural(persons, 'person')}; set fewer split.folds "
+            f"than {folds}"
         )
     split = fold_by_subject(cohort, config.split, fold, rng) if folds else split_by_subject(cohort, config.split, rng)
     for part, ids in split.items():

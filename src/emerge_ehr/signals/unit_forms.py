@@ -17,6 +17,7 @@ KELVIN: Factors = (1.0, -273.15)
 POUND, OUNCE, GRAM = (0.45359237, 0.0), (0.45359237 / 16, 0.0), (0.001, 0.0)
 INCH, FOOT, METRE, MILLIMETRE = (2.54, 0.0), (30.48, 0.0), (100.0, 0.0), (0.1, 0.0)
 KILOPASCAL = (7.50061683, 0.0)
+MILLIBAR, OF_WATER = KILOPASCAL[0] / 10, 0.73555924  # mmHg
 UNIT_COLUMNS = ("unit", "units", "valueuom", "uom")  # what exports call the column that says each value's unit
 FLAG = re.compile(r"0 \S.*, 1 \S.*")  # "0 normal, 1 delayed": what the numbers mean stands for the unit
 
@@ -24,30 +25,51 @@ MASS: Forms = {
     "mg/dl|mgs/dl|mg/100ml|mg%|milligram/deciliter": SAME,
     "g/dl|gm/dl|gms/dl|gram/deciliter|g%|gm%": (1000.0, 0.0),
     "g/l|gm/l|gram/liter": (100.0, 0.0),
-    "mg/l|ug/ml|mcg/ml|µg/ml|μg/ml": (0.1, 0.0),
+    "mg/l|mg/liter|mg/litre|ug/ml|mcg/ml|µg/ml|μg/ml": (0.1, 0.0),
     "ug/dl|mcg/dl|µg/dl|μg/dl": (1e-3, 0.0),
     "ng/ml|ug/l|mcg/l|µg/l|μg/l": (1e-4, 0.0),
     "ng/dl": (1e-6, 0.0),
     "pg/ml|ng/l": (1e-7, 0.0),
 }
 SUBSTANCE: Forms = {
-    "mmol/l|mm/l|mmols/l|millimole/liter": SAME,
-    "umol/l|mcmol/l|µmol/l|μmol/l|micromol/l|micromole/liter": (1e-3, 0.0),
+    "mmol/l|mm/l|mmols/l|mmol/liter|mmol/litre|millimole/liter": SAME,
+    "umol/l|umol/liter|umol/litre|mcmol/l|µmol/l|μmol/l|micromol/l|micromole/liter": (1e-3, 0.0),
     "nmol/l": (1e-6, 0.0),
     "pmol/l": (1e-9, 0.0),
 }
-CHARGE: Forms = {"meq/l|meqs/l|meq/liter|milliequivalent/liter": SAME}
+CHARGE: Forms = {"meq/l|meqs/l|meq/liter|mval/l|milliequivalent/liter": SAME}
+
+
+def _of_day(unit: str) -> str:
+    """The spellings of ``unit`` per 24 hours.
+
+    >>> _of_day("mg")
+    'mg/24hr|mg/24hrs|mg/24h|mg/24.h|mg/24hour|mg/24hours|mg/day|mg/d'
+    """
+    return "|".join(f"{unit}/{day}" for day in ("24hr", "24hrs", "24h", "24.h", "24hour", "24hours", "day", "d"))
+
+
 # The same three per hour, as infusions give them
 MASS_RATE: Forms = {
     "mcg/hour|mcg/hr|mcg/h|ug/hour|ug/hr|ug/h|µg/hour|µg/h|μg/h": SAME,
     "mg/hour|mg/hr|mg/h": (1e3, 0.0),
     "g/hour|g/hr|g/h|gm/hour|gm/hr|grams/hour|gram/hour|grams/hr": (1e6, 0.0),
+    _of_day("mg"): (1e3 / 24, 0.0),
+    _of_day("g"): (1e6 / 24, 0.0),
     "mcg/min|ug/min|µg/min|μg/min": (60.0, 0.0),
     "mg/min": (6e4, 0.0),
     "g/min|gm/min|grams/min|gram/min": (6e7, 0.0),
 }
-SUBSTANCE_RATE: Forms = {"mmol/hour|mmol/hr|mmol/h": SAME, "mmol/min": (60.0, 0.0)}
-CHARGE_RATE: Forms = {"meq/hour|meq/hr|meq/h": SAME, "meq/min": (60.0, 0.0)}
+SUBSTANCE_RATE: Forms = {
+    "mmol/hour|mmol/hr|mmol/h": SAME,
+    "mmol/min": (60.0, 0.0),
+    _of_day("mmol"): (1 / 24, 0.0),
+}
+CHARGE_RATE: Forms = {
+    "meq/hour|meq/hr|meq/h": SAME,
+    "meq/min": (60.0, 0.0),
+    _of_day("meq"): (1 / 24, 0.0),
+}
 # Mass, substance and charge of one kind, and what one mg/dL, one mcg/hour is in the mg of mmol/L and mmol/hour: mg/L, mg/hour
 SUBSTANCES = ((MASS, SUBSTANCE, CHARGE, 10.0), (MASS_RATE, SUBSTANCE_RATE, CHARGE_RATE, 1e-3))
 _RATE = "1/min|min-1|counts/minute"
@@ -56,9 +78,14 @@ FAMILIES: Mapping[str, Forms] = {
     "mmHg": {
         "mmhg|mm_hg|millimeterhg|millimetersofmercury|millimetermercurycolumn|torr|mm/hg": SAME,
         "kpa|kilopascal": KILOPASCAL,
-        "cmh2o|cm_h2o": (0.73555924, 0.0),
+        "mbar|hpa|millibar": (MILLIBAR, 0.0),
+        "cmh2o|cm_h2o": (OF_WATER, 0.0),
     },
-    "cmH2O": {"cmh2o|cm_h2o|cmh20|cm/h2o|cmsh2o": SAME, "mmhg|mm_hg": (1 / 0.73555924, 0.0)},
+    "cmH2O": {
+        "cmh2o|cm_h2o|cmh20|cm/h2o|cmsh2o": SAME,
+        "mmhg|mm_hg": (1 / OF_WATER, 0.0),
+        "mbar|hpa|millibar": (MILLIBAR / OF_WATER, 0.0),
+    },
     "%": {"%|percent|pct": SAME, "fraction|decfrc|ratio|l/l": (100.0, 0.0)},
     # A fraction and a percentage are told apart by the value (``Signal.percent``), since charts mix them under one unit;
     # CareVue in MIMIC-III writes its fractions under "torr".
@@ -78,9 +105,11 @@ FAMILIES: Mapping[str, Forms] = {
     "K/uL": {
         "k/ul|k/mcl|k/µl|k/μl|k/mm3|k/cmm|k/cumm|k/mmcu|th/ul|ths/ul|th/mm3|thousand/ul|10*3/ul|10^3/ul|10e3/ul|x10e3/ul|"
         "10*9/l|10^9/l|10e9/l|x10^9/l|x10e9/l|giga/l|thou/ul|thou/cumm|th/cumm|th/cmm|th/mcl|10e3/mcl|103/ul|103/mcl|103mcl|"
-        "x103|x103/ul|x103/mcl": SAME,
+        "x103|x103/ul|x103/mcl|10^3/mcl|10*3/mcl|10^3/µl|10*3/µl|10^3/mm3|10*3/mm3|x10^3/ul|x10*3/ul|x10^3/mcl|/nl|gpt/l|g/l|"
+        "tsd/ul|tsd/µl|tsd/μl": SAME,
         "/ul|/mcl|/mm3|/cumm|cells/ul|#/ul": (1e-3, 0.0),
-        "m/ul|m/mcl|m/mm3|m/cmm|mil/ul|mill/ul|10*6/ul|10^6/ul|10*12/l|10^12/l": (1e3, 0.0),
+        "m/ul|m/mcl|m/mm3|m/cmm|mil/ul|mill/ul|10*6/ul|10^6/ul|10*12/l|10^12/l|10e12/l|x10^12/l|x10e12/l|/pl|tpt/l|t/l|"
+        "mio/ul|mio/µl|mio/μl": (1e3, 0.0),
     },
     "seconds": {"sec|secs|second|seconds|s": SAME},
     "milliseconds": {"ms|msec|msecs|millisecond|milliseconds": SAME},
@@ -121,13 +150,20 @@ FAMILIES: Mapping[str, Forms] = {
         "mcg/kg/hour|mcg/kg/hr|mcg/kg/h|ug/kg/hour|ug/kg/hr|ug/kg/h|µg/kg/h|μg/kg/h": (1 / 60, 0.0),
         "mg/kg/hour|mg/kg/hr|mg/kg/h": (1e3 / 60, 0.0),
     },
-    "mL/hour": {"ml/hour|ml/hr|ml/h|cc/hour|cc/hr": SAME, "ml/min|cc/min": (60.0, 0.0), "l/hour|l/hr|l/h": (1e3, 0.0)},
+    "mL/hour": {
+        "ml/hour|ml/hr|ml/h|mls/hour|mls/hr|mls/h|cc/hour|cc/hr": SAME,
+        "ml/min|mls/min|cc/min": (60.0, 0.0),
+        "l/hour|l/hr|l/h": (1e3, 0.0),
+        _of_day("ml"): (1 / 24, 0.0),
+        _of_day("l"): (1e3 / 24, 0.0),
+    },
     "mcg/hour": MASS_RATE,
     "mmol/hour": SUBSTANCE_RATE,
     "mEq/hour": CHARGE_RATE,
     "units/hour": {
         "units/hour|units/hr|units/h|unit/hour|unit/hr|u/hour|u/hr|u/h": SAME,
         "units/min|u/min": (60.0, 0.0),
+        _of_day("units"): (1 / 24, 0.0),
     },
     "units/kg/hour": {
         "units/kg/hour|units/kg/hr|units/kg/h|unit/kg/hour|u/kg/hour|u/kg/hr|u/kg/h": SAME,

@@ -17,7 +17,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 
 # Bytes of the largest archive and plain file that are looked through, which takes some seconds; of larger ones, only the end
 ARCHIVE, PLAIN = 1 << 26, 1 << 30
@@ -75,7 +75,7 @@ def refuse_ragged(path: Path, separator: str = ",", shown: Path | None = None, r
         )
     if found.cut_off:
         raise UserError(f"{path}: cut off: its last line has no end and fewer than {found.expected} fields; {remedy}")
-    more = f"; {found.rows} such rows" if found.rows > 1 else ""
+    more = f"; {plural(found.rows, 'such row')}" if found.rows > 1 else ""
     raise UserError(
         f"{path} row {found.row}: has {found.fields} fields, its header has {found.expected} (a text with a comma or a line end "
         f"must be quoted){more}; {remedy}"

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.artefacts import read_json, refuse_changed, replacing
 from emerge_ehr.storage.mapped_arrays import UNREADABLE, blocks, map_array, map_arrays, why_unreadable
@@ -165,7 +165,7 @@ def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool)
     if array.ndim != DIMENSIONS.get(name, 2):
         return f"has {array.ndim} dimensions, not {DIMENSIONS.get(name, 2)}"
     if len(array) != len(np.atleast_1d(patients)):
-        return f"has {len(array)} rows, patient_id {len(np.atleast_1d(patients))}"
+        return f"has {plural(len(array), 'row')}, patient_id {len(np.atleast_1d(patients))}"
     kind = KINDS.get(name, np.float32)
     if not np.issubdtype(array.dtype, kind):
         return f"holds {array.dtype}, not {kind.__name__}"
@@ -180,7 +180,7 @@ def _contradiction(arrays: Mapping[str, NDArray[Any]]) -> str | None:
     """What is inconsistent within or between the arrays, or None."""
     patients, hours = len(arrays["patient_id"]), arrays["ehr"].shape[1]
     if not patients or not hours or not arrays["ehr"].shape[2]:
-        return f"ehr is empty: {patients} patients, {hours} hours, {arrays['ehr'].shape[2]} features"
+        return f"ehr is empty: {plural(patients, 'patient')}, {hours} hours, {arrays['ehr'].shape[2]} features"
     if len(np.unique(arrays["patient_id"])) < patients:
         return "patient_id names a patient twice"
     length = arrays["ehr_length"]
@@ -225,6 +225,6 @@ def load_patients(folder: Path, patient_id: NDArray[np.str_]) -> pl.DataFrame | 
     if (absent := patients["subject_id"].null_count()) > 0:
         first = patients.filter(pl.col("subject_id").is_null())["patient_id"][0]
         raise UserError(
-            f"{path}: no row for patient_id '{first}' ({absent} such patients); run --stage preprocess again"
+            f"{path}: no row for patient_id '{first}' ({plural(absent, 'such patient')}); run --stage preprocess again"
         )
     return patients

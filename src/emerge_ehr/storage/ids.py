@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.nothing import may_say_nothing
 
 FLOAT = r"^([+-]?\d+)\.0*$"
@@ -57,6 +58,18 @@ def alike(ids: Iterable[str]) -> dict[str, str]:
     return dict(shortest.filter(pl.col("id") != pl.col("shortest")).select("id", "shortest").sort("id").rows())
 
 
+def respelt(ids: pl.Series, others: pl.Series) -> list[tuple[str, str]]:
+    """The ``ids`` that are none of the ``others`` but resemble one of them, each with that: leading zeros or case alone differ.
+
+    >>> respelt(pl.Series(["10", "7", "ann", "8"]), pl.Series(["0010", "Ann", "7"]))
+    [('10', '0010'), ('ann', 'Ann')]
+    """
+    known = pl.DataFrame({"other": others.unique()}).with_columns(form_free(pl.col("other")).alias("plain"))
+    strange = pl.DataFrame({"id": ids.unique()}).filter(~pl.col("id").is_in(others.implode()))
+    found = strange.with_columns(form_free(pl.col("id")).alias("plain")).join(known, on="plain")
+    return found.unique("id").select("id", "other").sort("id").rows()
+
+
 def one_person(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """``stays`` with one ``subject_id`` for those that differ by leading zeros or case alone, and a warning of these.
 
@@ -70,7 +83,8 @@ def same_persons(same: Mapping[str, str]) -> Iterator[str]:
     """The warning of ``one_person``; ``same`` is what ``ids.alike`` gives."""
     for one, other in list(same.items())[:1]:
         yield (
-            f"subject_id '{one}' and '{other}' are taken as one person, as {len(same)} ids differ from another by leading zeros "
+            f"subject_id '{one}' and '{other}' are taken as one person, as "
+            f"{plural(len(same), 'id differs', 'ids differ')} from another by leading zeros "
             "or case alone; give persons ids that differ otherwise"
         )
 

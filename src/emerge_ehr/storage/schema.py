@@ -109,7 +109,7 @@ NOTES = Table(
         PATIENT,
         Column("note_time", "time", "when it was written; empty if the source does not say", nullable=True),
         Column("note_type", "text", "the source's category; 'surrogate' where made from billing codes"),
-        Column("text", "text", "the note"),
+        Column("text", "text", "the note; a row without a text is left out", nullable=True),
     ),
 )
 TABLES = (DYNAMIC, STATIC, LABEL, COHORT, NOTES)

@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.config import TableFormat
-from emerge_ehr.fields import UserError
-from emerge_ehr.storage import parquet_parts
+from emerge_ehr.fields import UserError, plural
+from emerge_ehr.storage import parquet_parts, zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_bare_returns, refuse_ragged, where_not_utf8
 from emerge_ehr.storage.ids import id_text
@@ -122,7 +122,11 @@ def scan_table(folder: Path, table: Table) -> pl.LazyFrame:
     """
     where = place(folder, table)
     if where.name == table.parts:
-        parts = [parquet_parts.scan(part, table) for part in parquet_parts.listed(where)]
+        listed = parquet_parts.listed(where)
+        parts = [parquet_parts.scan(part, table) for part in listed]
+        times = [column.name for column in table.columns if column.kind == "time"]
+        for name in times if len(parts) > 1 else ():
+            zones.refuse_two_clocks((path, part, name) for path, part in zip(listed, parts, strict=True))
         return pl.concat([part.select(parquet_parts.typed(part, table)) for part in parts])
     return _scan_csv(where, table).with_columns(_cast(column) for column in table.columns)
 
@@ -191,6 +195,22 @@ def read_table(folder: Path, table: Table) -> pl.DataFrame:
     return typed
 
 
+def refuse_two_clocks(folder: Path, tables: Sequence[Table]) -> None:
+    """Check that the times of those of the tables that are there go by one clock.
+
+    Raises:
+        UserError: some state a zone and others do not; or a table cannot be read.
+    """
+    there = [(path, table) for table in tables for path in files(folder, table)]
+    raw = [
+        (path, table, parquet_parts.scan(path, table) if path.suffix == ".parquet" else _scan_csv(path, table))
+        for path, table in there
+    ]
+    zones.refuse_two_clocks(
+        (path, rows, column.name) for path, table, rows in raw for column in table.columns if column.kind == "time"
+    )
+
+
 def respelt(folder: Path, table: Table) -> int:
     """The number of rows of a CSV whose ids are written otherwise than they are read; 0 where the CSV is missing."""
     where = folder / table.file
@@ -243,7 +263,7 @@ def _refuse_wrong(
         if count := counted[f"{n} count"].item():
             row = counted[f"{n} first"].item()
             text = collect_table(rows.select(_stored(column.name)).slice(row, 1), path).item()
-            where, such = f"{path} row {row + first}: {column.name}", f"{count} such row{'s' * (count > 1)}"
+            where, such = f"{path} row {row + first}: {column.name}", plural(count, "such row")
             if not (text or "").strip():
                 raise UserError(f"{where} is empty ({column.meaning}); fill in or remove {such}")
             raise UserError(f"{where} {text[:80]!r} {rule}; mend {such}")
@@ -281,6 +301,8 @@ def _cast(column: Column) -> pl.Expr:
 
 
 def _unreadable(path: Path, error: BaseException) -> UserError:
+    if mixed := zones.mixed(path, error):
+        return mixed
     if path.is_dir() or path.suffix == ".parquet":
         return parquet_parts.unreadable(path, error)
     where = where_not_utf8(path, error) if path.is_file() else ""

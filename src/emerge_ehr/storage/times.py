@@ -4,15 +4,14 @@ import datetime
 
 import polars as pl
 
+from emerge_ehr.storage.zones import LENGTH, ZERO_OFFSET, one_clock
+
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-LENGTH = len("YYYY-MM-DD HH:MM:SS")
 TIMES = (
     "times are read as YYYY-MM-DD HH:MM:SS, also with T, without seconds, with fractions of a second, with Z, UTC or +00:00, "
     "and as a bare date; no other time zone is read"
 )
 NOT_A_TIME = f"is not a time ({TIMES})"  # what a message says of a text that is none
-# Z, UTC, GMT or an offset of zero, as database clients and pandas append it
-ZERO_OFFSET = r"(?i)\s*(?:z|(?:utc|gmt)?[+-]00:?(?:00)?|utc|gmt)$"
 DATED = r"^\d{4}-"  # a year of two digits would be read as one of the first century
 OTHER_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
 FIRST = datetime.datetime.min
@@ -23,13 +22,14 @@ def parse_time(name: str) -> pl.Expr:
 
     Seconds may be missing or have fractions, ``T`` may stand between date and time, the zone ``Z``, ``UTC`` or ``+00:00`` may
     follow (the calendar is the source's own, so it is dropped), and a bare date means midnight. Any other offset is unreadable:
-    dropping it would shift the time in silence, and so would applying it where the other tables have none.
+    dropping it would shift the time in silence, and so would applying it where the other tables have none. A column in which
+    only some times state a zone fails the query (``zones.mixed`` makes one line of that error).
 
-    >>> texts = ["2150-01-02T03:04", "2150-01-02 03:04:05.5 UTC", "2150-01-02", "2150-01-02 03:04:05+02:00", "50-01-02", " "]
+    >>> texts = ["2150-01-02T03:04Z", "2150-01-02 03:04:05.5 UTC", "2150-01-02", "2150-01-02 03:04:05+02:00", "50-01-02", " "]
     >>> [time and time.isoformat() for time in pl.DataFrame({"time": texts}).select(parse_time("time")).to_series()]
     ['2150-01-02T03:04:00', '2150-01-02T03:04:05.500000', '2150-01-02T00:00:00', None, None, None]
     """
-    return pl.coalesce(*_attempts(name)).alias(name)
+    return one_clock(name, pl.coalesce(*_attempts(name)))
 
 
 def has_no_time_of_day(text: pl.Expr) -> pl.Expr:
@@ -51,7 +51,7 @@ def strict_time(name: str) -> pl.Expr:
     """
     wrong = (pl.lit("not a time: ") + pl.col(name)).alias(name)  # a text that Polars cannot take for a time either
     failing = pl.when(unread_time(name)).then(wrong).alias(name).str.to_datetime(TIME_FORMAT, time_unit="us")
-    return pl.coalesce(*_attempts(name), failing).alias(name)
+    return one_clock(name, pl.coalesce(*_attempts(name), failing))
 
 
 def unread_time(name: str) -> pl.Expr:

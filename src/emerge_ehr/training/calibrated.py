@@ -19,7 +19,7 @@ from emerge_ehr.evaluation import recalibration
 from emerge_ehr.evaluation.measure import measure
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method, Recalibration
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.storage import artefacts
 from emerge_ehr.training.methods import FittedMethod
 from emerge_ehr.training.reported import Reported
@@ -95,7 +95,7 @@ def _maps(chosen: Calibration, judged: Predictions) -> tuple[Maps, list[str]]:
         label, probability = judged.known(k)
         positives = int(label.sum())
         fitted = recalibration.fit(METHODS[chosen.method], label, probability) if len(label) else None
-        of = f"the {len(label)} patients to calibrate on"
+        of = f"the {plural(len(label), 'patient')} to calibrate on"
         if fitted is None:
             why = "are all alike" if positives in (0, len(label)) else "are separated by their risks"
             told.append(f"{name}: risks are not calibrated, as {of} {why}")

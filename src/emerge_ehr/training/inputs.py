@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr import components, decides, torchrun
 from emerge_ehr.config import Config, Llm
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import SHAPES
 from emerge_ehr.preprocess import run as preprocess
@@ -161,10 +161,14 @@ def _label_warnings(dataset: Dataset, rows: NDArray[np.int64], title: str) -> It
         label = dataset.label[rows, column][dataset.label_mask[rows, column] > 0]
         values = np.unique(label)
         if len(values) == 1:
-            yield f"{title} split: all {len(label)} patients have {label_name} = {values[0]:g}; its metrics are undefined"
+            yield (
+                f"{title} split: all {plural(len(label), 'patient has', 'patients have')} {label_name} = {values[0]:g}; its "
+                "metrics are undefined"
+            )
         elif len(values) and (few := int(label.sum())) < FEW:
             yield (
-                f"{title} split: only {few} patients have {label_name}; its metrics, and what validation selects, are mostly "
+                f"{title} split: only {plural(few, 'patient has', 'patients have')} {label_name}; its metrics, and what "
+                "validation selects, are mostly "
                 "chance"
             )
         elif not len(values):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.training import results
 from emerge_ehr.training.patients import Patients, joined, subset
 
@@ -69,7 +69,9 @@ def folds(subjects: Sequence[str], label: NDArray[np.float32], count: int, seed:
 
     persons = len(set(subjects))
     if persons < count:
-        raise UserError(f"training.members = {count}: there are only {persons} persons to divide; set fewer members")
+        raise UserError(
+            f"training.members = {count}: there are only {plural(persons, 'person')} to divide; set fewer members"
+        )
     fold = np.zeros(len(subjects), np.int64)
     # where fewer positives than folds are left, the labels cannot be spread, and persons alone are divided
     spread = label if min(label.sum(), len(label) - label.sum()) >= count else np.zeros_like(label)

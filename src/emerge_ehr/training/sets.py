@@ -23,7 +23,7 @@ from emerge_ehr.evaluation.conformal import Groups, Limit, Sets
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.set_coverage import Coverage
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.storage import artefacts, spreadsheet
 from emerge_ehr.storage.dataset import Dataset, load_patients
 from emerge_ehr.storage.schema import COVERAGE, LANDMARK, SETS
@@ -83,7 +83,8 @@ def check(config: Config, dataset: Dataset) -> None:
         names = listed(dataset.metadata["label_names"])
         highest = f"at most {int(100 * most / (most + 1)) / 100:g}" if most else "0, for none"
         raise UserError(
-            f"calibration.coverage = {chosen.coverage:g}: it takes {least} patients with and without {names} to fit sets on, and "
+            f"calibration.coverage = {chosen.coverage:g}: it takes {plural(least, 'patient')} with and without {names} to "
+            "fit sets on, and "
             f"there are {most}; set {highest}, or take more patients"
         )
 
@@ -108,7 +109,8 @@ def fit(chosen: Calibration, judged: Predictions, patients: pl.DataFrame | None)
         few = [group for group, of in labels[name].limits.items() if min(limit.patients for limit in of) < least]
         if few:
             told.append(
-                f"{name}: fewer than {least} patients with it, or without, to fit sets on in group {listed(few)}: of these the "
+                f"{name}: fewer than {plural(least, 'patient')} with it, or without, to fit sets on in group "
+                f"{listed(few)}: of these the "
                 "model always says that it does not know"
             )
     for warning in told:

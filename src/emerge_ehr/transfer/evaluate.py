@@ -19,7 +19,7 @@ from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method
 from emerge_ehr.evaluation.resampling import Sampling
 from emerge_ehr.evaluation.subgroups import Subgroup
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.prediction import carried, predictor
 from emerge_ehr.prediction.predictor import Predictor
 from emerge_ehr.preprocess.inputs import tables as checked
@@ -100,7 +100,8 @@ def _predicted(ready: Predictor, found: LabelledTables) -> tuple[Array, list[Shi
     told = []
     if failures := sum(bool(record.failures) for record in records):
         told.append(
-            f"{failures} samples: the language model gave no entities or no summary, and their risks were computed without them"
+            f"{plural(failures, 'sample')}: the language model gave no entities or no summary, and their risks were "
+            "computed without them"
         )
     before = profile.of_training(ready.trained, bounds, vocabulary)
     if before is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from emerge_ehr.evaluation import recalibration
 from emerge_ehr.evaluation.metrics import Array
 from emerge_ehr.evaluation.recalibration import Method, Recalibration
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.training.results import Predictions
 
@@ -46,7 +46,8 @@ def drawn(patients: pl.DataFrame, count: int | None, seed: int) -> NDArray[np.bo
     persons = sorted(set(patients["subject_id"].to_list()))
     if not 0 < count < len(persons):
         raise UserError(
-            f"--recalibrate {count}: there are {len(persons)} persons to evaluate on; recalibrate on 1 to {len(persons) - 1} of "
+            f"--recalibrate {count}: there are {plural(len(persons), 'person')} to evaluate on; recalibrate on 1 to "
+            f"{len(persons) - 1} of "
             "them, so that others are left"
         )
     order = np.random.default_rng(seed).permutation(len(persons))[:count]
@@ -65,7 +66,7 @@ def refuse_unfit(tables: CheckedTables, drawn: NDArray[np.bool_]) -> None:
     if drawn.any() and not any(both):
         count = tables.cohort.filter(pl.Series(drawn))["subject_id"].n_unique()
         raise UserError(
-            f"--recalibrate {count}: the {int(drawn.sum())} samples of the persons drawn are all alike in "
+            f"--recalibrate {count}: the {plural(int(drawn.sum()), 'sample')} of the persons drawn are all alike in "
             f"{listed(tables.label_names)}, so that nothing can be fitted; take more persons"
         )
 
@@ -87,7 +88,9 @@ def fitted(
         if maps[-1] is None and here.defined[:, k].any():
             alike = len(np.unique(label)) < 2
             why = "all have the same outcome" if alike else "are separated by their risks, so that no slope fits best"
-            told.append(f"{name} is not recalibrated: the {len(label)} samples drawn {why}; take more persons")
+            told.append(
+                f"{name} is not recalibrated: the {plural(len(label), 'sample')} drawn {why}; take more persons"
+            )
     if not any(maps):
         raise UserError(f"--recalibrate: nothing can be fitted: {'; '.join(told)}")
     return tuple(maps), told

@@ -16,9 +16,9 @@ from emerge_ehr.datasets.convert import told
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
 from emerge_ehr.datasets.timing import DEATH
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.prediction.predictor import Predictor
-from emerge_ehr.preprocess.inputs import landmarks, new_patients, raw_patients, tables
+from emerge_ehr.preprocess.inputs import checks, landmarks, new_patients, raw_patients, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage import artefacts, schema, table_files
 from emerge_ehr.transfer import trained_on
@@ -107,6 +107,7 @@ def _outcomes(
                 f"{own['options']}; convert with the run's [task]"
             )
     rows = table_files.read_table(folder, schema.LABEL)
+    checks.refuse_respelt(folder / schema.LABEL.file, rows, patients.cohort)
     return rows, _unlike(folder / schema.LABEL.file, sorted(rows["label_code"].unique()), names)
 
 
@@ -126,7 +127,8 @@ def _raw_outcomes(
     early = known_in_window(rows.filter(pl.col("label_code").is_in(list(names))), patients.cohort)
     if early.height:
         warnings.append(
-            f"{path.name}: {early.height} outcomes were known before the observation window ended, and are left out"
+            f"{path.name}: {plural(early.height, 'outcome was', 'outcomes were')} known before the observation window "
+            "ended, and are left out"
         )
     return rows.join(early, on=["patient_id", "label_code"], how="anti"), warnings
 
@@ -157,7 +159,8 @@ def _doubts(patients: CheckedTables) -> list[str]:
         positives = int(values.sum())
         if len(values) and positives in (0, len(values)):
             told.append(
-                f"{name}: all {len(values)} samples have the outcome {int(positives > 0)}: what needs both classes is "
+                f"{name}: all {plural(len(values), 'sample has', 'samples have')} the outcome {int(positives > 0)}: what "
+                "needs both classes is "
                 "undefined"
             )
         elif len(values) and positives < FEW:
@@ -171,9 +174,10 @@ def _why_nobody(known: Known, lost: int) -> str:
     reasons = []
     if known.samples:
         reasons.append(
-            f"{known.samples} samples are of persons from whom the run has learned (if these are other persons with the same "
+            f"{plural(known.samples, 'sample is', 'samples are')} of persons from whom the run has learned (if these are "
+            "other persons with the same "
             "ids, convert the tables under another `dataset`)"
         )
     if lost:
-        reasons.append(f"for {lost} samples no outcome of the run is defined")
+        reasons.append(f"for {plural(lost, 'sample')} no outcome of the run is defined")
     return "; ".join(reasons)

@@ -5,7 +5,7 @@ from typing import Any
 
 from emerge_ehr.evaluation import catalogue
 from emerge_ehr.evaluation.subgroups import Subgroup
-from emerge_ehr.fields import listed
+from emerge_ehr.fields import listed, plural
 from emerge_ehr.storage import markdown
 from emerge_ehr.training import horizons, results, tables
 from emerge_ehr.transfer.drift import SMALL, Shift
@@ -79,7 +79,8 @@ def _counted(evaluation: Mapping[str, Any]) -> str:
         parts.append(f"{lost['samples']} samples without an outcome are left out.")
     if drawn := evaluation.get("recalibration"):
         parts.append(
-            f"Risks are recalibrated ({drawn['method']}) on {drawn['persons']} persons, drawn with seed {evaluation['seed']}."
+            f"Risks are recalibrated ({drawn['method']}) on {plural(drawn['persons'], 'person')}, drawn with seed "
+            f"{evaluation['seed']}."
         )
     return " ".join(parts)
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from emerge_ehr.fields import plural
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.storage.dataset import load_patients
 from emerge_ehr.storage.ids import form_free
@@ -75,7 +76,8 @@ def _of(here: pl.DataFrame, learned: pl.DataFrame, *, surely: bool) -> tuple[NDA
     if not persons or surely or max(_agreeing(here, learned).values()) > AGREEING:
         return rows.copy(), ""
     return np.zeros_like(rows), (
-        f"{persons} persons have the ids of persons from whom the run has learned, but another sex or age than these: they are "
+        f"{plural(persons, 'person has', 'persons have')} the ids of persons from whom the run has learned, but another "
+        "sex or age than these: they are "
         "taken as others"
     )
 

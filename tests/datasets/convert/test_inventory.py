@@ -57,6 +57,8 @@ def test_what_is_told_is_what_convert_then_counts_and_nothing_is_written(
     labels = pl.read_csv(hospital.table_dir / "label.csv")
     known, positive = re.findall(r"\d+", found["task mortality (of this config)"][0])
     assert int(known) >= labels.height and int(positive) >= labels["label_value"].sum()
+    left_out = [line for line in found["stays"] if line.startswith("- ")]
+    assert left_out and all(re.fullmatch(r"- .*[a-z0-9]: [\d,]+", line) for line in left_out)
     assert any(line.startswith("icu/chartevents.csv") and "itemid" in line for line in found["files"])
     shutil.rmtree(hospital.table_dir)
 
@@ -103,13 +105,16 @@ def test_outcomes_that_a_model_could_not_learn_are_told_before_anything_runs(
     labels = pl.read_csv(own.table_dir / "label.csv", infer_schema=False)
     title = "task given (of this config)"
     labels.with_columns(label_value=pl.lit("1")).write_csv(own.table_dir / "label.csv")
-    found = told(config, capsys)[title]
+    everything = told(config, capsys)
+    assert "choose" not in " ".join(line for lines in everything.values() for line in lines)
+    assert "admissions: no task can use them: [source] name = 'tables' has no admissions" in everything["other records"]
+    found = everything[title]
     assert "warning: mortality is 1 for all of them: no model can learn it" in found
     labels.with_columns(label_time=pl.lit("1900-01-01 00:00:00")).write_csv(own.table_dir / "label.csv")
     with pytest.raises(UserError, match="lacking for task given"):
         convert.check(config)
     printed = capsys.readouterr().out
-    assert f"{labels.height} outcomes known before the end of the observation window, left out" in printed
+    assert f"outcomes known before the end of the observation window, left out: {labels.height}" in printed
 
 
 def test_notes_that_convert_would_refuse_are_lacking_and_those_without_a_time_are_warned_of(

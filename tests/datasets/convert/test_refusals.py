@@ -20,6 +20,8 @@ from emerge_ehr.datasets.sources.synthetic.generate import generate
 from emerge_ehr.datasets.sources.synthetic.knowledge_graph import load_graph, write_graph
 from emerge_ehr.fields import Component, UserError
 from emerge_ehr.preprocess import run as preprocess
+from emerge_ehr.preprocess.inputs import own_notes
+from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.storage import publishing, schema, table_files
 from emerge_ehr.storage.dataset import load_dataset
 from emerge_ehr.training import train
@@ -107,6 +109,28 @@ def test_an_icu_time_that_is_none_is_refused(config: Config) -> None:
     refused(convert.run, config, "intime")
 
 
+@pytest.mark.parametrize(
+    ("file", "column"),
+    [
+        ("icu/icustays.csv.gz", "intime"),
+        ("icu/chartevents.csv.gz", "charttime"),
+        ("note/notes.csv.gz", "charttime"),
+    ],
+)
+def test_a_zone_that_only_some_times_of_a_column_state_is_refused(config: Config, file: str, column: str) -> None:
+    path = config.raw_dir / file
+    later = pl.int_range(pl.len()) > pl.len() // 2
+    change(
+        path, lambda table: table.with_columns(pl.col(column) + pl.when(later).then(pl.lit("Z")).otherwise(pl.lit("")))
+    )
+    told = (
+        rf"{path.name}: {column} has times with a zone \(row \d+: '.*Z'\) and times without one \(row 2: '.*'\); it is"
+    )
+    refused(convert.run, config, told)
+    change(path, lambda table: table.with_columns(pl.col(column).str.strip_chars_end("Z") + "Z"))
+    convert.run(config)  # the calendar is the source's own, and its zone is dropped
+
+
 @pytest.mark.parametrize("by", ["hadm_id", "subject_id"])
 def test_note_times_that_are_none_are_refused(config: Config, by: str) -> None:
     other = "hadm_id" if by == "subject_id" else "nothing"
@@ -121,6 +145,25 @@ def test_a_note_stamped_with_a_bare_day_counts_as_that_days_end(config: Config) 
     convert.run(config)
     notes = table_files.read_table(config.table_dir, schema.NOTES)
     assert notes.height and (notes["note_time"].dt.time() == datetime.time(23, 59, 59)).all()
+
+
+def test_empty_notes_of_a_users_own_tables_are_left_out_and_told(own: Config) -> None:
+    path = own.table_dir / "notes.csv"
+    before = table_files.read_table(own.table_dir, schema.NOTES)
+    patient = before["patient_id"][0]
+    change(path, lambda table: pl.concat([table, table.head(2).with_columns(text=pl.Series(["", " "]))]))
+    preprocess.run(own)
+    told = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
+    assert f"notes.csv: 2 of {before.height + 2} notes have no text, and are left out" in told
+    (text,) = own_notes.joined(own, [patient])
+    assert text == joined_notes(before, [patient])[0]
+    change(path, lambda table: table.with_columns(text=pl.lit(" ")))
+    preprocess.run(own)
+    told = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
+    assert (
+        f"notes.csv: text is empty in all {before.height + 2} notes, which are left out; is it the right column?"
+        in told
+    )
 
 
 def test_convert_does_not_replace_tables_that_it_did_not_write(own: Config) -> None:
@@ -281,7 +324,7 @@ def test_ids_of_ones_own_tables_are_read_one_way_and_that_is_told(
     assert len(told) == 1 and told[0].startswith(f"{file}: ") and "have an id with blanks around it" in told[0]
 
 
-@pytest.mark.parametrize("file", ["static.csv", "dynamic.csv", "notes.csv"])
+@pytest.mark.parametrize("file", ["static.csv", "dynamic.csv", "notes.csv", "label.csv"])
 def test_ids_with_leading_zeros_are_refused_naming_both(own: Config, file: str) -> None:
     folder = own.table_dir
     change(folder / file, lambda table: table.with_columns(("00" + pl.col("patient_id")).alias("patient_id")))
@@ -334,5 +377,5 @@ def test_old_and_doubled_notes_of_ones_own_tables_are_told(own: Config) -> None:
     change(path, lambda table: pl.concat([table.with_columns(old), table.tail(3)]))
     preprocess.run(own)
     warnings = json.loads((own.processed_dir / "metadata.json").read_text())["warnings"]
-    assert "1 notes are dated more than 365 days before the observation window: are they right?" in warnings
+    assert "1 note is dated more than 365 days before the observation window: are they right?" in warnings
     assert "3 notes stand twice in their patient's text: remove them" in warnings

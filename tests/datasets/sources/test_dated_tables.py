@@ -178,7 +178,7 @@ def test_dates_in_the_cohort_file_end_a_stay_with_their_day_and_a_windows_end_is
     provenance = small(tmp_path / "a", times, "2150-03-03", stay)
     assert window_of(tmp_path / "a") == ("2150-03-01 00:00:00", "2150-03-04 00:00:00")
     assert len(measured(tmp_path / "a")) == 3
-    assert "1 stays end with a date and no time of day" in " ".join(provenance["warnings"])
+    assert "1 stay ends with a date and no time of day" in " ".join(provenance["warnings"])
     window = {"window_start": "2150-03-01 00:00:00", "window_end": "2150-03-03 00:00:00"}
     small(tmp_path / "b", times, "2150-03-03", window)
     assert window_of(tmp_path / "b") == tuple(window.values()) and len(measured(tmp_path / "b")) == 2
@@ -254,7 +254,7 @@ def test_rows_of_patients_whom_another_table_lacks_are_told(tmp_path: Path) -> N
     dynamic, label = dated_tables.generate(tmp_path / "raw")
     write(tmp_path / "raw" / "label.csv", [*label, {**label[0], "patient_id": "nobody"}])
     told = " ".join(converted(tmp_path)["warnings"])
-    assert "label.csv: 1 rows of 1 patients who are not in dynamic or static.csv are left out, first: 'nobody'" in told
+    assert "label.csv: left out: 1 row of 1 patient who is not in dynamic or static.csv, first: 'nobody'" in told
     stays = [
         {"patient_id": one["patient_id"], "subject_id": "p", "intime": "2020-01-01", "outtime": one["label_time"]}
         for one in label
@@ -263,8 +263,8 @@ def test_rows_of_patients_whom_another_table_lacks_are_told(tmp_path: Path) -> N
     write(tmp_path / "raw" / "cohort.csv", stays)
     told = " ".join(converted(tmp_path)["warnings"])
     lost = sum(one["patient_id"] == "1" for one in dynamic)
-    assert f"dynamic.csv: {lost} rows of 1 patients who are not in cohort.csv are left out, first: '1'" in told
-    assert "static.csv: 1 rows of 1 patients" in told and "label.csv: 2 rows of 2 patients" in told
+    assert f"dynamic.csv: left out: {lost} rows of 1 patient who is not in cohort.csv, first: '1'" in told
+    assert "static.csv: left out: 1 row of 1 patient" in told and "label.csv: left out: 2 rows of 2 patients" in told
 
 
 @pytest.mark.parametrize("with_cohort", [False, True])

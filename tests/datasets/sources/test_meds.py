@@ -400,12 +400,16 @@ def test_notes_are_of_the_admission_and_before_the_windows_end(tmp_path: Path) -
         ("Nursing", "second"),
     ]
     assert dict(extract.counts) == {
-        "notes read": 9,
+        "notes read": 10,
+        "notes without text": 1,
         "notes of persons or admissions outside the cohort": 2,
         "notes of the cohort": 7,
         "discharge summaries excluded": 2,
         "notes after the window excluded": 2,
     }
+    blank = source(write(tmp_path / "blank", [*person(1), (1, at(4), "NOTE//Nursing", None, " ")]), notes=["NOTE//*"])
+    told = "text_value of source.notes is empty in all 1 note, which are left out; is it the right column?"
+    assert blank.notes(cohort).warnings == (told,)
     without = source(tmp_path)
     empty = window.notes(without.notes(cohort), cohort)
     assert empty.table.is_empty() and empty.table.schema == extract.table.schema and not empty.counts

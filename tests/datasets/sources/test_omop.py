@@ -531,6 +531,13 @@ def test_notes_count_from_their_time_and_those_of_later_or_of_other_admissions_a
     assert counts["discharge summaries excluded"] == 1 and counts["notes after the window excluded"] == 2
 
 
+def test_notes_that_are_all_empty_are_told(tmp_path: Path) -> None:
+    made = small(tmp_path, note=[note(" "), note("")])
+    assert converted(made)[schema.NOTES.file].is_empty()
+    told = "note: note_text is empty in all 2 notes, which are left out; is it the right column?"
+    assert told in record(made)["warnings"]
+
+
 def test_discharge_summaries_are_kept_if_the_options_say_so(tmp_path: Path) -> None:
     notes = [note("all that was", note_title="Discharge summary")]
     death = [{"person_id": 99, "death_date": "2020-01-01"}]
@@ -632,16 +639,68 @@ def test_times_of_another_zone_than_the_visits_are_refused_rather_than_shifted(m
     convert.run(same)
     assert pl.read_csv(same.table_dir / "dynamic.csv").equals(expected)
     for name, zones, told in (
-        ("bare", {"measurement": "UTC"}, "measurement_datetime is in UTC, while visit_start_datetime of .* is in none"),
+        (
+            "bare",
+            {"measurement": "UTC"},
+            "measurement_datetime of measurement is in UTC, while visit_start_datetime of .* is in none",
+        ),
         (
             "two",
             {**dict.fromkeys(whole, "UTC"), "measurement": "Europe/Berlin"},
-            "measurement_datetime is in Europe/Berlin, while visit_start_datetime of .* is in UTC; write all",
+            "measurement_datetime of measurement is in Europe/Berlin, while visit_start_datetime of .* is in UTC; write all",
         ),
     ):
         with pytest.raises(UserError, match=told):
             convert.run(zoned(name, zones))
         assert not (tmp_path / f"{name} tables").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "sqlite", "duckdb"])
+def test_times_that_state_utc_beside_visits_that_state_no_zone_are_refused_in_every_form(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")  # of this machine, which is to change nothing
+    made = small(tmp_path)
+    convert.run(made)
+    expected = pl.read_csv(made.table_dir / "dynamic.csv")
+
+    def zoned(name: str, *tables: str) -> Config:
+        raw = tmp_path / name
+        raw.mkdir()
+        written = {}
+        for table, rows in _tables(made.raw_dir).items():
+            times = [column for column in rows.columns if column.endswith("_datetime")] if table in tables else []
+            written[table] = rows.with_columns(
+                pl.when(pl.col(time) != "").then(pl.col(time) + "+00:00") for time in times
+            )
+            if form == "csv":
+                written[table].write_csv(raw / f"{table}.csv")
+        if form != "csv":
+            _database(raw / f"cdm.{form}", written)
+        if form == "duckdb":
+            _store_zones(raw / "cdm.duckdb", tables)
+        paths = dataclasses.replace(made.paths, raw_dir=raw, table_dir=tmp_path / f"{name} tables")
+        return dataclasses.replace(made, paths=paths)
+
+    same = zoned("same", *_tables(made.raw_dir))
+    convert.run(same)
+    assert pl.read_csv(same.table_dir / "dynamic.csv").equals(expected)
+    told = "measurement_datetime of measurement is in UTC, while visit_start_datetime of visit_occurrence is in none; write"
+    with pytest.raises(UserError, match=told):
+        convert.run(zoned("other", "measurement"))
+    told = "visit_detail_start_datetime of visit_detail is in no time zone, while visit_start_datetime of .* is in UTC"
+    with pytest.raises(UserError, match=told):
+        convert.run(zoned("bare", "visit_occurrence"))
+
+
+def _store_zones(path: Path, tables: Sequence[str]) -> None:
+    """Store the times of ``tables`` as moments."""
+    with duckdb.connect(str(path)) as connection:
+        query = "select table_name, column_name from information_schema.columns where column_name like '%_datetime'"
+        for table, column in connection.execute(query).fetchall():
+            kind = "timestamptz" if table in tables else "timestamp"
+            text = f"nullif({column}, '')::{kind}"
+            connection.execute(f"alter table {table} alter {column} type {kind} using {text}")
 
 
 def _tables(folder: Path) -> dict[str, pl.DataFrame]:
@@ -699,7 +758,7 @@ def test_views_of_a_database_are_read_as_tables_are(tmp_path: Path) -> None:
         ({"concepts": {"heart": "8867-4"}}, "concepts: 'heart' = '8867-4' is not a concept id and a LOINC code"),
         ({"concepts": {"5": "0-0"}}, "concepts: '5' = '0-0' is not"),
         ({"units": {"pulse": "/min"}}, "units: 'pulse' is none of the signals"),
-        ({"units": {"glucose": "stone"}}, "units: glucose is not read in 'stone'"),
+        ({"units": {"glucose": "stone"}}, "units: glucose is not read in 'stone'; UCUM units that are: .*mmol/L"),
     ],
 )
 def test_options_that_name_something_unknown_are_refused(options: Any, message: str, tmp_path: Path) -> None:

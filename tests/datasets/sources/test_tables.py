@@ -90,7 +90,7 @@ def test_features_are_inferred_and_what_is_left_out_is_told(tmp_path: Path) -> N
     assert [signal.name for signal in signals] == names
     assert (signals[0].unit, signals[0].plausible, signals[0].reference) == ("mmol/L", (-math.inf, math.inf), None)
     (warning,) = tables.stays().warnings
-    assert "1 codes" in warning and "comment" in warning and "max_levels" in warning
+    assert "1 code (" in warning and "comment" in warning and "max_levels" in warning
     assert [s.name for s in source(tmp_path, max_levels=2).signals()] == ["glucose", "lactate"]
 
 
@@ -322,7 +322,21 @@ def test_notes_up_to_the_windows_end_are_kept(tmp_path: Path) -> None:
     assert sorted(extract.table["text"]) == ["early", "first day", "untimed"]
     assert extract.table.columns == empty.columns
     assert dict(extract.counts) == {"notes read": 6, "notes of the cohort": 5, "notes after the window excluded": 2}
-    assert "1 notes carry no time" in extract.warnings[0]
+    assert "1 note carries no time" in extract.warnings[0]
+
+
+def test_empty_notes_are_left_out_and_counted_and_a_file_of_nothing_else_is_told(tmp_path: Path) -> None:
+    generate(tmp_path, patients=2)
+    cohort = cohort_of(source(tmp_path))
+    note = {"patient_id": "P1", "note_time": "2150-03-02 12:00:00", "note_type": "progress", "text": "stable"}
+    write(tmp_path / "notes.csv", [note, {**note, "text": ""}, {**note, "text": " \n "}])
+    extract = source(tmp_path).notes(cohort)
+    assert extract.table["text"].to_list() == ["stable"] and not extract.warnings
+    assert dict(extract.counts) == {"notes read": 3, "notes without text": 2, "notes of the cohort": 1}
+    write(tmp_path / "notes.csv", [{**note, "text": ""}, {**note, "text": " "}])
+    extract = source(tmp_path).notes(cohort)
+    told = "notes.csv: text is empty in all 2 notes, which are left out; is it the right column?"
+    assert extract.table.is_empty() and extract.warnings == (told,)
 
 
 def test_labels_come_as_they_are_and_other_records_are_refused(tmp_path: Path) -> None:
@@ -351,7 +365,7 @@ HEADER = "patient_id,event_time,code,value\n"
         ("dynamic.csv", HEADER + ",2150-01-01,x,1\n", "row 2: patient_id is empty"),
         ("dynamic.csv", HEADER + "a,2150-01-01,,1\n", "row 2: code is empty"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,1,9\n", "row 2: has 5 fields, its header has 4"),
-        ("dynamic.csv", HEADER + "a,2150-01-01,x,\n", "none of its 1 codes can be used: 1 codes"),
+        ("dynamic.csv", HEADER + "a,2150-01-01,x,\n", "none of its 1 code can be used: 1 code"),
         ("dynamic.csv", HEADER + "a,2150-01-01,x,y\na,2150-01-01,x=y,3\n", "'x=y' is both a code and a word"),
         ("static.csv", None, "static.csv: missing"),
         ("static.csv", "patient_id,age\nP1,abc\n", "row 2: age 'abc' is not a number"),
@@ -370,6 +384,39 @@ def test_a_faulty_file_is_one_clear_line(tmp_path: Path, file: str, content: str
         source(tmp_path).inputs()
         measured(source(tmp_path), tmp_path)
     assert expected in str(caught.value) and file in str(caught.value) and "\n" not in str(caught.value)
+
+
+COLUMNS = {"dynamic": "event_time", "label": "label_time", "cohort": "outtime", "notes": "note_time"}
+
+
+@pytest.mark.parametrize("file", COLUMNS)
+def test_times_by_two_clocks_are_refused_in_a_column_and_between_tables(tmp_path: Path, file: str) -> None:
+    generate(tmp_path, patients=2)
+    times = {"intime": "2150-03-02 10:30:00", "outtime": "2150-03-04 12:00:00"}
+    write(tmp_path / "cohort.csv", [{"patient_id": f"P{n}", "subject_id": str(n), **times} for n in (1, 2)])
+    note = {"note_time": "2150-03-02 12:00:00", "note_type": "progress", "text": "x"}
+    write(tmp_path / "notes.csv", [{"patient_id": f"P{n}", **note} for n in (1, 2)])
+
+    def read() -> object:
+        notes = source(tmp_path).notes(cohort_of(source(tmp_path))).table
+        return measured(source(tmp_path), tmp_path), notes.rows(), source(tmp_path).records("labels").rows()
+
+    expected, column = read(), COLUMNS[file]
+    path, number = tmp_path / f"{file}.csv", iter(range(10_000))
+    original = path.read_text()
+    respell(path, column, lambda time: time + "Z" * (next(number) > 0))
+    told = rf"{file}.csv: {column} has times with a zone \(row 3: '.*Z'\) and times without one \(row 2: '"
+    with pytest.raises(UserError, match=told):
+        read()
+    path.write_text(original)
+    respell(path, column, lambda time: time + "Z")
+    with pytest.raises(
+        UserError, match=rf"^{column} of .*{file}.csv \('.*Z'\) states a zone, and .* none; it is unknown"
+    ):
+        read()
+    for other, name in {**COLUMNS, "cohort ": "intime"}.items():
+        respell(tmp_path / f"{other.strip()}.csv", name, lambda time: time.removesuffix("Z") + "Z")
+    assert read() == expected
 
 
 def test_excel_and_gzip_copies_read_the_same(tmp_path: Path) -> None:
@@ -460,7 +507,7 @@ def test_rows_of_patients_that_nobody_knows_are_counted_and_told(tmp_path: Path)
         f"rows of label.csv {known}": 2,
         f"rows of notes.csv {known}": 1,
     }
-    told = f"dynamic.csv: {strangers} rows of 2 patients who are not in cohort.csv are left out, first: 'P3'"
+    told = f"dynamic.csv: left out: {strangers} rows of 2 patients who are not in cohort.csv, first: 'P3'"
     assert told in found.warnings
 
 
@@ -549,7 +596,7 @@ def test_words_that_may_be_nothing_are_words_among_words_and_none_among_numbers(
     tables = source(tmp_path)
     names = ["crp", "pain=bad", "pain=none", "pain=severe", "smokes=Unknown", "smokes=no", "smokes=yes"]
     assert [signal.name for signal in tables.signals()] == names
-    assert any("1 codes (3 rows) have no value and are left out: empty" in one for one in tables.stays().warnings)
+    assert any("left out: 1 code (3 rows) with no value: empty" in one for one in tables.stays().warnings)
     found, counts = measured_and_counted(tables, tmp_path)
     assert [row[3] for row in found if row[2] == "pain=none"] == [1, 0, 0, 1]
     assert [row[3] for row in found if row[2] == "crp"] == [3, 4] and counts["no number"] == 4
@@ -592,9 +639,46 @@ def test_a_table_under_another_name_is_not_passed_over(tmp_path: Path, name: str
         source(tmp_path).inputs()
 
 
+def test_values_become_those_in_the_unit_that_the_config_gives_their_code(tmp_path: Path) -> None:
+    time = "2150-03-02 10:00:00"
+    codes = {
+        "glucose": [("5", "mmol/L"), ("90.078", "MG/DL"), ("7", ""), ("<18.0156", "mg/dL"), ("< 4 mmol/L", "mmol/L")],
+        "temp": [("98.6", "°F"), ("36.5", "C")],
+        "fio2": [("40", "%"), ("0.5", "fraction")],
+        "own": [("1", "dogs"), ("2", "Dogs")],
+        "other": [("3", "g"), ("4", "mg")],
+    }
+    rows = [
+        {"patient_id": f"P{n}", "event_time": time, "code": code, "value": value, "uom": unit}
+        for code, values in codes.items()
+        for n, (value, unit) in enumerate(values)
+    ]
+    write(tmp_path / "dynamic.csv", rows)
+    write(tmp_path / "static.csv", [{"patient_id": f"P{n}"} for n in range(5)])
+    units = {"glucose": "mmol/L", "temp": "degC", "fio2": "fraction", "own": "dogs"}
+    tables = build(Options(units=units), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
+    found, counts = measured_and_counted(tables, tmp_path)
+    values = {(code, patient): value for patient, _, code, value in found}
+    assert [values["glucose", f"P{n}"] for n in range(5)] == pytest.approx([5, 5, 7, 1, 4], rel=1e-4)
+    assert [values[pair] for pair in (("temp", "P0"), ("fio2", "P0"), ("fio2", "P1"))] == pytest.approx([37, 0.4, 0.5])
+    assert [values[pair] for pair in (("own", "P1"), ("other", "P0"), ("other", "P1"))] == [2, 3, 4]
+    flow = [count for reason, count in counts.items() if "converted from the unit that the row states" in reason]
+    (told,) = [warning for warning in tables.stays().warnings if "units" in warning]
+    assert "'uom' says several units of 1 code: other (g, mg); their values are taken as they are" in told
+    for code, unit, expected in (
+        ("glucose", "mg/g", "uom 'mg/g' of glucose is not converted to 'mmol/L' (source.units); units that are"),
+        ("own", "cats", "uom 'cats' of own is not converted to 'dogs' (source.units); convert"),
+    ):
+        write(tmp_path / "dynamic.csv", [*rows, {**rows[0], "code": code, "uom": unit}])
+        with pytest.raises(UserError, match=re.escape(f"dynamic.csv row {len(rows) + 2}: {expected}")):
+            tables = build(Options(units=units), raw_dir=tmp_path, kg_dir=tmp_path, seed=0)
+            tables.stays()
+    assert flow == [4]
+
+
 @pytest.mark.parametrize(
     ("units", "told"),
-    [(("mg/dL", "umol/L"), "several units of 1 codes: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
+    [(("mg/dL", "umol/L"), "several units of 1 code: glucose (mg/dL, umol/L)"), (("mg/dL", "MG/DL"), "")],
 )
 def test_a_column_of_units_is_not_passed_over_in_silence(tmp_path: Path, units: tuple[str, str], told: str) -> None:
     rows = generate(tmp_path, patients=4)
@@ -603,5 +687,5 @@ def test_a_column_of_units_is_not_passed_over_in_silence(tmp_path: Path, units: 
     write(tmp_path / "dynamic.csv", with_unit)
     warnings = [warning for warning in source(tmp_path).stays().warnings if "units" in warning]
     assert len(warnings) == bool(told) and all(
-        told in warning and "'Unit' is not read" in warning for warning in warnings
+        told in warning and "taken as they are" in warning for warning in warnings
     )

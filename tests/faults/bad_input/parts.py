@@ -83,7 +83,7 @@ PART: Cases = {
     "time null": (cell("event_time", None), refused("row 1: event_time is empty")),
     "far future": (
         cell("event_time", datetime(9999, 12, 31)),
-        refused("1 rows outside the observation window", names="parts/dynamic"),
+        refused("1 row outside the observation window", names="parts/dynamic"),
     ),
     "patient null": (cell("patient_id", None), refused("row 1: patient_id is empty")),
     "patient unknown": (cell("patient_id", "0"), refused("patient_id '0' is not in cohort.csv", names="parts/dynamic")),

@@ -241,7 +241,7 @@ NOTES: Cases = {
     ),
     "emoji and combining marks": (note("🫀 hea\u0301rt failure"), handled("heart failure")),
     "texts empty": (column("text", lambda v: ""), refused("text is empty in all 503 notes")),
-    "times empty": (column("charttime", lambda v: ""), handled("notes carry no time")),
+    "times empty": (column("charttime", lambda v: ""), handled("no time, and may have been written")),
     "impossible date": (cell("charttime", "2179-02-31 00:00:00"), refused("time '2179-02-31 00:00:00' is not a time")),
     "time zone": (column("charttime", lambda v: v + "Z"), SAME),
     "ids of nobody": (
@@ -259,7 +259,7 @@ NOTES: Cases = {
         both(without("hadm_id"), without("subject_id")),
         refused("no column stay_id or icustay_id or hadm_id or admission_id or patient_id"),
     ),
-    "time column missing": (without("charttime"), handled("notes carry no time")),
+    "time column missing": (without("charttime"), handled("no time, and may have been written")),
     "column renamed": (renamed("text", "body"), refused("no column text or note_text or note")),
     "every note twice": (rows(lambda t: [*t, *t[1:]]), SAME),
     "unquoted commas in a text": (

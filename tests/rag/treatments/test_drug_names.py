@@ -72,6 +72,29 @@ def test_a_name_in_another_language_is_the_drug_from_which_its_ending_and_accent
     assert [one.name for one in NAMES.of(written)] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("written", "drug"),
+    [
+        ("Lignocaine Hydrochloride 1%", "Lidocaine"),
+        ("Suxamethonium Chloride 100 mg", "Succinylcholine"),
+        ("Pethidine", "Meperidine"),
+        ("Glyceryl Trinitrate 50 mg/50 mL", "Nitroglycerin"),
+        ("Adalat 20 mg", "Nifedipine"),
+        ("L-Dopa", "Levodopa"),
+        ("FK506", "Tacrolimus"),
+        ("Toradol", "Ketorolac"),
+        ("Angiomax (Impella)", "Bivalirudin"),
+    ],
+)
+def test_names_of_other_countries_and_brands_are_linked_where_a_public_source_states_them(
+    written: str, drug: str
+) -> None:
+    names = DrugNames({drug.lower(): (1, drug), "scopolamine": (2, "Scopolamine")})
+    assert [one.node_index for one in names.of(written)] == [1]
+    for other in ("Hyoscine butylbromide", "Marcumar", "Taxotere"):
+        assert [one.node_index for one in names.of(other)] == [None]
+
+
 def test_an_ending_links_no_part_of_a_chemicals_name_and_nothing_that_two_drugs_would_fit() -> None:
     names = DrugNames(
         {"piperazine": (1, "Piperazine"), "example": (2, "Example"), "exampleb": (3, "x"), "exampl": (4, "x")}

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.audit.deep.examined import Examined
 from emerge_ehr.audit.findings import Finding, judged, told
+from emerge_ehr.fields import plural
 
 MOST_ENCODED = 500  # samples whose texts are embedded again: a language model takes a while for each
 CLOSE = 1e-3  # encoders differ by less between machines and sizes of batches
@@ -18,11 +19,13 @@ def check(examined: Examined) -> Iterator[Finding]:
     defined = np.array_equal(dataset.label_mask, tables.label_mask)
     other = np.flatnonzero((dataset.label != tables.label).any(axis=1))
     wrong = (
-        None if defined and not len(other) else f"label or label_mask differs from label.csv for {len(other)} samples"
+        None
+        if defined and not len(other)
+        else f"label or label_mask differs from label.csv for {plural(len(other), 'sample')}"
     )
     if len(other):
         wrong = f"{wrong}, such as '{dataset.patient_id[other[0]]}'"
-    yield judged("outcomes are those of the tables", wrong, f"{len(dataset.label)} samples")
+    yield judged("outcomes are those of the tables", wrong, f"{plural(len(dataset.label), 'sample')}")
     different = [name for name, same in _inputs(examined) if not same]
     wrong = f"{told(different)} differ from what the tables and a new fit give" if different else None
     yield judged(

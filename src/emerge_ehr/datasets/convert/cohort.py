@@ -11,7 +11,7 @@ from emerge_ehr.config import Cohort
 from emerge_ehr.datasets.sources import Extract
 from emerge_ehr.datasets.tasks import SampleWords
 from emerge_ehr.datasets.window import TRANSFER, stay_end
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.storage import schema
 from emerge_ehr.storage.sexes import known_sex
 from emerge_ehr.storage.times import day_end
@@ -219,5 +219,5 @@ def refuse_impossible_ages(stays: pl.DataFrame, raw_dir: Path) -> None:
         stay, age = wrong.select("stay_id", "age").row(0)
         raise UserError(
             f"{raw_dir}: stay_id {stay} has an age of {age:g} years, which is outside 0-{oldest:g}; mend the age, or "
-            f"the years it is computed from, in {wrong.height} such stays"
+            f"the years it is computed from, in {plural(wrong.height, 'such stay')}"
         )

@@ -10,6 +10,7 @@ from emerge_ehr.datasets.convert.cohort import FEW, Step
 from emerge_ehr.datasets.convert.harmonise import Measured
 from emerge_ehr.datasets.sources import Notes, Source
 from emerge_ehr.datasets.tasks import Task
+from emerge_ehr.fields import plural
 from emerge_ehr.signals import spelling
 
 LONGEST_STAY = 730  # days from the first admission to the last discharge; longer ones give rise to a warning
@@ -26,9 +27,9 @@ def strange_times(stays: pl.DataFrame) -> Iterator[str]:
     """Warnings of discharge times that are missing, and of stays that are too long to be true."""
     ends = pl.max_horizontal("outtime", "dischtime") - pl.min_horizontal("intime", "admittime")
     if count := stays.filter(ends > pl.duration(days=LONGEST_STAY)).height:
-        yield f"{count} stays last longer than {LONGEST_STAY} days: are their times right?"
+        yield f"{plural(count, 'stay lasts', 'stays last')} longer than {LONGEST_STAY} days: are their times right?"
     if count := stays["dischtime"].null_count():
-        yield f"{count} stays have no time of discharge from the hospital: that from the ICU stands for it"
+        yield f"{plural(count, 'stay has', 'stays have')} no time of discharge from the hospital: that from the ICU stands for it"
 
 
 def excluded(flow: Sequence[Step]) -> Iterator[str]:
@@ -41,7 +42,10 @@ def excluded(flow: Sequence[Step]) -> Iterator[str]:
 def early_outcomes(early: pl.DataFrame) -> Iterator[str]:
     """Warnings of outcomes (rows of ``label.csv``) that are left out, because they were known before the window's end."""
     for code, count in early.group_by("label_code").len().sort("label_code").rows():
-        yield f"{count} outcomes {code} were known before the end of their observation window and are left out"
+        yield (
+            f"{code}: {plural(count, 'outcome was', 'outcomes were')} known before the end of the observation window, and "
+            "left out"
+        )
 
 
 def late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:

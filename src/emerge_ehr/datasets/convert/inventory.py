@@ -6,7 +6,7 @@ What is missing of one part does not hide what is missing of another.
 
 import gzip
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from emerge_ehr.datasets.convert import cohort, doubts, row_table, steps
 from emerge_ehr.datasets.convert.steps import Candidates, SelectedCohort
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.tasks import Labels, Task
-from emerge_ehr.fields import Component, UserError, listed
+from emerge_ehr.fields import Component, UserError, listed, plural
 from emerge_ehr.storage import publishing
 
 RECORDS = ("admissions", "diagnoses", "labels")
@@ -65,7 +65,7 @@ def check(config: Config) -> None:
     print("\nother records")
     for kind in RECORDS:
         if error := _print(lambda kind=kind: _records(source, kind)):  # type: ignore[misc]
-            print(f"  {kind}: no task can use them: {error}")
+            print(f"  {kind}: no task can use them: {_without_advice(error)}")
     if examined.candidates:
         section(f"task {config.task.name} (of this config)", lambda: _own_task(config, source, task, examined))
         section("measurements", lambda: _measurements(config, source, examined))
@@ -106,7 +106,25 @@ def _print_other(name: str, source: Source, stays: pl.DataFrame) -> None:
         yield from (f"{name}: {line.removeprefix('warning: ')}" for line in told)
 
     if error := _print(lines):
-        print(f"  {name}: not possible here: {error}")
+        print(f"  {name}: not possible here: {_without_advice(error)}")
+
+
+def _without_advice(error: str) -> str:
+    """What is lacking, without the task that is to be chosen instead: nobody asked for this one.
+
+    >>> _without_advice("[source] name = 'tables' has no diagnoses; choose [task] name = 'given', which needs none")
+    "[source] name = 'tables' has no diagnoses"
+    """
+    return error.partition("; choose ")[0]
+
+
+def _many(count: int, noun: str) -> str:
+    """As ``fields.plural``, with commas between thousands."""
+    return f"{count:,} {plural(count, noun).partition(' ')[2]}"
+
+
+def _counts(counts: Mapping[str, int]) -> Iterator[str]:
+    yield from (f"{reason}: {count:,}" for reason, count in counts.items() if count)
 
 
 def _files(source: Source, config: Config) -> Iterator[str]:
@@ -139,24 +157,24 @@ def _columns(path: Path) -> list[str]:
 def _stays(config: Config, source: Source, task: Task, examined: Examined) -> Iterator[str]:
     given = source.stays()
     persons = given.table["subject_id"].n_unique()
-    yield f"{given.table.height:,} stays of {persons:,} persons"
-    yield from (f"{count:,} {reason}" for reason, count in given.counts.items() if count)
+    yield f"{_many(given.table.height, 'stay')} of {_many(persons, 'person')}"
+    yield from _counts(given.counts)
     yield from (f"warning: {warning}" for warning in given.warnings)
     found = steps.candidates(config, source, task, given)
     yield from _dropped(found.flow)
     if not found.stays.height:
         raise UserError(f"no {wording.sample(config).short} is left by the rules of [cohort]")
-    yield f"{found.stays.height:,} {wording.sample(config).word}s fit [cohort]"
+    yield f"{_many(found.stays.height, wording.sample(config).word)} fit{'s' * (found.stays.height == 1)} [cohort]"
     examined.candidates = found
 
 
 def _dropped(flow: Sequence[cohort.Step]) -> Iterator[str]:
-    yield from (f"- {step.dropped_stays:,} {step.reason}" for step in flow if step.dropped_stays)
+    yield from (f"- {step.reason}: {step.dropped_stays:,}" for step in flow if step.dropped_stays)
 
 
 def _records(source: Source, kind: str) -> Iterator[str]:
     rows = source.records(kind)  # type: ignore[arg-type]
-    yield f"{kind}: {rows.height:,} rows"
+    yield f"{kind}: {_many(rows.height, 'row')}"
 
 
 def _own_task(config: Config, source: Source, task: Task, examined: Examined) -> Iterator[str]:
@@ -187,8 +205,8 @@ def _measurements(config: Config, source: Source, examined: Examined) -> Iterato
 def _notes(source: Source, task: Task, stays: pl.DataFrame) -> Iterator[str]:
     notes = window.notes(source.notes(stays), stays)
     for kind, count in notes.table.group_by("note_type").len().sort("len", descending=True).rows():
-        yield f"{count:,} of type {kind}"
-    yield from (f"{count:,} {reason}" for reason, count in notes.counts.items() if count)
+        yield f"of type {kind}: {count:,}"
+    yield from _counts(notes.counts)
     yield from (f"warning: {warning}" for warning in notes.warnings)
     if notes.table.height:
         yield from (f"warning: {warning}" for warning in doubts.of_notes(task, notes))
@@ -201,8 +219,8 @@ def _treatments(config: Config, stays: pl.DataFrame) -> Iterator[str]:
     if treatments is None:
         return
     for kind, count in treatments.table.group_by("kind").len().sort("kind").rows():
-        yield f"{count:,} rows of kind {kind}"
-    yield from (f"{count:,} {reason}" for reason, count in treatments.counts.items() if count)
+        yield f"rows of kind {kind}: {count:,}"
+    yield from _counts(treatments.counts)
     yield from (f"warning: {warning}" for warning in treatments.warnings)
     if treatments.table.is_empty():
         yield "none"
@@ -218,12 +236,12 @@ def _outcomes(labels: Labels, stays: pl.DataFrame) -> Iterator[str]:
     left = labels.table.join(early, on=["patient_id", "label_code"], how="anti")
     counted = left.group_by("label_code").agg(pl.len(), pl.col("label_value").sum()).sort("label_code")
     if early.height:
-        yield f"{early.height:,} outcomes known before the end of the observation window, left out"
+        yield f"outcomes known before the end of the observation window, left out: {early.height:,}"
     if not counted.height:
         raise UserError("no sample of the cohort has an outcome that is known after its observation window")
     for code, known, positive in counted.rows():
         yield f"{code}: known for {known:,}, of them {positive:,.0f} with the outcome"
         if positive in (0, known):
             yield f"warning: {code} is {positive / known:.0f} for all of them: no model can learn it"
-    yield from (f"{len(ids):,} {reason}" for reason, ids in labels.undefined.items() if ids)
+    yield from _counts({reason: len(ids) for reason, ids in labels.undefined.items()})
     yield from (f"warning: {warning}" for warning in labels.warnings)

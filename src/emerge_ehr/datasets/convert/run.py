@@ -175,7 +175,7 @@ def _log_result(
     if treatments:
         counted["treatments"] = {"kept": treatments.table.height, **treatments.counts}
     for kind, counts in counted.items():
-        if in_words := ", ".join(f"{count} {reason}" for reason, count in counts.items() if count):
+        if in_words := "; ".join(f"{reason}: {count}" for reason, count in counts.items() if count):
             log.info("%s: %s", kind, in_words)
     positive = sample.labels.group_by("label_code").agg(pl.col("label_value").sum()).sort("label_code").rows()
     shown = ", ".join(f"{n:g} {code}" for code, n in positive[:4]) + (", ..." if len(positive) > 4 else "")

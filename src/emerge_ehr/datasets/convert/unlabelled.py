@@ -55,7 +55,7 @@ def convert(config: Config, source: Source, folder: Path) -> Unlabelled:
         of_treatments = treatments.counts if treatments else {}
         dropped = {**candidates.counts, **measured.counts, **notes.counts, **of_treatments}
         log.info(
-            "counted: %s", ", ".join(f"{count} {reason}" for reason, count in dropped.items() if count) or "nothing"
+            "counted: %s", ", ".join(f"{reason}: {count}" for reason, count in dropped.items() if count) or "nothing"
         )
     lost = list(_not_predicted([*flow, step], wording.sample(config).word))
     warnings = [*candidates.warnings, *notes.warnings, *(treatments.warnings if treatments else ())]
@@ -64,7 +64,7 @@ def convert(config: Config, source: Source, folder: Path) -> Unlabelled:
 
 def _not_predicted(flow: Sequence[cohort.Step], word: str) -> Iterator[str]:
     """A warning of the records that do not satisfy the cohort's rules."""
-    reasons = [f"{step.dropped_stays} {step.reason}" for step in flow if step.dropped_stays]
+    reasons = [f"{step.reason}: {step.dropped_stays}" for step in flow if step.dropped_stays]
     if reasons:
         lost = sum(step.dropped_stays for step in flow)
-        yield f"{lost} of {flow[0].stays} {word}s are not predicted, by the rules of [cohort]: {', '.join(reasons)}"
+        yield f"{lost} of {flow[0].stays} {word}s are not predicted, by the rules of [cohort] ({'; '.join(reasons)})"

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from emerge_ehr.config import Cohort
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals.hourly import Floats
 from emerge_ehr.signals.signals import Signal
 from emerge_ehr.storage import table_files
-from emerge_ehr.storage.ids import without_zeros
+from emerge_ehr.storage.ids import respelt, without_zeros
 
 LONG_BEFORE = timedelta(days=365)  # before the observation window; no hospital stay that is looked at is so long
 
@@ -32,7 +32,7 @@ def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
         patient, start, end = wrong.select("patient_id", "window_start", "window_end").row(0)
         raise UserError(
             f"{where}: the window of patient_id '{patient}', {start} to {end}, is not 0 to {rule.window_hours} h long "
-            f"(cohort.window_hours, cohort.window = '{rule.window}'); mend {wrong.height} such rows, or set these keys"
+            f"(cohort.window_hours, cohort.window = '{rule.window}'); mend {plural(wrong.height, 'such row')}, or set these keys"
         )
 
 
@@ -91,7 +91,7 @@ def _refuse_misplaced(where: Path, dynamic: pl.LazyFrame, cohort: pl.DataFrame, 
     if outside := _counted(numbered.join(patients, on="patient_id").filter(~inside), rows, where):
         count, patient, time = outside
         raise UserError(
-            f"{where}: {count} rows outside the observation window, first: {patient} at {time}; remove them, or mend "
+            f"{where}: {plural(count, 'row')} outside the observation window, first: {patient} at {time}; remove them, or mend "
             "window_start and window_end in cohort.csv"
         )
 
@@ -117,7 +117,8 @@ def refuse_late_notes(where: Path, notes: pl.DataFrame, cohort: pl.DataFrame) ->
     if late.height:
         patient, time = late.select("patient_id", "note_time").row(0)
         raise UserError(
-            f"{where}: {late.height} notes written after the observation window, first: {patient} at {time}; remove them"
+            f"{where}: {plural(late.height, 'note')} written after the observation window, first: {patient} at {time}; "
+            "remove them"
         )
 
 
@@ -137,7 +138,8 @@ def refuse_treatments_outside(where: Path, treatments: pl.DataFrame, cohort: pl.
         if outside.height:
             patient, time = outside.select("patient_id", name).row(0)
             raise UserError(
-                f"{where}: {outside.height} rows with a {name} outside the observation window (or an end before the start), "
+                f"{where}: {plural(outside.height, 'row')} with a {name} outside the observation window (or an end before "
+                "the start), "
                 f"first: {patient} at {time}; {remedy}"
             )
 
@@ -155,9 +157,24 @@ def refuse_strangers(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> N
 
 def _stranger(where: Path, patient: str, count: int, cohort: pl.DataFrame) -> UserError:
     return UserError(
-        f"{where}: patient_id '{patient}' is not in cohort.csv{near(patient, cohort['patient_id'])}; remove {count} such rows, "
+        f"{where}: patient_id '{patient}' is not in cohort.csv{near(patient, cohort['patient_id'])}; remove "
+        f"{plural(count, 'such row')}, "
         "or give it a row there"
     )
+
+
+def refuse_respelt(where: Path, rows: pl.DataFrame, cohort: pl.DataFrame) -> None:
+    """Check that no row of another patient has the id of one of the cohort but for leading zeros or case.
+
+    Raises:
+        UserError: one has.
+    """
+    if alike := respelt(rows["patient_id"], cohort["patient_id"]):
+        patient, known = alike[0]
+        raise UserError(
+            f"{where}: patient_id '{patient}' is not in cohort.csv, but '{known}' is (write ids one way in all tables); "
+            f"{plural(len(alike), 'such id')}"
+        )
 
 
 def near(patient: str, others: pl.Series) -> str:
@@ -173,17 +190,22 @@ def note_warnings(notes: pl.DataFrame, cohort: pl.DataFrame) -> list[str]:
     if notes.is_empty():
         warnings.append("there are no notes: that modality is empty and masked")
     if surrogates := notes.filter(pl.col("note_type") == "surrogate").height:
-        warnings.append(f"{surrogates} notes are surrogates made from codes: they may leak the future")
+        warnings.append(
+            f"{plural(surrogates, 'note is', 'notes are')} surrogates made from codes: they may leak the future"
+        )
     if untimed := notes["note_time"].null_count():
-        warnings.append(f"{untimed} notes carry no time: they may have been written after the observation window")
+        warnings.append(
+            f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation window"
+        )
     starts = cohort.select("patient_id", "window_start")
     times = notes.select("patient_id", "note_time").join(starts, on="patient_id")
     if old := times.filter(pl.col("window_start") - pl.col("note_time") > LONG_BEFORE).height:
         warnings.append(
-            f"{old} notes are dated more than {LONG_BEFORE.days} days before the observation window: are they right?"
+            f"{plural(old, 'note is', 'notes are')} dated more than {LONG_BEFORE.days} days before the observation "
+            "window: are they right?"
         )
     if twice := notes.height - notes.n_unique():
-        warnings.append(f"{twice} notes stand twice in their patient's text: remove them")
+        warnings.append(f"{plural(twice, 'note stands', 'notes stand')} twice in their patient's text: remove them")
     return warnings
 
 
@@ -200,7 +222,7 @@ def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str
     """Warnings of outcomes that are the same for all patients, from which nothing can be learned."""
     for name, values, defined in zip(names, label.T, mask.T, strict=True):
         if len(alike := np.unique(values[defined > 0])) == 1:
-            yield f"label.csv: all {int(defined.sum())} patients have {name} = {alike[0]:g}"
+            yield f"label.csv: all {plural(int(defined.sum()), 'patient has', 'patients have')} {name} = {alike[0]:g}"
 
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:

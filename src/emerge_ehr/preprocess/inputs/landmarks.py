@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emerge_ehr.datasets import timing
 from emerge_ehr.datasets.timing import Timing
+from emerge_ehr.fields import plural
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
 from emerge_ehr.storage.schema import LANDMARK
@@ -35,7 +36,7 @@ def expand(
     rows = cohort["row"].to_numpy()
     steps = cohort[LANDMARK].to_numpy() // tables.hourly.bin_hours
     reached = cohort.group_by(LANDMARK).len().sort(LANDMARK)
-    log.info("landmarks: %s", ", ".join(f"hour {hour}: {count} samples" for hour, count in reached.rows()))
+    log.info("landmarks: %s", ", ".join(f"hour {hour}: {plural(count, 'sample')}" for hour, count in reached.rows()))
     hourly = _until(tables.hourly, rows, steps)
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
     warnings = [f"{unmeasured} of {len(rows)} samples have no measurement before their landmark"] if unmeasured else []

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from emerge_ehr import decides
 from emerge_ehr.config import Cohort, Config
 from emerge_ehr.datasets import sources
-from emerge_ehr.fields import UserError, listed
+from emerge_ehr.fields import UserError, listed, plural
 from emerge_ehr.preprocess.inputs import checks, converted, tables
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
 from emerge_ehr.signals.hourly import Hourly
@@ -110,7 +110,7 @@ def read(folder: Path, run: Expected) -> CheckedTables:
     """
     provenance = _provenance(folder, run)
     cohort = tables.persons(folder)
-    notes = tables.written(folder, cohort, required=bool(provenance))
+    notes, blank = tables.written(folder, cohort, required=bool(provenance))
     dynamic = table_files.scan_table(folder, schema.DYNAMIC)
     result = checked(
         run,
@@ -122,7 +122,10 @@ def read(folder: Path, run: Expected) -> CheckedTables:
         tables.given(folder, cohort) if run.treatments and _has_treatments(folder) else None,
     )
     checks.refuse_no_rows(table_files.place(folder, schema.DYNAMIC), result.hourly)
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, cohort)
+    if not provenance:
+        more = (schema.TREATMENTS,) if run.treatments else ()
+        table_files.refuse_two_clocks(folder, (schema.DYNAMIC, schema.COHORT, schema.NOTES, *more))
+    known = list(provenance["warnings"]) if provenance else [*blank, *checks.note_warnings(notes, cohort)]
     ignored = [IGNORED] if _has_treatments(folder) and not run.treatments else []
     return dataclasses.replace(result, provenance=provenance, warnings=[*known, *ignored, *result.warnings])
 
@@ -154,7 +157,9 @@ def checked(
     span = (run.hours, run.cohort.bin_hours)
     hourly = checks.hourly(where(schema.DYNAMIC), dynamic, cohort, run.signals, span, refuse_unreadable)
     unmeasured = int(np.isnan(hourly.value).all(axis=(1, 2)).sum())
-    absent = [f"{unmeasured} patients have no measurement: the model sees the training patients' means"]
+    absent = [
+        f"{plural(unmeasured, 'patient has', 'patients have')} no measurement: the model sees the training patients' means"
+    ]
     bounded = tuple(_with_bounds(signal) for signal in run.signals)
     warnings = [
         *_unlearned(hourly, run.unmeasured),
@@ -186,7 +191,8 @@ def _unlearned(hourly: Hourly, names: Sequence[str]) -> Iterator[str]:
         measured = ~np.isnan(hourly.value[:, :, hourly.features.index(name)])
         if patients := int(measured.any(axis=1).sum()):
             yield (
-                f"{patients} patients have measurements of {name}, of which the run's own data have none: it has learned "
+                f"{plural(patients, 'patient has', 'patients have')} measurements of {name}, of which the run's own data "
+                "have none: it has learned "
                 "nothing of them, and they are passed over"
             )
 
@@ -279,7 +285,7 @@ def _refuse_windows(where: Path, cohort: pl.DataFrame, run: Expected) -> None:
         hours = f"{run.shortest}" if run.shortest == run.longest else f"{run.shortest} to {run.longest}"
         raise UserError(
             f"{where}: the window of patient_id '{patient}', {start} to {end}, is not {hours} h long, like those that the run "
-            f"learned from; {wrong.height} such rows"
+            f"learned from; {plural(wrong.height, 'such row')}"
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.config import Config
+from emerge_ehr.datasets.window import has_text
 from emerge_ehr.preprocess.inputs import landmarks
 from emerge_ehr.rag.records import joined_notes
 from emerge_ehr.storage import schema, table_files
@@ -20,7 +21,7 @@ def joined(config: Config, samples: Sequence[str]) -> list[str]:
     """The notes of each of the ``samples`` (``patient_id``), joined to one text, as they were read for mentions."""
     folder, hours = config.table_dir, config.cohort.landmarks
     stays = [landmarks.stay_of(sample) for sample in samples] if hours else list(samples)
-    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(stays))
+    rows = table_files.scan_table(folder, schema.NOTES).filter(pl.col("patient_id").is_in(stays) & has_text())
     written = table_files.collect_table(rows, path(config))
     if hours:
         cohort = landmarks.samples(table_files.read_table(folder, schema.COHORT), hours)

@@ -18,7 +18,7 @@ from emerge_ehr.datasets import sources
 from emerge_ehr.datasets.convert import unlabelled
 from emerge_ehr.datasets.sources import Source
 from emerge_ehr.datasets.wording import sample
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.preprocess.inputs import checks, new_patients
 from emerge_ehr.preprocess.inputs.new_patients import Expected
 from emerge_ehr.preprocess.inputs.tables import CheckedTables
@@ -48,8 +48,10 @@ def read(folder: Path, run: Expected, config: Config) -> CheckedTables:
         fitting = records.stays.filter(~short & (span() <= timedelta(hours=run.longest)))
         left_out = [*records.lost]
         if lost := records.stays.height - fitting.height:
+            word = sample(config).word
             left_out.append(
-                f"{lost} {sample(config).word}s are not predicted: their windows are not {run.shortest} to {run.longest} h long, "
+                f"{plural(lost, f'{word} is', f'{word}s are')} not predicted, with windows that are not {run.shortest} to "
+                f"{run.longest} h long, "
                 "as those that the run learned from"
             )
         if fitting.is_empty():

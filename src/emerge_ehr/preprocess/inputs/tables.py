@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from emerge_ehr.config import Config
-from emerge_ehr.datasets import sources, timing
+from emerge_ehr.datasets import sources, timing, window
 from emerge_ehr.datasets.convert.cohort import known_in_window
 from emerge_ehr.datasets.tasks import Task
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.preprocess.inputs import checks, converted
 from emerge_ehr.signals import hourly as tensors
 from emerge_ehr.signals import spelling
@@ -53,7 +53,8 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     """Read the tables in ``folder`` with the labels of ``task``, and check them against each other and the windows.
 
     Raises:
-        UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows.
+        UserError: a table is missing or does not fit its schema, the others, the config, or the observation windows; or only
+            some times state a zone.
     """
     provenance = converted.checked(folder, config)
     joined = persons(folder)
@@ -61,13 +62,15 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
     joined, names, label, mask = _labels(folder, joined, task)
     positive = joined["died"] if task.timing else pl.Series(label[:, 0].astype(np.int64))
     joined = joined.with_columns(positive.alias("positive"))
-    notes = _notes(folder, joined, provenance)
+    notes, blank = _notes(folder, joined, provenance)
     asked = sources.asks_treatments(config)
     treatments = given(folder, joined) if asked else pl.DataFrame(schema=TREATMENTS)
     signals = _signals(folder, provenance)
     hours = config.cohort.window_hours if config.cohort.window != "whole" else None
     hourly = measured(folder, joined, signals, (hours, config.cohort.bin_hours))
-    known = list(provenance["warnings"]) if provenance else checks.note_warnings(notes, joined)
+    if not provenance:
+        table_files.refuse_two_clocks(folder, schema.EVERY_TABLE if asked else schema.TABLES)
+    known = list(provenance["warnings"]) if provenance else [*blank, *checks.note_warnings(notes, joined)]
     warnings = [
         *known,
         *_surplus(folder, joined),
@@ -111,14 +114,17 @@ def _surplus(folder: Path, cohort: pl.DataFrame) -> Iterator[str]:
         ids = table_files.scan_table(folder, table).select(pl.col("patient_id").unique())
         named = table_files.collect_table(ids, folder / table.file)
         if more := named.join(cohort, on="patient_id", how="anti").height:
-            yield f"{table.file}: {more} patients are not in cohort.csv, and are left out"
+            yield f"{table.file}: {plural(more, 'patient is', 'patients are')} not in cohort.csv, and are left out"
 
 
 def _respelt(folder: Path) -> Iterator[str]:
     """Warnings of tables whose ids are written with blanks around them or as floats, as pandas writes them."""
     for table in (schema.COHORT, schema.STATIC, schema.LABEL, schema.DYNAMIC, schema.NOTES):
         if count := table_files.respelt(folder, table):
-            yield f"{table.file}: {count} rows have an id with blanks around it, or with .0 at its end; it is read without these"
+            yield (
+                f"{table.file}: {plural(count, 'row has', 'rows have')} an id with blanks around it, or with .0 at its end; "
+                "it is read without these"
+            )
 
 
 def measured(
@@ -159,6 +165,7 @@ def _labels(
     path = folder / schema.LABEL.file
     rows = table_files.read_table(folder, schema.LABEL)
     names = task.codes or tuple(sorted(rows["label_code"].unique().to_list()))
+    checks.refuse_respelt(path, rows, cohort)
     cohort, label, mask = labelled(path, rows, cohort, task, names)
     lost = cohort.filter(~pl.Series(mask.any(axis=1)))["patient_id"]
     if len(lost) or not names:
@@ -208,7 +215,7 @@ def outcomes(
         patient, time = early.select("patient_id", "label_time").row(0)
         raise UserError(
             f"{path}: label_time {time} of patient_id '{patient}' lies before the end of the observation window, "
-            f"which would show the outcome; mend or remove {early.height} such rows"
+            f"which would show the outcome; mend or remove {plural(early.height, 'such row')}"
         )
     label, mask = np.zeros((2, cohort.height, len(names)), dtype=np.float32)
     column = [names.index(code) for code in rows["label_code"]]
@@ -226,15 +233,15 @@ def _signals(folder: Path, provenance: Mapping[str, Any]) -> tuple[Signal, ...]:
     return SIGNALS if set(names) <= {signal.name for signal in SIGNALS} else tuple(described(code) for code in names)
 
 
-def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> pl.DataFrame:
-    """Read the notes, and refuse those written after the window unless the source keeps them.
+def _notes(folder: Path, cohort: pl.DataFrame, provenance: Mapping[str, Any]) -> tuple[pl.DataFrame, list[str]]:
+    """Read the notes as ``written`` does, and refuse those written after the window unless the source keeps them.
 
     A user's own tables may lack the file.
     """
-    notes = written(folder, cohort, required=bool(provenance))
+    notes, warnings = written(folder, cohort, required=bool(provenance))
     if not provenance.get("source", {}).get("options", {}).get("notes_after_window"):
         checks.refuse_late_notes(folder / schema.NOTES.file, notes, cohort)
-    return notes
+    return notes, warnings
 
 
 def given(folder: Path, cohort: pl.DataFrame) -> pl.DataFrame:
@@ -251,15 +258,20 @@ def given(folder: Path, cohort: pl.DataFrame) -> pl.DataFrame:
     return treatments.select(TREATMENTS.names())
 
 
-def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> pl.DataFrame:
-    """Read ``notes.csv``; there are no notes if the file is missing and not ``required``.
+def written(folder: Path, cohort: pl.DataFrame, *, required: bool) -> tuple[pl.DataFrame, list[str]]:
+    """Read ``notes.csv``, and a warning of its rows without a text, which are left out.
+
+    There are no notes if the file is missing and not ``required``.
 
     Raises:
         UserError: the file does not fit its schema, or a note belongs to no patient of the cohort.
     """
     path = folder / schema.NOTES.file
     if not required and not path.exists() and not path.is_symlink():
-        return pl.DataFrame(schema=NOTES)
-    notes = table_files.read_table(folder, schema.NOTES)
-    checks.refuse_strangers(path, notes, cohort)
-    return notes
+        return pl.DataFrame(schema=NOTES), []
+    rows = table_files.read_table(folder, schema.NOTES)
+    checks.refuse_strangers(path, rows, cohort)
+    notes = rows.filter(window.has_text())
+    blank = rows.height - notes.height
+    told = [f"{schema.NOTES.file}: {blank} of {rows.height} notes have no text, and are left out"] if blank else []
+    return notes, window.textless(f"{schema.NOTES.file}: text", blank, rows.height) or told

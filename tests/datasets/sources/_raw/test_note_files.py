@@ -60,7 +60,7 @@ def test_a_bare_date_counts_as_the_end_of_its_day(tmp_path: Path) -> None:
 
 def test_notes_without_a_time_are_kept_with_a_warning(tmp_path: Path) -> None:
     extract = read_notes(NoteFiles(write(tmp_path, "HADM_ID,TEXT\n20,hello\n"), NOTE_IDS), COHORT)
-    assert extract.table["text"].to_list() == ["hello"] and "carry no time" in extract.warnings[0]
+    assert extract.table["text"].to_list() == ["hello"] and "carries no time" in extract.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_notes_without_a_time_are_kept_with_a_warning(tmp_path: Path) -> None:
     [
         ("hadm_id,body\n20,x\n", "no column text or note_text or note"),
         ("visit,text\n20,x\n", "no column stay_id or icustay_id or hadm_id"),
-        ("hadm_id,text\n77,x\n", "none of its 1 notes matches"),
+        ("hadm_id,text\n77,x\n", "none of its 1 note matches"),
         ("subject_id,text\n1,x\n", "need a time column"),
     ],
 )
@@ -90,13 +90,21 @@ def test_a_note_saved_after_the_window_is_late_however_early_its_chart_time(tmp_
     assert "signed late" in chosen.table["text"].to_list()
 
 
+def test_two_times_of_a_note_that_go_by_two_clocks_are_refused(tmp_path: Path) -> None:
+    paths = write(tmp_path, "hadm_id,charttime,storetime,text\n20,2150-01-02 10:00:00,2150-01-02 09:00:00Z,x\n")
+    with pytest.raises(
+        UserError, match=r"storetime of .* \('2150-01-02 09:00:00Z'\) states a zone, and charttime of .* none"
+    ):
+        read_notes(NoteFiles(paths, NOTE_IDS), COHORT)
+
+
 def test_notes_of_an_admission_count_by_its_id_where_samples_are_admissions(tmp_path: Path) -> None:
     paths = write(tmp_path, "stay_id,hadm_id,charttime,text\n39,20,2150-01-02 10:00:00,of another stay\n")
     admissions = COHORT.with_columns(pl.col("hadm_id").alias("patient_id"))
     assert read_notes(NoteFiles(paths, NOTE_IDS), admissions).table.select("patient_id", "text").rows() == [
         ("20", "of another stay")
     ]
-    with pytest.raises(UserError, match="none of its 1 notes"):
+    with pytest.raises(UserError, match="none of its 1 note"):
         read_notes(NoteFiles(paths, NOTE_IDS), COHORT)
 
 
@@ -167,7 +175,7 @@ def test_a_note_whose_ids_are_of_two_persons_or_admissions_is_left_out_and_told(
     found = counted(tmp_path, text)
     assert found.table["text"].to_list() == ["right"]
     assert found.counts["notes whose ids are of different persons or admissions, left out"] == 1
-    assert "1 notes are left out, since their ids are of different persons" in found.warnings[0]
+    assert "1 note is left out, since their ids are of different persons" in found.warnings[0]
 
 
 def test_every_note_that_is_read_is_kept_or_counted_under_a_reason(tmp_path: Path) -> None:

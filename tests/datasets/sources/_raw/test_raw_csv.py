@@ -29,9 +29,10 @@ def test_two_files_of_one_table_are_refused_if_they_differ(tmp_path: Path, other
     assert look(tmp_path, "x") is not None
 
 
+@pytest.mark.parametrize("zone", ["", " UTC", "Z"])
 @pytest.mark.parametrize("lazily", [True, False])
-def test_ids_and_times_are_read_in_every_usual_spelling(tmp_path: Path, lazily: bool) -> None:
-    times = ["2150-01-01 10:00:00", "2150-01-01T10:00", "2150-01-01 10:00:00.0", "2150-01-01 10:00:00 UTC", ""]
+def test_ids_and_times_are_read_in_every_usual_spelling(tmp_path: Path, lazily: bool, zone: str) -> None:
+    times = [*(f"2150-01-01{time}{zone}" for time in (" 10:00:00", "T10:00", " 10:00:00.0", " 10:00")), ""]
     put(
         tmp_path,
         "x.csv",

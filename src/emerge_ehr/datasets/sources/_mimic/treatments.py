@@ -47,7 +47,7 @@ def prescriptions(
         pl.concat_str("dose_val_rx", "dose_unit_rx", separator=" ").alias("dose"), pl.lit("prescription").alias("kind")
     )
     return _counting(
-        treatments.of_windows(named.select(RAW), cohort, dates=dates), {DILUENTS: rows.height - main.height}
+        treatments.of_windows(named.select(RAW), cohort, path, dates=dates), {DILUENTS: rows.height - main.height}
     )
 
 
@@ -81,7 +81,7 @@ def infusions(
         pl.concat_str(*rated, separator=" ").alias("dose"),
         pl.lit("infusion").alias("kind"),
     )
-    return _counting(treatments.of_windows(named.select(RAW), cohort), {CORRECTED: found.height - kept.height})
+    return _counting(treatments.of_windows(named.select(RAW), cohort, path), {CORRECTED: found.height - kept.height})
 
 
 def _counting(found: Treatments, more: dict[str, int]) -> Treatments:

@@ -7,8 +7,9 @@ import polars as pl
 from emerge_ehr.datasets.sources import Notes
 from emerge_ehr.datasets.sources._raw.note_layout import MEANINGS, Layout, NoteFiles, layout, plain_id
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
-from emerge_ehr.datasets.window import BEFORE, DOUBTFUL, EARLY_NOTES, LATE_NOTES, SMALL, TWICE, early, late
-from emerge_ehr.fields import UserError
+from emerge_ehr.datasets.window import BEFORE, DOUBTFUL, EARLY_NOTES, LATE_NOTES, NO_TEXT, SMALL, TWICE, early, late
+from emerge_ehr.fields import UserError, plural
+from emerge_ehr.storage import zones
 from emerge_ehr.storage.csv_rows import refuse_ragged
 from emerge_ehr.storage.ids import is_true, without_zeros
 from emerge_ehr.storage.times import NOT_A_TIME, day_end, parse_time, unread_time
@@ -57,9 +58,10 @@ def read_notes(files: NoteFiles, cohort: pl.DataFrame, admissions: pl.DataFrame 
 
 def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admissions: pl.DataFrame | None) -> Notes:
     notes, counts = _load(layout, files, cohort, admissions)
-    if counts["notes read"] == counts["notes without text"]:
+    if counts["notes read"] == counts[NO_TEXT]:
         raise UserError(
-            f"{layout.path}: {layout.text_column} is empty in all {counts['notes read']} notes; set source.note_text_column"
+            f"{layout.path}: {layout.text_column} is empty in all {plural(counts['notes read'], 'note')}; set "
+            "source.note_text_column"
         )
     matched = _assigned(notes, layout, cohort)
     counts[CONTRADICTORY] = notes.join(matched.filter("contradictory"), on="row", how="semi").height
@@ -68,7 +70,7 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admission
     if matched.is_empty():
         example = notes["id"].drop_nulls().head(1).to_list()
         raise UserError(
-            f"{layout.path}: none of its {counts['notes read']} notes matches a stay by {layout.key}"
+            f"{layout.path}: none of its {plural(counts['notes read'], 'note')} matches a stay by {layout.key}"
             f"{f' (first id: {example[0]})' if example else ''}; check source.note_id_column"
         )
     counts["notes assigned to stays"] = matched.height
@@ -95,7 +97,8 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admission
     if untimed:
         counts["notes without a time kept"] = untimed
         warnings.append(
-            f"{name}: {untimed} notes carry no time, so they may have been written after the observation window"
+            f"{name}: {plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the "
+            "observation window"
         )
     return Notes(matched.select("patient_id", "note_time", "note_type", "text"), counts, tuple(warnings))
 
@@ -103,7 +106,10 @@ def _read_file(layout: Layout, files: NoteFiles, cohort: pl.DataFrame, admission
 def _doubts(name: str, counts: dict[str, int]) -> Iterator[str]:
     """Warnings of ids that contradict each other, and of many that nobody has."""
     if counts[CONTRADICTORY]:
-        yield f"{name}: {counts[CONTRADICTORY]} notes are left out, since their ids are of different persons or admissions"
+        yield (
+            f"{name}: {plural(counts[CONTRADICTORY], 'note is', 'notes are')} left out, since their ids are of different "
+            "persons or admissions"
+        )
     if count := counts.get(MIXED, 0):
         yield f"{name}: {count} of {counts['notes read']} {MIXED}"
     unknown = next((count for reason, count in counts.items() if reason.startswith("notes of an unknown")), 0)
@@ -124,11 +130,11 @@ def _load(
     if strange.height:
         record, text = strange.select("row", "not_a_time").row(0)
         raise UserError(
-            f"{layout.path} record {record + 1}: time {text!r} {NOT_A_TIME}; mend {strange.height} such notes"
+            f"{layout.path} record {record + 1}: time {text!r} {NOT_A_TIME}; mend {plural(strange.height, 'such note')}"
         )
     if notes.is_empty():
         raise UserError(f"{layout.path}: has a header and no rows; get it again, or leave it out of notes_file")
-    counts = {"notes read": notes.height, "notes without text": int(notes["blank"].sum())}
+    counts = {"notes read": notes.height, NO_TEXT: int(notes["blank"].sum())}
     if layout.other_key:
         counts[MIXED] = int(notes["minority"].sum())
     if layout.error_column:
@@ -145,6 +151,8 @@ def _load(
 def _scanned(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> pl.DataFrame:
     """All rows of the file in one pass; ``until`` is the last window of the row's id or person, null outside the cohort."""
     refuse_ragged(layout.path)
+    raw = pl.scan_csv(layout.path, infer_schema=False, glob=False)
+    zones.refuse_two_clocks((layout.path, raw, name) for name in (*layout.time_columns, *layout.store_columns))
     wrong = is_true(pl.col(layout.error_column)) if layout.error_column else pl.lit(value=False)
     first, last = pl.min_horizontal("admittime", "window_start").min() - BEFORE, pl.col("window_end").max()
     ids = cohort.lazy().group_by(without_zeros(pl.col(layout.key)).alias("id"))
@@ -152,21 +160,17 @@ def _scanned(layout: Layout, files: NoteFiles, cohort: pl.DataFrame) -> pl.DataF
     admissions = cohort.lazy().group_by(without_zeros(pl.col("hadm_id")).alias("admission"))
     text = pl.col(layout.text_column)
     times = [_note_time(columns) for columns in (layout.time_columns, layout.store_columns)]
-    frame = (
-        pl.scan_csv(layout.path, infer_schema=False, glob=False)
-        .select(
-            plain_id(layout.id_column).alias("id"),
-            _id_if_any(layout.person_column).alias("person"),
-            _id_if_any(layout.admission_column).alias("admission"),
-            pl.max_horizontal(*times).alias("note_time"),
-            pl.min_horizontal(*times).alias("begun"),
-            _note_type(layout).alias("note_type"),
-            pl.when(text.str.strip_chars() != "").then(text).alias("text"),
-            wrong.fill_null(value=False).alias("wrong"),
-            _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
-        )
-        .with_row_index("row")
-    )
+    frame = raw.select(
+        plain_id(layout.id_column).alias("id"),
+        _id_if_any(layout.person_column).alias("person"),
+        _id_if_any(layout.admission_column).alias("admission"),
+        pl.max_horizontal(*times).alias("note_time"),
+        pl.min_horizontal(*times).alias("begun"),
+        _note_type(layout).alias("note_type"),
+        pl.when(text.str.strip_chars() != "").then(text).alias("text"),
+        wrong.fill_null(value=False).alias("wrong"),
+        _not_a_time((*layout.time_columns, *layout.store_columns)).alias("not_a_time"),
+    ).with_row_index("row")
     frame = _by_their_meaning(frame, layout, cohort)
     frame = frame.join(ids.agg(first.alias("since"), last.alias("until")), on="id", how="left", maintain_order="left")
     frame = frame.join(persons.agg(last.alias("person_until")), on="person", how="left", maintain_order="left")

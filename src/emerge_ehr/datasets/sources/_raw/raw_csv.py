@@ -10,8 +10,9 @@ from pathlib import Path
 import polars as pl
 
 from emerge_ehr.datasets.sources._raw.number_fields import decimal, unread_decimal
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals.numbers import is_bound
+from emerge_ehr.storage import zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import AGAIN, AS_UTF8, refuse_bare_returns, refuse_ragged, where_not_utf8
 from emerge_ehr.storage.ids import unread_number, whole_number
@@ -143,6 +144,8 @@ def unreadable(path: Path, error: Exception) -> UserError | OSError:
     """
     if "No space left" in str(error):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if mixed := zones.mixed(path, error):
+        return mixed
     if failed := FAILED.search(str(error)):
         return _unread_field(path, failed[1], failed[2])
     where = where_not_utf8(path, error)
@@ -182,12 +185,12 @@ def read(path: Path, columns: Schema, key: tuple[str, ...] = (), dated: tuple[st
     if key and blank.all():
         raise UserError(f"{path}: has a header and no rows; get the file again")
     for name in times:
-        parsed = table.select(parse_time(name)).to_series()
+        parsed = collect(table.lazy().select(parse_time(name)), path).to_series()
         bad = parsed.is_null() & (table[name].str.strip_chars() != "")
         if bad.any():
             row = bad.arg_true()[0]
             raise UserError(
-                f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend {bad.sum()} such rows"
+                f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend {plural(int(bad.sum()), 'such row')}"
             )
         bare = [has_no_time_of_day(pl.col(name)).alias(f"{name} bare")] if name in dated else []
         table = table.with_columns(bare).with_columns(parsed)

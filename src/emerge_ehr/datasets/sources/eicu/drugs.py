@@ -46,7 +46,7 @@ def orders(path: Path, units: pl.DataFrame, cohort: pl.DataFrame, match: Match) 
         pl.lit("prescription").alias("kind"),
     )
     counts = {CANCELLED: found.height - kept.height, NO_STOP: int(kept.select(backwards.sum()).item())}
-    return _counting(treatments.of_windows(named.select(RAW), cohort), counts)
+    return _counting(treatments.of_windows(named.select(RAW), cohort, path), counts)
 
 
 def infusions(path: Path, units: pl.DataFrame, cohort: pl.DataFrame, match: Match) -> Treatments:
@@ -63,7 +63,7 @@ def infusions(path: Path, units: pl.DataFrame, cohort: pl.DataFrame, match: Matc
         pl.col("drugrate").alias("dose"),
         pl.lit("infusion").alias("kind"),
     )
-    return _counting(treatments.of_windows(named.select(RAW), cohort), {STOPPED: found.height - kept.height})
+    return _counting(treatments.of_windows(named.select(RAW), cohort, path), {STOPPED: found.height - kept.height})
 
 
 def _of_cohort(

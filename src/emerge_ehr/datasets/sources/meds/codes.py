@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.sources.meds.files import Patterns, Shards
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals import units
 from emerge_ehr.signals.unit_forms import FAHRENHEIT, INCH, POUND, SAME
 
@@ -60,7 +60,7 @@ def signal_codes(shards: Shards, entries: Sequence[tuple[str, Coded]]) -> pl.Dat
     table = _by_the_codes_unit(pl.DataFrame(meanings, schema=MEANING, orient="row"))
     if table.is_empty():
         raise UserError(
-            f"{shards.raw_dir}: none of its {shards.codes.len()} codes matches [source.signals]; "
+            f"{shards.raw_dir}: none of its {plural(shards.codes.len(), 'code')} matches [source.signals]; "
             f"they are such as {', '.join(shards.codes.head(3))}"
         )
     twice = table.filter(pl.col("meds_code").is_duplicated()).sort("meds_code")

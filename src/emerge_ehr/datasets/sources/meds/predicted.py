@@ -41,7 +41,7 @@ def stays(
     for reason, test in reasons.items():
         kept = left.filter(~test.fill_null(value=False))
         counts[reason], left = left.height - kept.height, kept
-    lost = [f"{count} {reason}" for reason, count in counts.items() if count]
+    lost = [f"{reason}: {count}" for reason, count in counts.items() if count]
     if not left.height:
         raise UserError(
             f"{shards.raw_dir}: none of {rows.height} prediction times is left ({', '.join(lost)}); are the labels of this "

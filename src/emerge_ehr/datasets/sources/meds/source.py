@@ -28,8 +28,8 @@ from emerge_ehr.datasets.sources.meds.codes import by_the_rows_unit, codes_in_ot
 from emerge_ehr.datasets.sources.meds.files import Shards
 from emerge_ehr.datasets.sources.meds.options import STAY_KINDS, Options, unmatched
 from emerge_ehr.datasets.sources.meds.values import COLUMNS, DROPS, REPAIRS, with_values
-from emerge_ehr.datasets.window import inside
-from emerge_ehr.fields import UserError
+from emerge_ehr.datasets.window import NO_TEXT, has_text, inside, textless
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals.signals import SIGNALS, Signal, described
 from emerge_ehr.storage.times import day_end
 
@@ -140,8 +140,9 @@ class Meds:
 
         A time at midnight is a date without a time, and counts as the end of that day.
         """
-        notes = self._shards.rows({"notes": self.options.notes}, "text_value")
-        notes = notes.filter(pl.col("text_value").str.strip_chars() != "").with_row_index("row")
+        rows = self._shards.rows({"notes": self.options.notes}, "text_value")
+        notes = rows.filter(has_text("text_value")).with_row_index("row")
+        blank = rows.height - notes.height
         columns = ("patient_id", "admittime", "window_start", pl.col("hadm_id").alias("our_hadm_id"))
         matched = notes.with_columns(day_end(pl.col("time")).alias("note_time")).join(
             cohort.select(pl.col("subject_id").cast(pl.Int64), *columns), on="subject_id"
@@ -151,18 +152,23 @@ class Meds:
         matched = matched.filter(own.fill_null(since) if self.predictions is None else since)
         discharge = pl.col("tail").str.contains(DISCHARGE)
         counts = {
-            "notes read": notes.height,
+            "notes read": rows.height,
+            **({NO_TEXT: blank} if blank else {}),
             "notes of persons or admissions outside the cohort": notes.height - matched["row"].n_unique(),
             "notes of the cohort": matched.height,
             "discharge summaries excluded": matched.filter(discharge).height,
         }
         kept = matched.filter(~discharge)
         untimed = kept["note_time"].null_count()
-        warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
+        warning = (
+            f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation "
+            "window"
+        )
         names = {"tail": "note_type", "text_value": "text"}
         table = kept.rename(names).select("patient_id", "note_time", "note_type", "text")
         counts = counts if self.options.notes else {}
-        return Notes(table.sort(table.columns), counts, (warning,) if untimed else ())
+        empty = textless("text_value of source.notes", blank, rows.height)
+        return Notes(table.sort(table.columns), counts, (*empty, *([warning] if untimed else [])))
 
     def records(self, kind: Literal["admissions", "diagnoses", "labels"]) -> pl.DataFrame:
         """Admissions and diagnoses of all persons; a diagnosis without ``hadm_id`` gets the admission that its time lies in.

@@ -133,8 +133,10 @@ def _signals(stated: Mapping[str, str]) -> pl.DataFrame:
     for signal, unit in stated.items():
         if signal not in SIGNAL_BY_NAME:
             raise UserError(f"[source] units: '{signal}' is none of the signals {listed(list(SIGNAL_BY_NAME))}")
-        if not any(known.unit(loinc, unit) for loinc, name in known.signal.items() if name == signal):
-            raise UserError(f"[source] units: {signal} is not read in '{unit}'; signals/codes.csv lists its UCUM units")
+        of_signal = [loinc for loinc, name in known.signal.items() if name == signal]
+        if not any(known.unit(loinc, unit) for loinc in of_signal):
+            can = sorted({name for loinc, name in known.units if loinc in of_signal and name})
+            raise UserError(f"[source] units: {signal} is not read in '{unit}'; UCUM units that are: {', '.join(can)}")
     rows = []
     for loinc, signal in known.signal.items():
         units = [(unit, factor) for (code, unit), factor in known.units.items() if code == loinc]

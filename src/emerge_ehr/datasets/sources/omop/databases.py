@@ -23,11 +23,13 @@ BATCH, CHUNK = (
 MEMORY = "1GB"  # of DuckDB, which would keep in memory what it has read
 INSTALL = "it needs duckdb: pip install 'emerge-ehr[omop]', or uv sync --extra omop"
 LISTED = {
-    "duckdb": "select table_catalog, table_schema, table_name, column_name from information_schema.columns "
+    "duckdb": "select table_catalog, table_schema, table_name, column_name, data_type from information_schema.columns "
     "where table_catalog = current_catalog() order by ordinal_position",
-    "sqlite": "select '', 'main', m.name, c.name from sqlite_master m, pragma_table_info(m.name) c "
+    "sqlite": "select '', 'main', m.name, c.name, c.type from sqlite_master m, pragma_table_info(m.name) c "
     "where m.type in ('table', 'view') order by c.cid",
 }
+ZONED = "TIMESTAMP WITH TIME ZONE"  # of DuckDB, which would write it by the clock of this machine
+AS_UTC = "cast(make_timestamp(epoch_us(\"{}\")) as varchar) || 'Z'"
 STORED = "select 1 from duckdb_tables() where database_name = '{}' and schema_name = '{}' and table_name = '{}'"
 
 
@@ -48,16 +50,16 @@ class Database:
     schema: str
 
     @cached_property
-    def columns(self) -> Mapping[Place, list[str]]:
-        """Every table -> its columns.
+    def columns(self) -> Mapping[Place, Mapping[str, str]]:
+        """Every table -> its columns and their types.
 
         Raises:
             UserError: the file is no such database, or cannot be read.
         """
-        found: dict[Place, list[str]] = {}
+        found: dict[Place, dict[str, str]] = {}
         for batch in self._batches(LISTED[self._kind]):
-            for *place, column in batch:
-                found.setdefault(Place(*place), []).append(column)
+            for *place, column, kind in batch:
+                found.setdefault(Place(*place), {})[column] = kind
         return found
 
     def table(self, name: str) -> Place | None:
@@ -93,12 +95,23 @@ class Database:
 
         return register_io_source(batches, schema=schema)
 
+    def first_time(self, table: Place, written: str) -> str | None:
+        """The text of the first time of day in a column, named as it is written; None where it has none."""
+        text = self._text(table, written)
+        query = f"select {text} from {_quoted(table)} where {text} like '%:%' limit 1"
+        found = [row[0] for batch in self._batches(query) for row in batch]
+        return found[0] if found else None
+
+    def _text(self, table: Place, written: str) -> str:
+        """A column as text: a time in UTC says so."""
+        return AS_UTC.format(written) if self.columns[table][written] == ZONED else f'cast("{written}" as varchar)'
+
     def _frames(
         self, table: Place, chosen: Mapping[str, str], columns: Mapping[str, str], only: Mapping[str, Sequence[int]]
     ) -> Iterator[pl.DataFrame]:
         """The ``chosen`` columns (name -> as it is written) of a table, some rows at a time."""
-        texts = ", ".join(f'cast("{written}" as varchar) as "{name}"' for name, written in chosen.items()) or "''"
-        place = ".".join(f'"{part}"' for part in table if part)
+        texts = ", ".join(f'{self._text(table, written)} as "{name}"' for name, written in chosen.items()) or "''"
+        place = _quoted(table)
         where = [
             f'cast("{columns[name]}" as bigint) in ({", ".join(map(str, numbers)) or "null"})'
             for name, numbers in only.items()
@@ -160,3 +173,7 @@ class Database:
             yield
         except error_of as error:
             raise UserError(f"{self.path}: cannot be read: {first_line(error)}; get the file again") from None
+
+
+def _quoted(table: Place) -> str:
+    return ".".join(f'"{part}"' for part in table if part)

@@ -7,7 +7,8 @@ from emerge_ehr.datasets.sources._raw.note_files import DISCHARGE
 from emerge_ehr.datasets.sources._raw.raw_csv import collect
 from emerge_ehr.datasets.sources.omop import concepts
 from emerge_ehr.datasets.sources.omop.tables import ID, TEXT, TIME, Tables
-from emerge_ehr.datasets.window import BEFORE, LATE_NOTES
+from emerge_ehr.datasets.window import BEFORE, LATE_NOTES, NO_TEXT, has_text, textless
+from emerge_ehr.fields import plural
 from emerge_ehr.storage.ids import stated
 from emerge_ehr.storage.times import day_end
 
@@ -52,7 +53,7 @@ def read(tables: Tables, cohort: pl.DataFrame, details: pl.DataFrame, *, dischar
         same = same & (pl.col("of_stay") == pl.col("our_stay_id")).fill_null(value=True)
     late = pl.col("note_time") >= pl.col("window_end")
     text = pl.when(~late.fill_null(value=False) & (pl.col("note_text").str.strip_chars() != "")).then("note_text")
-    blank = (pl.col("note_text").str.strip_chars() == "").fill_null(value=True)
+    blank = ~has_text("note_text")
     chosen = matched.filter(same.fill_null(value=False)).with_columns(
         late.fill_null(value=False).alias("late"), blank.alias("blank"), text.alias("text")
     )
@@ -66,8 +67,9 @@ def _counted(rows: pl.DataFrame, total: int, *, discharge: bool) -> Notes:
         "notes read": total,
         OUTSIDE: total - rows["row"].n_unique(),
         "notes of the cohort": rows.height,
-        "notes without text": rows.filter("blank").height,
+        NO_TEXT: rows.filter("blank").height,
     }
+    empty = textless("note: note_text", counts[NO_TEXT], rows.height)
     rows = rows.filter(~pl.col("blank"))
     if not discharge:
         summary = pl.col("note_type").str.contains(DISCHARGE).fill_null(value=False)
@@ -76,8 +78,11 @@ def _counted(rows: pl.DataFrame, total: int, *, discharge: bool) -> Notes:
     counts[LATE_NOTES] = rows.filter("late").height
     table = rows.filter(~pl.col("late")).select(list(SCHEMA))
     untimed = table["note_time"].null_count()
-    warning = f"{untimed} notes carry no time, so they may have been written after the observation window"
-    return Notes(table.sort(table.columns), counts, (warning,) if untimed else ())
+    warning = (
+        f"{plural(untimed, 'note carries', 'notes carry')} no time, and may have been written after the observation "
+        "window"
+    )
+    return Notes(table.sort(table.columns), counts, (*empty, *([warning] if untimed else [])))
 
 
 def _kind(rows: pl.DataFrame, tables: Tables) -> pl.Expr:

@@ -4,7 +4,7 @@ What the tables hold is typed alike, whatever they are read from. Names are read
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -15,7 +15,8 @@ from emerge_ehr.datasets.sources._raw import raw_csv
 from emerge_ehr.datasets.sources._raw.number_fields import decimal
 from emerge_ehr.datasets.sources._raw.raw_csv import header
 from emerge_ehr.datasets.sources.omop.databases import SUFFIXES, Database
-from emerge_ehr.fields import UserError
+from emerge_ehr.fields import UserError, plural
+from emerge_ehr.storage import zones
 from emerge_ehr.storage.artefacts import first_line
 from emerge_ehr.storage.csv_rows import refuse_ragged
 from emerge_ehr.storage.ids import whole_number
@@ -31,7 +32,7 @@ OPTIONAL = {
     "note": "notes: that modality is masked",
     "concept": "measurements are known by the concept ids in the program's table alone, and ICD versions by the codes' form",
 }
-VISIT_START = "visit_start_datetime"
+VISITS, VISIT_START = "visit_occurrence", "visit_start_datetime"
 FORMS = (".csv", ".csv.gz", ".parquet")
 Schema = Mapping[str, pl.DataType]
 TIME, ID, NUMBER, TEXT = pl.Datetime("us"), pl.Int64(), pl.Float64(), pl.String()
@@ -45,6 +46,7 @@ class Tables:
 
     raw_dir: Path
     schema: str = ""
+    _zones: dict[tuple[str, str], str | None] = field(default_factory=dict, init=False, compare=False)
 
     def check(self) -> None:
         """Check that the tables are there that a source cannot be without.
@@ -93,46 +95,81 @@ class Tables:
         Raises:
             UserError: a column that is needed is missing, or the table cannot be read.
         """
-        table = self._database and self._database.table(name)
-        names = self._database.columns[table] if self._database and table else self._columns(self.path(name))
+        names = self._names(name)
         written = {column.lower(): column for column in names}
         for column in needed:
             if column not in written:
                 raise UserError(f"{self.path(name)}: table {name} has no column '{column}'; it has: {', '.join(names)}")
         there = {column: written[column] for column in columns if column in written}
         wanted = only or {}
-        if self._database and table:
-            frame = self._database.scan(table, there, wanted)
-        elif self.path(name).suffix == ".parquet":
-            self._refuse_zones(self.path(name), there)
-            frame = pl.scan_parquet(self.path(name), glob=False).select(
-                pl.col(old).alias(new) for new, old in there.items()
-            )
-        else:
-            frame = self._scan_csv(self.path(name), there)
+        self._refuse_zones(name, [column for column in there if columns[column] == TIME])
+        frame = self._raw(name, there, wanted)
         kinds = frame.collect_schema()
         for column in wanted:  # before the texts of other rows are read
             frame = frame.filter(_typed(column, ID, kinds[column]).is_in(list(wanted[column])))
         frame = frame.with_columns(_without_needless(kinds))
         return frame.select(_typed(column, kind, kinds.get(column)) for column, kind in columns.items())
 
-    def _refuse_zones(self, path: Path, columns: Mapping[str, str]) -> None:
-        """Check that the times of the table are in the zone of those of the visits, or like these in none.
+    def _refuse_zones(self, name: str, columns: Sequence[str]) -> None:
+        """Check that the times of a table's ``columns`` are in the zone of those of the visits, or like these in none.
 
         Raises:
             UserError: they are not, so that it is unknown how many hours lie between them.
         """
-        visits = self.path("visit_occurrence") if self.has("visit_occurrence") else path
-        if visits.suffix != ".parquet":
-            return
-        self._columns(visits)  # whether it can be read
-        expected = _zones(visits).get(VISIT_START)
-        for column, zone in _zones(path).items():
-            if expected is not None and column in columns and zone != expected:
+        expected = self._clock
+        for column in columns if expected is not None else ():
+            zone = self._zone(name, column)
+            if zone is not None and zone != expected:
                 raise UserError(
-                    f"{path}: {column} is in {zone or 'no time zone'}, while {VISIT_START} of {visits.name} is in "
-                    f"{expected or 'none'}; write all times by one clock"
+                    f"{self.path(name)}: {column} of {name} is in {zone or 'no time zone'}, while {VISIT_START} of {VISITS} is "
+                    f"in {expected or 'none'}; write all times by one clock"
                 )
+
+    @cached_property
+    def _clock(self) -> str | None:
+        """The zone of the visits' times, "" for none; None where there is no time of day among them."""
+        return self._zone(VISITS, VISIT_START) if self.has(VISITS) else None
+
+    def _zone(self, name: str, column: str) -> str | None:
+        """The zone that the times of a column state, "" for none: the type of a column says it, or the first text in it.
+
+        None where the column is missing or has no time of day. A date is written without one, and is not looked at as text.
+        """
+        key = (name, column)
+        if key not in self._zones:
+            self._zones[key] = self._looked_up(name, column)
+        return self._zones[key]
+
+    def _looked_up(self, name: str, column: str) -> str | None:
+        table = self._database and self._database.table(name)
+        written = {its_name.lower(): its_name for its_name in self._names(name)}
+        if column not in written:
+            return None
+        if self._database and table:
+            text = self._database.first_time(table, written[column])
+            rows = pl.LazyFrame({column: text}, schema={column: TEXT})
+        else:
+            rows = self._raw(name, {column: written[column]}, {})
+        stored = rows.collect_schema()[column]
+        if isinstance(stored, pl.Datetime):
+            return "UTC" if stored.time_zone == "Etc/UTC" else stored.time_zone or ""
+        found = zones.first(rows, column) if column.endswith("_datetime") else None
+        return None if found is None else "UTC" * found[0]
+
+    def _names(self, name: str) -> Sequence[str]:
+        """The columns of a table as they are written."""
+        table = self._database and self._database.table(name)
+        return list(self._database.columns[table]) if self._database and table else self._columns(self.path(name))
+
+    def _raw(self, name: str, columns: Mapping[str, str], only: Mapping[str, Sequence[int]]) -> pl.LazyFrame:
+        """Columns of a table (name -> as it is written) as they are stored; of a database, of the rows that ``only`` chooses."""
+        table = self._database and self._database.table(name)
+        if self._database and table:
+            return self._database.scan(table, columns, only)
+        path = self.path(name)
+        if path.suffix == ".parquet":
+            return pl.scan_parquet(path, glob=False).select(pl.col(old).alias(new) for new, old in columns.items())
+        return self._scan_csv(path, columns)
 
     def read(
         self, name: str, columns: Schema, needed: Sequence[str], only: Mapping[str, Sequence[int]] | None = None
@@ -149,7 +186,7 @@ class Tables:
         twice = rows.filter(pl.col(key).is_duplicated() | pl.col(key).is_null())
         if twice.height:
             raise UserError(
-                f"{self.path(name)}: {name} has {key} {twice[key][0]} twice, or a row without; mend {twice.height} rows"
+                f"{self.path(name)}: {name} has {key} {twice[key][0]} twice, or a row without; mend {plural(twice.height, 'row')}"
             )
 
     def _scan_csv(self, path: Path, columns: Mapping[str, str]) -> pl.LazyFrame:
@@ -198,13 +235,6 @@ def _without_needless(kinds: pl.Schema) -> list[pl.Expr]:
         pl.when((pl.col(f"{name}time").str.len_bytes() == 0).fill_null(value=True)).then(name).alias(name)
         for name in names
     ]
-
-
-def _zones(path: Path) -> dict[str, str]:
-    """The zone of each column of times of a parquet file, by its name in small letters; "" for none."""
-    kinds = pl.scan_parquet(path, glob=False).collect_schema()
-    stated = {name.lower(): kind.time_zone or "" for name, kind in kinds.items() if isinstance(kind, pl.Datetime)}
-    return {name: "UTC" if zone == "Etc/UTC" else zone for name, zone in stated.items()}
 
 
 def _typed(name: str, kind: pl.DataType, stored: pl.DataType | None) -> pl.Expr:

@@ -1,14 +1,15 @@
 """How ids, times and columns stand in a user's own tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
-from emerge_ehr.datasets.sources._raw.raw_csv import header
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, header
+from emerge_ehr.datasets.sources.tables.records import STAY_TIMES
 from emerge_ehr.fields import UserError
-from emerge_ehr.storage import schema
+from emerge_ehr.storage import schema, zones
 from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.nothing import may_say_nothing
 from emerge_ehr.storage.table_files import read_table
@@ -28,12 +29,21 @@ def parsed(table: pl.DataFrame, name: str, path: Path) -> pl.DataFrame:
     Raises:
         UserError: a text is not a time.
     """
-    times, bare = table.select(time_of(name)).to_series(), has_no_time_of_day(pl.col(name)).alias(f"{name} bare")
+    times, bare = collect(table.lazy().select(time_of(name)), path).to_series(), has_no_time_of_day(pl.col(name))
     wrong = times.is_null() & table.select(~may_say_nothing(pl.col(name).fill_null("").str.strip_chars())).to_series()
     if wrong.any():
         row = wrong.arg_true()[0]
         raise UserError(f"{path} row {row + 2}: {name} {table[name][row]!r} {NOT_A_TIME}; mend it")
-    return table.with_columns(bare).with_columns(times)
+    return table.with_columns(bare.alias(f"{name} bare")).with_columns(times)
+
+
+def times_in(path: Path) -> Iterator[zones.Column]:
+    """The columns of times of a table, as they are written."""
+    rows = pl.scan_csv(path, infer_schema=False, glob=False)
+    names = {column.name for table in schema.TABLES for column in table.columns if column.kind == "time"}
+    for name in header(path):
+        if name.lower() in names | {*STAY_TIMES, *STAY_TIMES.values()}:
+            yield path, rows, name
 
 
 def small_table(folder: Path, table: schema.Table, kinds: Mapping[str, schema.Kind]) -> pl.DataFrame:

@@ -1,6 +1,6 @@
 """``dynamic.csv``: its rows, what the values of each code are, and which of its times are dates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,12 +8,13 @@ import polars as pl
 
 from emerge_ehr.datasets import dates
 from emerge_ehr.datasets.dates import Dates
-from emerge_ehr.datasets.sources._raw.raw_csv import collect, header, scan
+from emerge_ehr.datasets.sources._raw.raw_csv import collect, scan
+from emerge_ehr.datasets.sources.tables import row_units
 from emerge_ehr.datasets.sources.tables.fields import time_of
-from emerge_ehr.fields import UserError
+from emerge_ehr.datasets.sources.tables.row_units import Units
+from emerge_ehr.fields import UserError, plural
 from emerge_ehr.signals import numbers
 from emerge_ehr.signals.signals import Signal
-from emerge_ehr.signals.unit_forms import UNIT_COLUMNS
 from emerge_ehr.storage import nothing
 from emerge_ehr.storage.ids import id_text
 from emerge_ehr.storage.times import NOT_A_TIME, day_end, has_no_time_of_day
@@ -23,7 +24,6 @@ FEATURES = {"code": pl.String, "name": pl.String, "level": pl.String}
 # A dash is no value, but of a code whose values are "+" and "-"; ``nothing.PERHAPS`` are none, but of a code of other words.
 DASHES, PLUSES = r"^[-\u2013\u2014]+$", r"^\++$"
 NUMERIC_SHARE = 0.95  # a code is numeric if at least this share of its values are numbers
-Units = Mapping[str, str]  # code -> the unit of its values, as the user says
 YES_OR_NO = "0 no, 1 yes"  # unit of the feature of a word
 
 
@@ -42,14 +42,17 @@ class Survey:
 
 
 def rows_as_written(path: Path, units: Units) -> pl.LazyFrame:
-    """The rows ``row, patient_id, event_time, bare, code, text, number, bound, blank``.
+    """The rows ``row, patient_id, event_time, bare, code, text, number, bound, blank, other_unit, unit_unknown``.
 
     ``blank``: there is nothing in the row, as in those that a spreadsheet writes at the end.
     ``bare``: whether the time is a date only; ``text`` is null where there is no value, ``number`` where that is not a number;
-    ``bound``: whether the number was written as a bound.
+    ``bound``: whether the number was written as a bound. ``other_unit``: whether it was converted from the unit that the row
+    states; ``unit_unknown``: that unit cannot be converted.
     """
-    blank = pl.all_horizontal(pl.all().is_null()).alias("blank")
-    rows = scan(path, DYNAMIC).with_columns(blank).with_row_index("row")
+    stated = row_units.column(path) if units else None
+    blank = pl.all_horizontal(pl.col(list(DYNAMIC)).is_null()).alias("blank")
+    rows = scan(path, {**DYNAMIC, **({stated: pl.String} if stated else {})}).with_columns(blank).with_row_index("row")
+    rows = rows.with_columns((pl.col(stated) if stated else pl.lit(None, pl.String)).alias("unit"))
     rows = rows.with_columns(has_no_time_of_day(pl.col("event_time")).alias("bare"), id_text(pl.col("patient_id")))
     text = pl.col("value").str.strip_chars()
     rows = rows.with_columns(time_of("event_time"), pl.when(~nothing.says_nothing(text)).then(text).alias("text"))
@@ -59,9 +62,15 @@ def rows_as_written(path: Path, units: Units) -> pl.LazyFrame:
     # a bound in a unit that nobody says is the code's is no number: nothing says in which unit the others are
     bound = parts.field("bound") & (parts.field("unit").is_null() | (parts.field("unit") == "%"))
     number = pl.coalesce("number", pl.when(bound).then(parts.field("number")))
+    scale, offset, unknown = row_units.factors(units if stated else {})
+    own = (strange != pl.col("text")).fill_null(value=False)  # a bound that ends with the code's unit is in that
+    number = pl.when(own).then(number).otherwise(number * scale + offset)
     return rows.with_columns(
-        pl.when(number.is_finite()).then(number).alias("number"), bound.fill_null(value=False).alias("bound")
-    ).drop("value", "parsed")
+        pl.when(number.is_finite()).then(number).alias("number"),
+        bound.fill_null(value=False).alias("bound"),
+        (~own & ((scale != 1) | (offset != 0))).alias("other_unit"),
+        (unknown & number.is_not_null()).alias("unit_unknown"),
+    ).drop("value", "parsed", "unit")
 
 
 def without_own_unit(text: pl.Expr, units: Units) -> pl.Expr:
@@ -105,7 +114,7 @@ def survey(path: Path, max_levels: int, known: Sequence[Signal] | None, units: U
     ``known``: the features of a finished run, to which the rows are then put; None: they are found in the file.
 
     Raises:
-        UserError: a row lacks a patient, a time or a code, or no code can be used.
+        UserError: a row lacks a patient, a time or a code, its unit cannot be converted, or no code can be used.
     """
     wrong = {name: pl.col(name).is_null() & ~pl.col("blank") for name in ("patient_id", "event_time", "code")}
     counts = rows_as_written(path, units).group_by("code").agg(
@@ -114,11 +123,14 @@ def survey(path: Path, max_levels: int, known: Sequence[Signal] | None, units: U
         pl.col("number").count().alias("numbers"),
         *dates.counted(pl.col("bare")),
         *(pl.col("row").filter(test).min().alias(f"{name} wrong") for name, test in wrong.items()),
+        pl.col("row").filter("unit_unknown").min().alias("unit wrong"),
     )  # fmt: skip
     codes = collect(counts, path).sort("code")
     if codes.is_empty():
         raise UserError(f"{path}: has a header and no rows; one row per measurement was expected")
     _refuse_wrong(path, {name: codes[f"{name} wrong"].min() for name in wrong})
+    if (row := codes["unit wrong"].min()) is not None:
+        row_units.refuse_unknown(path, int(str(row)), units)
     blank = int(codes.filter(pl.col("code").is_null())["rows"].sum())
     codes = codes.drop_nulls("code")
     features = _found(path, codes, max_levels, units) if known is None else _of_run(known)
@@ -127,34 +139,13 @@ def survey(path: Path, max_levels: int, known: Sequence[Signal] | None, units: U
     reasons = _reasons(left_out, max_levels) if known is None else _strange(left_out)
     if left_out.height == codes.height:
         raise UserError(
-            f"{path}: none of its {codes.height} codes can be used: {reasons}; mend it, or set source.max_levels"
+            f"{path}: none of its {plural(codes.height, 'code')} can be used: {reasons}; mend it, or set source.max_levels"
         )
     found = dates.found(codes, None if known is None else _dated(known))
     strange = [] if known is None else _strange_words(path, features, units)
-    told = [f"{path.name}: {reasons}"] if reasons else []
-    warnings = [*told, *_several_units(path), *strange, *found.warnings(path.name)]
+    told = [f"{path.name}: left out: {reasons}"] if reasons else []
+    warnings = [*told, *row_units.several(path, units), *strange, *found.warnings(path.name)]
     return Survey(features, found, tuple(warnings), blank)
-
-
-def _several_units(path: Path) -> list[str]:
-    """A warning for each column that says units, which are not read, of the codes of which it says several."""
-    return [warning for name in header(path) if name.lower() in UNIT_COLUMNS for warning in _of_unit_column(path, name)]
-
-
-def _of_unit_column(path: Path, name: str) -> list[str]:
-    rows = scan(path, {"code": pl.String, name: pl.String})
-    unit = pl.col(name).str.strip_chars()
-    rows = rows.with_columns(unit.alias("unit")).filter(~nothing.says_nothing(pl.col("unit")))
-    units = collect(rows.drop_nulls("code").group_by("code").agg(pl.col("unit").unique().sort()), path).sort("code")
-    shown = [
-        f"{code} ({dates.named(found)})" for code, found in units.rows() if len({one.lower() for one in found}) > 1
-    ]
-    if not shown:
-        return []
-    return [
-        f"{path.name}: the column '{name}' is not read, and says several units of {len(shown)} codes: {dates.named(shown)}; "
-        "convert the values of each code to one unit"
-    ]
 
 
 def _says_something(text: str = "text") -> pl.Expr:
@@ -213,7 +204,8 @@ def _strange_words(path: Path, features: pl.DataFrame, units: Units) -> list[str
     counted = values.join(words.lazy(), on=["code", "text"], how="anti").group_by("code")
     strange = collect(counted.agg(pl.len().alias("rows"), pl.col("text").unique().sort()), path).sort("code")
     return [
-        f"{path.name}: {rows} values of {code} are words that the run does not know: {dates.named(texts)}"
+        f"{path.name}: {plural(rows, 'value of', 'values of')} {code} {'is a word' if rows == 1 else 'are words'} that "
+        f"the run does not know: {dates.named(texts)}"
         for code, rows, texts in strange.rows()
     ]
 
@@ -250,7 +242,7 @@ def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
         "no value": left_out.filter(pl.col("values") == 0),
     }
     return "; ".join(
-        f"{codes.height} codes ({codes['rows'].sum()} rows) have {why} and are left out: "
+        f"{plural(codes.height, 'code')} ({plural(int(codes['rows'].sum()), 'row')}) with {why}: "
         f"{dates.named(codes['code'].to_list())}"
         for why, codes in groups.items()
         if codes.height
@@ -259,9 +251,9 @@ def _reasons(left_out: pl.DataFrame, max_levels: int) -> str:
 
 def _strange(left_out: pl.DataFrame) -> str:
     """Say in one line which codes the run does not know; nothing if it knows all."""
-    names, rows = left_out["code"].to_list(), left_out["rows"].sum()
+    names, rows = left_out["code"].to_list(), int(left_out["rows"].sum())
     return (
-        f"{len(names)} codes ({rows} rows) are none of the run's and are left out: {dates.named(names)}"
+        f"{plural(len(names), 'code')} ({plural(rows, 'row')}) that the run does not have: {dates.named(names)}"
         if names
         else ""
     )

@@ -6,6 +6,7 @@ from datetime import timedelta
 import polars as pl
 
 from emerge_ehr.datasets import dates
+from emerge_ehr.fields import plural
 
 STAY_TIMES = {"intime": "window_start", "outtime": "window_end", "admittime": "intime", "dischtime": "outtime"}
 ENDS = ("outtime", "dischtime")  # a date stands for the end of that day; the end of a window is a time, and exclusive
@@ -83,5 +84,8 @@ def strangers(lost: pl.DataFrame, file: str, other: str) -> list[str]:
     """A warning of the patients in ``lost`` (``patient_id, rows``), who are in ``file`` but not in ``other``; [] if none is."""
     if not lost.height:
         return []
-    count, first = lost["rows"].sum(), lost["patient_id"].sort()[0]
-    return [f"{file}: {count} rows of {lost.height} patients who are not in {other} are left out, first: '{first}'"]
+    count, first = int(lost["rows"].sum()), lost["patient_id"].sort()[0]
+    return [
+        f"{file}: left out: {plural(count, 'row')} of {plural(lost.height, 'patient who is', 'patients who are')} not in "
+        f"{other}, first: '{first}'"
+    ]

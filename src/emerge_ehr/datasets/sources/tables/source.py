@@ -26,16 +26,16 @@ from emerge_ehr.datasets.sources import Events, Extract, Match, Notes, Source
 from emerge_ehr.datasets.sources._raw import own_ids
 from emerge_ehr.datasets.sources._raw.raw_csv import collect, find, look
 from emerge_ehr.datasets.sources._raw.row_counts import RowCounts
-from emerge_ehr.datasets.sources.tables import labels, measured, notes, records
+from emerge_ehr.datasets.sources.tables import labels, measured, notes, records, row_units
 from emerge_ehr.datasets.sources.tables.facts import static_facts
-from emerge_ehr.datasets.sources.tables.fields import parsed, small_table
+from emerge_ehr.datasets.sources.tables.fields import parsed, small_table, times_in
 from emerge_ehr.datasets.sources.tables.labels import Outcomes
 from emerge_ehr.datasets.sources.tables.measured import Survey
 from emerge_ehr.datasets.sources.tables.records import ENDS, STAY_TIMES
-from emerge_ehr.fields import Positive, UserError
+from emerge_ehr.fields import Positive, UserError, plural
 from emerge_ehr.signals import readings
 from emerge_ehr.signals.signals import Signal
-from emerge_ehr.storage import schema
+from emerge_ehr.storage import schema, zones
 from emerge_ehr.storage.ids import id_text, one_person
 
 LABELLED = "label_time of "  # before the codes of outcomes that have dates, in ``dated``
@@ -43,8 +43,8 @@ LABELLED = "label_time of "  # before the codes of outcomes that have dates, in 
 
 @dataclass(frozen=True)
 class Options:
-    """``max_levels``: a code with more different words than this is left out; ``units``: code -> unit, for the summaries and for
-    bounds such as "<10 mg/dL", which count in that unit alone.
+    """``max_levels``: a code with more different words than this is left out; ``units``: code -> unit, for the summaries, for
+    bounds such as "<10 mg/dL", which count in that unit alone, and for rows that state another unit, which are converted.
 
     ``sexes``: what the codes of the column ``sex`` (or ``gender``) mean, such as {"1" = "M", "0" = "F"}.
     ``treatments``: ``treatments.csv`` is read too (docs/treatments.md).
@@ -103,6 +103,7 @@ class OwnTables:
 
     def stays(self) -> Extract:
         """A stay per ``patient_id`` of ``cohort.csv`` or else of ``static.csv`` and ``dynamic.csv``; its outcome is unknown."""
+        zones.refuse_two_clocks(column for path in self.inputs() for column in times_in(path))
         facts, told = static_facts(self.raw_dir, self.options.sexes)
         cohort, has_times, _, columns = self._cohort
         counts: Mapping[str, int] = {}
@@ -168,8 +169,9 @@ class OwnTables:
             (~matches).fill_null(value=False).cast(pl.UInt8)
         )  # where several words were charted at one time, each of them was
         bounds = pl.col("bound") & numeric
-        frame = rows.select("n", "event_time", "code", value.alias("value"), rank.alias("rank"), bounds.alias("bound"))
-        return [Events(self._dynamic, frame, repairs=readings.BOUND, read=counts.read)]
+        told = (rank.alias("rank"), bounds.alias("bound"), (pl.col("other_unit") & numeric).alias("other_unit"))
+        frame = rows.select("n", "event_time", "code", value.alias("value"), *told)
+        return [Events(self._dynamic, frame, repairs={**readings.BOUND, **row_units.CONVERTED}, read=counts.read)]
 
     def notes(self, cohort: pl.DataFrame) -> Notes:
         """The notes in ``notes.csv``, if the file is there."""
@@ -182,9 +184,7 @@ class OwnTables:
             UserError: ``kind`` is admissions or diagnoses, which this source does not have.
         """
         if kind != "labels":
-            raise UserError(
-                f"[source] name = 'tables' has no {kind}, which this task needs; choose [task] name = 'given'"
-            )
+            raise UserError(f"[source] name = 'tables' has no {kind}; choose [task] name = 'given', which needs none")
         path = self.raw_dir / schema.LABEL.file
         if self._outcomes is None:
             raise UserError(f"{path}: missing; its columns: {', '.join(c.name for c in schema.LABEL.columns)}")
@@ -217,7 +217,7 @@ class OwnTables:
         """The units that are known, of codes: those of the config, or of the finished run."""
         if self.features is None:
             return self.options.units
-        return {signal.name: signal.unit for signal in self.features if signal.unit}
+        return {signal.name: signal.unit for signal in self.features if signal.unit not in ("", measured.YES_OR_NO)}
 
     @cached_property
     def _survey(self) -> Survey:
@@ -259,7 +259,8 @@ class OwnTables:
         warnings = []
         if whole_days:
             warnings.append(
-                f"cohort.csv: {whole_days} stays end with a date and no time of day: at the end of that day"
+                f"cohort.csv: {plural(whole_days, 'stay ends', 'stays end')} with a date and no time of day: at the end "
+                "of that day"
             )
         counted = self._rows().group_by("patient_id").len("rows")
         lost = collect(counted.join(stays.lazy(), on="patient_id", how="anti"), self._dynamic)
@@ -281,12 +282,14 @@ class OwnTables:
         warnings = []
         if count:
             warnings.append(
-                f"{self._dynamic.name}: {count} measurements from when the outcome of their record was known (label_time), or "
+                f"{self._dynamic.name}: {plural(count, 'measurement')} from when the outcome of their record was known "
+                "(label_time), or "
                 "later, are left out"
             )
         if dated := self._outcomes.dated:
             warnings.append(
-                f"label.csv: {dated} outcomes have a date and no time of day: each counts as known at the end of its day"
+                f"label.csv: {plural(dated, 'outcome has', 'outcomes have')} a date and no time of day: each counts as "
+                "known at the end of its day"
             )
         return records.stay_times(times), counts, warnings
 

@@ -24,5 +24,5 @@ def treatments(options: Options, *, raw_dir: Path, cohort: pl.DataFrame, match: 
     )
     rows = read_table(raw_dir, replace(schema.TREATMENTS, columns=kept))
     rows = rows.with_columns(id_text(pl.col("patient_id")), pl.lit(None, pl.String).alias("ordered"))
-    found = of_windows(rows.select(RAW), cohort)
+    found = of_windows(rows.select(RAW), cohort, path)
     return replace(found, counts={"rows": rows.height, **found.counts})
