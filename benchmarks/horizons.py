@@ -1,4 +1,4 @@
-"""Death within several horizons, and when: against the true risk of generated hospitals (docs/survival.md).
+"""Death within several horizons, and when: against the true risk of generated hospitals (docs/survival_results.md).
 
     python -m benchmarks.horizons --seeds 1 2 --members 3
 

@@ -148,8 +148,8 @@ def how_to(readme: str) -> str:
     return (
         "# How to\n\nEach task has a command and a page of its own. "
         "Newcomers begin with the [tutorials](docs/tutorials/synthetic.md).\n\n"
-        f"## Every stage\nEach is `emerge-ehr --stage NAME`, or `python src/main.py --stage NAME` in a checkout.\n\n{stages}\n"
         f"## Data, models, machines\n{parts['Your own data']}\n## New patients\n{parts['New patients']}\n"
+        f"## Every stage\nEach is `emerge-ehr --stage NAME`, or `python src/main.py --stage NAME` in a checkout.\n\n{stages}\n"
         f"## Every option\n{options}\n## Install\n{parts['Install']}\n"
     )
 

@@ -158,7 +158,7 @@ class Linking:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Shares removed before anything is fitted, to see how well a model does with less data (docs/benchmark.md).
+    """Shares removed before anything is fitted, to see how well a model does with less data (docs/sparsity.md).
 
     ``patients``: share of the training persons. ``notes``, ``measurements``: shares of the training samples' notes and measured
     hours, or of those of all splits with ``splits`` "all". A larger share removes everything that a smaller one removes.
@@ -222,7 +222,7 @@ class TokenLevel:
 class Model:
     """EMERGE's size and parts. The sizes are the published settings. ``text_dropout`` (of the components of the text embeddings
     and of the statistics), ``relevance``, ``modality_dropout``, the sum of the texts and the residual fusion are ours;
-    docs/paper.md gives the published ones, and docs/models_results.md what the departures are worth.
+    docs/paper_settings.md gives the published ones, and docs/models_results.md what the departures are worth.
 
     ``experts``: plain methods on the same inputs, whose logits are added to the network's, by weights fitted out of fold.
     ``relevance``: the model also reads the statistics of the window, and scales these and the components of embeddings by what
@@ -254,7 +254,7 @@ class Model:
 @dataclass(frozen=True)
 class Method:
     """``preset``: "published" makes the settings of the original code the defaults of ``[model]`` and ``[training]``
-    (docs/paper.md); what the config gives itself counts more."""
+    (docs/paper_settings.md); what the config gives itself counts more."""
 
     preset: Literal["", "published"] = ""
 

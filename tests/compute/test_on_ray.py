@@ -146,7 +146,7 @@ def ray_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def cluster(ray_folder: Path, tmp_path: Path) -> Iterator[tuple[dict[str, str], "subprocess.Popen[bytes]"]]:
-    """A Ray of two machines, one CPU each, that demand a token as docs/scale.md has it: what the environment of who joins it
+    """A Ray of two machines, one CPU each, that demand a token as docs/cluster.md has it: what the environment of who joins it
     holds; and the second of them."""
     secured = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token", "RAY_TMPDIR": str(ray_folder)}
     home = {**os.environ, **secured, "RAY_USAGE_STATS_ENABLED": "0"}

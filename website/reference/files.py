@@ -15,7 +15,7 @@ def page() -> str:
     tables = {id(one): one for one in vars(schema).values() if isinstance(one, Table)}
     parts = [
         "# Files\n\nThe tables that stages write and read, and the arrays of a dataset. "
-        "[File formats](../file_formats.md) says what `convert` decides, and "
+        "[Tables](../file_formats.md) says what `convert` decides, [artefacts](../artefacts.md) what `preprocess` writes, and "
         "[what each stage checks](../stage_checks.md) which files it refuses.\n\n" + prose(schema.__doc__)
     ]
     return "\n\n".join([*parts, *map(table_part, tables.values()), arrays()])

@@ -110,7 +110,7 @@ def joined(compute: Compute, packages: Iterable[Path], spill_to: Path | None = N
         log.info("ray: %s, %s", place, _in_words(machines(gpus=0)))
         if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":  # Ray sets it where it uses a token
             log.warning(
-                "ray: it demands no token, so anybody who can reach its port can read the records (docs/scale.md)"
+                "ray: it demands no token, so anybody who can reach its port can read the records (docs/cluster.md)"
             )
         yield
     finally:
@@ -179,7 +179,7 @@ def _why(address: str, reason: str, output: str) -> str:
     if "InvalidAuthToken" in output:
         return (
             f"compute.address = '{address}': that Ray demands another token; set RAY_AUTH_MODE=token, and copy its "
-            "~/.ray/auth_token here (docs/scale.md)"
+            "~/.ray/auth_token here (docs/cluster.md)"
         )
     return (
         f"compute.address = '{address}': no Ray there that can be joined ({reason}); start it with `ray start --head`, "

@@ -1,9 +1,9 @@
 """The columns, lab names and chart cells of eICU that are read: the items of a list of signals, and scores in words.
 
 Names and units are those of the documented tables (https://eicu-crd.mit.edu/eicutables) and of the concepts in MIT-LCP/eicu-code
-and ricu; ``docs/source_eicu.md`` says where we differ and why. The monitor's ``sao2`` is pulse oximetry. Capillary refill is not
-in these tables. Fahrenheit cells are converted; the monitor's temperature is documented in Celsius, so a value in another unit
-falls outside the plausible range. A cell of the nurses' chart is an item ``label|cell``.
+and ricu; ``docs/source_eicu_columns.md`` says where we differ and why. The monitor's ``sao2`` is pulse oximetry. Capillary
+refill is not in these tables. Fahrenheit cells are converted; the monitor's temperature is documented in Celsius, so a value in
+another unit falls outside the plausible range. A cell of the nurses' chart is an item ``label|cell``.
 """
 
 from collections.abc import Mapping
