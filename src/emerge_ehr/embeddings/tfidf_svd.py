@@ -4,8 +4,8 @@ All texts of a corpus share most of their words, so that their unit vectors are 
 Subtracting the training mean and dividing by one number lets a network see these differences. (One number per component would
 raise the noise of the last components to the level of the first.)
 
-A text is scaled to length one, so that a long note weighs no more than a short one. But then it tells the share of each word, not
-how often it stands there. A summary says each thing once, and the number of findings may matter: ``keep_length``.
+A note is scaled to length one, so that a long one weighs no more than a short one. But then it tells the share of each word, not
+how often it stands there. A summary says each thing once, and the number of findings matters: it keeps its length.
 """
 
 import re
@@ -46,7 +46,7 @@ class Options:
     max_terms: Positive = 20_000
     min_documents: Positive = 2
     chunk_words: Positive = 128
-    keep_length: tuple[Text, ...] = ()
+    keep_length: tuple[Text, ...] = ("summary",)
 
 
 @dataclass(frozen=True)
