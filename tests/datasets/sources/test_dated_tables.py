@@ -13,7 +13,7 @@ import pytest
 
 from emerge_ehr.config import Cohort, Config, Paths
 from emerge_ehr.datasets.convert import run as convert
-from emerge_ehr.fields import Component, UserError
+from emerge_ehr.fields import Component, UserError, plural
 from emerge_ehr.storage.dataset import Dataset
 from tests import dated_tables
 from tests.dated_tables import DAY, end_of, read, row, write
@@ -145,7 +145,9 @@ def test_a_record_ends_when_its_outcome_was_known_and_what_may_be_later_is_left_
     assert [when for when, _ in measured(tmp_path)] == [stamp(end_of(when)) for when, _ in times[:kept]]
     lost = provenance["stays"].get("measurements from when the outcome was known, left out", 0)
     assert lost == 3 - kept
-    assert (f"{lost} measurements from when the outcome" in " ".join(provenance["warnings"])) == (lost > 0)
+    assert (f"left out: {plural(lost, 'measurement')} from when the outcome" in " ".join(provenance["warnings"])) == (
+        lost > 0
+    )
 
 
 def test_a_record_with_times_lasts_to_its_last_measurement_or_to_the_outcome(tmp_path: Path) -> None:

@@ -282,9 +282,8 @@ class OwnTables:
         warnings = []
         if count:
             warnings.append(
-                f"{self._dynamic.name}: {plural(count, 'measurement')} from when the outcome of their record was known "
-                "(label_time), or "
-                "later, are left out"
+                f"{self._dynamic.name}: left out: {plural(count, 'measurement')} from when the outcome of the record was known "
+                "(label_time), or later"
             )
         if dated := self._outcomes.dated:
             warnings.append(
