@@ -126,6 +126,18 @@ def test_a_damaged_folder_is_refused_in_a_line(model: Path, tmp_path: Path, dama
     assert told in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_model_of_a_run_that_an_earlier_version_trained_is_refused_in_a_line(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "model")
+    manifest, record = tmp_path / "model" / "manifest.json", tmp_path / "model" / "model.json"
+    before = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(f'"format": {schema.RUN_FORMAT}', '"format": 4'))
+    after = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    record.write_text(record.read_text().replace(before, after))
+    with pytest.raises(UserError) as error:
+        predictor.load(tmp_path / "model", offline=True)
+    assert "another version of this program; run --stage train and --stage export again" in str(error.value)
+
+
 def test_a_method_that_keeps_patients_is_refused_unless_they_may_be_in_it(
     emerge: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -33,12 +33,13 @@ def load(folder: Path) -> Trained:
     record = artefacts.read_json(folder / schema.MODEL, "export")
     staleness.refuse_other_format(folder / schema.MODEL, record, schema.MODEL_FORMAT, "export")
     artefacts.refuse_changed(folder, record["files"], "export")
+    manifest = artefacts.read_json(folder / schema.MANIFEST, "export")
+    staleness.refuse_other_format(folder / schema.MANIFEST, manifest, schema.RUN_FORMAT, "train and --stage export")
     config = from_record(artefacts.read_json(folder / "config.json", "export"), folder / "config.json")
     paths = dataclasses.replace(config.paths, processed_dir=folder, kg_dir=folder / schema.GRAPH)
     try:
         nobody = {name: np.zeros((0, *record["shapes"][name]), dtype=KINDS.get(name, np.float32)) for name in ARRAYS}
         data = Dataset(**nobody, split={"train": [], "val": [], "test": []}, metadata=record["metadata"])
-        manifest = artefacts.read_json(folder / schema.MANIFEST, "export")
         return runs.of(folder, dataclasses.replace(config, paths=paths), manifest, data)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(

@@ -32,7 +32,7 @@ def warnings(material: Material) -> list[str]:
     texts += _too_good(material)
     texts += _undertrained(material)
     texts += [*metadata.get("warnings", []), *material.metrics.get("warnings", [])]
-    texts += label_warnings(material.trained.dataset)
+    texts += label_warnings(material.trained.dataset, material.config.cohort)
     texts += _few(material)
     already_said = " ".join(texts)
     if names := [name for name in metadata.get("never_measured_in_training", []) if name not in already_said]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from emerge_ehr import components, decides, torchrun
-from emerge_ehr.config import Config, Llm
+from emerge_ehr.config import Cohort, Config, Llm
 from emerge_ehr.fields import UserError, plural
 from emerge_ehr.models import emerge
 from emerge_ehr.models.batch import SHAPES
@@ -136,20 +136,43 @@ def _require_pieces(config: Config, dataset: Dataset) -> None:
             )
 
 
-def label_warnings(dataset: Dataset) -> Iterable[str]:
+def label_warnings(dataset: Dataset, rule: Cohort) -> Iterable[str]:
     """A warning for each split and label whose metrics are undefined, because it has one class only or no defined outcome, or
-    rest on a handful of patients with the outcome. Where many labels of a split do, one warning tells of all."""
+    rest on a handful of patients with the outcome. Where many labels of a split do, one warning tells of all.
+
+    One more tells of the landmarks whose training samples are too few for what is fitted for each landmark alone.
+    """
     for name, title in SPLITS.items():
         rows = rows_of(dataset, name)
         told = list(_label_warnings(dataset, rows, title))
         yield from told if len(told) < MANY else [_in_one(dataset, rows, title)]
+    if few := list(_few_at_landmarks(dataset, rule)):
+        yield (
+            f"training split: too few samples to learn from at {', '.join(few)}; what is fitted for such a landmark alone is "
+            "mostly chance, and fewer cohort.landmarks may do better"
+        )
+
+
+def _few_at_landmarks(dataset: Dataset, rule: Cohort) -> Iterator[str]:
+    """The landmarks at which fewer than ``FEW`` training samples have, or lack, an outcome of which the split has enough."""
+    rows, names = rows_of(dataset, "train"), dataset.metadata["label_names"]
+    enough = [min(n, of - n) >= FEW for n, of in _counts(dataset, rows)]
+    for hour, step in zip(rule.landmarks, rule.landmark_steps, strict=True):
+        counts = zip(names, enough, _counts(dataset, rows[dataset.ehr_length[rows] == step]), strict=True)
+        few = [f"{name} {n} of {of}" for name, others, (n, of) in counts if others and min(n, of - n) < FEW]
+        if few:
+            yield f"hour {hour} ({', '.join(few) if len(few) < MANY else f'{len(few)} of {len(names)} labels'})"
+
+
+def _counts(dataset: Dataset, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Of each label, how many of ``rows`` have the outcome, and of how many it is known."""
+    label, mask = dataset.label[rows], dataset.label_mask[rows] > 0
+    return list(zip((label * mask).sum(axis=0).astype(int).tolist(), mask.sum(axis=0).tolist(), strict=True))
 
 
 def _in_one(dataset: Dataset, rows: NDArray[np.int64], title: str) -> str:
-    label, mask = dataset.label[rows], dataset.label_mask[rows] > 0
-    positives, known = ((part * mask).sum(axis=0).astype(int) for part in (label, mask))
-    names = dataset.metadata["label_names"]
-    few = [f"{name} {n} of {of}" for name, n, of in zip(names, positives, known, strict=True) if n < FEW or n == of]
+    counts = zip(dataset.metadata["label_names"], _counts(dataset, rows), strict=True)
+    few = [f"{name} {n} of {of}" for name, (n, of) in counts if n < FEW or n == of]
     return (
         f"{title} split: {len(few)} labels have fewer than {FEW} patients with the outcome, or none without it "
         f"({', '.join(few)}); what is learned or selected by them is mostly chance, and fewer labels may do better"

@@ -88,7 +88,7 @@ def _run(config: Config, fabric: "Fabric") -> None:
         code = [artefacts.versions(run_folder.LIBRARIES), components.record(config, methods.sockets(config))]
         same = [to_dict(config), artefacts.checksum(config.processed_dir / METADATA), *code]
     devices.refuse_different(fabric, json.dumps(same, sort_keys=True))
-    warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset)]
+    warnings = [*(dataset.metadata.get("warnings") or []), *inputs.label_warnings(dataset, config.cohort)]
     if torchrun.is_first():
         for warning in warnings:
             logger.warning("%s", warning)
@@ -117,7 +117,7 @@ def _validated(
             (one.run_dir / MANIFEST).unlink(missing_ok=True)
     for number, (of_fold, part) in enumerate(zip(of_folds, parts, strict=True), 1):
         logger.info("fold %d of %d", number, len(of_folds))
-        told = list(inputs.label_warnings(part))
+        told = list(inputs.label_warnings(part, config.cohort))
         if torchrun.is_first():
             for warning in told:
                 logger.warning("fold %d: %s", number, warning)

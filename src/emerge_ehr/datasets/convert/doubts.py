@@ -49,14 +49,31 @@ def early_outcomes(early: pl.DataFrame) -> Iterator[str]:
 
 
 def late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> list[str]:
-    """A warning where many outcomes were known within an hour of the window's end, so that they are hardly predicted."""
-    timed = labels.join(stays.select("patient_id", "window_end"), on="patient_id")
+    """A warning where many outcomes were known within an hour of the window's end, so that they are hardly predicted.
+
+    With landmarks a stay has several windows, each of which ends at one.
+
+    >>> from datetime import datetime
+    >>> day = {"patient_id": ["7"], "window_start": [datetime(2150, 1, 1)], "window_end": [datetime(2150, 1, 1, 20)]}
+    >>> death = pl.DataFrame({"patient_id": ["7"], "label_time": [datetime(2150, 1, 1, 20)]})
+    >>> len(late_windows(death, pl.DataFrame(day), Cohort()))
+    1
+    >>> late_windows(death, pl.DataFrame(day), Cohort(min_stay_hours=6, landmarks=(6, 12)))
+    []
+    """
+    windows = stays.select("patient_id", "window_start", "window_end")
+    if rule.landmarks:
+        end = pl.col("window_start") + pl.duration(hours="hour")
+        judged = windows.join(pl.DataFrame({"hour": rule.landmarks}), how="cross").filter(end <= pl.col("window_end"))
+        windows = judged.with_columns(window_end=end)
+    timed = labels.join(windows, on="patient_id")
     close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
-    if close < 0.1 * labels.height:
+    if close < 0.1 * timed.height:
         return []
+    which = "cohort.landmarks" if rule.landmarks else f"cohort.window = '{rule.window}'"
     return [
-        f"{close} of {labels.height} outcomes were known within an hour of the end of their observation window "
-        f"(cohort.window = '{rule.window}'): scores describe the past rather than predict"
+        f"{close} of {timed.height} outcomes were known within an hour of the end of their observation window "
+        f"({which}): scores describe the past rather than predict"
     ]
 
 
