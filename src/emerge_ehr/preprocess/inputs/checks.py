@@ -18,6 +18,8 @@ from emerge_ehr.storage.ids import respelt, without_zeros
 
 LONG_BEFORE = timedelta(days=365)  # before the observation window; no hospital stay that is looked at is so long
 
+FEW = 10  # patients, below which it is chance that all have one value
+
 
 def refuse_windows(where: Path, cohort: pl.DataFrame, rule: Cohort) -> None:
     """Check that every observation window is longer than 0 h and no longer than the config says.
@@ -223,6 +225,25 @@ def one_class(names: Sequence[str], label: Floats, mask: Floats) -> Iterator[str
     for name, values, defined in zip(names, label.T, mask.T, strict=True):
         if len(alike := np.unique(values[defined > 0])) == 1:
             yield f"label.csv: all {plural(int(defined.sum()), 'patient has', 'patients have')} {name} = {alike[0]:g}"
+
+
+def one_value(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:
+    """A warning of signals that have the same value wherever they were measured, as codes that are written as 1 alone.
+
+    What a network sees of one is in which hour it was measured, and then nothing more.
+    """
+    alone = []
+    for feature, signal in enumerate(signals):
+        measured = ~np.isnan(found.value[:, :, feature])
+        patients, values = int(measured.any(axis=1).sum()), found.value[:, :, feature][measured]
+        if FEW <= patients < len(measured) and values.min() == values.max():
+            alone.append(f"{signal.name} (always {values[0]:g})")
+    if alone:
+        others = " and others" if alone[1:] else ""
+        yield (
+            f"{plural(len(alone), 'signal has', 'signals have')} one value only, so that a network sees no more of it than the "
+            f"hour in which it was measured: {alone[0]}{others}; if that says what a patient has, write 0 for those who do not have it"
+        )
 
 
 def implausible(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[str]:

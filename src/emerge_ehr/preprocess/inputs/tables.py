@@ -81,6 +81,7 @@ def read(folder: Path, config: Config, task: Task) -> CheckedTables:
         *([] if provenance else spelling.outcomes(names)),
         *([] if provenance else _respelt(folder)),
         *checks.implausible(signals, hourly),
+        *checks.one_value(signals, hourly),
         *sources.ignored_treatments(config, folder),
     ]
     return CheckedTables(joined, signals, hourly, notes, names, label, mask, provenance, warnings, treatments)
