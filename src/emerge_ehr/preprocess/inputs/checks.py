@@ -242,7 +242,8 @@ def one_value(signals: tuple[Signal, ...], found: tensors.Hourly) -> Iterator[st
         others = " and others" if alone[1:] else ""
         yield (
             f"{plural(len(alone), 'signal has', 'signals have')} one value only, so that a network sees no more of it than the "
-            f"hour in which it was measured: {alone[0]}{others}; if that says what a patient has, write 0 for those who do not have it"
+            f"hour in which it was measured: {alone[0]}{others}; if that says what a patient has, write 0 for those who do not "
+            "have it"
         )
 
 
