@@ -68,7 +68,7 @@ def late_windows(labels: pl.DataFrame, stays: pl.DataFrame, rule: Cohort) -> lis
         windows = judged.with_columns(window_end=end)
     timed = labels.join(windows, on="patient_id")
     close = timed.filter(pl.col("label_time") - pl.col("window_end") < pl.duration(hours=1)).height
-    if close < 0.1 * timed.height:
+    if not close or close < 0.1 * timed.height:
         return []
     which = "cohort.landmarks" if rule.landmarks else f"cohort.window = '{rule.window}'"
     return [

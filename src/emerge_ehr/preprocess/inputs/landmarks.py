@@ -1,8 +1,8 @@
 """A stay as several samples: at each landmark, an hour of the stay, with what was known by then.
 
 A stay that lasts 30 hours is, with the landmarks 6, 12, 24 and 48, a sample at the hours 6, 12 and 24: the measurements and notes
-before that hour, and the stay's outcome. One model learns from all of them. All samples of a person are in one split. After van
-Houwelingen 2007 (doi 10.1111/j.1467-9469.2006.00529.x), with one model for all landmarks.
+before that hour, and the stay's outcome. One network learns from all of them, and experts from those of each. All samples of a
+person are in one split. After van Houwelingen 2007 (doi 10.1111/j.1467-9469.2006.00529.x).
 """
 
 import dataclasses
