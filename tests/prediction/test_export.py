@@ -113,6 +113,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "model.json",
     ),
     "no record": (lambda f: (f / "model.json").write_text("{}"), "model.json"),
+    "a list": (lambda f: (f / "model.json").write_text("[]"), "model.json"),
+    "no files": (lambda f: (f / "model.json").write_text(f'{{"format": {schema.MODEL_FORMAT}}}'), "model.json"),
 }
 
 

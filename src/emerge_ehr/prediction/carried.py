@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.torch import load_file
@@ -30,10 +31,12 @@ def load(folder: Path) -> Trained:
     Raises:
         UserError: a file is missing or damaged, or of another version.
     """
-    record = artefacts.read_json(folder / schema.MODEL, "export")
+    record = _read(folder / schema.MODEL)
     staleness.refuse_other_format(folder / schema.MODEL, record, schema.MODEL_FORMAT, "export")
+    if not isinstance(record.get("files"), dict):
+        raise UserError(f"{folder / schema.MODEL}: does not list the model's files; export it again")
     artefacts.refuse_changed(folder, record["files"], "export")
-    manifest = artefacts.read_json(folder / schema.MANIFEST, "export")
+    manifest = _read(folder / schema.MANIFEST)
     staleness.refuse_other_format(folder / schema.MANIFEST, manifest, schema.RUN_FORMAT, "train and --stage export")
     config = from_record(artefacts.read_json(folder / "config.json", "export"), folder / "config.json")
     paths = dataclasses.replace(config.paths, processed_dir=folder, kg_dir=folder / schema.GRAPH)
@@ -45,6 +48,13 @@ def load(folder: Path) -> Trained:
         raise UserError(
             f"{folder / schema.MODEL}: not a model's record ({artefacts.first_line(error)}); export it again"
         ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    record = artefacts.read_json(path, "export")
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: not a model's record; export it again")
+    return record
 
 
 def patients(folder: Path) -> tuple[Donors, Ordinary] | tuple[None, None]:
