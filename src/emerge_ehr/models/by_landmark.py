@@ -40,6 +40,20 @@ def parts(of: Labelled, table: Array, count: int) -> Iterator[Part]:
         yield Part(rows, of.label.cpu()[index], of.label_mask.cpu()[index], table[rows, 1:] if count else table)
 
 
+def to_fit(
+    train: Labelled, table: Array, validation: Labelled, validation_table: Array, count: int
+) -> list[tuple[Part, Part]]:
+    """The training and the validation samples of each of ``count`` landmarks, as ``parts``.
+
+    A landmark that no training sample reached has those of the one before: who reaches it is still judged by something.
+    """
+    pairs = list(zip(parts(train, table, count), parts(validation, validation_table, count), strict=True))
+    for landmark, (own, _) in enumerate(pairs):
+        if not len(own.rows) and landmark:
+            pairs[landmark] = pairs[landmark - 1]
+    return pairs
+
+
 @final
 class ByLandmark:
     """An ``Estimator`` that judges the samples at each landmark by the one that was fitted on such samples alone.
@@ -52,9 +66,8 @@ class ByLandmark:
 
     def fit(self, train: Labelled, table: Array, validation: Labelled, validation_table: Array) -> None:
         """Fit each on the samples of its landmark."""
-        count = len(self.each)
-        both = parts(train, table, count), parts(validation, validation_table, count)
-        for estimator, own, held in zip(self.each, *both, strict=True):
+        pairs = to_fit(train, table, validation, validation_table, len(self.each))
+        for estimator, (own, held) in zip(self.each, pairs, strict=True):
             estimator.fit(own, own.table, held, held.table)
 
     def logits(self, table: Array) -> Tensor:

@@ -36,13 +36,10 @@ def fit(
 
     With landmarks, at these ``steps``, there is one for each, on its samples; else a single one.
     """
-    both = [
-        by_landmark.parts(each, table(each, modalities, settings.batch_size, steps), len(steps))
-        for each in (train, validation)
-    ]
+    tables = [table(each, modalities, settings.batch_size, steps) for each in (train, validation)]
     return [
         linear_classifier.fit(own, own.table, held, held.table, STRENGTHS["l1"], "l1", seed)
-        for own, held in zip(*both, strict=True)
+        for own, held in by_landmark.to_fit(train, tables[0], validation, tables[1], len(steps))
     ]
 
 
