@@ -40,5 +40,5 @@ def fit(
             start = columns.stop + (
                 name != "ehr"
             )  # behind the components of a text, a column says whether there is one
-        at = f" at landmark {landmark + 1}" if steps else ""
+        at = f" in windows of {steps[landmark]} steps" if steps else ""
         logger.info("columns that tell something of the outcome%s: %s", at, ", ".join(kept))
