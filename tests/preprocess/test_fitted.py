@@ -74,7 +74,7 @@ def test_terms_are_counted_as_scikit_learn_counts_them() -> None:
     texts = [
         "".join(part for word in draw.choice(parts, 12) for part in (word, draw.choice(joints))) for _ in range(300)
     ]
-    fitted_encoder = tfidf_svd.build(tfidf_svd.Options(width=6), seed=1, texts="summary").fit(texts[:200])
+    fitted_encoder = tfidf_svd.build(tfidf_svd.Options(width=6), seed=1, texts="note").fit(texts[:200])
     assert isinstance(fitted_encoder, tfidf_svd.FittedTfidfSvd)
     recipe = {"ngram_range": (1, 2), "sublinear_tf": True, "min_df": 2, "token_pattern": tfidf_svd.TOKEN}
     vectoriser = TfidfVectorizer(**recipe).fit(texts[:200])
