@@ -56,6 +56,7 @@ DIMENSIONS = dict.fromkeys(("ehr", "ehr_mask", "note_tokens", "summary_tokens"),
 PARTS = ("train", "val", "test")
 AGAIN = "--stage preprocess again"
 KINDS: dict[str, type[np.generic]] = {"ehr_length": np.int64, "patient_id": np.str_}  # of the others: float32
+FARTHEST = 1e20  # of the mean, in standard deviations: no measurement is
 # The largest arrays stand in files of their own beside the npz, where any tool can memory-map them.
 MAPPED = {"note_tokens": NOTE_TOKENS, "summary_tokens": SUMMARY_TOKENS}
 
@@ -98,6 +99,10 @@ def _array(member: Any, name: str) -> NDArray[Any]:
 
 def _finite(array: NDArray[Any]) -> bool:
     return all(bool(np.isfinite(block).all()) for block in blocks(array))
+
+
+def _below(array: NDArray[Any], most: float) -> bool:
+    return all(bool((np.abs(block) <= most).all()) for block in blocks(array))
 
 
 def _zero_or_one(array: NDArray[Any]) -> bool:
@@ -169,9 +174,15 @@ def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool)
     kind = KINDS.get(name, np.float32)
     if not np.issubdtype(array.dtype, kind):
         return f"holds {array.dtype}, not {kind.__name__}"
-    if values and array.dtype.kind == "f" and not _finite(array):
+    return _wrong_values(name, array) if values else None
+
+
+def _wrong_values(name: str, array: NDArray[Any]) -> str | None:
+    if array.dtype.kind == "f" and not _finite(array):
         return "holds NaN or infinity"
-    if values and name.endswith("mask") and not _zero_or_one(array):
+    if name == "ehr" and not _below(array, FARTHEST):
+        return f"holds values of more than {FARTHEST:g} standard deviations"
+    if name.endswith("mask") and not _zero_or_one(array):
         return "holds values other than 0 and 1"
     return None
 

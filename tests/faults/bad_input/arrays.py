@@ -162,7 +162,10 @@ FORGED_ARRAYS: Cases = {
         refused("note_tokens has 78 rows, patient_id 0", names="processed/note_tokens.npy"),
     ),
     # only somebody who also forges the record of checksums gets it this far
-    "huge numbers": (setting("ehr", lambda a: poke(a, 1e38)), refused("the loss is not finite", names="epoch 1")),
+    "huge numbers": (
+        setting("ehr", lambda a: poke(a, 1e38)),
+        refused("ehr holds values of more than 1e+20 standard deviations"),
+    ),
     "scalar patient": (setting("patient_id", lambda a: np.array("x")), refused("ehr has 78 rows, patient_id 1")),
 }
 FORGED_TOKENS: Cases = {

@@ -96,7 +96,7 @@ ADMISSIONS: Cases = {
     ),
     "epoch seconds": (cell("admittime", "1700000000"), refused("admittime '1700000000' is not a time")),
     "far past": (cell("admittime", "0001-01-01 00:00:00"), SAME),
-    "far future": (cell("dischtime", "9999-12-31 23:59:59"), handled("stays last longer than 730 days")),
+    "far future": (cell("dischtime", "9999-12-31 23:59:59"), handled("1 stay lasts longer than 730 days")),
     "year beyond 9999": (
         cell("dischtime", "12179-01-01 00:00:00"),
         refused("dischtime '12179-01-01 00:00:00' is not a time"),

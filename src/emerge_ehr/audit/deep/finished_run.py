@@ -171,7 +171,7 @@ def _figures(title: str, run: Trained, predicted: Predicted) -> Finding:
 
 
 def _validation(examined: Examined, title: str, run: Trained) -> Finding:
-    """Whether each network was stopped on validation samples: its best epoch has their AUROC in the history."""
+    """Whether each network was stopped on validation samples: its best epoch has their AUROC and AUPRC in the history."""
     check, config = f"{title}: stopped on validation", run.config
     networks = [member for member in run.members if isinstance(member, nn.Module)]
     if not networks:
@@ -185,17 +185,18 @@ def _validation(examined: Examined, title: str, run: Trained) -> Finding:
     for network, member, epoch in zip(networks, team, best, strict=True):
         logits = loop.predict(network, member.validation, config.training.batch_size).double().cpu().numpy()
         label, mask = member.validation.label.cpu().numpy(), member.validation.label_mask.cpu().numpy() > 0
-        areas = [
-            metrics.point(metrics.auroc, label[rows, k].astype(np.float64), logits[rows, k])
-            for k, rows in enumerate(mask.T)
-        ]
-        defined = [area for area in areas if area is not None]
         row = history.filter((pl.col("member") == member.number) & (pl.col("epoch") == epoch))
-        recorded = row["val_auroc"][0] if row.height else None
-        if defined and (recorded is None or abs(float(np.mean(defined)) - float(recorded)) > ANEW):
-            said = "none" if recorded is None else f"{float(recorded):.3f}"
-            wrong = f"member {member.number} has AUROC {np.mean(defined):.3f} on its validation samples, its history says {said}"
-            return Finding(check, "failed", f"{wrong}: other samples ended its training")
+        for title_of, metric, column in (("AUROC", metrics.auroc, "val_auroc"), ("AUPRC", metrics.auprc, "val_auprc")):
+            each = [
+                metrics.point(metric, label[rows, k].astype(np.float64), logits[rows, k])
+                for k, rows in enumerate(mask.T)
+            ]
+            defined = [value for value in each if value is not None]
+            recorded = row[column][0] if row.height else None
+            if defined and (recorded is None or abs(float(np.mean(defined)) - float(recorded)) > ANEW):
+                said = "none" if recorded is None else f"{float(recorded):.3f}"
+                has = f"member {member.number} has {title_of} {np.mean(defined):.3f} on its validation samples"
+                return Finding(check, "failed", f"{has}, its history says {said}: other samples ended its training")
     return Finding(check, "passed", f"best epochs of {len(networks)} members judged again")
 
 
