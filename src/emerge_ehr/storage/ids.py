@@ -67,7 +67,7 @@ def respelt(ids: pl.Series, others: pl.Series) -> list[tuple[str, str]]:
     known = pl.DataFrame({"other": others.unique()}).with_columns(form_free(pl.col("other")).alias("plain"))
     strange = pl.DataFrame({"id": ids.unique()}).filter(~pl.col("id").is_in(others.implode()))
     found = strange.with_columns(form_free(pl.col("id")).alias("plain")).join(known, on="plain")
-    return found.unique("id").select("id", "other").sort("id").rows()
+    return found.select("id", "other").sort("id", "other").unique("id", keep="first", maintain_order=True).rows()
 
 
 def one_person(stays: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
