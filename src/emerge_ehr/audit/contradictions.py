@@ -62,7 +62,7 @@ def _dated(folder: Path) -> Iterator[Finding]:
             "to 24 hours before they were measured",
         )
         return
-    yield Finding(check, "passed", f"{plural(codes.height, 'code')}")
+    yield Finding(check, "passed", plural(codes.height, "code"))
 
 
 def _dated_notes(folder: Path) -> Iterator[Finding]:

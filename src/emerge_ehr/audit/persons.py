@@ -23,9 +23,7 @@ def check(cohort: pl.DataFrame, split: Mapping[str, Sequence[str]]) -> list[Find
     return [
         judged("no patient in two splits", _shared({name: set(ids) for name, ids in split.items()}), sizes),
         judged("no person in two splits", _shared(persons), f"{plural(len(set(person.values())), 'person')}"),
-        judged(
-            "every patient of the splits is in the cohort", _lost(split, person), f"{plural(len(person), 'patient')}"
-        ),
+        judged("every patient of the splits is in the cohort", _lost(split, person), plural(len(person), "patient")),
         *(Finding("ids of persons", "warning", doubt) for doubt in doubts),
     ]
 

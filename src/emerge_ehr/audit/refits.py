@@ -33,7 +33,7 @@ def check(saved: Path, anew: Fitted, dataset: Dataset, hourly: tensors.Hourly) -
         judged(
             "series standardised by training statistics",
             None if same else "ehr or ehr_mask is not what the tables and the training statistics give",
-            f"{plural(len(values), 'patient')}",
+            plural(len(values), "patient"),
         ),
     ]
 

@@ -62,7 +62,7 @@ def _notes(folder: Path, windows: pl.DataFrame, provenance: Mapping[str, Any]) -
             Finding("notes inside the window", "warning", f"{lateness}; source.notes_after_window asks for them")
         ]
     else:
-        findings = [judged("notes inside the window", lateness if late else None, f"{plural(notes.height, 'note')}")]
+        findings = [judged("notes inside the window", lateness if late else None, plural(notes.height, "note"))]
     if made := notes.filter(surrogate).height:
         detail = (
             f"{plural(made, 'note is', 'notes are')} made from codes, which are assigned after discharge: they may tell the "
@@ -96,4 +96,4 @@ def _outcomes(folder: Path, windows: pl.DataFrame) -> Finding:
         if early
         else None
     )
-    return judged("outcomes after the window", problem, f"{plural(labels.height, 'outcome')}")
+    return judged("outcomes after the window", problem, plural(labels.height, "outcome"))

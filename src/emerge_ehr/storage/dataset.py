@@ -178,9 +178,11 @@ def _unfit(name: str, array: NDArray[Any], patients: NDArray[Any], values: bool)
 
 
 def _wrong_values(name: str, array: NDArray[Any]) -> str | None:
+    if name == "ehr" and _below(array, FARTHEST):  # finite too, which the largest array is not read again to see
+        return None
     if array.dtype.kind == "f" and not _finite(array):
         return "holds NaN or infinity"
-    if name == "ehr" and not _below(array, FARTHEST):
+    if name == "ehr":
         return f"holds values of more than {FARTHEST:g} standard deviations"
     if name.endswith("mask") and not _zero_or_one(array):
         return "holds values other than 0 and 1"

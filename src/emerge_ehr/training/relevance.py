@@ -37,8 +37,7 @@ def fit(
             values = found.mean[columns], found.scale[columns], chosen
             scaling.fit(landmark, *(torch.from_numpy(value) for value in values))
             kept.append(f"{int(chosen.any(axis=0).sum())} of {chosen.shape[1]} of {name}")
-            start = columns.stop + (
-                name != "ehr"
-            )  # behind the components of a text, a column says whether there is one
+            # behind the components of a text, a column says whether there is one
+            start = columns.stop + (name != "ehr")
         at = f" in windows of {steps[landmark]} steps" if steps else ""
         logger.info("columns that tell something of the outcome%s: %s", at, ", ".join(kept))

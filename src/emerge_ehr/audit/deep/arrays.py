@@ -25,7 +25,7 @@ def check(examined: Examined) -> Iterator[Finding]:
     )
     if len(other):
         wrong = f"{wrong}, such as '{dataset.patient_id[other[0]]}'"
-    yield judged("outcomes are those of the tables", wrong, f"{plural(len(dataset.label), 'sample')}")
+    yield judged("outcomes are those of the tables", wrong, plural(len(dataset.label), "sample"))
     different = [name for name, same in _inputs(examined) if not same]
     wrong = f"{told(different)} differ from what the tables and a new fit give" if different else None
     yield judged(
